@@ -1,0 +1,110 @@
+"""Everything that can go wrong, as data; the text is derived from the data.
+
+PlannerError                 the root; the command line maps each class to one exit code
+├── InputError               a file the user wrote has problems (all of them, not the first)
+├── UnknownName              a model, GPU, engine or scheme the catalog does not have
+├── UnsupportedModel         an architecture or format the memory model cannot size
+├── InvalidConfig            a config.json or checkpoint with missing or contradictory facts
+├── CheckFailed              a plan the independent checker refuses
+└── OutputError              the output folder cannot be written
+
+"No plan exists" is a result (see ``planner.plan``), not an error.
+"""
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, slots=True, order=True)
+class Problem:
+    """One thing wrong in a file the user wrote: where it is, what it is, what would be right.
+
+    ``line`` and ``column`` count from 1; 0 means the place is not known. ``path`` is the dotted field path, such as
+    ``roles.coder.context``, or empty for the file as a whole. ``hint`` is something the reader can do, or empty.
+    """
+
+    file: str
+    line: int
+    column: int
+    path: str
+    message: str
+    hint: str = ""
+
+    def __str__(self) -> str:
+        place = f"{self.file}:{self.line}:{self.column}: " if self.line else f"{self.file}: "
+        field = f"{self.path}: " if self.path else ""
+        hint = f"\n  hint: {self.hint}" if self.hint else ""
+        return f"{place}{field}{self.message}{hint}"
+
+
+class PlannerError(Exception):
+    """The root of every error this package raises on purpose."""
+
+
+class InputError(PlannerError):
+    """A file the user wrote has one or more problems; they are reported together, in file order."""
+
+    def __init__(self, problems: tuple[Problem, ...]) -> None:
+        self.problems = tuple(sorted(problems))
+        super().__init__(self.problems)
+
+    def __str__(self) -> str:
+        return "\n".join(str(problem) for problem in self.problems)
+
+
+class UnknownName(PlannerError):
+    """A name that no catalog entry carries, with the nearest ones that exist."""
+
+    def __init__(self, kind: str, name: str, nearest: tuple[str, ...] = ()) -> None:
+        self.kind, self.name, self.nearest = kind, name, nearest
+        super().__init__(kind, name, nearest)
+
+    def __str__(self) -> str:
+        hint = f"\n  hint: did you mean {' or '.join(self.nearest)}?" if self.nearest else ""
+        return f"unknown {self.kind} {self.name!r}{hint}"
+
+
+class UnsupportedModel(PlannerError):
+    """A model whose memory cannot be derived, so it is refused by name instead of guessed.
+
+    ``where`` names the file or catalog entry, ``what`` the architecture, format or field that is not supported.
+    """
+
+    def __init__(self, where: str, what: str, hint: str = "") -> None:
+        self.where, self.what, self.hint = where, what, hint
+        super().__init__(where, what, hint)
+
+    def __str__(self) -> str:
+        return f"{self.where}: not supported: {self.what}" + (f"\n  hint: {self.hint}" if self.hint else "")
+
+
+class InvalidConfig(PlannerError):
+    """A model's config or checkpoint is missing a field, contradicts itself, or is not what it says it is."""
+
+    def __init__(self, where: str, field: str, message: str) -> None:
+        self.where, self.field, self.message = where, field, message
+        super().__init__(where, field, message)
+
+    def __str__(self) -> str:
+        return f"{self.where}: {self.field}: {self.message}" if self.field else f"{self.where}: {self.message}"
+
+
+class CheckFailed(PlannerError):
+    """The independent checker found a plan that breaks its own promises; nothing is rendered from it."""
+
+    def __init__(self, violations: tuple[str, ...]) -> None:
+        self.violations = violations
+        super().__init__(violations)
+
+    def __str__(self) -> str:
+        return "the plan fails its check:\n" + "\n".join(f"  {violation}" for violation in self.violations)
+
+
+class OutputError(PlannerError):
+    """A file or folder cannot be written; what was there before is untouched."""
+
+    def __init__(self, path: str, reason: str) -> None:
+        self.path, self.reason = path, reason
+        super().__init__(path, reason)
+
+    def __str__(self) -> str:
+        return f"cannot write {self.path}: {self.reason}"

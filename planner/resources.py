@@ -1,0 +1,14 @@
+"""Where the shipped ``catalog/`` and ``templates/`` folders are: inside an installed wheel, beside a checkout."""
+
+from pathlib import Path
+
+
+def data_folder(name: str) -> Path:
+    """Return the shipped data folder ``catalog`` or ``templates``.
+
+    A wheel carries them as ``planner/_catalog`` and ``planner/_templates``; an editable install has no copy and uses
+    the folders beside the package.
+    """
+    package = Path(__file__).resolve().parent
+    installed = package / f"_{name}"
+    return installed if installed.is_dir() else package.parent / name

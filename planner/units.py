@@ -1,0 +1,72 @@
+"""Bytes and tokens as integers: parse what people write, print what people read.
+
+GiB is 2**30 bytes. In a token count ``k`` is 1024, because context lengths are powers of two (``16k`` = 16384).
+"""
+
+import re
+from fractions import Fraction
+
+KIB = 1 << 10
+MIB = 1 << 20
+GIB = 1 << 30
+
+_BYTES = {
+    "": 1, "b": 1,
+    "kib": KIB, "mib": MIB, "gib": GIB, "tib": 1 << 40,
+    "kb": 10**3, "mb": 10**6, "gb": 10**9, "tb": 10**12,
+}  # fmt: skip
+_TOKENS = {"": 1, "k": 1 << 10, "m": 1 << 20}
+_QUANTITY = re.compile(r"\s*([0-9]+(?:\.[0-9]+)?)\s*([A-Za-z]*)\s*")
+
+
+def parse_bytes(text: str | int) -> int:
+    """Read a size such as ``8GiB``, ``512 MiB`` or ``24GB``; a bare number is bytes.
+
+    Raises:
+        ValueError: the text is not a non-negative whole number of bytes with a known unit.
+    """
+    return _parse(text, _BYTES, "a size such as 8GiB or 512MiB")
+
+
+def parse_tokens(text: str | int) -> int:
+    """Read a token count such as ``16k`` (16384), ``1m`` or ``4096``.
+
+    Raises:
+        ValueError: the text is not a non-negative whole number of tokens.
+    """
+    return _parse(text, _TOKENS, "a token count such as 16k or 4096")
+
+
+def format_gib(value_bytes: int, digits: int = 2) -> str:
+    """Print bytes as GiB, such as ``17.25 GiB``."""
+    return f"{value_bytes / GIB:.{digits}f} GiB"
+
+
+def format_tokens(tokens: int) -> str:
+    """Print a token count the way ``parse_tokens`` reads it back: ``16k`` when exact, else all digits."""
+    for unit, factor in (("m", 1 << 20), ("k", 1 << 10)):
+        if tokens >= factor and tokens % factor == 0:
+            return f"{tokens // factor}{unit}"
+    return str(tokens)
+
+
+def ceil_div(numerator: int, denominator: int) -> int:
+    """Divide rounding up; both integers, the denominator positive."""
+    return -(-numerator // denominator)
+
+
+def _parse(text: str | int, units: dict[str, int], wanted: str) -> int:
+    if isinstance(text, bool) or not isinstance(text, int | str):
+        raise ValueError(f"expected {wanted}")
+    if isinstance(text, int):
+        if text < 0:
+            raise ValueError(f"expected {wanted}, not a negative number")
+        return text
+    match = _QUANTITY.fullmatch(text)
+    factor = units.get(match[2].lower()) if match else None
+    if match is None or factor is None:
+        raise ValueError(f"expected {wanted}")
+    value = Fraction(match[1]) * factor
+    if value.denominator != 1:
+        raise ValueError(f"expected {wanted}: {text.strip()} is not a whole number")
+    return int(value)

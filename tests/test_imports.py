@@ -1,0 +1,65 @@
+"""The river: modules import only from modules above them, and the dear libraries stay in their rooms."""
+
+import ast
+from pathlib import Path
+
+import pytest
+
+PACKAGE = Path(__file__).resolve().parent.parent / "planner"
+
+ORDER = [
+    "errors", "units", "resources", "yaml_source", "gpu", "engine", "quantization", "architecture", "config_json",
+    "checkpoint", "flags", "accuracy", "variant", "catalog", "fleet", "memory", "options", "plan", "check", "solve",
+    "explain", "artifacts", "cli", "__main__",
+]  # fmt: skip
+ROOMS = {
+    "ortools": ("solve",),
+    "jinja2": ("artifacts",),
+    "click": ("cli",),
+    "pydantic": ("engine", "catalog", "fleet", "plan"),
+    "yaml": ("yaml_source", "engine", "catalog", "fleet", "plan", "cli"),
+}
+SOURCES = sorted(PACKAGE.rglob("*.py"))
+
+
+def noun(path: Path) -> str:
+    parts = path.relative_to(PACKAGE).with_suffix("").parts
+    return parts[0]
+
+
+def imported(path: Path) -> set[str]:
+    """Dotted names of everything a module imports, function-level imports included."""
+    names: set[str] = set()
+    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+        if isinstance(node, ast.Import):
+            names.update(alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            assert node.level == 0, f"{path}: relative import"
+            module = node.module or ""
+            names.update(f"{module}.{alias.name}" for alias in node.names)
+    return names
+
+
+@pytest.mark.parametrize("path", SOURCES, ids=lambda path: str(path.relative_to(PACKAGE)))
+def test_imports_flow_downhill(path: Path) -> None:
+    here = noun(path)
+    if here == "__init__":
+        return
+    position = ORDER.index(here)
+    for name in imported(path):
+        parts = name.split(".")
+        if parts[0] == "planner" and len(parts) > 1 and parts[1] in ORDER:
+            assert ORDER.index(parts[1]) <= position, f"{here} imports {name}, which lies further down the river"
+
+
+@pytest.mark.parametrize("path", SOURCES, ids=lambda path: str(path.relative_to(PACKAGE)))
+def test_libraries_stay_in_their_rooms(path: Path) -> None:
+    for name in imported(path):
+        library = name.split(".")[0]
+        assert noun(path) in ROOMS.get(library, (noun(path),)), f"{path.name} imports {library}"
+
+
+def test_no_module_is_longer_than_four_hundred_lines() -> None:
+    lengths = {path.name: len(path.read_text(encoding="utf-8").splitlines()) for path in SOURCES}
+
+    assert {name: length for name, length in lengths.items() if length > 400} == {}
