@@ -1,0 +1,80 @@
+"""Parts: the weight tensors of a model, with how each is shared out over tensor-parallel ranks.
+
+Shapes are those of the whole model; ``planner.memory.weights`` derives what one rank holds. A module path is relative
+to its layer (``self_attn.q_proj``), as checkpoints spell it, so that quantization rules can be applied.
+"""
+
+from dataclasses import dataclass
+from typing import Literal
+
+Split = Literal["column", "row", "none"]
+
+
+@dataclass(frozen=True, slots=True)
+class Column:
+    """One matrix of a linear layer: ``units × size`` outputs.
+
+    Column-parallel layers share out whole units (heads) evenly. ``replicated`` units, such as key-value heads, are
+    repeated when there are more ranks than units, so that each rank holds at least one.
+    """
+
+    path: str
+    units: int
+    size: int
+    replicated: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Linear:
+    """A linear layer: one or more matrices over the same ``inputs``, fused when the engine fuses them.
+
+    ``split`` says which side is shared out: the outputs (``column``), the inputs (``row``, whose bias is whole on
+    each rank) or nothing. ``quantizable`` is false where the engine never quantizes, as for most routers.
+    ``dtype_bytes`` overrides the model's dtype.
+    """
+
+    columns: tuple[Column, ...]
+    inputs: int
+    split: Split
+    bias: bool = False
+    quantizable: bool = True
+    dtype_bytes: int | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Experts:
+    """The routed experts of one layer: ``count`` times gate and up (or up alone) and down.
+
+    Tensor parallelism shares out ``intermediate_size``, expert parallelism whole experts.
+    """
+
+    path: str
+    count: int
+    hidden_size: int
+    intermediate_size: int
+    gated: bool = True
+    bias: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Vocabulary:
+    """An embedding or output head of ``rows`` tokens, padded and shared out over ranks."""
+
+    path: str
+    rows: int
+    width: int
+    bias: bool = False
+    padding: int = 64
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Tensor:
+    """A plain tensor: norms, sinks, rotary tables, convolutions. ``split`` shares out the elements over ranks."""
+
+    path: str
+    elements: int
+    split: bool = False
+    dtype_bytes: int | None = None
+
+
+Part = Linear | Experts | Vocabulary | Tensor

@@ -1,0 +1,41 @@
+"""A Hugging Face ``config.json`` as data -> Architecture and Quantization; what is unknown is refused by name."""
+
+from collections.abc import Mapping
+from typing import Any
+
+from planner.architecture import Architecture
+from planner.config_json.dense import dense
+from planner.config_json.families import DENSE
+from planner.config_json.fields import Fields
+from planner.config_json.quantization_config import parse_quantization
+from planner.errors import InvalidConfig, UnsupportedModel
+from planner.quantization import Quantization
+
+__all__ = ["parse_config"]
+
+
+def parse_config(config: Mapping[str, Any], *, where: str) -> tuple[Architecture, Quantization]:
+    """Return what a model is made of and how its weights are stored.
+
+    ``where`` names the file or catalog entry in errors.
+
+    Raises:
+        UnsupportedModel: the architecture or the quantization format is not one this package can size.
+        InvalidConfig: a field is missing, mistyped, out of range or contradicts another.
+    """
+    if not isinstance(config, Mapping):
+        raise InvalidConfig(where, "", "expected a JSON object")
+    fields = Fields(where, config)
+    name = architecture_name(fields)
+    if name not in DENSE:
+        raise UnsupportedModel(where, f"architecture {name}")
+    architecture = dense(name, DENSE[name], fields)
+    return architecture, parse_quantization(fields, architecture.torch_dtype)
+
+
+def architecture_name(fields: Fields) -> str:
+    """Return the model class the config names first."""
+    names = fields.texts("architectures")
+    if not names:
+        raise fields.error("architectures", "missing; it names the model class")
+    return names[0]
