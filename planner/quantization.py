@@ -36,18 +36,18 @@ class Storage:
     index_bytes: int = 0
     fixed_bytes: int = 0
 
-    def matrix_bytes(self, rows: int, columns: int, dtype_bytes: int) -> int:
-        """Return the bytes of one matrix of ``rows`` outputs by ``columns`` inputs."""
+    def tensors(self, rows: int, columns: int, dtype_bytes: int) -> tuple[int, ...]:
+        """Return the bytes of the tensors of one matrix of ``rows`` outputs by ``columns`` inputs."""
         groups = ceil_div(columns, self.group_size) if self.group_size else 1
         row_groups = ceil_div(rows, self.row_group) if self.row_group else 1
         scales = groups * row_groups
         scale_bytes = dtype_bytes if self.scale_bytes is None else self.scale_bytes
         return (
-            ceil_div(rows * columns * self.bits, 8)
-            + scales * scale_bytes
-            + ceil_div(scales * self.zero_bits, 8)
-            + columns * self.index_bytes
-            + self.fixed_bytes
+            ceil_div(rows * columns * self.bits, 8),
+            scales * scale_bytes,
+            ceil_div(scales * self.zero_bits, 8),
+            columns * self.index_bytes,
+            self.fixed_bytes,
         )
 
 

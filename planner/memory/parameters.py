@@ -1,5 +1,7 @@
 """A model's layers as an inventory of weight tensors."""
 
+import functools
+
 from planner.architecture import (
     Architecture,
     Attention,
@@ -27,15 +29,28 @@ def head(architecture: Architecture) -> Vocabulary:
     )
 
 
+def last_parts(architecture: Architecture) -> tuple[Part, ...]:
+    """Return what only the last pipeline stage holds: the final norm and the output head."""
+    parts: list[Part] = []
+    if architecture.final_norms:
+        size = architecture.final_norms * architecture.hidden_size
+        parts.append(_norm("norm", size, architecture.final_norm_bias))
+    if architecture.has_head and not architecture.tie_word_embeddings:
+        parts.append(head(architecture))
+    return tuple(parts)
+
+
+@functools.lru_cache(maxsize=256)
 def layer_parts(layer: Layer, hidden_size: int) -> tuple[Part, ...]:
-    """Return the weights of one layer."""
-    parts: list[Part] = [_norm("norm", hidden_size * layer.norms, layer.norm_bias)] if layer.norms else []
+    """Return the weights of one layer, in the order the engine creates them."""
+    parts: list[Part] = []
     if layer.attention:
         parts += attention_parts(layer.attention, hidden_size)
     if layer.feed_forward:
         parts += feed_forward_parts(layer.feed_forward, hidden_size, "mlp")
     if layer.mixture:
         parts += mixture_parts(layer.mixture, hidden_size)
+    parts += [_norm("norm", hidden_size, layer.norm_bias)] * layer.norms
     return (*parts, *layer.extra)
 
 

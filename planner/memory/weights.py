@@ -1,11 +1,13 @@
 """Weight bytes of one rank: what the engine prints as "Model loading took"."""
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 
-from planner.architecture import Architecture, Experts, Linear, Part, Tensor, Vocabulary
-from planner.memory.parameters import embedding, head, layer_parts
+from planner.architecture import Architecture, Experts, Linear, Part, Rotary, Vocabulary
+from planner.memory.allocator import allocated_bytes
+from planner.memory.parameters import embedding, last_parts, layer_parts
 from planner.memory.stages import stage_layers
-from planner.quantization import Quantization
+from planner.quantization import Quantization, Storage
 from planner.units import ceil_div
 
 
@@ -45,67 +47,85 @@ def weights_bytes(
         expert_tensor_ranks=1 if expert_parallel else all_ranks,
         dtype_bytes=dtype_bytes,
     )
-    first, last = stage_layers(architecture.num_layers, pipeline_parallel_size, pipeline_rank)
-    is_first, is_last = pipeline_rank == 0, pipeline_rank == pipeline_parallel_size - 1
-    total = 0
-    for index in range(first, last):
-        parts = layer_parts(architecture.layers[index], architecture.hidden_size)
-        total += sum(part_bytes(part, f"layers.{index}.", quantization, rank) for part in parts)
-    outer: list[Part] = []
-    if is_first or (is_last and architecture.tie_word_embeddings):
-        outer.append(embedding(architecture))
-    if is_first:
-        outer += [*architecture.extra, *architecture.tower]
-    if is_last:
-        norms = architecture.final_norms * (2 if architecture.final_norm_bias else 1)
-        outer.append(Tensor(path="norm", elements=norms * architecture.hidden_size))
-        if architecture.has_head and not architecture.tie_word_embeddings:
-            outer.append(head(architecture))
-    total += sum(part_bytes(part, "", quantization, rank) for part in outer)
-    return total + rotary_bytes(architecture, dtype_bytes)
+    return allocated_bytes(_tensors(architecture, quantization, rank, pipeline_parallel_size, pipeline_rank))
+
+
+def parameter_bytes(architecture: Architecture, quantization: Quantization, rank: Rank) -> int:
+    """Return the bytes of all parameters and buffers of a model without pipeline stages, as tensors and no more."""
+    return sum(_tensors(architecture, quantization, rank, 1, 0))
 
 
 def rotary_bytes(architecture: Architecture, dtype_bytes: int) -> int:
     """Return the bytes of the rotary tables, one per distinct rope of the model."""
-    return sum(table.positions * table.width * (table.dtype_bytes or dtype_bytes) for table in architecture.rotaries)
+    return sum(_table_bytes(table, dtype_bytes) for table in architecture.rotaries)
 
 
-def part_bytes(part: Part, prefix: str, quantization: Quantization, rank: Rank) -> int:
-    """Return what one rank holds of a part."""
+def _tensors(
+    architecture: Architecture, quantization: Quantization, rank: Rank, stages: int, stage: int
+) -> Iterator[int]:
+    """Yield the bytes of each tensor of one pipeline stage, in the order the engine creates them."""
+    first, last = stage_layers(architecture.num_layers, stages, stage)
+    is_first, is_last = stage == 0, stage == stages - 1
+    before: list[Part] = list(architecture.tower) if is_first else []
+    if is_first or (is_last and architecture.tie_word_embeddings):
+        before.append(embedding(architecture))
+    if is_first:
+        before += architecture.extra
+    for part in before:
+        yield from part_tensors(part, "", quantization, rank)
+    for index in range(first, last):
+        for part in layer_parts(architecture.layers[index], architecture.hidden_size):
+            yield from part_tensors(part, f"layers.{index}.", quantization, rank)
+        if index == first:
+            yield from (_table_bytes(table, rank.dtype_bytes) for table in architecture.rotaries)
+    if is_last:
+        for part in last_parts(architecture):
+            yield from part_tensors(part, "", quantization, rank)
+
+
+def _table_bytes(table: Rotary, dtype_bytes: int) -> int:
+    return table.positions * table.width * (table.dtype_bytes or dtype_bytes)
+
+
+def part_tensors(part: Part, prefix: str, quantization: Quantization, rank: Rank) -> Iterator[int]:
+    """Yield the bytes of the tensors of one part that one rank holds."""
     if isinstance(part, Linear):
-        return _linear_bytes(part, prefix, quantization, rank)
-    if isinstance(part, Experts):
-        return _experts_bytes(part, prefix, quantization, rank)
-    if isinstance(part, Vocabulary):
+        yield from _linear(part, prefix, quantization, rank)
+    elif isinstance(part, Experts):
+        yield from _experts(part, prefix, quantization, rank)
+    elif isinstance(part, Vocabulary):
         rows = ceil_div(part.rows, part.padding) * part.padding // rank.tensor_ranks
-        return rows * (part.width + part.bias) * rank.dtype_bytes
-    elements = part.elements // rank.tensor_ranks if part.split else part.elements
-    return elements * (part.dtype_bytes or rank.dtype_bytes)
+        yield rows * part.width * rank.dtype_bytes
+        yield rows * part.bias * rank.dtype_bytes
+    else:
+        elements = part.elements // rank.tensor_ranks if part.split else part.elements
+        yield elements * (part.dtype_bytes or rank.dtype_bytes)
 
 
-def _linear_bytes(part: Linear, prefix: str, quantization: Quantization, rank: Rank) -> int:
+def _linear(part: Linear, prefix: str, quantization: Quantization, rank: Rank) -> Iterator[int]:
+    """Yield the tensors of a linear layer; matrices stored alike are fused into one."""
     dtype_bytes = part.dtype_bytes or rank.dtype_bytes
     inputs = part.inputs // rank.tensor_ranks if part.split == "row" else part.inputs
-    total = 0
+    rows_by_storage: dict[Storage | None, int] = {}
     for column in part.columns:
         units = column.units
         if part.split == "column":
             units = max(1, units // rank.tensor_ranks) if column.replicated else units // rank.tensor_ranks
-        rows = units * column.size
         storage = quantization.storage(prefix + column.path) if part.quantizable else None
-        total += storage.matrix_bytes(rows, inputs, dtype_bytes) if storage else rows * inputs * dtype_bytes
-        total += rows * dtype_bytes if part.bias else 0
-    return total
+        rows_by_storage[storage] = rows_by_storage.get(storage, 0) + units * column.size
+    for storage, rows in rows_by_storage.items():
+        yield from storage.tensors(rows, inputs, dtype_bytes) if storage else (rows * inputs * dtype_bytes,)
+    if part.bias:
+        yield sum(rows_by_storage.values()) * dtype_bytes
 
 
-def _experts_bytes(part: Experts, prefix: str, quantization: Quantization, rank: Rank) -> int:
+def _experts(part: Experts, prefix: str, quantization: Quantization, rank: Rank) -> Iterator[int]:
+    """Yield the tensors of the routed experts: gate and up fused, down, each over all experts of the rank."""
     count = ceil_div(part.count, rank.expert_ranks)
     inner = part.intermediate_size // rank.expert_tensor_ranks
     storage = quantization.storage(prefix + part.path, expert=True)
-    shapes = [(inner, part.hidden_size)] * (2 if part.gated else 1) + [(part.hidden_size, inner)]
-    if storage:
-        matrices = sum(storage.matrix_bytes(rows, columns, rank.dtype_bytes) for rows, columns in shapes)
-    else:
-        matrices = sum(rows * columns for rows, columns in shapes) * rank.dtype_bytes
-    bias = sum(rows for rows, _ in shapes) * rank.dtype_bytes if part.bias else 0
-    return count * (matrices + bias)
+    for rows, columns in ((inner * (2 if part.gated else 1), part.hidden_size), (part.hidden_size, inner)):
+        sizes = storage.tensors(rows, columns, rank.dtype_bytes) if storage else (rows * columns * rank.dtype_bytes,)
+        yield from (count * size for size in sizes)
+        if part.bias:
+            yield count * rows * rank.dtype_bytes
