@@ -11,6 +11,10 @@ class GPU:
     what ``nvidia-smi`` prints (``driver_memory_bytes``) and much less than the marketing figure. Where sources
     disagree it is the smallest, so that a plan fits every card of that name. ``compute_capability`` is ``(9, 0)`` for
     SM90; ``product`` is the name NVML prints. ``refusal`` says why no plan is made for this device, or is empty.
+
+    ``memory_assumed`` says how the total was derived when nobody published it, or is empty. Dense rates are per second
+    without sparsity; those named in ``derived_rates`` come from clocks and core counts, not from a data sheet. A MIG
+    instance is a GPU of its own whose ``parent`` names the whole card; ``instances`` is how many fit on that card.
     """
 
     name: str
@@ -26,3 +30,31 @@ class GPU:
     integrated: bool = False
     refusal: str = ""
     sources: tuple[str, ...] = ()
+    memory_assumed: str = ""
+    fp16_dense_flops: int | None = None
+    fp8_dense_flops: int | None = None
+    int8_dense_ops: int | None = None
+    fp4_dense_flops: int | None = None
+    derived_rates: tuple[str, ...] = ()
+    board_watts: int | None = None
+    released: str = ""
+    parent: str = ""
+    instances: int = 1
+    note: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CloudPrice:
+    """A list price: one instance type with ``gpu_count`` GPUs for ``microdollars_per_hour`` (10**-6 US dollars).
+
+    ``date`` is when the provider listed it, or empty when the source does not say.
+    """
+
+    provider: str
+    instance: str
+    gpu: str
+    gpu_count: int
+    microdollars_per_hour: int
+    region: str
+    date: str
+    source: str

@@ -1,0 +1,174 @@
+"""Scales, scores, measured recoveries and class defaults -> the accuracy of one option."""
+
+from collections.abc import Iterable, Sequence
+from functools import cached_property
+from pathlib import Path
+from typing import Any, Protocol
+
+from planner import accuracy
+from planner.accuracy import Accuracy, ClassDefault, Measurement, Recovery, Score
+from planner.catalog import files
+from planner.variant import Model, Variant
+
+_LONG_CONTEXT_TOKENS = 65_536
+_SHORT_CACHE_TOKENS = 32_768
+
+
+class _Folders(Protocol):
+    """What the tables need of a catalog: where it lies."""
+
+    folders: tuple[Path, ...]
+
+
+class AccuracyTables:
+    """Every published accuracy figure of the catalog folders, by model and checkpoint."""
+
+    def __init__(self, catalog: _Folders) -> None:
+        self._folders = catalog.folders
+
+    @cached_property
+    def scales(self) -> dict[str, tuple[str, ...]]:
+        """The benchmarks a task is judged on, preferred first; a plan uses one of them per role."""
+        return {task: tuple(row["scales"]) for task, row in self._tables["tasks"].items()}
+
+    def scale_for(self, task: str, models: Sequence[Model]) -> str:
+        """Return the one scale on which the candidate models of a role are compared, or an empty name.
+
+        It is the task's scale that knows the most of them; among equals the one the task lists first.
+        """
+        scales = self.scales.get(task, ())
+        candidates = frozenset(model.repository for model in models)
+        return accuracy.best_scale(scales, self._scored, candidates) if scales else ""
+
+    def scores(self, model: Model) -> tuple[Score, ...]:
+        """All published scores of a base model that the catalog keeps, on any scale."""
+        return tuple(self._scores.get(model.repository, ()))
+
+    def measurements(self, variant: Variant) -> tuple[Measurement, ...]:
+        """All published benchmarks of a quantized checkpoint beside its base."""
+        return tuple(self._measured.get(variant.repository, ()))
+
+    def of(
+        self,
+        model: Model,
+        variant: Variant,
+        task: str,
+        *,
+        scale: str = "",
+        kv_cache_dtype: str = "auto",
+        context_tokens: int = 0,
+    ) -> Accuracy:
+        """Return the accuracy of a checkpoint at a task, served with this KV cache dtype and context.
+
+        ``scale`` defaults to the task's first; pass ``scale_for(task, candidates)`` to compare models.
+        """
+        scale = scale or next(iter(self.scales.get(task, ())), "")
+        score = next((row for row in self.scores(model) if row.scale == scale), None)
+        kind = self._kind(task, score, context_tokens)
+        weights = self._weights(model, variant, task, kind)
+        if weights.label == "unknown":
+            return accuracy.compose(scale, score, weights)
+        return accuracy.compose(scale, score, accuracy.combine(weights, self._cache(kv_cache_dtype, context_tokens)))
+
+    def _kind(self, task: str, score: Score | None, context_tokens: int) -> str:
+        """The kind of task decides what quantization costs; a thinking model thinks at every task."""
+        if task == "long-context" and context_tokens >= _LONG_CONTEXT_TOKENS:
+            return "long"
+        return "reasoning" if task == "reasoning" or (score is not None and score.mode == "thinking") else "short"
+
+    def _weights(self, model: Model, variant: Variant, task: str, kind: str) -> Recovery:
+        if variant.native or not variant.scheme_class:
+            return accuracy.NATIVE
+        default = accuracy.class_default(
+            self._defaults, variant.scheme_class, kind, model.parameters, model.mixture
+        ) or accuracy.class_default(self._defaults, variant.scheme_class, "short", model.parameters, model.mixture)
+        cautious = default.floor if default else 0
+        own = [row for row in self.measurements(variant) if row.task == task]
+        siblings = [
+            row
+            for other in model.variants
+            if other.scheme_class == variant.scheme_class and other is not variant
+            for row in self.measurements(other)
+            if row.task == task
+        ]
+        return (
+            accuracy.recovery_from(own, "measured", cautious)
+            or accuracy.recovery_from(siblings, "transferred", cautious)
+            or default
+            or accuracy.UNKNOWN_RECOVERY
+        )
+
+    def _cache(self, kv_cache_dtype: str, context_tokens: int) -> Recovery:
+        """FP8 KV cache: published effect by context length; any other quantized cache has no published figure."""
+        if not kv_cache_dtype.startswith("fp8"):
+            return accuracy.NATIVE
+        kind = "short" if context_tokens <= _SHORT_CACHE_TOKENS else "long"
+        return accuracy.class_default(self._defaults, "kv-cache-fp8", kind, 1, False) or accuracy.UNKNOWN_RECOVERY
+
+    @cached_property
+    def _tables(self) -> dict[str, Any]:
+        merged: dict[str, Any] = {"tasks": {}, "defaults": []}
+        for path in files.in_folders(self._folders, "accuracy"):
+            data = files.read(path)
+            merged["tasks"].update(data.get("tasks", {}))
+            merged["defaults"].extend(data.get("defaults", ()))
+            for kind in ("scores", "measured"):
+                for row in data.get(kind, ()):
+                    merged.setdefault(kind, []).append((row, data.get("sources", {})))
+        return merged
+
+    @cached_property
+    def _defaults(self) -> tuple[ClassDefault, ...]:
+        return tuple(
+            ClassDefault(
+                scheme_class=row["class"],
+                kind=row["kind"],
+                above=row.get("above", 0),
+                below=row.get("below", float("inf")),
+                mixture=row.get("mixture"),
+                median=_hundredths(row["median"]),
+                floor=_hundredths(row["floor"]),
+                evidence=row["evidence"],
+            )
+            for row in self._tables["defaults"]
+        )
+
+    @cached_property
+    def _scores(self) -> dict[str, list[Score]]:
+        found: dict[str, list[Score]] = {}
+        for row, named in self._tables.get("scores", ()):
+            source = named.get(row["source"], row["source"])
+            for scale, value in row["scores"].items():
+                found.setdefault(row["model"], []).append(
+                    Score(scale=scale, value=_hundredths(value), mode=row.get("mode", ""), source=source)
+                )
+        return found
+
+    @cached_property
+    def _scored(self) -> dict[str, frozenset[str]]:
+        scales: Iterable[str] = {scale for scales in self.scales.values() for scale in scales}
+        return {
+            scale: frozenset(model for model, rows in self._scores.items() if any(row.scale == scale for row in rows))
+            for scale in scales
+        }
+
+    @cached_property
+    def _measured(self) -> dict[str, list[Measurement]]:
+        found: dict[str, list[Measurement]] = {}
+        for row, named in self._tables.get("measured", ()):
+            source = named.get(row["source"], row["source"])
+            for benchmark, (task, score, baseline) in row["benchmarks"].items():
+                found.setdefault(row["checkpoint"], []).append(
+                    Measurement(
+                        task=task,
+                        benchmark=benchmark,
+                        score=_hundredths(score),
+                        baseline=_hundredths(baseline),
+                        source=source,
+                    )
+                )
+        return found
+
+
+def _hundredths(percent: float) -> int:
+    return round(percent * 100)

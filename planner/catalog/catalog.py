@@ -1,0 +1,139 @@
+"""Catalog: look up GPUs, models and checkpoints by any name people use for them."""
+
+from collections.abc import Iterable, Iterator
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+from planner.catalog import files, gpu_entry, model_entry
+from planner.catalog.accuracy_tables import AccuracyTables
+from planner.catalog.names import nearest, plain
+from planner.errors import UnknownName
+from planner.gpu import GPU, CloudPrice
+from planner.resources import data_folder
+from planner.variant import Model, Variant
+
+
+def load_catalog(directory: Path | None = None, overlays: Iterable[Path] = ()) -> "Catalog":
+    """Open the shipped catalog, or the one in ``directory``, with the user's overlay folders on top.
+
+    An overlay has the same layout; an entry of a later overlay replaces one of the same name before it.
+    """
+    return Catalog((directory or data_folder("catalog"), *overlays))
+
+
+class Catalog:
+    """Everything the catalog folders hold, read when it is first asked for."""
+
+    def __init__(self, folders: tuple[Path, ...]) -> None:
+        self.folders = folders
+        self._families: dict[Path, tuple[Model, ...]] = {}
+
+    @cached_property
+    def gpus(self) -> tuple[GPU, ...]:
+        """All devices, MIG instances included, in file order."""
+        found: dict[str, GPU] = {}
+        for path in files.in_folders(self.folders, "gpus"):
+            found.update((gpu.name, gpu) for gpu in gpu_entry.gpus_in(files.read(path)))
+        return tuple(found.values())
+
+    @cached_property
+    def models(self) -> tuple[Model, ...]:
+        """All models, in file order; reads every family file."""
+        found: dict[str, Model] = {}
+        for path in files.in_folders(self.folders, "models"):
+            found.update((model.repository, model) for model in self._family(path))
+        return tuple(found.values())
+
+    @cached_property
+    def prices(self) -> tuple[CloudPrice, ...]:
+        """All cloud list prices."""
+        paths = files.in_folders(self.folders, "prices")
+        return tuple(price for path in paths for price in gpu_entry.prices_in(files.read(path)))
+
+    @cached_property
+    def scheme_names(self) -> tuple[str, ...]:
+        """The names of all quantization schemes, sorted."""
+        return tuple(sorted({entry["scheme"] for entry in self._schemes.values()}))
+
+    @cached_property
+    def accuracy(self) -> AccuracyTables:
+        """Scores and recoveries of every model: ``catalog.accuracy.of(model, variant, task, …)``."""
+        return AccuracyTables(self)
+
+    def gpu(self, name: str) -> GPU:
+        """Return the GPU with this catalog name, product name (as NVML prints it) or alias.
+
+        Where several cards carry one name (``NVIDIA GeForce RTX 4090`` is also a modified card with 48 GB) it is the
+        one with the least memory, so that a plan fits all of them.
+
+        Raises:
+            UnknownName: no device has the name; carries the nearest ones.
+        """
+        wanted = plain(name)
+        exact = [gpu for gpu in self.gpus if plain(gpu.name) == wanted]
+        by_alias = [gpu for gpu in self.gpus if wanted in map(plain, _names(gpu))]
+        matches = exact or by_alias
+        if not matches:
+            raise UnknownName("GPU", name, self._nearest_gpus(name))
+        return min(matches, key=lambda gpu: gpu.memory_bytes)
+
+    def find(self, name: str) -> tuple[Model, Variant]:
+        """Return the model and checkpoint with this catalog name or Hugging Face id, of a base or of a variant.
+
+        Upper and lower case do not matter. A name without organisation is accepted when one checkpoint has it.
+
+        Raises:
+            UnknownName: no entry has the name, or several checkpoints do; carries the nearest ones.
+        """
+        wanted = name.casefold()
+        matches = list(_matches(self._mentioning(wanted), wanted))
+        if len({variant.repository for _, variant in matches}) == 1:
+            return matches[-1]
+        if matches:
+            raise UnknownName("model", name, tuple(sorted({variant.repository for _, variant in matches})))
+        raise UnknownName("model", name, nearest(name, _model_names(self.models)))
+
+    def _nearest_gpus(self, name: str) -> tuple[str, ...]:
+        """Return the catalog names of the whole cards that are called something like ``name``."""
+        called = {alias: gpu.name for gpu in self.gpus if not gpu.parent for alias in _names(gpu)}
+        return tuple(dict.fromkeys(called[match] for match in nearest(name, called)))
+
+    def _mentioning(self, wanted: str) -> Iterator[Model]:
+        """Yield the models of every family file that contains the last part of a name."""
+        token = model_entry.short_name(wanted)
+        for path in files.in_folders(self.folders, "models"):
+            if path in self._families or token in path.read_text(encoding="utf-8").casefold():
+                yield from self._family(path)
+
+    def _family(self, path: Path) -> tuple[Model, ...]:
+        if path not in self._families:
+            self._families[path] = tuple(model_entry.models_in(files.read(path), self._schemes, str(path)))
+        return self._families[path]
+
+    @cached_property
+    def _schemes(self) -> dict[str, Any]:
+        found: dict[str, Any] = {}
+        for folder in self.folders:
+            if (path := folder / "schemes.yaml").is_file():
+                found.update(files.read(path)["schemes"])
+        return found
+
+
+def _matches(models: Iterable[Model], wanted: str) -> Iterator[tuple[Model, Variant]]:
+    for model in models:
+        for variant in model.variants:
+            names = (variant.repository, *variant.aliases, *(model.aliases if variant.native else ()))
+            if any(wanted in (known.casefold(), model_entry.short_name(known.casefold())) for known in names):
+                yield model, variant
+
+
+def _names(gpu: GPU) -> tuple[str, ...]:
+    return gpu.name, gpu.product, *gpu.aliases
+
+
+def _model_names(models: Iterable[Model]) -> Iterator[str]:
+    for model in models:
+        yield model.name
+        for variant in model.variants:
+            yield variant.repository

@@ -1,0 +1,100 @@
+"""One entry of catalog/models/*.yaml -> Model with its Variants; quantization schemes are expanded here."""
+
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from planner.variant import Model, Variant
+
+Entry = Mapping[str, Any]
+
+
+def models_in(data: Entry, schemes: Entry, file: str) -> Iterator[Model]:
+    """Yield the models of one family file."""
+    for entry in data["models"]:
+        yield _model(entry, data["family"], data.get("sources", {}), schemes, file)
+
+
+def _model(entry: Entry, family: str, named: Mapping[str, str], schemes: Entry, file: str) -> Model:
+    config = entry["config"]
+    variants = [_native(entry, named, schemes)]
+    variants += [_variant(row, named, schemes) for row in entry.get("variants", ())]
+    return Model(
+        name=short_name(entry["repository"]),
+        repository=entry["repository"],
+        aliases=tuple(entry.get("aliases", ())),
+        family=family,
+        tasks=tuple(entry["tasks"]),
+        licence=entry["licence"],
+        non_commercial=entry.get("non_commercial", False),
+        gated=entry.get("gated", False),
+        released=entry.get("released", ""),
+        parameters=entry["parameters"],
+        parameters_grade=entry["parameters_grade"],
+        active_parameters=entry.get("active_parameters"),
+        mixture=entry.get("mixture", False),
+        config=config,
+        variants=tuple(variants),
+        context_limit=entry.get("context_limit"),
+        engine_minimum=entry.get("engine_minimum", ""),
+        tool_parser=entry.get("tool_parser", ""),
+        reasoning_parser=entry.get("reasoning_parser", ""),
+        cache_refusals=entry.get("cache_refusals", {}),
+        assumed_fields=tuple(entry.get("assumed", ())),
+        conflicts=tuple(entry.get("conflicts", ())),
+        note=entry.get("note", ""),
+        sources=_sources(entry, named),
+        file=file,
+    )
+
+
+def _native(entry: Entry, named: Mapping[str, str], schemes: Entry) -> Variant:
+    """The model's own repository, in the scheme its scores were measured on."""
+    row = {key: entry[key] for key in ("published_gb", "published_source", "scheme", "revision") if key in entry}
+    row.setdefault("scheme", {"bfloat16": "bf16", "float16": "fp16", "float32": "fp32"}[dtype_of(entry["config"])])
+    quantization = entry["config"].get("quantization_config")
+    if quantization is not None:
+        row["quantization_config"] = quantization
+    return _variant({**row, "repository": entry["repository"], "source": entry["source"]}, named, schemes, native=True)
+
+
+def _variant(row: Entry, named: Mapping[str, str], schemes: Entry, *, native: bool = False) -> Variant:
+    scheme = schemes[row["scheme"]]
+    quantization = scheme.get("quantization_config")
+    if "quantization_config" in row:
+        quantization = {**(quantization or {}), **row["quantization_config"]}
+    gigabytes = row.get("published_gb")
+    return Variant(
+        repository=row["repository"],
+        aliases=tuple(row.get("aliases", ())),
+        scheme=scheme["scheme"],
+        scheme_class=scheme.get("class", ""),
+        native=native,
+        quantization_config=quantization,
+        config_changes={**scheme.get("config", {}), **row.get("config", {})} if not native else {},
+        revision=row.get("revision", ""),
+        published_bytes=None if gigabytes is None else round(gigabytes * 10**9),
+        published_source=named.get(row.get("published_source", ""), row.get("published_source", "")),
+        released=row.get("released", ""),
+        engine_minimum=row.get("engine_minimum", ""),
+        assumed_fields=tuple(row.get("assumed", ())),
+        conflicts=tuple(row.get("conflicts", ())),
+        sources=_sources(row, named),
+    )
+
+
+def short_name(repository: str) -> str:
+    """Return the catalog name of a repository: what follows the organisation."""
+    return repository.rpartition("/")[2]
+
+
+def dtype_of(config: Entry) -> str:
+    """Return the dtype a config declares, under either of its key names and in a nested text config too."""
+    for place in (config, config.get("text_config", {})):
+        for key in ("torch_dtype", "dtype"):
+            if isinstance(place.get(key), str):
+                return str(place[key])
+    return "float32"
+
+
+def _sources(entry: Entry, named: Mapping[str, str]) -> tuple[str, ...]:
+    return tuple(named.get(source, source) for source in entry["source"])

@@ -1,0 +1,80 @@
+"""Model and Variant: a base model people deploy, and one published checkpoint of it."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Variant:
+    """One published checkpoint of a model.
+
+    ``scheme`` is the quantization scheme's name (``bf16``, ``awq-int4``, …) and ``scheme_class`` the class its
+    default recovery is looked up by. ``quantization_config`` is what the checkpoint's own ``config.json`` holds under
+    that key, or None; ``config_changes`` are other keys in which its config differs from the model's. Fields named in
+    ``assumed_fields`` were not read from the checkpoint. ``published_bytes`` is the size the publisher shows.
+    ``path`` is set for a local folder, which is read instead of the facts here.
+    """
+
+    repository: str
+    aliases: tuple[str, ...] = ()
+    scheme: str
+    scheme_class: str
+    native: bool
+    quantization_config: Mapping[str, Any] | None = None
+    config_changes: Mapping[str, Any] = field(default_factory=dict)
+    revision: str = ""
+    published_bytes: int | None = None
+    published_source: str = ""
+    released: str = ""
+    engine_minimum: str = ""
+    assumed_fields: tuple[str, ...] = ()
+    conflicts: tuple[str, ...] = ()
+    sources: tuple[str, ...] = ()
+    path: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Model:
+    """One base model: facts that all its checkpoints share, and the checkpoints.
+
+    ``config`` has the key names of the model's Hugging Face ``config.json``; ``config_for`` adds what a variant
+    changes, ready for ``config_json.parse_config``. ``parameters`` is the published number of weights, kept to
+    check the derived one against, with its ``parameters_grade``. ``variants`` begins with the model's own
+    repository. ``context_limit`` is set where the publisher states fewer tokens than the engine derives from the
+    config; a plan keeps to the smaller. ``cache_refusals`` names KV cache dtypes that published evidence says ruin
+    this model, each with the evidence.
+    """
+
+    name: str
+    repository: str
+    aliases: tuple[str, ...]
+    family: str
+    tasks: tuple[str, ...]
+    licence: str
+    non_commercial: bool
+    gated: bool
+    released: str
+    parameters: int
+    parameters_grade: str
+    active_parameters: int | None
+    mixture: bool
+    config: Mapping[str, Any]
+    variants: tuple[Variant, ...]
+    context_limit: int | None = None
+    engine_minimum: str = ""
+    tool_parser: str = ""
+    reasoning_parser: str = ""
+    cache_refusals: Mapping[str, str] = field(default_factory=dict)
+    assumed_fields: tuple[str, ...] = ()
+    conflicts: tuple[str, ...] = ()
+    note: str = ""
+    sources: tuple[str, ...] = ()
+    file: str = ""
+
+    def config_for(self, variant: Variant) -> dict[str, Any]:
+        """Return the ``config.json`` of a variant: the model's, the variant's changes, its quantization."""
+        config = {**self.config, **variant.config_changes}
+        if variant.quantization_config is not None:
+            config["quantization_config"] = dict(variant.quantization_config)
+        return config
