@@ -1,8 +1,66 @@
-"""The command line: the only room that prints or exits."""
+"""The command line: the only room that prints or exits.
+
+Each command lives in a module of this room that is imported when the command is used, so that ``planner --help`` and
+``planner estimate`` never wait for the solver. docs/exit-codes.md explains what the process returns.
+"""
+
+import importlib
 
 import click
 
+from planner import __version__
+from planner.errors import InputError, PlannerError
 
-@click.group()
+EXIT_PROVEN = 0
+EXIT_ERROR = 1
+EXIT_USAGE = 2
+EXIT_NO_PLAN = 3
+EXIT_NOT_PROVEN = 4
+EXIT_FILES_DIFFER = 5
+
+COMMANDS = {
+    "init": "Write a commented starter fleet.yaml.",
+    "schema": "Print the JSON Schema of fleet.yaml for editors.",
+    "solve": "Find the proven best plan for a fleet and render its files.",
+}
+"""Name -> the line ``planner --help`` shows. A command is the function of its name in the module of its name."""
+
+
+class Commands(click.Group):
+    """Commands that are imported when they are used."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        """Return the names of all commands, sorted."""
+        return sorted(COMMANDS)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        """Import a command; None when there is none of this name."""
+        if cmd_name not in COMMANDS:
+            return None
+        command = getattr(importlib.import_module(f"planner.cli.{cmd_name}"), cmd_name)
+        assert isinstance(command, click.Command)
+        return command
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        """List the commands without importing any."""
+        with formatter.section("Commands"):
+            formatter.write_dl(sorted(COMMANDS.items()))
+
+    def invoke(self, ctx: click.Context) -> object:
+        """Run a command; an error made on purpose becomes text on stderr and an exit code, never a traceback."""
+        try:
+            return super().invoke(ctx)
+        except PlannerError as error:
+            click.echo(message(error), err=True)
+            ctx.exit(EXIT_ERROR)
+
+
+def message(error: PlannerError) -> str:
+    """Return what stderr shows for an error: problems carry their own place, all others a prefix."""
+    return str(error) if isinstance(error, InputError) else f"error: {error}"
+
+
+@click.group(cls=Commands, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
+@click.version_option(__version__, prog_name="planner", message="%(prog)s %(version)s")
 def main() -> None:
-    """Plan which models your GPUs can serve, and render what starts them."""
+    """Plan which models your GPUs can serve, prove that no plan is better, and render what starts them."""

@@ -1,0 +1,14 @@
+"""Fleet: fleet.yaml as the user writes it -> what has to be served, on what, with every default filled in.
+
+values   single values: tokens, bytes, percentages, names
+schema   the maps of the file, and their JSON Schema
+load     file -> Fleet, with all problems at once
+review   rules that span several keys, and look-ups in the catalog
+facts    Fleet and Role
+"""
+
+from planner.fleet.facts import Figure, Fleet, Role
+from planner.fleet.load import load_fleet
+from planner.fleet.schema import TASKS, json_schema
+
+__all__ = ["TASKS", "Figure", "Fleet", "Role", "json_schema", "load_fleet"]

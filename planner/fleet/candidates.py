@@ -1,0 +1,157 @@
+"""The models a role may use: names in the file -> models of the catalog or in a folder, and the pins on them."""
+
+from dataclasses import dataclass, replace
+
+from planner.config_json import parse_config
+from planner.errors import InvalidConfig, UnknownName, UnsupportedModel
+from planner.fleet import values
+from planner.fleet.facts import Figure
+from planner.fleet.findings import Findings
+from planner.fleet.local import is_folder, local_model
+from planner.fleet.schema import POOLING_TASKS, FigureMap, RoleMap
+from planner.units import format_tokens
+from planner.variant import Model, Variant
+from planner.yaml_source import FieldPath
+
+
+@dataclass(frozen=True, slots=True)
+class Candidates:
+    """The candidates of one role in order of their names, the repository of its pinned variant, its own figures."""
+
+    models: tuple[Model, ...] = ()
+    variant: str | None = None
+    figures: tuple[Figure, ...] = ()
+
+
+def candidates(findings: Findings, path: FieldPath, read: RoleMap) -> Candidates:
+    """Resolve the names of a role; what cannot be resolved is noted in ``findings`` and left out."""
+    pinned = _find(findings, (*path, "variant"), read.variant) if read.variant else None
+    if read.models:
+        models = _named(findings, path, read)
+    elif pinned:
+        models = (pinned[0],)
+    else:
+        models = _by_task(findings, path, read)
+    if pinned and models and not any(pinned[1] in model.variants for model in models):
+        names = ", ".join(model.name for model in models)
+        findings.refuse((*path, "variant"), f"{pinned[1].repository} is not a variant of {names}")
+    _check_schemes(findings, path, read, pinned[1:] if pinned else tuple(v for m in models for v in m.variants))
+    return Candidates(models, pinned[1].repository if pinned else None, tuple(_figures(findings, path, read, models)))
+
+
+def check_limits(findings: Findings, path: FieldPath, models: tuple[Model, ...], context_min: int) -> None:
+    """Refuse a minimum context that none of the models named in the file can read."""
+    limits = {model.name: limit for model in models if (limit := _limit(model))}
+    if limits and max(limits.values()) < context_min:
+        name, limit = max(limits.items(), key=lambda item: (item[1], item[0]))
+        where = (*path, "context", "min") if (*path, "context", "min") in findings.source.values else (*path, "context")
+        which = name if len(limits) == 1 else f"even {name}, the longest of the candidates,"
+        message = f"{format_tokens(context_min)} tokens is too long: {which} reads at most {format_tokens(limit)}"
+        findings.refuse(where, message, "lower the minimum or name a model with a longer context")
+
+
+def _find(findings: Findings, path: FieldPath, name: str) -> tuple[Model, Variant] | None:
+    try:
+        if is_folder(name):
+            model = local_model(name, findings.folder)
+            return model, model.variants[0]
+        return findings.catalog.find(name)
+    except UnknownName as error:
+        findings.refuse_name(path, error)
+    except (InvalidConfig, UnsupportedModel) as error:
+        message, _, hint = str(error).partition("\n  hint: ")
+        findings.refuse(path, message, hint)
+    return None
+
+
+def _named(findings: Findings, path: FieldPath, read: RoleMap) -> tuple[Model, ...]:
+    """The models the file names; a variant's name leaves its model only that variant."""
+    chosen: dict[str, tuple[Model, frozenset[str] | None]] = {}
+    for index, name in enumerate(filter(None, read.models or ())):
+        here = findings.item((*path, "models"), index)
+        found = _find(findings, here, name)
+        if found is None:
+            continue
+        model, variant = found
+        if refusal := _task_refusal(model, read.task):
+            findings.refuse(here, *refusal)
+        known = chosen.get(model.repository, (model, frozenset()))[1]
+        only = None if variant.native or known is None else known | {variant.repository}
+        chosen[model.repository] = (model, only)
+    models = [
+        model if only is None else replace(model, variants=tuple(v for v in model.variants if v.repository in only))
+        for model, only in chosen.values()
+    ]
+    return tuple(sorted(models, key=lambda model: (model.name, model.repository)))
+
+
+def _task_refusal(model: Model, task: str | None) -> tuple[str, str] | None:
+    """A model that returns vectors cannot chat, and the other way round; between texts anything goes."""
+    if task is None or not model.tasks or task in model.tasks:
+        return None
+    pools = set(model.tasks) <= set(POOLING_TASKS)
+    if pools or task in (*POOLING_TASKS, "vision"):
+        return f"{model.name} does not do the task {task}", f"its tasks are {', '.join(model.tasks)}"
+    return None
+
+
+def _by_task(findings: Findings, path: FieldPath, read: RoleMap) -> tuple[Model, ...]:
+    if read.task is None or findings.problems:
+        return ()
+    models = [model for model in findings.catalog.models if read.task in model.tasks]
+    if not models:
+        findings.refuse((*path, "task"), f"the catalog has no model for the task {read.task}", "name models yourself")
+    return tuple(sorted(models, key=lambda model: (model.name, model.repository)))
+
+
+def _check_schemes(findings: Findings, path: FieldPath, read: RoleMap, variants: tuple[Variant, ...]) -> None:
+    allowed = tuple(filter(None, read.schemes or ()))
+    known = findings.catalog.scheme_names
+    unknown = False
+    for index, scheme in enumerate(allowed):
+        if scheme not in known:
+            unknown = True
+            hint = values.suggestion(scheme, known, f"known: {', '.join(known)}")
+            findings.refuse(findings.item((*path, "schemes"), index), f"unknown scheme {values.found(scheme)}", hint)
+    published = sorted({variant.scheme for variant in variants})
+    if allowed and published and not unknown and not set(allowed) & set(published):
+        message = f"no candidate is published in {' or '.join(allowed)}"
+        findings.refuse((*path, "schemes"), message, f"the candidates have {', '.join(published)}")
+
+
+def _figures(findings: Findings, path: FieldPath, read: RoleMap, models: tuple[Model, ...]) -> list[Figure]:
+    found = []
+    for name, figure in sorted(read.accuracy.figures.items()):
+        here = (*path, "accuracy", "figures", name)
+        if (resolved := _find(findings, here, name)) is None:
+            continue
+        model, variant = resolved
+        if read.models and models and model.repository not in {candidate.repository for candidate in models}:
+            findings.refuse(here, f"{model.name} is not a candidate of this role", at_key=True)
+        if refusal := _figure_refusal(variant, figure):
+            findings.refuse(here, *refusal, at_key=True)
+        source = figure.source or "given in fleet.yaml"
+        found.append(
+            Figure(name=variant.repository, score=figure.score, recovery=figure.recovery, source=source),
+        )
+    return found
+
+
+def _figure_refusal(variant: Variant, figure: FigureMap) -> tuple[str, str] | None:
+    if figure.score is None and figure.recovery is None and not figure.model_extra:
+        return "a figure needs a score, a recovery, or both", "{score: 71.5, source: our test suite}"
+    if figure.recovery is not None and variant.native:
+        return "recovery compares a quantized variant with this model", "name the quantized variant instead"
+    return None
+
+
+def _limit(model: Model) -> int | None:
+    """The longest context of any variant; None when no variant's config can be read."""
+    limits = []
+    for variant in model.variants:
+        try:
+            architecture, _ = parse_config(model.config_for(variant), where=variant.repository)
+            limits.append(min(architecture.max_model_len, model.context_limit or architecture.max_model_len))
+        except (InvalidConfig, UnsupportedModel):
+            continue
+    return max(limits, default=None)

@@ -1,0 +1,95 @@
+"""fleet.yaml -> Fleet, or every problem the file has, each with its line and column.
+
+A mistake must not hide the next one. The file is validated again and again without the values that were wrong, until
+what is left can be read; the rules that span several keys, and the look-ups in the catalog, then run over that.
+"""
+
+import copy
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from pydantic import ValidationError
+
+from planner.catalog import Catalog
+from planner.errors import InputError, Problem
+from planner.fleet import values
+from planner.fleet.facts import Fleet
+from planner.fleet.findings import Findings
+from planner.fleet.review import review
+from planner.fleet.schema import FleetMap, Map
+from planner.yaml_source import FieldPath, Source, read_yaml
+
+
+def load_fleet(path: Path, catalog: Catalog) -> Fleet:
+    """Read a fleet file.
+
+    Raises:
+        InputError: with every problem of the file, in file order.
+    """
+    source = read_yaml(path)
+    if source.data is None:
+        hint = "`planner init` writes a starter file"
+        raise InputError((Problem(source.file, 0, 0, "", "the file is empty", hint),))
+    if not isinstance(source.data, dict):
+        message = f"expected a map with {', '.join(FleetMap.required)}, not {values.found(source.data)}"
+        raise InputError((source.problem((), message),))
+    fleet_map, problems = _validate(source)
+    problems += _unknown_and_missing(source, fleet_map, ())
+    findings = Findings(source, catalog, path.parent, problems)
+    fleet = review(findings, fleet_map)
+    if fleet is None:
+        raise InputError(tuple(dict.fromkeys(findings.problems)))
+    return fleet
+
+
+def _validate(source: Source) -> tuple[FleetMap, list[Problem]]:
+    """Read what can be read; every wrong value is a problem and then counts as absent."""
+    data = copy.deepcopy(source.data)
+    problems: list[Problem] = []
+    while True:
+        try:
+            return FleetMap.model_validate(data), problems
+        except ValidationError as error:
+            for mistake in error.errors(include_url=False):
+                where = _existing(source.data, mistake["loc"])
+                problems.append(source.problem(where, mistake["ctx"]["message"], mistake["ctx"]["hint"]))
+                _remove(data, where)
+
+
+def _existing(data: object, path: FieldPath) -> FieldPath:
+    """Cut a path at the last value that is in the file: a single value may stand for a map."""
+    here: Any = data
+    for depth, part in enumerate(path):
+        inside = isinstance(here, list) or (isinstance(here, dict) and part in here)
+        if not inside:
+            return path[:depth]
+        here = here[part]
+    return path
+
+
+def _remove(data: Any, path: FieldPath) -> None:  # noqa: ANN401 - any YAML value
+    """Take a value out, and with an item its whole list, so that places of other items stay true."""
+    for depth, part in enumerate(path):
+        if depth == len(path) - 1 or isinstance(data.get(part), list):
+            data.pop(part, None)
+            return
+        data = data.get(part, {})
+
+
+def _unknown_and_missing(source: Source, here: Map, path: FieldPath) -> Iterator[Problem]:
+    allowed = tuple(type(here).model_fields)
+    for key in here.model_extra or ():
+        hint = values.suggestion(key, allowed, f"allowed here: {', '.join(allowed)}")
+        yield source.problem((*path, key), "unknown key", hint, at_key=True)
+    for key in here.required:
+        if not getattr(here, key) and (*path, key) not in source.values:
+            field = type(here).model_fields[key]
+            yield source.problem((*path, key), "required key is missing", field.description or "")
+    for key, value in here:
+        inner = value if isinstance(value, dict) else {}
+        for name, item in inner.items():
+            if isinstance(item, Map):
+                yield from _unknown_and_missing(source, item, (*path, key, name))
+        if isinstance(value, Map):
+            yield from _unknown_and_missing(source, value, (*path, key))

@@ -1,0 +1,138 @@
+"""What single values cannot tell: rules between keys, names in the catalog, and the defaults that follow from them."""
+
+from planner.errors import UnknownName
+from planner.fleet import values
+from planner.fleet.candidates import candidates, check_limits
+from planner.fleet.facts import Fleet, Role
+from planner.fleet.findings import Findings
+from planner.fleet.schema import POOLING_TASKS, ContextMap, FleetMap, GPUMap, RoleMap
+from planner.gpu import GPU
+from planner.units import format_gib, format_tokens
+from planner.yaml_source import FieldPath, dotted
+
+FIRST_ROLE_PORT = 8001
+
+
+def review(findings: Findings, read: FleetMap) -> Fleet | None:
+    """Return the fleet; None, with the reasons in ``findings``, when a part of it is missing or wrong."""
+    gpu = _gpu(findings, read.gpu) if read.gpu else None
+    ports = _ports(findings, read)
+    found = [_role(findings, name, read.roles[name], ports[name]) for name in sorted(read.roles)]
+    if findings.source.data.get("roles") == {}:
+        findings.refuse(("roles",), "a fleet needs at least one role", "chat: {task: chat, context: 16k}")
+    if not (read.name and read.gpu and gpu) or findings.problems:
+        return None
+    return Fleet(
+        name=read.name,
+        engine=read.engine.name,
+        engine_version=read.engine.version,
+        gpu=gpu,
+        gpu_count=read.gpu.count,
+        gpu_index=read.gpu.index,
+        memory_in_use_bytes=read.gpu.memory_in_use,
+        objective=read.objective,
+        roles=tuple(role for role in found if role),
+    )
+
+
+def _gpu(findings: Findings, read: GPUMap) -> GPU | None:
+    if read.name is None:
+        return None
+    path: FieldPath = ("gpu", "name") if ("gpu", "name") in findings.source.values else ("gpu",)
+    try:
+        gpu = findings.catalog.gpu(read.name)
+    except UnknownName as error:
+        findings.refuse_name(path, error)
+        return None
+    if gpu.refusal:
+        findings.refuse(path, f"no plan can be made for {gpu.name}", gpu.refusal)
+    if read.memory_in_use >= gpu.memory_bytes:
+        message = f"{format_gib(read.memory_in_use)} is all of the {format_gib(gpu.memory_bytes)} that {gpu.name} has"
+        findings.refuse(("gpu", "memory_in_use"), message)
+    return gpu
+
+
+def _ports(findings: Findings, read: FleetMap) -> dict[str, int]:
+    """Give every role its port; the roles without one get the next free ports in order of their names."""
+    ports: dict[str, int] = {}
+    for name, role in read.roles.items():
+        if role.port is None:
+            continue
+        owner = next((other for other, taken in ports.items() if taken == role.port), None)
+        if owner is not None:
+            hint = "give each role its own port, or leave the key out"
+            findings.refuse(("roles", name, "port"), f"port {role.port} is already the port of role {owner}", hint)
+        ports[name] = role.port
+    taken = set(ports.values())
+    free = (port for port in range(FIRST_ROLE_PORT, values.LAST_PORT + 1) if port not in taken)
+    return ports | {name: next(free) for name in sorted(read.roles) if name not in ports}
+
+
+def _role(findings: Findings, name: str, read: RoleMap, port: int) -> Role | None:
+    path: FieldPath = ("roles", name)
+    if refusal := values.name_refusal(name):
+        findings.refuse(path, *refusal, at_key=True)
+    context = _context(findings, path, read.context)
+    request = _request(findings, path, read, context)
+    concurrency_min = read.concurrency.min or 1
+    concurrency_target = read.concurrency.target or concurrency_min
+    if concurrency_target < concurrency_min:
+        message = f"the target of {concurrency_target} is below the minimum of {concurrency_min}"
+        findings.refuse((*path, "concurrency", "target"), message)
+    found = candidates(findings, path, read)
+    if context and (read.models or read.variant):
+        check_limits(findings, path, found.models, context[0])
+    if not (read.task and context and found.models):
+        return None
+    return Role(
+        name=name,
+        task=read.task,
+        models=found.models,
+        context_min=context[0],
+        context_wish=context[1],
+        concurrency_min=concurrency_min,
+        concurrency_target=concurrency_target,
+        prompt_tokens=request[0] if request else None,
+        output_tokens=request[1] if request else None,
+        recovery_floor=read.accuracy.recovery,
+        score_floor=read.accuracy.score,
+        weight=read.weight,
+        variant=found.variant,
+        schemes=tuple(filter(None, read.schemes)) if read.schemes else None,
+        kv_cache_dtype=read.kv_cache_dtype,
+        port=port,
+        trust_remote_code=read.trust_remote_code,
+        figures=found.figures,
+    )
+
+
+def _context(findings: Findings, path: FieldPath, read: ContextMap | None) -> tuple[int, int] | None:
+    if read is None or read.min is None:
+        return None
+    wish = read.wish or read.min
+    if wish < read.min:
+        message = f"the wish of {format_tokens(wish)} is below the minimum of {format_tokens(read.min)}"
+        findings.refuse((*path, "context", "wish"), message)
+    return read.min, wish
+
+
+def _request(
+    findings: Findings, path: FieldPath, role: RoleMap, context: tuple[int, int] | None
+) -> tuple[int, int] | None:
+    read = role.request
+    if read is None:
+        return None
+    here = (*path, "request")
+    output = (*here, "output_tokens")
+    if role.task in POOLING_TASKS and read.output_tokens is not None:
+        findings.refuse(output, f"the task {role.task} generates no tokens", "leave the key out", at_key=True)
+    if role.task and role.task not in POOLING_TASKS and output not in findings.source.values:
+        findings.refuse(output, "required key is missing", f"the task {role.task} generates text: output_tokens: 1k")
+    if read.prompt_tokens is None:
+        return None
+    total = read.prompt_tokens + (read.output_tokens or 0)
+    if context and total > context[0]:
+        message = f"a request of {total} tokens does not fit the minimum context of {context[0]}"
+        hint = f"raise {dotted((*path, 'context'))} to at least {format_tokens(total)}, or shorten the request"
+        findings.refuse(here, message, hint)
+    return read.prompt_tokens, read.output_tokens or 0

@@ -1,0 +1,253 @@
+"""The shape of fleet.yaml: one pydantic model per map in the file, and the JSON Schema made from them.
+
+Every key may be absent here, so that a file with mistakes can still be read as far as it is right; ``required`` names
+the keys that a finished file has. Nothing of this leaves the ``fleet`` room: ``load`` turns it into ``Fleet``.
+"""
+
+from typing import Annotated, Any, ClassVar, TypeAlias
+
+from pydantic import (
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    GetJsonSchemaHandler,
+    PlainValidator,
+    WithJsonSchema,
+)
+from pydantic_core import CoreSchema
+
+from planner.fleet import values
+
+ENGINES = ("vllm",)
+OBJECTIVES = ("balanced", "accuracy", "concurrency")
+TASKS = ("code", "general", "reasoning", "chat", "math", "agent", "vision", "embedding", "rerank")
+POOLING_TASKS = ("embedding", "rerank")
+KV_CACHE_DTYPES = ("auto", "fp8")
+JSON_SCHEMA = "https://json-schema.org/draft/2020-12/schema"
+
+_read_objective = values.choice(OBJECTIVES, "objective")
+
+
+def _enum(known: tuple[str, ...]) -> dict[str, Any]:
+    return {"enum": list(known)}
+
+
+def _one_or_more(item: dict[str, Any]) -> dict[str, Any]:
+    return {"anyOf": [item, {"type": "array", "items": item, "minItems": 1, "uniqueItems": True}]}
+
+
+def _whole(low: int, high: int, what: str) -> tuple[PlainValidator, WithJsonSchema]:
+    schema = {"type": "integer", "minimum": low, "maximum": high}
+    return PlainValidator(values.whole(low, high, what)), WithJsonSchema(schema)
+
+
+def _choice(known: tuple[str, ...], what: str) -> tuple[PlainValidator, WithJsonSchema]:
+    return PlainValidator(values.choice(known, what)), WithJsonSchema(_enum(known))
+
+
+def _map(keys: str, single: str = "") -> BeforeValidator:
+    """Take a map; a single value stands for the map with that one key when ``single`` names the key."""
+
+    def read(value: object) -> object:
+        if single and isinstance(value, str | int | float):
+            return {single: value}
+        if not isinstance(value, dict):
+            wanted = f"a single value or a map with {keys}" if single else f"a map with {keys}"
+            values.wrong(f"expected {wanted}, not {values.found(value)}")
+        return value
+
+    return BeforeValidator(read)
+
+
+_Text: TypeAlias = Annotated[str | None, PlainValidator(values.text), WithJsonSchema(values.TEXT_SCHEMA)]
+_Texts: TypeAlias = Annotated[
+    tuple[_Text, ...] | None, BeforeValidator(values.as_list), WithJsonSchema(_one_or_more(values.TEXT_SCHEMA))
+]
+_Tokens: TypeAlias = Annotated[int | None, PlainValidator(values.tokens), WithJsonSchema(values.TOKENS_SCHEMA)]
+_Percent: TypeAlias = Annotated[int | None, PlainValidator(values.percent), WithJsonSchema(values.PERCENT_SCHEMA)]
+_Requests: TypeAlias = Annotated[int | None, *_whole(1, values.MAX_CONCURRENCY, "a number of requests")]
+
+
+class Map(BaseModel):
+    """A map of the file, of whose keys ``required`` must be there; ``single`` is the value that may stand for it.
+
+    Keys that are not known are kept in ``model_extra``, where ``load`` finds them.
+    """
+
+    model_config = ConfigDict(extra="allow", frozen=True)
+    required: ClassVar[tuple[str, ...]] = ()
+    single: ClassVar[dict[str, Any] | None] = None
+
+    @classmethod
+    def __get_pydantic_json_schema__(cls, core_schema: CoreSchema, handler: GetJsonSchemaHandler) -> dict[str, Any]:
+        """Add the required keys, and the single value that may stand for the map."""
+        schema = handler(core_schema)
+        whole: dict[str, Any] = {"type": "object", "additionalProperties": False, "properties": schema["properties"]}
+        if cls.required:
+            whole["required"] = list(cls.required)
+        body = {"anyOf": [cls.single, whole]} if cls.single else whole
+        return {"description": schema["description"], **body}
+
+
+class EngineMap(Map):
+    """The inference engine whose memory behaviour the plan is made for."""
+
+    single = _enum(ENGINES)
+
+    name: Annotated[str, *_choice(ENGINES, "engine")] = Field(default="vllm", description="the engine")
+    version: Annotated[str | None, PlainValidator(values.version), WithJsonSchema(values.VERSION_SCHEMA)] = Field(
+        default=None, description="its release, such as 0.33.0; absent: the newest one with a memory profile"
+    )
+
+
+class GPUMap(Map):
+    """The GPU that carries the fleet."""
+
+    required = ("name",)
+    single = values.TEXT_SCHEMA
+
+    name: _Text = Field(default=None, description="a catalog name, or the name nvidia-smi prints")
+    count: Annotated[int, *_whole(1, values.MAX_GPUS, "a number of GPUs")] = Field(
+        default=1, description="how many of them"
+    )
+    index: Annotated[int, *_whole(0, values.MAX_GPUS - 1, "a device number")] = Field(
+        default=0, description="device number of the first one, as nvidia-smi counts"
+    )
+    memory_in_use: Annotated[int, PlainValidator(values.size_bytes), WithJsonSchema(values.BYTES_SCHEMA)] = Field(
+        default=0, description="memory that others hold on each GPU, such as a desktop or another process: 1GiB"
+    )
+
+
+class ContextMap(Map):
+    """How many tokens, prompt and answer together, one request may have."""
+
+    required = ("min",)
+    single = values.TOKENS_SCHEMA
+
+    min: _Tokens = Field(default=None, description="the plan guarantees this many: 8k")
+    wish: _Tokens = Field(default=None, description="more, up to this many, is better: 32k")
+
+
+class ConcurrencyMap(Map):
+    """How many requests are served at once without waiting for memory."""
+
+    single: ClassVar[dict[str, Any]] = {"type": "integer", "minimum": 1, "maximum": values.MAX_CONCURRENCY}
+
+    min: _Requests = Field(default=None, description="the plan guarantees this many; absent: 1")
+    target: _Requests = Field(default=None, description="more, up to this many, is better; absent: the minimum")
+
+
+class RequestMap(Map):
+    """The request length at which concurrency is counted; absent: the full context."""
+
+    required = ("prompt_tokens",)
+
+    prompt_tokens: _Tokens = Field(default=None, description="tokens of the prompt: 6k")
+    output_tokens: _Tokens = Field(
+        default=None, description="tokens of the answer: 2k; required when the task generates text"
+    )
+
+
+class FigureMap(Map):
+    """The accuracy of one model or variant that you measured or trust; it replaces what the catalog says."""
+
+    score: _Percent = Field(default=None, description="score of the model on the role's task, 0 to 100")
+    recovery: _Percent = Field(
+        default=None, description="what the variant keeps of the unquantized model's score, in percent"
+    )
+    source: _Text = Field(default=None, description="where the figure comes from")
+
+
+class AccuracyMap(Map):
+    """Floors that the chosen variant keeps, and figures of your own."""
+
+    recovery: _Percent = Field(
+        default=None, description="least percentage of the unquantized model's score that quantization must keep: 95"
+    )
+    score: _Percent = Field(default=None, description="least score on the role's task, 0 to 100")
+    figures: Annotated[
+        dict[str, Annotated[FigureMap, _map("score, recovery, source")]], _map("model or variant names")
+    ] = Field(default={}, description="your own figures, by model or variant")
+
+
+class RoleMap(Map):
+    """One job in the fleet, served by one model under one name."""
+
+    required = ("task", "context")
+
+    task: Annotated[str | None, *_choice(TASKS, "task")] = Field(
+        default=None, description="what the role does: decides which models are candidates and which score counts"
+    )
+    models: _Texts = Field(
+        default=None,
+        description="candidates: catalog names, Hugging Face ids, or folders (./my-model) with a config.json; "
+        "absent: every catalog model for the task",
+    )
+    context: Annotated[ContextMap | None, _map("min, wish", single="min")] = Field(
+        default=None, description="how many tokens one request may have, prompt and answer together: 16k"
+    )
+    concurrency: Annotated[ConcurrencyMap, _map("min, target", single="min")] = ConcurrencyMap()
+    request: Annotated[RequestMap | None, _map("prompt_tokens, output_tokens")] = None
+    accuracy: Annotated[AccuracyMap, _map("recovery, score, figures")] = AccuracyMap()
+    weight: Annotated[int, *_whole(1, values.MAX_WEIGHT, "a weight")] = Field(
+        default=1, description="how much the role counts in the balanced objective, relative to the others"
+    )
+    schemes: _Texts = Field(default=None, description="quantization schemes allowed: awq-int4, fp8, bf16; absent: all")
+    variant: _Text = Field(default=None, description="the one checkpoint to use, by its Hugging Face id")
+    kv_cache_dtype: Annotated[str | None, *_choice(KV_CACHE_DTYPES, "KV cache type")] = Field(
+        default=None, description="auto (the model's own type) or fp8; absent: the planner chooses"
+    )
+    port: Annotated[int | None, *_whole(values.FIRST_PORT, values.LAST_PORT, "a port")] = Field(
+        default=None,
+        description="port of the server; absent: the next free one from 8001, in the order of the role names",
+    )
+    trust_remote_code: Annotated[bool, PlainValidator(values.boolean), WithJsonSchema({"type": "boolean"})] = Field(
+        default=False, description="allow Python code from the model's repository to run"
+    )
+
+
+class FleetMap(Map):
+    """A fleet: what has to be served, and on what."""
+
+    required = ("name", "gpu", "roles")
+
+    name: Annotated[str | None, PlainValidator(values.name), WithJsonSchema(values.NAME_SCHEMA)] = Field(
+        default=None, description="names the plan's units, containers and folders"
+    )
+    engine: Annotated[EngineMap, _map("name, version", single="name")] = EngineMap()
+    gpu: Annotated[GPUMap | None, _map("name, count, index, memory_in_use", single="name")] = Field(
+        default=None, description="the GPU that carries the fleet, by its catalog name or as nvidia-smi prints it"
+    )
+    objective: Annotated[
+        tuple[Annotated[str, PlainValidator(_read_objective)], ...],
+        BeforeValidator(values.as_list),
+        WithJsonSchema(_one_or_more(_enum(OBJECTIVES))),
+    ] = Field(default=("balanced",), description="what to maximise; a list is taken in order, each before the next")
+    roles: Annotated[dict[str, Annotated[RoleMap, _map("task, context, …")]], _map("role names")] = Field(
+        default={}, description="the roles by name; the name is the model name that clients ask for"
+    )
+
+
+def json_schema() -> dict[str, Any]:
+    """Return the JSON Schema of fleet.yaml for editors and validators."""
+    schema = _tidy(FleetMap.model_json_schema())
+    schema["properties"]["roles"] |= {"propertyNames": values.NAME_SCHEMA, "minProperties": 1}
+    return {"$schema": JSON_SCHEMA, "title": "fleet.yaml", **schema}
+
+
+def _tidy(node: Any) -> Any:  # noqa: ANN401 - any JSON
+    """Drop what pydantic adds and an editor has no use for: titles, empty defaults, null as an alternative."""
+    if isinstance(node, list):
+        return [_tidy(item) for item in node if item != {"type": "null"}]
+    if not isinstance(node, dict):
+        return node
+    kept = {
+        key: _tidy(value)
+        for key, value in node.items()
+        if not (key == "title" and isinstance(value, str))
+        and not (key == "default" and (value is None or isinstance(value, dict)))
+    }
+    if len(kept.get("anyOf", ())) == 1:
+        kept |= kept.pop("anyOf")[0]
+    return kept

@@ -1,0 +1,181 @@
+"""Single values of fleet.yaml: what people write -> checked Python values, or one sentence that says what is wrong.
+
+Every reader takes the plain YAML value and returns what the planner works with. Its JSON Schema stands beside it, so
+that an editor accepts what the reader accepts.
+"""
+
+import difflib
+import re
+from collections.abc import Callable, Iterable
+from decimal import Decimal
+from typing import Any, NoReturn
+
+from pydantic_core import PydanticCustomError
+
+from planner.units import GIB, format_tokens, parse_bytes, parse_tokens
+
+MAX_TOKENS = 1 << 24
+MAX_CONCURRENCY = 1 << 16
+MAX_GPUS = 1 << 12
+MAX_WEIGHT = 1000
+FIRST_PORT, LAST_PORT = 1024, 65535
+MAX_MEMORY_BYTES = 1 << 50
+
+NAME_PATTERN = "[a-z0-9][a-z0-9._-]{0,62}"
+VERSION_PATTERN = r"[0-9]+\.[0-9]+\.[0-9]+(?:\.post[0-9]+|rc[0-9]+)?"
+_TOKENS_PATTERN = r"^\s*[0-9]+(\.[0-9]+)?\s*[kKmM]?\s*$"
+_BYTES_PATTERN = r"^\s*[0-9]+(\.[0-9]+)?\s*([KMGTkmgt][iI]?)?[bB]?\s*$"
+
+TOKENS_SCHEMA = {
+    "anyOf": [{"type": "integer", "minimum": 1, "maximum": MAX_TOKENS}, {"type": "string", "pattern": _TOKENS_PATTERN}]
+}
+BYTES_SCHEMA = {"anyOf": [{"type": "integer", "minimum": 0}, {"type": "string", "pattern": _BYTES_PATTERN}]}
+NAME_SCHEMA = {"type": "string", "pattern": f"^{NAME_PATTERN}$"}
+VERSION_SCHEMA = {"type": "string", "pattern": f"^{VERSION_PATTERN}$"}
+TEXT_SCHEMA = {"type": "string", "minLength": 1}
+PERCENT_SCHEMA = {"type": "number", "minimum": 0, "maximum": 100}
+
+
+def wrong(message: str, hint: str = "") -> NoReturn:
+    """Refuse a value with a message and a hint; ``load`` finds both in the error's context."""
+    raise PydanticCustomError("planner", "{message}", {"message": message, "hint": hint})
+
+
+def nearest(name: str, known: Iterable[str], count: int = 1) -> tuple[str, ...]:
+    """Return up to ``count`` known names close to ``name``, closest first; upper and lower case are one."""
+    spelled = {word.lower(): word for word in sorted(known)}
+    return tuple(spelled[word] for word in difflib.get_close_matches(name.lower(), spelled, count, 0.6))
+
+
+def suggestion(name: str, known: Iterable[str], otherwise: str) -> str:
+    """Return the hint for a name that is not known: the nearest one, or what ``otherwise`` says."""
+    return " ".join([*(f"did you mean {near}?" for near in nearest(name, known)), otherwise]).strip()
+
+
+def found(value: object) -> str:
+    """Say what kind of value was found, quoted and cut so that no control character or flood reaches a terminal."""
+    if value is None:
+        return "nothing"
+    if isinstance(value, bool):
+        return "true" if value else "false"
+    if isinstance(value, dict):
+        return "a map"
+    if isinstance(value, list):
+        return "a list"
+    text = repr(value)
+    return text if len(text) <= 60 else f"{text[:56]}…{text[-1]}"
+
+
+def name(value: object) -> str:
+    """Read a name that becomes file, unit, container and model names."""
+    if not isinstance(value, str):
+        wrong(f"expected a name, not {found(value)}")
+    if refusal := name_refusal(value):
+        wrong(*refusal)
+    return value
+
+
+def name_refusal(value: str) -> tuple[str, str] | None:
+    """Return why a name is not safe in a shell, a path, YAML and systemd alike, with a hint; None when it is."""
+    if re.fullmatch(NAME_PATTERN, value):
+        return None
+    hint = "a name becomes file, unit and model names: 1 to 63 of a-z 0-9 . _ - and a letter or digit first"
+    return f"the name {found(value)} cannot be used", hint
+
+
+def text(value: object) -> str:
+    """Read non-empty text without control characters."""
+    if not isinstance(value, str) or not value.strip():
+        wrong(f"expected text, not {found(value)}")
+    if not value.isprintable():
+        wrong(f"the text {found(value)} contains characters that do not print")
+    return value
+
+
+def as_list(value: object) -> list[Any]:
+    """Read one text as the list of itself; refuse what is no list, an empty list and an entry given twice."""
+    if isinstance(value, str):
+        return [value]
+    if not isinstance(value, list) or not value:
+        wrong(f"expected a list, not {'an empty list' if value == [] else found(value)}")
+    repeated = sorted({item for item in value if isinstance(item, str) and value.count(item) > 1})
+    if repeated:
+        wrong(f"{found(repeated[0])} is in the list twice")
+    return value
+
+
+def boolean(value: object) -> bool:
+    """Read true or false; ``yes`` and ``on`` are text."""
+    if not isinstance(value, bool):
+        wrong(f"expected true or false, not {found(value)}")
+    return value
+
+
+def tokens(value: object) -> int:
+    """Read a token count such as ``16k``."""
+    count = _quantity(value, parse_tokens, "a token count such as 16k or 4096")
+    if not 1 <= count <= MAX_TOKENS:
+        wrong(f"{found(value)} is not a token count from 1 to {format_tokens(MAX_TOKENS)}")
+    return count
+
+
+def size_bytes(value: object) -> int:
+    """Read an amount of memory such as ``8GiB``."""
+    size = _quantity(value, parse_bytes, "a size such as 8GiB or 512MiB")
+    if size > MAX_MEMORY_BYTES:
+        wrong(f"{found(value)} is more memory than any GPU has")
+    if isinstance(value, int) and 0 < value < GIB // 1024:
+        wrong(f"{found(value)} reads as {value} bytes", f"write the unit: {value}GiB or {value}MiB")
+    return size
+
+
+def _quantity(value: object, parse: Callable[[str | int], int], wanted: str) -> int:
+    if isinstance(value, bool) or not isinstance(value, int | str):
+        wrong(f"expected {wanted}, not {found(value)}")
+    try:
+        return parse(value)
+    except ValueError:
+        wrong(f"expected {wanted}, not {found(value)}")
+
+
+def whole(low: int, high: int, what: str) -> Callable[[object], int]:
+    """Return the reader of a whole number from ``low`` to ``high``."""
+
+    def read(value: object) -> int:
+        if isinstance(value, bool) or not isinstance(value, int) or not low <= value <= high:
+            wrong(f"expected {what} from {low} to {high}, not {found(value)}")
+        return value
+
+    return read
+
+
+def percent(value: object) -> int:
+    """Read a percentage as hundredths of a percent; a fraction such as 0.95 is refused: it would pass for 0.95 %."""
+    if isinstance(value, bool) or not isinstance(value, int | float) or not 0 <= value <= 100:
+        wrong(f"expected a percentage from 0 to 100, not {found(value)}")
+    if isinstance(value, float) and 0 < value <= 1:
+        wrong(f"{value} reads as {value} percent", f"write {value * 100:g} for {value * 100:g} percent")
+    hundredths = Decimal(str(value)) * 100
+    if hundredths != int(hundredths):
+        wrong(f"expected a percentage with at most two decimals, not {found(value)}")
+    return int(hundredths)
+
+
+def choice(known: tuple[str, ...], what: str) -> Callable[[object], str]:
+    """Return the reader of one word out of ``known``."""
+
+    def read(value: object) -> str:
+        if not isinstance(value, str):
+            wrong(f"expected {what}, not {found(value)}", f"one of {', '.join(known)}")
+        if value not in known:
+            wrong(f"unknown {what} {found(value)}", suggestion(value, known, f"one of {', '.join(known)}"))
+        return value
+
+    return read
+
+
+def version(value: object) -> str:
+    """Read an engine version; a number lost its zeros already, so only text with three parts is taken."""
+    if not isinstance(value, str) or not re.fullmatch(VERSION_PATTERN, value):
+        wrong(f"expected a version such as 0.33.0, not {found(value)}")
+    return value
