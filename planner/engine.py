@@ -1,0 +1,224 @@
+"""EngineProfile: what one version of the serving engine costs and assumes, read from ``catalog/engines/vllm.yaml``.
+
+The data file lists every setting with the versions from which each value holds and where it was read or measured.
+Adding an engine version is adding data: see docs/engine-profiles.md.
+"""
+
+import dataclasses
+import functools
+import re
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+import yaml
+
+from planner.errors import InvalidConfig, UnknownName
+from planner.gpu import GPU
+from planner.resources import data_folder
+from planner.units import GIB, MIB
+
+Version = tuple[int, int, int]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BatchDefaults:
+    """Limits ``vllm serve`` chooses on devices with at least ``min_memory_gib`` of driver memory.
+
+    Devices whose lower-cased name contains one of ``except_names`` take the next entry.
+    """
+
+    min_memory_gib: int
+    except_names: tuple[str, ...]
+    max_num_seqs: int
+    max_num_batched_tokens: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Device:
+    """What a process costs on one type of device, and the sizes that engine buffers follow.
+
+    ``context_bytes`` is in use on an otherwise empty device when the engine takes its first snapshot.
+    """
+
+    names: tuple[str, ...]
+    capability: int
+    multiprocessors: int
+    l2_bytes: int
+    context_bytes: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class EngineProfile:
+    """The constants of one engine version; docs/engine-profiles.md explains each and the data file holds sources.
+
+    ``exact`` is false when no version of the same minor series was read, so that the profile is a neighbour's and
+    estimates widen. All ``*_bytes`` are bytes per GPU, all ``*_gib`` constants of the data file are converted.
+    """
+
+    name: str
+    version: str
+    exact: bool
+    devices: tuple[Device, ...]
+
+    # Flags and defaults
+    gpu_memory_utilization: float
+    batch_defaults: tuple[BatchDefaults, ...]
+    block_size: int
+    whole_prompt_batches: bool
+    seqs_within_batch: bool
+    has_kv_cache_memory_bytes: bool
+    online_fp8: bool
+
+    # The budget: what gpu_memory_utilization covers
+    runner: Literal["v0", "v1"]
+    budget: Literal["device", "instance", "consumed"]
+    communicator_in_budget: bool
+    free_memory_check: bool
+    graphs_profiled: bool
+    graphs_in_budget: bool
+    second_runner: Literal["never", "listed", "dense", "always"]
+    second_runner_architectures: tuple[str, ...]
+    second_runner_graphs_in_budget: bool
+
+    # The activation peak
+    sampler: Literal["sort", "triton", "flashinfer"]
+    second_sampler: Literal["none", "float-copy", "in-place", "warm-up"]
+    moe_workspace_persistent: bool
+    moe_chunk_tokens: int
+    forward_hidden_vectors: int
+    compile_flushes_l2: bool
+
+    # Outside PyTorch
+    blas_handles_in_budget: bool
+    non_torch_bytes: int
+    graph_profile_residue_bytes: int
+    communicator_bytes: int
+    communicator_context_bytes: int
+    all_reduce_fusion_bytes: int
+
+    # CUDA graphs
+    full_graphs: bool
+    capture_coarse_above: int
+    capture_max_size: int
+    capture_max_size_sm100: int
+    capture_limit_by_seqs: bool
+    graph_base_bytes: int
+    graph_layer_bytes: int
+
+    # The KV cache (fields of planner.memory.kv_rules.KVRules)
+    hybrid_groups: bool
+    in_flight_batches: int
+    batches_grow_with_stages: bool
+    pad_groups_percent: int
+    null_block_in_check: bool
+    tokens_from_concurrency: bool
+    state_blocks: int
+
+    def __str__(self) -> str:
+        return f"{self.name} {self.version}"
+
+    def device(self, gpu: GPU) -> Device:
+        """Return what is known of a GPU: by product name, else by compute capability, else the widest values."""
+        product = gpu.product.lower()
+        major = gpu.compute_capability[0] if gpu.compute_capability else 0
+        named = (device for device in self.devices if any(name in product for name in device.names))
+        alike = (device for device in self.devices if not device.names and device.capability in (major, 0))
+        return next(named, None) or next(alike)
+
+
+def load_profile(version: str | None = None, directory: Path | None = None) -> EngineProfile:
+    """Return the profile of an engine version, of the newest one when ``version`` is None.
+
+    Raises:
+        UnknownName: the version is not one, or older than everything the data file covers.
+        InvalidConfig: the data file lacks a setting or spells one wrong.
+    """
+    return _profile(version, directory or data_folder("catalog"))
+
+
+def known_versions(directory: Path | None = None) -> tuple[str, ...]:
+    """Return the engine versions whose sources were read, oldest first."""
+    return tuple(str(version) for version in _document(directory or data_folder("catalog"))["versions_read"])
+
+
+def parse_version(text: str) -> Version:
+    """Return ``(major, minor, patch)`` of a version such as ``0.19.0``, ``v0.8``, or ``0.22.1rc1.dev16``.
+
+    Raises:
+        UnknownName: the text does not start like a version.
+    """
+    match = re.match(r"v?(\d+)\.(\d+)(?:\.(\d+))?", text.strip())
+    if match is None:
+        raise UnknownName("engine version", text)
+    return int(match[1]), int(match[2]), int(match[3] or 0)
+
+
+@functools.cache
+def _profile(version: str | None, directory: Path) -> EngineProfile:
+    document = _document(directory)
+    read = [str(item) for item in document["versions_read"]]
+    wanted = read[-1] if version is None else version
+    key = parse_version(wanted)
+    if key < parse_version(read[0]):
+        raise UnknownName("engine version", wanted, (read[0], read[-1]))
+    settings = {name: _value_at(name, eras, key) for name, eras in document["settings"].items()}
+    return EngineProfile(
+        name=str(document["engine"]),
+        version=wanted.removeprefix("v"),
+        exact=any(parse_version(item)[:2] == key[:2] for item in read),
+        devices=tuple(_device(entry) for entry in document["devices"]),
+        **_typed(settings),
+    )
+
+
+def _device(entry: dict[str, Any]) -> Device:
+    return Device(
+        names=tuple(entry["names"]),
+        capability=entry["capability"],
+        multiprocessors=entry["multiprocessors"],
+        l2_bytes=entry["l2_mib"] * MIB,
+        context_bytes=round(entry["context_gib"] * GIB),
+    )
+
+
+def _value_at(name: str, eras: list[dict[str, Any]], key: Version) -> Any:  # noqa: ANN401 - plain YAML data
+    """Return the value of the last era that starts at or before ``key``; eras are listed oldest first."""
+    value = None
+    for era in eras:
+        if not era.get("source"):
+            raise InvalidConfig("engines/vllm.yaml", name, "every value needs a source")
+        if parse_version(str(era["since"])) <= key:
+            value = era["value"]
+    return value
+
+
+def _typed(settings: dict[str, Any]) -> dict[str, Any]:
+    """Check that the settings are exactly the profile's fields and turn YAML data into their types."""
+    fields = {field.name for field in dataclasses.fields(EngineProfile)} - {"name", "version", "exact", "devices"}
+    for name in sorted(fields ^ settings.keys()):
+        problem = "is missing" if name in fields else "is not a setting of the profile"
+        raise InvalidConfig("engines/vllm.yaml", name, problem)
+    for name, value in settings.items():
+        if value is None:
+            raise InvalidConfig("engines/vllm.yaml", name, "has no value for the oldest version")
+    typed = dict(settings)
+    typed["batch_defaults"] = tuple(
+        BatchDefaults(**{**entry, "except_names": tuple(entry.get("except_names", ()))})
+        for entry in settings["batch_defaults"]
+    )
+    typed["second_runner_architectures"] = tuple(settings["second_runner_architectures"])
+    return typed
+
+
+@functools.cache
+def _document(directory: Path) -> dict[str, Any]:
+    path = directory / "engines" / "vllm.yaml"
+    loader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
+    try:
+        document = yaml.load(path.read_text(encoding="utf-8"), Loader=loader)
+    except (OSError, yaml.YAMLError) as error:
+        raise InvalidConfig(str(path), "", f"cannot be read: {error}") from error
+    if not isinstance(document, dict) or not {"engine", "versions_read", "settings", "devices"} <= document.keys():
+        raise InvalidConfig(str(path), "", "needs engine, versions_read, settings and devices")
+    return document

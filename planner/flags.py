@@ -1,0 +1,80 @@
+"""ServeFlags: the limits a server is started with, and what the engine chooses where a flag is not given."""
+
+import dataclasses
+from dataclasses import dataclass
+from typing import Any
+
+from planner.architecture import Architecture
+from planner.engine import EngineProfile
+from planner.gpu import GPU
+from planner.units import GIB
+
+_WHOLE_PROMPT_LIMIT = 32768
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ServeFlags:
+    """The flags of ``vllm serve`` that memory depends on; sizes in tokens, sequences, bytes.
+
+    ``kv_cache_dtype`` and ``dtype`` are spelled as the engine spells them, ``auto`` included. With
+    ``kv_cache_memory_bytes`` the KV cache has exactly that size. ``prefix_caching`` None leaves it to the engine.
+    """
+
+    max_model_len: int
+    max_num_seqs: int
+    max_num_batched_tokens: int
+    gpu_memory_utilization: float
+    kv_cache_memory_bytes: int | None = None
+    kv_cache_dtype: str = "auto"
+    dtype: str = "auto"
+    tensor_parallel_size: int = 1
+    pipeline_parallel_size: int = 1
+    data_parallel_size: int = 1
+    expert_parallel: bool = False
+    enforce_eager: bool = False
+    cpu_offload_bytes: int = 0
+    block_size: int | None = None
+    prefix_caching: bool | None = None
+
+    @property
+    def sampled_rows(self) -> int:
+        """The sequences the engine samples for in its memory profile."""
+        return min(self.max_num_seqs, self.max_num_batched_tokens)
+
+
+def default_flags(profile: EngineProfile, gpu: GPU, architecture: Architecture, **given: Any) -> ServeFlags:  # noqa: ANN401 - any field of ServeFlags
+    """Return the flags ``vllm serve`` would run with on ``gpu`` when only those in ``given`` are set.
+
+    A value of None means not given. Source: ``engine/arg_utils.py:get_batch_defaults`` and the adjustments beside it,
+    0.8.5 to 0.33.0.
+    """
+    values = {name: value for name, value in given.items() if value is not None}
+    max_model_len = values.setdefault("max_model_len", architecture.max_model_len)
+    default_seqs, default_tokens = batch_defaults(profile, gpu)
+    seqs = values.get("max_num_seqs", default_seqs)
+    if "max_num_batched_tokens" not in values:
+        tokens = default_tokens
+        if architecture.is_pooling or (profile.whole_prompt_batches and max_model_len <= _WHOLE_PROMPT_LIMIT):
+            tokens = max(max_model_len, tokens)
+        values["max_num_batched_tokens"] = min(seqs * max_model_len, tokens)
+    if "max_num_seqs" not in values and profile.seqs_within_batch:
+        seqs = min(seqs, values["max_num_batched_tokens"])
+    values["max_num_seqs"] = seqs
+    values.setdefault("gpu_memory_utilization", profile.gpu_memory_utilization)
+    return ServeFlags(**values)
+
+
+def batch_defaults(profile: EngineProfile, gpu: GPU) -> tuple[int, int]:
+    """Return the engine's own ``max_num_seqs`` and ``max_num_batched_tokens`` on a device, before adjustments."""
+    memory_bytes = gpu.driver_memory_bytes or gpu.memory_bytes
+    name = gpu.product.lower()
+    for entry in profile.batch_defaults:
+        excepted = any(text in name for text in entry.except_names)
+        if memory_bytes >= entry.min_memory_gib * GIB and not excepted:
+            return entry.max_num_seqs, entry.max_num_batched_tokens
+    raise AssertionError("the last entry of batch_defaults has no condition")
+
+
+def with_seqs(flags: ServeFlags, max_num_seqs: int) -> ServeFlags:
+    """Return the same flags with another ``max_num_seqs``."""
+    return dataclasses.replace(flags, max_num_seqs=max_num_seqs)

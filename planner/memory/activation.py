@@ -1,0 +1,203 @@
+"""The activation peak: what the engine's profile run holds at its worst moment, besides weights.
+
+The profile runs ``max_num_batched_tokens`` tokens through the model and then samples for
+``min(max_num_seqs, max_num_batched_tokens)`` sequences. The two peaks do not add: the larger one counts, plus buffers
+that stay allocated from their first use on. docs/accuracy-of-estimates.md derives the temporaries.
+"""
+
+from dataclasses import dataclass
+
+from planner.architecture import Architecture, Attention, Layer
+from planner.engine import EngineProfile
+from planner.flags import ServeFlags
+from planner.gpu import GPU
+from planner.memory.experts import workspace_bytes
+from planner.units import MIB, ceil_div
+
+_FLOAT = 4
+
+# torch.sort of a float matrix along its rows (ATen/native/cuda/Sort.cpp): sorted values 4, their int64 positions 8,
+# the positions before sorting 8, and the double buffers of keys and positions 4 + 8.
+_SORT_BYTES = 32
+
+# The caching allocator leaves up to 1 MiB of a large block unsplit (c10/cuda/CUDACachingAllocator.cpp, kSmallSize).
+_BLOCK_TAIL_BYTES = MIB
+
+# at::cuda getChosenWorkspaceSize: 32 MiB from compute capability 9.0, else 4096 KiB × 2 + 16 KiB × 8.
+_BLAS_WORKSPACE_BYTES = 32 * MIB
+_BLAS_WORKSPACE_SMALL_BYTES = 8 * MIB + 128 * 1024
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Activation:
+    """The activation peak in bytes per GPU: ``transient_bytes`` freed afterwards, ``persistent_bytes`` kept."""
+
+    transient_bytes: int
+    persistent_bytes: int
+
+    @property
+    def total_bytes(self) -> int:
+        """The peak above the loaded weights."""
+        return self.transient_bytes + self.persistent_bytes
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ActivationLine:
+    """The activation peak as a function of the sequences sampled for, everything else fixed.
+
+    The transient part is ``max(floor_bytes, base_bytes + bytes_per_sequence × sequences)``: the layers' peak, or the
+    sampler's. ``kept_bytes`` and ``kept_bytes_per_sequence`` stay allocated.
+    """
+
+    floor_bytes: int
+    base_bytes: int
+    bytes_per_sequence: int
+    kept_bytes: int
+    kept_bytes_per_sequence: int
+
+    def at(self, sequences: int) -> Activation:
+        """Return the peak for a number of sequences."""
+        sampler = self.base_bytes + self.bytes_per_sequence * sequences
+        return Activation(
+            transient_bytes=max(self.floor_bytes, sampler),
+            persistent_bytes=self.kept_bytes + self.kept_bytes_per_sequence * sequences,
+        )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Shape:
+    """What the peak depends on besides the layers: sizes in tokens, rows, bytes per value."""
+
+    tokens: int
+    rows: int
+    dtype_bytes: int
+    tensor_ranks: int
+
+
+def activation_line(
+    architecture: Architecture,
+    flags: ServeFlags,
+    profile: EngineProfile,
+    gpu: GPU,
+    *,
+    dtype_bytes: int,
+    quantized: bool,
+    pipeline_rank: int = 0,
+) -> ActivationLine:
+    """Return the activation peak of one rank in the engine's memory profile, for up to ``max_num_seqs`` sequences."""
+    shape = Shape(
+        tokens=flags.max_num_batched_tokens,
+        rows=flags.sampled_rows,
+        dtype_bytes=dtype_bytes,
+        tensor_ranks=flags.tensor_parallel_size,
+    )
+    second = second_runner(architecture, profile, quantized=quantized)
+    last_stage = pipeline_rank == flags.pipeline_parallel_size - 1
+    experts = workspace_bytes(architecture, flags, profile, dtype_bytes)
+    floor = _forward_bytes(architecture, shape, profile, gpu, flags) + _BLOCK_TAIL_BYTES
+    base = per_row = per_sequence = 0
+    kept = blas_workspace_bytes(gpu) if profile.blas_handles_in_budget else 0
+    if profile.moe_workspace_persistent:
+        kept += experts
+    else:
+        floor += experts
+    if last_stage and architecture.has_head and not architecture.is_pooling:
+        per_row, buffers = _sampler(architecture, shape, profile, gpu, second=second)
+        kept += buffers
+        hidden_bytes = architecture.hidden_size * dtype_bytes
+        base = shape.tokens * hidden_bytes + _BLOCK_TAIL_BYTES
+        per_row += (1 if second else 2) * hidden_bytes
+        per_sequence = penalty_bytes(architecture, 1) if second else 0
+    if pipeline_rank > 0:
+        kept += 2 * shape.tokens * architecture.hidden_size * dtype_bytes
+    return ActivationLine(
+        floor_bytes=floor,
+        base_bytes=base,
+        bytes_per_sequence=per_row,
+        kept_bytes=kept,
+        kept_bytes_per_sequence=per_sequence,
+    )
+
+
+def second_runner(architecture: Architecture, profile: EngineProfile, *, quantized: bool) -> bool:
+    """Whether this engine version runs the model with its second model runner ("Using V2 Model Runner")."""
+    mixture = any(layer.mixture for layer in architecture.layers)
+    listed = architecture.name in profile.second_runner_architectures
+    if profile.second_runner == "always":
+        return True
+    if profile.second_runner == "dense":
+        return not architecture.is_pooling and (listed or not mixture)
+    return profile.second_runner == "listed" and listed and not mixture and not quantized
+
+
+def penalty_bytes(architecture: Architecture, max_num_seqs: int) -> int:
+    """Return the second runner's penalty state: a count per token of the vocabulary and sequence, and a bit mask.
+
+    Source: ``v1/worker/gpu/sample/penalties.py:PenaltiesState`` 0.33.0.
+    """
+    return max_num_seqs * (architecture.vocab_size * 4 + ceil_div(architecture.vocab_size, 32) * 4)
+
+
+def blas_workspace_bytes(gpu: GPU) -> int:
+    """Return the workspace cuBLAS gets from PyTorch on this GPU."""
+    modern = gpu.compute_capability is None or gpu.compute_capability >= (9, 0)
+    return _BLAS_WORKSPACE_BYTES if modern else _BLAS_WORKSPACE_SMALL_BYTES
+
+
+def _sampler(
+    architecture: Architecture, shape: Shape, profile: EngineProfile, gpu: GPU, *, second: bool
+) -> tuple[int, int]:
+    """Return the sampler's bytes per row, and what it keeps.
+
+    Logits in the model's dtype, a float copy (none if they are floats already), and what filtering by top-k and
+    top-p takes: a sort over the vocabulary, or probabilities and random numbers, or masked logits and probabilities.
+    """
+    vocabulary = architecture.vocab_size
+    logits, copy = shape.dtype_bytes, 0 if shape.dtype_bytes == _FLOAT else _FLOAT
+    has_flashinfer = gpu.compute_capability is None or gpu.compute_capability >= (8, 0)
+    filtered, kept = 2 * _FLOAT, 0
+    if second:
+        if profile.second_sampler == "in-place":
+            return vocabulary * logits, 0
+        if profile.second_sampler == "float-copy" or not has_flashinfer:
+            return vocabulary * (logits + _FLOAT), 0
+        copy = _FLOAT
+    elif profile.sampler == "sort":
+        filtered = _SORT_BYTES
+    elif profile.sampler == "triton" or not has_flashinfer:
+        processors = profile.device(gpu).multiprocessors
+        buffers = min(1 << (min(processors, shape.rows) - 1).bit_length(), processors)
+        kept = buffers * vocabulary * _FLOAT
+    return vocabulary * (logits + copy + filtered), kept
+
+
+def _forward_bytes(
+    architecture: Architecture, shape: Shape, profile: EngineProfile, gpu: GPU, flags: ServeFlags
+) -> int:
+    """Return the largest set of tensors alive inside one layer, at all tokens of the batch."""
+    compiled = profile.compile_flushes_l2 and not flags.enforce_eager
+    vectors = profile.forward_hidden_vectors * architecture.hidden_size
+    widest = max((_layer_width(layer, shape.tensor_ranks) for layer in architecture.layers), default=0)
+    flushed = profile.device(gpu).l2_bytes if compiled else 0
+    return shape.tokens * shape.dtype_bytes * (vectors + widest) + flushed
+
+
+def _layer_width(layer: Layer, tensor_ranks: int) -> int:
+    """Return the values per token alive besides the residual stream: around the gated activation, or attention."""
+    return max(_mlp_width(layer, tensor_ranks), _attention_width(layer.attention, tensor_ranks))
+
+
+def _mlp_width(layer: Layer, tensor_ranks: int) -> int:
+    """Gate and up together and their product: three times the intermediate size, twice without a gate."""
+    if layer.feed_forward is None:
+        return 0
+    return (3 if layer.feed_forward.gated else 2) * ceil_div(layer.feed_forward.intermediate_size, tensor_ranks)
+
+
+def _attention_width(attention: Attention | None, tensor_ranks: int) -> int:
+    """Fused query, key and value, the rotated query and key, and room for the output."""
+    if attention is None:
+        return 0
+    query = ceil_div(attention.num_heads, tensor_ranks) * attention.head_dim
+    key = max(1, attention.num_kv_heads // tensor_ranks) * attention.head_dim
+    return 3 * query + 3 * key

@@ -1,0 +1,142 @@
+"""Demand: the memory of one server on one GPU as a function of its sequences, and the exact ledger of a chosen one.
+
+Everything is an integer number of bytes rounded against the planner, so that what a plan promises fits.
+"""
+
+import dataclasses
+from dataclasses import dataclass
+
+from planner.engine import EngineProfile
+from planner.gpu import GPU
+from planner.memory.estimate import Server, Terms, terms
+from planner.memory.overhead import baseline_bytes
+from planner.memory.uncertainty import margin_bytes
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Demand:
+    """The memory of one server on one GPU, linear in its sequences but for two floors.
+
+    ``fixed_bytes``: driver context, weights, memory outside PyTorch, CUDA graphs, buffers that stay, the null block,
+    and the safety margin. The KV cache must hold one request of ``max_model_len`` (``kv_floor_bytes``) and every
+    sequence's request (``kv_bytes_per_sequence``). The activation peak is the layers' (``activation_floor_bytes``) or
+    the sampler's, whichever is larger.
+    """
+
+    fixed_bytes: int
+    null_block_bytes: int
+    state_bytes_per_sequence: int
+    kv_floor_bytes: int
+    kv_bytes_per_sequence: int
+    activation_floor_bytes: int
+    activation_base_bytes: int
+    activation_bytes_per_sequence: int
+    sequences_max: int
+
+    def kv_cache_bytes(self, sequences: int) -> int:
+        """Return the KV cache that holds so many requests, the engine's null block included."""
+        return self.null_block_bytes + max(self.kv_floor_bytes, self.kv_bytes_per_sequence * sequences)
+
+    def footprint(self, sequences: int) -> int:
+        """Return the bytes the server takes with ``max_num_seqs`` = ``sequences``, at most ``sequences_max``."""
+        activation = self.activation_base_bytes + self.activation_bytes_per_sequence * sequences
+        return (
+            self.fixed_bytes
+            + self.state_bytes_per_sequence * sequences
+            + max(self.kv_floor_bytes, self.kv_bytes_per_sequence * sequences)
+            + max(self.activation_floor_bytes, activation)
+        )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Ledger:
+    """What one server takes on one GPU, term by term, in bytes."""
+
+    baseline_bytes: int
+    weights_bytes: int
+    kv_cache_bytes: int
+    activation_bytes: int
+    non_torch_bytes: int
+    cuda_graph_bytes: int
+    margin_bytes: int
+
+    @property
+    def total_bytes(self) -> int:
+        """The sum of all terms."""
+        return (
+            self.baseline_bytes
+            + self.weights_bytes
+            + self.kv_cache_bytes
+            + self.activation_bytes
+            + self.non_torch_bytes
+            + self.cuda_graph_bytes
+            + self.margin_bytes
+        )
+
+
+def demand(server: Server, gpu: GPU, profile: EngineProfile, request_tokens: int) -> Demand:
+    """Return the memory of a server per GPU for any number of sequences up to its flags' ``max_num_seqs``.
+
+    CUDA graphs, sampler buffers and the margin are those of ``max_num_seqs``; a plan that wants few sequences asks
+    again with a lower bound. With pipeline stages each term is that of the stage where it is largest.
+    ``request_tokens`` is the length at which concurrency is counted.
+    """
+    flags = server.flags
+    stages = [terms(server, gpu, profile, rank) for rank in range(flags.pipeline_parallel_size)]
+    baseline = baseline_bytes(flags, profile, gpu)
+
+    def blocks_bytes(stage: Terms, tokens: int) -> int:
+        blocks = stage.layout.blocks_per_request(tokens, flags.max_num_batched_tokens)
+        return blocks * stage.layout.bytes_per_block
+
+    fixed = max(
+        stage.weights_bytes
+        + stage.non_torch_bytes
+        + stage.cuda_graph_bytes
+        + stage.line.kept_bytes
+        + stage.layout.bytes_per_block
+        + _margin(stage, server, gpu, profile)
+        for stage in stages
+    )
+    return Demand(
+        fixed_bytes=baseline + fixed,
+        null_block_bytes=max(stage.layout.bytes_per_block for stage in stages),
+        state_bytes_per_sequence=max(stage.line.kept_bytes_per_sequence for stage in stages),
+        kv_floor_bytes=max(blocks_bytes(stage, flags.max_model_len) for stage in stages),
+        kv_bytes_per_sequence=max(blocks_bytes(stage, request_tokens) for stage in stages),
+        activation_floor_bytes=max(stage.line.floor_bytes for stage in stages),
+        activation_base_bytes=max(stage.line.base_bytes for stage in stages),
+        activation_bytes_per_sequence=max(stage.line.bytes_per_sequence for stage in stages),
+        sequences_max=flags.max_num_seqs,
+    )
+
+
+def ledger(server: Server, gpu: GPU, profile: EngineProfile, pipeline_rank: int = 0) -> Ledger:
+    """Return the terms of a server whose flags fix ``max_num_seqs`` and ``kv_cache_memory_bytes``.
+
+    Raises:
+        ValueError: the flags leave the size of the KV cache open.
+    """
+    if server.flags.kv_cache_memory_bytes is None:
+        raise ValueError("a ledger needs kv_cache_memory_bytes")
+    stage = terms(server, gpu, profile, pipeline_rank)
+    return Ledger(
+        baseline_bytes=baseline_bytes(server.flags, profile, gpu),
+        weights_bytes=stage.weights_bytes,
+        kv_cache_bytes=server.flags.kv_cache_memory_bytes,
+        activation_bytes=stage.activation.total_bytes,
+        non_torch_bytes=stage.non_torch_bytes,
+        cuda_graph_bytes=stage.cuda_graph_bytes,
+        margin_bytes=_margin(stage, server, gpu, profile),
+    )
+
+
+def with_sequences(server: Server, sequences: int, kv_cache_memory_bytes: int) -> Server:
+    """Return the server with its sequences and KV cache decided."""
+    flags = dataclasses.replace(server.flags, max_num_seqs=sequences, kv_cache_memory_bytes=kv_cache_memory_bytes)
+    return dataclasses.replace(server, flags=flags)
+
+
+def _margin(stage: Terms, server: Server, gpu: GPU, profile: EngineProfile) -> int:
+    spread = stage.activation.total_bytes + stage.non_torch_bytes + stage.cuda_graph_bytes
+    return margin_bytes(profile, gpu, server.flags, spread)

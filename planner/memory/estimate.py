@@ -1,0 +1,269 @@
+"""Estimate: what the engine will log for one server on one type of GPU, and whether it starts at all."""
+
+import math
+from dataclasses import dataclass
+
+from planner.architecture import Architecture
+from planner.engine import EngineProfile
+from planner.flags import ServeFlags
+from planner.gpu import GPU
+from planner.memory import verdict
+from planner.memory.activation import Activation, ActivationLine, activation_line, second_runner
+from planner.memory.cuda_graphs import cuda_graph_bytes
+from planner.memory.kv_cache import KVLayout, layout
+from planner.memory.kv_rules import KVRules
+from planner.memory.overhead import baseline_bytes, non_torch_bytes
+from planner.memory.uncertainty import margin_bytes
+from planner.memory.weights import weights_bytes
+from planner.quantization import Quantization
+from planner.units import GIB
+
+_DTYPE_BYTES = {"float32": 4, "float": 4}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Server:
+    """One server: a model as stored, and the flags it is started with."""
+
+    architecture: Architecture
+    quantization: Quantization
+    flags: ServeFlags
+
+    @property
+    def dtype_bytes(self) -> int:
+        """Bytes of one activation or unquantized weight."""
+        return 4 if self.flags.dtype in _DTYPE_BYTES else 2
+
+    @property
+    def quantized(self) -> bool:
+        """Whether the checkpoint is quantized."""
+        return self.quantization.method is not None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Terms:
+    """The memory of one pipeline stage on one GPU, in bytes, as the engine accounts it."""
+
+    weights_bytes: int
+    line: ActivationLine
+    activation: Activation
+    non_torch_bytes: int
+    cuda_graph_bytes: int
+    layout: KVLayout
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Estimate:
+    """What the engine logs for one GPU, in bytes; ``reason`` says why it does not start.
+
+    With pipeline stages the terms are those of the first rank, which is the one that logs; tokens and concurrency are
+    governed by the smallest.
+    """
+
+    starts: bool
+    reason: str | None
+    weights_bytes: int
+    activation_bytes: int
+    non_torch_bytes: int
+    cuda_graph_bytes: int
+    kv_cache_bytes: int
+    kv_cache_low_bytes: int
+    kv_cache_high_bytes: int
+    kv_cache_tokens: int
+    max_concurrency: float
+    baseline_bytes: int
+    margin_bytes: int
+
+    def to_json(self) -> dict[str, bool | str | float | int | None]:
+        """Return the estimate under the keys ``planner estimate --json`` prints, sizes in GiB."""
+        return {
+            "starts": self.starts,
+            "reason": self.reason,
+            "weights_gib": round(self.weights_bytes / GIB, 3),
+            "activation_gib": round(self.activation_bytes / GIB, 3),
+            "non_torch_gib": round(self.non_torch_bytes / GIB, 3),
+            "cuda_graph_gib": round(self.cuda_graph_bytes / GIB, 3),
+            "kv_cache_gib": round(self.kv_cache_bytes / GIB, 3),
+            "kv_cache_gib_low": round(self.kv_cache_low_bytes / GIB, 3),
+            "kv_cache_gib_high": round(self.kv_cache_high_bytes / GIB, 3),
+            "kv_cache_tokens": self.kv_cache_tokens,
+            "max_concurrency": round(self.max_concurrency, 2),
+        }
+
+
+def kv_rules(profile: EngineProfile) -> KVRules:
+    """Return the cache-planning rules of an engine version."""
+    return KVRules(
+        hybrid_groups=profile.hybrid_groups,
+        in_flight_batches=profile.in_flight_batches,
+        batches_grow_with_stages=profile.batches_grow_with_stages,
+        pad_groups_percent=profile.pad_groups_percent,
+        null_block_in_check=profile.null_block_in_check,
+        tokens_from_concurrency=profile.tokens_from_concurrency,
+        state_blocks=profile.state_blocks,
+    )
+
+
+def terms(server: Server, gpu: GPU, profile: EngineProfile, pipeline_rank: int = 0) -> Terms:
+    """Return the memory of one pipeline stage, without any budget."""
+    flags, architecture = server.flags, server.architecture
+    line = activation_line(
+        architecture,
+        flags,
+        profile,
+        gpu,
+        dtype_bytes=server.dtype_bytes,
+        quantized=server.quantized,
+        pipeline_rank=pipeline_rank,
+    )
+    loaded = weights_bytes(
+        architecture,
+        server.quantization,
+        dtype_bytes=server.dtype_bytes,
+        tensor_parallel_size=flags.tensor_parallel_size,
+        pipeline_parallel_size=flags.pipeline_parallel_size,
+        pipeline_rank=pipeline_rank,
+        data_parallel_size=flags.data_parallel_size,
+        expert_parallel=flags.expert_parallel,
+    )
+    return Terms(
+        weights_bytes=max(0, loaded - flags.cpu_offload_bytes),
+        line=line,
+        activation=line.at(flags.sampled_rows),
+        non_torch_bytes=non_torch_bytes(flags, profile, gpu),
+        cuda_graph_bytes=cuda_graph_bytes(architecture, flags, profile, gpu, pipeline_rank=pipeline_rank),
+        layout=_layout(server, profile, pipeline_rank),
+    )
+
+
+def estimate(server: Server, gpu: GPU, profile: EngineProfile, memory_in_use_bytes: int = 0) -> Estimate:
+    """Return what the engine of this profile logs for a server on a GPU of which others use ``memory_in_use_bytes``."""
+    flags = server.flags
+    stages = [terms(server, gpu, profile, rank) for rank in range(flags.pipeline_parallel_size)]
+    baseline = baseline_bytes(flags, profile, gpu)
+    requested = math.ceil(gpu.memory_bytes * flags.gpu_memory_utilization)
+    available = [_available(stage, server, profile, requested, baseline + memory_in_use_bytes) for stage in stages]
+    reason = verdict.refusal(server.architecture, server.quantization, flags, profile, gpu) or _failure(
+        server, gpu, profile, stages, available, requested, baseline + memory_in_use_bytes
+    )
+    blocks = min(stage.layout.blocks(room) for stage, room in zip(stages, available, strict=True))
+    first = stages[0]
+    margin = _margin(server, gpu, profile, first)
+    length, batch = flags.max_model_len, flags.max_num_batched_tokens
+    fits = reason is None
+    return Estimate(
+        starts=fits,
+        reason=reason,
+        weights_bytes=first.weights_bytes,
+        activation_bytes=_activation_logged(first, profile),
+        non_torch_bytes=_non_torch_logged(first, profile),
+        cuda_graph_bytes=first.cuda_graph_bytes,
+        kv_cache_bytes=available[0],
+        kv_cache_low_bytes=available[0] - margin,
+        kv_cache_high_bytes=available[0] + margin,
+        kv_cache_tokens=first.layout.tokens_logged(blocks, length, batch),
+        max_concurrency=first.layout.max_concurrency(blocks, length, batch),
+        baseline_bytes=baseline,
+        margin_bytes=margin,
+    )
+
+
+def graphs_in_budget(server: Server, profile: EngineProfile) -> bool:
+    """Whether the engine sets aside memory for CUDA graphs before it sizes the KV cache."""
+    if second_runner(server.architecture, profile, quantized=server.quantized):
+        return profile.second_runner_graphs_in_budget
+    return profile.graphs_in_budget
+
+
+def _available(stage: Terms, server: Server, profile: EngineProfile, requested: int, in_use: int) -> int:
+    if server.flags.kv_cache_memory_bytes is not None:
+        return server.flags.kv_cache_memory_bytes
+    used = stage.weights_bytes + stage.activation.total_bytes + stage.non_torch_bytes
+    if profile.budget == "device":
+        used += in_use
+    if graphs_in_budget(server, profile):
+        used += stage.cuda_graph_bytes
+    return requested - used
+
+
+def _failure(
+    server: Server,
+    gpu: GPU,
+    profile: EngineProfile,
+    stages: list[Terms],
+    available: list[int],
+    requested: int,
+    in_use: int,
+) -> str | None:
+    """Return the first check that fails on the way up, on the worst stage."""
+    flags = server.flags
+    free = gpu.memory_bytes - in_use
+    if profile.free_memory_check and free < requested:
+        return verdict.not_enough_free(requested, free, flags, gpu.memory_bytes)
+    for stage, room in zip(stages, available, strict=True):
+        left = free - stage.weights_bytes
+        if left < 0:
+            return verdict.weights_do_not_fit(stage.weights_bytes, free)
+        left -= stage.non_torch_bytes + stage.activation.total_bytes
+        if left < 0:
+            return verdict.profile_does_not_fit(
+                stage.activation.total_bytes, left + stage.activation.total_bytes, flags.sampled_rows
+            )
+        if not stage.layout.groups:
+            continue
+        if room <= 0:
+            return verdict.no_cache_memory(room)
+        needed = stage.layout.bytes_needed(flags.max_model_len, flags.max_num_batched_tokens)
+        if needed > room:
+            longest = longest_request(stage.layout, room, flags)
+            return verdict.request_too_long(needed, room, flags.max_model_len, longest)
+        left += stage.activation.transient_bytes - room
+        if left < stage.cuda_graph_bytes:
+            return verdict.graphs_do_not_fit(stage.cuda_graph_bytes, left)
+    return None
+
+
+def longest_request(cache: KVLayout, available_bytes: int, flags: ServeFlags) -> int:
+    """Return the longest ``max_model_len`` of which one request fits, 0 when none does."""
+    low, high = 0, flags.max_model_len
+    while low < high:
+        middle = (low + high + 1) // 2
+        if cache.bytes_needed(middle, flags.max_num_batched_tokens) <= available_bytes:
+            low = middle
+        else:
+            high = middle - 1
+    return low
+
+
+def _layout(server: Server, profile: EngineProfile, pipeline_rank: int) -> KVLayout:
+    flags = server.flags
+    asked = server.quantization.kv_cache_dtype if flags.kv_cache_dtype == "auto" else flags.kv_cache_dtype
+    return layout(
+        server.architecture,
+        rules=kv_rules(profile),
+        kv_cache_dtype=asked or "auto",
+        dtype_bytes=server.dtype_bytes,
+        block_size=flags.block_size or profile.block_size,
+        tensor_parallel_size=flags.tensor_parallel_size,
+        pipeline_parallel_size=flags.pipeline_parallel_size,
+        pipeline_rank=pipeline_rank,
+    )
+
+
+def _activation_logged(stage: Terms, profile: EngineProfile) -> int:
+    consumed = profile.budget == "consumed"
+    return stage.activation.transient_bytes if consumed else stage.activation.total_bytes
+
+
+def _non_torch_logged(stage: Terms, profile: EngineProfile) -> int:
+    consumed = profile.budget == "consumed"
+    return stage.non_torch_bytes + (stage.activation.persistent_bytes if consumed else 0)
+
+
+def _margin(server: Server, gpu: GPU, profile: EngineProfile, stage: Terms) -> int:
+    if server.flags.kv_cache_memory_bytes is not None:
+        return 0
+    spread = stage.activation.total_bytes + stage.non_torch_bytes
+    if graphs_in_budget(server, profile):
+        spread += stage.cuda_graph_bytes
+    return margin_bytes(profile, gpu, server.flags, spread)

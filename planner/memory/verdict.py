@@ -1,0 +1,91 @@
+"""Would it start? The checks an engine makes on the way up, in its order, each naming the limiting term."""
+
+from planner.architecture import Architecture
+from planner.engine import EngineProfile
+from planner.flags import ServeFlags
+from planner.gpu import GPU
+from planner.quantization import Quantization
+from planner.units import format_gib
+
+_BF16_CAPABILITY = (8, 0)
+
+
+def refusal(
+    architecture: Architecture,
+    quantization: Quantization,
+    flags: ServeFlags,
+    profile: EngineProfile,
+    gpu: GPU,
+) -> str | None:
+    """Return why the engine refuses these flags before it loads anything, or None."""
+    if gpu.refusal:
+        return f"{gpu.name}: {gpu.refusal}"
+    if flags.max_model_len > architecture.max_model_len:
+        return (
+            f"max_model_len ({flags.max_model_len}) is greater than the longest context the model supports "
+            f"({architecture.max_model_len})"
+        )
+    if gpu.compute_capability and flags.dtype == "bfloat16" and gpu.compute_capability < _BF16_CAPABILITY:
+        return f"bfloat16 needs compute capability 8.0; {gpu.name} has {_capability(gpu)}"
+    if flags.max_num_batched_tokens < flags.max_num_seqs:
+        return (
+            f"max_num_batched_tokens ({flags.max_num_batched_tokens}) is smaller than max_num_seqs "
+            f"({flags.max_num_seqs})"
+        )
+    return None
+
+
+def not_enough_free(requested_bytes: int, free_bytes: int, flags: ServeFlags, total_bytes: int) -> str:
+    """Word the start-up check of free memory against the utilization."""
+    return (
+        f"free memory on device ({format_gib(free_bytes)} of {format_gib(total_bytes)}) is less than the desired "
+        f"utilization ({flags.gpu_memory_utilization:g}, {format_gib(requested_bytes)}): lower "
+        f"gpu_memory_utilization or free {format_gib(requested_bytes - free_bytes)}"
+    )
+
+
+def weights_do_not_fit(weights_bytes: int, free_bytes: int) -> str:
+    """Word running out of memory while loading."""
+    return (
+        f"CUDA out of memory while loading: the weights take {format_gib(weights_bytes)} and "
+        f"{format_gib(max(0, free_bytes))} are free"
+    )
+
+
+def no_cache_memory(available_bytes: int) -> str:
+    """Word a budget that weights, activations and overheads use up."""
+    return (
+        f"no memory for the cache blocks: weights, activations and overheads exceed the budget by "
+        f"{format_gib(-available_bytes)}; raise gpu_memory_utilization, lower max_num_seqs or max_num_batched_tokens, "
+        "or quantize"
+    )
+
+
+def request_too_long(needed_bytes: int, available_bytes: int, max_model_len: int, longest: int) -> str:
+    """Word a cache that cannot hold one request of max_model_len."""
+    hint = f"the longest that fits is {longest}" if longest else "no length fits"
+    return (
+        f"one request of max_model_len {max_model_len} needs {format_gib(needed_bytes)} of KV cache and "
+        f"{format_gib(available_bytes)} are available; {hint}"
+    )
+
+
+def graphs_do_not_fit(graph_bytes: int, left_bytes: int) -> str:
+    """Word running out of memory while graphs are captured, which older budgets do not cover."""
+    return (
+        f"CUDA out of memory while capturing graphs: they take {format_gib(graph_bytes)} and "
+        f"{format_gib(max(0, left_bytes))} are left; lower gpu_memory_utilization or set enforce_eager"
+    )
+
+
+def profile_does_not_fit(activation_bytes: int, left_bytes: int, rows: int) -> str:
+    """Word running out of memory in the profile run itself."""
+    return (
+        f"CUDA out of memory when warming up with {rows} sequences: the activation peak is "
+        f"{format_gib(activation_bytes)} and {format_gib(max(0, left_bytes))} are left; lower max_num_seqs or "
+        "max_num_batched_tokens"
+    )
+
+
+def _capability(gpu: GPU) -> str:
+    return ".".join(str(part) for part in gpu.compute_capability or ())

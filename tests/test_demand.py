@@ -1,0 +1,90 @@
+"""The solver's linear demand never promises less than the ledger takes."""
+
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from planner.config_json import parse_config
+from planner.engine import load_profile
+from planner.flags import ServeFlags
+from planner.gpu import GPU
+from planner.memory.demand import demand, ledger, with_sequences
+from planner.memory.estimate import Server, estimate
+from planner.units import GIB
+
+QWEN_7B: dict[str, Any] = {
+    "architectures": ["Qwen2ForCausalLM"], "model_type": "qwen2", "hidden_size": 3584, "intermediate_size": 18944,
+    "num_hidden_layers": 28, "num_attention_heads": 28, "num_key_value_heads": 4, "vocab_size": 152064,
+    "max_position_embeddings": 32768, "torch_dtype": "bfloat16", "tie_word_embeddings": False,
+}  # fmt: skip
+H100 = GPU(
+    name="H100 80GB", product="NVIDIA H100 80GB HBM3", aliases=(), vendor="nvidia", generation="Hopper",
+    compute_capability=(9, 0), memory_bytes=85021163520, driver_memory_bytes=85520809984,
+    bandwidth_bytes_per_second=None, interconnect="",
+)  # fmt: skip
+ARCHITECTURE, QUANTIZATION = parse_config(QWEN_7B, where="test")
+
+
+def server(version: str, seqs: int, tokens: int, context: int, ranks: int = 1) -> Server:
+    profile = load_profile(version)
+    flags = ServeFlags(
+        max_model_len=context,
+        max_num_seqs=seqs,
+        max_num_batched_tokens=tokens,
+        gpu_memory_utilization=profile.gpu_memory_utilization,
+        tensor_parallel_size=ranks,
+    )
+    return Server(architecture=ARCHITECTURE, quantization=QUANTIZATION, flags=flags)
+
+
+@given(
+    version=st.sampled_from(["0.11.0", "0.19.0", "0.25.1", "0.28.0", "0.33.0"]),
+    seqs=st.integers(1, 1024),
+    room=st.integers(0, 200),
+    tokens=st.sampled_from([1024, 2048, 8192]),
+    context=st.integers(512, 32768),
+    share=st.floats(0.05, 1.0),
+    ranks=st.sampled_from([1, 2, 4]),
+)
+def test_demand_covers_the_ledger(
+    version: str, seqs: int, room: int, tokens: int, context: int, share: float, ranks: int
+) -> None:
+    profile = load_profile(version)
+    tokens = max(tokens, seqs + room)
+    line = demand(server(version, seqs + room, tokens, context, ranks), H100, profile, max(1, int(context * share)))
+
+    chosen = with_sequences(server(version, seqs, tokens, context, ranks), seqs, line.kv_cache_bytes(seqs))
+
+    assert line.footprint(seqs) >= ledger(chosen, H100, profile).total_bytes
+
+
+@given(
+    version=st.sampled_from(["0.19.0", "0.28.0", "0.33.0"]),
+    seqs=st.integers(132, 1024),
+    tokens=st.sampled_from([1024, 2048, 8192]),
+)
+def test_demand_is_the_ledger_at_its_own_bound(version: str, seqs: int, tokens: int) -> None:
+    profile = load_profile(version)
+    line = demand(server(version, seqs, tokens, 8192), H100, profile, 8192)
+
+    chosen = with_sequences(server(version, seqs, tokens, 8192), seqs, line.kv_cache_bytes(seqs))
+
+    assert line.footprint(seqs) == ledger(chosen, H100, profile).total_bytes
+
+
+def test_ledger_needs_a_fixed_cache() -> None:
+    with pytest.raises(ValueError, match="kv_cache_memory_bytes"):
+        ledger(server("0.33.0", 8, 2048, 8192), H100, load_profile("0.33.0"))
+
+
+def test_planned_cache_holds_the_promised_requests() -> None:
+    profile = load_profile("0.33.0")
+    line = demand(server("0.33.0", 64, 2048, 32768), H100, profile, 5000)
+    chosen = with_sequences(server("0.33.0", 64, 2048, 32768), 40, line.kv_cache_bytes(40))
+
+    result = estimate(chosen, H100, profile)
+
+    assert result.starts, result.reason
+    assert result.kv_cache_bytes == line.kv_cache_bytes(40) < 40 * 5016 * 57344 + 2 * GIB
