@@ -57,9 +57,10 @@ class Measurement:
 class ClassDefault:
     """What all published rows of a scheme class say: recovery for one kind of task and one range of model sizes.
 
-    ``kind`` is ``short`` (knowledge, chat, code, word problems), ``reasoning`` (long chains of thought) or ``long``
-    (retrieval from long contexts). ``size`` bounds are billions of parameters; ``mixture`` is true for mixture-of-
-    experts models, which have rows of their own. ``evidence`` says how much stands behind the row.
+    ``kind`` is ``short`` (knowledge, chat, code, word problems), ``reasoning`` (long chains of thought), ``mid`` or
+    ``long`` (retrieval from contexts up to 64 thousand tokens, and above). ``size`` bounds are billions of
+    parameters; ``mixture`` is true for mixture-of- experts models, which have rows of their own. ``evidence`` says
+    how much stands behind the row.
     """
 
     scheme_class: str
@@ -108,7 +109,8 @@ def recovery_from(rows: Sequence[Measurement], label: str, cautious_floor: int) 
     """Condense published rows of one task into a median and a floor; None when no row can be used.
 
     Few rows cannot carry a floor alone (a single benchmark has a sampling error of 1 to 4 points), so with fewer than
-    four the floor is not above ``cautious_floor``, the class default.
+    four the floor is not above ``cautious_floor``, the class default. With ten or more it is the tenth percentile,
+    else the worst.
     """
     usable = [row for row in rows if row.baseline >= _MINIMUM_BASELINE]
     if not usable:
@@ -116,7 +118,9 @@ def recovery_from(rows: Sequence[Measurement], label: str, cautious_floor: int) 
     figures = sorted(row.recovery for row in usable)
     middle = len(figures) // 2
     median = figures[middle] if len(figures) % 2 else (figures[middle - 1] + figures[middle]) // 2
-    floor = figures[0] if len(figures) >= _ROWS_THAT_MAKE_A_FLOOR else min(figures[0], cautious_floor)
+    floor = figures[len(figures) // 10]
+    if len(figures) < _ROWS_THAT_MAKE_A_FLOOR:
+        floor = min(floor, cautious_floor)
     return Recovery(median=median, floor=min(floor, median), label=label, source="; ".join(_distinct(usable)))
 
 

@@ -1,6 +1,6 @@
 """Scales, scores, measured recoveries and class defaults -> the accuracy of one option."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from functools import cached_property
 from pathlib import Path
 from typing import Any, Protocol
@@ -10,7 +10,9 @@ from planner.accuracy import Accuracy, ClassDefault, Measurement, Recovery, Scor
 from planner.catalog import files
 from planner.variant import Model, Variant
 
-_LONG_CONTEXT_TOKENS = 65_536
+# Where the published evidence changes: retrieval degrades with 4-bit weights beyond 64 thousand tokens, and with an FP8
+# cache beyond 32 thousand.
+_MIDDLE_CONTEXT_TOKENS = 65_536
 _SHORT_CACHE_TOKENS = 32_768
 
 
@@ -72,8 +74,8 @@ class AccuracyTables:
 
     def _kind(self, task: str, score: Score | None, context_tokens: int) -> str:
         """The kind of task decides what quantization costs; a thinking model thinks at every task."""
-        if task == "long-context" and context_tokens >= _LONG_CONTEXT_TOKENS:
-            return "long"
+        if task == "long-context":
+            return "long" if context_tokens > _MIDDLE_CONTEXT_TOKENS else "mid"
         return "reasoning" if task == "reasoning" or (score is not None and score.mode == "thinking") else "short"
 
     def _weights(self, model: Model, variant: Variant, task: str, kind: str) -> Recovery:
@@ -84,19 +86,20 @@ class AccuracyTables:
         ) or accuracy.class_default(self._defaults, variant.scheme_class, "short", model.parameters, model.mixture)
         cautious = default.floor if default else 0
         own = [row for row in self.measurements(variant) if row.task == task]
-        siblings = [
-            row
-            for other in model.variants
-            if other.scheme_class == variant.scheme_class and other is not variant
-            for row in self.measurements(other)
-            if row.task == task
-        ]
+        siblings = [row for row in self._same_scheme(model, variant) if row.task == task]
         return (
             accuracy.recovery_from(own, "measured", cautious)
             or accuracy.recovery_from(siblings, "transferred", cautious)
             or default
             or accuracy.UNKNOWN_RECOVERY
         )
+
+    def _same_scheme(self, model: Model, variant: Variant) -> Iterator[Measurement]:
+        """Yield what was measured for the same base model in the same scheme class, on other checkpoints or on none."""
+        for other in model.variants:
+            if other.scheme_class == variant.scheme_class and other is not variant:
+                yield from self.measurements(other)
+        yield from self._transferred.get((model.repository, variant.scheme_class), ())
 
     def _cache(self, kv_cache_dtype: str, context_tokens: int) -> Recovery:
         """FP8 KV cache: published effect by context length; any other quantized cache has no published figure."""
@@ -112,7 +115,7 @@ class AccuracyTables:
             data = files.read(path)
             merged["tasks"].update(data.get("tasks", {}))
             merged["defaults"].extend(data.get("defaults", ()))
-            for kind in ("scores", "measured"):
+            for kind in ("scores", "measured", "transferred"):
                 for row in data.get(kind, ()):
                     merged.setdefault(kind, []).append((row, data.get("sources", {})))
         return merged
@@ -156,18 +159,23 @@ class AccuracyTables:
     def _measured(self) -> dict[str, list[Measurement]]:
         found: dict[str, list[Measurement]] = {}
         for row, named in self._tables.get("measured", ()):
-            source = named.get(row["source"], row["source"])
-            for benchmark, (task, score, baseline) in row["benchmarks"].items():
-                found.setdefault(row["checkpoint"], []).append(
-                    Measurement(
-                        task=task,
-                        benchmark=benchmark,
-                        score=_hundredths(score),
-                        baseline=_hundredths(baseline),
-                        source=source,
-                    )
-                )
+            found.setdefault(row["checkpoint"], []).extend(_measurements(row, named))
         return found
+
+    @cached_property
+    def _transferred(self) -> dict[tuple[str, str], list[Measurement]]:
+        found: dict[tuple[str, str], list[Measurement]] = {}
+        for row, named in self._tables.get("transferred", ()):
+            found.setdefault((row["model"], row["class"]), []).extend(_measurements(row, named))
+        return found
+
+
+def _measurements(row: Mapping[str, Any], named: Mapping[str, str]) -> Iterator[Measurement]:
+    source = named.get(row["source"], row["source"])
+    for benchmark, (task, score, baseline) in row["benchmarks"].items():
+        yield Measurement(
+            task=task, benchmark=benchmark, score=_hundredths(score), baseline=_hundredths(baseline), source=source
+        )
 
 
 def _hundredths(percent: float) -> int:
