@@ -174,7 +174,7 @@ def _profile(version: str | None, directory: Path) -> EngineProfile:
 
 def _device(entry: dict[str, Any]) -> Device:
     return Device(
-        names=tuple(entry["names"]),
+        names=tuple(str(name) for name in entry["names"]),
         capability=entry["capability"],
         multiprocessors=entry["multiprocessors"],
         l2_bytes=entry["l2_mib"] * MIB,

@@ -37,6 +37,11 @@ class ServeFlags:
     prefix_caching: bool | None = None
 
     @property
+    def ranks(self) -> int:
+        """The GPUs the server runs on."""
+        return self.tensor_parallel_size * self.pipeline_parallel_size * self.data_parallel_size
+
+    @property
     def sampled_rows(self) -> int:
         """The sequences the engine samples for in its memory profile."""
         return min(self.max_num_seqs, self.max_num_batched_tokens)

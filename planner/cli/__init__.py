@@ -19,6 +19,7 @@ EXIT_NOT_PROVEN = 4
 EXIT_FILES_DIFFER = 5
 
 COMMANDS = {
+    "estimate": "Say what vLLM will log for one server, and whether it starts.",
     "init": "Write a commented starter fleet.yaml.",
     "schema": "Print the JSON Schema of fleet.yaml for editors.",
     "solve": "Find the proven best plan for a fleet and render its files.",

@@ -73,6 +73,9 @@ class Estimate:
     max_concurrency: float
     baseline_bytes: int
     margin_bytes: int
+    has_cache: bool
+    graphs_in_budget: bool
+    notes: tuple[str, ...] = ()
 
     def to_json(self) -> dict[str, bool | str | float | int | None]:
         """Return the estimate under the keys ``planner estimate --json`` prints, sizes in GiB."""
@@ -165,6 +168,9 @@ def estimate(server: Server, gpu: GPU, profile: EngineProfile, memory_in_use_byt
         max_concurrency=first.layout.max_concurrency(blocks, length, batch),
         baseline_bytes=baseline,
         margin_bytes=margin,
+        has_cache=bool(first.layout.groups),
+        graphs_in_budget=graphs_in_budget(server, profile),
+        notes=_notes(profile, gpu),
     )
 
 
@@ -221,6 +227,15 @@ def _failure(
         if left < stage.cuda_graph_bytes:
             return verdict.graphs_do_not_fit(stage.cuda_graph_bytes, left)
     return None
+
+
+def _notes(profile: EngineProfile, gpu: GPU) -> tuple[str, ...]:
+    notes = []
+    if not profile.exact:
+        notes.append(f"{profile} was not studied: figures of its nearest older version, with a wider range")
+    if gpu.memory_assumed:
+        notes.append(f"the memory of {gpu.name} is assumed: {gpu.memory_assumed}")
+    return tuple(notes)
 
 
 def longest_request(cache: KVLayout, available_bytes: int, flags: ServeFlags) -> int:

@@ -21,8 +21,7 @@ def baseline_bytes(flags: ServeFlags, profile: EngineProfile, gpu: GPU) -> int:
     total = profile.device(gpu).context_bytes
     if not profile.blas_handles_in_budget:
         total += blas_workspace_bytes(gpu)
-    ranks = flags.tensor_parallel_size * flags.pipeline_parallel_size * flags.data_parallel_size
-    if ranks > 1 and not profile.communicator_in_budget:
+    if flags.ranks > 1 and not profile.communicator_in_budget:
         total += profile.communicator_context_bytes
     return total
 

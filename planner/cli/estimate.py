@@ -1,0 +1,112 @@
+"""``planner estimate``: what the engine will log for one server."""
+
+import dataclasses
+import json
+from pathlib import Path
+
+import click
+
+from planner.catalog import load_catalog
+from planner.checkpoint import read_folder
+from planner.config_json import parse_config
+from planner.engine import EngineProfile, load_profile
+from planner.flags import default_flags
+from planner.gpu import GPU
+from planner.memory.estimate import Estimate, Server
+from planner.memory.estimate import estimate as estimate_server
+from planner.units import GIB, format_gib, parse_tokens
+
+_EPILOG = """\b
+MODEL is a catalog name, the Hugging Face id of a base model or checkpoint of the
+catalog, or a folder with config.json. Flags that are not given take the values
+`vllm serve` chooses itself on that GPU. The exit code is 0 whether the server would
+start or not: "starts" is the answer, not a failure to give one.
+"""
+
+
+def _tokens(text: str) -> int:
+    try:
+        return parse_tokens(text)
+    except ValueError as error:
+        raise click.BadParameter(str(error)) from error
+
+
+@click.command(epilog=_EPILOG)
+@click.argument("model")
+@click.option("--gpu", "gpu_name", required=True, metavar="NAME", help="Catalog name, or the name nvidia-smi prints.")
+@click.option("--gpu-memory-gib", type=click.FloatRange(min=0, min_open=True), help="Total the engine sees, per GPU.")
+@click.option(
+    "--gpu-memory-in-use-gib", type=click.FloatRange(min=0), default=0.0, help="Held by others before the start."
+)
+@click.option("--tensor-parallel-size", type=click.IntRange(min=1), default=1, show_default=True)
+@click.option("--pipeline-parallel-size", type=click.IntRange(min=1), default=1, show_default=True)
+@click.option("--data-parallel-size", type=click.IntRange(min=1), default=1, show_default=True)
+@click.option("--expert-parallel", is_flag=True, help="Share out whole experts instead of slices of each.")
+@click.option("--max-model-len", type=_tokens, metavar="TOKENS")
+@click.option("--max-num-seqs", type=click.IntRange(min=1))
+@click.option("--max-num-batched-tokens", type=_tokens, metavar="TOKENS")
+@click.option("--gpu-memory-utilization", type=click.FloatRange(min=0, max=1, min_open=True))
+@click.option("--kv-cache-dtype", default="auto", show_default=True)
+@click.option("--dtype", default="auto", show_default=True)
+@click.option("--engine-version", metavar="V", help="vLLM version; the newest known one if not given.")
+@click.option("--enforce-eager", is_flag=True, help="Without CUDA graphs.")
+@click.option("--cpu-offload-gb", type=click.FloatRange(min=0), default=0.0, help="Weights kept in host memory, GiB.")
+@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+def estimate(
+    model: str,
+    gpu_name: str,
+    gpu_memory_gib: float | None,
+    gpu_memory_in_use_gib: float,
+    engine_version: str | None,
+    cpu_offload_gb: float,
+    as_json: bool,
+    **given: int | float | str | bool | None,
+) -> None:
+    """Say what vLLM will log for one server, and whether it starts."""
+    catalog = load_catalog()
+    profile = load_profile(engine_version)
+    gpu = catalog.gpu(gpu_name)
+    if gpu_memory_gib is not None:
+        gpu = dataclasses.replace(gpu, memory_bytes=round(gpu_memory_gib * GIB))
+    if Path(model, "config.json").is_file():
+        folder = read_folder(model)
+        architecture, quantization = folder.architecture, folder.quantization
+    else:
+        base, variant = catalog.find(model)
+        architecture, quantization = parse_config(base.config_for(variant), where=variant.repository)
+    flags = default_flags(profile, gpu, architecture, cpu_offload_bytes=round(cpu_offload_gb * GIB), **given)
+    server = Server(architecture=architecture, quantization=quantization, flags=flags)
+    result = estimate_server(server, gpu, profile, round(gpu_memory_in_use_gib * GIB))
+    if as_json:
+        click.echo(json.dumps(result.to_json(), indent=2))
+    else:
+        click.echo(_table(model, server, gpu, profile, result))
+
+
+def _table(model: str, server: Server, gpu: GPU, profile: EngineProfile, result: Estimate) -> str:
+    flags = server.flags
+    verdict = "starts" if result.starts else f"does not start: {result.reason}"
+    covered = "inside the budget" if result.graphs_in_budget else "not in the budget of this version"
+    rows = [
+        ("weights", format_gib(result.weights_bytes), ""),
+        ("activation peak", format_gib(result.activation_bytes), ""),
+        ("non-PyTorch", format_gib(result.non_torch_bytes), ""),
+        ("CUDA graphs", format_gib(result.cuda_graph_bytes), covered if result.cuda_graph_bytes else ""),
+    ]
+    if result.has_cache:
+        spread = f"{format_gib(result.kv_cache_low_bytes)} to {format_gib(result.kv_cache_high_bytes)}"
+        requests = f"requests of {flags.max_model_len:,} tokens"
+        rows += [
+            ("KV cache", format_gib(result.kv_cache_bytes), spread),
+            ("KV cache tokens", f"{result.kv_cache_tokens:,}", ""),
+            ("concurrency", f"{result.max_concurrency:.2f}", requests),
+        ]
+    budget = f"{flags.gpu_memory_utilization:g} of {format_gib(gpu.memory_bytes)}"
+    lines = [
+        f"{model} on {flags.ranks} x {gpu.name}, {profile}: {verdict}",
+        f"  per GPU, gpu_memory_utilization {budget}, max_num_seqs {flags.max_num_seqs}, "
+        f"max_num_batched_tokens {flags.max_num_batched_tokens}",
+        *(f"  {name:<16} {value:>14}   {note}".rstrip() for name, value, note in rows),
+    ]
+    lines += [f"  note: {note}" for note in result.notes]
+    return "\n".join(lines)

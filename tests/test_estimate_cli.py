@@ -1,0 +1,101 @@
+"""``planner estimate`` as people and programs call it."""
+
+import json
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+from click.testing import CliRunner
+
+from planner.cli import main
+
+KEYS = [
+    "starts", "reason", "weights_gib", "activation_gib", "non_torch_gib", "cuda_graph_gib", "kv_cache_gib",
+    "kv_cache_gib_low", "kv_cache_gib_high", "kv_cache_tokens", "max_concurrency",
+]  # fmt: skip
+LLAMA = "meta-llama/Llama-3.1-8B-Instruct"
+
+
+def run(*arguments: str) -> tuple[int, str]:
+    result = CliRunner().invoke(main, ["estimate", *arguments])
+    return result.exit_code, result.output
+
+
+def estimate(*arguments: str) -> dict[str, object]:
+    code, output = run(*arguments, "--json")
+    assert code == 0, output
+    data: dict[str, object] = json.loads(output)
+    return data
+
+
+def test_json_has_the_promised_keys() -> None:
+    assert list(estimate(LLAMA, "--gpu", "H100")) == KEYS
+
+
+def test_name_nvml_prints_is_the_same_gpu() -> None:
+    assert estimate(LLAMA, "--gpu", "NVIDIA H100 80GB HBM3") == estimate(LLAMA, "--gpu", "H100 80GB SXM5")
+
+
+@pytest.mark.parametrize("version", ["0.19.0", "0.33.0"])
+def test_flags_not_given_are_the_engines_own(version: str) -> None:
+    given = ("--max-num-seqs", "1024", "--max-num-batched-tokens", "8k", "--gpu-memory-utilization")
+
+    defaults = estimate(LLAMA, "--gpu", "H100", "--engine-version", version)
+
+    assert defaults == estimate(
+        LLAMA, "--gpu", "H100", "--engine-version", version, *given, "0.9" if version == "0.19.0" else "0.92"
+    )
+
+
+def test_server_that_does_not_start_is_an_answer_not_an_error() -> None:
+    code, output = run(LLAMA, "--gpu", "L4", "--max-model-len", "128k")
+
+    assert code == 0
+    assert "does not start: one request of max_model_len 131072 needs 16.00 GiB" in output
+
+
+def test_memory_held_by_others_fails_the_free_check() -> None:
+    answer = estimate(LLAMA, "--gpu", "H100", "--gpu-memory-in-use-gib", "20")
+
+    assert answer["starts"] is False
+    assert str(answer["reason"]).startswith("free memory on device")
+
+
+def test_unknown_gpu_names_a_near_one() -> None:
+    code, output = run(LLAMA, "--gpu", "NVIDIA H100 80 GB HBM")
+
+    assert code == 1
+    assert "did you mean" in output
+
+
+def test_local_folder(tmp_path: Path) -> None:
+    config = {
+        "architectures": ["LlamaForCausalLM"], "model_type": "llama", "hidden_size": 2048, "intermediate_size": 8192,
+        "num_hidden_layers": 16, "num_attention_heads": 32, "num_key_value_heads": 8, "vocab_size": 128256,
+        "max_position_embeddings": 4096, "torch_dtype": "bfloat16", "tie_word_embeddings": True,
+    }  # fmt: skip
+    (tmp_path / "config.json").write_text(json.dumps(config))
+
+    assert estimate(str(tmp_path), "--gpu", "T4", "--engine-version", "0.19.0")["starts"] is True
+
+
+def test_imports_neither_the_solver_nor_what_only_rendering_needs() -> None:
+    command = [sys.executable, "-X", "importtime", "-m", "planner", "estimate", LLAMA, "--gpu", "H100"]
+
+    done = subprocess.run(command, check=True, capture_output=True, text=True)
+
+    imported = {line.rsplit("|", 1)[-1].strip().split(".")[0] for line in done.stderr.splitlines()}
+    assert not imported & {"ortools", "pandas", "jinja2", "pydantic", "numpy"}
+
+
+def test_answers_within_a_third_of_a_second() -> None:
+    def seconds() -> float:
+        start = time.perf_counter()
+        subprocess.run(
+            [sys.executable, "-m", "planner", "estimate", LLAMA, "--gpu", "H100"], check=True, stdout=subprocess.DEVNULL
+        )
+        return time.perf_counter() - start
+
+    assert min(seconds() for _ in range(5)) < 0.35
