@@ -27,6 +27,7 @@ _INT = re.compile(r"[-+]?(?:0|[1-9][0-9]*)")
 _FLOAT = re.compile(r"[-+]?(?:\.[0-9]+|(?:0|[1-9][0-9]*)(?:\.[0-9]*)?)(?:[eE][-+]?[0-9]+)?")
 _NOT_FINITE = re.compile(r"([-+]?)\.(?:(inf|Inf|INF)|nan|NaN|NAN)")
 _TWO_READINGS = re.compile(r"[-+]?(?:0[0-9]+|0o[0-7]+|0x[0-9a-fA-F]+|0b[01]+|[0-9][0-9_]*_[0-9_]*)")
+_CORE_TAG = "tag:yaml.org,2002:"
 _BARE_KEY = re.compile(r"[A-Za-z0-9_-]+")
 
 
@@ -138,7 +139,7 @@ def _syntax_problem(error: yaml.MarkedYAMLError, text: str) -> tuple[int, int, F
     if "found character" in (error.problem or ""):
         hint = f"put text that begins with {here[column - 1 : column]} in quotes"
     elif "mapping values are not allowed" in (error.problem or ""):
-        hint = "put text that contains ': ' in quotes, or check the indentation"
+        hint = "put text that contains ': ' in quotes, and check the indentation and the space after each key's ':'"
     else:
         hint = "check the indentation, the ':' after each key, and that quotes and brackets are closed"
     return line, column, (), "this is not valid YAML", hint
@@ -176,9 +177,10 @@ class _Builder:
         if len(path) > MAX_DEPTH:
             self.refuse(line, column, path[:2], f"nested more than {MAX_DEPTH} levels deep")
             raise InputError(tuple(self.problems))
-        tag = getattr(event, "tag", None)
-        if tag not in (None, "!"):
-            self.refuse(line, column, path, f"a YAML tag ({tag})", "write plain values; tags are not read")
+        tag = getattr(event, "tag", None) or "!"
+        if tag != "!":
+            shown = f"!!{tag.removeprefix(_CORE_TAG)}" if tag.startswith(_CORE_TAG) else tag
+            self.refuse(line, column, path, f"a YAML tag ({shown})", "write plain values; tags are not read")
         if isinstance(event, yaml.MappingStartEvent):
             return self._mapping(events, path)
         if isinstance(event, yaml.SequenceStartEvent):

@@ -7,15 +7,16 @@ import click
 from planner.fleet import json_schema
 
 
-@click.command()
+_EPILOG = """\b
+With the schema beside the fleet file, editors that run yaml-language-server
+complete and check it:
+  planner schema > fleet.schema.json
+and as the first line of fleet.yaml:
+  # yaml-language-server: $schema=./fleet.schema.json
+"""
+
+
+@click.command(epilog=_EPILOG)
 def schema() -> None:
-    """Print the JSON Schema of fleet.yaml.
-
-    With the schema beside the fleet file, editors that run yaml-language-server complete and check it:
-
-    \b
-      planner schema > fleet.schema.json
-      # first line of fleet.yaml:
-      # yaml-language-server: $schema=./fleet.schema.json
-    """
+    """Print the JSON Schema of fleet.yaml for editors."""
     click.echo(json.dumps(json_schema(), indent=2, ensure_ascii=False))

@@ -39,14 +39,20 @@ def candidates(findings: Findings, path: FieldPath, read: RoleMap) -> Candidates
     return Candidates(models, pinned[1].repository if pinned else None, tuple(_figures(findings, path, read, models)))
 
 
-def check_limits(findings: Findings, path: FieldPath, models: tuple[Model, ...], context_min: int) -> None:
-    """Refuse a minimum context that none of the models named in the file can read."""
-    limits = {model.name: limit for model in models if (limit := _limit(model))}
-    if limits and max(limits.values()) < context_min:
+def check_limits(findings: Findings, path: FieldPath, read: RoleMap, models: tuple[Model, ...]) -> None:
+    """Refuse named models that cannot be sized, and a minimum context that no candidate can read."""
+    limits: dict[str, int] = {}
+    for model in models:
+        try:
+            limits[model.name] = _limit(model)
+        except (InvalidConfig, UnsupportedModel) as error:
+            _refuse_model(findings, (*path, "models" if read.models else "variant"), error)
+    least = read.context.min if read.context else None
+    if least and limits and max(limits.values()) < least:
         name, limit = max(limits.items(), key=lambda item: (item[1], item[0]))
         where = (*path, "context", "min") if (*path, "context", "min") in findings.source.values else (*path, "context")
         which = name if len(limits) == 1 else f"even {name}, the longest of the candidates,"
-        message = f"{format_tokens(context_min)} tokens is too long: {which} reads at most {format_tokens(limit)}"
+        message = f"{format_tokens(least)} tokens is too long: {which} reads at most {format_tokens(limit)}"
         findings.refuse(where, message, "lower the minimum or name a model with a longer context")
 
 
@@ -59,9 +65,13 @@ def _find(findings: Findings, path: FieldPath, name: str) -> tuple[Model, Varian
     except UnknownName as error:
         findings.refuse_name(path, error)
     except (InvalidConfig, UnsupportedModel) as error:
-        message, _, hint = str(error).partition("\n  hint: ")
-        findings.refuse(path, message, hint)
+        _refuse_model(findings, path, error)
     return None
+
+
+def _refuse_model(findings: Findings, path: FieldPath, error: InvalidConfig | UnsupportedModel) -> None:
+    message, _, hint = str(error).partition("\n  hint: ")
+    findings.refuse(path, message, hint)
 
 
 def _named(findings: Findings, path: FieldPath, read: RoleMap) -> tuple[Model, ...]:
@@ -139,19 +149,21 @@ def _figures(findings: Findings, path: FieldPath, read: RoleMap, models: tuple[M
 
 def _figure_refusal(variant: Variant, figure: FigureMap) -> tuple[str, str] | None:
     if figure.score is None and figure.recovery is None and not figure.model_extra:
-        return "a figure needs a score, a recovery, or both", "{score: 71.5, source: our test suite}"
+        return "a figure needs a score, a recovery, or both", "write {score: 71.5, source: our test suite}"
     if figure.recovery is not None and variant.native:
         return "recovery compares a quantized variant with this model", "name the quantized variant instead"
     return None
 
 
-def _limit(model: Model) -> int | None:
-    """The longest context of any variant; None when no variant's config can be read."""
-    limits = []
+def _limit(model: Model) -> int:
+    """The longest context of any variant that can be sized; raises what the last one raised when none can."""
+    limits: list[int] = []
     for variant in model.variants:
         try:
             architecture, _ = parse_config(model.config_for(variant), where=variant.repository)
-            limits.append(min(architecture.max_model_len, model.context_limit or architecture.max_model_len))
         except (InvalidConfig, UnsupportedModel):
-            continue
-    return max(limits, default=None)
+            if variant is model.variants[-1] and not limits:
+                raise
+        else:
+            limits.append(min(architecture.max_model_len, model.context_limit or architecture.max_model_len))
+    return max(limits)

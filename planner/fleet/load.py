@@ -53,7 +53,9 @@ def _validate(source: Source) -> tuple[FleetMap, list[Problem]]:
         except ValidationError as error:
             for mistake in error.errors(include_url=False):
                 where = _existing(source.data, mistake["loc"])
-                problems.append(source.problem(where, mistake["ctx"]["message"], mistake["ctx"]["hint"]))
+                context = mistake["ctx"]
+                hint = context["hint"] or ("write a value; only absent keys take defaults" if mistake["input"] is None else "")
+                problems.append(source.problem(where, context["message"], hint))
                 _remove(data, where)
 
 

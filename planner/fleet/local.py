@@ -20,8 +20,9 @@ def local_model(name: str, folder: Path) -> Model:
         InvalidConfig: no config.json, or one that is broken.
         UnsupportedModel: an architecture or quantization that cannot be sized.
     """
-    path = (folder / Path(name).expanduser()).resolve()
-    checkpoint = read_folder(path)
+    shown = folder / Path(name).expanduser()
+    checkpoint = read_folder(shown)
+    path = shown.resolve()
     quantized = checkpoint.quantization.method is not None
     variant = Variant(
         repository=str(path),

@@ -19,7 +19,9 @@ def review(findings: Findings, read: FleetMap) -> Fleet | None:
     ports = _ports(findings, read)
     found = [_role(findings, name, read.roles[name], ports[name]) for name in sorted(read.roles)]
     if findings.source.data.get("roles") == {}:
-        findings.refuse(("roles",), "a fleet needs at least one role", "chat: {task: chat, context: 16k}")
+        findings.refuse(
+            ("roles",), "a fleet needs at least one role", "write one, such as chat: {task: chat, context: 16k}"
+        )
     if not (read.name and read.gpu and gpu) or findings.problems:
         return None
     return Fleet(
@@ -80,8 +82,8 @@ def _role(findings: Findings, name: str, read: RoleMap, port: int) -> Role | Non
         message = f"the target of {concurrency_target} is below the minimum of {concurrency_min}"
         findings.refuse((*path, "concurrency", "target"), message)
     found = candidates(findings, path, read)
-    if context and (read.models or read.variant):
-        check_limits(findings, path, found.models, context[0])
+    if read.models or read.variant:
+        check_limits(findings, path, read, found.models)
     if not (read.task and context and found.models):
         return None
     return Role(

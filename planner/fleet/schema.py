@@ -46,14 +46,14 @@ def _choice(known: tuple[str, ...], what: str) -> tuple[PlainValidator, WithJson
     return PlainValidator(values.choice(known, what)), WithJsonSchema(_enum(known))
 
 
-def _map(keys: str, single: str = "") -> BeforeValidator:
-    """Take a map; a single value stands for the map with that one key when ``single`` names the key."""
+def _map(keys: str, single: str = "", alone: str = "") -> BeforeValidator:
+    """Take a map; a value ``alone`` stands for the map with that one key when ``single`` names the key."""
 
     def read(value: object) -> object:
         if single and isinstance(value, str | int | float):
             return {single: value}
         if not isinstance(value, dict):
-            wanted = f"a single value or a map with {keys}" if single else f"a map with {keys}"
+            wanted = f"{alone} or a map with {keys}" if single else f"a map with {keys}"
             values.wrong(f"expected {wanted}, not {values.found(value)}")
         return value
 
@@ -66,7 +66,7 @@ _Texts: TypeAlias = Annotated[
 ]
 _Tokens: TypeAlias = Annotated[int | None, PlainValidator(values.tokens), WithJsonSchema(values.TOKENS_SCHEMA)]
 _Percent: TypeAlias = Annotated[int | None, PlainValidator(values.percent), WithJsonSchema(values.PERCENT_SCHEMA)]
-_Requests: TypeAlias = Annotated[int | None, *_whole(1, values.MAX_CONCURRENCY, "a number of requests")]
+_Requests: TypeAlias = Annotated[int | None, *_whole(1, values.MAX_CONCURRENCY, "a whole number of requests")]
 
 
 class Map(BaseModel):
@@ -108,7 +108,7 @@ class GPUMap(Map):
     single = values.TEXT_SCHEMA
 
     name: _Text = Field(default=None, description="a catalog name, or the name nvidia-smi prints")
-    count: Annotated[int, *_whole(1, values.MAX_GPUS, "a number of GPUs")] = Field(
+    count: Annotated[int, *_whole(1, values.MAX_GPUS, "a whole number of GPUs")] = Field(
         default=1, description="how many of them"
     )
     index: Annotated[int, *_whole(0, values.MAX_GPUS - 1, "a device number")] = Field(
@@ -184,13 +184,13 @@ class RoleMap(Map):
         description="candidates: catalog names, Hugging Face ids, or folders (./my-model) with a config.json; "
         "absent: every catalog model for the task",
     )
-    context: Annotated[ContextMap | None, _map("min, wish", single="min")] = Field(
+    context: Annotated[ContextMap | None, _map("min, wish", "min", "a token count")] = Field(
         default=None, description="how many tokens one request may have, prompt and answer together: 16k"
     )
-    concurrency: Annotated[ConcurrencyMap, _map("min, target", single="min")] = ConcurrencyMap()
+    concurrency: Annotated[ConcurrencyMap, _map("min, target", "min", "a number of requests")] = ConcurrencyMap()
     request: Annotated[RequestMap | None, _map("prompt_tokens, output_tokens")] = None
     accuracy: Annotated[AccuracyMap, _map("recovery, score, figures")] = AccuracyMap()
-    weight: Annotated[int, *_whole(1, values.MAX_WEIGHT, "a weight")] = Field(
+    weight: Annotated[int, *_whole(1, values.MAX_WEIGHT, "a whole number")] = Field(
         default=1, description="how much the role counts in the balanced objective, relative to the others"
     )
     schemes: _Texts = Field(default=None, description="quantization schemes allowed: awq-int4, fp8, bf16; absent: all")
@@ -198,7 +198,7 @@ class RoleMap(Map):
     kv_cache_dtype: Annotated[str | None, *_choice(KV_CACHE_DTYPES, "KV cache type")] = Field(
         default=None, description="auto (the model's own type) or fp8; absent: the planner chooses"
     )
-    port: Annotated[int | None, *_whole(values.FIRST_PORT, values.LAST_PORT, "a port")] = Field(
+    port: Annotated[int | None, *_whole(values.FIRST_PORT, values.LAST_PORT, "a port number")] = Field(
         default=None,
         description="port of the server; absent: the next free one from 8001, in the order of the role names",
     )
@@ -215,8 +215,8 @@ class FleetMap(Map):
     name: Annotated[str | None, PlainValidator(values.name), WithJsonSchema(values.NAME_SCHEMA)] = Field(
         default=None, description="names the plan's units, containers and folders"
     )
-    engine: Annotated[EngineMap, _map("name, version", single="name")] = EngineMap()
-    gpu: Annotated[GPUMap | None, _map("name, count, index, memory_in_use", single="name")] = Field(
+    engine: Annotated[EngineMap, _map("name, version", "name", "an engine name")] = EngineMap()
+    gpu: Annotated[GPUMap | None, _map("name, count, index, memory_in_use", "name", "a GPU name")] = Field(
         default=None, description="the GPU that carries the fleet, by its catalog name or as nvidia-smi prints it"
     )
     objective: Annotated[

@@ -97,7 +97,7 @@ def as_list(value: object) -> list[Any]:
     if isinstance(value, str):
         return [value]
     if not isinstance(value, list) or not value:
-        wrong(f"expected a list, not {'an empty list' if value == [] else found(value)}")
+        wrong(f"expected a name or a list of names, not {'an empty list' if value == [] else found(value)}")
     repeated = sorted({item for item in value if isinstance(item, str) and value.count(item) > 1})
     if repeated:
         wrong(f"{found(repeated[0])} is in the list twice")
@@ -139,7 +139,7 @@ def _quantity(value: object, parse: Callable[[str | int], int], wanted: str) -> 
 
 
 def whole(low: int, high: int, what: str) -> Callable[[object], int]:
-    """Return the reader of a whole number from ``low`` to ``high``."""
+    """Return the reader of a whole number from ``low`` to ``high``; ``what`` names it with its article."""
 
     def read(value: object) -> int:
         if isinstance(value, bool) or not isinstance(value, int) or not low <= value <= high:
@@ -166,7 +166,7 @@ def choice(known: tuple[str, ...], what: str) -> Callable[[object], str]:
 
     def read(value: object) -> str:
         if not isinstance(value, str):
-            wrong(f"expected {what}, not {found(value)}", f"one of {', '.join(known)}")
+            wrong(f"expected one of {', '.join(known)}, not {found(value)}")
         if value not in known:
             wrong(f"unknown {what} {found(value)}", suggestion(value, known, f"one of {', '.join(known)}"))
         return value

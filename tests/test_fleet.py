@@ -1,0 +1,205 @@
+"""A fleet file as the planner understands it: units, shorthands, defaults, candidates, and the editor's schema."""
+
+import json
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import jsonschema
+import pytest
+import yaml
+
+from planner.catalog import Catalog, load_catalog
+from planner.errors import InputError
+from planner.fleet import Fleet, Role, json_schema, load_fleet
+from planner.units import GIB
+
+CASES = Path(__file__).parent / "cases"
+
+LONG = """
+name: one-96gb-card
+engine: {name: vllm, version: 0.33.0}
+gpu: {name: NVIDIA RTX PRO 6000 Blackwell Workstation Edition, count: 2, index: 1, memory_in_use: 1.5GiB}
+objective: [accuracy, concurrency]
+roles:
+  coder:
+    task: code
+    models: [deepseek-coder-33b-instruct]
+    context: {min: 8k, wish: 16k}
+    concurrency: {min: 2, target: 8}
+    request: {prompt_tokens: 6k, output_tokens: 2k}
+    accuracy:
+      recovery: 95
+      score: 40.5
+      figures:
+        TheBloke/deepseek-coder-33B-instruct-AWQ: {recovery: 98.75, source: our own run}
+    weight: 2
+    schemes: [awq-int4, fp8]
+    variant: TheBloke/deepseek-coder-33B-instruct-AWQ
+    kv_cache_dtype: fp8
+    port: 9000
+    trust_remote_code: true
+"""
+SHORT = """
+name: small
+gpu: rtx-pro-6000-blackwell
+roles:
+  talk: {task: chat, context: 4k, concurrency: 3}
+  code: {task: code, models: DeepSeek-Coder-33B-Instruct, context: 16k}
+  find: {task: embedding, context: 512, request: {prompt_tokens: 256}, port: 8002}
+"""
+
+
+@pytest.fixture(scope="module")
+def catalog() -> Catalog:
+    return load_catalog(CASES / "catalog")
+
+
+def read(text: str, catalog: Catalog, folder: Path) -> Fleet:
+    path = folder / "fleet.yaml"
+    path.write_text(text, encoding="utf-8")
+    return load_fleet(path, catalog)
+
+
+def test_every_key_arrives(catalog: Catalog, tmp_path: Path) -> None:
+    fleet = read(LONG, catalog, tmp_path)
+    role = fleet.role("coder")
+
+    assert (fleet.name, fleet.engine, fleet.engine_version) == ("one-96gb-card", "vllm", "0.33.0")
+    assert fleet.gpu.name == "RTX PRO 6000 Blackwell Workstation"
+    assert (fleet.gpu_count, fleet.gpu_index, fleet.memory_in_use_bytes) == (2, 1, 3 * GIB // 2)
+    assert fleet.objective == ("accuracy", "concurrency")
+    assert [model.name for model in role.models] == ["deepseek-coder-33b-instruct"]
+    assert (
+        role.context_min, role.context_wish, role.concurrency_min, role.concurrency_target,
+    ) == (8192, 16384, 2, 8)  # fmt: skip
+    assert (role.prompt_tokens, role.output_tokens, role.request_tokens) == (6144, 2048, 8192)
+    assert (role.recovery_floor, role.score_floor, role.weight) == (9500, 4050, 2)
+    assert (role.schemes, role.variant) == (("awq-int4", "fp8"), "TheBloke/deepseek-coder-33B-instruct-AWQ")
+    assert (role.kv_cache_dtype, role.port, role.trust_remote_code) == ("fp8", 9000, True)
+    assert [(figure.recovery, figure.score, figure.source) for figure in role.figures] == [(9875, None, "our own run")]
+    assert [v.scheme for v in role.models[0].variants if role.allows(v)] == ["awq-int4"]
+
+
+def test_defaults_are_filled_in(catalog: Catalog, tmp_path: Path) -> None:
+    fleet = read(SHORT, catalog, tmp_path)
+    code, find, talk = fleet.roles
+
+    assert (
+        fleet.engine_version, fleet.gpu_count, fleet.gpu_index, fleet.memory_in_use_bytes, fleet.objective,
+    ) == (None, 1, 0, 0, ("balanced",))  # fmt: skip
+    assert [code.name, find.name, talk.name] == ["code", "find", "talk"]
+    assert (
+        code.context_min, code.context_wish, code.concurrency_min, code.concurrency_target, code.request_tokens,
+    ) == (16384, 16384, 1, 1, None)  # fmt: skip
+    assert (talk.concurrency_min, talk.concurrency_target) == (3, 3)
+    assert find.request_tokens == 256
+    assert (
+        code.recovery_floor, code.score_floor, code.schemes, code.variant, code.kv_cache_dtype, code.trust_remote_code,
+    ) == (None, None, None, None, None, False)  # fmt: skip
+    assert [model.name for model in talk.models] == ["Mistral-7B-Instruct-v0.3"]
+
+
+def test_free_ports_follow_the_role_names_and_avoid_the_given_ones(catalog: Catalog, tmp_path: Path) -> None:
+    fleet = read(SHORT, catalog, tmp_path)
+
+    assert {role.name: role.port for role in fleet.roles} == {"code": 8001, "find": 8002, "talk": 8003}
+
+
+def test_order_of_the_file_decides_nothing(catalog: Catalog, tmp_path: Path) -> None:
+    data = yaml.safe_load(SHORT)
+    data["roles"] = dict(reversed(data["roles"].items()))
+    reordered = yaml.safe_dump(dict(reversed(data.items())), sort_keys=False)
+
+    assert read(reordered, catalog, tmp_path) == read(SHORT, catalog, tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("names", "schemes"),
+    [
+        ("deepseek-coder-33b-instruct", ["bf16", "awq-int4", "gptq-int4"]),
+        ("deepseek-ai/deepseek-coder-33b-instruct", ["bf16", "awq-int4", "gptq-int4"]),
+        ("TheBloke/deepseek-coder-33B-instruct-AWQ", ["awq-int4"]),
+        ("[TheBloke/deepseek-coder-33B-instruct-AWQ, deepseek-coder-33B-instruct-GPTQ]", ["awq-int4", "gptq-int4"]),
+        ("[TheBloke/deepseek-coder-33B-instruct-AWQ, deepseek-coder-33b-instruct]", ["bf16", "awq-int4", "gptq-int4"]),
+    ],
+)  # fmt: skip
+def test_a_variant_may_be_named_where_a_model_may(
+    names: str, schemes: list[str], catalog: Catalog, tmp_path: Path
+) -> None:
+    role = read(SHORT.replace("DeepSeek-Coder-33B-Instruct", names), catalog, tmp_path).role("code")
+
+    assert schemes == [variant.scheme for variant in role.models[0].variants]
+
+
+def test_a_folder_with_a_config_is_a_model(catalog: Catalog, tmp_path: Path) -> None:
+    config = catalog.find("Mistral-7B-Instruct-v0.3")[0].config
+    folder = tmp_path / "my-model"
+    folder.mkdir()
+    (folder / "config.json").write_text(json.dumps(dict(config)), encoding="utf-8")
+    role = read(SHORT.replace("DeepSeek-Coder-33B-Instruct", "./my-model"), catalog, tmp_path).role("code")
+
+    assert [("my-model", str(folder))] == [(model.name, model.variants[0].path) for model in role.models]
+    assert role.models[0].variants[0].scheme == "bf16"
+
+
+def test_a_folder_is_held_to_its_context(catalog: Catalog, tmp_path: Path) -> None:
+    config = {**catalog.find("Mistral-7B-Instruct-v0.3")[0].config, "max_position_embeddings": 8192}
+    (tmp_path / "config.json").write_text(json.dumps(config), encoding="utf-8")
+    with pytest.raises(InputError, match="reads at most 8k"):
+        read(SHORT.replace("DeepSeek-Coder-33B-Instruct", "."), catalog, tmp_path)
+
+
+def test_a_role_is_a_value(catalog: Catalog, tmp_path: Path) -> None:
+    role: Role = read(SHORT, catalog, tmp_path).role("talk")
+
+    assert replace(role, weight=2) != role
+    assert replace(role) == role
+
+
+@pytest.mark.parametrize("text", [LONG, SHORT], ids=["long", "short"])
+def test_the_schema_accepts_what_the_planner_reads(text: str) -> None:
+    jsonschema.validate(yaml.safe_load(text), json_schema())
+
+
+READ_ONLY_BY_THE_PLANNER = {
+    # names of the catalog
+    "unknown-gpu", "unknown-gpu-far", "refused-gpu", "unknown-models", "model-without-facts", "wrong-task",
+    "task-without-models", "pinned-variant", "context-too-long",
+    # rules between keys
+    "min-above-wish", "request-too-long", "request-incomplete",
+}  # fmt: skip
+"""Bad fleets whose mistake no JSON Schema can see."""
+
+
+def parsed() -> list[Any]:
+    found = []
+    for path in sorted((CASES / "bad-fleets").glob("*.yaml")):
+        complaint = path.with_suffix(".txt").read_text(encoding="utf-8")
+        if not any(
+            word in complaint
+            for word in ("YAML", "alias", "merge key", "already on line", "a key that", "a tab", "nested")
+        ):
+            found.append(pytest.param(yaml.safe_load(path.read_text(encoding="utf-8")), path.stem, id=path.stem))
+    return found
+
+
+@pytest.mark.parametrize(("data", "case"), parsed())
+def test_the_schema_refuses_what_the_planner_refuses(data: object, case: str) -> None:
+    accepted = jsonschema.Draft202012Validator(json_schema()).is_valid(data)
+
+    assert accepted == (case in READ_ONLY_BY_THE_PLANNER)
+
+
+def test_the_schema_is_one_itself_and_describes_every_key() -> None:
+    schema = json_schema()
+    jsonschema.Draft202012Validator.check_schema(schema)
+    maps = [schema, *(body for entry in schema["$defs"].values() for body in entry.get("anyOf", [entry]))]
+    undescribed = [
+        key
+        for one in maps
+        for key, value in one.get("properties", {}).items()
+        if "description" not in value and "description" not in schema["$defs"][value["$ref"].rpartition("/")[2]]
+    ]
+
+    assert undescribed == []
