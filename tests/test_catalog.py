@@ -134,3 +134,16 @@ def test_devices_without_a_memory_profile_say_why(catalog: Catalog) -> None:
     assert all(gpu.refusal for gpu in catalog.gpus if gpu.vendor != "nvidia")
     assert catalog.gpu("Tesla P40").refusal
     assert not catalog.gpu("H100 80GB SXM5").refusal
+
+
+@pytest.mark.parametrize(
+    ("shorthand", "name"),
+    [("h100-sxm-80gb", "H100 80GB SXM5"), ("rtx-4090", "RTX 4090"), ("L40s", "L40S"), ("a100-80gb", "A100 80GB SXM4")],
+)
+def test_a_gpu_is_found_by_the_words_of_its_name(shorthand: str, name: str) -> None:
+    assert load_catalog().gpu(shorthand).name == name
+
+
+def test_a_form_factor_alone_names_no_gpu() -> None:
+    with pytest.raises(UnknownName):
+        load_catalog().gpu("sxm")

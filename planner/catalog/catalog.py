@@ -7,7 +7,7 @@ from typing import Any
 
 from planner.catalog import files, gpu_entry, model_entry
 from planner.catalog.accuracy_tables import AccuracyTables
-from planner.catalog.names import nearest, plain
+from planner.catalog.names import is_shorthand, nearest, plain
 from planner.errors import UnknownName
 from planner.gpu import GPU, CloudPrice
 from planner.resources import data_folder
@@ -64,8 +64,9 @@ class Catalog:
     def gpu(self, name: str) -> GPU:
         """Return the GPU with this catalog name, product name (as NVML prints it) or alias.
 
-        Where several cards carry one name (``NVIDIA GeForce RTX 4090`` is also a modified card with 48 GB) it is the
-        one with the least memory, so that a plan fits all of them.
+        Any order of the name's words will do, and a form factor needs no generation: ``h100-sxm-80gb``. Where several
+        cards carry one name (``NVIDIA GeForce RTX 4090`` is also a modified card with 48 GB) it is the one with the
+        least memory, so that a plan fits all of them.
 
         Raises:
             UnknownName: no device has the name; carries the nearest ones.
@@ -73,7 +74,7 @@ class Catalog:
         wanted = plain(name)
         exact = [gpu for gpu in self.gpus if plain(gpu.name) == wanted]
         by_alias = [gpu for gpu in self.gpus if wanted in map(plain, _names(gpu))]
-        matches = exact or by_alias
+        matches = exact or by_alias or [gpu for gpu in self.gpus if not gpu.parent and is_shorthand(name, gpu.name)]
         if not matches:
             raise UnknownName("GPU", name, self._nearest_gpus(name))
         return min(matches, key=lambda gpu: gpu.memory_bytes)
