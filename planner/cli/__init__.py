@@ -9,20 +9,13 @@ import importlib
 import click
 
 from planner import __version__
+from planner.cli.output import EXIT_ERROR
 from planner.errors import InputError, PlannerError
-
-EXIT_PROVEN = 0
-EXIT_ERROR = 1
-EXIT_USAGE = 2
-EXIT_NO_PLAN = 3
-EXIT_NOT_PROVEN = 4
-EXIT_FILES_DIFFER = 5
 
 COMMANDS = {
     "estimate": "Say what vLLM will log for one server, and whether it starts.",
     "init": "Write a commented starter fleet.yaml.",
     "schema": "Print the JSON Schema of fleet.yaml for editors.",
-    "solve": "Find the proven best plan for a fleet and render its files.",
 }
 """Name -> the line ``planner --help`` shows. A command is the function of its name in the module of its name."""
 

@@ -6,7 +6,6 @@ import click
 
 from planner.fleet import json_schema
 
-
 _EPILOG = """\b
 With the schema beside the fleet file, editors that run yaml-language-server
 complete and check it:

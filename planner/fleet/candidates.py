@@ -106,12 +106,21 @@ def _task_refusal(model: Model, task: str | None) -> tuple[str, str] | None:
 
 
 def _by_task(findings: Findings, path: FieldPath, read: RoleMap) -> tuple[Model, ...]:
+    """Every catalog model for the task: made for it, or an all-round model with a published score at it."""
     if read.task is None or findings.problems:
         return ()
-    models = [model for model in findings.catalog.models if read.task in model.tasks]
+    scales = frozenset(findings.catalog.accuracy.scales.get(read.task, ()))
+    models = [model for model in findings.catalog.models if _serves(findings, model, read.task, scales)]
     if not models:
         findings.refuse((*path, "task"), f"the catalog has no model for the task {read.task}", "name models yourself")
     return tuple(sorted(models, key=lambda model: (model.name, model.repository)))
+
+
+def _serves(findings: Findings, model: Model, task: str, scales: frozenset[str]) -> bool:
+    if task in model.tasks:
+        return True
+    scored = task not in POOLING_TASKS and any(row.scale in scales for row in findings.catalog.accuracy.scores(model))
+    return scored and not set(model.tasks) <= set(POOLING_TASKS)
 
 
 def _check_schemes(findings: Findings, path: FieldPath, read: RoleMap, variants: tuple[Variant, ...]) -> None:

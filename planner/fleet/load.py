@@ -54,7 +54,8 @@ def _validate(source: Source) -> tuple[FleetMap, list[Problem]]:
             for mistake in error.errors(include_url=False):
                 where = _existing(source.data, mistake["loc"])
                 context = mistake["ctx"]
-                hint = context["hint"] or ("write a value; only absent keys take defaults" if mistake["input"] is None else "")
+                empty = "write a value; only absent keys take defaults" if mistake["input"] is None else ""
+                hint = context["hint"] or empty
                 problems.append(source.problem(where, context["message"], hint))
                 _remove(data, where)
 

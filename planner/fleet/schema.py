@@ -21,7 +21,9 @@ from planner.fleet import values
 
 ENGINES = ("vllm",)
 OBJECTIVES = ("balanced", "accuracy", "concurrency")
-TASKS = ("code", "general", "reasoning", "chat", "math", "agent", "vision", "embedding", "rerank")
+TASKS = (
+    "code", "general", "reasoning", "chat", "math", "long-context", "agent", "vision", "embedding", "rerank",
+)  # fmt: skip
 POOLING_TASKS = ("embedding", "rerank")
 KV_CACHE_DTYPES = ("auto", "fp8")
 JSON_SCHEMA = "https://json-schema.org/draft/2020-12/schema"
