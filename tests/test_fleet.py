@@ -16,38 +16,8 @@ from planner.units import GIB
 
 CASES = Path(__file__).parent / "cases"
 
-LONG = """
-name: one-96gb-card
-engine: {name: vllm, version: 0.33.0}
-gpu: {name: NVIDIA RTX PRO 6000 Blackwell Workstation Edition, count: 2, index: 1, memory_in_use: 1.5GiB}
-objective: [accuracy, concurrency]
-roles:
-  coder:
-    task: code
-    models: [deepseek-coder-33b-instruct]
-    context: {min: 8k, wish: 16k}
-    concurrency: {min: 2, target: 8}
-    request: {prompt_tokens: 6k, output_tokens: 2k}
-    accuracy:
-      recovery: 95
-      score: 40.5
-      figures:
-        TheBloke/deepseek-coder-33B-instruct-AWQ: {recovery: 98.75, source: our own run}
-    weight: 2
-    schemes: [awq-int4, fp8]
-    variant: TheBloke/deepseek-coder-33B-instruct-AWQ
-    kv_cache_dtype: fp8
-    port: 9000
-    trust_remote_code: true
-"""
-SHORT = """
-name: small
-gpu: rtx-pro-6000-blackwell
-roles:
-  talk: {task: chat, context: 4k, concurrency: 3}
-  code: {task: code, models: DeepSeek-Coder-33B-Instruct, context: 16k}
-  find: {task: embedding, context: 512, request: {prompt_tokens: 256}, port: 8002}
-"""
+LONG = (CASES / "fleets" / "complete.yaml").read_text(encoding="utf-8")
+SHORT = (CASES / "fleets" / "short.yaml").read_text(encoding="utf-8")
 
 
 @pytest.fixture(scope="module")
@@ -203,3 +173,26 @@ def test_the_schema_is_one_itself_and_describes_every_key() -> None:
     ]
 
     assert undescribed == []
+
+
+def test_the_reference_names_every_key() -> None:
+    reference = (CASES.parent.parent / "docs" / "fleet.md").read_text(encoding="utf-8")
+    schema = json_schema()
+    prefixes = {"GPUMap": "gpu.", "EngineMap": "engine.", "ContextMap": "context.", "ConcurrencyMap": "concurrency.",
+                "RequestMap": "request.", "AccuracyMap": "accuracy.", "RoleMap": ""}  # fmt: skip
+    keys = [key for key in schema["properties"] if key not in ("engine", "gpu")]
+    for entry, prefix in prefixes.items():
+        body = schema["$defs"][entry]
+        properties = body.get("properties") or body["anyOf"][1]["properties"]
+        nested = {"context", "concurrency", "request", "accuracy"} if entry == "RoleMap" else set()
+        keys += [f"{prefix}{key}" for key in properties if key not in nested]
+
+    assert [key for key in keys if f"`{key}`" not in reference] == []
+
+
+def test_the_fleet_of_the_reference_loads(tmp_path: Path) -> None:
+    reference = (CASES.parent.parent / "docs" / "fleet.md").read_text(encoding="utf-8")
+    text = next(block for block in reference.split("```") if block.startswith("yaml\nname:")).removeprefix("yaml\n")
+    (tmp_path / "fleet.yaml").write_text(text, encoding="utf-8")
+
+    assert [role.name for role in load_fleet(tmp_path / "fleet.yaml", load_catalog()).roles] == ["chat", "coder"]

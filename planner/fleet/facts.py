@@ -5,6 +5,9 @@ from dataclasses import dataclass
 from planner.gpu import GPU
 from planner.variant import Model, Variant
 
+ROUTER_PORT = 8000
+"""Where clients find all roles at once; no role may have it."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Figure:

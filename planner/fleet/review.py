@@ -3,7 +3,7 @@
 from planner.errors import UnknownName
 from planner.fleet import values
 from planner.fleet.candidates import candidates, check_limits
-from planner.fleet.facts import Fleet, Role
+from planner.fleet.facts import ROUTER_PORT, Fleet, Role
 from planner.fleet.findings import Findings
 from planner.fleet.schema import POOLING_TASKS, ContextMap, FleetMap, GPUMap, RoleMap
 from planner.gpu import GPU
@@ -60,10 +60,12 @@ def _ports(findings: Findings, read: FleetMap) -> dict[str, int]:
     for name, role in read.roles.items():
         if role.port is None:
             continue
-        owner = next((other for other, taken in ports.items() if taken == role.port), None)
-        if owner is not None:
+        owner = next((f"role {other}" for other, taken in ports.items() if taken == role.port), None)
+        if role.port == ROUTER_PORT:
+            owner = "the router, under which clients find all roles"
+        if owner:
             hint = "give each role its own port, or leave the key out"
-            findings.refuse(("roles", name, "port"), f"port {role.port} is already the port of role {owner}", hint)
+            findings.refuse(("roles", name, "port"), f"port {role.port} is that of {owner}", hint)
         ports[name] = role.port
     taken = set(ports.values())
     free = (port for port in range(FIRST_ROLE_PORT, values.LAST_PORT + 1) if port not in taken)
