@@ -9,7 +9,7 @@ import importlib
 import click
 
 from planner import __version__
-from planner.cli.output import EXIT_ERROR
+from planner.cli.frame import EXIT_ERROR
 from planner.errors import InputError, PlannerError
 
 COMMANDS = {

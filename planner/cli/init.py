@@ -6,7 +6,7 @@ import click
 
 from planner.catalog import Catalog, load_catalog
 from planner.cli.local_gpus import LocalGPU, NoLocalGPU, local_gpus
-from planner.cli.output import EXIT_FILES_DIFFER, hint, verb
+from planner.cli.frame import EXIT_FILES_DIFFER, catalog_option, hint, verb
 from planner.errors import OutputError
 from planner.units import MIB
 
@@ -55,13 +55,14 @@ roles:
 @click.command()
 @click.argument("path", type=click.Path(dir_okay=False, path_type=Path), default="fleet.yaml")
 @click.option("--gpu", "gpu_name", metavar="NAME", help="GPU to plan for: catalog name, or as nvidia-smi prints it.")
+@catalog_option
 @click.option("--force", is_flag=True, help="Overwrite an existing file.")
-def init(path: Path, gpu_name: str | None, force: bool) -> None:
+def init(path: Path, gpu_name: str | None, catalog_folders: tuple[Path, ...], force: bool) -> None:
     """Write a commented starter fleet.yaml.
 
     It is for the NVIDIA GPUs of this machine, or for the one named with --gpu.
     """
-    text = _starter(path, load_catalog(), gpu_name)
+    text = _starter(path, load_catalog(overlays=catalog_folders), gpu_name)
     there = path.exists()
     if there and not force:
         verb("conflict", str(path))

@@ -1,6 +1,7 @@
-"""How the command line speaks: data on stdout, talk on stderr, and what the process returns."""
+"""What all commands share: exit codes, data on stdout and talk on stderr, and the --catalog option."""
 
 from collections.abc import Sequence
+from pathlib import Path
 
 import click
 
@@ -10,6 +11,16 @@ EXIT_USAGE = 2
 EXIT_NO_PLAN = 3
 EXIT_NOT_PROVEN = 4
 EXIT_FILES_DIFFER = 5
+
+catalog_option = click.option(
+    "--catalog",
+    "catalog_folders",
+    multiple=True,
+    type=click.Path(exists=True, file_okay=False, path_type=Path),
+    metavar="DIR",
+    help="Catalog folder whose entries add to the shipped ones or replace them; may be repeated.",
+)
+"""``--catalog DIR``, as often as needed: overlays of ``planner.catalog.load_catalog``."""
 
 _VERB_WIDTH = len("overwrite")
 
