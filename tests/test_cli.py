@@ -216,3 +216,17 @@ def test_init_says_when_it_cannot_write(folder: Path) -> None:
     assert shown(run("init", "missing/fleet.yaml", "--gpu", "L4")) == (
         1, "", "error: cannot write missing/fleet.yaml: no such file or directory\n",
     )  # fmt: skip
+
+
+def test_an_overlay_adds_to_the_catalog(folder: Path) -> None:
+    (folder / "more" / "gpus").mkdir(parents=True)
+    (folder / "more" / "gpus" / "ours.yaml").write_text(
+        "vendor: nvidia\nsources: {}\ngpus:\n  - name: Ours 10GB\n    product: Ours\n    generation: Ada\n"
+        '    compute_capability: "8.9"\n    memory: {marketing_gb: 10, torch_mib: [10000]}\n'
+        "    interconnect: PCIe 4.0 x16\n    source: [ours]\n"
+    )
+
+    assert shown(run("init", "--gpu", "Ours", "--catalog", "more")) == (0, "", "   create fleet.yaml\n")
+    assert "Ours 10GB" in (folder / "fleet.yaml").read_text()
+    assert run("init", "--gpu", "Ours", "--force").exit_code == 1
+    assert run("init", "--gpu", "Ours", "--catalog", "absent").exit_code == 2

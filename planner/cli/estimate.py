@@ -8,6 +8,7 @@ import click
 
 from planner.catalog import load_catalog
 from planner.checkpoint import read_folder
+from planner.cli.frame import catalog_option
 from planner.config_json import parse_config
 from planner.engine import EngineProfile, load_profile
 from planner.flags import default_flags
@@ -51,6 +52,7 @@ def _tokens(text: str) -> int:
 @click.option("--engine-version", metavar="V", help="vLLM version; the newest known one if not given.")
 @click.option("--enforce-eager", is_flag=True, help="Without CUDA graphs.")
 @click.option("--cpu-offload-gb", type=click.FloatRange(min=0), default=0.0, help="Weights kept in host memory, GiB.")
+@catalog_option
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 def estimate(
     model: str,
@@ -59,11 +61,12 @@ def estimate(
     gpu_memory_in_use_gib: float,
     engine_version: str | None,
     cpu_offload_gb: float,
+    catalog_folders: tuple[Path, ...],
     as_json: bool,
     **given: int | float | str | bool | None,
 ) -> None:
     """Say what vLLM will log for one server, and whether it starts."""
-    catalog = load_catalog()
+    catalog = load_catalog(overlays=catalog_folders)
     profile = load_profile(engine_version)
     gpu = catalog.gpu(gpu_name)
     if gpu_memory_gib is not None:

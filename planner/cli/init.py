@@ -5,8 +5,8 @@ from pathlib import Path
 import click
 
 from planner.catalog import Catalog, load_catalog
-from planner.cli.local_gpus import LocalGPU, NoLocalGPU, local_gpus
 from planner.cli.frame import EXIT_FILES_DIFFER, catalog_option, hint, verb
+from planner.cli.local_gpus import LocalGPU, NoLocalGPU, local_gpus
 from planner.errors import OutputError
 from planner.units import MIB
 
