@@ -25,20 +25,43 @@ Version = tuple[int, int, int]
 class BatchDefaults:
     """Limits ``vllm serve`` chooses on devices with at least ``min_memory_gib`` of driver memory.
 
-    Devices whose lower-cased name contains one of ``except_names`` take the next entry.
+    Devices whose lower-cased name contains none of ``names`` (if any), or one of ``except_names``, take the next entry.
     """
 
     min_memory_gib: int
+    names: tuple[str, ...]
     except_names: tuple[str, ...]
     max_num_seqs: int
     max_num_batched_tokens: int
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Communicator:
+    """What talking to the other GPUs of a server takes, by how they are connected.
+
+    ``linked`` GPUs have NVLink, the others share a bus. Each other GPU adds the ``peer`` figure.
+    """
+
+    linked_bytes: int
+    linked_peer_bytes: int
+    bus_bytes: int
+    bus_peer_bytes: int
+
+    def bytes_for(self, gpu: GPU, ranks: int) -> int:
+        """Return the bytes per GPU when ``ranks`` GPUs work together."""
+        if ranks == 1:
+            return 0
+        if "NVLink" in gpu.interconnect:
+            return self.linked_bytes + self.linked_peer_bytes * (ranks - 1)
+        return self.bus_bytes + self.bus_peer_bytes * (ranks - 1)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Device:
     """What a process costs on one type of device, and the sizes that engine buffers follow.
 
-    ``context_bytes`` is in use on an otherwise empty device when the engine takes its first snapshot.
+    ``context_bytes`` is in use on an otherwise empty device when the engine takes its first snapshot;
+    ``graph_base_bytes`` is what the first CUDA graph takes, whatever the model.
     """
 
     names: tuple[str, ...]
@@ -46,6 +69,7 @@ class Device:
     multiprocessors: int
     l2_bytes: int
     context_bytes: int
+    graph_base_bytes: int
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -88,13 +112,16 @@ class EngineProfile:
     moe_chunk_tokens: int
     forward_hidden_vectors: int
     compile_flushes_l2: bool
+    compile_tokens: int
 
     # Outside PyTorch
     blas_handles_in_budget: bool
     non_torch_bytes: int
+    parallel_non_torch_bytes: int
     graph_profile_residue_bytes: int
-    communicator_bytes: int
-    communicator_context_bytes: int
+    odd_vocabulary_bytes: int
+    communicator: Communicator
+    communicator_context: Communicator
     all_reduce_fusion_bytes: int
 
     # CUDA graphs
@@ -103,7 +130,6 @@ class EngineProfile:
     capture_max_size: int
     capture_max_size_sm100: int
     capture_limit_by_seqs: bool
-    graph_base_bytes: int
     graph_layer_bytes: int
 
     # The KV cache (fields of planner.memory.kv_rules.KVRules)
@@ -160,7 +186,7 @@ def _profile(version: str | None, directory: Path) -> EngineProfile:
     read = [str(item) for item in document["versions_read"]]
     wanted = read[-1] if version is None else version
     key = parse_version(wanted)
-    if key < parse_version(read[0]):
+    if key[:2] < parse_version(read[0])[:2]:
         raise UnknownName("engine version", wanted, (read[0], read[-1]))
     settings = {name: _value_at(name, eras, key) for name, eras in document["settings"].items()}
     return EngineProfile(
@@ -179,6 +205,7 @@ def _device(entry: dict[str, Any]) -> Device:
         multiprocessors=entry["multiprocessors"],
         l2_bytes=entry["l2_mib"] * MIB,
         context_bytes=round(entry["context_gib"] * GIB),
+        graph_base_bytes=entry["graph_base_mib"] * MIB,
     )
 
 
@@ -204,9 +231,10 @@ def _typed(settings: dict[str, Any]) -> dict[str, Any]:
             raise InvalidConfig("engines/vllm.yaml", name, "has no value for the oldest version")
     typed = dict(settings)
     typed["batch_defaults"] = tuple(
-        BatchDefaults(**{**entry, "except_names": tuple(entry.get("except_names", ()))})
-        for entry in settings["batch_defaults"]
+        BatchDefaults(**{"names": (), "except_names": (), **entry}) for entry in settings["batch_defaults"]
     )
+    for name in ("communicator", "communicator_context"):
+        typed[name] = Communicator(**{key.replace("_mib", "_bytes"): mib * MIB for key, mib in settings[name].items()})
     typed["second_runner_architectures"] = tuple(settings["second_runner_architectures"])
     return typed
 

@@ -74,8 +74,9 @@ def batch_defaults(profile: EngineProfile, gpu: GPU) -> tuple[int, int]:
     memory_bytes = gpu.driver_memory_bytes or gpu.memory_bytes
     name = gpu.product.lower()
     for entry in profile.batch_defaults:
+        named = not entry.names or any(text in name for text in entry.names)
         excepted = any(text in name for text in entry.except_names)
-        if memory_bytes >= entry.min_memory_gib * GIB and not excepted:
+        if named and not excepted and memory_bytes >= entry.min_memory_gib * GIB:
             return entry.max_num_seqs, entry.max_num_batched_tokens
     raise AssertionError("the last entry of batch_defaults has no condition")
 

@@ -103,9 +103,8 @@ def activation_line(
         floor += experts
     if last_stage and architecture.has_head and not architecture.is_pooling:
         per_row, buffers = _sampler(architecture, shape, profile, gpu, second=second)
-        kept += buffers
         hidden_bytes = architecture.hidden_size * dtype_bytes
-        base = shape.tokens * hidden_bytes + _BLOCK_TAIL_BYTES
+        base = shape.tokens * hidden_bytes + buffers + _BLOCK_TAIL_BYTES
         per_row += (1 if second else 2) * hidden_bytes
         per_sequence = penalty_bytes(architecture, 1) if second else 0
     if pipeline_rank > 0:
@@ -147,7 +146,7 @@ def blas_workspace_bytes(gpu: GPU) -> int:
 def _sampler(
     architecture: Architecture, shape: Shape, profile: EngineProfile, gpu: GPU, *, second: bool
 ) -> tuple[int, int]:
-    """Return the sampler's bytes per row, and what it keeps.
+    """Return the sampler's bytes per row, and its buffers.
 
     Logits in the model's dtype, a float copy (none if they are floats already), and what filtering by top-k and
     top-p takes: a sort over the vocabulary, or probabilities and random numbers, or masked logits and probabilities.
@@ -155,7 +154,7 @@ def _sampler(
     vocabulary = architecture.vocab_size
     logits, copy = shape.dtype_bytes, 0 if shape.dtype_bytes == _FLOAT else _FLOAT
     has_flashinfer = gpu.compute_capability is None or gpu.compute_capability >= (8, 0)
-    filtered, kept = 2 * _FLOAT, 0
+    filtered, scratch = 2 * _FLOAT, 0
     if second:
         if profile.second_sampler == "in-place":
             return vocabulary * logits, 0
@@ -167,19 +166,24 @@ def _sampler(
     elif profile.sampler == "triton" or not has_flashinfer:
         processors = profile.device(gpu).multiprocessors
         buffers = min(1 << (min(processors, shape.rows) - 1).bit_length(), processors)
-        kept = buffers * vocabulary * _FLOAT
-    return vocabulary * (logits + copy + filtered), kept
+        scratch = buffers * vocabulary * _FLOAT
+    return vocabulary * (logits + copy + filtered), scratch
 
 
 def _forward_bytes(
     architecture: Architecture, shape: Shape, profile: EngineProfile, gpu: GPU, flags: ServeFlags
 ) -> int:
-    """Return the largest set of tensors alive inside one layer, at all tokens of the batch."""
-    compiled = profile.compile_flushes_l2 and not flags.enforce_eager
+    """Return the largest set of tensors alive inside one layer, at all tokens of the batch.
+
+    The first start of a compiled model tunes its kernels, which takes more: see ``compile_tokens`` in the profile.
+    """
     vectors = profile.forward_hidden_vectors * architecture.hidden_size
     widest = max((_layer_width(layer, shape.tensor_ranks) for layer in architecture.layers), default=0)
-    flushed = profile.device(gpu).l2_bytes if compiled else 0
-    return shape.tokens * shape.dtype_bytes * (vectors + widest) + flushed
+    tokens, flushed = shape.tokens, 0
+    if not flags.enforce_eager:
+        tokens = max(tokens, profile.compile_tokens)
+        flushed = profile.device(gpu).l2_bytes if profile.compile_flushes_l2 else 0
+    return tokens * shape.dtype_bytes * (vectors + widest) + flushed
 
 
 def _layer_width(layer: Layer, tensor_ranks: int) -> int:

@@ -51,4 +51,4 @@ def cuda_graph_bytes(
     if not count:
         return 0
     first, last = stage_layers(architecture.num_layers, flags.pipeline_parallel_size, pipeline_rank)
-    return profile.graph_base_bytes + count * (last - first) * profile.graph_layer_bytes
+    return profile.device(gpu).graph_base_bytes + count * (last - first) * profile.graph_layer_bytes

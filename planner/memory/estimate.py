@@ -20,6 +20,10 @@ from planner.units import GIB
 
 _DTYPE_BYTES = {"float32": 4, "float": 4}
 
+# Running out of memory while capturing graphs is predicted only where even this part of their estimate does not fit:
+# measured graphs are between 0.4 and 2 times the estimate.
+_GRAPH_DOUBT = 2
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Server:
@@ -133,7 +137,9 @@ def terms(server: Server, gpu: GPU, profile: EngineProfile, pipeline_rank: int =
         weights_bytes=max(0, loaded - flags.cpu_offload_bytes),
         line=line,
         activation=line.at(flags.sampled_rows),
-        non_torch_bytes=non_torch_bytes(flags, profile, gpu),
+        non_torch_bytes=non_torch_bytes(
+            flags, profile, gpu, vocabulary=architecture.vocab_size, second=_second(server, profile)
+        ),
         cuda_graph_bytes=cuda_graph_bytes(architecture, flags, profile, gpu, pipeline_rank=pipeline_rank),
         layout=_layout(server, profile, pipeline_rank),
     )
@@ -158,7 +164,7 @@ def estimate(server: Server, gpu: GPU, profile: EngineProfile, memory_in_use_byt
         starts=fits,
         reason=reason,
         weights_bytes=first.weights_bytes,
-        activation_bytes=_activation_logged(first, profile),
+        activation_bytes=_activation_logged(first, server, profile),
         non_torch_bytes=_non_torch_logged(first, profile),
         cuda_graph_bytes=first.cuda_graph_bytes,
         kv_cache_bytes=available[0],
@@ -176,9 +182,13 @@ def estimate(server: Server, gpu: GPU, profile: EngineProfile, memory_in_use_byt
 
 def graphs_in_budget(server: Server, profile: EngineProfile) -> bool:
     """Whether the engine sets aside memory for CUDA graphs before it sizes the KV cache."""
-    if second_runner(server.architecture, profile, quantized=server.quantized):
+    if _second(server, profile):
         return profile.second_runner_graphs_in_budget
     return profile.graphs_in_budget
+
+
+def _second(server: Server, profile: EngineProfile) -> bool:
+    return second_runner(server.architecture, profile, quantized=server.quantized)
 
 
 def _available(stage: Terms, server: Server, profile: EngineProfile, requested: int, in_use: int) -> int:
@@ -224,7 +234,7 @@ def _failure(
             longest = longest_request(stage.layout, room, flags)
             return verdict.request_too_long(needed, room, flags.max_model_len, longest)
         left += stage.activation.transient_bytes - room
-        if left < stage.cuda_graph_bytes:
+        if left < stage.cuda_graph_bytes // _GRAPH_DOUBT:
             return verdict.graphs_do_not_fit(stage.cuda_graph_bytes, left)
     return None
 
@@ -265,12 +275,15 @@ def _layout(server: Server, profile: EngineProfile, pipeline_rank: int) -> KVLay
     )
 
 
-def _activation_logged(stage: Terms, profile: EngineProfile) -> int:
-    consumed = profile.budget == "consumed"
-    return stage.activation.transient_bytes if consumed else stage.activation.total_bytes
+def _activation_logged(stage: Terms, server: Server, profile: EngineProfile) -> int:
+    """Return "peak activation" as logged: newer versions leave out what stays, and count the graphs they set aside."""
+    if profile.budget != "consumed":
+        return stage.activation.total_bytes
+    return stage.activation.transient_bytes + (stage.cuda_graph_bytes if graphs_in_budget(server, profile) else 0)
 
 
 def _non_torch_logged(stage: Terms, profile: EngineProfile) -> int:
+    """Return "non-torch memory" as logged, or what newer versions call consumed memory, less the weights."""
     consumed = profile.budget == "consumed"
     return stage.non_torch_bytes + (stage.activation.persistent_bytes if consumed else 0)
 

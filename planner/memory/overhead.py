@@ -5,28 +5,34 @@ from planner.flags import ServeFlags
 from planner.gpu import GPU
 from planner.memory.activation import blas_workspace_bytes
 
+# Triton compiles a kernel apart for sizes that are multiples of 16.
+_SPECIALIZED = 16
 
-def non_torch_bytes(flags: ServeFlags, profile: EngineProfile, gpu: GPU) -> int:
-    """Return the non-PyTorch memory that counts against the budget ("non-torch memory" in the engine's log)."""
-    total = profile.non_torch_bytes
-    if profile.graphs_profiled and not flags.enforce_eager:
+
+def non_torch_bytes(flags: ServeFlags, profile: EngineProfile, gpu: GPU, *, vocabulary: int, second: bool) -> int:
+    """Return the non-PyTorch memory that counts against the budget ("non-torch memory" in the engine's log).
+
+    With several GPUs much of what one loads lazily is there before the first snapshot, with the communicators.
+    """
+    parallel = flags.ranks > 1 and not profile.communicator_in_budget
+    ranks = flags.ranks if profile.communicator_in_budget else flags.tensor_parallel_size
+    total = profile.parallel_non_torch_bytes if parallel else profile.non_torch_bytes
+    total += profile.communicator.bytes_for(gpu, ranks)
+    if parallel:
+        return total + _all_reduce_bytes(flags, profile, gpu)
+    if profile.graphs_profiled and not second and not flags.enforce_eager:
         total += profile.graph_profile_residue_bytes
-    if flags.tensor_parallel_size > 1:
-        total += profile.communicator_bytes + _all_reduce_bytes(flags, profile, gpu)
-    return total
+    return total + (profile.odd_vocabulary_bytes if vocabulary % _SPECIALIZED else 0)
 
 
 def baseline_bytes(flags: ServeFlags, profile: EngineProfile, gpu: GPU) -> int:
     """Return what the process holds on the device before the engine takes its first snapshot."""
-    total = profile.device(gpu).context_bytes
-    if not profile.blas_handles_in_budget:
-        total += blas_workspace_bytes(gpu)
-    if flags.ranks > 1 and not profile.communicator_in_budget:
-        total += profile.communicator_context_bytes
-    return total
+    total = profile.device(gpu).context_bytes + profile.communicator_context.bytes_for(gpu, flags.ranks)
+    return total if profile.blas_handles_in_budget else total + blas_workspace_bytes(gpu)
 
 
 def _all_reduce_bytes(flags: ServeFlags, profile: EngineProfile, gpu: GPU) -> int:
     """Buffers of the fused all-reduce, which the engine uses on Hopper and data-centre Blackwell only."""
     fused = gpu.compute_capability is not None and gpu.compute_capability[0] in (9, 10)
-    return profile.all_reduce_fusion_bytes if fused and not flags.enforce_eager else 0
+    alone = flags.data_parallel_size == flags.pipeline_parallel_size == 1 < flags.tensor_parallel_size
+    return profile.all_reduce_fusion_bytes if fused and alone and not flags.enforce_eager else 0
