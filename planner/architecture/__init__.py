@@ -2,22 +2,47 @@
 
 from dataclasses import dataclass
 
-from planner.architecture.layers import Attention, FeedForward, Latent, Layer, Mixture
+from planner.architecture.layers import Attention, FeedForward, Latent, Layer, Mixture, Norms, State
 from planner.architecture.parts import Column, Experts, Linear, Part, Tensor, Vocabulary
 
 __all__ = [
-    "Architecture", "Attention", "Column", "Experts", "FeedForward", "Latent", "Layer", "Linear", "Mixture", "Part",
-    "Rotary", "Tensor", "Vocabulary",
+    "Architecture", "Attention", "Column", "Experts", "FeedForward", "Latent", "Layer", "Linear", "Mixture", "Norms",
+    "Part", "Rotary", "State", "Tensor", "Vision", "Vocabulary",
 ]  # fmt: skip
 
 
 @dataclass(frozen=True, slots=True)
 class Rotary:
-    """A table of rotary cosines and sines: ``positions × width`` values in the model's dtype (or ``dtype_bytes``)."""
+    """A table of rotary cosines and sines: ``positions × width`` values in the model's dtype (or ``dtype_bytes``).
+
+    ``older_factor`` multiplies the positions in engine versions that reserve room for three position axes
+    (multimodal rope). ``single_precision`` tables stay fp32 on a GPU where FlashInfer applies them.
+    """
 
     positions: int
     width: int
     dtype_bytes: int | None = None
+    older_factor: int = 1
+    single_precision: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Vision:
+    """The encoder of images (or audio) beside a language model.
+
+    ``parts`` are its weights, projector included. ``max_item_tokens`` is the largest number of language-model tokens
+    one image can become, which sizes the engine's encoder cache; ``hidden_size``, ``intermediate_size`` and ``layers``
+    describe the encoder, ``patches_per_token`` how many patches make one token. ``stacked_levels`` are further outputs
+    of hidden size the language model takes in (deepstack).
+    """
+
+    parts: tuple[Part, ...]
+    hidden_size: int = 0
+    intermediate_size: int = 0
+    layers: int = 0
+    max_item_tokens: int = 0
+    patches_per_token: int = 1
+    stacked_levels: int = 0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -27,8 +52,9 @@ class Architecture:
     ``name`` is the class name of the checkpoint's config. Sizes count the language model; ``layers`` lists every
     layer in order. ``num_attention_heads``, ``num_kv_heads``, ``head_dim`` and ``intermediate_size`` describe the
     widest layer of each kind and serve the activation estimate, whereas weights and caches come from ``layers``.
-    ``max_model_len`` is the context limit the engine derives from the config. ``rotaries`` lists the distinct rotary
-    tables. ``tower`` holds vision or audio encoders and projectors, ``extra`` parts of the first pipeline stage.
+    ``max_model_len`` is the context limit the engine derives from the config; a longer one is refused only above
+    ``longest_model_len``. ``rotaries`` lists the distinct rotary tables; ``first`` holds further parts of the first
+    pipeline stage, ``last`` of the last one.
     """
 
     name: str
@@ -40,6 +66,7 @@ class Architecture:
     head_dim: int
     vocab_size: int
     max_model_len: int
+    longest_model_len: int
     torch_dtype: str
     layers: tuple[Layer, ...]
     rotaries: tuple[Rotary, ...] = ()
@@ -47,13 +74,30 @@ class Architecture:
     has_head: bool = True
     head_bias: bool = False
     is_pooling: bool = False
-    is_causal: bool = True
     final_norms: int = 1
     final_norm_bias: bool = False
-    extra: tuple[Part, ...] = ()
-    tower: tuple[Part, ...] = ()
+    first: tuple[Part, ...] = ()
+    last: tuple[Part, ...] = ()
+    vision: Vision | None = None
+    embedding_width: int | None = None
 
     @property
     def num_layers(self) -> int:
         """The number of layers of the language model."""
         return len(self.layers)
+
+    @property
+    def mixture(self) -> Mixture | None:
+        """The mixture of experts with the most experts, or None for a dense model."""
+        found = [layer.mixture for layer in self.layers if layer.mixture]
+        return max(found, key=lambda mixture: mixture.count, default=None)
+
+    @property
+    def has_state(self) -> bool:
+        """Whether some layers keep a recurrent state."""
+        return any(layer.state for layer in self.layers)
+
+    @property
+    def is_latent(self) -> bool:
+        """Whether attention caches one latent vector per token."""
+        return any(layer.attention and layer.attention.latent for layer in self.layers)

@@ -6,6 +6,26 @@ from typing import Literal
 from planner.architecture.parts import Part
 
 Norms = Literal["none", "head", "whole", "split"]
+StateKind = Literal["mamba1", "mamba2", "gated-delta", "kimi-delta", "short-conv", "lightning"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Latent:
+    """Multi-head latent attention: one compressed vector per token, shared by all heads.
+
+    ``query_rank`` is None where queries are projected directly. ``index_heads`` and ``index_head_dim`` belong to the
+    indexer of sparse attention (0: none), which keeps a cache of its own; ``sparse`` layers without an indexer reuse
+    the choice of an earlier one.
+    """
+
+    query_rank: int | None
+    kv_rank: int
+    nope_head_dim: int
+    rope_head_dim: int
+    value_head_dim: int
+    index_heads: int = 0
+    index_head_dim: int = 0
+    sparse: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -14,8 +34,9 @@ class Attention:
 
     ``window`` is the sliding window in tokens and ``chunk`` the length of chunked local attention (None: attends to
     everything). ``qk_norm``: one vector per head size, one over all heads on each rank, or one shared out over ranks.
-    ``cached`` is false where keys and values are not kept (encoders) or belong to another layer (shared KV).
-    ``output_gate`` doubles the query projection.
+    ``cached`` is false where keys and values are not kept (encoders) or belong to another layer (``shares_kv``, which
+    has no key and value projections either). ``output_gate`` doubles the query projection; ``gate_size`` adds a
+    separate gate of that many values per head. ``paths`` names the modules as checkpoints do.
     """
 
     num_heads: int
@@ -31,38 +52,59 @@ class Attention:
     output_gate: bool = False
     sinks: bool = False
     cached: bool = True
-    latent: "Latent | None" = None
+    shares_kv: bool = False
+    latent: Latent | None = None
+    path: str = "self_attn"
+    output_path: str = "o_proj"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Latent:
-    """Multi-head latent attention: one compressed vector per token, shared by all heads.
+class State:
+    """A layer that keeps a recurrent state of fixed size per sequence instead of keys and values.
 
-    ``query_rank`` is None where queries are projected directly. ``index_heads`` and ``index_head_dim`` belong to the
-    indexer of sparse attention (0: none), which keeps a cache of its own.
+    ``heads × head_dim`` are the values, ``key_heads × key_head_dim`` the keys (attention-like kinds); ``state_size``
+    and ``groups`` belong to state-space kinds. ``state_dtype_bytes`` None follows the model's dtype.
     """
 
-    query_rank: int | None
-    kv_rank: int
-    nope_head_dim: int
-    rope_head_dim: int
-    value_head_dim: int
-    index_heads: int = 0
-    index_head_dim: int = 0
+    kind: StateKind
+    heads: int
+    head_dim: int
+    key_heads: int = 0
+    key_head_dim: int = 0
+    state_size: int = 0
+    groups: int = 1
+    conv_kernel: int = 0
+    time_step_rank: int = 0
+    conv_bias: bool = False
+    projection_bias: bool = False
+    norm: bool = True
+    state_dtype_bytes: int | None = None
+    path: str = "mixer"
+
+    @property
+    def inner_size(self) -> int:
+        """The width of the values: heads times head size."""
+        return self.heads * self.head_dim
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class FeedForward:
-    """A dense MLP: gate and up (or up alone) and down."""
+    """A dense MLP: gate and up (or up alone) and down. ``path`` names the module as checkpoints do."""
 
     intermediate_size: int
     gated: bool = True
     bias: bool = False
+    path: str = "mlp"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Mixture:
-    """A mixture of experts: a router, ``count`` routed experts of which ``active`` serve a token, a shared MLP."""
+    """A mixture of experts: a router, ``count`` routed experts of which ``active`` serve a token, a shared MLP.
+
+    ``router_dtype_bytes`` None follows the model's dtype; ``correction`` adds one fp32 value per expert for load
+    balancing. ``width`` is what experts read and write when that is not the hidden size (latent experts, which come
+    with a projection down and up).
+    """
 
     count: int
     active: int
@@ -72,7 +114,12 @@ class Mixture:
     shared_intermediate_size: int = 0
     shared_gate: bool = False
     router_bias: bool = False
-    correction_bytes: int = 0
+    router_dtype_bytes: int | None = None
+    correction: bool = False
+    width: int | None = None
+    path: str = "mlp"
+    router_path: str = "gate"
+    shared_path: str = "shared_experts"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -80,6 +127,7 @@ class Layer:
     """One decoder or encoder layer. ``norms`` counts the norm vectors of hidden size; ``extra`` what fits no field."""
 
     attention: Attention | None = None
+    state: State | None = None
     feed_forward: FeedForward | None = None
     mixture: Mixture | None = None
     norms: int = 2

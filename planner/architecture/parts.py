@@ -30,7 +30,8 @@ class Linear:
 
     ``split`` says which side is shared out: the outputs (``column``), the inputs (``row``, whose bias is whole on
     each rank) or nothing. ``quantizable`` is false where the engine never quantizes, as for most routers.
-    ``dtype_bytes`` overrides the model's dtype.
+    ``dtype_bytes`` overrides the model's dtype. A ``dequantized_copy`` in the model's dtype is kept beside a
+    quantized layer where the engine folds it into other products (latent attention).
     """
 
     columns: tuple[Column, ...]
@@ -39,6 +40,7 @@ class Linear:
     bias: bool = False
     quantizable: bool = True
     dtype_bytes: int | None = None
+    dequantized_copy: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -58,7 +60,7 @@ class Experts:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Vocabulary:
-    """An embedding or output head of ``rows`` tokens, padded and shared out over ranks."""
+    """An embedding or output head of ``rows`` tokens, padded to ``padding`` and shared out over ranks."""
 
     path: str
     rows: int
@@ -69,12 +71,32 @@ class Vocabulary:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Tensor:
-    """A plain tensor: norms, sinks, rotary tables, convolutions. ``split`` shares out the elements over ranks."""
+    """A plain tensor of ``elements × each`` values: norms, sinks, convolutions.
+
+    ``split`` shares out the elements over ranks; ``replicated`` ones are repeated when there are more ranks than
+    elements, as key-value heads are.
+    """
 
     path: str
     elements: int
+    each: int = 1
     split: bool = False
+    replicated: bool = False
     dtype_bytes: int | None = None
 
 
 Part = Linear | Experts | Vocabulary | Tensor
+
+
+def linear(path: str, outputs: int, inputs: int, split: Split = "none", *, bias: bool = False) -> Linear:
+    """Return a linear layer of one matrix whose outputs may be shared out singly."""
+    units, size = (outputs, 1) if split == "column" else (1, outputs)
+    return Linear(columns=(Column(path, units, size),), inputs=inputs, split=split, bias=bias)
+
+
+def unquantized(part: Linear) -> Linear:
+    """Return the same layer, never quantized."""
+    return Linear(
+        columns=part.columns, inputs=part.inputs, split=part.split, bias=part.bias, quantizable=False,
+        dtype_bytes=part.dtype_bytes,
+    )  # fmt: skip

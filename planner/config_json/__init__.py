@@ -4,10 +4,10 @@ from collections.abc import Mapping
 from typing import Any
 
 from planner.architecture import Architecture
-from planner.config_json.dense import dense
-from planner.config_json.families import DENSE
+from planner.config_json.decoder import decoder
 from planner.config_json.fields import Fields
 from planner.config_json.quantization_config import parse_quantization
+from planner.config_json.registry import TEXT
 from planner.errors import InvalidConfig, UnsupportedModel
 from planner.quantization import Quantization
 
@@ -27,9 +27,9 @@ def parse_config(config: Mapping[str, Any], *, where: str) -> tuple[Architecture
         raise InvalidConfig(where, "", "expected a JSON object")
     fields = Fields(where, config)
     name = architecture_name(fields)
-    if name not in DENSE:
+    if name not in TEXT:
         raise UnsupportedModel(where, f"architecture {name}")
-    architecture = dense(name, DENSE[name], fields)
+    architecture = decoder(name, TEXT[name], fields)
     return architecture, parse_quantization(fields, architecture.torch_dtype)
 
 

@@ -22,18 +22,23 @@ class Fields:
     values: Mapping[str, Any]
     path: str = ""
     defaults: Mapping[str, Any] = field(default_factory=dict)
+    names: Mapping[str, str] = field(default_factory=dict)
+
+    def renamed(self, names: Mapping[str, str], defaults: Mapping[str, Any]) -> "Fields":
+        """Return the same object read under common names, with a model class's defaults for absent keys."""
+        return Fields(self.where, self.values, self.path, {**defaults, **self.defaults}, {**self.names, **names})
 
     def error(self, name: str, message: str) -> InvalidConfig:
         """Return the error for one field."""
-        return InvalidConfig(self.where, f"{self.path}{name}", message)
+        return InvalidConfig(self.where, f"{self.path}{self.names.get(name, name)}", message)
 
     def has(self, name: str) -> bool:
         """Whether the config itself states the field."""
-        return self.values.get(name) is not None
+        return self.values.get(self.names.get(name, name)) is not None
 
     def get(self, name: str) -> Any:  # noqa: ANN401 - JSON values have no narrower type
         """Return the raw value, the class default, or None."""
-        value = self.values.get(name)
+        value = self.values.get(self.names.get(name, name))
         return self.defaults.get(name) if value is None else value
 
     def integer(self, name: str, default: int | None = None, *, minimum: int = 1, maximum: int = MAX_SIZE) -> int:

@@ -1,9 +1,8 @@
 """Rotary tables and the context limit, derived from a config as the engine derives them."""
 
 from collections.abc import Mapping
-from typing import Any
 
-from planner.architecture import Rotary
+from planner.architecture import Layer, Rotary
 from planner.config_json.fields import Fields
 
 # Keys that may carry the trained length, in the engine's order (transformers_utils/model_arch_config_convertor.py:
@@ -17,73 +16,85 @@ _MAX_LENGTH = 1 << 27
 _INCLUDED = ("su", "longrope", "llama3", "yarn", "deepseek_yarn", "deepseek_llama_scaling", "mrope", "default", "")
 # What the engine assumes when no key states a length (same function).
 _DEFAULT_LENGTH = 2048
+_LONG = ("longrope", "su")
+_YARN = ("yarn", "deepseek_yarn", "deepseek_llama_scaling")
 
 
-def rope_parameters(text: Fields) -> Fields:
-    """Return the rope settings of a model: ``rope_parameters`` of newer configs or ``rope_scaling`` of older ones.
+def context_limits(text: Fields) -> tuple[int, int]:
+    """Return the context the engine takes when none is given, and the longest it accepts.
 
-    Models with one rope per layer type nest one object per type; this returns the outer object.
+    Source: ``config/model.py:_get_and_verify_max_len`` and ``model_arch_config_convertor.py`` of vLLM 0.33.0. A yarn
+    factor is not applied again; longrope models default to their original length.
     """
+    lengths = [length for key in LENGTH_KEYS if (length := text.optional_integer(key, maximum=_MAX_LENGTH))]
+    stated = text.optional_integer("model_max_length", maximum=_MAX_LENGTH)
+    limit = stated or min(lengths, default=_DEFAULT_LENGTH)
+    rope = _settings(text)
+    kind = _type(rope)
+    if kind not in _INCLUDED and "gemma3" not in text.text("model_type"):
+        limit = int(limit * rope.number("factor", 1.0))
+    original = text.optional_integer("original_max_position_embeddings", maximum=_MAX_LENGTH)
+    return (original or limit if kind in _LONG else limit), limit
+
+
+def rotaries(text: Fields, head_dim: int, layers: tuple[Layer, ...]) -> tuple[Rotary, ...]:
+    """Return the distinct rotary tables of a model: one, or one per kind of attention with its own rope."""
+    rope = _settings(text)
+    per_kind = {key: rope.section(key) for key, value in rope.values.items() if isinstance(value, Mapping)}
+    if per_kind:
+        return tuple(
+            _table(text, settings, _head_dim(layers, kind, head_dim)) for kind, settings in sorted(per_kind.items())
+        )
+    tables = [_table(text, rope, head_dim)]
+    if text.get("rope_local_base_freq") is not None:  # Gemma 3: local layers have a rope of their own, unscaled
+        tables.append(_table(text, Fields(text.where, {}), head_dim))
+    if text.get("swa_rope_theta") is not None and text.get("swa_rope_theta") != text.get("rope_theta"):  # MiMo-V2
+        tables.append(_table(text, rope, head_dim))
+    return tuple(tables)
+
+
+def _settings(text: Fields) -> Fields:
+    """Return ``rope_parameters`` of newer configs or ``rope_scaling`` of older ones."""
     return text.section("rope_parameters" if text.has("rope_parameters") else "rope_scaling")
 
 
-def rope_type(rope: Fields) -> str:
-    """Return the scaling type under either of its two keys."""
+def _type(rope: Fields) -> str:
     return rope.text("rope_type") or rope.text("type")
 
 
-def max_model_len(text: Fields) -> int:
-    """Return the context limit the engine derives when none is given.
+def _head_dim(layers: tuple[Layer, ...], kind: str, default: int) -> int:
+    """Return the head size of the layers a per-kind rope applies to."""
+    for layer in layers:
+        if layer.attention and bool(layer.attention.window) == (kind == "sliding_attention"):
+            return layer.attention.head_dim
+    return default
 
-    Source: ``config/model.py:_get_and_verify_max_len`` and ``model_arch_config_convertor.py`` of vLLM 0.33.0. A yarn
-    factor is not applied again; longrope falls back to the original length.
+
+def _table(text: Fields, rope: Fields, head_dim: int) -> Rotary:
+    """Return one table.
+
+    Source: ``layers/rotary_embedding`` of vLLM 0.33.0: it covers ``max_position_embeddings`` positions; linear
+    scaling multiplies them by the factor, yarn covers original length times factor, longrope keeps a short and a long
+    table. Multimodal rope had four times the positions before 0.32.
     """
-    lengths = [length for key in LENGTH_KEYS if (length := text.optional_integer(key, maximum=_MAX_LENGTH))]
-    limit: float = text.optional_integer("model_max_length", maximum=_MAX_LENGTH) or min(
-        lengths, default=_DEFAULT_LENGTH
-    )
-    rope = rope_parameters(text)
-    kind = rope_type(rope)
-    if kind == "longrope" or kind == "su":
-        return text.optional_integer("original_max_position_embeddings", maximum=_MAX_LENGTH) or int(limit)
-    if kind not in _INCLUDED and "gemma3" not in text.text("model_type"):
-        limit *= rope.number("factor", 1.0)
-    return int(limit)
-
-
-def rotary(text: Fields, head_dim: int, rope: Fields | None = None) -> Rotary:
-    """Return the rotary table of a rope.
-
-    Source: ``layers/rotary_embedding`` of vLLM 0.33.0: a table covers ``max_position_embeddings`` positions; linear
-    and dynamic scaling multiply them by the factor, yarn covers original length times factor, longrope keeps a short
-    and a long table, and multimodal rope four times the positions.
-    """
-    rope = rope_parameters(text) if rope is None else rope
-    width = _width(text, rope, head_dim)
     positions = text.integer("max_position_embeddings", 8192, maximum=_MAX_LENGTH)
-    kind = rope_type(rope)
-    multimodal = 4 if rope.has("mrope_section") else 1
-    if kind in ("linear", "dynamic") and not rope.has("alpha"):
+    kind = _type(rope)
+    if kind == "linear":
         positions = int(positions * rope.number("factor", 1.0))
-    elif kind in ("yarn", "deepseek_yarn", "deepseek_llama_scaling"):
+    elif kind in _YARN:
         original = rope.integer("original_max_position_embeddings", positions, maximum=_MAX_LENGTH)
-        positions = int(original * multimodal * rope.number("factor", 1.0))
-        multimodal = 1
-    elif kind in ("longrope", "su"):
-        original = rope.integer(
-            "original_max_position_embeddings",
-            text.integer("original_max_position_embeddings", positions, maximum=_MAX_LENGTH),
-            maximum=_MAX_LENGTH,
-        )
-        positions += original
-    return Rotary(positions * multimodal, width)
-
-
-def _width(text: Fields, rope: Fields, head_dim: int) -> int:
+        positions = int(original * rope.number("factor", 1.0))
+    elif kind in _LONG:
+        stated = text.integer("original_max_position_embeddings", positions, maximum=_MAX_LENGTH)
+        positions += rope.integer("original_max_position_embeddings", stated, maximum=_MAX_LENGTH)
     share = rope.number("partial_rotary_factor", text.number("partial_rotary_factor", 1.0))
-    return int(head_dim * share)
-
-
-def nested(rope: Fields) -> Mapping[str, Any]:
-    """Return the per-layer-type ropes of a nested setting, or an empty mapping."""
-    return {key: value for key, value in rope.values.items() if isinstance(value, Mapping)}
+    width = text.optional_integer("rotary_dim") or int(head_dim * share)
+    if kind == "proportional":  # Gemma 4 spreads the share over the whole head
+        width = head_dim
+    return Rotary(
+        positions,
+        width,
+        dtype_bytes=4 if text.text("model_type") == "gpt_oss" else None,  # models/gpt_oss.py asks for fp32
+        older_factor=4 if rope.has("mrope_section") else 1,
+        single_precision=kind in _YARN and text.has("kv_lora_rank"),
+    )

@@ -1,4 +1,4 @@
-"""A model's layers as an inventory of weight tensors."""
+"""A model's layers as an inventory of weight tensors, in the order the engine creates them."""
 
 import functools
 
@@ -8,25 +8,22 @@ from planner.architecture import (
     Column,
     Experts,
     FeedForward,
+    Latent,
     Layer,
     Linear,
     Mixture,
     Part,
     Tensor,
     Vocabulary,
-)  # fmt: skip
+)
+from planner.architecture.parts import linear, unquantized
+from planner.memory.state_parameters import state_parts
 
 
 def embedding(architecture: Architecture) -> Vocabulary:
     """Return the token embedding."""
-    return Vocabulary(path="embed_tokens", rows=architecture.vocab_size, width=architecture.hidden_size)
-
-
-def head(architecture: Architecture) -> Vocabulary:
-    """Return the output head of a model whose embedding is not tied."""
-    return Vocabulary(
-        path="lm_head", rows=architecture.vocab_size, width=architecture.hidden_size, bias=architecture.head_bias
-    )
+    width = architecture.embedding_width or architecture.hidden_size
+    return Vocabulary(path="embed_tokens", rows=architecture.vocab_size, width=width)
 
 
 def last_parts(architecture: Architecture) -> tuple[Part, ...]:
@@ -36,18 +33,24 @@ def last_parts(architecture: Architecture) -> tuple[Part, ...]:
         size = architecture.final_norms * architecture.hidden_size
         parts.append(_norm("norm", size, architecture.final_norm_bias))
     if architecture.has_head and not architecture.tie_word_embeddings:
-        parts.append(head(architecture))
-    return tuple(parts)
+        width = architecture.embedding_width or architecture.hidden_size
+        head = Vocabulary(path="lm_head", rows=architecture.vocab_size, width=width, bias=architecture.head_bias)
+        parts.append(head)
+    return (*parts, *architecture.last)
 
 
-@functools.lru_cache(maxsize=256)
+@functools.lru_cache(maxsize=512)
 def layer_parts(layer: Layer, hidden_size: int) -> tuple[Part, ...]:
-    """Return the weights of one layer, in the order the engine creates them."""
+    """Return the weights of one layer."""
     parts: list[Part] = []
-    if layer.attention:
+    if layer.state:
+        parts += state_parts(layer.state, hidden_size)
+    if layer.attention and layer.attention.latent:
+        parts += latent_parts(layer.attention, layer.attention.latent, hidden_size)
+    elif layer.attention:
         parts += attention_parts(layer.attention, hidden_size)
     if layer.feed_forward:
-        parts += feed_forward_parts(layer.feed_forward, hidden_size, "mlp")
+        parts += feed_forward_parts(layer.feed_forward, hidden_size)
     if layer.mixture:
         parts += mixture_parts(layer.mixture, hidden_size)
     parts += [_norm("norm", hidden_size, layer.norm_bias)] * layer.norms
@@ -57,75 +60,116 @@ def layer_parts(layer: Layer, hidden_size: int) -> tuple[Part, ...]:
 def attention_parts(attention: Attention, hidden_size: int) -> tuple[Part, ...]:
     """Return query, key, value and output projections, and what normalises them."""
     heads, kv_heads, size = attention.num_heads, attention.num_kv_heads, attention.head_dim
-    queries = size * (2 if attention.output_gate else 1)
+    path = attention.path
+    columns = [Column(f"{path}.q_proj", heads, size * (2 if attention.output_gate else 1))]
+    if not attention.shares_kv:
+        columns.append(Column(f"{path}.k_proj", kv_heads, size, replicated=True))
+        columns.append(Column(f"{path}.v_proj", kv_heads, attention.value_head_dim, replicated=True))
     parts: list[Part] = [
-        Linear(
-            columns=(
-                Column("self_attn.q_proj", heads, queries),
-                Column("self_attn.k_proj", kv_heads, size, replicated=True),
-                Column("self_attn.v_proj", kv_heads, attention.value_head_dim, replicated=True),
-            ),
-            inputs=hidden_size,
-            split="column",
-            bias=attention.qkv_bias,
-        ),
-        Linear(
-            columns=(Column("self_attn.o_proj", 1, hidden_size),),
-            inputs=heads * attention.value_head_dim,
-            split="row",
+        Linear(columns=tuple(columns), inputs=hidden_size, split="column", bias=attention.qkv_bias),
+        linear(
+            f"{path}.{attention.output_path}",
+            hidden_size,
+            heads * attention.value_head_dim,
+            "row",
             bias=attention.output_bias,
         ),
     ]
+    normed = heads if attention.shares_kv else heads + kv_heads
     if attention.qk_norm == "head":
-        parts.append(_norm("self_attn.qk_norm", 2 * size, attention.qk_norm_bias))
+        parts += [_norm(f"{path}.norm", size, attention.qk_norm_bias)] * (1 if attention.shares_kv else 2)
     elif attention.qk_norm == "whole":
-        parts.append(_norm("self_attn.qk_norm", (heads + kv_heads) * size, attention.qk_norm_bias))
+        parts.append(_norm(f"{path}.norm", normed * size, attention.qk_norm_bias))
+    elif attention.qk_norm == "split":
+        parts.append(Tensor(path=f"{path}.q_norm", elements=heads, each=size, split=True))
+        parts.append(Tensor(path=f"{path}.k_norm", elements=kv_heads, each=size, split=True, replicated=True))
     if attention.sinks:
-        parts.append(Tensor(path="self_attn.sinks", elements=heads, split=True))
+        parts.append(Tensor(path=f"{path}.sinks", elements=heads, split=True))
     return tuple(parts)
 
 
-def feed_forward_parts(mlp: FeedForward, hidden_size: int, path: str) -> tuple[Part, ...]:
+def latent_parts(attention: Attention, latent: Latent, hidden_size: int) -> tuple[Part, ...]:
+    """Return the projections of latent attention: into the latent vectors on every rank, out of them per head.
+
+    Source: models/deepseek_v2.py:DeepseekV2MLAAttention and Indexer, vLLM 0.33.0. The engine multiplies ``kv_b_proj``
+    into other products; when that layer is quantized it keeps a copy in the model's dtype.
+    """
+    heads, path = attention.num_heads, attention.path
+    compressed = latent.kv_rank + latent.rope_head_dim
+    parts: list[Part] = []
+    if latent.query_rank:
+        down = (Column(f"{path}.q_a_proj", 1, latent.query_rank), Column(f"{path}.kv_a_proj_with_mqa", 1, compressed))
+        parts.append(Linear(columns=down, inputs=hidden_size, split="none"))
+        parts.append(_norm(f"{path}.q_a_layernorm", latent.query_rank, False))
+        queries = (Column(f"{path}.q_b_proj", heads, attention.head_dim),)
+        parts.append(Linear(columns=queries, inputs=latent.query_rank, split="column"))
+    else:
+        parts.append(linear(f"{path}.kv_a_proj_with_mqa", compressed, hidden_size))
+        queries = (Column(f"{path}.q_proj", heads, attention.head_dim),)
+        parts.append(Linear(columns=queries, inputs=hidden_size, split="column"))
+    values = (Column(f"{path}.kv_b_proj", heads, latent.nope_head_dim + latent.value_head_dim),)
+    parts += [
+        _norm(f"{path}.kv_a_layernorm", latent.kv_rank, False),
+        Linear(columns=values, inputs=latent.kv_rank, split="column", dequantized_copy=True),
+        linear(f"{path}.o_proj", hidden_size, heads * latent.value_head_dim, "row"),
+    ]
+    if latent.index_heads and latent.query_rank:
+        width = latent.index_head_dim
+        keys = linear(f"{path}.indexer.wk", width + latent.index_heads, hidden_size)
+        parts += [
+            linear(f"{path}.indexer.wq_b", width * latent.index_heads, latent.query_rank),
+            unquantized(keys),
+            Tensor(path=f"{path}.indexer.k_norm", elements=2 * width, dtype_bytes=4),
+        ]
+    return tuple(parts)
+
+
+def feed_forward_parts(mlp: FeedForward, hidden_size: int) -> tuple[Part, ...]:
     """Return the matrices of a dense MLP."""
     ups = ("gate_proj", "up_proj") if mlp.gated else ("up_proj",)
+    columns = tuple(Column(f"{mlp.path}.{name}", mlp.intermediate_size, 1) for name in ups)
     return (
-        Linear(
-            columns=tuple(Column(f"{path}.{name}", mlp.intermediate_size, 1) for name in ups),
-            inputs=hidden_size,
-            split="column",
-            bias=mlp.bias,
-        ),
-        Linear(
-            columns=(Column(f"{path}.down_proj", 1, hidden_size),),
-            inputs=mlp.intermediate_size,
-            split="row",
-            bias=mlp.bias,
-        ),
+        Linear(columns=columns, inputs=hidden_size, split="column", bias=mlp.bias),
+        linear(f"{mlp.path}.down_proj", hidden_size, mlp.intermediate_size, "row", bias=mlp.bias),
     )
 
 
 def mixture_parts(mixture: Mixture, hidden_size: int) -> tuple[Part, ...]:
     """Return router, routed experts and the shared MLP."""
-    parts: list[Part] = [
-        Linear(
-            columns=(Column("mlp.gate", mixture.count, 1),),
-            inputs=hidden_size,
-            split="none",
-            bias=mixture.router_bias,
-            quantizable=False,
-        ),
+    prefix = f"{mixture.path}." if mixture.path else ""
+    router = Linear(
+        columns=(Column(f"{prefix}{mixture.router_path}", mixture.count, 1),),
+        inputs=hidden_size,
+        split="none",
+        bias=mixture.router_bias,
+        quantizable=False,
+        dtype_bytes=mixture.router_dtype_bytes,
+    )
+    parts: list[Part] = [router]
+    if mixture.correction:
+        parts.append(Tensor(path=f"{prefix}correction", elements=mixture.count, dtype_bytes=4))
+    if mixture.shared_intermediate_size:
+        if mixture.shared_gate:
+            parts.append(unquantized(linear(f"{prefix}shared_expert_gate", 1, hidden_size)))
+        shared = FeedForward(
+            intermediate_size=mixture.shared_intermediate_size,
+            gated=mixture.gated,
+            path=f"{prefix}{mixture.shared_path}",
+        )
+        parts += feed_forward_parts(shared, hidden_size)
+    if mixture.width:
+        parts.append(linear(f"{prefix}fc1_latent_proj", mixture.width, hidden_size))
+        parts.append(linear(f"{prefix}fc2_latent_proj", hidden_size, mixture.width))
+    parts.append(
         Experts(
-            path="mlp.experts",
+            path=f"{prefix}experts",
             count=mixture.count,
-            hidden_size=hidden_size,
+            hidden_size=mixture.width or hidden_size,
             intermediate_size=mixture.intermediate_size,
             gated=mixture.gated,
             bias=mixture.bias,
-        ),
-    ]
-    if mixture.shared_intermediate_size:
-        shared = FeedForward(intermediate_size=mixture.shared_intermediate_size, gated=mixture.gated)
-        parts += feed_forward_parts(shared, hidden_size, "mlp.shared_experts")
+        )
+    )
     return tuple(parts)
 
 

@@ -66,11 +66,11 @@ def _tensors(
     """Yield the bytes of each tensor of one pipeline stage, in the order the engine creates them."""
     first, last = stage_layers(architecture.num_layers, stages, stage)
     is_first, is_last = stage == 0, stage == stages - 1
-    before: list[Part] = list(architecture.tower) if is_first else []
+    before: list[Part] = list(architecture.vision.parts) if is_first and architecture.vision else []
     if is_first or (is_last and architecture.tie_word_embeddings):
         before.append(embedding(architecture))
     if is_first:
-        before += architecture.extra
+        before += architecture.first
     for part in before:
         yield from part_tensors(part, "", quantization, rank)
     for index in range(first, last):
@@ -99,7 +99,9 @@ def part_tensors(part: Part, prefix: str, quantization: Quantization, rank: Rank
         yield rows * part.bias * rank.dtype_bytes
     else:
         elements = part.elements // rank.tensor_ranks if part.split else part.elements
-        yield elements * (part.dtype_bytes or rank.dtype_bytes)
+        if part.replicated:
+            elements = max(1, elements)
+        yield elements * part.each * (part.dtype_bytes or rank.dtype_bytes)
 
 
 def _linear(part: Linear, prefix: str, quantization: Quantization, rank: Rank) -> Iterator[int]:
@@ -115,6 +117,8 @@ def _linear(part: Linear, prefix: str, quantization: Quantization, rank: Rank) -
         rows_by_storage[storage] = rows_by_storage.get(storage, 0) + units * column.size
     for storage, rows in rows_by_storage.items():
         yield from storage.tensors(rows, inputs, dtype_bytes) if storage else (rows * inputs * dtype_bytes,)
+        if storage and part.dequantized_copy:
+            yield rows * inputs * dtype_bytes
     if part.bias:
         yield sum(rows_by_storage.values()) * dtype_bytes
 

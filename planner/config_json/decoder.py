@@ -1,0 +1,98 @@
+"""A decoder's config -> Architecture, driven by its family's table row."""
+
+from planner.architecture import Architecture, FeedForward, Layer, Rotary
+from planner.config_json.attention import grouped_query, head_dim
+from planner.config_json.family import Family, switched
+from planner.config_json.fields import MAX_LAYERS, Fields
+from planner.config_json.kinds import uniform_window
+from planner.config_json.rope import context_limits, rotaries
+
+_DTYPES = ("bfloat16", "float16", "float32")
+
+
+def decoder(name: str, family: Family, config: Fields) -> Architecture:
+    """Return the architecture of a decoder whose facts stand in ``config``.
+
+    Raises:
+        InvalidConfig: a field is missing, mistyped, out of range or contradicts another.
+    """
+    text = config.renamed(family.names, family.defaults)
+    count = text.integer("num_hidden_layers", maximum=MAX_LAYERS)
+    kinds = (family.kinds or uniform_window)(text, count)
+    layers = tuple(_layer(text, family, index, kind) for index, kind in enumerate(kinds))
+    attentions = [layer.attention for layer in layers if layer.attention]
+    widest = max(attentions, key=lambda attention: attention.num_heads * attention.head_dim, default=None)
+    limit, longest = context_limits(text)
+    return Architecture(
+        name=name,
+        model_type=text.text("model_type"),
+        hidden_size=text.integer("hidden_size"),
+        intermediate_size=max((_widest_mlp(layer) for layer in layers), default=0),
+        num_attention_heads=widest.num_heads if widest else 0,
+        num_kv_heads=widest.num_kv_heads if widest else 0,
+        head_dim=widest.head_dim if widest else 0,
+        vocab_size=text.integer("vocab_size"),
+        max_model_len=limit,
+        longest_model_len=longest,
+        torch_dtype=torch_dtype(text),
+        layers=layers,
+        rotaries=_rotaries(text, family, layers),
+        tie_word_embeddings=text.flag("tie_word_embeddings"),
+        head_bias=switched(text, family.head_bias),
+        final_norms=family.final_norms,
+        final_norm_bias=family.norm_bias,
+        first=family.first(text) if family.first else (),
+        last=family.last(text) if family.last else (),
+    )
+
+
+def _layer(text: Fields, family: Family, index: int, kind: str) -> Layer:
+    attends = kind in ("full", "sliding", "chunked", "both")
+    mixture = family.mixture(text, index, kind) if family.mixture else None
+    state = family.state(text) if family.state and kind in ("state", "both") else None
+    return Layer(
+        attention=(family.attention or grouped_query)(text, family, index, kind) if attends else None,
+        state=state,
+        feed_forward=_feed_forward(text, family, index, kind, mixture is not None),
+        mixture=mixture,
+        norms=family.norms,
+        norm_bias=family.norm_bias,
+        extra=family.layer_extra(text, index, kind) if family.layer_extra else (),
+    )
+
+
+def _feed_forward(text: Fields, family: Family, index: int, kind: str, has_mixture: bool) -> FeedForward | None:
+    if family.feed_forward:
+        return family.feed_forward(text, family, index, kind)
+    if has_mixture:
+        return None
+    return FeedForward(
+        intermediate_size=text.integer("intermediate_size"),
+        gated=family.gated,
+        bias=switched(text, family.mlp_bias),
+        path=family.mlp_path,
+    )
+
+
+def _widest_mlp(layer: Layer) -> int:
+    dense = layer.feed_forward.intermediate_size if layer.feed_forward else 0
+    return max(dense, layer.mixture.shared_intermediate_size if layer.mixture else 0)
+
+
+def _rotaries(text: Fields, family: Family, layers: tuple[Layer, ...]) -> tuple[Rotary, ...]:
+    if not family.rotary or not any(layer.attention for layer in layers):
+        return ()
+    latent = next((layer.attention.latent for layer in layers if layer.attention and layer.attention.latent), None)
+    return rotaries(text, latent.rope_head_dim if latent else head_dim(text), layers)
+
+
+def torch_dtype(text: Fields) -> str:
+    """Return the dtype weights are kept in unless ``--dtype`` says otherwise: float32 checkpoints load as bfloat16.
+
+    A config that states no dtype counts as float32 (config/model.py of vLLM).
+    """
+    name = text.text("dtype") or text.text("torch_dtype") or "float32"
+    name = name.removeprefix("torch.")
+    if name not in _DTYPES:
+        raise text.error("torch_dtype", f"{name!r} is not one of {', '.join(_DTYPES)}")
+    return "bfloat16" if name == "float32" else name

@@ -1,0 +1,11 @@
+"""Which family each model class belongs to."""
+
+from collections.abc import Mapping
+
+from planner.config_json.dense import DENSE
+from planner.config_json.family import Family
+from planner.config_json.hybrids import HYBRIDS
+from planner.config_json.mixtures import MIXTURES
+from planner.config_json.specials import SPECIALS
+
+TEXT: Mapping[str, Family] = {**DENSE, **MIXTURES, **HYBRIDS, **SPECIALS}
