@@ -70,7 +70,7 @@ class AccuracyTables:
         weights = self._weights(model, variant, task, kind)
         if weights.label == "unknown":
             return accuracy.compose(scale, score, weights)
-        return accuracy.compose(scale, score, accuracy.combine(weights, self._cache(kv_cache_dtype, context_tokens)))
+        return accuracy.compose(scale, score, accuracy.combine(weights, self.cache_recovery(kv_cache_dtype, context_tokens)))
 
     def _kind(self, task: str, score: Score | None, context_tokens: int) -> str:
         """The kind of task decides what quantization costs; a thinking model thinks at every task."""
@@ -101,8 +101,8 @@ class AccuracyTables:
                 yield from self.measurements(other)
         yield from self._transferred.get((model.repository, variant.scheme_class), ())
 
-    def _cache(self, kv_cache_dtype: str, context_tokens: int) -> Recovery:
-        """FP8 KV cache: published effect by context length; any other quantized cache has no published figure."""
+    def cache_recovery(self, kv_cache_dtype: str, context_tokens: int) -> Recovery:
+        """Return what an FP8 KV cache keeps, by context length; any other quantized cache has no published figure."""
         if not kv_cache_dtype.startswith("fp8"):
             return accuracy.NATIVE
         kind = "short" if context_tokens <= _SHORT_CACHE_TOKENS else "long"
