@@ -1,0 +1,53 @@
+"""The accuracy of one variant in one role: the catalog's figures, or the user's own where fleet.yaml gives them."""
+
+from planner import accuracy
+from planner.accuracy import Accuracy, Recovery, Score
+from planner.catalog import Catalog
+from planner.fleet import Figure, Role
+from planner.variant import Model, Variant
+
+
+class RoleFigures:
+    """Accuracies of a role's candidates, all on one scale."""
+
+    def __init__(self, role: Role, catalog: Catalog) -> None:
+        self._task = role.task
+        self._tables = catalog.accuracy
+        self._scale = catalog.accuracy.scale_for(role.task, role.models)
+        self._given = {figure.name: figure for figure in role.figures}
+
+    def of(self, model: Model, variant: Variant, kv_cache_dtype: str, context_tokens: int) -> Accuracy:
+        """Return the accuracy of a variant with this KV cache dtype and context."""
+        published = self._tables.of(
+            model, variant, self._task, scale=self._scale, kv_cache_dtype=kv_cache_dtype, context_tokens=context_tokens
+        )
+        own, base = self._given.get(variant.repository), self._given.get(model.repository)
+        if own is None and base is None:
+            return published
+        cache = self._tables.cache_recovery(kv_cache_dtype, context_tokens)
+        if own is not None and own.score is not None:
+            whole = Recovery(median=accuracy.FULL, floor=accuracy.FULL, label="given", source=own.source)
+            return accuracy.compose(self._scale, self._score(own), accuracy.combine(whole, cache))
+        recovery = _recovery(published)
+        if own is not None and own.recovery is not None:
+            weights = Recovery(median=own.recovery, floor=own.recovery, label="given", source=own.source)
+            recovery = accuracy.combine(weights, cache)
+        score = self._score(base) if base is not None and base.score is not None else self._published_score(model)
+        return accuracy.compose(self._scale, score, recovery)
+
+    def _score(self, figure: Figure) -> Score:
+        return Score(scale=self._scale, value=figure.score or 0, mode="", source=figure.source)
+
+    def _published_score(self, model: Model) -> Score | None:
+        return next((row for row in self._tables.scores(model) if row.scale == self._scale), None)
+
+
+def _recovery(published: Accuracy) -> Recovery:
+    if published.recovery_median is None or published.recovery_floor is None:
+        return accuracy.UNKNOWN_RECOVERY
+    return Recovery(
+        median=published.recovery_median,
+        floor=published.recovery_floor,
+        label=published.label,
+        source=published.source,
+    )

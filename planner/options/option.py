@@ -1,0 +1,99 @@
+"""Option and Rejection: one way to serve a role, and one reason why a variant cannot."""
+
+from dataclasses import dataclass
+from typing import Literal
+
+from planner.accuracy import Accuracy
+from planner.engine import EngineProfile
+from planner.fleet import Role
+from planner.gpu import GPU
+from planner.memory.demand import Demand
+from planner.memory.estimate import Server
+from planner.options.worth import Worth
+from planner.variant import Model, Variant
+
+Reason = Literal[
+    "variant", "scheme", "engine", "unsupported", "capability", "context", "unscored", "unknown", "recovery", "score",
+    "memory",
+]  # fmt: skip
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Option:
+    """One way to serve a role: a variant, a KV cache dtype, a context, a batch size; sequences are left open.
+
+    ``server`` is what would be started, with ``max_num_seqs`` at its largest. ``demand`` is its memory as a function of
+    the sequences, from ``sequences_min`` to ``sequences_max``; each counts with ``request_tokens``.
+    """
+
+    role: str
+    model: Model
+    variant: Variant
+    server: Server
+    request_tokens: int
+    sequences_min: int
+    sequences_max: int
+    accuracy: Accuracy
+    demand: Demand
+    worth: Worth
+
+    @property
+    def max_model_len(self) -> int:
+        """The context in tokens."""
+        return self.server.flags.max_model_len
+
+    @property
+    def max_num_batched_tokens(self) -> int:
+        """The tokens of one forward pass."""
+        return self.server.flags.max_num_batched_tokens
+
+    @property
+    def kv_cache_dtype(self) -> str:
+        """The KV cache dtype as the engine's flag spells it."""
+        return self.server.flags.kv_cache_dtype
+
+    @property
+    def least_bytes(self) -> int:
+        """The memory at ``sequences_min``."""
+        return self.demand.footprint(self.sequences_min)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, order=True)
+class Rejection:
+    """Why a variant, or one KV cache dtype of it, is no option for a role.
+
+    ``wanted`` and ``found`` are the two figures that disagree: tokens for ``context``, hundredths of a percent for
+    ``recovery`` and ``score``, bytes for ``memory``. ``detail`` holds what is not a number: the scheme, the versions,
+    the engine's own words.
+    """
+
+    role: str
+    model: str
+    repository: str
+    kv_cache_dtype: str = ""
+    reason: Reason
+    wanted: int = 0
+    found: int = 0
+    detail: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RoleOptions:
+    """All options of one role in canonical order, and why other variants are out."""
+
+    role: Role
+    options: tuple[Option, ...]
+    rejections: tuple[Rejection, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Prepared:
+    """The options of every role, in order of the role names, for GPUs of one kind.
+
+    ``capacity_bytes`` is what servers may take of each GPU: its total less what others use.
+    """
+
+    gpu: GPU
+    profile: EngineProfile
+    capacity_bytes: int
+    roles: tuple[RoleOptions, ...]

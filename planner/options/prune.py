@@ -1,0 +1,63 @@
+"""Dominance: options that another option of the role beats or equals in everything are not worth deciding about.
+
+An option ``o`` is dominated by ``k`` of the same role when ``k`` is worth at least as much in every stage of every
+objective, allows at least as many sequences, and takes no more memory at any number of sequences ``o`` allows.
+
+No optimum is lost: take a plan that uses ``o`` with ``s`` sequences and put ``k`` with ``s`` in its place. Memory does
+not rise on any GPU, so the plan still fits; no stage falls, for each is a sum of worths and of sequences, and headroom
+does not fall. So some optimum uses no dominated option. Two options equal in everything would dominate each other;
+only the one that is later in canonical order is removed, so one of them stays.
+"""
+
+from collections.abc import Sequence
+
+from planner.memory.demand import Demand
+from planner.options.option import Option
+from planner.units import ceil_div
+
+
+def prune(options: Sequence[Option]) -> tuple[Option, ...]:
+    """Return the options no earlier one dominates; ``options`` are one role's, in canonical order."""
+    kept: list[Option] = []
+    for option in options:
+        if not any(dominates(other, option) for other in kept):
+            kept = [other for other in kept if not dominates(option, other)]
+            kept.append(option)
+    return tuple(kept)
+
+
+def dominates(better: Option, worse: Option) -> bool:
+    """Whether ``better`` can replace ``worse`` in every plan without loss."""
+    high, low = better.worth, worse.worth
+    return (
+        high.accuracy >= low.accuracy
+        and high.context >= low.context
+        and high.batch >= low.batch
+        and high.accuracy_left >= low.accuracy_left
+        and better.sequences_max >= worse.sequences_max
+        and better.least_bytes <= worse.least_bytes
+        and _never_larger(better.demand, worse.demand, worse.sequences_min, worse.sequences_max)
+    )
+
+
+def _never_larger(one: Demand, other: Demand, first: int, last: int) -> bool:
+    """Whether one footprint is at most the other for all sequences from ``first`` to ``last``.
+
+    Both are piecewise linear, so their difference is linear between the corners and largest at an end of a piece.
+    """
+    corners = {first, last}
+    for demand in (one, other):
+        for corner in _corners(demand):
+            corners.update(value for value in (corner - 1, corner) if first < value < last)
+    return all(one.footprint(count) <= other.footprint(count) for count in corners)
+
+
+def _corners(demand: Demand) -> tuple[int, ...]:
+    """Return the first number of sequences beyond each of the two floors."""
+    found = []
+    if demand.kv_bytes_per_sequence:
+        found.append(ceil_div(demand.kv_floor_bytes, demand.kv_bytes_per_sequence))
+    if demand.activation_bytes_per_sequence:
+        above = max(0, demand.activation_floor_bytes - demand.activation_base_bytes)
+        found.append(ceil_div(above, demand.activation_bytes_per_sequence))
+    return tuple(found)

@@ -1,0 +1,39 @@
+"""Plan: the answer to a fleet, and ``plan.yaml``, the file that carries it.
+
+Everything a reader, an artifact template or the checker needs is in the plan; nobody has to solve again to use it.
+"No plan exists" is an answer too: ``NoPlan`` says what conflicts and what would help.
+"""
+
+from planner.plan.document import SCHEMA, plan_from_yaml, plan_json, plan_to_yaml
+from planner.plan.facts import (
+    Binding,
+    GPULedger,
+    Ledger,
+    Plan,
+    Proof,
+    RunnerUp,
+    RunnerUpServer,
+    ServerPlan,
+    Stage,
+)
+from planner.plan.no_plan import Change, Need, NoPlan, Requirement
+
+__all__ = [
+    "SCHEMA",
+    "Binding",
+    "Change",
+    "GPULedger",
+    "Ledger",
+    "Need",
+    "NoPlan",
+    "Plan",
+    "Proof",
+    "Requirement",
+    "RunnerUp",
+    "RunnerUpServer",
+    "ServerPlan",
+    "Stage",
+    "plan_from_yaml",
+    "plan_json",
+    "plan_to_yaml",
+]

@@ -1,0 +1,89 @@
+"""Plan <-> plan.yaml: the same plan is always the same bytes, and a file is read strictly."""
+
+import dataclasses
+import json
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from planner.errors import InputError, Problem
+from planner.plan.facts import Plan
+from planner.yaml_source import FieldPath, Source, read_yaml
+
+SCHEMA = 1
+"""Version of plan.yaml. It rises when a field changes its meaning or goes, so that an old reader refuses the file."""
+
+
+def plan_to_yaml(plan: Plan) -> str:
+    """Return the text of ``plan.yaml``: fields in the order of their definition, no dates, no machine names."""
+    return yaml.dump(_document(plan), Dumper=_Dumper, sort_keys=False, allow_unicode=True, width=1 << 20)
+
+
+def plan_json(plan: Plan) -> str:
+    """Return the plan as JSON with the keys of ``plan.yaml``."""
+    return json.dumps(_document(plan), indent=2, ensure_ascii=False) + "\n"
+
+
+def plan_from_yaml(path: Path) -> Plan:
+    """Read a ``plan.yaml``.
+
+    Raises:
+        InputError: the file is no plan, or one of a schema this version does not read.
+    """
+    source = read_yaml(path)
+    data = source.data
+    if not isinstance(data, dict) or "schema" not in data:
+        hint = "`planner solve` writes plan.yaml"
+        raise InputError((Problem(source.file, 0, 0, "", "this is not a plan", hint),))
+    if data["schema"] != SCHEMA:
+        message = f"plan schema {data['schema']!r} cannot be read by this version, which reads {SCHEMA}"
+        hint = "make the plan again with `planner solve`"
+        raise InputError((source.problem(("schema",), message, hint),))
+    return _validated({key: value for key, value in data.items() if key != "schema"}, source)
+
+
+def _document(plan: Plan) -> dict[str, Any]:
+    return {"schema": SCHEMA, **dataclasses.asdict(plan)}
+
+
+def _validated(data: dict[str, Any], source: Source) -> Plan:
+    from pydantic import TypeAdapter, ValidationError
+
+    try:
+        plan = TypeAdapter(Plan).validate_json(json.dumps(data), strict=True)
+    except ValidationError as error:
+        mistakes = [(mistake["loc"], mistake["msg"]) for mistake in error.errors(include_url=False)]
+        problems = [source.problem(path, text[:1].lower() + text[1:]) for path, text in mistakes]
+        raise InputError(tuple(problems)) from None
+    surplus = [source.problem(path, "unknown key", at_key=True) for path in _surplus(data, _document(plan), ())]
+    if surplus:
+        raise InputError(tuple(surplus))
+    return plan
+
+
+def _surplus(read: Any, known: Any, path: FieldPath) -> Iterator[FieldPath]:  # noqa: ANN401 - plain data
+    """Yield the paths of keys that are in the file and not in the plan made from it."""
+    if isinstance(read, dict):
+        for key, value in read.items():
+            if key not in known:
+                yield (*path, key)
+            else:
+                yield from _surplus(value, known[key], (*path, key))
+    elif isinstance(read, list):
+        for index, (item, other) in enumerate(zip(read, known, strict=True)):
+            yield from _surplus(item, other, (*path, index))
+
+
+class _Dumper(yaml.SafeDumper):
+    """A dumper without anchors, which indents lists below their key."""
+
+    def increase_indent(self, flow: bool = False, indentless: bool = False) -> None:
+        super().increase_indent(flow, False)
+
+    def ignore_aliases(self, data: Any) -> bool:  # noqa: ANN401 - the signature of PyYAML
+        return True
+
+
+_Dumper.add_representer(tuple, lambda dumper, data: dumper.represent_list(data))

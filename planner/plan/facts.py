@@ -1,0 +1,162 @@
+"""Plan: frozen facts about a fleet that fits, down to the byte; what ``plan.yaml`` holds.
+
+Sizes are bytes, contexts tokens, accuracies hundredths of a percent. Every server is one engine process; the ledgers of
+the servers on a GPU, the memory others use and what is free add up to the GPU's total.
+"""
+
+from dataclasses import dataclass
+
+from planner.accuracy import Accuracy
+from planner.memory.demand import Ledger
+
+__all__ = ["Binding", "GPULedger", "Ledger", "Plan", "Proof", "RunnerUp", "RunnerUpServer", "ServerPlan", "Stage"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ServerPlan:
+    """One server of the plan: what it serves, the limits it is started with, what that guarantees.
+
+    ``repository`` is a Hugging Face id, or the folder when ``local``. ``kv_cache_dtype`` and ``dtype`` are spelled as
+    the engine spells them. ``concurrency_request`` requests of ``request_tokens`` fit into the KV cache at once, and
+    ``concurrency_full_context`` requests of ``max_model_len``; a server without a KV cache has both at
+    ``max_num_seqs``. ``ledger`` holds for each of its GPUs.
+    """
+
+    name: str
+    role: str
+    task: str
+    model: str
+    repository: str
+    revision: str
+    local: bool
+    download_bytes: int
+    scheme: str
+    dtype: str
+    kv_cache_dtype: str
+    max_model_len: int
+    max_num_seqs: int
+    max_num_batched_tokens: int
+    tensor_parallel_size: int
+    gpu_indices: tuple[int, ...]
+    port: int
+    gpu_memory_utilization: float
+    kv_cache_memory_bytes: int
+    kv_cache_tokens: int
+    request_tokens: int
+    concurrency_request: int
+    concurrency_full_context: int
+    accuracy: Accuracy
+    pooling: bool
+    trust_remote_code: bool
+    tool_parser: str
+    reasoning_parser: str
+    ledger: Ledger
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class GPULedger:
+    """One GPU: its total is what others use, plus the ledgers of its servers, plus what is free."""
+
+    index: int
+    gpu: str
+    product: str
+    total_bytes: int
+    memory_in_use_bytes: int
+    servers: tuple[str, ...]
+    free_bytes: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Stage:
+    """One thing that was maximised, with all stages before it held at their values.
+
+    ``bound`` is what no plan can exceed; the stage is proven when it equals the value. Units are those of
+    docs/objective.md.
+    """
+
+    name: str
+    value: int
+    bound: int
+    proven: bool
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Proof:
+    """What was proven and how to repeat it: the same solver, seed and budget on the same model give the same plan."""
+
+    proven: bool
+    stages: tuple[Stage, ...]
+    solver: str
+    solver_version: str
+    seed: int
+    budget: int
+    model_sha256: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Binding:
+    """Why a server has no more of something: the next step up and what stops it.
+
+    ``what`` is ``concurrency``, ``context``, ``batched tokens`` or ``variant``. ``limit`` is ``memory`` (the step takes
+    ``needed_bytes`` more on its GPU, of which ``free_bytes`` are there), ``wish`` (the fleet asks for no more),
+    ``model`` (its own longest context), ``engine`` (the engine's own default) or ``best`` (no allowed variant is
+    better).
+    """
+
+    role: str
+    what: str
+    now: str
+    next: str
+    limit: str
+    needed_bytes: int
+    free_bytes: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RunnerUpServer:
+    """One server of the best plan with another combination of variants."""
+
+    role: str
+    repository: str
+    scheme: str
+    kv_cache_dtype: str
+    max_model_len: int
+    max_num_seqs: int
+    accuracy: Accuracy
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RunnerUp:
+    """The best plan that uses another combination of variants, and its value in every stage."""
+
+    servers: tuple[RunnerUpServer, ...]
+    stages: tuple[Stage, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Plan:
+    """The best plan found for a fleet.
+
+    ``servers`` are in order of their names; ``start_order`` names them in the order in which they must be started, one
+    after another. ``engine_known`` is false when the memory profile is that of a neighbouring version.
+    """
+
+    fleet: str
+    engine: str
+    engine_version: str
+    engine_known: bool
+    objective: tuple[str, ...]
+    servers: tuple[ServerPlan, ...]
+    start_order: tuple[str, ...]
+    gpus: tuple[GPULedger, ...]
+    proof: Proof
+    bindings: tuple[Binding, ...]
+    runner_up: RunnerUp | None
+
+    def server(self, name: str) -> ServerPlan:
+        """Return the server of this name.
+
+        Raises:
+            KeyError: the plan has no such server.
+        """
+        return {server.name: server for server in self.servers}[name]

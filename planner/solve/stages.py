@@ -1,0 +1,184 @@
+"""Stages: maximise one thing after another, each proven before the next begins.
+
+Adjacent stages whose ranges multiply to less than 2**50 are solved as one weighted sum: with the weight of a stage
+larger than everything the later ones can add up to, the optimum of the sum is the lexicographic optimum, and one solve
+is several times faster than a chain. Headroom is too wide for that and stands alone. Last comes the canonical order:
+among plans equal in everything, the one whose roles, in order of their names, have the first candidate and the most
+sequences.
+"""
+
+import dataclasses
+import hashlib
+import math
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+
+from ortools.sat.python import cp_model
+
+from planner.errors import PlannerError
+from planner.solve.model import Model, build
+from planner.solve.problem import Answer, Choice, Problem, StageValue
+
+SEED = 1
+BUDGET = 60
+"""Deterministic seconds per solve: a count of the solver's steps, so that a run repeats on any machine."""
+
+HEADROOM = "headroom"
+_WIDEST = 1 << 50
+_FLOAT_SLACK = 1e-6
+
+
+class BudgetSpent(PlannerError):
+    """The deterministic budget ran out before the solver had found any plan or proven that there is none."""
+
+    def __init__(self, budget: int) -> None:
+        self.budget = budget
+        super().__init__(budget)
+
+    def __str__(self) -> str:
+        return f"no plan was found within a budget of {self.budget} deterministic seconds; it is not proven impossible"
+
+
+@dataclass(frozen=True, slots=True)
+class _Goal:
+    """A sum to maximise whose value lies between ``low`` and ``high``."""
+
+    name: str
+    expression: cp_model.LinearExpr
+    low: int
+    high: int
+
+
+def optimise(problem: Problem, budget: int = BUDGET) -> Answer | None:
+    """Return the best choices, or None when it is proven that there are none.
+
+    Raises:
+        BudgetSpent: neither was shown within the budget.
+    """
+    model = build(problem)
+    digest = hashlib.sha256(str(model.cp.proto).encode()).hexdigest()
+    bundles = [*_bundles(_goals(model)), [_headroom(model)], *_bundles(_canonical(model))]
+    stages: list[StageValue] = []
+    solver: cp_model.CpSolver | None = None
+    for goals in bundles:
+        solver = _maximise(model, goals, budget)
+        if solver is None:
+            return None
+        stages += _hold(model, goals, solver)
+    assert solver is not None
+    reported = {*problem.stages, HEADROOM}
+    return Answer(
+        choices=_choices(model, solver),
+        stages=tuple(_chained(stage for stage in stages if stage.name in reported)),
+        model_sha256=digest,
+    )
+
+
+def feasible(problem: Problem, budget: int = BUDGET) -> bool:
+    """Whether any choice satisfies the problem.
+
+    Raises:
+        BudgetSpent: the solver could not tell.
+    """
+    return _run(build(problem), budget) is not None
+
+
+def _goals(model: Model) -> list[_Goal]:
+    """Return the problem's stages with the range each can take."""
+    goals = []
+    for stage, name in enumerate(model.problem.stages):
+        low = high = 0
+        for _, candidates in model.problem.roles:
+            ends = [c.value(stage, count) for c in candidates for count in (c.least, c.most)]
+            low, high = low + min(ends), high + max(ends)
+        goals.append(_Goal(name, model.worth(stage), low, high))
+    return goals
+
+
+def _headroom(model: Model) -> _Goal:
+    return _Goal(HEADROOM, model.headroom(), 0, sum(model.problem.capacities))
+
+
+def _canonical(model: Model) -> list[_Goal]:
+    """Return one goal per role: the first candidate, then the most sequences."""
+    goals = []
+    for role, (name, candidates) in enumerate(model.problem.roles):
+        step = max(candidate.most for candidate in candidates) + 1
+        rows = [row for row, _ in model.rows(role)]
+        variables = [model.chosen[row] for row in rows] + [model.sequences[row] for row in rows]
+        factors = [-row[1] * step for row in rows] + [1] * len(rows)
+        expression = cp_model.LinearExpr.weighted_sum(variables, factors)
+        goals.append(_Goal(f"order of {name}", expression, -step * len(candidates), step))
+    return goals
+
+
+def _bundles(goals: list[_Goal]) -> list[list[_Goal]]:
+    """Group adjacent goals whose ranges together are narrow enough for one weighted sum."""
+    bundles: list[list[_Goal]] = []
+    width = _WIDEST
+    for goal in goals:
+        width *= goal.high - goal.low + 1
+        if width >= _WIDEST:
+            bundles.append([])
+            width = goal.high - goal.low + 1
+        bundles[-1].append(goal)
+    return bundles
+
+
+def _maximise(model: Model, goals: list[_Goal], budget: int) -> cp_model.CpSolver | None:
+    """Solve one bundle; None when nothing is feasible."""
+    model.cp.maximize(cp_model.LinearExpr.weighted_sum([goal.expression for goal in goals], _weights(goals)))
+    return _run(model, budget)
+
+
+def _weights(goals: list[_Goal]) -> list[int]:
+    """Return a weight for each goal of a bundle that all later goals together cannot make up."""
+    return [math.prod(later.high - later.low + 1 for later in goals[place + 1 :]) for place in range(len(goals))]
+
+
+def _hold(model: Model, goals: list[_Goal], solver: cp_model.CpSolver) -> list[StageValue]:
+    """Hold the goals of a bundle at what was reached, and return that with what was proven."""
+    optimal = solver.objective_value == solver.best_objective_bound
+    weights = _weights(goals)
+    least = sum(weight * goal.low for weight, goal in zip(weights, goals, strict=True))
+    first = goals[0].low + (math.floor(solver.best_objective_bound + _FLOAT_SLACK) - least) // weights[0]
+    found = []
+    for goal in goals:
+        value = solver.value(goal.expression)
+        bound = value if optimal else first if goal is goals[0] else goal.high
+        model.cp.add(goal.expression >= value)
+        found.append(StageValue(name=goal.name, value=value, bound=bound, proven=optimal))
+    return found
+
+
+def _chained(stages: Iterable[StageValue]) -> Iterator[StageValue]:
+    """Call a stage proven only when all stages before it are."""
+    proven = True
+    for stage in stages:
+        proven = proven and stage.proven
+        yield dataclasses.replace(stage, proven=proven)
+
+
+def _run(model: Model, budget: int) -> cp_model.CpSolver | None:
+    """Run the solver so that the same model gives the same answer anywhere; None when nothing is feasible."""
+    solver = cp_model.CpSolver()
+    solver.parameters.num_workers = 1
+    solver.parameters.random_seed = SEED
+    solver.parameters.max_deterministic_time = budget
+    status = solver.solve(model.cp)
+    if status == cp_model.INFEASIBLE:
+        return None
+    if status not in (cp_model.OPTIMAL, cp_model.FEASIBLE):
+        raise BudgetSpent(budget)
+    return solver
+
+
+def _choices(model: Model, solver: cp_model.CpSolver) -> tuple[Choice, ...]:
+    """Read the decision of every role; GPUs are renamed in order of the first role on each."""
+    names: dict[int, int] = {}
+    found = []
+    for role in range(len(model.problem.roles)):
+        row = next(row for row, _ in model.rows(role) if solver.boolean_value(model.chosen[row]))
+        gpu = names.setdefault(row[2], len(names))
+        found.append(Choice(candidate=row[1], sequences=solver.value(model.sequences[row]), gpu=gpu))
+    return tuple(found)
