@@ -7,6 +7,9 @@ from planner.variant import Model, Variant
 
 Entry = Mapping[str, Any]
 
+# What a model's own repository states as a checkpoint, beside the facts all its checkpoints share.
+_NATIVE_KEYS = ("published_gb", "published_source", "scheme", "quantization_config", "revision")
+
 
 def models_in(data: Entry, schemes: Entry, file: str) -> Iterator[Model]:
     """Yield the models of one family file."""
@@ -49,11 +52,8 @@ def _model(entry: Entry, family: str, named: Mapping[str, str], schemes: Entry, 
 
 def _native(entry: Entry, named: Mapping[str, str], schemes: Entry) -> Variant:
     """The model's own repository, in the scheme its scores were measured on."""
-    row = {key: entry[key] for key in ("published_gb", "published_source", "scheme", "revision") if key in entry}
+    row = {key: entry[key] for key in _NATIVE_KEYS if key in entry}
     row.setdefault("scheme", {"bfloat16": "bf16", "float16": "fp16", "float32": "fp32"}[dtype_of(entry["config"])])
-    quantization = entry["config"].get("quantization_config")
-    if quantization is not None:
-        row["quantization_config"] = quantization
     return _variant({**row, "repository": entry["repository"], "source": entry["source"]}, named, schemes, native=True)
 
 
