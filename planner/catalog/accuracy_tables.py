@@ -70,7 +70,9 @@ class AccuracyTables:
         weights = self._weights(model, variant, task, kind)
         if weights.label == "unknown":
             return accuracy.compose(scale, score, weights)
-        return accuracy.compose(scale, score, accuracy.combine(weights, self.cache_recovery(kv_cache_dtype, context_tokens)))
+        return accuracy.compose(
+            scale, score, accuracy.combine(weights, self.cache_recovery(kv_cache_dtype, context_tokens))
+        )
 
     def _kind(self, task: str, score: Score | None, context_tokens: int) -> str:
         """The kind of task decides what quantization costs; a thinking model thinks at every task."""
