@@ -1,0 +1,52 @@
+"""Docs that cannot lie: every ``console`` block in the README and docs/ is what the command prints."""
+
+import re
+import shlex
+from pathlib import Path
+
+import pytest
+from click.testing import CliRunner
+
+from planner.cli import main
+
+ROOT = Path(__file__).resolve().parent.parent
+BLOCK = re.compile(r"```console\n(.*?)```", re.DOTALL)
+PAGES = [
+    page for page in (ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))) if BLOCK.search(page.read_text())
+]
+
+
+def printed(command: str) -> str:
+    """What ``$ planner …`` prints on stdout, run in the root of the checkout."""
+    program, *arguments = shlex.split(command)
+    assert program == "planner", f"console blocks run planner, not {program}"
+    result = CliRunner().invoke(main, arguments, prog_name="planner")
+    assert result.exception is None or isinstance(result.exception, SystemExit), result.exception
+    return result.stdout
+
+
+def replayed(block: str) -> str:
+    """A block with each command's output made anew; a line ``…`` in a block ends the part that is shown."""
+    commands = [line for line in block.splitlines() if line.startswith("$ ")]
+    shown = re.split(r"^\$ .*\n", block, flags=re.MULTILINE)[1:]
+    parts = []
+    for command, old in zip(commands, shown, strict=True):
+        lines = printed(command.removeprefix("$ ")).rstrip("\n").splitlines()
+        if old.rstrip("\n").endswith("…"):
+            lines = [*lines[: len(old.rstrip("\n").splitlines()) - 1], "…"]
+        parts.append("\n".join([command, *lines]) + "\n")
+    return "".join(parts)
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
+def test_console_blocks_are_what_the_commands_print(
+    page: Path, update_golden: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(ROOT)
+    text = page.read_text()
+    made_anew = BLOCK.sub(lambda match: f"```console\n{replayed(match[1])}```", text)
+    if update_golden:
+        page.write_text(made_anew)
+        return
+
+    assert made_anew == text
