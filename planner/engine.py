@@ -7,6 +7,7 @@ Adding an engine version is adding data: see docs/engine-profiles.md.
 import dataclasses
 import functools
 import re
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -92,7 +93,8 @@ class EngineProfile:
     whole_prompt_batches: bool
     seqs_within_batch: bool
     has_kv_cache_memory_bytes: bool
-    online_fp8: bool
+    least_capability: int
+    method_capability: Mapping[str, int]
 
     # The budget: what gpu_memory_utilization covers
     runner: Literal["v0", "v1"]
@@ -140,6 +142,8 @@ class EngineProfile:
     null_block_in_check: bool
     tokens_from_concurrency: bool
     state_blocks: int
+    state_blocks_aligned: int
+    state_blocks_checked: bool
 
     def __str__(self) -> str:
         return f"{self.name} {self.version}"

@@ -13,6 +13,7 @@ from planner.memory.cuda_graphs import cuda_graph_bytes
 from planner.memory.kv_cache import KVLayout, layout
 from planner.memory.kv_rules import KVRules
 from planner.memory.overhead import baseline_bytes, non_torch_bytes
+from planner.memory.requirements import refusal
 from planner.memory.uncertainty import margin_bytes
 from planner.memory.weights import weights_bytes
 from planner.quantization import Quantization
@@ -98,8 +99,9 @@ class Estimate:
         }
 
 
-def kv_rules(profile: EngineProfile) -> KVRules:
-    """Return the cache-planning rules of an engine version."""
+def kv_rules(profile: EngineProfile, prefix_caching: bool | None = None) -> KVRules:
+    """Return the cache-planning rules of an engine version; ``prefix_caching`` None leaves it to the engine."""
+    states = {None: profile.state_blocks, True: profile.state_blocks_aligned, False: 1}[prefix_caching]
     return KVRules(
         hybrid_groups=profile.hybrid_groups,
         in_flight_batches=profile.in_flight_batches,
@@ -107,7 +109,7 @@ def kv_rules(profile: EngineProfile) -> KVRules:
         pad_groups_percent=profile.pad_groups_percent,
         null_block_in_check=profile.null_block_in_check,
         tokens_from_concurrency=profile.tokens_from_concurrency,
-        state_blocks=profile.state_blocks,
+        state_blocks=states,
     )
 
 
@@ -152,7 +154,7 @@ def estimate(server: Server, gpu: GPU, profile: EngineProfile, memory_in_use_byt
     baseline = baseline_bytes(flags, profile, gpu)
     requested = math.ceil(gpu.memory_bytes * flags.gpu_memory_utilization)
     available = [_available(stage, server, profile, requested, baseline + memory_in_use_bytes) for stage in stages]
-    reason = verdict.refusal(server.architecture, server.quantization, flags, profile, gpu) or _failure(
+    reason = refusal(server.architecture, server.quantization, flags, profile, gpu) or _failure(
         server, gpu, profile, stages, available, requested, baseline + memory_in_use_bytes
     )
     blocks = min(stage.layout.blocks(room) for stage, room in zip(stages, available, strict=True))
@@ -233,6 +235,8 @@ def _failure(
         if needed > room:
             longest = longest_request(stage.layout, room, flags)
             return verdict.request_too_long(needed, room, flags.max_model_len, longest)
+        if blocks_short(stage, room, flags, profile):
+            return verdict.too_many_sequences(flags.max_num_seqs, stage.layout.blocks(room))
         left += stage.activation.transient_bytes - room
         if left < stage.cuda_graph_bytes // _GRAPH_DOUBT:
             return verdict.graphs_do_not_fit(stage.cuda_graph_bytes, left)
@@ -243,9 +247,18 @@ def _notes(profile: EngineProfile, gpu: GPU) -> tuple[str, ...]:
     notes = []
     if not profile.exact:
         notes.append(f"{profile} was not studied: figures of its nearest older version, with a wider range")
+    if gpu.refusal:
+        notes.append(f"no plan is made for {gpu.name}: {gpu.refusal}")
     if gpu.memory_assumed:
         notes.append(f"the memory of {gpu.name} is assumed: {gpu.memory_assumed}")
     return tuple(notes)
+
+
+def blocks_short(stage: Terms, available_bytes: int, flags: ServeFlags, profile: EngineProfile) -> bool:
+    """Whether some sequence would have no block for its recurrent state, which full CUDA graphs need."""
+    has_state = any(group.spec.kind == "state" for group in stage.layout.groups)
+    checked = has_state and profile.state_blocks_checked and not flags.enforce_eager
+    return checked and flags.max_num_seqs > stage.layout.blocks(available_bytes)
 
 
 def longest_request(cache: KVLayout, available_bytes: int, flags: ServeFlags) -> int:
@@ -265,7 +278,7 @@ def _layout(server: Server, profile: EngineProfile, pipeline_rank: int) -> KVLay
     asked = server.quantization.kv_cache_dtype if flags.kv_cache_dtype == "auto" else flags.kv_cache_dtype
     return layout(
         server.architecture,
-        rules=kv_rules(profile),
+        rules=kv_rules(profile, flags.prefix_caching),
         kv_cache_dtype=asked or "auto",
         dtype_bytes=server.dtype_bytes,
         block_size=flags.block_size or profile.block_size,

@@ -1,38 +1,7 @@
-"""Would it start? The checks an engine makes on the way up, in its order, each naming the limiting term."""
+"""The engine's reasons for not starting that have to do with memory, worded as it words them, in GiB."""
 
-from planner.architecture import Architecture
-from planner.engine import EngineProfile
 from planner.flags import ServeFlags
-from planner.gpu import GPU
-from planner.quantization import Quantization
 from planner.units import format_gib
-
-_BF16_CAPABILITY = (8, 0)
-
-
-def refusal(
-    architecture: Architecture,
-    quantization: Quantization,
-    flags: ServeFlags,
-    profile: EngineProfile,
-    gpu: GPU,
-) -> str | None:
-    """Return why the engine refuses these flags before it loads anything, or None."""
-    if gpu.refusal:
-        return f"{gpu.name}: {gpu.refusal}"
-    if flags.max_model_len > architecture.max_model_len:
-        return (
-            f"max_model_len ({flags.max_model_len}) is greater than the longest context the model supports "
-            f"({architecture.max_model_len})"
-        )
-    if gpu.compute_capability and flags.dtype == "bfloat16" and gpu.compute_capability < _BF16_CAPABILITY:
-        return f"bfloat16 needs compute capability 8.0; {gpu.name} has {_capability(gpu)}"
-    if flags.max_num_batched_tokens < flags.max_num_seqs:
-        return (
-            f"max_num_batched_tokens ({flags.max_num_batched_tokens}) is smaller than max_num_seqs "
-            f"({flags.max_num_seqs})"
-        )
-    return None
 
 
 def not_enough_free(requested_bytes: int, free_bytes: int, flags: ServeFlags, total_bytes: int) -> str:
@@ -87,5 +56,9 @@ def profile_does_not_fit(activation_bytes: int, left_bytes: int, rows: int) -> s
     )
 
 
-def _capability(gpu: GPU) -> str:
-    return ".".join(str(part) for part in gpu.compute_capability or ())
+def too_many_sequences(max_num_seqs: int, blocks: int) -> str:
+    """Word the check that every sequence gets a block of recurrent state."""
+    return (
+        f"max_num_seqs ({max_num_seqs}) exceeds available Mamba cache blocks ({blocks}): each sequence needs one for "
+        "its recurrent state; lower max_num_seqs or raise gpu_memory_utilization"
+    )

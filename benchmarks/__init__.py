@@ -1,0 +1,1 @@
+"""Benchmarks: what the planner claims, measured."""

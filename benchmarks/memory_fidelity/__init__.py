@@ -1,0 +1,1 @@
+"""How close the memory model comes to what real start-ups logged: ``python -m benchmarks.memory_fidelity``."""

@@ -1,0 +1,64 @@
+"""A measured row -> what the memory model says about it."""
+
+import dataclasses
+import functools
+import json
+
+from benchmarks.memory_fidelity.table import FOLDER, Row
+from planner.architecture import Architecture
+from planner.catalog import load_catalog
+from planner.catalog.catalog import Catalog
+from planner.config_json import parse_config
+from planner.engine import load_profile
+from planner.flags import default_flags
+from planner.memory.estimate import Estimate, Server, estimate
+from planner.quantization import Quantization
+from planner.units import GIB
+
+# The last version whose default was the older engine core; later rows that chose it behave like this one.
+_LAST_V0 = "0.7.3"
+
+
+@functools.cache
+def catalog() -> Catalog:
+    """Return the shipped catalog."""
+    return load_catalog()
+
+
+@functools.cache
+def model(name: str, config: str) -> tuple[Architecture, Quantization]:
+    """Return a row's model, from its own config file or from the catalog."""
+    if config:
+        data = json.loads((FOLDER / "configs" / config).read_text(encoding="utf-8"))
+        return parse_config(data["config"], where=config)
+    base, variant = catalog().find(name)
+    return parse_config(base.config_for(variant), where=variant.repository)
+
+
+def predict(row: Row) -> Estimate:
+    """Return the estimate for a row; flags that are not known take the engine's defaults."""
+    architecture, quantization = model(row.model, row.config)
+    gpu = catalog().gpu(row.gpu)
+    if row.total_gib is not None:
+        gpu = dataclasses.replace(gpu, memory_bytes=round(row.total_gib * GIB))
+    profile = load_profile(_LAST_V0 if row.runner == "v0" and row.version.startswith("0.8") else row.version)
+    flags = default_flags(
+        profile,
+        gpu,
+        architecture,
+        max_model_len=row.max_model_len,
+        max_num_seqs=row.max_num_seqs,
+        max_num_batched_tokens=row.max_num_batched_tokens,
+        gpu_memory_utilization=row.gpu_memory_utilization,
+        tensor_parallel_size=row.tensor_parallel_size,
+        pipeline_parallel_size=row.pipeline_parallel_size,
+        data_parallel_size=row.data_parallel_size,
+        expert_parallel=row.expert_parallel,
+        enforce_eager=row.enforce_eager,
+        dtype=row.dtype,
+        kv_cache_dtype=row.kv_cache_dtype,
+        prefix_caching=row.prefix_caching,
+        cpu_offload_bytes=round(row.cpu_offload_gib * GIB),
+    )
+    server = Server(architecture=architecture, quantization=quantization, flags=flags)
+    return estimate(server, gpu, profile, round(row.in_use_gib * GIB))

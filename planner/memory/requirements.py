@@ -1,0 +1,86 @@
+"""What the engine refuses before it loads anything: devices, formats, dtypes, lengths."""
+
+from collections.abc import Iterator
+
+from planner.architecture import Architecture
+from planner.engine import EngineProfile
+from planner.flags import ServeFlags
+from planner.gpu import GPU
+from planner.quantization import Quantization
+
+_HALF = ("float16", "half")
+_BF16_CAPABILITY = 80
+_FP8_CACHE_CAPABILITY = 80
+# config/model.py:_FLOAT16_NOT_SUPPORTED_MODELS, 0.11.0 to 0.33.0.
+_NO_FLOAT16 = ("gemma2", "gemma3", "gemma3_text", "glm4")
+
+
+def refusal(
+    architecture: Architecture,
+    quantization: Quantization,
+    flags: ServeFlags,
+    profile: EngineProfile,
+    gpu: GPU,
+) -> str | None:
+    """Return the first reason for which this engine version would not even load the model, or None."""
+    reasons = (
+        *_device_reasons(quantization, profile, gpu),
+        *_dtype_reasons(architecture, quantization, flags, gpu),
+        *_length_reasons(architecture, flags, profile),
+    )
+    return next(iter(reasons), None)
+
+
+def _device_reasons(quantization: Quantization, profile: EngineProfile, gpu: GPU) -> Iterator[str]:
+    capability = _capability(gpu)
+    if capability is None:
+        return
+    if capability < profile.least_capability:
+        yield f"{profile} has no kernels for compute capability {_dotted(capability)} ({gpu.name})"
+    method = quantization.method or ""
+    needed = profile.method_capability.get(f"{method}/{quantization.scheme}", profile.method_capability.get(method, 0))
+    if capability < needed:
+        yield (
+            f"the quantization method {method} is not supported for the current GPU: minimum capability "
+            f"{_dotted(needed)}, current capability {_dotted(capability)}"
+        )
+
+
+def _dtype_reasons(
+    architecture: Architecture, quantization: Quantization, flags: ServeFlags, gpu: GPU
+) -> Iterator[str]:
+    capability = _capability(gpu)
+    needed = quantization.dtype_needed
+    bfloat = flags.dtype == "bfloat16" or needed == "bfloat16"
+    if bfloat and capability is not None and capability < _BF16_CAPABILITY:
+        yield f"bfloat16 needs compute capability 8.0; {gpu.name} has {_dotted(capability)}: use dtype half"
+    if flags.dtype in _HALF and architecture.model_type in _NO_FLOAT16:
+        yield f"the model type {architecture.model_type} does not support float16 (numerical instability)"
+    if needed and flags.dtype not in ("auto", needed) and not (needed == "float16" and flags.dtype in _HALF):
+        yield f"{flags.dtype} is not supported for quantization method {quantization.method}: it needs {needed}"
+    low = flags.kv_cache_dtype.startswith("fp8")
+    if low and capability is not None and capability < _FP8_CACHE_CAPABILITY:
+        yield f"{flags.kv_cache_dtype} KV cache needs compute capability 8.0; {gpu.name} has {_dotted(capability)}"
+
+
+def _length_reasons(architecture: Architecture, flags: ServeFlags, profile: EngineProfile) -> Iterator[str]:
+    longest = architecture.longest_model_len
+    if flags.max_model_len > longest:
+        yield f"max_model_len ({flags.max_model_len}) is greater than the derived max_model_len ({longest})"
+    if flags.max_num_batched_tokens < flags.max_num_seqs:
+        yield (
+            f"max_num_batched_tokens ({flags.max_num_batched_tokens}) must be at least max_num_seqs "
+            f"({flags.max_num_seqs})"
+        )
+
+
+def _capability(gpu: GPU) -> int | None:
+    """Return the compute capability of an NVIDIA GPU as the engine writes it: 89 for 8.9."""
+    if gpu.vendor != "nvidia" or gpu.compute_capability is None:
+        return None
+    major, minor = gpu.compute_capability
+    return 10 * major + minor
+
+
+def _dotted(capability: int) -> str:
+    return f"{capability // 10}.{capability % 10}"
