@@ -1,6 +1,5 @@
 """Every mistake a fleet file can have: cases/bad-fleets/<case>.yaml and beside it, in .txt, what the user reads."""
 
-import os
 from pathlib import Path
 
 import pytest
@@ -26,10 +25,12 @@ def complaint(path: Path, catalog: Catalog, monkeypatch: pytest.MonkeyPatch) -> 
 
 
 @pytest.mark.parametrize("path", BAD_FLEETS, ids=lambda path: path.stem)
-def test_each_mistake_is_reported_with_its_place(path: Path, catalog: Catalog, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_each_mistake_is_reported_with_its_place(
+    path: Path, catalog: Catalog, monkeypatch: pytest.MonkeyPatch, update_golden: bool
+) -> None:
     text = complaint(path, catalog, monkeypatch)
     expected = path.with_suffix(".txt")
-    if os.environ.get("UPDATE_CASES"):
+    if update_golden:
         expected.write_text(text, encoding="utf-8")
 
     assert expected.read_text(encoding="utf-8") == text
