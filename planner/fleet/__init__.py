@@ -9,6 +9,6 @@ facts    Fleet and Role
 
 from planner.fleet.facts import Figure, Fleet, Role
 from planner.fleet.load import load_fleet
-from planner.fleet.schema import TASKS, json_schema
+from planner.fleet.schema import POOLING_TASKS, TASKS, json_schema
 
-__all__ = ["TASKS", "Figure", "Fleet", "Role", "json_schema", "load_fleet"]
+__all__ = ["POOLING_TASKS", "TASKS", "Figure", "Fleet", "Role", "json_schema", "load_fleet"]

@@ -1,5 +1,6 @@
 """What single values cannot tell: rules between keys, names in the catalog, and the defaults that follow from them."""
 
+from planner.engine import load_profile
 from planner.errors import UnknownName
 from planner.fleet import values
 from planner.fleet.candidates import candidates, check_limits
@@ -15,6 +16,7 @@ FIRST_ROLE_PORT = 8001
 
 def review(findings: Findings, read: FleetMap) -> Fleet | None:
     """Return the fleet; None, with the reasons in ``findings``, when a part of it is missing or wrong."""
+    _check_engine(findings, read.engine.version)
     gpu = _gpu(findings, read.gpu) if read.gpu else None
     ports = _ports(findings, read)
     found = [_role(findings, name, read.roles[name], ports[name]) for name in sorted(read.roles)]
@@ -35,6 +37,14 @@ def review(findings: Findings, read: FleetMap) -> Fleet | None:
         objective=read.objective,
         roles=tuple(role for role in found if role),
     )
+
+
+def _check_engine(findings: Findings, version: str | None) -> None:
+    try:
+        load_profile(version)
+    except UnknownName as error:
+        hint = f"the oldest one with a profile is {error.nearest[0]}" if error.nearest else ""
+        findings.refuse(("engine", "version"), f"no memory profile covers {values.found(version)}", hint)
 
 
 def _gpu(findings: Findings, read: GPUMap) -> GPU | None:
