@@ -1,5 +1,6 @@
 """Where the shipped ``catalog/`` and ``templates/`` folders are: inside an installed wheel, beside a checkout."""
 
+import os
 from pathlib import Path
 
 
@@ -12,3 +13,13 @@ def data_folder(name: str) -> Path:
     package = Path(__file__).resolve().parent
     installed = package / f"_{name}"
     return installed if installed.is_dir() else package.parent / name
+
+
+def user_catalog() -> Path:
+    """Return the folder of the user's own catalog entries; it need not exist.
+
+    It is ``$PLANNER_CATALOG``, else ``planner/catalog`` under ``$XDG_CONFIG_HOME`` or ``~/.config``.
+    """
+    if chosen := os.environ.get("PLANNER_CATALOG"):
+        return Path(chosen)
+    return Path(os.environ.get("XDG_CONFIG_HOME") or Path.home() / ".config") / "planner" / "catalog"

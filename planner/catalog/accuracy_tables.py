@@ -16,17 +16,20 @@ _MIDDLE_CONTEXT_TOKENS = 65_536
 _SHORT_CACHE_TOKENS = 32_768
 
 
-class _Folders(Protocol):
-    """What the tables need of a catalog: where it lies."""
+class _Reader(Protocol):
+    """What the tables need of a catalog: where it lies, and a way to read its files."""
 
     folders: tuple[Path, ...]
+
+    def read(self, path: Path, room: str) -> dict[str, Any]:
+        """Return the mapping in one file."""
 
 
 class AccuracyTables:
     """Every published accuracy figure of the catalog folders, by model and checkpoint."""
 
-    def __init__(self, catalog: _Folders) -> None:
-        self._folders = catalog.folders
+    def __init__(self, catalog: _Reader) -> None:
+        self._catalog = catalog
 
     @cached_property
     def scales(self) -> dict[str, tuple[str, ...]]:
@@ -113,8 +116,8 @@ class AccuracyTables:
     @cached_property
     def _tables(self) -> dict[str, Any]:
         merged: dict[str, Any] = {"tasks": {}, "defaults": []}
-        for path in files.in_folders(self._folders, "accuracy"):
-            data = files.read(path)
+        for path in files.in_folders(self._catalog.folders, "accuracy"):
+            data = self._catalog.read(path, "accuracy")
             merged["tasks"].update(data.get("tasks", {}))
             merged["defaults"].extend(data.get("defaults", ()))
             for kind in ("scores", "measured", "transferred"):

@@ -10,23 +10,29 @@ from planner.catalog.accuracy_tables import AccuracyTables
 from planner.catalog.names import is_shorthand, nearest, plain
 from planner.errors import UnknownName
 from planner.gpu import GPU, CloudPrice
-from planner.resources import data_folder
+from planner.resources import data_folder, user_catalog
 from planner.variant import Model, Variant
 
 
 def load_catalog(directory: Path | None = None, overlays: Iterable[Path] = ()) -> "Catalog":
-    """Open the shipped catalog, or the one in ``directory``, with the user's overlay folders on top.
+    """Open the shipped catalog, or the one in ``directory``, with the user's entries and overlay folders on top.
 
     An overlay has the same layout; an entry of a later overlay replaces one of the same name before it.
     """
-    return Catalog((directory or data_folder("catalog"), *overlays))
+    shipped = (data_folder("catalog"),) if directory is None else ()
+    overlays = (user_catalog(), *overlays)
+    return Catalog((*shipped, *((directory,) if directory else ()), *overlays), trusted=shipped)
 
 
 class Catalog:
-    """Everything the catalog folders hold, read when it is first asked for."""
+    """Everything the catalog folders hold, read when it is first asked for.
 
-    def __init__(self, folders: tuple[Path, ...]) -> None:
+    Files of ``trusted`` folders are taken as they are, for speed; all others are checked as they are read.
+    """
+
+    def __init__(self, folders: tuple[Path, ...], trusted: tuple[Path, ...] = ()) -> None:
         self.folders = folders
+        self._trusted = trusted
         self._families: dict[Path, tuple[Model, ...]] = {}
 
     @cached_property
@@ -34,7 +40,7 @@ class Catalog:
         """All devices, MIG instances included, in file order."""
         found: dict[str, GPU] = {}
         for path in files.in_folders(self.folders, "gpus"):
-            found.update((gpu.name, gpu) for gpu in gpu_entry.gpus_in(files.read(path)))
+            found.update((gpu.name, gpu) for gpu in gpu_entry.gpus_in(self.read(path, "gpus")))
         return tuple(found.values())
 
     @cached_property
@@ -49,7 +55,7 @@ class Catalog:
     def prices(self) -> tuple[CloudPrice, ...]:
         """All cloud list prices."""
         paths = files.in_folders(self.folders, "prices")
-        return tuple(price for path in paths for price in gpu_entry.prices_in(files.read(path)))
+        return tuple(price for path in paths for price in gpu_entry.prices_in(self.read(path, "prices")))
 
     @cached_property
     def scheme_names(self) -> tuple[str, ...]:
@@ -60,6 +66,18 @@ class Catalog:
     def accuracy(self) -> AccuracyTables:
         """Scores and recoveries of every model: ``catalog.accuracy.of(model, variant, task, …)``."""
         return AccuracyTables(self)
+
+    def read(self, path: Path, room: str) -> dict[str, Any]:
+        """Return the mapping in one file of a room; a file that people wrote is checked first.
+
+        Raises:
+            InputError: the file is not readable, or not of the room's shape.
+        """
+        if any(path.is_relative_to(folder) for folder in self._trusted):
+            return files.read(path)
+        from planner.catalog.checked import read_checked  # pydantic is not loaded for the shipped files
+
+        return read_checked(path, room)
 
     def gpu(self, name: str) -> GPU:
         """Return the GPU with this catalog name, product name (as NVML prints it) or alias.
@@ -104,12 +122,12 @@ class Catalog:
         """Yield the models of every family file that contains the last part of a name."""
         token = model_entry.short_name(wanted)
         for path in files.in_folders(self.folders, "models"):
-            if path in self._families or token in path.read_text(encoding="utf-8").casefold():
+            if path in self._families or token in path.read_text(encoding="utf-8", errors="replace").casefold():
                 yield from self._family(path)
 
     def _family(self, path: Path) -> tuple[Model, ...]:
         if path not in self._families:
-            self._families[path] = tuple(model_entry.models_in(files.read(path), self._schemes, str(path)))
+            self._families[path] = tuple(model_entry.models_in(self.read(path, "models"), self._schemes, str(path)))
         return self._families[path]
 
     @cached_property
@@ -117,7 +135,7 @@ class Catalog:
         found: dict[str, Any] = {}
         for folder in self.folders:
             if (path := folder / "schemes.yaml").is_file():
-                found.update(files.read(path)["schemes"])
+                found.update(self.read(path, "schemes")["schemes"])
         return found
 
 

@@ -1,0 +1,180 @@
+"""``planner catalog``: list, show, search, check and add models and GPUs."""
+
+import json
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import click
+
+from planner.catalog import Catalog, load_catalog
+from planner.cli.catalog_facts import Checkpoint, gpu_json, model_json
+from planner.cli.catalog_text import gpu_text, gpus_table, model_text, models_table
+from planner.cli.frame import EXIT_ERROR, catalog_option, hint
+from planner.errors import UnknownName
+from planner.gpu import GPU
+from planner.resources import data_folder, user_catalog
+from planner.variant import Model
+
+_BILLION = 10**9
+_Filter = Callable[[Checkpoint], bool]
+
+
+@click.group()
+def catalog() -> None:
+    """List, show, search, add and check models, checkpoints and GPUs."""
+
+
+def _filter_options(command: Callable[..., None]) -> Callable[..., None]:
+    for option in (
+        click.option("--json", "as_json", is_flag=True, help="Print JSON."),
+        catalog_option,
+        click.option("--fits-on", metavar="GPU", help="Checkpoints whose weights take at most 90 % of this GPU."),
+        click.option("--scheme", metavar="NAME", help="Quantization scheme: bf16, awq-int4, fp8, w4a16, …"),
+        click.option("--commercial", is_flag=True, help="Leave out non-commercial licences."),
+        click.option("--licence", metavar="NAME", help="Licence of the base model, such as apache-2.0."),
+        click.option("--max-size", type=float, metavar="B", help="At most this many billion parameters."),
+        click.option("--min-size", type=float, metavar="B", help="At least this many billion parameters."),
+        click.option("--task", metavar="TASK", help="A task the model is for: code, general, reasoning, …"),
+    ):
+        command = option(command)
+    return command
+
+
+@catalog.command("list")
+@click.option("--gpus", "only_gpus", is_flag=True, help="List the GPUs instead.")
+@_filter_options
+def list_command(only_gpus: bool, as_json: bool, catalog_folders: tuple[Path, ...], **wanted: Any) -> None:  # noqa: ANN401
+    """List the models with their checkpoints, and the GPUs."""
+    opened = load_catalog(overlays=catalog_folders)
+    chosen = [] if only_gpus and not as_json else list(_chosen(opened, "", **wanted))
+    if as_json:
+        models = [model_json(opened, model, checkpoints) for model, checkpoints in chosen]
+        click.echo(json.dumps({"models": models, "gpus": [gpu_json(opened, gpu) for gpu in opened.gpus]}, indent=2))
+    elif only_gpus:
+        click.echo(gpus_table(opened.gpus))
+    else:
+        click.echo(models_table(chosen))
+
+
+@catalog.command("search")
+@click.argument("text")
+@_filter_options
+def search_command(text: str, as_json: bool, catalog_folders: tuple[Path, ...], **wanted: Any) -> None:  # noqa: ANN401
+    """List the models, checkpoints and GPUs whose name contains TEXT."""
+    opened = load_catalog(overlays=catalog_folders)
+    chosen = list(_chosen(opened, text.casefold(), **wanted))
+    found = [gpu for gpu in opened.gpus if text.casefold() in f"{gpu.name} {gpu.product} {gpu.aliases}".casefold()]
+    if as_json:
+        models = [model_json(opened, model, checkpoints) for model, checkpoints in chosen]
+        click.echo(json.dumps({"models": models, "gpus": [gpu_json(opened, gpu) for gpu in found]}, indent=2))
+        return
+    parts = [models_table(chosen)] * bool(chosen) + [gpus_table(found)] * bool(found)
+    click.echo("\n\n".join(parts) if parts else f"nothing in the catalog is called {text!r}")
+
+
+@catalog.command("show")
+@click.argument("name")
+@catalog_option
+@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+def show_command(name: str, catalog_folders: tuple[Path, ...], as_json: bool) -> None:
+    """Show everything known about one model, checkpoint or GPU, with its sources."""
+    opened = load_catalog(overlays=catalog_folders)
+    found = _model_or_gpu(opened, name)
+    if isinstance(found, GPU):
+        data = gpu_json(opened, found)
+        click.echo(json.dumps(data, indent=2) if as_json else gpu_text(data))
+        return
+    data = model_json(opened, found, [Checkpoint(found, variant) for variant in found.variants])
+    click.echo(json.dumps(data, indent=2) if as_json else model_text(data))
+
+
+@catalog.command("check")
+@click.argument("folders", nargs=-1, type=click.Path(exists=True, file_okay=False, path_type=Path))
+def check_command(folders: tuple[Path, ...]) -> None:
+    """Check the shipped catalog, your own entries, and any FOLDERS given."""
+    from planner.catalog.check import check_folders  # pydantic is loaded for this command alone
+
+    own = [user_catalog()] if user_catalog().is_dir() else []
+    report = check_folders((data_folder("catalog"), *own, *folders))
+    for problem in report.problems:
+        click.echo(str(problem), err=True)
+    click.echo(
+        f"{report.file_count} files, {report.model_count} models, {report.checkpoint_count} names of checkpoints, "
+        f"{report.gpu_count} GPUs: {len(report.problems) or 'no'} problem{'s' if len(report.problems) != 1 else ''}"
+    )
+    for repository, reason in report.unsized:
+        click.echo(f"  listed, not planned: {repository}: {reason}")
+    if report.problems:
+        raise SystemExit(EXIT_ERROR)
+
+
+@catalog.command("add")
+@click.argument("source")
+@click.option("--revision", metavar="REV", help="Branch, tag or commit of a repository; the default branch if absent.")
+@click.option("--task", "tasks", multiple=True, default=("general",), show_default=True, help="May be repeated.")
+@click.option("--licence", default="unknown", show_default=True)
+@click.option(
+    "--into", type=click.Path(file_okay=False, path_type=Path), help="Overlay folder; your own catalog if absent."
+)
+@click.option("--force", is_flag=True, help="Replace an entry of the same name.")
+def add_command(
+    source: str, revision: str | None, tasks: tuple[str, ...], licence: str, into: Path | None, force: bool
+) -> None:
+    """Write a catalog entry for a checkpoint folder or a Hugging Face repository.
+
+    Only metadata is read: config.json, the shard index and the headers of the safetensors files.
+    """
+    from planner.cli.catalog_add import add
+
+    folder = into or user_catalog()
+    path = add(source, revision=revision, tasks=tasks, licence=licence, folder=folder, force=force)
+    click.echo(f"wrote {path}", err=True)
+    if into is not None:
+        hint(f"use it with --catalog {folder}")
+
+
+def _model_or_gpu(opened: Catalog, name: str) -> Model | GPU:
+    """Find a model first, then a GPU; the error names what is nearest among both."""
+    try:
+        return opened.find(name)[0]
+    except UnknownName as not_a_model:
+        try:
+            return opened.gpu(name)
+        except UnknownName as not_a_gpu:
+            near = (*not_a_model.nearest, *not_a_gpu.nearest)
+            raise UnknownName("model or GPU", name, near[:4]) from None
+
+
+def _chosen(
+    opened: Catalog,
+    text: str,
+    *,
+    task: str | None,
+    min_size: float | None,
+    max_size: float | None,
+    licence: str | None,
+    commercial: bool,
+    scheme: str | None,
+    fits_on: str | None,
+) -> Iterator[tuple[Model, list[Checkpoint]]]:
+    """Yield the models that pass the filters, each with those of its checkpoints that do."""
+    gpu = opened.gpu(fits_on) if fits_on else None
+    for model in opened.models:
+        if task and task not in model.tasks:
+            continue
+        if licence and licence.casefold() != model.licence.casefold():
+            continue
+        if commercial and model.non_commercial:
+            continue
+        if not (min_size or 0) * _BILLION <= model.parameters <= (max_size or float("inf")) * _BILLION:
+            continue
+        checkpoints = [Checkpoint(model, variant) for variant in model.variants]
+        if scheme:
+            checkpoints = [one for one in checkpoints if one.variant.scheme == scheme]
+        if gpu:
+            checkpoints = [one for one in checkpoints if one.fits(gpu)]
+        if text and text not in model.repository.casefold():
+            checkpoints = [one for one in checkpoints if text in one.variant.repository.casefold()]
+        if checkpoints:
+            yield model, checkpoints

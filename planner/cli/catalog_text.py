@@ -1,0 +1,156 @@
+"""Tables and pages of the catalog commands."""
+
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+from planner.cli.catalog_facts import Checkpoint
+from planner.cli.frame import table
+from planner.gpu import GPU
+from planner.units import format_gib, format_tokens
+from planner.variant import Model
+
+_BILLION = 10**9
+
+
+def models_table(chosen: Iterable[tuple[Model, Sequence[Checkpoint]]]) -> str:
+    """Return one line per checkpoint; what belongs to the model stands in the line of its first."""
+    rows = []
+    for model, checkpoints in chosen:
+        for number, checkpoint in enumerate(checkpoints):
+            first = number == 0
+            rows.append(
+                (
+                    model.name if first else "",
+                    f"{model.parameters / _BILLION:.4g}B" if first else "",
+                    ",".join(model.tasks) if first else "",
+                    _licence(model) if first else "",
+                    _tokens(checkpoint.context_tokens) if first else "",
+                    checkpoint.variant.scheme,
+                    _size(checkpoint),
+                    checkpoint.variant.repository,
+                )
+            )
+    header = ("MODEL", "SIZE", "TASKS", "LICENCE", "CONTEXT", "SCHEME", "WEIGHTS", "REPOSITORY")
+    return table(header, rows, right=frozenset({1, 4, 6}))
+
+
+def gpus_table(gpus: Iterable[GPU]) -> str:
+    """Return one line per device."""
+    rows = [
+        (
+            gpu.name,
+            format_gib(gpu.memory_bytes) + ("*" if gpu.memory_assumed else ""),
+            ".".join(map(str, gpu.compute_capability)) if gpu.compute_capability else "",
+            f"{gpu.bandwidth_bytes_per_second / _BILLION:.0f} GB/s" if gpu.bandwidth_bytes_per_second else "",
+            gpu.interconnect,
+            gpu.refusal and "not planned",
+        )
+        for gpu in gpus
+    ]
+    header = ("GPU", "MEMORY", "CC", "BANDWIDTH", "INTERCONNECT", "")
+    note = "\n* not published; see `planner catalog show`" if any(gpu.memory_assumed for gpu in gpus) else ""
+    return table(header, rows, right=frozenset({1, 2, 3})) + note
+
+
+def model_text(data: dict[str, Any]) -> str:
+    """Return the page of one model."""
+    lines = [data["repository"]]
+    licence = data["licence"] + ", non-commercial" * data["non_commercial"] + ", gated" * data["gated"]
+    lines += _facts(
+        ("licence", licence),
+        ("released", data["released"]),
+        ("tasks", ", ".join(data["tasks"])),
+        ("parameters", f"{data['parameters']:,} ({data['parameters_grade']})"),
+        ("active", f"{data['active_parameters']:,}" if data["active_parameters"] else None),
+        ("architecture", data["architecture"]),
+        ("context", f"{data['context_tokens']:,} tokens" if data["context_tokens"] else None),
+        ("vLLM from", data["engine_minimum"]),
+        ("tool parser", data["tool_parser"]),
+        ("reasoning", data["reasoning_parser"]),
+        ("aliases", ", ".join(data["aliases"])),
+        *(("no cache", f"{dtype}: {why}") for dtype, why in data["cache_refusals"].items()),
+        ("assumed", ", ".join(data["assumed"])),
+        *(("conflict", text) for text in data["conflicts"]),
+        ("note", data["note"]),
+        *(("source", text) for text in data["sources"]),
+    )
+    for row in data["scores"]:
+        mode = f" ({row['mode']})" if row["mode"] else ""
+        lines.append(f"  score        {row['scale']} {row['percent']:g}{mode}: {row['source']}")
+    for variant in data["variants"]:
+        lines += ["", f"  {variant['repository']}"]
+        lines += _facts(
+            ("scheme", variant["scheme"] + (f", groups of {variant['group_size']}" if variant["group_size"] else "")),
+            ("weights", format_gib(variant["weights_bytes"]) if variant["weights_bytes"] else None),
+            ("not planned", variant["refusal"]),
+            ("published", _published(variant)),
+            ("aliases", ", ".join(variant["aliases"])),
+            ("assumed", ", ".join(variant["assumed"])),
+            *(("conflict", text) for text in variant["conflicts"]),
+            *(("source", text) for text in variant["sources"]),
+            indent="    ",
+        )
+        for row in variant["measured"]:
+            lines.append(f"    measured     {row['benchmark']} {row['percent']:g} of {row['base_percent']:g}")
+    return "\n".join(lines)
+
+
+def gpu_text(data: dict[str, Any]) -> str:
+    """Return the page of one device."""
+    rates = {
+        "FP16": data["fp16_dense_flops"],
+        "FP8": data["fp8_dense_flops"],
+        "INT8": data["int8_dense_ops"],
+        "FP4": data["fp4_dense_flops"],
+    }
+    bandwidth = data["bandwidth_bytes_per_second"]
+    driver = data["driver_memory_bytes"]
+    lines = [data["name"]]
+    lines += _facts(
+        ("NVML name", data["product"]),
+        ("aliases", ", ".join(data["aliases"])),
+        ("memory", f"{format_gib(data['memory_bytes'])} as an engine sees it"),
+        ("assumed", data["memory_assumed"]),
+        ("driver", f"{format_gib(driver)} as nvidia-smi prints it" if driver else None),
+        ("capability", data["compute_capability"]),
+        ("bandwidth", f"{bandwidth / _BILLION:g} GB/s" if bandwidth else None),
+        ("dense rates", ", ".join(f"{kind} {rate / 10**12:g} T/s" for kind, rate in rates.items() if rate)),
+        ("derived", ", ".join(data["derived_rates"])),
+        ("interconnect", data["interconnect"]),
+        ("board", f"{data['board_watts']} W" if data["board_watts"] else None),
+        ("released", data["released"]),
+        ("MIG of", data["mig_parent"]),
+        ("per card", str(data["mig_instances"]) if data["mig_instances"] else None),
+        ("not planned", data["refusal"]),
+        ("note", data["note"]),
+        *(("source", text) for text in data["sources"]),
+    )
+    for row in data["prices"]:
+        when = row["date"] or "undated"
+        lines.append(f"  price        {row['provider']} {row['instance']}, {row['gpus']} GPU: "
+                     f"{row['usd_per_hour']:g} USD/h, {when}")  # fmt: skip
+    return "\n".join(lines)
+
+
+def _facts(*pairs: tuple[str, str | None], indent: str = "  ") -> list[str]:
+    return [f"{indent}{name:<12} {value}" for name, value in pairs if value]
+
+
+def _licence(model: Model) -> str:
+    marks = " (nc)" * model.non_commercial + " (gated)" * model.gated
+    return model.licence + marks
+
+
+def _tokens(tokens: int | None) -> str:
+    return format_tokens(tokens) if tokens else "?"
+
+
+def _size(checkpoint: Checkpoint) -> str:
+    mark = "*" if checkpoint.variant.assumed_fields else ""
+    return format_gib(checkpoint.weights_bytes) + mark if checkpoint.weights_bytes else "?"
+
+
+def _published(variant: dict[str, Any]) -> str | None:
+    if not variant["published_bytes"]:
+        return None
+    return f"{variant['published_bytes'] / _BILLION:g} GB: {variant['published_source']}"
