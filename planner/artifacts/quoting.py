@@ -1,0 +1,145 @@
+"""Text that came from a person or a model hub, made safe for the language of one artifact.
+
+Every function takes a string and returns the string as it must be written in that language, quotes included, so that
+the program which reads the artifact gets exactly the original back. Templates never write a value without one of them.
+A NUL cannot be carried by any of these languages, so it is refused.
+"""
+
+import hashlib
+import json
+import re
+import shlex
+from collections.abc import Callable
+
+from planner.units import format_gib
+
+_PLAIN = re.compile(r"[A-Za-z0-9._-]+")
+_WORD = re.compile(r"[A-Za-z0-9_./:=,@+-]+")
+# What YAML 1.2 does not allow, or does not keep, as it stands inside double quotes: C0, DEL, C1, the line and
+# paragraph separators, surrogates, the byte order mark (YAML 1.2.2, sections 5.1 and 5.4).
+_YAML_ESCAPED = re.compile('[\x00-\x1f\x7f-\x9f\u2028\u2029\ud800-\udfff\ufeff\ufffe\uffff"\\\\]')
+_CONTROL = re.compile("[\x00-\x1f\x7f-\x9f\u2028\u2029]")
+
+
+def shell(value: object) -> str:
+    """Quote one word for POSIX shells; a comma too, which readers of an array would take for a mistake."""
+    text = _text(value)
+    quoted = shlex.quote(text)
+    return f"'{text}'" if quoted == text and "," in text else quoted
+
+
+def yaml(value: object) -> str:
+    """Write a YAML double-quoted scalar."""
+    return '"' + _YAML_ESCAPED.sub(_yaml_escape, _text(value)) + '"'
+
+
+def compose(value: object) -> str:
+    """Write a YAML double-quoted scalar for a Compose file, where ``$`` starts a variable and ``$$`` is a dollar."""
+    return yaml(_text(value).replace("$", "$$"))
+
+
+def systemd(value: object) -> str:
+    """Quote one argument of a systemd ``Exec…=`` line: no specifier, no variable, C escapes inside double quotes."""
+    return _systemd(_text(value).replace("$", "$$"))
+
+
+def systemd_setting(value: object) -> str:
+    """Quote one value of any other systemd setting, such as ``Environment=``, where ``$`` has no meaning."""
+    return _systemd(_text(value))
+
+
+def systemd_text(value: object) -> str:
+    """Write part of an unquoted systemd setting, such as ``Description=``; text must follow it on the line."""
+    return comment(value).replace("%", "%%")
+
+
+def haproxy(value: object) -> str:
+    """Quote one argument of an HAProxy configuration line (configuration manual, section 2.2, "Quoting and escaping").
+
+    Inside double quotes only ``"``, ``$`` and the backslash are special; control characters are written in hexadecimal.
+    """
+    text = _text(value)
+    if _WORD.fullmatch(text):
+        return text
+    escaped = re.sub(r'(["$\\])', r"\\\1", text)
+    return '"' + _CONTROL.sub(lambda match: "".join(f"\\x{byte:02X}" for byte in match[0].encode()), escaped) + '"'
+
+
+def json_text(value: object) -> str:
+    """Write JSON on one line, ASCII only; strings, numbers, lists and mappings."""
+    return json.dumps(value, ensure_ascii=True)
+
+
+def comment(value: object) -> str:
+    """Write text that must stay on its line, for comments and prose: control characters become visible escapes."""
+    return _CONTROL.sub(lambda match: f"\\u{ord(match[0]):04x}", str(value))
+
+
+def markdown(value: object) -> str:
+    """Write an inline code span that no content can leave."""
+    text = comment(value)
+    fence = "`" * (max((len(run) for run in re.findall("`+", text)), default=0) + 1)
+    pad = " " if text.startswith("`") or text.endswith("`") else ""
+    return f"{fence}{pad}{text}{pad}{fence}"
+
+
+def slug(value: object) -> str:
+    """Write a name for files, services and units: letters, digits, ``.``, ``_``, ``-``, and never a path or an option.
+
+    Names that the fleet loader admits stay as they are, up to 64 characters. Any other name becomes its readable
+    characters and a hash of all of it, so that different names stay different.
+    """
+    text = _text(value)
+    if _PLAIN.fullmatch(text) and text[0] not in ".-" and len(text) <= 64:
+        return text
+    readable = re.sub("[^A-Za-z0-9]+", "-", text)[:24].strip("-")
+    return f"{readable}_{hashlib.sha256(text.encode()).hexdigest()[:12]}"
+
+
+def label(value: object) -> str:
+    """Write a DNS label for Kubernetes names (RFC 1123: lower case, digits, ``-``; at most 63 characters)."""
+    text = slug(value).lower().replace("_", "-").replace(".", "-").strip("-")
+    return text[:63].rstrip("-") or "x"
+
+
+def gib(value: object) -> str:
+    """Print bytes as GiB for a reader."""
+    return format_gib(int(str(value)))
+
+
+FILTERS: dict[str, Callable[[object], str]] = {
+    "shell": shell,
+    "yaml": yaml,
+    "compose": compose,
+    "systemd": systemd,
+    "systemd_setting": systemd_setting,
+    "systemd_text": systemd_text,
+    "haproxy": haproxy,
+    "json_text": json_text,
+    "comment": comment,
+    "markdown": markdown,
+    "slug": slug,
+    "label": label,
+    "gib": gib,
+}
+
+
+def _text(value: object) -> str:
+    text = str(value)
+    if "\0" in text:
+        raise ValueError(f"a NUL character cannot be written into an artifact: {text!r}")
+    return text
+
+
+def _yaml_escape(match: re.Match[str]) -> str:
+    char = match[0]
+    if char in '"\\':
+        return "\\" + char
+    return f"\\x{ord(char):02X}" if ord(char) < 0x100 else f"\\u{ord(char):04X}"
+
+
+def _systemd(text: str) -> str:
+    if _WORD.fullmatch(text):
+        return text
+    escaped = text.replace("\\", "\\\\").replace('"', '\\"').replace("%", "%%")
+    return '"' + _CONTROL.sub(lambda match: "".join(f"\\x{byte:02x}" for byte in match[0].encode()), escaped) + '"'

@@ -1,0 +1,82 @@
+"""Plan -> {path: File}: the templates of every target, filled in with one context."""
+
+import dataclasses
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from jinja2 import ChoiceLoader, Environment, FileSystemLoader, StrictUndefined
+
+from planner.artifacts.context import Context, Server, build_context
+from planner.artifacts.quoting import FILTERS
+from planner.artifacts.write import File
+from planner.plan import Plan
+from planner.resources import data_folder
+
+
+def render(plan: Plan, templates: Path | None = None) -> dict[str, File]:
+    """Return every artifact of a plan by its path in the output folder, sorted.
+
+    ``templates`` is a folder whose files take the place of the shipped ones of the same name; it may hold any subset.
+    The same plan and templates always give the same text.
+
+    Raises:
+        jinja2.TemplateError: a template of the user's is not valid or uses a field that does not exist.
+        ValueError: a name holds a NUL character, which no artifact can carry.
+    """
+    context = build_context(plan)
+    environment = _environment(templates)
+    files = {}
+    for path, template, server in _artifacts(context):
+        text = _text(environment, template, context, server)
+        files[path] = File(text, executable=path.endswith(".sh"))
+    return dict(sorted(files.items()))
+
+
+def _artifacts(context: Context) -> Iterator[tuple[str, str, Server | None]]:
+    """Yield path, template and, where a file belongs to one server, the server."""
+    unit = f"systemd/{context.unit_prefix}"
+    yield ".env.example", "common/env.example.j2", None
+    yield ".gitignore", "common/gitignore", None
+    yield "README.md", "common/README.md.j2", None
+    yield "gate.sh", "common/gate.sh", None
+    for gpu in context.gpus:
+        yield f"locks/gpu-{gpu.index}", "common/lock", None
+    for name in ("launch.sh", "download.sh", "smoke.sh"):
+        yield name, f"script/{name}.j2", None
+    yield "compose.yaml", "compose/compose.yaml.j2", None
+    for name in ("haproxy.cfg", "compose.cfg", "models.json"):
+        yield f"router/{name}", f"router/{name}.j2", None
+    for name in ("401", "413", "503", "model", "path"):
+        yield f"router/errors/{name}.json", f"router/errors/{name}.json", None
+    yield "systemd/install.sh", "systemd/install.sh.j2", None
+    yield "systemd/env", "systemd/env", None
+    yield f"{unit}.target", "systemd/fleet.target.j2", None
+    yield f"{unit}-{context.router.name}.service", "systemd/router.service.j2", None
+    for server in context.servers:
+        yield f"{unit}-{server.name}.service", "systemd/server.service.j2", server
+
+
+def _text(environment: Environment, template: str, context: Context, server: Server | None) -> str:
+    """Fill in one template; a file whose name does not end in ``.j2`` is copied as it is."""
+    assert environment.loader is not None
+    if not template.endswith(".j2"):
+        return environment.loader.get_source(environment, template)[0]
+    values: dict[str, Any] = {**dataclasses.asdict(context)}
+    if server is not None:
+        values["server"] = dataclasses.asdict(server)
+    return environment.get_template(template).render(values)
+
+
+def _environment(templates: Path | None) -> Environment:
+    folders = [folder for folder in (templates, data_folder("templates")) if folder is not None]
+    environment = Environment(
+        loader=ChoiceLoader([FileSystemLoader(folder) for folder in folders]),
+        undefined=StrictUndefined,
+        autoescape=False,  # nothing here is HTML; every language has its own filter
+        trim_blocks=True,
+        lstrip_blocks=True,
+        keep_trailing_newline=True,
+    )
+    environment.filters.update(FILTERS)
+    return environment

@@ -1,0 +1,133 @@
+"""One server of a plan -> the ``vllm serve`` options that start it, the same for every artifact; and which exist.
+
+``catalog/engines/vllm-flags-<version>.json`` lists every option of an engine version, as its own parser does.
+"""
+
+import functools
+import json
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from planner.engine import parse_version
+from planner.errors import InvalidConfig
+from planner.plan import ServerPlan
+from planner.resources import data_folder
+
+# Seconds that a stopping server may use to finish what it is answering (vLLM's --shutdown-timeout; its default aborts).
+DRAIN_SECONDS = 30
+
+
+@dataclass(frozen=True, slots=True)
+class Argument:
+    """One ``vllm serve`` option; ``value`` is empty for a switch."""
+
+    flag: str
+    value: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class EngineOptions:
+    """The options one engine version has: ``switch``, ``value``, ``values``, or the tuple of allowed values.
+
+    ``version`` is the version they were listed for, which is the nearest at or below the one asked for.
+    """
+
+    version: str
+    flags: Mapping[str, str | tuple[str, ...]]
+
+
+# How the server behaves around its work; added only where the engine version knows the option.
+_OPERATIONS = (
+    Argument("--shutdown-timeout", str(DRAIN_SECONDS)),
+    Argument("--disable-access-log-for-endpoints", "/health,/metrics,/ping"),
+    Argument("--disable-fastapi-docs"),
+)
+
+
+def engine_options(version: str, directory: Path | None = None) -> EngineOptions:
+    """Return the options of an engine version, of the nearest listed one below it when it is not listed itself.
+
+    Raises:
+        UnknownName: the text is not a version.
+        InvalidConfig: no list exists, or it cannot be read.
+    """
+    return _engine_options(version, directory or data_folder("catalog"))
+
+
+def serve_arguments(server: ServerPlan, options: EngineOptions, *, host: str = "127.0.0.1") -> tuple[Argument, ...]:
+    """Return the options that start one server exactly as planned; the model comes before them.
+
+    Numbers are plain integers, because a suffix means different things in upper and lower case. A value of zero or
+    nothing is not written: a pooling server has no KV cache to size.
+    """
+    given: dict[str, str | int | float] = {
+        "--revision": server.revision,
+        "--served-model-name": server.role,
+        "--host": host,
+        "--port": server.port,
+        "--dtype": server.dtype,
+        "--max-model-len": server.max_model_len,
+        "--max-num-seqs": server.max_num_seqs,
+        "--max-num-batched-tokens": server.max_num_batched_tokens,
+        "--kv-cache-dtype": server.kv_cache_dtype,
+        "--kv-cache-memory-bytes": server.kv_cache_memory_bytes,
+        "--gpu-memory-utilization": server.gpu_memory_utilization,
+        "--tensor-parallel-size": server.tensor_parallel_size,
+        "--reasoning-parser": server.reasoning_parser,
+        "--tool-call-parser": server.tool_parser,
+    }
+    arguments = [Argument(flag, _plain(value)) for flag, value in given.items() if value]
+    if server.tool_parser:
+        arguments.append(Argument("--enable-auto-tool-choice"))
+    if server.pooling:
+        arguments.append(Argument("--runner", "pooling"))
+    if server.trust_remote_code:
+        arguments += _remote_code(server)
+    return (*arguments, *(argument for argument in _OPERATIONS if argument.flag in options.flags))
+
+
+def refused_arguments(arguments: Iterable[Argument], options: EngineOptions) -> tuple[str, ...]:
+    """Return one sentence for each option or value that the engine version does not have."""
+    problems = []
+    for argument in arguments:
+        kind = options.flags.get(argument.flag)
+        if kind is None:
+            problems.append(f"vLLM {options.version} has no option {argument.flag}")
+        elif isinstance(kind, tuple) and argument.value not in kind:
+            problems.append(f"vLLM {options.version} does not accept {argument.flag} {argument.value}")
+        elif (kind == "switch") != (argument.value == ""):
+            manner = "without" if kind == "switch" else "with"
+            problems.append(f"vLLM {options.version} takes {argument.flag} {manner} a value")
+    return tuple(problems)
+
+
+def _remote_code(server: ServerPlan) -> list[Argument]:
+    """Let the checkpoint's own code run, from the pinned commit only when there is one."""
+    pinned = ("--code-revision", "--tokenizer-revision") if server.revision else ()
+    return [Argument("--trust-remote-code"), *(Argument(flag, server.revision) for flag in pinned)]
+
+
+def _plain(value: str | int | float) -> str:
+    """Write a number without exponent or trailing zeros."""
+    if isinstance(value, float):
+        return f"{value:.4f}".rstrip("0").rstrip(".")
+    return str(value)
+
+
+@functools.cache
+def _engine_options(version: str, directory: Path) -> EngineOptions:
+    wanted = parse_version(version)
+    listed = sorted(
+        (parse_version(path.stem.removeprefix("vllm-flags-")), path)
+        for path in (directory / "engines").glob("vllm-flags-*.json")
+    )
+    if not listed:
+        raise InvalidConfig(str(directory / "engines"), "", "has no vllm-flags-<version>.json")
+    path = next((path for key, path in reversed(listed) if key <= wanted), listed[0][1])
+    try:
+        document = json.loads(path.read_text(encoding="utf-8"))
+        flags = {flag: kind if isinstance(kind, str) else tuple(kind) for flag, kind in document["flags"].items()}
+        return EngineOptions(str(document["version"]), flags)
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise InvalidConfig(str(path), "", f"is not a list of engine options: {error}") from error

@@ -1,0 +1,107 @@
+"""Plans made by hand for tests of artifacts: the facts of a plan without a solver."""
+
+import dataclasses
+from typing import Any
+
+from planner.accuracy import Accuracy
+from planner.plan import GPULedger, Ledger, Plan, Proof, ServerPlan
+from planner.units import GIB
+
+TOTAL_BYTES = 95 * GIB
+NAMELESS = Accuracy(
+    scale="none", score=None, score_floor=None, recovery_median=None, recovery_floor=None, label="unknown", source="",
+    score_source="",
+)  # fmt: skip
+
+
+def server(name: str, **changes: Any) -> ServerPlan:  # noqa: ANN401 - any field of ServerPlan
+    """Return a small server on GPU 0 with the given fields changed."""
+    ledger = Ledger(
+        baseline_bytes=GIB // 2,
+        weights_bytes=15 * GIB,
+        kv_cache_bytes=8 * GIB,
+        activation_bytes=GIB,
+        non_torch_bytes=GIB // 4,
+        cuda_graph_bytes=GIB // 2,
+        margin_bytes=GIB,
+    )
+    plain = ServerPlan(
+        name=name,
+        role=name,
+        task="code",
+        model="qwen2.5-coder-7b",
+        repository="Qwen/Qwen2.5-Coder-7B-Instruct",
+        revision="c03e6d358207e414f1eca0bb1891e29f1db0e242",
+        local=False,
+        download_bytes=15 * GIB,
+        scheme="bf16",
+        dtype="bfloat16",
+        kv_cache_dtype="auto",
+        max_model_len=16384,
+        max_num_seqs=8,
+        max_num_batched_tokens=8192,
+        tensor_parallel_size=1,
+        gpu_indices=(0,),
+        port=8001,
+        gpu_memory_utilization=0.2765,
+        kv_cache_memory_bytes=8 * GIB,
+        kv_cache_tokens=149792,
+        request_tokens=16384,
+        concurrency_request=9,
+        concurrency_full_context=9,
+        accuracy=NAMELESS,
+        pooling=False,
+        trust_remote_code=False,
+        tool_parser="",
+        reasoning_parser="",
+        ledger=ledger,
+    )
+    return dataclasses.replace(plain, **changes)
+
+
+def plan(*servers: ServerPlan, **changes: Any) -> Plan:  # noqa: ANN401 - any field of Plan
+    """Return a plan of these servers, started in the order given."""
+    indices = sorted({index for item in servers for index in item.gpu_indices})
+    gpus = tuple(
+        GPULedger(
+            index=index,
+            gpu="rtx-pro-6000",
+            product="NVIDIA RTX PRO 6000 Blackwell Server Edition",
+            total_bytes=TOTAL_BYTES,
+            memory_in_use_bytes=0,
+            servers=tuple(item.name for item in servers if index in item.gpu_indices),
+            free_bytes=TOTAL_BYTES - sum(item.ledger.total_bytes for item in servers if index in item.gpu_indices),
+        )
+        for index in indices
+    )
+    proof = Proof(proven=True, stages=(), solver="cp-sat", solver_version="", seed=0, budget=0, model_sha256="")
+    plain = Plan(
+        fleet="workstation",
+        engine="vllm",
+        engine_version="0.33.0",
+        engine_known=True,
+        objective=("balanced",),
+        servers=tuple(sorted(servers, key=lambda item: item.name)),
+        start_order=tuple(item.name for item in servers),
+        gpus=gpus,
+        proof=proof,
+        bindings=(),
+        runner_up=None,
+    )
+    return dataclasses.replace(plain, **changes)
+
+
+def two_roles() -> Plan:
+    """Two servers on one GPU, the coder first."""
+    general = server("general", task="general", repository="Qwen/Qwen2.5-7B-Instruct", revision="", port=8002)
+    return plan(server("coder"), general)
+
+
+def many_roles() -> Plan:
+    """Two GPUs: one server over both, an embedder on the first, two replicas of one role apart."""
+    return plan(
+        server("big", tensor_parallel_size=2, gpu_indices=(0, 1), kv_cache_dtype="fp8"),
+        server("embed", gpu_indices=(0,), port=8002, pooling=True, kv_cache_memory_bytes=0, kv_cache_tokens=0),
+        server("chat-1", role="chat", gpu_indices=(0,), port=8003, tool_parser="hermes", reasoning_parser="qwen3"),
+        server("chat-2", role="chat", gpu_indices=(1,), port=8004, tool_parser="hermes", reasoning_parser="qwen3"),
+    )

@@ -1,0 +1,119 @@
+"""A rendered fleet in a folder, on a PATH where `vllm`, `nvidia-smi` and `hf` are stand-ins that note what happens."""
+
+import os
+import shutil
+import socket
+import subprocess
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+
+from planner.artifacts import render, write
+from planner.plan import Plan
+
+FAKES = Path(__file__).resolve().parent / "fakes"
+KEY = "sk-test-0123456789"
+
+
+def free_ports(count: int) -> list[int]:
+    """Return ports nobody listens on now."""
+    sockets = [socket.socket() for _ in range(count)]
+    for one in sockets:
+        one.bind(("127.0.0.1", 0))
+    ports = [int(one.getsockname()[1]) for one in sockets]
+    for one in sockets:
+        one.close()
+    return ports
+
+
+def program(name: str) -> str:
+    """Return the path of a validator; a missing one is a failure, because a check that did not run proves nothing."""
+    found = shutil.which(name, path=f"{Path(sys.executable).parent}:{os.environ['PATH']}:/usr/sbin")
+    assert found, f"{name} is not installed; see CONTRIBUTING for the packages that the tests need"
+    return found
+
+
+@dataclass
+class Stage:
+    """The folder, the environment of every script in it, and the log of the stand-ins."""
+
+    folder: Path
+    environment: dict[str, str]
+
+    def run(self, script: str, *arguments: str, timeout: float = 60) -> subprocess.CompletedProcess[str]:
+        return subprocess.run(
+            ["bash", str(self.folder / script), *arguments],
+            env=self.environment,
+            capture_output=True,
+            text=True,
+            timeout=timeout,
+            check=False,
+        )
+
+    def start(self, script: str, *arguments: str) -> subprocess.Popen[bytes]:
+        """Start a script without waiting for it; ``finish`` collects it."""
+        with self.output.open("ab") as output:
+            return subprocess.Popen(
+                ["bash", str(self.folder / script), *arguments],
+                env=self.environment,
+                stdout=output,
+                stderr=subprocess.STDOUT,
+            )
+
+    def finish(self, process: subprocess.Popen[bytes], number: int | None = None) -> int:
+        """Send a signal if one is given, wait for the end, and return the exit code."""
+        if number is not None:
+            process.send_signal(number)
+        return process.wait(timeout=30)
+
+    @property
+    def output(self) -> Path:
+        """What the scripts that were started wrote."""
+        return self.folder.parent / "output"
+
+    def events(self) -> list[str]:
+        path = Path(self.environment["FAKE_EVENTS"])
+        return path.read_text(encoding="utf-8").splitlines() if path.exists() else []
+
+    def pid(self, name: str) -> int:
+        return int((self.folder / "run" / f"{name}.pid").read_text(encoding="utf-8").split()[0])
+
+
+def stage(plan: Plan, folder: Path, **environment: str) -> Stage:
+    """Render a plan into ``folder/fleet`` and give its models a complete cache."""
+    write(render(plan), folder / "fleet")
+    for script in ("launch.sh", "gate.sh"):
+        amend(folder / "fleet" / script, "sleep 1 ", "sleep 0.1 ")
+    home = folder / "hf"
+    for server in plan.servers:
+        if not server.local:
+            cache(home, server.repository, server.revision)
+    values = {
+        "PATH": f"{FAKES}:{os.environ['PATH']}",
+        "HOME": str(folder),
+        "HF_HOME": str(home),
+        "VLLM_API_KEY": KEY,
+        "FAKE_EVENTS": str(folder / "events"),
+        "PLANNER_ROUTER": "off",
+        **environment,
+    }
+    return Stage(folder / "fleet", values)
+
+
+def amend(path: Path, old: str, new: str) -> None:
+    """Change a constant in a rendered script, so that a test need not wait for it."""
+    text = path.read_text(encoding="utf-8")
+    assert old in text
+    path.write_text(text.replace(old, new), encoding="utf-8")
+
+
+def cache(home: Path, repository: str, revision: str) -> None:
+    """Make the Hugging Face cache hold a checkpoint."""
+    base = home / "hub" / f"models--{repository.replace('/', '--')}"
+    commit = revision or "0123456789abcdef0123456789abcdef01234567"
+    (base / "snapshots" / commit).mkdir(parents=True, exist_ok=True)
+    (base / "snapshots" / commit / "config.json").write_text("{}", encoding="utf-8")
+    (base / "snapshots" / commit / "model.safetensors").write_bytes(b"")
+    if not revision:
+        (base / "refs").mkdir(exist_ok=True)
+        (base / "refs" / "main").write_text(commit, encoding="utf-8")

@@ -1,0 +1,226 @@
+"""Every rendered file passes the program that will read it, whatever the names in the plan."""
+
+import json
+import re
+import shlex
+import subprocess
+from dataclasses import fields
+from pathlib import Path
+
+import plans
+import pytest
+import yaml
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+from staged import program
+
+from planner.artifacts import File, context, render, write
+from planner.artifacts.context import Checkpoint, Context, Device, Role, Router, Server, build_context
+from planner.artifacts.quoting import FILTERS
+from planner.plan import Plan
+
+ROOT = Path(__file__).parent.parent
+NASTY = "a b'\"$(touch /tmp/owned)`id`\n- x: {{ 7*7 }}\n%h ${HOME} \\ ü😀 #"
+
+
+def hostile() -> Plan:
+    """Names and paths that a loader would not admit, in every place where text from outside can stand."""
+    return plans.plan(
+        plans.server(NASTY, repository="/models/" + NASTY, local=True, revision=""),
+        plans.server("--rf", repository=NASTY + "/" + NASTY, revision=NASTY, port=8002, gpu_indices=(0, 1)),
+        plans.server("router", port=8003, reasoning_parser=NASTY, tool_parser=NASTY, dtype=NASTY),
+        plans.server("download", role="../../etc/passwd", port=8004, pooling=True),
+        fleet="fleet " + NASTY,
+    )
+
+
+PLANS = {"two-roles": plans.two_roles(), "many-roles": plans.many_roles(), "hostile": hostile()}
+
+
+@pytest.fixture(params=PLANS)
+def rendered(request: pytest.FixtureRequest, tmp_path: Path) -> Path:
+    write(render(PLANS[request.param]), tmp_path / request.param)
+    return tmp_path / str(request.param)
+
+
+def run(*command: str | Path, **environment: str) -> None:
+    """Run a validator; what it prints is the failure."""
+    result = subprocess.run(
+        [program(str(command[0])), *map(str, command[1:])],
+        capture_output=True, text=True, check=False, env={"PATH": "/usr/sbin:/usr/bin:/sbin:/bin", **environment},
+    )  # fmt: skip
+    assert result.returncode == 0, result.stdout + result.stderr
+
+
+def scripts(folder: Path) -> list[Path]:
+    found = sorted(folder.rglob("*.sh"))
+    assert {path.name for path in found} == {"launch.sh", "gate.sh", "download.sh", "smoke.sh", "install.sh"}
+    return found
+
+
+def test_scripts_parse(rendered: Path) -> None:
+    for path in scripts(rendered):
+        run("bash", "-n", path)
+
+
+def test_shellcheck_finds_nothing(rendered: Path) -> None:
+    # SC2016 only remarks that the hostile names hold dollars inside single quotes, which is where they belong.
+    remark = "SC2016" if "hostile" in rendered.name else "SC9999"
+    run("shellcheck", "--shell=bash", "--severity=style", "--enable=all", f"--exclude={remark}", *scripts(rendered))
+
+
+def test_shfmt_changes_nothing(tmp_path: Path) -> None:
+    write(render(plans.many_roles()), tmp_path)
+    run("shfmt", "-d", "-i", "2", "-ci", "-bn", *scripts(tmp_path))
+
+
+def test_compose_follows_the_specification(rendered: Path) -> None:
+    run("check-jsonschema", "--builtin-schema", "vendor.compose-spec", rendered / "compose.yaml")
+
+
+def test_units_verify_and_are_hardened(rendered: Path) -> None:
+    units = sorted((rendered / "systemd").glob("*.service"))
+    verify = subprocess.run(
+        [program("systemd-analyze"), "verify", "--man=no", *units, *(rendered / "systemd").glob("*.target")],
+        capture_output=True, text=True, check=False,
+    )  # fmt: skip
+    assert verify.returncode == 0, verify.stderr
+    assert str(rendered) not in verify.stderr, verify.stderr
+    for unit in units:
+        run("systemd-analyze", "security", "--offline=true", "--threshold=40", unit)
+
+
+def test_haproxy_accepts_both_configurations(rendered: Path) -> None:
+    for name in ("haproxy.cfg", "compose.cfg"):
+        run("haproxy", "-q", "-c", "-f", rendered / "router" / name, VLLM_API_KEY="x")
+
+
+def test_json_is_json(rendered: Path) -> None:
+    for path in (rendered / "router").rglob("*.json"):
+        json.loads(path.read_text(encoding="utf-8"))
+
+
+def test_text_files_end_well(rendered: Path) -> None:
+    for path in rendered.rglob("*"):
+        if path.is_file():
+            text = path.read_text(encoding="utf-8")
+            assert text.endswith("\n")
+            assert not text.endswith("\n\n"), path
+            assert "\r" not in text
+            assert not re.search(r"[ \t]+$", text, re.M), path
+
+
+def test_rendering_is_a_pure_function() -> None:
+    assert render(plans.many_roles()) == render(plans.many_roles())
+
+
+def test_no_secret_and_no_place_or_time_in_any_file() -> None:
+    text = "".join(file.text for file in render(plans.two_roles()).values())
+
+    assert "--api-key" not in text
+    assert not re.search(r"20\d\d-\d\d-\d\d", text)
+    assert str(ROOT) not in text
+
+
+def words_of(script: str, name: str) -> list[str]:
+    """The words of an array that a rendered script holds, as bash reads them."""
+    (body,) = re.findall(rf"{name}=\(\n(.*?)\n      \)", script, re.S)
+    return shlex.split(body)
+
+
+NAMES = st.text(st.characters(exclude_categories=["Cs"], exclude_characters="\0"), min_size=1, max_size=30)
+
+
+@settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(role=NAMES, model=NAMES, fleet=NAMES)
+def test_any_name_reaches_the_engine_unchanged(tmp_path: Path, role: str, model: str, fleet: str) -> None:
+    plan = plans.plan(plans.server("one", role=role, repository=model, revision=""), fleet=fleet)
+    files = render(plan)
+
+    words = words_of(files["launch.sh"].text, "arguments")
+    assert words[0] == model
+    assert words[words.index("--served-model-name") + 1] == role
+    compose = yaml.safe_load(files["compose.yaml"].text)
+    command = [word.replace("$$", "$") for word in compose["services"]["one"]["command"]]
+    assert f"--served-model-name={role}" in command
+    assert model in command
+    assert json.loads(files["router/models.json"].text)["data"][0]["id"] == role
+    for path in files:
+        assert ".." not in path.split("/")
+        assert not path.startswith("/")
+        assert path.isascii()
+
+
+def test_hostile_names_run_nothing(tmp_path: Path) -> None:
+    """bash itself evaluates the script with names that would run programs if one of them were not quoted."""
+    marker = tmp_path / "owned"
+    nasty = f"$(touch {marker})`touch {marker}`';touch {marker};'\n touch {marker}\n\"; touch {marker}; \""
+    write(render(plans.plan(plans.server(nasty, repository=nasty, revision=nasty), fleet=nasty)), tmp_path / "out")
+    for script, argument in (("launch.sh", "show"), ("launch.sh", "status"), ("smoke.sh", ""), ("download.sh", "")):
+        environment = {
+            "PATH": "/usr/bin:/bin", "HOME": str(tmp_path), "VLLM_API_KEY": "x", "HF_HOME": str(tmp_path / "hf"),
+        }  # fmt: skip
+        result = subprocess.run(
+            ["bash", tmp_path / "out" / script, argument], env=environment, capture_output=True, text=True, check=False
+        )
+        assert "syntax error" not in result.stderr
+        assert "command not found" not in result.stderr
+    assert not marker.exists()
+
+
+def test_a_user_overrides_one_template(tmp_path: Path) -> None:
+    (tmp_path / "compose").mkdir()
+    (tmp_path / "compose" / "compose.yaml.j2").write_text("# {{ fleet }}\n", encoding="utf-8")
+    plan = plans.two_roles()
+    files = render(plan, tmp_path)
+
+    assert files["compose.yaml"] == File("# workstation\n")
+    assert {path for path in files if files[path] != render(plan)[path]} == {"compose.yaml"}
+
+
+def test_a_role_more_touches_only_its_own_lines() -> None:
+    """What a reviewer sees when one role changes: its own unit, and blocks in the shared files."""
+    before, after = render(plans.two_roles()), render(
+        plans.plan(plans.server("coder"), *[one for one in plans.two_roles().servers if one.name == "general"],
+                   plans.server("small", port=8003, gpu_indices=(0,)))
+    )  # fmt: skip
+
+    changed = {path for path in after if before.get(path) != after[path]}
+    assert changed == {
+        "README.md", "compose.yaml", "launch.sh", "router/compose.cfg", "router/haproxy.cfg", "router/models.json",
+        "smoke.sh", "systemd/planner-workstation-small.service", "systemd/planner-workstation.target",
+    }  # fmt: skip
+    for path in changed & before.keys() - {"README.md", "router/models.json"}:
+        old, new = before[path].text.splitlines(), after[path].text.splitlines()
+        missing = [line for line in old if line not in new and "maxconn" not in line]
+        assert missing == [], path
+
+
+def test_every_field_and_filter_is_documented() -> None:
+    page = (ROOT / "docs" / "artifacts.md").read_text(encoding="utf-8")
+    names = {item.name for kind in (Context, Server, Device, Role, Checkpoint, Router) for item in fields(kind)}
+
+    assert [name for name in sorted(names | FILTERS.keys()) if f"`{name}`" not in page] == []
+
+
+def test_start_order_and_memory_come_from_the_plan() -> None:
+    servers = {server.name: server for server in build_context(plans.many_roles()).servers}
+
+    assert servers["big"].after == ()
+    assert servers["embed"].after == ("big",)
+    assert servers["chat-1"].after == ("big", "embed")
+    assert servers["chat-2"].after == ("big",)
+    assert servers["big"].queue_seconds == servers["big"].start_seconds
+    assert servers["chat-2"].queue_seconds == servers["big"].start_seconds + servers["chat-2"].start_seconds
+    # 0.2765 of 95 GiB, rounded up, is more than the terms of the ledger together
+    assert servers["embed"].memory_bytes == -(-2765 * plans.TOTAL_BYTES // 10000)
+
+
+def test_names_that_the_planner_needs_are_never_taken() -> None:
+    taken = plans.plan(plans.server("router"), plans.server("download", port=8002))
+
+    built = build_context(taken)
+    assert (built.router.name, built.download_name) == ("router_", "download_")
+    services = yaml.safe_load(render(taken)["compose.yaml"].text)["services"]
+    assert set(services) == {"router", "download", "router_", "download_"}
+    assert context.build_context(plans.two_roles()).router.name == "router"

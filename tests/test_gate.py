@@ -1,0 +1,151 @@
+"""gate.sh alone: one start at a time, locks that die with their holder, signals, readiness."""
+
+import os
+import signal
+import socket
+import subprocess
+import threading
+import time
+from pathlib import Path
+
+import plans
+import pytest
+from staged import Stage, free_ports, stage
+
+MODEL = "Qwen/Qwen2.5-7B-Instruct"
+
+
+@pytest.fixture
+def gate(tmp_path: Path) -> Stage:
+    return stage(plans.two_roles(), tmp_path)
+
+
+def engine(staged: Stage, name: str, port: int, *options: str) -> subprocess.Popen[bytes]:
+    lock = str(staged.folder / "locks" / "gpu-0")
+    health = f"http://127.0.0.1:{port}/health"
+    serve = ("vllm", "serve", MODEL, "--served-model-name", name, "--port", str(port), "--host", "127.0.0.1")
+    return staged.start("gate.sh", "--lock", lock, "--health", health, *options, "--", *serve, "--max-model-len", "1")
+
+
+def wait_for(staged: Stage, event: str) -> None:
+    for _ in range(200):
+        if any(line.startswith(event) for line in staged.events()):
+            return
+        time.sleep(0.05)
+    raise AssertionError(f"no {event}: {staged.events()}")
+
+
+def stop(staged: Stage, *processes: subprocess.Popen[bytes]) -> list[int]:
+    for process in processes:
+        process.terminate()
+    return [staged.finish(process) for process in processes]
+
+
+def names(staged: Stage) -> list[str]:
+    return [event.split(":")[0] for event in staged.events()]
+
+
+def test_simultaneous_starts_do_not_overlap(gate: Stage) -> None:
+    processes = [engine(gate, f"s{port}", port) for port in free_ports(3)]
+    try:
+        for _ in range(300):
+            if len(gate.events()) == 6:
+                break
+            time.sleep(0.05)
+        order = [event.split()[0] for event in names(gate)]
+        assert order == ["start", "ready"] * 3
+    finally:
+        assert stop(gate, *processes) == [143, 143, 143]
+
+
+def test_a_server_that_dies_while_loading_gives_the_lock_back(gate: Stage) -> None:
+    first_port, second_port = free_ports(2)
+    gate.environment |= {"FAKE_START_SECONDS": "5", "FAKE_FAIL": "first"}
+    first = engine(gate, "first", first_port)
+    wait_for(gate, "start first")
+    gate.environment["FAKE_START_SECONDS"] = "0.1"
+    second = engine(gate, "second", second_port)
+    time.sleep(0.5)
+    assert "start second" not in names(gate)
+    orphan = child_of(first.pid)
+    os.kill(first.pid, signal.SIGKILL)
+
+    wait_for(gate, "ready second")
+    os.kill(orphan, signal.SIGKILL)
+    gate.finish(first)
+    stop(gate, second)
+
+
+def test_the_code_of_the_command_is_the_code_of_the_gate(gate: Stage) -> None:
+    assert gate.run("gate.sh", "--", "bash", "-c", "exit 7").returncode == 7
+    assert gate.run("gate.sh", "--", "true").returncode == 0
+
+
+def test_a_signal_reaches_the_server_and_the_waiting(gate: Stage) -> None:
+    port, other = free_ports(2)
+    gate.environment["FAKE_START_SECONDS"] = "3"
+    first = engine(gate, "first", port)
+    wait_for(gate, "start first")
+    waiting = engine(gate, "waiting", other)
+    time.sleep(0.5)
+
+    assert stop(gate, waiting) == [143], "one that waits for the lock stops at once"
+    assert stop(gate, first) == [143]
+    assert names(gate)[-1] == "stop first"
+
+
+def test_a_server_that_never_answers_is_stopped(gate: Stage) -> None:
+    (port,) = free_ports(1)
+    gate.environment["FAKE_START_SECONDS"] = "30"
+    process = engine(gate, "mute", port, "--timeout", "1")
+
+    assert gate.finish(process) == 75
+    assert "no answer from" in gate.output.read_text(encoding="utf-8")
+    assert names(gate)[-1] == "stop mute"
+
+
+def test_readiness_is_reported_when_health_answers(gate: Stage, tmp_path: Path) -> None:
+    """The gate is what systemd's Type=notify waits for; the engine must not inherit the socket."""
+    address = str(tmp_path / "notify")
+    messages: list[bytes] = []
+    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as listener:
+        listener.bind(address)
+        listener.settimeout(10)
+
+        def receive() -> None:
+            while b"READY=1" not in b"".join(messages):
+                messages.append(listener.recv(4096))
+
+        thread = threading.Thread(target=receive)
+        thread.start()
+        (port,) = free_ports(1)
+        gate.environment["NOTIFY_SOCKET"] = address
+        process = engine(gate, "notified", port)
+        wait_for(gate, "start notified")
+        assert messages == []
+        thread.join(timeout=10)
+        assert not thread.is_alive()
+        assert "ready notified" in names(gate)
+        environment = Path(f"/proc/{child_of(process.pid)}/environ").read_text(encoding="utf-8")
+        assert "NOTIFY_SOCKET" not in environment
+        stop(gate, process)
+
+
+def child_of(pid: int) -> int:
+    children = Path(f"/proc/{pid}/task/{pid}/children").read_text(encoding="utf-8").split()
+    return int(children[0])
+
+
+def test_the_key_may_come_as_a_credential(gate: Stage, tmp_path: Path) -> None:
+    (tmp_path / "vllm_api_key").write_text("from-a-file", encoding="utf-8")
+    gate.environment["CREDENTIALS_DIRECTORY"] = str(tmp_path)
+    del gate.environment["VLLM_API_KEY"]
+
+    assert gate.run("gate.sh", "--", "printenv", "VLLM_API_KEY").stdout == "from-a-file\n"
+
+
+def test_mistakes_are_usage_errors(gate: Stage) -> None:
+    assert gate.run("gate.sh", "--nonsense", "1").returncode == 64
+    assert gate.run("gate.sh", "--port").returncode == 64
+    assert gate.run("gate.sh", "--").returncode == 64
+    assert gate.run("gate.sh", "--lock", "/nonexistent", "--", "true").returncode == 78

@@ -1,0 +1,215 @@
+"""The rendered HAProxy configuration in front of stand-ins of the engine."""
+
+import contextlib
+import http.client
+import json
+import subprocess
+import time
+from collections.abc import Iterator
+from contextlib import closing
+from dataclasses import replace
+from pathlib import Path
+
+import plans
+import pytest
+from staged import KEY, Stage, free_ports, program, stage
+
+from planner.artifacts import context
+
+AUTHORIZED = {"Authorization": f"Bearer {KEY}", "Content-Type": "application/json"}
+
+
+@pytest.fixture(scope="module")
+def door(tmp_path_factory: pytest.TempPathFactory) -> Iterator[int]:
+    """The router's port, with two servers of role chat and one embedder behind it."""
+    *ports, router = free_ports(4)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(context, "_ROUTER_PORT", router)
+        fleet = plans.plan(
+            plans.server("chat-1", role="chat", port=ports[0]),
+            plans.server("chat-2", role="chat", port=ports[1]),
+            plans.server("embed", port=ports[2], pooling=True),
+        )
+        staged = stage(
+            fleet,
+            tmp_path_factory.mktemp("router"),
+            PLANNER_ROUTER="on",
+            FAKE_TOKEN_SECONDS="0.05",
+            FAKE_START_SECONDS="0.1",
+        )
+    program("haproxy")
+    up = staged.run("launch.sh", "up")
+    assert up.returncode == 0, up.stderr
+    wait_until_balanced(router)
+    yield router
+    staged.run("launch.sh", "down")
+
+
+def wait_until_balanced(port: int) -> None:
+    for _ in range(100):
+        if post(port, "/v1/completions", {"model": "chat"})[0] == 200:
+            return
+        time.sleep(0.1)
+    raise AssertionError("the router does not reach the servers")
+
+
+def post(port: int, path: str, body: object, headers: dict[str, str] = AUTHORIZED) -> tuple[int, dict[str, object]]:
+    data = body if isinstance(body, bytes) else json.dumps(body).encode()
+    with closing(http.client.HTTPConnection("127.0.0.1", port, timeout=20)) as connection:
+        connection.request("POST", path, data, headers)
+        answer = connection.getresponse()
+        return answer.status, json.loads(answer.read() or b"{}")
+
+
+def get(port: int, path: str, headers: dict[str, str] = AUTHORIZED) -> tuple[int, dict[str, object]]:
+    with closing(http.client.HTTPConnection("127.0.0.1", port, timeout=20)) as connection:
+        connection.request("GET", path, headers=headers)
+        answer = connection.getresponse()
+        return answer.status, json.loads(answer.read() or b"{}")
+
+
+def test_the_model_chooses_the_server(door: int) -> None:
+    assert post(door, "/v1/completions", {"model": "chat"})[1]["served_by"] == "chat"
+    assert post(door, "/v1/embeddings", {"model": "embed", "input": "x"})[1]["served_by"] == "embed"
+
+
+def test_an_unknown_or_missing_model_is_404(door: int) -> None:
+    status, body = post(door, "/v1/completions", {"model": "nobody"})
+
+    assert status == 404
+    assert "model" in str(body["error"])
+    for odd in ({}, {"model": ["chat"]}, {"model": "chat\n"}, {"messages": [{"model": "chat"}]}, b"not json", b""):
+        assert post(door, "/v1/completions", odd)[0] == 404
+
+
+def test_the_model_is_found_at_the_end_of_a_long_body(door: int) -> None:
+    for size in (100_000, 1_000_000, 4_000_000):
+        status, body = post(door, "/v1/completions", {"prompt": "x" * size, "model": "embed"})
+        assert (status, body["served_by"]) == (200, "embed")
+        assert int(str(body["received"])) > size
+
+
+def test_a_body_beyond_the_limit_is_413(door: int) -> None:
+    big = json.dumps({"model": "chat", "prompt": "x" * 4_300_000})
+    run = subprocess.run(
+        ["curl", "-s", "-o", "/dev/null", "-w", "%{http_code}", "-H", f"Authorization: Bearer {KEY}",
+         "--data-binary", "@-", f"http://127.0.0.1:{door}/v1/completions"],
+        input=big, capture_output=True, text=True, check=True,
+    )  # fmt: skip
+
+    assert run.stdout == "413"
+
+
+def test_a_body_beyond_the_limit_is_413_without_a_length_too(door: int) -> None:
+    run = subprocess.run(
+        ["curl", "-s", "-o", "/dev/null", "-w", "%{http_code}", "-H", f"Authorization: Bearer {KEY}",
+         "-H", "Transfer-Encoding: chunked", "--data-binary", "@-", f"http://127.0.0.1:{door}/v1/completions"],
+        input=json.dumps({"model": "chat", "prompt": "x" * 6_000_000}), capture_output=True, text=True, check=True,
+    )  # fmt: skip
+
+    assert run.stdout == "413"
+
+
+@pytest.mark.parametrize(
+    "authorization",
+    [None, "", "Bearer", "Bearer ", "Bearer wrong", f"Bearer {KEY}x", f"bearer{KEY}", f"Basic {KEY}", KEY],
+)
+def test_no_key_or_a_wrong_key_is_401(door: int, authorization: str | None) -> None:
+    headers = {} if authorization is None else {"Authorization": authorization}
+
+    assert get(door, "/v1/models", headers)[0] == 401
+    assert post(door, "/v1/completions", {"model": "chat"}, headers)[0] == 401
+
+
+@pytest.mark.parametrize(
+    "path",
+    ["/", "/invocations", "/tokenize", "/metrics", "/docs", "/health", "/v1", "/v1/", "/v1/../invocations",
+     "/v1/%2e%2e/invocations", "/v1//../invocations", "//v1/models", "/V1/models", "/v2/embed",
+     "/v1/models/../../metrics"],
+)  # fmt: skip
+def test_every_other_path_is_closed(door: int, path: str) -> None:
+    assert get(door, path)[0] == 404
+    assert post(door, path, {"model": "chat"})[0] == 404
+
+
+def test_the_roles_are_the_models(door: int) -> None:
+    status, body = get(door, "/v1/models")
+
+    assert status == 200
+    data = body["data"]
+    assert isinstance(data, list)
+    assert [card["id"] for card in data] == ["chat", "embed"]
+
+
+def test_a_stream_is_not_buffered(door: int) -> None:
+    with closing(http.client.HTTPConnection("127.0.0.1", door, timeout=20)) as connection:
+        body = json.dumps({"model": "chat", "stream": True, "max_tokens": 20})
+        connection.request("POST", "/v1/completions", body, AUTHORIZED)
+        answer = connection.getresponse()
+        arrivals = []
+        while line := answer.readline():
+            if line.startswith(b"data:"):
+                arrivals.append(time.monotonic())
+
+    assert len(arrivals) == 21
+    assert arrivals[0] < arrivals[-1] - 0.7, "the first event came long before the last"
+
+
+def test_replicas_share_the_load(door: int) -> None:
+    ports = set()
+    with contextlib.ExitStack() as stack:
+        for _ in range(2):
+            connection = stack.enter_context(closing(http.client.HTTPConnection("127.0.0.1", door, timeout=20)))
+            body = json.dumps({"model": "chat", "stream": True, "max_tokens": 20})
+            connection.request("POST", "/v1/completions", body, AUTHORIZED)
+            ports.add(connection.getresponse().getheader("X-Port"))
+
+    assert len(ports) == 2, "while one replica answers, the other gets the next request"
+
+
+def test_a_role_without_a_healthy_server_is_503(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    port, router = free_ports(2)
+    monkeypatch.setattr(context, "_ROUTER_PORT", router)
+    staged: Stage = stage(plans.plan(plans.server("chat", port=port)), tmp_path, PLANNER_ROUTER="on")
+    process = subprocess.Popen(
+        [program("haproxy"), "-db", "-f", str(staged.folder / "router" / "haproxy.cfg")],
+        env=staged.environment, stdout=subprocess.DEVNULL,
+    )  # fmt: skip
+    try:
+        for _ in range(300):
+            time.sleep(0.1)
+            try:
+                status, body = post(router, "/v1/completions", {"model": "chat"})
+            except ConnectionRefusedError:
+                continue
+            if status == 503:
+                break
+        assert status == 503
+        assert "No server of this model is healthy" in str(body["error"])
+    finally:
+        process.terminate()
+        process.wait(timeout=10)
+
+
+def test_without_a_key_in_the_environment_nobody_gets_in(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    port, router = free_ports(2)
+    monkeypatch.setattr(context, "_ROUTER_PORT", router)
+    staged = stage(plans.plan(plans.server("chat", port=port)), tmp_path)
+    environment = {name: value for name, value in staged.environment.items() if name != "VLLM_API_KEY"}
+    process = subprocess.Popen(
+        [program("haproxy"), "-db", "-f", str(staged.folder / "router" / "haproxy.cfg")],
+        env=environment, stdout=subprocess.DEVNULL,
+    )  # fmt: skip
+    try:
+        time.sleep(1)
+        for authorization in ("", "Bearer", "Bearer ", "Bearer x"):
+            assert get(router, "/v1/models", {"Authorization": authorization})[0] == 401
+    finally:
+        process.terminate()
+        process.wait(timeout=10)
+
+
+def test_ports_do_not_collide() -> None:
+    taken = replace(plans.two_roles(), servers=(plans.server("coder", port=8000), plans.server("general", port=8001)))
+
+    assert context.build_context(taken).router.port == 8002
