@@ -1,14 +1,19 @@
 """Weight bytes of one rank: what the engine prints as "Model loading took"."""
 
+import functools
 from collections.abc import Iterator
 from dataclasses import dataclass
+from typing import Generic, TypeVar
 
 from planner.architecture import Architecture, Experts, Linear, Part, Rotary, Vocabulary
 from planner.memory.allocator import allocated_bytes
 from planner.memory.parameters import embedding, last_parts, layer_parts
 from planner.memory.stages import stage_layers
+from planner.memory.weight_rules import NEWEST, WeightRules
 from planner.quantization import Quantization, Storage
 from planner.units import ceil_div
+
+T = TypeVar("T")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -22,6 +27,7 @@ class Rank:
     expert_ranks: int = 1
     expert_tensor_ranks: int = 1
     dtype_bytes: int = 2
+    rules: WeightRules = NEWEST
 
 
 def weights_bytes(
@@ -34,6 +40,7 @@ def weights_bytes(
     pipeline_rank: int = 0,
     data_parallel_size: int = 1,
     expert_parallel: bool = False,
+    rules: WeightRules = NEWEST,
 ) -> int:
     """Return the bytes of parameters and buffers on one rank after loading.
 
@@ -46,8 +53,31 @@ def weights_bytes(
         expert_ranks=all_ranks if expert_parallel else 1,
         expert_tensor_ranks=1 if expert_parallel else all_ranks,
         dtype_bytes=dtype_bytes,
+        rules=rules,
     )
-    return allocated_bytes(_tensors(architecture, quantization, rank, pipeline_parallel_size, pipeline_rank))
+    return _rank_bytes(_Same(architecture), _Same(quantization), rank, pipeline_parallel_size, pipeline_rank)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class _Same(Generic[T]):
+    """A cache key that is equal to itself alone: comparing two models by value costs as much as sizing one."""
+
+    value: T
+
+    def __hash__(self) -> int:
+        return id(self.value)
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, _Same) and self.value is other.value
+
+
+@functools.lru_cache(maxsize=4096)
+def _rank_bytes(
+    architecture: _Same[Architecture], quantization: _Same[Quantization], rank: Rank, stages: int, stage: int
+) -> int:
+    """Return the bytes on one rank; a plan asks for the same checkpoint with hundreds of flags that do not matter."""
+    tensors = _tensors(architecture.value, quantization.value, rank, stages, stage)
+    return allocated_bytes(tensors, rank.rules.split_limit)
 
 
 def parameter_bytes(architecture: Architecture, quantization: Quantization, rank: Rank) -> int:
@@ -55,9 +85,9 @@ def parameter_bytes(architecture: Architecture, quantization: Quantization, rank
     return sum(_tensors(architecture, quantization, rank, 1, 0))
 
 
-def rotary_bytes(architecture: Architecture, dtype_bytes: int) -> int:
+def rotary_bytes(architecture: Architecture, rank: Rank) -> int:
     """Return the bytes of the rotary tables, one per distinct rope of the model."""
-    return sum(_table_bytes(table, dtype_bytes) for table in architecture.rotaries)
+    return sum(_table_bytes(table, rank) for table in architecture.rotaries)
 
 
 def _tensors(
@@ -77,14 +107,18 @@ def _tensors(
         for part in layer_parts(architecture.layers[index], architecture.hidden_size):
             yield from part_tensors(part, f"layers.{index}.", quantization, rank)
         if index == first:
-            yield from (_table_bytes(table, rank.dtype_bytes) for table in architecture.rotaries)
+            yield from (_table_bytes(table, rank) for table in architecture.rotaries)
     if is_last:
         for part in last_parts(architecture):
             yield from part_tensors(part, "", quantization, rank)
 
 
-def _table_bytes(table: Rotary, dtype_bytes: int) -> int:
-    return table.positions * table.width * (table.dtype_bytes or dtype_bytes)
+def _table_bytes(table: Rotary, rank: Rank) -> int:
+    positions = table.positions
+    if table.older_factor > 1:
+        positions *= rank.rules.multimodal_rope_factor
+    single = rank.rules.latent_rope_bytes if table.single_precision else None
+    return positions * table.width * (table.dtype_bytes or single or rank.dtype_bytes)
 
 
 def part_tensors(part: Part, prefix: str, quantization: Quantization, rank: Rank) -> Iterator[int]:

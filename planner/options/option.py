@@ -79,10 +79,15 @@ class Rejection:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RoleOptions:
-    """All options of one role in canonical order, and why other variants are out."""
+    """The options of one role in canonical order, and why other variants are out.
+
+    ``considered`` also has what another option beats and, for every variant, the first context at which it does not
+    fit; explanations use it, plans do not.
+    """
 
     role: Role
     options: tuple[Option, ...]
+    considered: tuple[Option, ...]
     rejections: tuple[Rejection, ...]
 
 

@@ -10,10 +10,9 @@ from planner.config_json import parse_config
 from planner.engine import EngineProfile
 from planner.errors import InvalidConfig, UnsupportedModel
 from planner.flags import ServeFlags, default_flags
-from planner.fleet import Fleet, Role
-from planner.fleet.schema import POOLING_TASKS
+from planner.fleet import POOLING_TASKS, Fleet, Role
 from planner.gpu import GPU
-from planner.memory import verdict
+from planner.memory import requirements
 from planner.memory.demand import demand
 from planner.memory.estimate import Server
 from planner.options import ladders, limits
@@ -90,7 +89,11 @@ def prepare_role(role: Role, place: Place, catalog: Catalog) -> RoleOptions:
     refused: list[Rejection] = [item for item in rejections if item]
     for candidate in _sized(role, place, allowed, refused):
         found.extend(_options(role, place, candidate, figures, best, refused))
-    return RoleOptions(role=role, options=prune(sorted(found, key=_canonical)), rejections=tuple(sorted(refused)))
+    found.sort(key=_canonical)
+    fitting = [option for option in found if option.least_bytes <= place.capacity_bytes]
+    return RoleOptions(
+        role=role, options=prune(fitting), considered=tuple(found), rejections=tuple(sorted(set(refused)))
+    )
 
 
 def _pinned_out(role: Role, model: Model, variant: Variant) -> Rejection | None:
@@ -121,8 +124,6 @@ def _sized(
             architecture = replace(architecture, is_pooling=True)
         if needed := limits.engine_refusal(model, variant, place.profile):
             refused.append(_refusal(role, model, variant, "engine", needed))
-        elif text := limits.gpu_refusal(quantization, place.gpu):
-            refused.append(_refusal(role, model, variant, "capability", text))
         else:
             yield from _with_caches(
                 role, place, _Candidate(model, variant, architecture, quantization, "auto"), refused
@@ -159,23 +160,22 @@ def _options(
     best: Measure,
     refused: list[Rejection],
 ) -> Iterator[Option]:
-    """Yield every rung of one candidate that fits an otherwise empty GPU, or note why there is none."""
+    """Yield every rung of one candidate up to the first context that does not fit an otherwise empty GPU."""
     lengths = ladders.contexts(role.context_min, role.context_wish, candidate.context_limit)
     if not lengths:
         refused.append(candidate.rejected(role, "context", role.context_min, candidate.context_limit))
     for length in lengths:
         accuracy = figures.of(candidate.model, candidate.variant, candidate.effective_cache, length)
-        found: list[Option] | Rejection = _inaccurate(role, candidate, accuracy, best) or _rungs(
-            role, place, candidate, accuracy, best, length
-        )
-        if isinstance(found, list):
-            smallest = min((option.least_bytes for option in found), default=0)
-            if found and smallest <= place.capacity_bytes:
-                yield from (option for option in found if option.least_bytes <= place.capacity_bytes)
+        rungs = _inaccurate(role, candidate, accuracy, best) or _rungs(role, place, candidate, accuracy, best, length)
+        rejection = rungs if isinstance(rungs, Rejection) else None
+        if not isinstance(rungs, Rejection):
+            yield from rungs
+            smallest = min(option.least_bytes for option in rungs)
+            if smallest <= place.capacity_bytes:
                 continue
-            found = candidate.rejected(role, "memory", smallest, place.capacity_bytes)
-        if length == lengths[0]:
-            refused.append(found)
+            rejection = candidate.rejected(role, "memory", smallest, place.capacity_bytes)
+        if length == lengths[0] and rejection:
+            refused.append(rejection)
         return
 
 
@@ -201,15 +201,18 @@ def _rungs(
 ) -> list[Option] | Rejection:
     """Return every batch size and sequence limit at one context, or why the engine refuses them."""
     defaults = _flags(place, candidate, length, role.concurrency_target)
+    architecture, quantization = candidate.architecture, candidate.quantization
+    if text := requirements.refusal(architecture, quantization, defaults, place.profile, place.gpu):
+        return candidate.rejected(role, "capability", detail=text)
     figure = best.figure(accuracy) or 0
     found = []
-    for batch in ladders.batches(defaults, place.profile, whole_prompts=candidate.architecture.is_pooling):
-        most = min(role.concurrency_target, batch)
-        for sequences in ladders.sequence_limits(role.concurrency_min, most) if most >= role.concurrency_min else ():
+    default_batch = defaults.max_num_batched_tokens
+    whole_prompts = architecture.is_pooling or place.profile.whole_prompt_batches
+    least = max(role.concurrency_min, length if whole_prompts else min(ladders.SMALLEST_BATCH, default_batch))
+    for batch in ladders.batches(default_batch, least):
+        for sequences in ladders.sequence_limits(role.concurrency_min, min(role.concurrency_target, batch)):
             flags = replace(defaults, max_num_batched_tokens=batch, max_num_seqs=sequences)
-            server = Server(architecture=candidate.architecture, quantization=candidate.quantization, flags=flags)
-            if text := verdict.refusal(server.architecture, server.quantization, flags, place.profile, place.gpu):
-                return candidate.rejected(role, "capability", detail=text)
+            server = Server(architecture=architecture, quantization=quantization, flags=flags)
             request = role.request_tokens or length
             option = Option(
                 role=role.name,
@@ -221,7 +224,7 @@ def _rungs(
                 sequences_max=sequences,
                 accuracy=accuracy,
                 demand=demand(server, place.gpu, place.profile, request),
-                worth=worth(role, figure, best, length, batch, defaults.max_num_batched_tokens),
+                worth=worth(role, figure, best, length, batch, default_batch),
             )
             found.append(option)
     return found

@@ -1,7 +1,8 @@
 """Worth: what the objective sees of an option, as integers; docs/objective.md is the definition in one formula.
 
-Shares are millionths. Accuracy enters in whole points, because published figures carry an error of about a point: a
-smaller difference is a tie, which later stages decide; what the rounding left out comes after all of them.
+Accuracy enters in whole points lost against the role's best candidate, because published figures carry an error of
+about a point: candidates less than a point below the best tie with it, and other things decide. What the rounding left
+out is compared after everything else.
 """
 
 from dataclasses import dataclass
@@ -10,45 +11,51 @@ from planner.accuracy import Accuracy
 from planner.fleet import Role
 
 SHARE = 1_000_000
-_HUNDREDTHS = 100
+"""Accuracy and served requests are counted in millionths."""
+
+STEP = 1_000
+"""Context and batch are counted in thousandths."""
+
+_POINT = 100
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Measure:
     """How a role's candidates are compared: by ``score``, by ``recovery`` alone, or not at all (``none``).
 
-    ``best_points`` are the whole points of the best candidate that the role's pins allow, whatever hardware there is.
+    ``best`` is the figure, in hundredths of a percent, of the best candidate that the role's pins allow, whatever
+    hardware there is.
     """
 
     kind: str
-    best_points: int
+    best: int
 
     def figure(self, accuracy: Accuracy) -> int | None:
         """Return the figure compared, in hundredths of a percent; None when it is not known."""
         if self.kind == "none":
-            return 0
+            return self.best
         return accuracy.score if self.kind == "score" else accuracy.recovery_median
+
+    def share(self, figure: int) -> int:
+        """Return the share of the best figure that is left when whole points are counted, in millionths."""
+        lost = max(0, self.best - figure) // _POINT
+        return (self.best - lost * _POINT) * SHARE // self.best
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Worth:
     """What one option is worth to its role, before weights.
 
-    ``accuracy`` is the option's whole points as a share of the best candidate's; ``accuracy_left`` the exact figure in
-    hundredths of a percent, for the last comparison; ``context`` the share of the wished context; ``batch`` the share
-    of the engine's default batch. ``served_per_sequence`` is the share of the target each sequence serves.
+    ``accuracy`` is its share of the best candidate's in whole points, ``accuracy_left`` the figure itself in hundredths
+    of a percent; ``context`` the share of the wished context and ``batch`` that of the engine's default batch.
+    ``served`` is the share of the target that one sequence serves.
     """
 
     accuracy: int
     accuracy_left: int
     context: int
     batch: int
-    served_per_sequence: int
-
-
-def points(figure: int) -> int:
-    """Round hundredths of a percent to whole points, halves up."""
-    return (figure + _HUNDREDTHS // 2) // _HUNDREDTHS
+    served: int
 
 
 def measure(accuracies: list[Accuracy]) -> Measure:
@@ -57,18 +64,18 @@ def measure(accuracies: list[Accuracy]) -> Measure:
         ("score", [item.score for item in accuracies]),
         ("recovery", [item.recovery_median for item in accuracies]),
     ):
-        known = [figure for figure in figures if figure is not None]
+        known = [figure for figure in figures if figure]
         if known:
-            return Measure(kind=kind, best_points=max(1, points(max(known))))
-    return Measure(kind="none", best_points=1)
+            return Measure(kind=kind, best=max(known))
+    return Measure(kind="none", best=1)
 
 
 def worth(role: Role, figure: int, best: Measure, max_model_len: int, batch: int, default_batch: int) -> Worth:
     """Return the worth of an option whose accuracy figure is ``figure``."""
     return Worth(
-        accuracy=min(SHARE, points(figure) * SHARE // best.best_points),
+        accuracy=best.share(figure),
         accuracy_left=figure,
-        context=min(SHARE, max_model_len * SHARE // role.context_wish),
-        batch=min(SHARE, batch * SHARE // default_batch),
-        served_per_sequence=SHARE // role.concurrency_target,
+        context=min(STEP, max_model_len * STEP // role.context_wish),
+        batch=min(STEP, batch * STEP // default_batch),
+        served=SHARE // role.concurrency_target,
     )

@@ -97,10 +97,15 @@ class Proof:
 class Binding:
     """Why a server has no more of something: the next step up and what stops it.
 
-    ``what`` is ``concurrency``, ``context``, ``batched tokens`` or ``variant``. ``limit`` is ``memory`` (the step takes
-    ``needed_bytes`` more on its GPU, of which ``free_bytes`` are there), ``wish`` (the fleet asks for no more),
-    ``model`` (its own longest context), ``engine`` (the engine's own default) or ``best`` (no allowed variant is
-    better).
+    ``what`` is ``concurrency``, ``context``, ``batched tokens`` or ``variant``; ``now`` and ``next`` are requests,
+    tokens, or checkpoints. ``limit`` is
+
+        memory     the step takes ``needed_bytes`` more on its GPU, of which ``free_bytes`` are there
+        objective  the step fits, but what it takes is worth more elsewhere
+        wish       the fleet asks for no more
+        model      the longest context of the model
+        engine     the engine's own default
+        best       no allowed variant is better
     """
 
     role: str

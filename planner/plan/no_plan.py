@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 
+from planner.accuracy import Accuracy
 from planner.options import Rejection
 
 
@@ -30,14 +31,14 @@ class Need:
 class Change:
     """One change to the fleet that makes a plan possible; it was solved before it is offered.
 
-    ``before`` and ``after`` are what the file says and should say at ``path``. ``cost`` names what is given up, or is
-    empty.
+    ``before`` and ``after`` are what the file says and should say at ``path``; both are empty when the role itself is
+    to go. ``accuracy`` is what the changed role would have, where the change is paid in accuracy.
     """
 
     path: str
     before: str
     after: str
-    cost: str
+    accuracy: Accuracy | None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

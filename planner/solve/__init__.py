@@ -1,1 +1,43 @@
-"""The only room that imports the solver."""
+"""Solve: the best plan for a fleet, proven, or the proof that there is none. The only room that imports ortools.
+
+``translate`` turns prepared options into integers (``problem``), ``model`` into CP-SAT variables and rows; ``stages``
+maximises one thing after another; ``assemble`` turns the answer into a plan, ``bindings`` says what stops it from being
+better. When there is none, ``conflict`` finds the requirements that exclude each other and ``changes`` what would help.
+"""
+
+import dataclasses
+
+from planner.catalog import Catalog
+from planner.engine import load_profile
+from planner.fleet import Fleet
+from planner.options import prepare
+from planner.plan import NoPlan, Plan
+from planner.solve.assemble import assemble, decisions, runner_up
+from planner.solve.bindings import bindings
+from planner.solve.conflict import conflict
+from planner.solve.stages import BudgetSpent, optimise
+from planner.solve.translate import problem
+
+__all__ = ["BudgetSpent", "solve"]
+
+
+def solve(fleet: Fleet, catalog: Catalog) -> Plan | NoPlan:
+    """Return the best plan for a fleet, or why there is none.
+
+    Raises:
+        BudgetSpent: neither could be shown within the solver's budget.
+        UnknownName: no memory profile covers the engine version.
+    """
+    prepared = prepare(fleet, catalog, load_profile(fleet.engine_version))
+    if not all(found.options for found in prepared.roles):
+        return conflict(fleet, catalog, prepared)
+    answer = optimise(problem(fleet, prepared))
+    if answer is None:
+        return conflict(fleet, catalog, prepared)
+    decided = decisions(prepared, answer)
+    other = optimise(problem(fleet, prepared, (tuple(d.option.variant.repository for d in decided),)))
+    return dataclasses.replace(
+        assemble(fleet, prepared, answer),
+        bindings=bindings(prepared, decided),
+        runner_up=runner_up(prepared, other) if other else None,
+    )

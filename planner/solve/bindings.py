@@ -1,0 +1,110 @@
+"""What binds: for every role the next step up in concurrency, context, batch and accuracy, and what stops it."""
+
+from collections.abc import Iterable, Sequence
+
+from planner.options import Option, Prepared
+from planner.plan import Binding
+from planner.solve.assemble import Decision
+
+
+def bindings(prepared: Prepared, decided: Sequence[Decision]) -> tuple[Binding, ...]:
+    """Return what stops each role from having more, with all other roles as they are."""
+    found: list[Binding] = []
+    for own, group in zip(decided, prepared.roles, strict=True):
+        others = sum(d.option.demand.footprint(d.sequences) for d in decided if d.gpu == own.gpu and d is not own)
+        steps = _Steps(own, group.considered, prepared.capacity_bytes - others)
+        found += [steps.concurrency(), steps.context(), steps.batch(), steps.variant()]
+    return tuple(found)
+
+
+class _Steps:
+    """The next steps of one role, given the bytes it may take on its GPU."""
+
+    def __init__(self, own: Decision, considered: Sequence[Option], room_bytes: int) -> None:
+        self._own, self._option = own, own.option
+        self._considered = considered
+        self._room = room_bytes
+        self._taken = own.option.demand.footprint(own.sequences)
+
+    def concurrency(self) -> Binding:
+        """One more request."""
+        count = self._own.sequences
+        if count >= self._own.role.concurrency_target:
+            return self._limit("concurrency", str(count), "wish")
+        wider = [
+            option
+            for option in self._alike(self._option.max_model_len)
+            if option.max_num_batched_tokens == self._option.max_num_batched_tokens
+        ]
+        return self._step("concurrency", str(count), str(count + 1), wider, count + 1)
+
+    def context(self) -> Binding:
+        """The next longer context that was considered."""
+        length = self._option.max_model_len
+        if length >= self._own.role.context_wish:
+            return self._limit("context", str(length), "wish")
+        longer = min((o.max_model_len for o in self._same_variant() if o.max_model_len > length), default=0)
+        if not longer:
+            return self._limit("context", str(length), "model")
+        return self._step("context", str(length), str(longer), self._alike(longer), self._own.sequences)
+
+    def batch(self) -> Binding:
+        """The next larger batch."""
+        size = self._option.max_num_batched_tokens
+        alike = self._alike(self._option.max_model_len)
+        larger = min((o.max_num_batched_tokens for o in alike if o.max_num_batched_tokens > size), default=0)
+        if not larger:
+            return self._limit("batched tokens", str(size), "engine")
+        options = [option for option in alike if option.max_num_batched_tokens == larger]
+        return self._step("batched tokens", str(size), str(larger), options, self._own.sequences)
+
+    def variant(self) -> Binding:
+        """The least demanding option that is more accurate, at the role's minima."""
+        worth = self._option.worth
+        name = self._option.variant.repository
+        better = [
+            option
+            for option in self._considered
+            if (option.worth.accuracy, option.worth.accuracy_left) > (worth.accuracy, worth.accuracy_left)
+        ]
+        if not better:
+            return self._limit("variant", name, "best")
+        smallest = min(better, key=lambda option: (option.least_bytes, option.variant.repository))
+        return self._step("variant", name, _spell(smallest, self._option), [smallest], smallest.sequences_min)
+
+    def _same_variant(self) -> Iterable[Option]:
+        own = self._option
+        return (
+            option
+            for option in self._considered
+            if option.variant.repository == own.variant.repository and option.kv_cache_dtype == own.kv_cache_dtype
+        )
+
+    def _alike(self, length: int) -> list[Option]:
+        return [option for option in self._same_variant() if option.max_model_len == length]
+
+    def _step(self, what: str, now: str, then: str, options: Iterable[Option], sequences: int) -> Binding:
+        needed = min(
+            (option.demand.footprint(sequences) for option in options if option.sequences_max >= sequences),
+            default=None,
+        )
+        if needed is None:
+            return self._limit(what, now, "engine")
+        return Binding(
+            role=self._own.role.name,
+            what=what,
+            now=now,
+            next=then,
+            limit="memory" if needed > self._room else "objective",
+            needed_bytes=needed - self._taken,
+            free_bytes=self._room - self._taken,
+        )
+
+    def _limit(self, what: str, now: str, limit: str) -> Binding:
+        return Binding(role=self._own.role.name, what=what, now=now, next="", limit=limit, needed_bytes=0, free_bytes=0)
+
+
+def _spell(option: Option, beside: Option) -> str:
+    """Name a variant; its KV cache dtype too when that is what differs."""
+    same = option.variant.repository == beside.variant.repository
+    return f"{option.variant.repository} with KV cache {option.kv_cache_dtype}" if same else option.variant.repository

@@ -1,0 +1,179 @@
+"""Changes: single edits of the fleet file that make a plan possible, each solved before it is offered.
+
+They are listed by what they cost the user, the least first: an FP8 KV cache, a shorter context, fewer requests at once,
+another quantization or a lower accuracy floor, memory that others give back, one more GPU, a larger GPU, one role less.
+Of each kind it is the smallest amount that helps.
+"""
+
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, replace
+
+from planner.accuracy import Accuracy
+from planner.fleet import Fleet, Role
+from planner.options import Option
+from planner.plan import Change
+from planner.solve.requirements import change_role, drop_role, percent, shortest_context
+from planner.solve.sizing import Sizing, capacity_bytes
+from planner.units import GIB, MIB, format_tokens
+
+
+@dataclass(frozen=True, slots=True)
+class _Edit:
+    """A changed fleet, how to say the change, and the accuracy of the changed role where that is what it costs."""
+
+    fleet: Fleet
+    path: str
+    before: str
+    after: str
+    accuracy: Accuracy | None = None
+
+
+def changes(fleet: Fleet, sizing: Sizing) -> tuple[Change, ...]:
+    """Return every kind of single change that helps."""
+    found: list[Change | None] = []
+    for edits in (_cache, _context, _concurrency, _scheme, _variant, _recovery, _score):
+        found += [_first(edits(fleet, role, sizing), sizing) for role in fleet.roles]
+    found += [_first(edits(fleet, sizing), sizing) for edits in (_memory_in_use, _more_gpus, _larger_gpu)]
+    if len(fleet.roles) > 1:
+        drops = [_Edit(drop_role(fleet, role.name), f"roles.{role.name}", "", "") for role in fleet.roles]
+        found += [_first([edit], sizing) for edit in drops]
+    return tuple(change for change in found if change)
+
+
+def _first(edits: Iterable[_Edit], sizing: Sizing) -> Change | None:
+    """Return the first edit that makes the fleet solvable."""
+    for edit in edits:
+        if sizing.fits(edit.fleet) and sizing.solved(edit.fleet):
+            accuracy = edit.accuracy
+            return Change(path=edit.path, before=edit.before, after=edit.after, accuracy=accuracy)
+    return None
+
+
+def _role_edit(
+    fleet: Fleet, role: Role, changed: Role, field: str, before: str, after: str, accuracy: Accuracy | None = None
+) -> _Edit:
+    return _Edit(
+        change_role(fleet, role.name, lambda _: changed), f"roles.{role.name}.{field}", before, after, accuracy
+    )
+
+
+def _cache(fleet: Fleet, role: Role, sizing: Sizing) -> Iterator[_Edit]:
+    if role.kv_cache_dtype == "auto":
+        changed = replace(role, kv_cache_dtype="fp8")
+        option = sizing.least(change_role(fleet, role.name, lambda _: changed), changed)
+        accuracy = option.accuracy if option else None
+        yield _role_edit(fleet, role, changed, "kv_cache_dtype", "auto", "fp8", accuracy)
+
+
+def _context(fleet: Fleet, role: Role, sizing: Sizing) -> Iterator[_Edit]:
+    """Powers of two below the minimum, the longest first."""
+    least = shortest_context(role)
+    lengths = {least, *(1 << exponent for exponent in range(role.context_min.bit_length()))}
+    for length in sorted(lengths, reverse=True):
+        if least <= length < role.context_min:
+            changed = replace(role, context_min=length)
+            before, after = format_tokens(role.context_min), format_tokens(length)
+            yield _role_edit(fleet, role, changed, "context.min", before, after)
+
+
+def _concurrency(fleet: Fleet, role: Role, sizing: Sizing) -> Iterator[_Edit]:
+    """The most requests that fit, found by halving: fewer never take more memory."""
+
+    def lowered(count: int) -> _Edit:
+        changed = replace(role, concurrency_min=count)
+        return _role_edit(fleet, role, changed, "concurrency.min", str(role.concurrency_min), str(count))
+
+    low, high = 0, role.concurrency_min
+    while high - low > 1:
+        middle = (low + high) // 2
+        low, high = (middle, high) if sizing.fits(lowered(middle).fleet) else (low, middle)
+    if low:
+        yield lowered(low)
+
+
+def _scheme(fleet: Fleet, role: Role, sizing: Sizing) -> Iterator[_Edit]:
+    """One more scheme, the most accurate first."""
+    if role.schemes is None:
+        return
+    for option in _open(fleet, replace(role, schemes=None), sizing):
+        scheme = option.variant.scheme
+        if scheme not in role.schemes:
+            changed = replace(role, schemes=(*role.schemes, scheme))
+            before, after = ", ".join(role.schemes), ", ".join(changed.schemes or ())
+            yield _role_edit(fleet, role, changed, "schemes", before, after, option.accuracy)
+
+
+def _variant(fleet: Fleet, role: Role, sizing: Sizing) -> Iterator[_Edit]:
+    """Another variant than the pinned one, the most accurate first."""
+    if role.variant is None:
+        return
+    for option in _open(fleet, replace(role, variant=None), sizing):
+        name = option.variant.repository
+        if name != role.variant:
+            changed = replace(role, variant=name)
+            yield _role_edit(fleet, role, changed, "variant", role.variant, name, option.accuracy)
+
+
+def _recovery(fleet: Fleet, role: Role, sizing: Sizing) -> Iterator[_Edit]:
+    """A lower floor for what quantization keeps, the highest first."""
+    if role.recovery_floor is None:
+        return
+    options = _open(fleet, replace(role, recovery_floor=None), sizing)
+    floors = {option.accuracy.recovery_floor: option for option in reversed(options)}
+    for floor in sorted((floor for floor in floors if floor is not None), reverse=True):
+        if floor < role.recovery_floor:
+            changed = replace(role, recovery_floor=floor)
+            before, after = percent(role.recovery_floor), percent(floor)
+            yield _role_edit(fleet, role, changed, "accuracy.recovery", before, after, floors[floor].accuracy)
+
+
+def _score(fleet: Fleet, role: Role, sizing: Sizing) -> Iterator[_Edit]:
+    """A lower floor for the score, the highest first."""
+    if role.score_floor is None:
+        return
+    options = _open(fleet, replace(role, score_floor=None), sizing)
+    floors = {option.accuracy.score_floor: option for option in reversed(options)}
+    for floor in sorted((floor for floor in floors if floor is not None), reverse=True):
+        if floor < role.score_floor:
+            changed = replace(role, score_floor=floor)
+            before, after = percent(role.score_floor), percent(floor)
+            yield _role_edit(fleet, role, changed, "accuracy.score", before, after, floors[floor].accuracy)
+
+
+def _open(fleet: Fleet, role: Role, sizing: Sizing) -> list[Option]:
+    """Return what a role with one pin less could use, the most accurate first."""
+    found = sizing.options(role, fleet.gpu, capacity_bytes(fleet)).considered
+    return sorted(found, key=lambda option: (-option.worth.accuracy, -option.worth.accuracy_left, option.least_bytes))
+
+
+def _memory_in_use(fleet: Fleet, sizing: Sizing) -> Iterator[_Edit]:
+    """As much less memory in use by others as is missing, to the MiB."""
+    missing = sizing.deficit_bytes(fleet)
+    left = (fleet.memory_in_use_bytes - missing) // MIB * MIB
+    if 0 < missing <= fleet.memory_in_use_bytes:
+        before, after = _size(fleet.memory_in_use_bytes), _size(left)
+        yield _Edit(replace(fleet, memory_in_use_bytes=left), "gpu.memory_in_use", before, after)
+
+
+def _more_gpus(fleet: Fleet, sizing: Sizing) -> Iterator[_Edit]:
+    for count in range(fleet.gpu_count + 1, len(fleet.roles) + 1):
+        yield _Edit(replace(fleet, gpu_count=count), "gpu.count", str(fleet.gpu_count), str(count))
+
+
+def _larger_gpu(fleet: Fleet, sizing: Sizing) -> Iterator[_Edit]:
+    """Larger GPUs of the same vendor, the smallest first; those that lack most of the deficit are not tried."""
+    enough = fleet.gpu.memory_bytes + sizing.deficit_bytes(fleet) * 9 // 10
+    larger = [
+        gpu
+        for gpu in sizing.catalog.gpus
+        if gpu.vendor == fleet.gpu.vendor
+        and not (gpu.parent or gpu.refusal or gpu.integrated)
+        and gpu.memory_bytes > fleet.gpu.memory_bytes
+        and gpu.memory_bytes >= enough
+    ]
+    for gpu in sorted(larger, key=lambda gpu: (gpu.memory_bytes, gpu.name)):
+        yield _Edit(replace(fleet, gpu=gpu), "gpu.name", fleet.gpu.name, gpu.name)
+
+
+def _size(value_bytes: int) -> str:
+    return f"{value_bytes // GIB}GiB" if value_bytes % GIB == 0 else f"{value_bytes // MIB}MiB"

@@ -1,0 +1,63 @@
+"""No plan: why not, from the cheapest explanation to the dearest.
+
+First the roles that no option is left for; then the least memory every role takes against what there is; then the
+deletion filter: requirements are dropped one after another and stay dropped while the rest is still impossible, so that
+what remains cannot be met together, and could without any one of it.
+"""
+
+from planner.catalog import Catalog
+from planner.fleet import Fleet
+from planner.options import Option, Prepared
+from planner.plan import Need, NoPlan
+from planner.solve.changes import changes
+from planner.solve.requirements import Relaxable, requirements, without
+from planner.solve.sizing import Sizing, capacity_bytes
+
+
+def conflict(fleet: Fleet, catalog: Catalog, prepared: Prepared) -> NoPlan:
+    """Return the explanation of a fleet that cannot be served."""
+    sizing = Sizing(catalog, prepared.profile)
+    core = minimal(fleet, sizing)
+    kept = {item.requirement for item in core}
+    alone = without(fleet, [item for item in requirements(fleet) if item.requirement not in kept])
+    return NoPlan(
+        fleet=fleet.name,
+        gpu=fleet.gpu.name,
+        gpu_count=fleet.gpu_count,
+        capacity_bytes=capacity_bytes(fleet),
+        memory_in_use_bytes=fleet.memory_in_use_bytes,
+        empty_roles=tuple(found.role.name for found in prepared.roles if not found.options),
+        rejections=tuple(rejection for found in prepared.roles for rejection in found.rejections),
+        needs=tuple(_need(option) for role in fleet.roles if (option := sizing.least(fleet, role))),
+        deficit_bytes=sizing.deficit_bytes(fleet),
+        conflict=tuple(item.requirement for item in core),
+        conflict_deficit_bytes=sizing.deficit_bytes(alone),
+        changes=changes(fleet, sizing),
+    )
+
+
+def minimal(fleet: Fleet, sizing: Sizing) -> tuple[Relaxable, ...]:
+    """Return requirements that cannot be met together, none of which can be left out.
+
+    Requirements are tried from the last to the first, so that the answer is the same every time and prefers those of
+    the first roles.
+    """
+    everything = requirements(fleet)
+    dropped: list[Relaxable] = []
+    for item in reversed(everything):
+        if not sizing.fits(without(fleet, [*dropped, item])):
+            dropped.append(item)
+    gone = {item.requirement for item in dropped}
+    return tuple(item for item in everything if item.requirement not in gone)
+
+
+def _need(option: Option) -> Need:
+    return Need(
+        role=option.role,
+        needed_bytes=option.least_bytes,
+        repository=option.variant.repository,
+        kv_cache_dtype=option.kv_cache_dtype,
+        max_model_len=option.max_model_len,
+        max_num_seqs=option.sequences_min,
+        max_num_batched_tokens=option.max_num_batched_tokens,
+    )
