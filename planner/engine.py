@@ -96,6 +96,11 @@ class EngineProfile:
     least_capability: int
     method_capability: Mapping[str, int]
 
+    # Loading weights (fields of planner.memory.weight_rules.WeightRules)
+    load_split_limit_mib: int
+    multimodal_rope_factor: int
+    latent_rope_single_precision: bool
+
     # The budget: what gpu_memory_utilization covers
     runner: Literal["v0", "v1"]
     budget: Literal["device", "instance", "consumed"]
@@ -144,6 +149,8 @@ class EngineProfile:
     state_blocks: int
     state_blocks_aligned: int
     state_blocks_checked: bool
+    state_checkpoints: tuple[str, ...]
+    chunked_groups: bool
 
     def __str__(self) -> str:
         return f"{self.name} {self.version}"
@@ -239,7 +246,8 @@ def _typed(settings: dict[str, Any]) -> dict[str, Any]:
     )
     for name in ("communicator", "communicator_context"):
         typed[name] = Communicator(**{key.replace("_mib", "_bytes"): mib * MIB for key, mib in settings[name].items()})
-    typed["second_runner_architectures"] = tuple(settings["second_runner_architectures"])
+    for name in ("second_runner_architectures", "state_checkpoints"):
+        typed[name] = tuple(settings[name])
     return typed
 
 

@@ -8,6 +8,7 @@ from planner.config_json.decoder import decoder
 from planner.config_json.fields import Fields
 from planner.config_json.quantization_config import parse_quantization
 from planner.config_json.registry import TEXT
+from planner.config_json.wrappers import WRAPPERS, wrapped
 from planner.errors import InvalidConfig, UnsupportedModel
 from planner.quantization import Quantization
 
@@ -27,9 +28,12 @@ def parse_config(config: Mapping[str, Any], *, where: str) -> tuple[Architecture
         raise InvalidConfig(where, "", "expected a JSON object")
     fields = Fields(where, config)
     name = architecture_name(fields)
-    if name not in TEXT:
+    if name in WRAPPERS:
+        architecture = wrapped(name, fields)
+    elif name in TEXT:
+        architecture = decoder(name, TEXT[name], fields)
+    else:
         raise UnsupportedModel(where, f"architecture {name}")
-    architecture = decoder(name, TEXT[name], fields)
     return architecture, parse_quantization(fields, architecture.torch_dtype)
 
 

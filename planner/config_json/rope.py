@@ -75,7 +75,7 @@ def _table(text: Fields, rope: Fields, head_dim: int) -> Rotary:
 
     Source: ``layers/rotary_embedding`` of vLLM 0.33.0: it covers ``max_position_embeddings`` positions; linear
     scaling multiplies them by the factor, yarn covers original length times factor, longrope keeps a short and a long
-    table. Multimodal rope had four times the positions before 0.32.
+    table. Multimodal rope has four times the positions; Qwen3-VL and its kin gave that up in 0.32.
     """
     positions = text.integer("max_position_embeddings", 8192, maximum=_MAX_LENGTH)
     kind = _type(rope)
@@ -91,10 +91,14 @@ def _table(text: Fields, rope: Fields, head_dim: int) -> Rotary:
     width = text.optional_integer("rotary_dim") or int(head_dim * share)
     if kind == "proportional":  # Gemma 4 spreads the share over the whole head
         width = head_dim
+    older_factor = 1
+    if rope.has("mrope_section"):
+        compact = text.text("model_type").startswith(("qwen3_vl", "qwen3_5"))
+        positions, older_factor = (positions, 4) if compact else (4 * positions, 1)
     return Rotary(
         positions,
         width,
         dtype_bytes=4 if text.text("model_type") == "gpt_oss" else None,  # models/gpt_oss.py asks for fp32
-        older_factor=4 if rope.has("mrope_section") else 1,
+        older_factor=older_factor,
         single_precision=kind in _YARN and text.has("kv_lora_rank"),
     )

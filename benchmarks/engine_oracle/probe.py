@@ -1,0 +1,142 @@
+"""Ask the real engine what a model of any size costs, on PyTorch's meta device: no weights, no GPU.
+
+Reads one JSON object per line from standard input and prints one JSON line per case:
+``{"id", "config": {...config.json...}, "tensor_parallel_size", "kv_cache_dtype", "max_model_len",
+"max_num_batched_tokens", "kv_bytes", "files": {name: {...}}}``. Runs in the engine's environment (see README.md), not
+in the planner's. The engine is imported once; each case is a forked child, so that a crash costs one case.
+"""
+
+import json
+import os
+import pathlib
+import sys
+import tempfile
+import traceback
+from typing import Any
+
+os.environ.update(HF_HUB_OFFLINE="1", VLLM_NO_USAGE_STATS="1", VLLM_LOGGING_LEVEL="ERROR", VLLM_PLUGINS="")
+
+CASE_KEYS = ("kv_cache_dtype", "max_model_len", "max_num_batched_tokens", "dtype", "block_size", "quantization")
+
+
+def write_folder(folder: pathlib.Path, case: dict[str, Any]) -> None:
+    """Write config.json, a byte-level tokenizer and any further files of a case."""
+    from tokenizers import Tokenizer, decoders, models, pre_tokenizers
+
+    alphabet = sorted(pre_tokenizers.ByteLevel.alphabet())
+    specials = ["<s>", "</s>", *case.get("special_tokens", [])]
+    vocabulary = {token: index for index, token in enumerate([*alphabet, *specials])}
+    tokenizer = Tokenizer(models.BPE(vocab=vocabulary, merges=[]))
+    tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
+    tokenizer.decoder = decoders.ByteLevel()
+    tokenizer.add_special_tokens(specials)
+    tokenizer.save(str(folder / "tokenizer.json"))
+    settings = {"tokenizer_class": "PreTrainedTokenizerFast", "bos_token": "<s>", "eos_token": "</s>"}
+    (folder / "tokenizer_config.json").write_text(json.dumps(settings))
+    (folder / "config.json").write_text(json.dumps(case["config"]))
+    for name, content in case.get("files", {}).items():
+        (folder / name).write_text(json.dumps(content))
+
+
+def ask(folder: str, case: dict[str, Any]) -> dict[str, Any]:
+    """Build the model inside the engine and return what it weighs and how it would cut its cache."""
+    import torch
+    import vllm
+    import vllm.distributed.parallel_state as parallel_state
+    from vllm.config import get_layers_from_vllm_config, set_current_vllm_config
+    from vllm.distributed import ensure_model_parallel_initialized, init_distributed_environment
+    from vllm.engine.arg_utils import EngineArgs
+    from vllm.model_executor.layers.attention_layer_base import AttentionLayerBase
+    from vllm.model_executor.model_loader.utils import initialize_model
+    from vllm.v1.attention.backends.utils import resolve_kv_cache_layout
+    from vllm.v1.core import kv_cache_utils
+
+    ranks = int(case.get("tensor_parallel_size", 1))
+    options = {
+        "load_format": "dummy", "enforce_eager": True, "dtype": "bfloat16", "block_size": 16, "trust_remote_code": False,
+        **{key: case[key] for key in CASE_KEYS if case.get(key) is not None}, **case.get("options", {}),
+    }  # fmt: skip
+    config = EngineArgs(model=folder, **options).create_engine_config()
+    result: dict[str, Any] = {"engine": vllm.__version__, "derived_max_model_len": config.model_config.max_model_len}
+    with set_current_vllm_config(config):
+        address = f"tcp://127.0.0.1:{29500 + os.getpid() % 2000}"
+        init_distributed_environment(
+            world_size=1, rank=0, distributed_init_method=address, local_rank=0, backend="gloo"
+        )
+        ensure_model_parallel_initialized(1, 1)
+        if ranks > 1:  # build rank 0's shard; nothing is communicated while building
+            parallel_state.get_tp_group().world_size = ranks
+            config.parallel_config.tensor_parallel_size = ranks
+        torch.set_default_dtype(config.model_config.dtype)
+        with torch.device("meta"):
+            model = initialize_model(vllm_config=config)
+        result["parameter_bytes"] = sum(p.numel() * p.element_size() for p in model.parameters())
+        tables = {id(b): b for name, b in model.named_buffers() if name.endswith("cos_sin_cache")}
+        result["rotary_bytes"] = sum(b.numel() * b.element_size() for b in tables.values())
+        others: dict[str, int] = {}
+        for name, buffer in model.named_buffers():
+            suffix = name.rsplit(".", 1)[-1]
+            if suffix != "cos_sin_cache":
+                others[suffix] = others.get(suffix, 0) + buffer.numel() * buffer.element_size()
+        result["other_buffers"] = others
+        if case.get("parameters"):
+            result["parameters"] = {
+                name: [list(p.shape), str(p.dtype).removeprefix("torch.")] for name, p in model.named_parameters()
+            }
+        try:
+            layers = get_layers_from_vllm_config(config, AttentionLayerBase)
+            specs = {name: spec for name, layer in layers.items() if (spec := layer.get_kv_cache_spec(config))}
+            kinds: dict[str, int] = {}
+            for spec in specs.values():
+                key = f"{type(spec).__name__} page={spec.page_size_bytes} block={spec.block_size}"
+                kinds[key] = kinds.get(key, 0) + 1
+            result["layers"] = kinds
+            resolve_kv_cache_layout(config, [["LBNHC"]], specs.values())
+            kv = kv_cache_utils.get_kv_cache_configs(config, [specs], [int(case["kv_bytes"])])[0]
+            result["blocks"] = kv.num_blocks
+            result["groups"] = [len(group.layer_names) for group in kv.kv_cache_groups]
+            result["max_concurrency"] = kv_cache_utils.get_max_concurrency_for_kv_cache_config(config, kv)
+        except Exception as error:
+            result["kv_error"] = f"{type(error).__name__}: {' '.join(str(error).split())[:400]}"
+    return result
+
+
+def run_child(case: dict[str, Any], out: int) -> None:
+    """Answer one case and leave the process at once; the engine's threads do not survive a normal exit well."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
+    answer: dict[str, Any] = {"id": case["id"]}
+    try:
+        with tempfile.TemporaryDirectory() as folder:
+            write_folder(pathlib.Path(folder), case)
+            answer |= ask(folder, case)
+    except BaseException as error:  # the answer is the error
+        answer["error"] = f"{type(error).__name__}: {' '.join(str(error).split())[:600]}"
+        if os.environ.get("PROBE_TRACE"):
+            traceback.print_exc()
+    os.write(out, (json.dumps(answer) + "\n").encode())
+    os._exit(0)
+
+
+def main() -> None:
+    """Read cases, fork one child per case, print answers in order."""
+    import vllm.engine.arg_utils
+    import vllm.model_executor.model_loader.utils
+    import vllm.v1.core.kv_cache_utils  # noqa: F401 - imported before the forks
+
+    for line in sys.stdin:
+        if not line.strip():
+            continue
+        case = json.loads(line)
+        out = os.dup(1)
+        child = os.fork()
+        if child == 0:
+            run_child(case, out)
+        _, status = os.waitpid(child, 0)
+        os.close(out)
+        if status:
+            print(json.dumps({"id": case["id"], "error": f"the engine's process ended with status {status}"}))
+        sys.stdout.flush()
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,56 @@
+"""The weights of a plain transformer encoder, as vision and audio towers and BERT-like models use it."""
+
+from planner.architecture import Column, Linear, Part, Tensor
+from planner.architecture.parts import Split, linear
+
+
+def blocks(
+    path: str,
+    count: int,
+    hidden: int,
+    intermediate: int,
+    *,
+    bias: bool = True,
+    gated: bool = False,
+    norm_bias: bool = True,
+    norms: int = 2,
+    attention_width: int = 0,
+    qkv_bias: bool | None = None,
+    sharded: bool = True,
+    extra: int = 0,
+) -> tuple[Part, ...]:
+    """Return the parts of ``count`` equal blocks: fused query-key-value, output, MLP, norms.
+
+    ``attention_width`` is the width inside attention where it is not the hidden size; ``extra`` counts further values
+    per block, such as layer scales. Towers that the engine does not shard over ranks say so.
+    """
+    inner = attention_width or hidden
+    into: Split = "column" if sharded else "none"
+    out: Split = "row" if sharded else "none"
+    parts: list[Part] = []
+    for index in range(count):
+        block = f"{path}.{index}"
+        ups = ("gate_proj", "up_proj") if gated else ("fc1",)
+        parts += [
+            Linear(
+                columns=tuple(Column(f"{block}.attn.{name}", inner, 1) for name in ("q", "k", "v")),
+                inputs=hidden,
+                split=into,
+                bias=bias if qkv_bias is None else qkv_bias,
+            ),
+            linear(f"{block}.attn.proj", hidden, inner, out, bias=bias),
+            Linear(
+                columns=tuple(Column(f"{block}.mlp.{name}", intermediate, 1) for name in ups),
+                inputs=hidden,
+                split=into,
+                bias=bias,
+            ),
+            linear(f"{block}.mlp.fc2", hidden, intermediate, out, bias=bias),
+            Tensor(path=f"{block}.norms", elements=norms * hidden * (2 if norm_bias else 1) + extra),
+        ]
+    return tuple(parts)
+
+
+def plain(path: str, *sizes: int) -> Tensor:
+    """Return one tensor that every rank holds whole: the sum of several sizes."""
+    return Tensor(path=path, elements=sum(sizes))
