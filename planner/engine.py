@@ -62,7 +62,8 @@ class Device:
     """What a process costs on one type of device, and the sizes that engine buffers follow.
 
     ``context_bytes`` is in use on an otherwise empty device when the engine takes its first snapshot;
-    ``graph_base_bytes`` is what the first CUDA graph takes, whatever the model.
+    ``graph_base_bytes`` is what the first CUDA graph takes, whatever the model; ``spread_bytes`` how far estimates were
+    off on such devices.
     """
 
     names: tuple[str, ...]
@@ -71,6 +72,7 @@ class Device:
     l2_bytes: int
     context_bytes: int
     graph_base_bytes: int
+    spread_bytes: int
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -152,6 +154,12 @@ class EngineProfile:
     state_checkpoints: tuple[str, ...]
     chunked_groups: bool
 
+    # How far estimates were off (see planner.memory.uncertainty)
+    spread_bytes: int
+    peer_spread_bytes: int
+    graph_spread_percent: int
+    unknown_spread_bytes: int
+
     def __str__(self) -> str:
         return f"{self.name} {self.version}"
 
@@ -217,6 +225,7 @@ def _device(entry: dict[str, Any]) -> Device:
         l2_bytes=entry["l2_mib"] * MIB,
         context_bytes=round(entry["context_gib"] * GIB),
         graph_base_bytes=entry["graph_base_mib"] * MIB,
+        spread_bytes=entry["spread_mib"] * MIB,
     )
 
 

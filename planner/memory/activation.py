@@ -46,7 +46,8 @@ class ActivationLine:
     """The activation peak as a function of the sequences sampled for, everything else fixed.
 
     The transient part is ``max(floor_bytes, base_bytes + bytes_per_sequence × sequences)``: the layers' peak, or the
-    sampler's. ``kept_bytes`` and ``kept_bytes_per_sequence`` stay allocated.
+    sampler's. ``kept_bytes`` and ``kept_bytes_per_sequence`` stay
+    allocated. ``warm_floor_bytes`` is the layers' peak of a later start, which finds its kernels compiled.
     """
 
     floor_bytes: int
@@ -54,6 +55,7 @@ class ActivationLine:
     bytes_per_sequence: int
     kept_bytes: int
     kept_bytes_per_sequence: int
+    warm_floor_bytes: int
 
     def at(self, sequences: int) -> Activation:
         """Return the peak for a number of sequences."""
@@ -62,6 +64,10 @@ class ActivationLine:
             transient_bytes=max(self.floor_bytes, sampler),
             persistent_bytes=self.kept_bytes + self.kept_bytes_per_sequence * sequences,
         )
+
+    def warm_at(self, sequences: int) -> int:
+        """Return the transient peak of a start that finds its kernels compiled."""
+        return max(self.warm_floor_bytes, self.base_bytes + self.bytes_per_sequence * sequences)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -94,13 +100,15 @@ def activation_line(
     second = second_runner(architecture, profile, quantized=quantized)
     last_stage = pipeline_rank == flags.pipeline_parallel_size - 1
     experts = workspace_bytes(architecture, flags, profile, dtype_bytes)
-    floor = _forward_bytes(architecture, shape, profile, gpu, flags) + _BLOCK_TAIL_BYTES
+    warm = shape.tokens * _token_bytes(architecture, shape, profile) + _BLOCK_TAIL_BYTES
+    floor = _compiling_bytes(architecture, shape, profile, gpu, flags) + _BLOCK_TAIL_BYTES
     base = per_row = per_sequence = 0
     kept = blas_workspace_bytes(gpu) if profile.blas_handles_in_budget else 0
     if profile.moe_workspace_persistent:
         kept += experts
     else:
         floor += experts
+        warm += experts
     if last_stage and architecture.has_head and not architecture.is_pooling:
         per_row, buffers = _sampler(architecture, shape, profile, gpu, second=second)
         hidden_bytes = architecture.hidden_size * dtype_bytes
@@ -115,6 +123,7 @@ def activation_line(
         bytes_per_sequence=per_row,
         kept_bytes=kept,
         kept_bytes_per_sequence=per_sequence,
+        warm_floor_bytes=warm,
     )
 
 
@@ -170,20 +179,22 @@ def _sampler(
     return vocabulary * (logits + copy + filtered), scratch
 
 
-def _forward_bytes(
-    architecture: Architecture, shape: Shape, profile: EngineProfile, gpu: GPU, flags: ServeFlags
-) -> int:
-    """Return the largest set of tensors alive inside one layer, at all tokens of the batch.
-
-    The first start of a compiled model tunes its kernels, which takes more: see ``compile_tokens`` in the profile.
-    """
+def _token_bytes(architecture: Architecture, shape: Shape, profile: EngineProfile) -> int:
+    """Return the largest set of values alive inside one layer, in bytes per token of the batch."""
     vectors = profile.forward_hidden_vectors * architecture.hidden_size
     widest = max((_layer_width(layer, shape.tensor_ranks) for layer in architecture.layers), default=0)
+    return shape.dtype_bytes * (vectors + widest)
+
+
+def _compiling_bytes(
+    architecture: Architecture, shape: Shape, profile: EngineProfile, gpu: GPU, flags: ServeFlags
+) -> int:
+    """Return the layers' peak of a first start, which tunes its kernels: see ``compile_tokens`` in the profile."""
     tokens, flushed = shape.tokens, 0
     if not flags.enforce_eager:
         tokens = max(tokens, profile.compile_tokens)
         flushed = profile.device(gpu).l2_bytes if profile.compile_flushes_l2 else 0
-    return tokens * shape.dtype_bytes * (vectors + widest) + flushed
+    return tokens * _token_bytes(architecture, shape, profile) + flushed
 
 
 def _layer_width(layer: Layer, tensor_ranks: int) -> int:

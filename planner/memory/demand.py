@@ -8,9 +8,8 @@ from dataclasses import dataclass
 
 from planner.engine import EngineProfile
 from planner.gpu import GPU
-from planner.memory.estimate import Server, Terms, terms
+from planner.memory.estimate import Server, Terms, stage_margin, terms
 from planner.memory.overhead import baseline_bytes
-from planner.memory.uncertainty import margin_bytes
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -138,5 +137,4 @@ def with_sequences(server: Server, sequences: int, kv_cache_memory_bytes: int) -
 
 
 def _margin(stage: Terms, server: Server, gpu: GPU, profile: EngineProfile) -> int:
-    spread = stage.activation.total_bytes + stage.non_torch_bytes + stage.cuda_graph_bytes
-    return margin_bytes(profile, gpu, server.flags, spread)
+    return stage_margin(server, gpu, profile, stage, with_graphs=True).low_bytes

@@ -14,7 +14,7 @@ from planner.memory.kv_cache import KVLayout, layout
 from planner.memory.kv_rules import KVRules
 from planner.memory.overhead import baseline_bytes, non_torch_bytes
 from planner.memory.requirements import refusal
-from planner.memory.uncertainty import margin_bytes
+from planner.memory.uncertainty import Margin, margin
 from planner.memory.weights import weights_bytes
 from planner.quantization import Quantization
 from planner.units import GIB
@@ -77,7 +77,6 @@ class Estimate:
     kv_cache_tokens: int
     max_concurrency: float
     baseline_bytes: int
-    margin_bytes: int
     has_cache: bool
     graphs_in_budget: bool
     notes: tuple[str, ...] = ()
@@ -159,7 +158,9 @@ def estimate(server: Server, gpu: GPU, profile: EngineProfile, memory_in_use_byt
     )
     blocks = min(stage.layout.blocks(room) for stage, room in zip(stages, available, strict=True))
     first = stages[0]
-    margin = _margin(server, gpu, profile, first)
+    spread = Margin(low_bytes=0, high_bytes=0)
+    if flags.kv_cache_memory_bytes is None:
+        spread = stage_margin(server, gpu, profile, first, with_graphs=graphs_in_budget(server, profile))
     length, batch = flags.max_model_len, flags.max_num_batched_tokens
     fits = reason is None
     return Estimate(
@@ -170,12 +171,11 @@ def estimate(server: Server, gpu: GPU, profile: EngineProfile, memory_in_use_byt
         non_torch_bytes=_non_torch_logged(first, profile),
         cuda_graph_bytes=first.cuda_graph_bytes,
         kv_cache_bytes=available[0],
-        kv_cache_low_bytes=available[0] - margin,
-        kv_cache_high_bytes=available[0] + margin,
+        kv_cache_low_bytes=available[0] - spread.low_bytes,
+        kv_cache_high_bytes=available[0] + spread.high_bytes,
         kv_cache_tokens=first.layout.tokens_logged(blocks, length, batch),
         max_concurrency=first.layout.max_concurrency(blocks, length, batch),
         baseline_bytes=baseline,
-        margin_bytes=margin,
         has_cache=bool(first.layout.groups),
         graphs_in_budget=graphs_in_budget(server, profile),
         notes=_notes(profile, gpu),
@@ -301,10 +301,15 @@ def _non_torch_logged(stage: Terms, profile: EngineProfile) -> int:
     return stage.non_torch_bytes + (stage.activation.persistent_bytes if consumed else 0)
 
 
-def _margin(server: Server, gpu: GPU, profile: EngineProfile, stage: Terms) -> int:
-    if server.flags.kv_cache_memory_bytes is not None:
-        return 0
-    spread = stage.activation.total_bytes + stage.non_torch_bytes
-    if graphs_in_budget(server, profile):
-        spread += stage.cuda_graph_bytes
-    return margin_bytes(profile, gpu, server.flags, spread)
+def stage_margin(server: Server, gpu: GPU, profile: EngineProfile, stage: Terms, *, with_graphs: bool) -> Margin:
+    """Return how far the terms of one stage may be off; ``with_graphs`` counts the CUDA graphs among them."""
+    return margin(
+        server.architecture,
+        server.flags,
+        profile,
+        gpu,
+        weights_bytes=stage.weights_bytes,
+        activation_bytes=stage.activation.total_bytes,
+        graph_bytes=stage.cuda_graph_bytes if with_graphs else 0,
+        warm_bytes=stage.activation.transient_bytes - stage.line.warm_at(server.flags.sampled_rows),
+    )

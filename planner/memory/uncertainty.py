@@ -1,20 +1,47 @@
-"""How far an estimate may be off: margins from the residuals of the benchmark, by engine era and kind of GPU."""
+"""How far an estimate may be off: spreads from the residuals of the benchmark, by engine era and kind of device."""
 
+from dataclasses import dataclass
+
+from planner.architecture import Architecture
 from planner.engine import EngineProfile
 from planner.flags import ServeFlags
 from planner.gpu import GPU
-from planner.units import GIB
+
+# Weights are exact to a fraction of a percent; this share covers repacking that differs between kernels.
+_WEIGHTS_PARTS = 400
+_ACTIVATION_PARTS = 20
 
 
-def margin_bytes(profile: EngineProfile, gpu: GPU, flags: ServeFlags, terms_bytes: int) -> int:
-    """Return by how much the KV cache may differ from the estimate, on one GPU.
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Margin:
+    """By how much less (``low_bytes``) or more (``high_bytes``) memory than estimated may be left for the KV cache."""
 
-    ``terms_bytes`` is the sum of activation, non-PyTorch memory and graphs, on which the margin's relative part is
-    taken.
+    low_bytes: int
+    high_bytes: int
+
+
+def margin(
+    architecture: Architecture,
+    flags: ServeFlags,
+    profile: EngineProfile,
+    gpu: GPU,
+    *,
+    weights_bytes: int,
+    activation_bytes: int,
+    graph_bytes: int,
+    warm_bytes: int = 0,
+) -> Margin:
+    """Return the margin of one GPU's memory.
+
+    ``graph_bytes`` are the CUDA graphs inside the budget, whose estimate is noisy in the engine itself. ``warm_bytes``
+    is what a later start saves because its kernels are compiled already.
     """
-    margin = GIB // 8 + terms_bytes // 10
-    if flags.tensor_parallel_size > 1:
-        margin += GIB // 8
+    spread = profile.spread_bytes + profile.device(gpu).spread_bytes
+    spread += weights_bytes // _WEIGHTS_PARTS + graph_bytes * profile.graph_spread_percent // 100
+    spread += profile.peer_spread_bytes * (flags.ranks - 1)
+    unusual = any(layer.mixture or layer.attention is None for layer in architecture.layers)
+    if unusual or architecture.vision or not profile.exact:
+        spread += activation_bytes // _ACTIVATION_PARTS * (1 if profile.exact else 4)
     if not profile.exact:
-        margin += GIB // 4
-    return margin
+        spread += profile.unknown_spread_bytes
+    return Margin(low_bytes=spread, high_bytes=spread + warm_bytes)
