@@ -1,8 +1,9 @@
 """Options: every way a role can be served on a GPU, with its memory and its worth; and why the others are out.
 
 ``prepare`` tries every variant that the role's pins leave (``limits``: what engine and GPU refuse; ``figures``: its
-accuracy) at every rung of the ladders of context, batch size and sequences (``ladders``), counts memory and worth
-(``worth``: what the objective sees), and drops what another option beats in everything (``prune``).
+accuracy; ``served``: what the server loads) at every rung of the ladders of context, batch size and sequences
+(``ladders``), counts memory and worth (``worth``: what the objective sees), and drops what another option beats in
+everything (``prune``).
 """
 
 from planner.options.option import Option, Prepared, Rejection, RoleOptions

@@ -6,11 +6,10 @@ from dataclasses import dataclass, replace
 from planner.accuracy import Accuracy
 from planner.architecture import Architecture
 from planner.catalog import Catalog
-from planner.config_json import parse_config
 from planner.engine import EngineProfile
 from planner.errors import InvalidConfig, UnsupportedModel
 from planner.flags import ServeFlags, default_flags
-from planner.fleet import POOLING_TASKS, Fleet, Role
+from planner.fleet import Fleet, Role
 from planner.gpu import GPU
 from planner.memory import requirements
 from planner.memory.demand import demand
@@ -18,7 +17,8 @@ from planner.memory.estimate import Server
 from planner.options import ladders, limits
 from planner.options.figures import RoleFigures
 from planner.options.option import Option, Prepared, Reason, Rejection, RoleOptions
-from planner.options.prune import prune
+from planner.options.prune import prune, prune_within_variants
+from planner.options.served import context_limit, served
 from planner.options.worth import Measure, measure, worth
 from planner.quantization import Quantization
 from planner.variant import Model, Variant
@@ -42,11 +42,6 @@ class _Candidate:
     architecture: Architecture
     quantization: Quantization
     kv_cache_dtype: str
-
-    @property
-    def context_limit(self) -> int:
-        """The longest context: the engine's own limit, or the publisher's where that is smaller."""
-        return min(self.architecture.max_model_len, self.model.context_limit or self.architecture.max_model_len)
 
     @property
     def effective_cache(self) -> str:
@@ -91,8 +86,13 @@ def prepare_role(role: Role, place: Place, catalog: Catalog) -> RoleOptions:
         found.extend(_options(role, place, candidate, figures, best, refused))
     found.sort(key=_canonical)
     fitting = [option for option in found if option.least_bytes <= place.capacity_bytes]
+    alternatives = prune_within_variants(fitting)
     return RoleOptions(
-        role=role, options=prune(fitting), considered=tuple(found), rejections=tuple(sorted(set(refused)))
+        role=role,
+        options=prune(alternatives),
+        alternatives=alternatives,
+        considered=tuple(found),
+        rejections=tuple(sorted(set(refused))),
     )
 
 
@@ -115,13 +115,11 @@ def _sized(
     """Yield the candidates that engine and GPU accept, each with every KV cache dtype the role leaves open."""
     for model, variant in allowed:
         try:
-            architecture, quantization = parse_config(model.config_for(variant), where=variant.repository)
+            architecture, quantization = served(model, variant, role.task)
         except (InvalidConfig, UnsupportedModel) as error:
             text = str(error).splitlines()[0].removeprefix(f"{variant.repository}: ")
             refused.append(_refusal(role, model, variant, "unsupported", text))
             continue
-        if role.task in POOLING_TASKS:
-            architecture = replace(architecture, is_pooling=True)
         if needed := limits.engine_refusal(model, variant, place.profile):
             refused.append(_refusal(role, model, variant, "engine", needed))
         else:
@@ -161,9 +159,10 @@ def _options(
     refused: list[Rejection],
 ) -> Iterator[Option]:
     """Yield every rung of one candidate up to the first context that does not fit an otherwise empty GPU."""
-    lengths = ladders.contexts(role.context_min, role.context_wish, candidate.context_limit)
+    limit = context_limit(candidate.model, candidate.architecture)
+    lengths = ladders.contexts(role.context_min, role.context_wish, limit)
     if not lengths:
-        refused.append(candidate.rejected(role, "context", role.context_min, candidate.context_limit))
+        refused.append(candidate.rejected(role, "context", role.context_min, limit))
     for length in lengths:
         accuracy = figures.of(candidate.model, candidate.variant, candidate.effective_cache, length)
         rungs = _inaccurate(role, candidate, accuracy, best) or _rungs(role, place, candidate, accuracy, best, length)

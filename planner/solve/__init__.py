@@ -10,8 +10,8 @@ import dataclasses
 from planner.catalog import Catalog
 from planner.engine import load_profile
 from planner.fleet import Fleet
-from planner.options import prepare
-from planner.plan import NoPlan, Plan
+from planner.options import Prepared, prepare
+from planner.plan import NoPlan, Plan, RunnerUp
 from planner.solve.assemble import assemble, decisions, runner_up
 from planner.solve.bindings import bindings
 from planner.solve.conflict import conflict
@@ -35,9 +35,17 @@ def solve(fleet: Fleet, catalog: Catalog) -> Plan | NoPlan:
     if answer is None:
         return conflict(fleet, catalog, prepared)
     decided = decisions(prepared, answer)
-    other = optimise(problem(fleet, prepared, (tuple(d.option.variant.repository for d in decided),)))
     return dataclasses.replace(
         assemble(fleet, prepared, answer),
         bindings=bindings(prepared, decided),
-        runner_up=runner_up(prepared, other) if other else None,
+        runner_up=_runner_up(fleet, prepared, tuple(d.option.variant.repository for d in decided)),
     )
+
+
+def _runner_up(fleet: Fleet, prepared: Prepared, chosen: tuple[str, ...]) -> RunnerUp | None:
+    """Return the best plan with another combination of variants than the one chosen."""
+    wider = dataclasses.replace(
+        prepared, roles=tuple(dataclasses.replace(found, options=found.alternatives) for found in prepared.roles)
+    )
+    answer = optimise(problem(fleet, wider, (chosen,)))
+    return runner_up(wider, answer) if answer else None
