@@ -32,8 +32,9 @@ class Vision:
 
     ``parts`` are its weights, projector included. ``max_item_tokens`` is the largest number of language-model tokens
     one image can become, which sizes the engine's encoder cache; ``hidden_size``, ``intermediate_size`` and ``layers``
-    describe the encoder, ``patches_per_token`` how many patches make one token. ``stacked_levels`` are further outputs
-    of hidden size the language model takes in (deepstack).
+    describe the encoder, ``patches_per_token`` how many patches make one token, of ``patch_values`` input values each.
+    ``gated`` encoders have gated MLPs. ``stacked_levels`` are further outputs of hidden size the language model takes
+    in (deepstack). A video counts as up to ``images_per_video`` of the largest images, as far as the context allows.
     """
 
     parts: tuple[Part, ...]
@@ -42,7 +43,10 @@ class Vision:
     layers: int = 0
     max_item_tokens: int = 0
     patches_per_token: int = 1
+    patch_values: int = 0
+    gated: bool = False
     stacked_levels: int = 0
+    images_per_video: int = 1
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

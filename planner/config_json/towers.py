@@ -7,6 +7,8 @@ from planner.config_json.transformer import blocks, plain
 
 # Pixels the published image processors cut an image down to: 12845056 at 28 × 28 (Qwen2-VL), 16777216 at 32 × 32.
 _QWEN_TOKENS = 16384
+# Fourteen frames, two to a patch, each as large as an image (qwen2_vl.py:_MAX_FRAMES_PER_VIDEO).
+_QWEN_VIDEO_IMAGES = 7
 _ROTARY_POSITIONS = 8192
 
 
@@ -30,6 +32,8 @@ def qwen2_tower(config: Fields, text: Fields) -> Vision:
         layers=depth,
         max_item_tokens=_QWEN_TOKENS,
         patches_per_token=merge * merge,
+        patch_values=_patch_values(vision),
+        images_per_video=_QWEN_VIDEO_IMAGES,
     )
 
 
@@ -53,6 +57,9 @@ def qwen2_5_tower(config: Fields, text: Fields) -> Vision:
         layers=depth,
         max_item_tokens=_QWEN_TOKENS,
         patches_per_token=merge * merge,
+        patch_values=_patch_values(vision),
+        gated=True,
+        images_per_video=_QWEN_VIDEO_IMAGES,
     )
 
 
@@ -85,6 +92,7 @@ def qwen3_tower(config: Fields, text: Fields) -> Vision:
         layers=depth,
         max_item_tokens=_QWEN_TOKENS,
         patches_per_token=merge * merge,
+        patch_values=_patch_values(vision),
         stacked_levels=levels,
     )
 
@@ -105,6 +113,7 @@ def gemma3_tower(config: Fields, text: Fields) -> Vision:
         max_item_tokens=config.integer("mm_tokens_per_image", 256),
         patches_per_token=(vision.integer("image_size") // vision.integer("patch_size")) ** 2
         // config.integer("mm_tokens_per_image", 256),
+        patch_values=3 * vision.integer("patch_size") ** 2,
     )
 
 
@@ -136,6 +145,7 @@ def llava_tower(config: Fields, text: Fields) -> Vision:
         layers=layers,
         # LLaVA-NeXT cuts an image into up to four tiles beside the whole, with a newline per row.
         max_item_tokens=5 * patches + 48 if newline else patches,
+        patch_values=3 * vision.integer("patch_size") ** 2,
     )
 
 
@@ -177,6 +187,8 @@ def _pixtral(config: Fields, text: Fields, *, merged: bool) -> Vision:
         layers=_feature_layers(config, vision),
         max_item_tokens=side * (side + 1),
         patches_per_token=merge * merge,
+        patch_values=3 * patch * patch,
+        gated=True,
     )  # fmt: skip
 
 
@@ -214,6 +226,7 @@ def llama4_tower(config: Fields, text: Fields) -> Vision:
         layers=vision.integer("num_hidden_layers"),
         max_item_tokens=17 * (patches // shrink),
         patches_per_token=shrink,
+        patch_values=3 * patch * patch,
     )  # fmt: skip
 
 
@@ -245,6 +258,7 @@ def internvl_tower(config: Fields, text: Fields) -> Vision:
         layers=vision.integer("num_hidden_layers"),
         max_item_tokens=13 * config.integer("image_seq_length", 256),
         patches_per_token=shrink,
+        patch_values=3 * _side(vision, "patch_size") ** 2,
     )  # fmt: skip
 
 
@@ -272,6 +286,8 @@ def glm4v_tower(config: Fields, text: Fields) -> Vision:
         layers=depth,
         max_item_tokens=_QWEN_TOKENS,
         patches_per_token=merge * merge,
+        patch_values=_patch_values(vision),
+        gated=True,
     )  # fmt: skip
 
 
@@ -299,14 +315,20 @@ def gemma4_tower(config: Fields, text: Fields) -> Vision | None:
         layers=layers,
         max_item_tokens=vision.integer("default_output_length", 280),
         patches_per_token=vision.integer("pooling_kernel_size", 3) ** 2,
+        patch_values=3 * patch * patch,
+        gated=True,
     )  # fmt: skip
 
 
 def _patches(vision: Fields, hidden: int, *, bias: bool) -> tuple[Tensor, ...]:
     """Return the convolution that turns pixels into patches."""
+    return (plain("visual.patch_embed", _patch_values(vision) * hidden, hidden if bias else 0),)
+
+
+def _patch_values(vision: Fields) -> int:
+    """Return the values of one patch: its pixels in all channels, of as many frames as are taken together."""
     channels = vision.integer("in_channels") if vision.has("in_channels") else vision.integer("in_chans", 3)
-    size = channels * vision.integer("temporal_patch_size", 2) * vision.integer("patch_size") ** 2
-    return (plain("visual.patch_embed", size * hidden, hidden if bias else 0),)
+    return channels * vision.integer("temporal_patch_size", 2) * vision.integer("patch_size") ** 2
 
 
 def _rotary(head_dim: int) -> Tensor:

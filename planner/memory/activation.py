@@ -12,6 +12,7 @@ from planner.engine import EngineProfile
 from planner.flags import ServeFlags
 from planner.gpu import GPU
 from planner.memory.experts import workspace_bytes
+from planner.memory.vision import encoder_peak
 from planner.units import MIB, ceil_div
 
 _FLOAT = 4
@@ -115,6 +116,10 @@ def activation_line(
         base = shape.tokens * hidden_bytes + buffers + _BLOCK_TAIL_BYTES
         per_row += (1 if second else 2) * hidden_bytes
         per_sequence = penalty_bytes(architecture, 1) if second else 0
+    if architecture.vision and pipeline_rank == 0:
+        encoder = encoder_peak(architecture.vision, architecture.hidden_size, flags, dtype_bytes)
+        floor, warm = (max(peak + encoder.kept_bytes, encoder.peak_bytes) for peak in (floor, warm))
+        base += encoder.kept_bytes if base else 0
     if pipeline_rank > 0:
         kept += 2 * shape.tokens * architecture.hidden_size * dtype_bytes
     return ActivationLine(

@@ -15,6 +15,7 @@ from planner.memory.kv_rules import KVRules
 from planner.memory.overhead import baseline_bytes, non_torch_bytes
 from planner.memory.requirements import refusal
 from planner.memory.uncertainty import Margin, margin
+from planner.memory.weight_rules import weight_rules
 from planner.memory.weights import weights_bytes
 from planner.quantization import Quantization
 from planner.units import GIB
@@ -103,6 +104,7 @@ def kv_rules(profile: EngineProfile, prefix_caching: bool | None = None) -> KVRu
     states = {None: profile.state_blocks, True: profile.state_blocks_aligned, False: 1}[prefix_caching]
     return KVRules(
         hybrid_groups=profile.hybrid_groups,
+        chunked_groups=profile.chunked_groups,
         in_flight_batches=profile.in_flight_batches,
         batches_grow_with_stages=profile.batches_grow_with_stages,
         pad_groups_percent=profile.pad_groups_percent,
@@ -133,6 +135,7 @@ def terms(server: Server, gpu: GPU, profile: EngineProfile, pipeline_rank: int =
         pipeline_rank=pipeline_rank,
         data_parallel_size=flags.data_parallel_size,
         expert_parallel=flags.expert_parallel,
+        rules=weight_rules(profile, gpu),
     )
     return Terms(
         weights_bytes=max(0, loaded - flags.cpu_offload_bytes),
