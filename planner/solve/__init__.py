@@ -15,14 +15,16 @@ from planner.plan import NoPlan, Plan, RunnerUp
 from planner.solve.assemble import assemble, decisions, runner_up
 from planner.solve.bindings import bindings
 from planner.solve.conflict import conflict
-from planner.solve.stages import BudgetSpent, optimise
+from planner.solve.stages import BUDGET, BudgetSpent, optimise
 from planner.solve.translate import problem
 
-__all__ = ["BudgetSpent", "solve"]
+__all__ = ["BUDGET", "BudgetSpent", "solve"]
 
 
-def solve(fleet: Fleet, catalog: Catalog) -> Plan | NoPlan:
+def solve(fleet: Fleet, catalog: Catalog, budget: int = BUDGET) -> Plan | NoPlan:
     """Return the best plan for a fleet, or why there is none.
+
+    ``budget`` is in deterministic seconds: it counts steps of the solver, so that a run repeats on any machine.
 
     Raises:
         BudgetSpent: neither could be shown within the solver's budget.
@@ -31,21 +33,24 @@ def solve(fleet: Fleet, catalog: Catalog) -> Plan | NoPlan:
     prepared = prepare(fleet, catalog, load_profile(fleet.engine_version))
     if not all(found.options for found in prepared.roles):
         return conflict(fleet, catalog, prepared)
-    answer = optimise(problem(fleet, prepared))
+    answer = optimise(problem(fleet, prepared), budget)
     if answer is None:
         return conflict(fleet, catalog, prepared)
     decided = decisions(prepared, answer)
     return dataclasses.replace(
-        assemble(fleet, prepared, answer),
+        assemble(fleet, prepared, answer, budget),
         bindings=bindings(prepared, decided),
-        runner_up=_runner_up(fleet, prepared, tuple(d.option.variant.repository for d in decided)),
+        runner_up=_runner_up(fleet, prepared, tuple(d.option.variant.repository for d in decided), budget),
     )
 
 
-def _runner_up(fleet: Fleet, prepared: Prepared, chosen: tuple[str, ...]) -> RunnerUp | None:
-    """Return the best plan with another combination of variants than the one chosen."""
+def _runner_up(fleet: Fleet, prepared: Prepared, chosen: tuple[str, ...], budget: int) -> RunnerUp | None:
+    """Return the best plan with another combination of variants than the one chosen; None if none was found."""
     wider = dataclasses.replace(
         prepared, roles=tuple(dataclasses.replace(found, options=found.alternatives) for found in prepared.roles)
     )
-    answer = optimise(problem(fleet, wider, (chosen,)))
+    try:
+        answer = optimise(problem(fleet, wider, (chosen,)), budget)
+    except BudgetSpent:
+        return None
     return runner_up(wider, answer) if answer else None

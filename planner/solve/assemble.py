@@ -11,7 +11,7 @@ from planner.memory.estimate import Server, terms
 from planner.options import Option, Prepared
 from planner.plan import GPULedger, Plan, Proof, RunnerUp, RunnerUpServer, ServerPlan, Stage
 from planner.solve.problem import Answer
-from planner.solve.stages import BUDGET, SEED
+from planner.solve.stages import SEED
 
 _STEPS = 10_000
 
@@ -40,7 +40,7 @@ def decisions(prepared: Prepared, answer: Answer) -> tuple[Decision, ...]:
     )
 
 
-def assemble(fleet: Fleet, prepared: Prepared, answer: Answer) -> Plan:
+def assemble(fleet: Fleet, prepared: Prepared, answer: Answer, budget: int) -> Plan:
     """Return the plan of an answer, without what binds and without a runner-up."""
     decided = decisions(prepared, answer)
     ledgers = {d.role.name: ledger(d.server, prepared.gpu, prepared.profile) for d in decided}
@@ -54,7 +54,7 @@ def assemble(fleet: Fleet, prepared: Prepared, answer: Answer) -> Plan:
         servers=tuple(_server_plan(fleet, prepared, d, ledgers[d.role.name]) for d in decided),
         start_order=order,
         gpus=tuple(_gpu(fleet, decided, ledgers, position) for position in range(fleet.gpu_count)),
-        proof=_proof(answer),
+        proof=_proof(answer, budget),
         bindings=(),
         runner_up=None,
     )
@@ -148,7 +148,7 @@ def _gpu(fleet: Fleet, decided: Sequence[Decision], ledgers: dict[str, Ledger], 
     )
 
 
-def _proof(answer: Answer) -> Proof:
+def _proof(answer: Answer, budget: int) -> Proof:
     stages = _stages(answer)
     return Proof(
         proven=all(stage.proven for stage in stages),
@@ -156,7 +156,7 @@ def _proof(answer: Answer) -> Proof:
         solver="ortools cp-sat",
         solver_version=importlib.metadata.version("ortools"),
         seed=SEED,
-        budget=BUDGET,
+        budget=budget,
         model_sha256=answer.model_sha256,
     )
 
