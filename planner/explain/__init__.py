@@ -1,0 +1,11 @@
+"""Explain: facts -> sentences. All prose about plans, rejections and conflicts lives here.
+
+``reasons`` says of a plan what binds and what the next best combination of variants would have cost; ``no_plan`` says
+why a fleet cannot be served and what would help; ``rejection`` why one variant is no option.
+"""
+
+from planner.explain.no_plan import no_plan
+from planner.explain.reasons import reasons
+from planner.explain.rejections import rejection
+
+__all__ = ["no_plan", "reasons", "rejection"]

@@ -1,0 +1,54 @@
+"""How figures are written in sentences."""
+
+from collections.abc import Sequence
+
+from planner.accuracy import Accuracy
+from planner.units import GIB, format_gib
+
+_MILLIONTHS = 1_000_000
+_THOUSANDTHS = 1_000
+_PLACES = {"balanced": _MILLIONTHS, "accuracy": _MILLIONTHS, "concurrency": _MILLIONTHS, "context": _THOUSANDTHS,
+           "batched tokens": _THOUSANDTHS, "accuracy below a point": 100}  # fmt: skip
+
+
+def percent(hundredths: int) -> str:
+    """Write hundredths of a percent: ``97.5 %``."""
+    return f"{hundredths / 100:g} %"
+
+
+def accuracy(value: Accuracy) -> str:
+    """Say what is known of an accuracy: the score with its scale, and what quantization keeps."""
+    parts = []
+    if value.score is not None:
+        parts.append(f"{value.score / 100:.1f} on {value.scale}")
+    if value.recovery_median is not None and value.label != "native":
+        floor = "" if value.recovery_floor is None else f", at least {percent(value.recovery_floor)}"
+        parts.append(f"keeps {percent(value.recovery_median)} of the unquantized score{floor} ({value.label})")
+    return "; ".join(parts) or "accuracy unknown"
+
+
+def stage_value(name: str, value: int) -> str:
+    """Write the value of a stage in the unit of docs/objective.md."""
+    if name == "headroom":
+        return format_gib(value)
+    return f"{value / _PLACES.get(name, 1):.4f}".rstrip("0").rstrip(".")
+
+
+def more(value_bytes: int) -> str:
+    """Write an amount of memory that must not look smaller than it is: rounded up to hundredths of a GiB."""
+    return f"{-(-value_bytes * 100 // GIB) / 100:.2f} GiB"
+
+
+def less(value_bytes: int) -> str:
+    """Write an amount of memory that must not look larger than it is: rounded down to hundredths of a GiB."""
+    return f"{value_bytes * 100 // GIB / 100:.2f} GiB"
+
+
+def listed(items: Sequence[str], last: str = "and") -> str:
+    """Join words as a sentence does: ``a, b and c``."""
+    return items[0] if len(items) == 1 else f"{', '.join(items[:-1])} {last} {items[-1]}"
+
+
+def plural(count: int, word: str) -> str:
+    """Write a count and its word: ``1 request``, ``2 requests``."""
+    return f"{count} {word}" if count == 1 else f"{count} {word}s"
