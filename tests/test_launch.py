@@ -124,6 +124,23 @@ def test_after_a_death_the_other_lives_and_up_starts_only_the_dead_one(two: Stag
     assert names(two.events()).count("start general") == 2
 
 
+def test_workers_of_a_killed_server_are_cleared_before_it_starts_again(two: Stage) -> None:
+    two.environment["FAKE_WORKER"] = "1"
+    two.run("launch.sh", "up", "coder")
+    (worker,) = [int(event.split()[1]) for event in two.events() if event.startswith("worker")]
+    os.kill(two.pid("coder"), signal.SIGKILL)
+    time.sleep(0.2)
+    assert alive(worker)
+
+    two.run("launch.sh", "up", "coder")
+
+    assert not alive(worker)
+    two.run("launch.sh", "down")
+    workers = [int(event.split()[1]) for event in two.events() if event.startswith("worker")]
+    assert len(workers) == 2
+    assert not any(alive(one) for one in workers)
+
+
 def test_a_server_that_does_not_stop_is_killed(tmp_path: Path) -> None:
     staged = stage(on_free_ports(plans.two_roles()), tmp_path, FAKE_IGNORE_TERM="general")
     amend(staged.folder / "launch.sh", "readonly stop_seconds=60", "readonly stop_seconds=2")
