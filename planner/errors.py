@@ -5,6 +5,7 @@ PlannerError                 the root; the command line maps each class to one e
 ├── UnknownName              a model, GPU, engine or scheme the catalog does not have
 ├── UnsupportedModel         an architecture or format the memory model cannot size
 ├── InvalidConfig            a config.json or checkpoint with missing or contradictory facts
+├── SourceUnavailable        a repository that is absent, gated, busy or not reachable
 ├── CheckFailed              a plan the independent checker refuses
 └── OutputError              the output folder cannot be written
 
@@ -86,6 +87,17 @@ class InvalidConfig(PlannerError):
 
     def __str__(self) -> str:
         return f"{self.where}: {self.field}: {self.message}" if self.field else f"{self.where}: {self.message}"
+
+
+class SourceUnavailable(PlannerError):
+    """A repository that cannot be read now: absent, gated, rate-limited, or not reachable."""
+
+    def __init__(self, where: str, reason: str, hint: str = "") -> None:
+        self.where, self.reason, self.hint = where, reason, hint
+        super().__init__(where, reason, hint)
+
+    def __str__(self) -> str:
+        return f"{self.where}: {self.reason}" + (f"\n  hint: {self.hint}" if self.hint else "")
 
 
 class CheckFailed(PlannerError):

@@ -43,7 +43,8 @@ class Model:
     check the derived one against, with its ``parameters_grade``. ``variants`` begins with the model's own
     repository. ``context_limit`` is set where the publisher states fewer tokens than the engine derives from the
     config; a plan keeps to the smaller. ``cache_refusals`` names KV cache dtypes that published evidence says ruin
-    this model, each with the evidence.
+    this model, each with the evidence. ``base`` names the unquantized model of a quantized checkpoint that is listed on
+    its own; scores are that model's.
     """
 
     name: str
@@ -61,6 +62,7 @@ class Model:
     mixture: bool
     config: Mapping[str, Any]
     variants: tuple[Variant, ...]
+    base: str = ""
     context_limit: int | None = None
     engine_minimum: str = ""
     tool_parser: str = ""

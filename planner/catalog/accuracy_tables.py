@@ -47,7 +47,7 @@ class AccuracyTables:
 
     def scores(self, model: Model) -> tuple[Score, ...]:
         """All published scores of a base model that the catalog keeps, on any scale."""
-        return tuple(self._scores.get(model.repository, ()))
+        return tuple(self._scores.get(model.base or model.repository, ()))
 
     def measurements(self, variant: Variant) -> tuple[Measurement, ...]:
         """All published benchmarks of a quantized checkpoint beside its base."""

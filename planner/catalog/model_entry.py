@@ -36,6 +36,7 @@ def _model(entry: Entry, family: str, named: Mapping[str, str], schemes: Entry, 
         active_parameters=entry.get("active_parameters"),
         mixture=entry.get("mixture", False),
         config=config,
+        base=entry.get("base", ""),
         variants=tuple(variants),
         context_limit=entry.get("context_limit"),
         engine_minimum=entry.get("engine_minimum", ""),
@@ -54,7 +55,9 @@ def _native(entry: Entry, named: Mapping[str, str], schemes: Entry) -> Variant:
     """The model's own repository, in the scheme its scores were measured on."""
     row = {key: entry[key] for key in _NATIVE_KEYS if key in entry}
     row.setdefault("scheme", {"bfloat16": "bf16", "float16": "fp16", "float32": "fp32"}[dtype_of(entry["config"])])
-    return _variant({**row, "repository": entry["repository"], "source": entry["source"]}, named, schemes, native=True)
+    row |= {"repository": entry["repository"], "source": entry["source"]}
+    # A quantized checkpoint listed on its own is not what its base model's scores were measured on.
+    return _variant(row, named, schemes, native="base" not in entry)
 
 
 def _variant(row: Entry, named: Mapping[str, str], schemes: Entry, *, native: bool = False) -> Variant:

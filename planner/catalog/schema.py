@@ -55,6 +55,7 @@ class ModelMap(_Map):
     engine_minimum: str = ""
     tool_parser: str = ""
     reasoning_parser: str = ""
+    base: str = ""
     scheme: str = ""
     quantization_config: _Config | None = None
     revision: str = ""
