@@ -62,8 +62,8 @@ class Device:
     """What a process costs on one type of device, and the sizes that engine buffers follow.
 
     ``context_bytes`` is in use on an otherwise empty device when the engine takes its first snapshot;
-    ``graph_base_bytes`` is what the first CUDA graph takes, whatever the model; ``spread_bytes`` how far estimates were
-    off on such devices.
+    ``graph_base_bytes`` is what the first CUDA graph takes, whatever the model; ``extra_bytes`` is memory outside PyTorch
+    beyond what the profile states for all devices; ``spread_bytes`` how far estimates were off on such devices.
     """
 
     names: tuple[str, ...]
@@ -72,6 +72,7 @@ class Device:
     l2_bytes: int
     context_bytes: int
     graph_base_bytes: int
+    extra_bytes: int
     spread_bytes: int
 
 
@@ -225,6 +226,7 @@ def _device(entry: dict[str, Any]) -> Device:
         l2_bytes=entry["l2_mib"] * MIB,
         context_bytes=round(entry["context_gib"] * GIB),
         graph_base_bytes=entry["graph_base_mib"] * MIB,
+        extra_bytes=entry.get("extra_mib", 0) * MIB,
         spread_bytes=entry["spread_mib"] * MIB,
     )
 

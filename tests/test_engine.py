@@ -65,7 +65,7 @@ def test_default_utilization_by_version(version: str, utilization: float) -> Non
         ("0.33.0", "NVIDIA B200", 179.0, (1024, 16384)),
         ("0.27.1", "NVIDIA B200", 179.0, (1024, 8192)),
         ("0.33.0", "NVIDIA GB10", 119.0, (256, 2048)),
-        ("0.32.0", "NVIDIA GB10", 119.0, (1024, 8192)),
+        ("0.27.1", "NVIDIA GB10", 119.0, (256, 2048)),
         ("0.8.5", "NVIDIA A100-SXM4-80GB", 80.0, (1024, 8192)),
         ("0.8.3", "NVIDIA GeForce RTX 4090", 24.0, (1024, 2048)),
         ("0.8.4", "NVIDIA GeForce RTX 4090", 24.0, (256, 2048)),

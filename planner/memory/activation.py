@@ -7,7 +7,7 @@ that stay allocated from their first use on. docs/accuracy-of-estimates.md deriv
 
 from dataclasses import dataclass
 
-from planner.architecture import Architecture, Attention, Layer
+from planner.architecture import Architecture, Attention, Layer, State
 from planner.engine import EngineProfile
 from planner.flags import ServeFlags
 from planner.gpu import GPU
@@ -135,12 +135,13 @@ def activation_line(
 def second_runner(architecture: Architecture, profile: EngineProfile, *, quantized: bool) -> bool:
     """Whether this engine version runs the model with its second model runner ("Using V2 Model Runner")."""
     mixture = any(layer.mixture for layer in architecture.layers)
+    recurrent = any(layer.state for layer in architecture.layers)
     listed = architecture.name in profile.second_runner_architectures
     if profile.second_runner == "always":
         return True
     if profile.second_runner == "dense":
-        return not architecture.is_pooling and (listed or not mixture)
-    return profile.second_runner == "listed" and listed and not mixture and not quantized
+        return not architecture.is_pooling and (listed or not (mixture or recurrent))
+    return profile.second_runner == "listed" and listed and not (mixture or quantized)
 
 
 def penalty_bytes(architecture: Architecture, max_num_seqs: int) -> int:
@@ -203,8 +204,12 @@ def _compiling_bytes(
 
 
 def _layer_width(layer: Layer, tensor_ranks: int) -> int:
-    """Return the values per token alive besides the residual stream: around the gated activation, or attention."""
-    return max(_mlp_width(layer, tensor_ranks), _attention_width(layer.attention, tensor_ranks))
+    """Return the values per token alive besides the residual stream: around the activation, attention, or state."""
+    return max(
+        _mlp_width(layer, tensor_ranks),
+        _attention_width(layer.attention, tensor_ranks),
+        _state_width(layer.state, tensor_ranks),
+    )
 
 
 def _mlp_width(layer: Layer, tensor_ranks: int) -> int:
@@ -221,3 +226,11 @@ def _attention_width(attention: Attention | None, tensor_ranks: int) -> int:
     query = ceil_div(attention.num_heads, tensor_ranks) * attention.head_dim
     key = max(1, attention.num_kv_heads // tensor_ranks) * attention.head_dim
     return 3 * query + 3 * key
+
+
+def _state_width(state: State | None, tensor_ranks: int) -> int:
+    """Inputs, gates and keys as projected, the same after the convolution, and the output before and after its norm."""
+    if state is None:
+        return 0
+    values = state.heads * state.head_dim + state.key_heads * state.key_head_dim + state.groups * state.state_size
+    return 4 * ceil_div(values, tensor_ranks)

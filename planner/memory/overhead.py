@@ -17,7 +17,7 @@ def non_torch_bytes(flags: ServeFlags, profile: EngineProfile, gpu: GPU, *, voca
     parallel = flags.ranks > 1 and not profile.communicator_in_budget
     ranks = flags.ranks if profile.communicator_in_budget else flags.tensor_parallel_size
     total = profile.parallel_non_torch_bytes if parallel else profile.non_torch_bytes
-    total += profile.communicator.bytes_for(gpu, ranks)
+    total += profile.device(gpu).extra_bytes + profile.communicator.bytes_for(gpu, ranks)
     if parallel:
         return total + _all_reduce_bytes(flags, profile, gpu)
     if profile.graphs_profiled and not second and not flags.enforce_eager:
