@@ -62,8 +62,8 @@ class Device:
     """What a process costs on one type of device, and the sizes that engine buffers follow.
 
     ``context_bytes`` is in use on an otherwise empty device when the engine takes its first snapshot;
-    ``graph_base_bytes`` is what the first CUDA graph takes, whatever the model; ``extra_bytes`` is memory outside PyTorch
-    beyond what the profile states for all devices; ``spread_bytes`` how far estimates were off on such devices.
+    ``graph_base_bytes`` is what the first CUDA graph takes, whatever the model; ``extra_bytes`` what is outside PyTorch
+    beyond the profile's figure for all devices; ``spread_bytes`` how far estimates were off on such devices.
     """
 
     names: tuple[str, ...]
