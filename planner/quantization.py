@@ -105,7 +105,7 @@ class Quantization:
         if path in self.named:
             return self.named[path]
         if self.rules:
-            names = spellings(path)
+            names = spellings(f"{path}.0.up_proj") + spellings(path) if expert else spellings(path)
             for rule in self.rules:
                 if rule.matches(names):
                     return rule.storage

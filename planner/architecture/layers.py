@@ -14,8 +14,8 @@ class Latent:
     """Multi-head latent attention: one compressed vector per token, shared by all heads.
 
     ``query_rank`` is None where queries are projected directly. ``index_heads`` and ``index_head_dim`` belong to the
-    indexer of sparse attention (0: none), which keeps a cache of its own; ``sparse`` layers without an indexer reuse
-    the choice of an earlier one.
+    indexer of sparse attention (0: none), which keeps a cache of its own; ``index_topk`` is the tokens it chooses, and
+    layers without an indexer reuse an earlier choice.
     """
 
     query_rank: int | None
@@ -25,7 +25,7 @@ class Latent:
     value_head_dim: int
     index_heads: int = 0
     index_head_dim: int = 0
-    sparse: bool = False
+    index_topk: int = 0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -56,7 +56,7 @@ def latent(text: Fields, family: Family, index: int, kind: str) -> Attention:
         value_head_dim=text.integer("v_head_dim"),
         index_heads=text.integer("index_n_heads") if indexed else 0,
         index_head_dim=text.integer("index_head_dim") if indexed else 0,
-        sparse=sparse,
+        index_topk=text.integer("index_topk") if sparse else 0,
     )
     return Attention(
         num_heads=heads,

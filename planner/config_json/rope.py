@@ -92,9 +92,10 @@ def _table(text: Fields, rope: Fields, head_dim: int) -> Rotary:
     if kind == "proportional":  # Gemma 4 spreads the share over the whole head
         width = head_dim
     older_factor = 1
-    if rope.has("mrope_section"):
-        compact = text.text("model_type").startswith(("qwen3_vl", "qwen3_5"))
-        positions, older_factor = (positions, 4) if compact else (4 * positions, 1)
+    if text.text("model_type").startswith(("qwen3_vl", "qwen3_5")):
+        older_factor = 4
+    elif rope.has("mrope_section"):
+        positions *= 4
     return Rotary(
         positions,
         width,

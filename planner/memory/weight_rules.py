@@ -1,10 +1,11 @@
 """What of loading weights depends on the engine version and the GPU, as data."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from planner.engine import EngineProfile
 from planner.gpu import GPU
-from planner.units import MIB
+from planner.quantization import Storage
+from planner.units import MIB, ceil_div
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -24,6 +25,40 @@ class WeightRules:
 
 
 NEWEST = WeightRules()
+# FP8 tensor cores appear with SM89; older GPUs run FP8 weights through the Marlin kernel.
+_FP8_CAPABILITY = 89
+_TRITON_CAPABILITY = 90
+
+
+def on_device(storage: Storage, rules: WeightRules) -> Storage:
+    """Return how a format lies in the memory of this GPU.
+
+    Without FP8 hardware the Marlin kernel takes FP8 weights, with scales in the model's dtype: one per output, or one
+    per output and input group where the checkpoint has blocks (quantization/utils/marlin_utils_fp8.py, vLLM 0.33.0).
+    """
+    if storage.name.startswith("fp8") and 0 < rules.capability < _FP8_CAPABILITY:
+        return replace(storage, row_group=1, scale_bytes=None, fixed_bytes=0)
+    return storage
+
+
+def expert_sizes(storage: Storage | None, hidden: int, inner: int, rules: WeightRules) -> tuple[int, int]:
+    """Return the hidden and inner size of expert matrices after the padding a kernel asks for.
+
+    Source: ``fused_moe/oracle/mxfp4.py:mxfp4_round_up_hidden_size_and_intermediate_size`` of vLLM 0.33.0 and
+    ``quantization/mxfp4.py`` of 0.10.2 to 0.16.0: Triton on SM90 pads the inner size to 64, TensorRT-LLM on SM100 and
+    Marlin elsewhere pad it to 128 and the hidden size to 256. Shards of block-wise FP8 are padded to whole blocks.
+    """
+    if storage and storage.name == "mxfp4":
+        if rules.capability == _TRITON_CAPABILITY:
+            return hidden, _up(inner, 64)
+        return _up(hidden, 256), _up(inner, 128)
+    if storage and storage.name == "fp8-block":
+        return hidden, _up(inner, storage.row_group)
+    return hidden, inner
+
+
+def _up(size: int, step: int) -> int:
+    return ceil_div(size, step) * step
 
 
 def weight_rules(profile: EngineProfile, gpu: GPU | None) -> WeightRules:

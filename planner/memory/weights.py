@@ -9,11 +9,14 @@ from planner.architecture import Architecture, Experts, Linear, Part, Rotary, Vo
 from planner.memory.allocator import allocated_bytes
 from planner.memory.parameters import embedding, last_parts, layer_parts
 from planner.memory.stages import stage_layers
-from planner.memory.weight_rules import NEWEST, WeightRules
+from planner.memory.weight_rules import NEWEST, WeightRules, expert_sizes, on_device
 from planner.quantization import Quantization, Storage
 from planner.units import ceil_div
 
 T = TypeVar("T")
+
+
+_UNQUANTIZED = Quantization()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -21,12 +24,14 @@ class Rank:
     """One rank's place: its tensor-parallel group, its pipeline stage, and how experts are shared out.
 
     ``expert_ranks`` ranks share out whole experts; ``expert_tensor_ranks`` share out each expert's intermediate size.
+    ``batched_tokens`` sizes buffers that models set up with their weights.
     """
 
     tensor_ranks: int = 1
     expert_ranks: int = 1
     expert_tensor_ranks: int = 1
     dtype_bytes: int = 2
+    batched_tokens: int = 0
     rules: WeightRules = NEWEST
 
 
@@ -40,6 +45,7 @@ def weights_bytes(
     pipeline_rank: int = 0,
     data_parallel_size: int = 1,
     expert_parallel: bool = False,
+    max_num_batched_tokens: int = 0,
     rules: WeightRules = NEWEST,
 ) -> int:
     """Return the bytes of parameters and buffers on one rank after loading.
@@ -53,6 +59,7 @@ def weights_bytes(
         expert_ranks=all_ranks if expert_parallel else 1,
         expert_tensor_ranks=1 if expert_parallel else all_ranks,
         dtype_bytes=dtype_bytes,
+        batched_tokens=max_num_batched_tokens,
         rules=rules,
     )
     return _rank_bytes(_Same(architecture), _Same(quantization), rank, pipeline_parallel_size, pipeline_rank)
@@ -96,7 +103,10 @@ def _tensors(
     """Yield the bytes of each tensor of one pipeline stage, in the order the engine creates them."""
     first, last = stage_layers(architecture.num_layers, stages, stage)
     is_first, is_last = stage == 0, stage == stages - 1
-    before: list[Part] = list(architecture.vision.parts) if is_first and architecture.vision else []
+    if is_first and architecture.vision:
+        for part in architecture.vision.parts:  # encoders stay in the model's dtype in published checkpoints
+            yield from part_tensors(part, "", _UNQUANTIZED, rank)
+    before: list[Part] = []
     if is_first or (is_last and architecture.tie_word_embeddings):
         before.append(embedding(architecture))
     if is_first:
@@ -111,6 +121,26 @@ def _tensors(
     if is_last:
         for part in last_parts(architecture):
             yield from part_tensors(part, "", quantization, rank)
+    yield from _buffers(architecture, rank)
+
+
+def _buffers(architecture: Architecture, rank: Rank) -> Iterator[int]:
+    """Yield what models set aside per batched token while they load.
+
+    Source: models/qwen3_vl.py (deepstack inputs) and models/deepseek_v2.py (chosen tokens), vLLM 0.11.0 to 0.33.0.
+    """
+    levels = architecture.vision.stacked_levels if architecture.vision else 0
+    for _ in range(levels):
+        yield rank.batched_tokens * architecture.hidden_size * rank.dtype_bytes
+    chosen = max(
+        (
+            layer.attention.latent.index_topk
+            for layer in architecture.layers
+            if layer.attention and layer.attention.latent
+        ),
+        default=0,
+    )
+    yield rank.batched_tokens * chosen * 4
 
 
 def _table_bytes(table: Rotary, rank: Rank) -> int:
@@ -148,6 +178,7 @@ def _linear(part: Linear, prefix: str, quantization: Quantization, rank: Rank) -
         if part.split == "column":
             units = max(1, units // rank.tensor_ranks) if column.replicated else units // rank.tensor_ranks
         storage = quantization.storage(prefix + column.path) if part.quantizable else None
+        storage = on_device(storage, rank.rules) if storage else None
         rows_by_storage[storage] = rows_by_storage.get(storage, 0) + units * column.size
     for storage, rows in rows_by_storage.items():
         yield from storage.tensors(rows, inputs, dtype_bytes) if storage else (rows * inputs * dtype_bytes,)
@@ -160,9 +191,11 @@ def _linear(part: Linear, prefix: str, quantization: Quantization, rank: Rank) -
 def _experts(part: Experts, prefix: str, quantization: Quantization, rank: Rank) -> Iterator[int]:
     """Yield the tensors of the routed experts: gate and up fused, down, each over all experts of the rank."""
     count = ceil_div(part.count, rank.expert_ranks)
-    inner = part.intermediate_size // rank.expert_tensor_ranks
     storage = quantization.storage(prefix + part.path, expert=True)
-    for rows, columns in ((inner * (2 if part.gated else 1), part.hidden_size), (part.hidden_size, inner)):
+    storage = on_device(storage, rank.rules) if storage else None
+    inner = ceil_div(part.intermediate_size, rank.expert_tensor_ranks)
+    hidden, inner = expert_sizes(storage, part.hidden_size, inner, rank.rules)
+    for rows, columns in ((inner * (2 if part.gated else 1), hidden), (hidden, inner)):
         sizes = storage.tensors(rows, columns, rank.dtype_bytes) if storage else (rows * columns * rank.dtype_bytes,)
         yield from (count * size for size in sizes)
         if part.bias:
