@@ -5,11 +5,12 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from jinja2 import ChoiceLoader, Environment, FileSystemLoader, StrictUndefined
+from jinja2 import ChoiceLoader, Environment, FileSystemLoader, StrictUndefined, TemplateError, TemplateSyntaxError
 
 from planner.artifacts.context import Context, Server, build_context
 from planner.artifacts.quoting import FILTERS
 from planner.artifacts.write import File
+from planner.errors import InputError, Problem
 from planner.plan import Plan
 from planner.resources import data_folder
 
@@ -21,7 +22,7 @@ def render(plan: Plan, templates: Path | None = None) -> dict[str, File]:
     The same plan and templates always give the same text.
 
     Raises:
-        jinja2.TemplateError: a template of the user's is not valid or uses a field that does not exist.
+        InputError: a template of the user's is not valid or uses a field that does not exist.
         ValueError: a name holds a NUL character, which no artifact can carry.
     """
     context = build_context(plan)
@@ -65,7 +66,13 @@ def _text(environment: Environment, template: str, context: Context, server: Ser
     values: dict[str, Any] = {**dataclasses.asdict(context)}
     if server is not None:
         values["server"] = dataclasses.asdict(server)
-    return environment.get_template(template).render(values)
+    try:
+        return environment.get_template(template).render(values)
+    except TemplateSyntaxError as error:
+        raise InputError((Problem(error.filename or template, error.lineno, 1, "", str(error.message)),)) from error
+    except TemplateError as error:
+        hint = "docs/artifacts.md lists what a template may use"
+        raise InputError((Problem(template, 0, 0, "", str(error), hint),)) from error
 
 
 def _environment(templates: Path | None) -> Environment:

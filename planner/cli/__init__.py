@@ -17,6 +17,7 @@ COMMANDS = {
     "estimate": "Say what vLLM will log for one server, and whether it starts.",
     "init": "Write a commented starter fleet.yaml.",
     "schema": "Print the JSON Schema of fleet.yaml for editors.",
+    "solve": "Find the proven best plan for a fleet and render its files.",
 }
 """Name -> the line ``planner --help`` shows. A command is the function of its name in the module of its name."""
 

@@ -10,6 +10,7 @@ import yaml
 
 from planner.errors import InputError, Problem
 from planner.plan.facts import Plan
+from planner.plan.no_plan import NoPlan
 from planner.yaml_source import FieldPath, Source, read_yaml
 
 SCHEMA = 1
@@ -21,8 +22,8 @@ def plan_to_yaml(plan: Plan) -> str:
     return yaml.dump(_document(plan), Dumper=_Dumper, sort_keys=False, allow_unicode=True, width=1 << 20)
 
 
-def plan_json(plan: Plan) -> str:
-    """Return the plan as JSON with the keys of ``plan.yaml``."""
+def plan_json(plan: Plan | NoPlan) -> str:
+    """Return the plan as JSON with the keys of ``plan.yaml``, or the facts that prove that there is none."""
     return json.dumps(_document(plan), indent=2, ensure_ascii=False) + "\n"
 
 
@@ -44,7 +45,7 @@ def plan_from_yaml(path: Path) -> Plan:
     return _validated({key: value for key, value in data.items() if key != "schema"}, source)
 
 
-def _document(plan: Plan) -> dict[str, Any]:
+def _document(plan: Plan | NoPlan) -> dict[str, Any]:
     return {"schema": SCHEMA, **dataclasses.asdict(plan)}
 
 

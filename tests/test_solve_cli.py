@@ -1,0 +1,230 @@
+"""``planner solve`` from the outside: streams, exit codes, what is written and what is left alone."""
+
+import dataclasses
+import json
+from collections.abc import Iterator
+from pathlib import Path
+
+import plans
+import pytest
+from click.testing import CliRunner, Result
+
+from planner.accuracy import Accuracy
+from planner.catalog import Catalog
+from planner.cli import main
+from planner.cli.plan_text import plan_text
+from planner.fleet import Fleet
+from planner.plan import Plan, plan_from_yaml
+from planner.solve import solve as solve_fleet
+from planner.units import GIB
+
+CASES = Path(__file__).parent / "cases"
+# One mistake is that the small test catalog has no vision model; the shipped catalog has.
+BAD_FLEETS = sorted(set((CASES / "bad-fleets").glob("*.yaml")) - {CASES / "bad-fleets" / "task-without-models.yaml"})
+SMALL = """
+name: small
+engine: {version: 0.33.0}
+gpu: L40S
+roles:
+  talk:
+    task: general
+    models: Mistral-7B-Instruct-v0.3
+    context: 8k
+    concurrency: {min: 1, target: 4}
+"""
+TOO_MUCH = SMALL.replace("Mistral-7B-Instruct-v0.3", "Llama-3.3-70B-Instruct\n    schemes: bf16")
+
+
+def run(*arguments: str) -> Result:
+    return CliRunner(catch_exceptions=False).invoke(main, ["solve", *arguments], prog_name="planner")
+
+
+@pytest.fixture
+def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "fleet.yaml").write_text(SMALL, encoding="utf-8")
+    return tmp_path
+
+
+def verbs(result: Result) -> dict[str, str]:
+    words = (line.split() for line in result.stderr.splitlines() if not line.startswith("  hint:"))
+    return {path: word for word, path in words}
+
+
+def files(folder: Path) -> Iterator[tuple[str, bytes]]:
+    for path in sorted(folder.rglob("*")):
+        if path.is_file():
+            yield str(path.relative_to(folder)), path.read_bytes()
+
+
+def test_a_proven_plan_is_printed_and_written_next_to_the_fleet(folder: Path) -> None:
+    result = run()
+
+    assert result.exit_code == 0
+    assert result.stdout.startswith("small: proven best for balanced, on 1 × L40S with vllm 0.33.0\n\n")
+    assert set(verbs(result).values()) == {"create"}
+    assert {"plan.yaml", "launch.sh", "compose.yaml"} <= set(verbs(result))
+    assert plan_from_yaml(folder / "plan.yaml").fleet == "small"
+
+
+def test_running_again_changes_nothing(folder: Path) -> None:
+    run()
+    before = dict(files(folder))
+    result = run("fleet.yaml")
+
+    assert result.exit_code == 0
+    assert set(verbs(result).values()) == {"identical"}
+    assert dict(files(folder)) == before
+
+
+def test_json_is_the_plan_and_nothing_else(folder: Path) -> None:
+    result = run("--json", "--dry-run")
+
+    assert result.exit_code == 0
+    assert [server["name"] for server in json.loads(result.stdout)["servers"]] == ["talk"]
+
+
+def test_a_dry_run_writes_nothing(folder: Path) -> None:
+    result = run("--dry-run", "--out", "elsewhere")
+
+    assert result.exit_code == 0
+    assert set(verbs(result).values()) == {"create"}
+    assert result.stderr.endswith("  hint: this was a dry run; nothing was written\n")
+    assert [name for name, _ in files(folder)] == ["fleet.yaml"]
+
+
+def test_out_is_made_and_used(folder: Path) -> None:
+    assert run("--out", "deep/er").exit_code == 0
+    assert (folder / "deep" / "er" / "plan.yaml").is_file()
+    assert not (folder / "plan.yaml").exists()
+
+
+@pytest.mark.parametrize("options", [(), ("--dry-run",)], ids=["write", "dry-run"])
+def test_a_file_edited_by_hand_is_a_conflict(options: tuple[str, ...], folder: Path) -> None:
+    run()
+    (folder / "launch.sh").write_text("mine\n", encoding="utf-8")
+    result = run(*options)
+
+    assert result.exit_code == 5
+    assert verbs(result)["launch.sh"] == "conflict"
+    assert "  hint: a file was edited by hand, so nothing was written; --force overwrites it\n" in result.stderr
+    assert (folder / "launch.sh").read_text(encoding="utf-8") == "mine\n"
+
+
+def test_force_overwrites_what_was_edited(folder: Path) -> None:
+    run()
+    written = dict(files(folder))
+    (folder / "launch.sh").write_text("mine\n", encoding="utf-8")
+    result = run("--force")
+
+    assert result.exit_code == 0
+    assert verbs(result)["launch.sh"] == "overwrite"
+    assert dict(files(folder)) == written
+
+
+def test_no_plan_is_an_answer_of_its_own(folder: Path) -> None:
+    (folder / "fleet.yaml").write_text(TOO_MUCH, encoding="utf-8")
+    result = run()
+
+    assert (result.exit_code, result.stderr) == (3, "")
+    assert result.stdout.startswith("no plan exists for small on 1 × L40S\n")
+    assert "hint:" in result.stdout
+    assert [name for name, _ in files(folder)] == ["fleet.yaml"]
+
+
+def test_no_plan_as_json(folder: Path) -> None:
+    (folder / "fleet.yaml").write_text(TOO_MUCH, encoding="utf-8")
+    result = run("--json")
+
+    assert (result.exit_code, json.loads(result.stdout)["fleet"]) == (3, "small")
+
+
+def test_an_unproven_plan_has_its_own_exit_code(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def unproven(fleet: Fleet, catalog: Catalog, budget: int) -> Plan:
+        plan = solve_fleet(fleet, catalog, budget)
+        assert isinstance(plan, Plan)
+        return dataclasses.replace(plan, proof=dataclasses.replace(plan.proof, proven=False))
+
+    monkeypatch.setattr("planner.cli.solve.solve_fleet", unproven)
+    monkeypatch.setattr("planner.cli.solve.require", lambda *_: None)
+    result = run()
+
+    assert result.exit_code == 4
+    assert result.stdout.startswith("small: not proven best for balanced")
+    assert (folder / "plan.yaml").is_file()
+
+
+@pytest.mark.parametrize("path", BAD_FLEETS, ids=lambda path: path.stem)
+def test_a_bad_fleet_is_an_error_without_a_traceback(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(path.parent)
+    result = run(path.name, "--dry-run")
+
+    assert (result.exit_code, result.stdout) == (1, "")
+    assert result.stderr.startswith(f"{path.name}:")
+    assert "Traceback" not in result.stderr
+
+
+def test_an_output_folder_that_cannot_be(folder: Path) -> None:
+    result = run("--out", "fleet.yaml/plan")
+
+    assert result.exit_code == 1
+    assert result.stderr == "error: cannot write fleet.yaml/plan/SHA256SUMS: not a directory\n"
+
+
+@pytest.mark.parametrize(
+    ("template", "message"),
+    [
+        ("{{ nonsense }}\n", "script/launch.sh.j2: 'nonsense' is undefined"),
+        ("\n{% if %}\n", "mine/script/launch.sh.j2:2:1: Expected an expression, got 'end of statement block'"),
+    ],
+    ids=["undefined", "syntax"],
+)
+def test_a_broken_template_is_named(template: str, message: str, folder: Path) -> None:
+    (folder / "mine" / "script").mkdir(parents=True)
+    (folder / "mine" / "script" / "launch.sh.j2").write_text(template, encoding="utf-8")
+    result = run("--templates", "mine")
+
+    assert result.exit_code == 1
+    assert message in result.stderr
+    assert not (folder / "plan.yaml").exists()
+
+
+def test_a_template_of_ones_own_takes_the_place_of_the_shipped_one(folder: Path) -> None:
+    (folder / "mine" / "script").mkdir(parents=True)
+    (folder / "mine" / "script" / "launch.sh.j2").write_text("# {{ servers[0].name }}\n", encoding="utf-8")
+
+    assert run("--templates", "mine").exit_code == 0
+    assert (folder / "launch.sh").read_text(encoding="utf-8") == "# talk\n"
+
+
+def test_options_are_checked_before_anything_is_read(folder: Path) -> None:
+    for wrong in (["--time-limit", "0"], ["--templates", "absent"], ["--catalog", "absent"], ["--out", "fleet.yaml"]):
+        assert run(*wrong).exit_code == 2
+
+
+KNOWN = Accuracy(
+    scale="bigcodebench", score=4177, score_floor=4074, recovery_median=9950, recovery_floor=9800, label="default",
+    source="41 models, 289 benchmarks", score_source="BigCodeBench leaderboard",
+)  # fmt: skip
+
+
+def test_the_text_of_a_plan(update_golden: bool) -> None:
+    plan = plans.plan(
+        plans.server("coder", accuracy=KNOWN),
+        plans.server("chat", port=8002, concurrency_request=12, request_tokens=8192),
+    )
+
+    text = plan_text(plan)
+    if update_golden:
+        (CASES / "plan-text.txt").write_text(f"{text}\n", encoding="utf-8")
+
+    assert f"{text}\n" == (CASES / "plan-text.txt").read_text(encoding="utf-8")
+
+
+def test_the_printed_bytes_add_up() -> None:
+    plan = plans.plan(plans.server("a"), plans.server("b", port=8002))
+    ledger = plan_text(plan).split("\n\n")[2].splitlines()
+    *parts, total = (int(line.split()[-1].replace(",", "")) for line in ledger[1:])
+
+    assert sum(parts) == total == plan.gpus[0].total_bytes
+    assert total > 90 * GIB
