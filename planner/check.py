@@ -18,6 +18,7 @@ from planner.memory import requirements
 from planner.memory.demand import ledger
 from planner.memory.estimate import Server, estimate, terms
 from planner.options.figures import RoleFigures
+from planner.options.limits import KV_CACHE_DTYPES
 from planner.options.served import context_limit, served
 from planner.options.worth import SHARE, measure
 from planner.plan import Plan, ServerPlan
@@ -91,18 +92,21 @@ class _Checker:
         if found is None:
             yield Violation(plan.name, f"{plan.repository} is not among the variants of role {role.name}")
             return
-        yield from _pins(role, plan, found[1])
+        wrong = list(_pins(role, plan, found[1]))
         try:
             server = self._server(plan)
+            wrong += self._limits(role, plan, server, found[0])
             reason = requirements.refusal(
                 server.architecture, server.quantization, server.flags, self._profile, self._gpu
             )
         except PlannerError as error:
             yield Violation(plan.name, str(error))
             return
+        yield from wrong
         if reason:
             yield Violation(plan.name, reason)
-        yield from self._limits(role, plan, server, found[0])
+        if wrong or reason:
+            return
         yield from self._guarantees(plan, server)
         yield from self._accuracy(role, plan, found)
         exact = ledger(server, self._gpu, self._profile)
@@ -270,6 +274,8 @@ def _pins(role: Role, plan: ServerPlan, variant: Variant) -> Iterator[Violation]
         ("trust_remote_code", plan.trust_remote_code, role.trust_remote_code),
         ("tensor_parallel_size", plan.tensor_parallel_size, len(plan.gpu_indices)),
     )
+    if plan.kv_cache_dtype not in KV_CACHE_DTYPES:
+        yield Violation(plan.name, f"KV cache dtype {plan.kv_cache_dtype!r} is none that plans use")
     for name, value, expected in facts:
         if value != expected:
             yield Violation(plan.name, f"{name} is {value!r}, not {expected!r}")

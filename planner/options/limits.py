@@ -5,6 +5,9 @@ from planner.engine import EngineProfile, parse_version
 from planner.gpu import GPU
 from planner.variant import Model, Variant
 
+KV_CACHE_DTYPES = ("auto", "fp8")
+"""What a plan chooses from: the model's own dtype, and one byte per element, which every engine version knows."""
+
 # FP8 KV cache: FlashInfer serves compute capability 8.x and 12.x for these head sizes, FlashAttention 9.x and 10.x any;
 # latent attention has FP8 kernels on 9.x and 10.x only (v1/attention/backends, 0.33.0).
 _FLASH_ATTENTION_FP8 = (9, 10)

@@ -136,7 +136,7 @@ def _with_caches(role: Role, place: Place, candidate: _Candidate, refused: list[
     if not candidate.quantization.kv_cache_dtype and not _has_cache(candidate.architecture):
         yield candidate
         return
-    for kv_cache_dtype in (role.kv_cache_dtype,) if role.kv_cache_dtype else ("auto", "fp8"):
+    for kv_cache_dtype in (role.kv_cache_dtype,) if role.kv_cache_dtype else limits.KV_CACHE_DTYPES:
         one = replace(candidate, kv_cache_dtype=kv_cache_dtype)
         if kv_cache_dtype != "auto" and candidate.effective_cache != "auto" and not role.kv_cache_dtype:
             continue

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable
 
-from planner.fleet import Fleet, Role
+from planner.fleet import Fleet
 from planner.options import Option, Prepared
 from planner.options.worth import Worth
 from planner.solve.problem import Candidate, Problem
@@ -36,7 +36,7 @@ def problem(fleet: Fleet, prepared: Prepared, forbidden: tuple[tuple[str, ...], 
     names = stages(fleet.objective)
     return Problem(
         roles=tuple(
-            (found.role.name, tuple(_candidate(found.role, option, names) for option in found.options))
+            (found.role.name, tuple(candidate(found.role.weight, option, names) for option in found.options))
             for found in prepared.roles
         ),
         capacities=(prepared.capacity_bytes,) * fleet.gpu_count,
@@ -45,7 +45,8 @@ def problem(fleet: Fleet, prepared: Prepared, forbidden: tuple[tuple[str, ...], 
     )
 
 
-def _candidate(role: Role, option: Option, names: tuple[str, ...]) -> Candidate:
+def candidate(weight: int, option: Option, names: tuple[str, ...]) -> Candidate:
+    """Return an option as the solver sees it, for a role of this weight and these stages."""
     demand = option.demand
     pairs = [_STAGES[name](option.worth) for name in names]
     return Candidate(
@@ -59,5 +60,5 @@ def _candidate(role: Role, option: Option, names: tuple[str, ...]) -> Candidate:
         peak_per_sequence=demand.activation_bytes_per_sequence,
         least=option.sequences_min,
         most=option.sequences_max,
-        worth=tuple((role.weight * constant, role.weight * slope) for constant, slope in pairs),
+        worth=tuple((weight * constant, weight * slope) for constant, slope in pairs),
     )

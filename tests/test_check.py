@@ -1,0 +1,143 @@
+"""The checker accepts what the solver makes and refuses everything that was tampered with."""
+
+import dataclasses
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+from fleets import PAIR, catalog, changed, fleet
+from test_plan import plan
+
+from planner.check import check, require
+from planner.errors import CheckFailed
+from planner.plan import Plan, ServerPlan
+
+
+def tampered(name: str, **values: Any) -> Plan:  # noqa: ANN401 - any field of ServerPlan
+    """Return the plan with fields of one server changed."""
+    return with_server(name, lambda server: dataclasses.replace(server, **values))
+
+
+def with_server(name: str, change: Callable[[ServerPlan], ServerPlan]) -> Plan:
+    servers = tuple(change(server) if server.name == name else server for server in plan().servers)
+    return dataclasses.replace(plan(), servers=servers)
+
+
+def messages(found: Plan, document: dict[str, Any] = PAIR) -> str:
+    return "\n".join(str(violation) for violation in check(found, fleet(document), catalog()))
+
+
+def test_a_solved_plan_passes() -> None:
+    assert messages(plan()) == ""
+    require(plan(), fleet(PAIR), catalog())
+
+
+@pytest.mark.parametrize(
+    ("field", "value", "message"),
+    [
+        ("repository", "nobody/nothing", "is not among the variants"),
+        ("repository", "solidrust/Mistral-7B-Instruct-v0.3-AWQ", "scheme is"),
+        ("request_tokens", 0, "counts concurrency at another length"),
+        ("tensor_parallel_size", 0, "tensor_parallel_size is 0"),
+        ("max_num_seqs", -3, "serves -3 requests"),
+        ("kv_cache_memory_bytes", -3, "promises"),
+        ("scheme", "fp8-of-another-kind", "scheme is 'fp8-of-another-kind'"),
+        ("port", 9999, "port is 9999"),
+        ("max_model_len", 4096, "outside what the role and model allow"),
+        ("max_model_len", 1 << 20, "outside what the role and model allow"),
+        ("max_num_seqs", 1, "of the 4 required"),
+        ("max_num_seqs", 500, "the KV cache does not hold every request it lets in"),
+        ("max_num_batched_tokens", 3, "batch of 3 tokens is too small"),
+        ("kv_cache_memory_bytes", 1 << 30, "promises"),
+        ("kv_cache_dtype", "fp7", "is none that plans use"),
+        ("kv_cache_tokens", 1, "the engine will log"),
+        ("concurrency_full_context", 99, "promises 99 requests of full context"),
+        ("request_tokens", 12, "counts concurrency at another length"),
+        ("gpu_memory_utilization", 0.99, "asks for"),
+        ("gpu_memory_utilization", 0.9999, "does not start"),
+        ("pooling", True, "pooling is True"),
+        ("trust_remote_code", True, "trust_remote_code is True"),
+        ("revision", "main", "revision is 'main'"),
+        ("tensor_parallel_size", 2, "tensor_parallel_size is 2"),
+    ],
+)
+def test_a_changed_server_is_refused(field: str, value: object, message: str) -> None:
+    found = messages(tampered("general", **{field: value}))
+
+    assert found
+    assert message in found
+
+
+@pytest.mark.parametrize(
+    "term",
+    ["baseline_bytes", "weights_bytes", "kv_cache_bytes", "activation_bytes", "non_torch_bytes", "cuda_graph_bytes",
+     "margin_bytes"],
+)  # fmt: skip
+def test_a_ledger_one_byte_off_is_refused(term: str) -> None:
+    ledger = plan().server("coder").ledger
+    lighter = dataclasses.replace(ledger, **{term: getattr(ledger, term) - 1})
+
+    found = messages(tampered("coder", ledger=lighter))
+
+    assert "the ledger is" in found
+    assert "the ledger does not add up" in found
+
+
+def test_a_better_accuracy_than_published_is_refused() -> None:
+    claimed = dataclasses.replace(plan().server("coder").accuracy, score=10_000)
+
+    assert "the accuracy is" in messages(tampered("coder", accuracy=claimed))
+
+
+def test_a_value_of_the_objective_that_is_not_so_is_refused() -> None:
+    stages = tuple(dataclasses.replace(stage, value=stage.value + 1) for stage in plan().proof.stages)
+    proof = dataclasses.replace(plan().proof, stages=stages)
+
+    found = messages(dataclasses.replace(plan(), proof=proof))
+
+    for name in ("balanced", "context", "batched tokens", "accuracy below a point"):
+        assert f"stage {name}" in found
+
+
+def test_servers_on_a_gpu_the_fleet_lacks_are_refused() -> None:
+    assert "GPU 0" in messages(tampered("coder", gpu_indices=(1,)))
+
+
+@pytest.mark.parametrize(
+    ("path", "value", "message"),
+    [
+        ("name", "another", "made for the fleet pair"),
+        ("engine.version", "0.32.0", "not for the fleet's engine"),
+        (
+            "roles.third",
+            {"task": "chat", "context": "8k", "models": "mistral-7b-instruct-v0.3"},
+            "third: has no server",
+        ),
+        ("roles.general", None, "general: is not a role of the fleet"),
+        ("roles.coder.context.min", "16k", ""),
+        ("roles.coder.accuracy.recovery", 100, "its recovery is below the floor"),
+        ("roles.coder.accuracy.score", 60, "its score is below the floor"),
+        ("roles.coder.concurrency.min", 16, ""),
+        ("gpu.memory_in_use", "20GiB", "memory in use is not the fleet's"),
+        ("gpu.name", "h100-sxm-80gb", "total or memory in use is not the fleet's"),
+    ],
+)
+def test_a_plan_for_another_fleet_is_refused(path: str, value: object, message: str) -> None:
+    found = messages(plan(), changed(PAIR, path, value))
+
+    assert message in found
+    assert found if message else True
+
+
+def test_a_failed_check_says_everything_at_once() -> None:
+    with pytest.raises(CheckFailed) as error:
+        require(tampered("coder", port=1, revision="main"), fleet(PAIR), catalog())
+
+    assert "port is 1" in str(error.value)
+    assert "revision is 'main'" in str(error.value)
+
+
+def test_an_order_that_forgets_a_server_is_refused() -> None:
+    forgotten = dataclasses.replace(plan(), start_order=plan().start_order[:1])
+
+    assert "start order: does not name every server once" in messages(forgotten)

@@ -1,0 +1,225 @@
+"""Options: what is tried, what is turned away and why, and that pruning loses nothing."""
+
+import dataclasses
+import itertools
+from typing import Any, cast
+
+import pytest
+from fleets import PAIR, catalog, changed, fleet
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from problems import plans, values
+
+from planner.engine import load_profile
+from planner.memory.demand import Demand
+from planner.options import Option, Prepared, Rejection, dominates, prepare, prune
+from planner.options.ladders import batches, contexts, sequence_limits
+from planner.options.limits import engine_refusal
+from planner.options.prune import prune_within_variants
+from planner.options.worth import Measure, Worth
+from planner.solve.problem import Problem
+from planner.solve.translate import candidate, stages
+
+
+def prepared(document: dict[str, Any]) -> Prepared:
+    found = fleet(document)
+    return prepare(found, catalog(), load_profile(found.engine_version))
+
+
+def rejections(document: dict[str, Any], role: str) -> list[Rejection]:
+    return [item for found in prepared(document).roles for item in found.rejections if item.role == role]
+
+
+@given(st.integers(1, 1 << 18), st.integers(0, 1 << 18), st.integers(1, 1 << 18))
+def test_contexts_go_from_the_least_to_the_wish_within_the_limit(least: int, more: int, limit: int) -> None:
+    lengths = contexts(least, least + more, limit)
+
+    if limit < least:
+        assert lengths == ()
+    else:
+        assert lengths[0] == least
+        assert lengths[-1] == min(least + more, limit)
+        assert list(lengths) == sorted(set(lengths))
+        assert all(later <= 2 * earlier for earlier, later in itertools.pairwise(lengths))
+
+
+@given(st.integers(1, 1 << 15), st.integers(1, 1 << 15))
+def test_batches_start_at_the_default_and_never_fall_below_the_least(default: int, least: int) -> None:
+    sizes = batches(default, least)
+
+    assert sizes[0] == max(default, least)
+    assert all(size >= least for size in sizes)
+
+
+@given(st.integers(1, 500), st.integers(0, 500))
+def test_sequence_limits_cover_everything_between_minimum_and_target(least: int, more: int) -> None:
+    limits = sequence_limits(least, least + more)
+
+    assert limits[0] == least + more
+    assert all(limit >= least for limit in limits)
+
+
+def test_every_variant_is_an_option_or_turned_away() -> None:
+    for found in prepared(PAIR).roles:
+        seen = {option.variant.repository for option in found.considered}
+        refused = {item.repository for item in found.rejections}
+
+        for model in found.role.models:
+            assert {variant.repository for variant in model.variants} <= seen | refused
+
+
+def test_options_fit_an_empty_gpu_and_keep_the_roles_minima() -> None:
+    found = prepared(PAIR)
+    for group in found.roles:
+        assert group.options
+        for option in group.options:
+            assert option.least_bytes <= found.capacity_bytes
+            assert option.max_model_len >= group.role.context_min
+            assert option.sequences_min == group.role.concurrency_min <= option.sequences_max
+
+
+@pytest.mark.parametrize(
+    ("path", "value", "reason"),
+    [
+        ("roles.coder.schemes", ["awq-int4"], "scheme"),
+        ("roles.coder.variant", "TheBloke/deepseek-coder-33B-instruct-AWQ", "variant"),
+        ("roles.coder.accuracy.recovery", 98.5, "recovery"),
+        ("roles.coder.accuracy.score", 41, "score"),
+        ("gpu.name", "rtx-4090", "memory"),
+    ],
+)
+def test_variants_are_turned_away_with_the_reason(path: str, value: object, reason: str) -> None:
+    assert reason in {item.reason for item in rejections(changed(PAIR, path, value), "coder")}
+
+
+def test_a_candidate_without_a_score_is_turned_away_beside_one_that_has_a_score() -> None:
+    tables, role = catalog().accuracy, fleet(PAIR).role("general")
+    scale = tables.scale_for("general", role.models)
+    unscored = next(
+        model
+        for model in catalog().models
+        if "general" in model.tasks and all(score.scale != scale for score in tables.scores(model))
+    )
+    names = ["mistral-7b-instruct-v0.3", unscored.repository]
+
+    found = rejections(changed(PAIR, "roles.general.models", names), "general")
+
+    assert {item.detail for item in found if item.reason == "unscored"} == {scale}
+    assert rejections(changed(PAIR, "roles.general.models", names[1:]), "general") == []
+
+
+def test_a_checkpoint_newer_than_the_engine_is_turned_away() -> None:
+    model = fleet(PAIR).roles[0].models[0]
+    profile = load_profile("0.33.0")
+
+    assert engine_refusal(model, model.variants[0], profile) == ""
+    assert engine_refusal(dataclasses.replace(model, engine_minimum="0.34.0"), model.variants[0], profile) == "0.34.0"
+
+
+def test_an_fp8_cache_is_not_offered_where_published_evidence_says_it_ruins_the_model() -> None:
+    model = next(model for model in catalog().models if "fp8" in model.cache_refusals)
+    document = changed(PAIR, "roles.general.models", [model.repository])
+
+    caches = {option.kv_cache_dtype for option in prepared(document).roles[1].considered}
+
+    assert caches == {"auto"}
+    assert {item.reason for item in rejections(document, "general")} == {"capability"}
+
+
+def worths() -> st.SearchStrategy[Worth]:
+    small = st.integers(0, 3)
+    return st.builds(
+        Worth, accuracy=small, accuracy_left=small, context=small, batch=small, served=st.sampled_from([2])
+    )
+
+
+@st.composite
+def options(draw: st.DrawFn) -> Option:
+    small = st.integers(0, 6)
+    most = draw(st.integers(1, 4))
+    return Option(
+        role="r",
+        model=cast(Any, None),
+        variant=cast(Any, _Named(draw(st.sampled_from("abc")))),
+        server=cast(Any, None),
+        request_tokens=1,
+        sequences_min=1,
+        sequences_max=most,
+        accuracy=cast(Any, None),
+        demand=Demand(
+            fixed_bytes=draw(st.integers(0, 12)),
+            null_block_bytes=0,
+            state_bytes_per_sequence=draw(st.integers(0, 2)),
+            kv_floor_bytes=draw(small),
+            kv_bytes_per_sequence=draw(small),
+            activation_floor_bytes=draw(small),
+            activation_base_bytes=draw(small),
+            activation_bytes_per_sequence=draw(small),
+            sequences_max=most,
+        ),
+        worth=draw(worths()),
+    )
+
+
+@dataclasses.dataclass(frozen=True)
+class _Named:
+    repository: str
+
+
+roles = st.lists(st.lists(options(), min_size=1, max_size=7), min_size=1, max_size=2)
+objectives = st.sampled_from([("balanced",), ("accuracy",), ("concurrency", "accuracy"), ("context", "accuracy")])
+
+
+def problem(groups: list[list[Option]], objective: tuple[str, ...], capacity: int) -> Problem:
+    names = stages(objective)
+    return Problem(
+        roles=tuple(
+            (f"r{i}", tuple(candidate(1, option, names) for option in group)) for i, group in enumerate(groups)
+        ),
+        capacities=(capacity,),
+        stages=names,
+    )
+
+
+@settings(max_examples=150, deadline=None)
+@given(roles, objectives, st.integers(0, 60))
+def test_pruning_loses_no_optimum(groups: list[list[Option]], objective: tuple[str, ...], capacity: int) -> None:
+    everything = problem(groups, objective, capacity)
+    fewer = problem([list(prune(group)) for group in groups], objective, capacity)
+
+    best = max((values(everything, plan) for plan in plans(everything)), default=None)
+
+    assert best == max((values(fewer, plan) for plan in plans(fewer)), default=None)
+
+
+@settings(max_examples=100, deadline=None)
+@given(roles, st.integers(0, 60))
+def test_pruning_within_variants_keeps_the_best_of_every_combination(groups: list[list[Option]], capacity: int) -> None:
+    everything = problem(groups, ("balanced",), capacity)
+    fewer = problem([list(prune_within_variants(group)) for group in groups], ("balanced",), capacity)
+
+    assert _best_by_combination(everything) == _best_by_combination(fewer)
+
+
+def _best_by_combination(found: Problem) -> dict[tuple[str, ...], tuple[int, ...]]:
+    best: dict[tuple[str, ...], tuple[int, ...]] = {}
+    for plan in plans(found):
+        groups = tuple(group[c.candidate].group for (_, group), c in zip(found.roles, plan, strict=True))
+        best[groups] = max(best.get(groups, ()), values(found, plan))
+    return best
+
+
+@given(options(), options())
+def test_a_dominating_option_never_takes_more_memory(one: Option, other: Option) -> None:
+    if dominates(one, other):
+        for count in range(other.sequences_min, other.sequences_max + 1):
+            assert one.demand.footprint(count) <= other.demand.footprint(count)
+
+
+@given(st.integers(1, 10_000), st.integers(0, 10_000))
+def test_a_share_falls_by_whole_points_and_never_exceeds_one(best: int, less: int) -> None:
+    figure = max(0, best - less)
+    share = Measure(kind="score", best=best).share(figure)
+
+    assert share <= 1_000_000
+    assert (share == 1_000_000) == (best - figure < 100)

@@ -1,0 +1,67 @@
+"""plan.yaml: the same plan is the same bytes, and a file that is no such plan is refused with its place."""
+
+import functools
+import platform
+from pathlib import Path
+
+import pytest
+import yaml
+from fleets import PAIR, catalog, fleet
+
+from planner.errors import InputError
+from planner.plan import SCHEMA, Plan, plan_from_yaml, plan_json, plan_to_yaml
+from planner.solve import solve
+
+
+@functools.cache
+def plan() -> Plan:
+    answer = solve(fleet(PAIR), catalog())
+
+    assert isinstance(answer, Plan)
+    return answer
+
+
+def read(folder: Path, text: str) -> Plan:
+    path = folder / "plan.yaml"
+    path.write_text(text, encoding="utf-8")
+    return plan_from_yaml(path)
+
+
+def test_a_plan_comes_back_as_it_was(tmp_path: Path) -> None:
+    text = plan_to_yaml(plan())
+
+    assert read(tmp_path, text) == plan()
+    assert plan_to_yaml(read(tmp_path, text)) == text
+
+
+def test_json_holds_what_yaml_holds() -> None:
+    assert yaml.safe_load(plan_json(plan())) == yaml.safe_load(plan_to_yaml(plan()))
+
+
+def test_a_plan_names_no_machine() -> None:
+    text = plan_to_yaml(plan())
+
+    for private in (str(Path.home()), platform.node(), str(Path.cwd())):
+        assert private not in text
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "message"),
+    [
+        (f"schema: {SCHEMA}", f"schema: {SCHEMA + 1}", "plan schema 2 cannot be read by this version"),
+        (f"schema: {SCHEMA}\n", "", "this is not a plan"),
+        ("fleet: pair", "fleet: pair\ncolour: green", "colour: unknown key"),
+        ("    port: 8001", "    port: high", "servers[0].port: input should be a valid integer"),
+        ("    port: 8001", "    port: 8001\n    colour: green", "servers[0].colour: unknown key"),
+        ("engine: vllm\n", "", "engine: field required"),
+    ],
+)
+def test_what_is_no_plan_is_refused_with_its_place(tmp_path: Path, old: str, new: str, message: str) -> None:
+    text = plan_to_yaml(plan())
+    assert old in text
+
+    with pytest.raises(InputError) as error:
+        read(tmp_path, text.replace(old, new, 1))
+
+    assert message in str(error.value)
+    assert str(error.value).startswith(f"{tmp_path / 'plan.yaml'}:")
