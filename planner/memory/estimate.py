@@ -11,7 +11,7 @@ from planner.memory import verdict
 from planner.memory.activation import Activation, ActivationLine, activation_line, second_runner
 from planner.memory.cuda_graphs import cuda_graph_bytes
 from planner.memory.kv_cache import KVLayout, layout
-from planner.memory.kv_rules import KVRules
+from planner.memory.kv_rules import kv_rules
 from planner.memory.overhead import baseline_bytes, non_torch_bytes
 from planner.memory.requirements import refusal
 from planner.memory.uncertainty import Margin, margin
@@ -99,21 +99,6 @@ class Estimate:
         }
 
 
-def kv_rules(profile: EngineProfile, prefix_caching: bool | None = None) -> KVRules:
-    """Return the cache-planning rules of an engine version; ``prefix_caching`` None leaves it to the engine."""
-    states = {None: profile.state_blocks, True: profile.state_blocks_aligned, False: 1}[prefix_caching]
-    return KVRules(
-        hybrid_groups=profile.hybrid_groups,
-        chunked_groups=profile.chunked_groups,
-        in_flight_batches=profile.in_flight_batches,
-        batches_grow_with_stages=profile.batches_grow_with_stages,
-        pad_groups_percent=profile.pad_groups_percent,
-        null_block_in_check=profile.null_block_in_check,
-        tokens_from_concurrency=profile.tokens_from_concurrency,
-        state_blocks=states,
-    )
-
-
 def terms(server: Server, gpu: GPU, profile: EngineProfile, pipeline_rank: int = 0) -> Terms:
     """Return the memory of one pipeline stage, without any budget."""
     flags, architecture = server.flags, server.architecture
@@ -135,6 +120,7 @@ def terms(server: Server, gpu: GPU, profile: EngineProfile, pipeline_rank: int =
         pipeline_rank=pipeline_rank,
         data_parallel_size=flags.data_parallel_size,
         expert_parallel=flags.expert_parallel,
+        max_num_batched_tokens=flags.max_num_batched_tokens,
         rules=weight_rules(profile, gpu),
     )
     return Terms(
@@ -145,7 +131,7 @@ def terms(server: Server, gpu: GPU, profile: EngineProfile, pipeline_rank: int =
             flags, profile, gpu, vocabulary=architecture.vocab_size, second=_second(server, profile)
         ),
         cuda_graph_bytes=cuda_graph_bytes(architecture, flags, profile, gpu, pipeline_rank=pipeline_rank),
-        layout=_layout(server, profile, pipeline_rank),
+        layout=_layout(server, gpu, profile, pipeline_rank),
     )
 
 
@@ -196,10 +182,17 @@ def _second(server: Server, profile: EngineProfile) -> bool:
     return second_runner(server.architecture, profile, quantized=server.quantized)
 
 
+def _uncounted(stage: Terms, server: Server, profile: EngineProfile) -> int:
+    """Return what is taken but never counted: sampling state made after loading is measured, before the profile."""
+    counted = profile.budget == "consumed"
+    return 0 if counted else stage.line.kept_bytes_per_sequence * server.flags.sampled_rows
+
+
 def _available(stage: Terms, server: Server, profile: EngineProfile, requested: int, in_use: int) -> int:
     if server.flags.kv_cache_memory_bytes is not None:
         return server.flags.kv_cache_memory_bytes
     used = stage.weights_bytes + stage.activation.total_bytes + stage.non_torch_bytes
+    used -= _uncounted(stage, server, profile)
     if profile.budget == "device":
         used += in_use
     if graphs_in_budget(server, profile):
@@ -276,12 +269,12 @@ def longest_request(cache: KVLayout, available_bytes: int, flags: ServeFlags) ->
     return low
 
 
-def _layout(server: Server, profile: EngineProfile, pipeline_rank: int) -> KVLayout:
+def _layout(server: Server, gpu: GPU, profile: EngineProfile, pipeline_rank: int) -> KVLayout:
     flags = server.flags
     asked = server.quantization.kv_cache_dtype if flags.kv_cache_dtype == "auto" else flags.kv_cache_dtype
     return layout(
         server.architecture,
-        rules=kv_rules(profile, flags.prefix_caching),
+        rules=kv_rules(profile, flags.prefix_caching, gpu),
         kv_cache_dtype=asked or "auto",
         dtype_bytes=server.dtype_bytes,
         block_size=flags.block_size or profile.block_size,
@@ -294,7 +287,7 @@ def _layout(server: Server, profile: EngineProfile, pipeline_rank: int) -> KVLay
 def _activation_logged(stage: Terms, server: Server, profile: EngineProfile) -> int:
     """Return "peak activation" as logged: newer versions leave out what stays, and count the graphs they set aside."""
     if profile.budget != "consumed":
-        return stage.activation.total_bytes
+        return stage.activation.total_bytes - _uncounted(stage, server, profile)
     return stage.activation.transient_bytes + (stage.cuda_graph_bytes if graphs_in_budget(server, profile) else 0)
 
 

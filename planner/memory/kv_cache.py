@@ -1,15 +1,20 @@
 """The KV cache of one server: what a block costs, how many blocks a request needs, what the engine logs."""
 
+import math
+from collections.abc import Iterator
 from dataclasses import dataclass
 
-from planner.architecture import Architecture, Attention
-from planner.memory.kv_groups import Group, groups
+from planner.architecture import Architecture, Attention, Layer
+from planner.memory.kv_groups import Group, LayerCache, groups
+from planner.memory.kv_pages import aligned_block_size, attention_bytes, index_bytes, state_bytes
 from planner.memory.kv_rules import KVRules
 from planner.memory.kv_spec import CacheSpec
 from planner.memory.stages import stage_layers
 
-# Bytes per element of each KV dtype, times 16 so that packed formats stay whole (v1/kv_cache_interface.py, 0.33.0).
-_SIXTEENTHS = {"fp8": 16, "fp8_e4m3": 16, "fp8_e5m2": 16, "fp8_inc": 16, "float16": 32, "bfloat16": 32, "nvfp4": 9}
+# Latent attention beside recurrent state takes blocks of whole 128 tokens; states checkpointed inside a prefill by
+# FlashInfer's gated delta net lie on a grid of 64 (platforms/interface.py, v1/attention/backends/gdn_attn.py, 0.33.0).
+_LATENT_BLOCK = 128
+_CHECKPOINT_GRID = 64
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -33,7 +38,7 @@ class KVLayout:
     def blocks_per_request(self, tokens: int, max_num_batched_tokens: int) -> int:
         """Return the blocks one request of ``tokens`` holds at most, all groups together."""
         in_flight = self.rules.window_tokens(max_num_batched_tokens, self.stages)
-        return sum(group.spec.blocks(tokens, in_flight, self.rules.state_blocks) for group in self.groups)
+        return sum(group.spec.blocks(tokens, in_flight, self.rules) for group in self.groups)
 
     def bytes_needed(self, tokens: int, max_num_batched_tokens: int) -> int:
         """Return the cache the engine demands at start-up for one request of ``tokens``."""
@@ -68,38 +73,84 @@ def layout(
     """Return the cache layout of one rank.
 
     Pipeline stages keep the grouping of the whole model; a block costs what the stage's own layers need.
+
+    Raises:
+        ValueError: the KV dtype is not one whose cost is known.
     """
     first, last = stage_layers(architecture.num_layers, pipeline_parallel_size, pipeline_rank)
-    element = element_sixteenths(kv_cache_dtype, dtype_bytes)
-    specs = tuple(
-        _attention_spec(layer.attention, element, block_size, tensor_parallel_size)
-        for layer in architecture.layers[first:last]
-        if layer.attention and layer.attention.cached
-    )
-    found = groups(specs, rules)
+    cache = _Cache(kv_cache_dtype, dtype_bytes, tensor_parallel_size, block_size)
+    cache = _aligned(cache, architecture, rules)
+    found = groups(tuple(_caches(architecture, cache)), rules)
     return KVLayout(
-        block_size=min((group.spec.block_size for group in found), default=block_size),
-        bytes_per_block=max((group.bytes_per_block for group in found), default=0),
+        block_size=min((group.spec.block_size for group in found if group.spec.kind != "state"), default=block_size),
+        bytes_per_block=max((group.bytes_per_block(first, last) for group in found), default=0),
         groups=found,
         rules=rules,
         stages=pipeline_parallel_size,
     )
 
 
-def element_sixteenths(kv_cache_dtype: str, dtype_bytes: int) -> int:
-    """Return the bytes of one cached element, times 16."""
-    return dtype_bytes * 16 if kv_cache_dtype == "auto" else _SIXTEENTHS[kv_cache_dtype]
+@dataclass(frozen=True, slots=True)
+class _Cache:
+    """What the pages of all layers depend on."""
+
+    kv_cache_dtype: str
+    dtype_bytes: int
+    tensor_ranks: int
+    block_size: int
+
+    def token_bytes(self, attention: Attention) -> int:
+        return attention_bytes(attention, self.kv_cache_dtype, self.dtype_bytes, self.tensor_ranks)
 
 
-def _attention_spec(attention: Attention, element: int, block_size: int, tensor_ranks: int) -> CacheSpec:
+def _aligned(cache: _Cache, architecture: Architecture, rules: KVRules) -> _Cache:
+    """Raise the block size of a hybrid model until an attention page holds a recurrent state."""
+    states = [layer.state for layer in architecture.layers if layer.state]
+    attention = next((layer.attention for layer in architecture.layers if layer.attention), None)
+    if not states or attention is None:
+        return cache
+    largest = max(state_bytes(state, cache.dtype_bytes, cache.tensor_ranks) for state in states)
+    least = max(cache.block_size, _LATENT_BLOCK if attention.latent else 0)
+    if rules.state_blocks > 1 and "gated-delta" in rules.state_checkpoints and states[0].kind == "gated-delta":
+        least = math.lcm(least, _CHECKPOINT_GRID)
+    block_size = max(cache.block_size, aligned_block_size(largest, cache.token_bytes(attention), least))
+    return _Cache(cache.kv_cache_dtype, cache.dtype_bytes, cache.tensor_ranks, block_size)
+
+
+def _caches(architecture: Architecture, cache: _Cache) -> Iterator[LayerCache]:
+    page = 0
+    attends = next((layer.attention for layer in architecture.layers if layer.attention), None)
+    if attends is not None and architecture.has_state:
+        page = cache.block_size * cache.token_bytes(attends)
+    for index, layer in enumerate(architecture.layers):
+        for spec in _specs(layer, cache, page):
+            yield LayerCache(index, spec)
+
+
+def _specs(layer: Layer, cache: _Cache, state_page: int) -> Iterator[CacheSpec]:
+    """Yield the caches of one layer: attention, the indexer of sparse attention, recurrent state."""
+    if layer.attention and layer.attention.cached:
+        yield _attention_spec(layer.attention, cache)
+        latent = layer.attention.latent
+        if latent and latent.index_heads:
+            page = cache.block_size * index_bytes(latent)
+            yield CacheSpec(kind="latent", block_size=cache.block_size, page_bytes=page)
+    if layer.state:
+        size = state_bytes(layer.state, cache.dtype_bytes, cache.tensor_ranks)
+        yield CacheSpec(
+            kind="state",
+            block_size=cache.block_size,
+            page_bytes=max(size, state_page),
+            state=layer.state.kind,
+        )
+
+
+def _attention_spec(attention: Attention, cache: _Cache) -> CacheSpec:
+    page = cache.block_size * cache.token_bytes(attention)
     if attention.latent:
-        width = attention.latent.kv_rank + attention.latent.rope_head_dim
-        return CacheSpec(kind="latent", block_size=block_size, page_bytes=block_size * width * element // 16)
-    heads = max(1, attention.num_kv_heads // tensor_ranks)
-    width = attention.head_dim + attention.value_head_dim
-    page = block_size * heads * width * element // 16
+        return CacheSpec(kind="latent", block_size=cache.block_size, page_bytes=page)
     if attention.window:
-        return CacheSpec(kind="sliding", block_size=block_size, page_bytes=page, reach=attention.window)
+        return CacheSpec(kind="sliding", block_size=cache.block_size, page_bytes=page, reach=attention.window)
     if attention.chunk:
-        return CacheSpec(kind="chunked", block_size=block_size, page_bytes=page, reach=attention.chunk)
-    return CacheSpec(kind="full", block_size=block_size, page_bytes=page)
+        return CacheSpec(kind="chunked", block_size=cache.block_size, page_bytes=page, reach=attention.chunk)
+    return CacheSpec(kind="full", block_size=cache.block_size, page_bytes=page)

@@ -8,52 +8,61 @@ from planner.units import ceil_div
 
 
 @dataclass(frozen=True, slots=True)
-class Group:
-    """Layers that share a block table. One block of the group costs ``bytes_per_block``, padding layers not counted.
+class LayerCache:
+    """The cache of the layer at ``index``."""
 
-    ``spec`` stands for all layers; where page sizes differ (one kind of attention, several shapes) it is the first.
-    """
+    index: int
+    spec: CacheSpec
+
+
+@dataclass(frozen=True, slots=True)
+class Group:
+    """Layers that share a block table. ``spec`` stands for all of them where their pages differ in size."""
 
     spec: CacheSpec
-    layers: int
-    bytes_per_block: int
+    layers: tuple[LayerCache, ...]
+
+    def bytes_per_block(self, first: int, last: int) -> int:
+        """Return what one block costs the pipeline stage that holds the layers from ``first`` up to ``last``."""
+        return sum(layer.spec.page_bytes for layer in self.layers if first <= layer.index < last)
 
 
-def groups(specs: tuple[CacheSpec, ...], rules: KVRules) -> tuple[Group, ...]:
-    """Return the groups the engine forms, in its order.
+def groups(layers: tuple[LayerCache, ...], rules: KVRules) -> tuple[Group, ...]:
+    """Return the groups the engine forms over the layers of a whole model, in its order.
 
     Source: ``get_kv_cache_groups`` in ``v1/core/kv_cache_utils.py`` (to 0.28) and ``kv_cache_planning.py`` (0.33.0).
     """
-    if not specs:
+    if not layers:
         return ()
-    specs = _promoted(specs, rules)
-    if _one_behaviour(specs):
-        return (Group(specs[0], len(specs), sum(spec.page_bytes for spec in specs)),)
-    return _split(_unified(specs), rules)
+    layers = _promoted(layers, rules)
+    if _one_behaviour(layers):
+        return (Group(layers[0].spec, layers),)
+    return _split(_unified(layers), rules)
 
 
-def _promoted(specs: tuple[CacheSpec, ...], rules: KVRules) -> tuple[CacheSpec, ...]:
+def _promoted(layers: tuple[LayerCache, ...], rules: KVRules) -> tuple[LayerCache, ...]:
     """Turn windowed layers into full attention where the hybrid manager is off and both kinds are present."""
-    kinds = {spec.kind for spec in specs}
+    kinds = {layer.spec.kind for layer in layers}
     off = not rules.hybrid_groups or ("chunked" in kinds and not rules.chunked_groups)
     if not off or "full" not in kinds:
-        return specs
-    return tuple(spec.promoted() if spec.kind in ("sliding", "chunked") else spec for spec in specs)
-
-
-def _one_behaviour(specs: tuple[CacheSpec, ...]) -> bool:
-    """Whether all layers need the same number of blocks: then one group holds them all, whatever their pages."""
-    first = specs[0]
-    same = all(
-        (spec.kind, spec.block_size, spec.reach) == (first.kind, first.block_size, first.reach) for spec in specs
+        return layers
+    windowed = ("sliding", "chunked")
+    return tuple(
+        replace(layer, spec=layer.spec.promoted()) if layer.spec.kind in windowed else layer for layer in layers
     )
-    return same and (first.kind != "state" or len({spec.page_bytes for spec in specs}) == 1)
 
 
-def _unified(specs: tuple[CacheSpec, ...]) -> tuple[CacheSpec, ...]:
+def _one_behaviour(layers: tuple[LayerCache, ...]) -> bool:
+    """Whether all layers need the same number of blocks: then one group holds them all, whatever their pages."""
+    if len({(layer.spec.kind, layer.spec.block_size, layer.spec.reach) for layer in layers}) > 1:
+        return False
+    return layers[0].spec.kind != "state" or len({layer.spec.page_bytes for layer in layers}) == 1
+
+
+def _unified(layers: tuple[LayerCache, ...]) -> tuple[LayerCache, ...]:
     """Give all layers one page size: more tokens per block where that divides evenly, padding where not."""
-    page = max(spec.page_bytes for spec in specs)
-    return tuple(_with_page(spec, page) for spec in specs)
+    page = max(layer.spec.page_bytes for layer in layers)
+    return tuple(replace(layer, spec=_with_page(layer.spec, page)) for layer in layers)
 
 
 def _with_page(spec: CacheSpec, page_bytes: int) -> CacheSpec:
@@ -63,15 +72,16 @@ def _with_page(spec: CacheSpec, page_bytes: int) -> CacheSpec:
     return replace(spec, page_bytes=page_bytes)
 
 
-def _split(specs: tuple[CacheSpec, ...], rules: KVRules) -> tuple[Group, ...]:
-    """Bucket layers by spec and cut each bucket into groups of one size, the last one padded."""
-    buckets: dict[CacheSpec, int] = {}
-    for spec in specs:
-        buckets[spec] = buckets.get(spec, 0) + 1
-    smallest, largest = min(buckets.values()), max(buckets.values())
+def _split(layers: tuple[LayerCache, ...], rules: KVRules) -> tuple[Group, ...]:
+    """Bucket layers by spec and deal each bucket out to groups of one size, so that stages share evenly."""
+    buckets: dict[CacheSpec, list[LayerCache]] = {}
+    for layer in layers:
+        buckets.setdefault(layer.spec, []).append(layer)
+    counts = [len(bucket) for bucket in buckets.values()]
+    smallest, largest = min(counts), max(counts)
     size = largest if 100 * largest < rules.pad_groups_percent * smallest else smallest
-    return tuple(
-        Group(spec, size, size * spec.page_bytes)
-        for spec, count in buckets.items()
-        for _ in range(ceil_div(count, size))
-    )
+    found: list[Group] = []
+    for spec, bucket in buckets.items():
+        number = ceil_div(len(bucket), size)
+        found += [Group(spec, tuple(bucket[position::number])) for position in range(number)]
+    return tuple(found)

@@ -3,6 +3,7 @@
 from dataclasses import dataclass, replace
 from typing import Literal
 
+from planner.memory.kv_rules import KVRules
 from planner.units import ceil_div
 
 Kind = Literal["full", "sliding", "chunked", "latent", "state"]
@@ -13,22 +14,24 @@ class CacheSpec:
     """The cache of one layer on one rank.
 
     ``page_bytes`` is one block of ``block_size`` tokens, padding included; for recurrent state a block is one state
-    and ``block_size`` is the distance between states. ``reach`` is the window or chunk in tokens (0: everything).
+    and ``block_size`` is the distance between states. ``reach`` is the window or chunk in tokens (0: everything);
+    ``state`` names the kind of recurrent state.
     """
 
     kind: Kind
     block_size: int
     page_bytes: int
     reach: int = 0
+    state: str = ""
 
-    def blocks(self, tokens: int, in_flight_tokens: int, state_blocks: int) -> int:
+    def blocks(self, tokens: int, in_flight_tokens: int, rules: KVRules) -> int:
         """Return the blocks one request of ``tokens`` holds at most.
 
         Source: ``max_memory_usage_bytes`` of each spec in ``v1/kv_cache_interface.py``, vLLM 0.8.5 to 0.33.0. A
         window may begin inside a block, hence one more.
         """
         if self.kind == "state":
-            return state_blocks
+            return rules.states(self.state)
         if self.kind == "sliding":
             return ceil_div(min(self.reach - 1 + in_flight_tokens, tokens), self.block_size) + 1
         if self.kind == "chunked":

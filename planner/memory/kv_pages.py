@@ -1,0 +1,92 @@
+"""What one token, or one recurrent state, costs in one layer's cache."""
+
+from planner.architecture import Attention, Latent, State
+from planner.units import ceil_div
+
+# Bytes per element times 16, so that packed formats stay whole (v1/kv_cache_interface.py, vLLM 0.33.0). NVFP4 packs
+# two values into a byte and keeps one FP8 scale per sixteen.
+_SIXTEENTHS = {
+    "fp8": 16, "fp8_e4m3": 16, "fp8_e5m2": 16, "fp8_inc": 16, "float16": 32, "half": 32, "bfloat16": 32, "nvfp4": 9,
+    "nvfp4_4over6": 9, "int8_per_token_head": 16, "fp8_per_token_head": 16, "int4_per_token_head": 8,
+}  # fmt: skip
+# An fp32 scale for keys and one for values, per token and head.
+_HEAD_SCALE_BYTES = 8
+# One token of sparse latent attention in FP8: 512 values, four fp32 scales, 64 rotary values in bf16.
+_SPARSE_FP8_BYTES = 656
+_INDEX_SCALE_GROUP = 128
+
+
+def known_dtype(kv_cache_dtype: str) -> bool:
+    """Whether the cost of this KV dtype is known."""
+    return kv_cache_dtype == "auto" or kv_cache_dtype in _SIXTEENTHS or kv_cache_dtype == "fp8_ds_mla"
+
+
+def attention_bytes(attention: Attention, kv_cache_dtype: str, dtype_bytes: int, tensor_ranks: int) -> int:
+    """Return the bytes of one token in one attention layer on one rank.
+
+    Keys and values of at least one head are on every rank; the latent vector is whole on all of them.
+
+    Raises:
+        ValueError: the KV dtype is not one whose cost is known.
+    """
+    if attention.latent:
+        return _latent_bytes(attention.latent, kv_cache_dtype, dtype_bytes)
+    heads = max(1, attention.num_kv_heads // tensor_ranks)
+    width = attention.head_dim + attention.value_head_dim
+    scales = _HEAD_SCALE_BYTES if kv_cache_dtype.endswith("per_token_head") else 0
+    return heads * (width * _sixteenths(kv_cache_dtype, dtype_bytes) // 16 + scales)
+
+
+def index_bytes(latent: Latent) -> int:
+    """Return the bytes of one token in the indexer's cache: FP8 keys and an fp32 scale per 128 values."""
+    return latent.index_head_dim + latent.index_head_dim // _INDEX_SCALE_GROUP * 4
+
+
+def state_bytes(state: State, dtype_bytes: int, tensor_ranks: int) -> int:
+    """Return the bytes of one sequence's state in one layer on one rank: convolution inputs and the state proper.
+
+    Source: ``layers/mamba/mamba_utils.py:MambaStateShapeCalculator``, vLLM 0.33.0. Where ranks outnumber groups, the
+    groups are repeated.
+    """
+    element = state.state_dtype_bytes or dtype_bytes
+    heads = state.heads // tensor_ranks
+    window = max(0, state.conv_kernel - 1) * dtype_bytes
+    if state.kind == "short-conv":
+        return state.inner_size // tensor_ranks * window
+    if state.kind == "lightning":
+        return heads * state.head_dim * state.head_dim * dtype_bytes
+    if state.kind == "mamba1":
+        inner = state.inner_size // tensor_ranks
+        return inner * window + inner * state.state_size * element
+    if state.kind == "mamba2":
+        groups = state.groups if state.groups % tensor_ranks == 0 else max(state.groups, tensor_ranks)
+        channels = state.inner_size + 2 * groups * state.state_size
+        return channels // tensor_ranks * window + heads * state.head_dim * state.state_size * element
+    keys = state.key_heads * state.key_head_dim
+    channels = (2 * keys + state.inner_size) // tensor_ranks
+    if state.kind == "kimi-delta":
+        element = state.state_dtype_bytes or 4
+    return channels * window + heads * state.head_dim * state.key_head_dim * element
+
+
+def aligned_block_size(state: int, token: int, least: int) -> int:
+    """Return the tokens per attention block that make its page at least as large as a state of ``state`` bytes.
+
+    Source: ``platforms/interface.py:_align_hybrid_block_size``, vLLM 0.33.0 (``models/config.py`` before).
+    """
+    return least * ceil_div(state, least * token)
+
+
+def _latent_bytes(latent: Latent, kv_cache_dtype: str, dtype_bytes: int) -> int:
+    width = latent.kv_rank + latent.rope_head_dim
+    if kv_cache_dtype == "fp8_ds_mla" or (latent.index_topk and kv_cache_dtype.startswith("fp8")):
+        return _SPARSE_FP8_BYTES
+    return width * _sixteenths(kv_cache_dtype, dtype_bytes) // 16
+
+
+def _sixteenths(kv_cache_dtype: str, dtype_bytes: int) -> int:
+    if kv_cache_dtype == "auto":
+        return dtype_bytes * 16
+    if kv_cache_dtype not in _SIXTEENTHS:
+        raise ValueError(f"KV cache dtype {kv_cache_dtype!r} is not one whose cost is known")
+    return _SIXTEENTHS[kv_cache_dtype]
