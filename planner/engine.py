@@ -80,8 +80,8 @@ class Device:
 class EngineProfile:
     """The constants of one engine version; docs/engine-profiles.md explains each and the data file holds sources.
 
-    ``exact`` is false when no version of the same minor series was read, so that the profile is a neighbour's and
-    estimates widen. All ``*_bytes`` are bytes per GPU, all ``*_gib`` constants of the data file are converted.
+    ``exact`` is false when neither the version's minor series was read nor two around it that agree, so that the
+    profile is a neighbour's and estimates widen. All ``*_bytes`` are bytes per GPU.
     """
 
     name: str
@@ -111,7 +111,7 @@ class EngineProfile:
     free_memory_check: bool
     graphs_profiled: bool
     graphs_in_budget: bool
-    second_runner: Literal["never", "listed", "dense", "always"]
+    second_runner: Literal["never", "listed-plain", "listed", "dense", "always"]
     second_runner_architectures: tuple[str, ...]
     second_runner_graphs_in_budget: bool
 
@@ -121,6 +121,8 @@ class EngineProfile:
     moe_workspace_persistent: bool
     moe_chunk_tokens: int
     forward_hidden_vectors: int
+    stage_hidden_vectors: int
+    float_hidden_vectors: int
     compile_flushes_l2: bool
     compile_tokens: int
 
@@ -208,11 +210,11 @@ def _profile(version: str | None, directory: Path) -> EngineProfile:
     key = parse_version(wanted)
     if key[:2] < parse_version(read[0])[:2]:
         raise UnknownName("engine version", wanted, (read[0], read[-1]))
-    settings = {name: _value_at(name, eras, key) for name, eras in document["settings"].items()}
+    settings = _settings_at(document, key)
     return EngineProfile(
         name=str(document["engine"]),
         version=wanted.removeprefix("v"),
-        exact=any(parse_version(item)[:2] == key[:2] for item in read),
+        exact=_exact(document, [parse_version(item) for item in read], key),
         devices=tuple(_device(entry) for entry in document["devices"]),
         **_typed(settings),
     )
@@ -229,6 +231,21 @@ def _device(entry: dict[str, Any]) -> Device:
         extra_bytes=entry.get("extra_mib", 0) * MIB,
         spread_bytes=entry["spread_mib"] * MIB,
     )
+
+
+def _settings_at(document: dict[str, Any], key: Version) -> dict[str, Any]:
+    return {name: _value_at(name, eras, key) for name, eras in document["settings"].items()}
+
+
+def _exact(document: dict[str, Any], read: list[Version], key: Version) -> bool:
+    """Whether a version of the same minor series was read, or nothing changed between those read around it."""
+    if any(version[:2] == key[:2] for version in read):
+        return True
+    before = max((version for version in read if version < key), default=None)
+    after = min((version for version in read if version > key), default=None)
+    if before is None or after is None:
+        return False
+    return _settings_at(document, before) == _settings_at(document, after)
 
 
 def _value_at(name: str, eras: list[dict[str, Any]], key: Version) -> Any:  # noqa: ANN401 - plain YAML data

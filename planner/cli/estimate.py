@@ -17,6 +17,8 @@ from planner.memory.estimate import Estimate, Server
 from planner.memory.estimate import estimate as estimate_server
 from planner.units import GIB, format_gib, parse_tokens
 
+_POOLING_TASKS = {"embedding", "rerank"}
+
 _EPILOG = """\b
 MODEL is a catalog name, the Hugging Face id of a base model or checkpoint of the
 catalog, or a folder with config.json. Flags that are not given take the values
@@ -77,6 +79,8 @@ def estimate(
     else:
         base, variant = catalog.find(model)
         architecture, quantization = parse_config(base.config_for(variant), where=variant.repository)
+        if set(base.tasks) <= _POOLING_TASKS:
+            architecture = dataclasses.replace(architecture, is_pooling=True)
     flags = default_flags(profile, gpu, architecture, cpu_offload_bytes=round(cpu_offload_gb * GIB), **given)
     server = Server(architecture=architecture, quantization=quantization, flags=flags)
     result = estimate_server(server, gpu, profile, round(gpu_memory_in_use_gib * GIB))

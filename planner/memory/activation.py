@@ -79,6 +79,7 @@ class Shape:
     rows: int
     dtype_bytes: int
     tensor_ranks: int
+    last_stage: bool
 
 
 def activation_line(
@@ -97,9 +98,9 @@ def activation_line(
         rows=flags.sampled_rows,
         dtype_bytes=dtype_bytes,
         tensor_ranks=flags.tensor_parallel_size,
+        last_stage=pipeline_rank == flags.pipeline_parallel_size - 1,
     )
     second = second_runner(architecture, profile, quantized=quantized)
-    last_stage = pipeline_rank == flags.pipeline_parallel_size - 1
     experts = workspace_bytes(architecture, flags, profile, dtype_bytes)
     warm = shape.tokens * _token_bytes(architecture, shape, profile) + _BLOCK_TAIL_BYTES
     floor = _compiling_bytes(architecture, shape, profile, gpu, flags) + _BLOCK_TAIL_BYTES
@@ -110,7 +111,7 @@ def activation_line(
     else:
         floor += experts
         warm += experts
-    if last_stage and architecture.has_head and not architecture.is_pooling:
+    if shape.last_stage and architecture.has_head and not architecture.is_pooling:
         per_row, buffers = _sampler(architecture, shape, profile, gpu, second=second)
         hidden_bytes = architecture.hidden_size * dtype_bytes
         base = shape.tokens * hidden_bytes + buffers + _BLOCK_TAIL_BYTES
@@ -139,9 +140,11 @@ def second_runner(architecture: Architecture, profile: EngineProfile, *, quantiz
     listed = architecture.name in profile.second_runner_architectures
     if profile.second_runner == "always":
         return True
+    if profile.second_runner == "listed":
+        return listed and not architecture.is_pooling
     if profile.second_runner == "dense":
         return not architecture.is_pooling and (listed or not (mixture or recurrent))
-    return profile.second_runner == "listed" and listed and not (mixture or quantized)
+    return profile.second_runner == "listed-plain" and listed and not (mixture or quantized)
 
 
 def penalty_bytes(architecture: Architecture, max_num_seqs: int) -> int:
@@ -187,9 +190,11 @@ def _sampler(
 
 def _token_bytes(architecture: Architecture, shape: Shape, profile: EngineProfile) -> int:
     """Return the largest set of values alive inside one layer, in bytes per token of the batch."""
-    vectors = profile.forward_hidden_vectors * architecture.hidden_size
+    vectors = profile.forward_hidden_vectors
+    vectors += 0 if shape.last_stage else profile.stage_hidden_vectors
+    vectors += profile.float_hidden_vectors if shape.dtype_bytes == _FLOAT else 0
     widest = max((_layer_width(layer, shape.tensor_ranks) for layer in architecture.layers), default=0)
-    return shape.dtype_bytes * (vectors + widest)
+    return shape.dtype_bytes * (vectors * architecture.hidden_size + widest)
 
 
 def _compiling_bytes(

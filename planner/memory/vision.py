@@ -6,9 +6,10 @@ from planner.architecture import Vision
 from planner.flags import ServeFlags
 from planner.units import ceil_div
 
-# Vectors of the encoder's hidden size alive besides its MLP; it runs uncompiled. Measured 5.3 for Qwen2.5-VL
-# (114,688 tokens, vLLM 0.23; 16,384 tokens, 0.9.0: public logs).
-_HIDDEN_TENTHS = 53
+# Tenths of the encoder's hidden size alive besides its MLP; it runs uncompiled. Measured 5.3 for Qwen2.5-VL (114,688
+# tokens, vLLM 0.23; 16,384 tokens, 0.9.0), whose MLP is gated, and less than 2.5 for a plain one (0.26, public logs).
+_GATED_HIDDEN_TENTHS = 53
+_PLAIN_HIDDEN_TENTHS = 25
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -33,5 +34,6 @@ def encoder_peak(vision: Vision, hidden_size: int, flags: ServeFlags, dtype_byte
     inputs = patches * vision.patch_values * dtype_bytes
     outputs = items * item * hidden_size * (1 + vision.stacked_levels) * dtype_bytes
     mlp = (3 if vision.gated else 2) * vision.intermediate_size
-    width = mlp + ceil_div(_HIDDEN_TENTHS * vision.hidden_size, 10)
+    tenths = _GATED_HIDDEN_TENTHS if vision.gated else _PLAIN_HIDDEN_TENTHS
+    width = mlp + ceil_div(tenths * vision.hidden_size, 10)
     return EncoderPeak(peak_bytes=inputs + patches * width * dtype_bytes, kept_bytes=inputs + outputs)
