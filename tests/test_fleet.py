@@ -127,15 +127,19 @@ def test_a_role_is_a_value(catalog: Catalog, tmp_path: Path) -> None:
     assert replace(role) == role
 
 
-@pytest.mark.parametrize("text", [LONG, SHORT], ids=["long", "short"])
-def test_the_schema_accepts_what_the_planner_reads(text: str) -> None:
-    jsonschema.validate(yaml.safe_load(text), json_schema())
+@pytest.mark.parametrize(
+    "path",
+    [*sorted((CASES / "fleets").glob("*.yaml")), *sorted(CASES.parent.parent.glob("examples/*/fleet.yaml"))],
+    ids=lambda path: f"{path.parent.name}-{path.stem}",
+)
+def test_the_schema_accepts_what_the_planner_reads(path: Path) -> None:
+    jsonschema.validate(yaml.safe_load(path.read_text(encoding="utf-8")), json_schema())
 
 
 READ_ONLY_BY_THE_PLANNER = {
     # names of the catalog
     "unknown-gpu", "unknown-gpu-far", "refused-gpu", "unknown-models", "model-without-facts", "wrong-task",
-    "task-without-models", "pinned-variant", "context-too-long",
+    "task-without-models", "pinned-variant", "context-too-long", "engine-version",
     # rules between keys
     "min-above-wish", "request-too-long", "request-incomplete",
 }  # fmt: skip

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from fractions import Fraction
 
 from planner.artifacts.quoting import slug
+from planner.fleet import ROUTER_PORT
 from planner.plan import Plan, ServerPlan
 from planner.serve_args import DRAIN_SECONDS, Argument, EngineOptions, engine_options, serve_arguments
 from planner.units import MIB, ceil_div
@@ -16,7 +17,6 @@ from planner.units import MIB, ceil_div
 _HEADER = "Rendered by planner for fleet {fleet} on vLLM {version}; change the fleet, not this file."
 # The HAProxy release that Debian 13 ships; the tests run the configuration on 2.6 too.
 _HAPROXY_VERSION = "3.0.11"
-_ROUTER_PORT = 8000
 # A start reads the weights once, compiles and captures graphs. 200 MB/s is a slow network disk; five minutes covers
 # compilation and capture with a cold cache (minutes in vLLM's own "init engine … took" lines for 30B models).
 _READ_BYTES_PER_SECOND = 200 * 10**6
@@ -230,7 +230,7 @@ def _router(servers: tuple[Server, ...], taken: Collection[str]) -> Router:
     connections = 4 * sum(server.max_num_seqs for server in servers)
     return Router(
         name=_unused("router", taken),
-        port=next(port for port in itertools.count(_ROUTER_PORT) if port not in ports),
+        port=next(port for port in itertools.count(ROUTER_PORT) if port not in ports),
         body_bytes=body_bytes,
         buffer_bytes=body_bytes + _HEADER_BYTES,
         connections=min(max(connections, 256), 1024),

@@ -7,8 +7,8 @@ review   rules that span several keys, and look-ups in the catalog
 facts    Fleet and Role
 """
 
-from planner.fleet.facts import Figure, Fleet, Role
+from planner.fleet.facts import ROUTER_PORT, Figure, Fleet, Role
 from planner.fleet.load import load_fleet
 from planner.fleet.schema import POOLING_TASKS, TASKS, json_schema
 
-__all__ = ["POOLING_TASKS", "TASKS", "Figure", "Fleet", "Role", "json_schema", "load_fleet"]
+__all__ = ["POOLING_TASKS", "ROUTER_PORT", "TASKS", "Figure", "Fleet", "Role", "json_schema", "load_fleet"]
