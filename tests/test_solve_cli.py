@@ -63,7 +63,7 @@ def test_a_proven_plan_is_printed_and_written_next_to_the_fleet(folder: Path) ->
     assert result.exit_code == 0
     assert result.stdout.startswith("small: proven best for balanced, on 1 × L40S with vllm 0.33.0\n\n")
     assert set(verbs(result).values()) == {"create"}
-    assert {"plan.yaml", "launch.sh", "compose.yaml"} <= set(verbs(result))
+    assert {"plan.yaml", "artifacts/launch.sh", "artifacts/compose.yaml"} <= set(verbs(result))
     assert plan_from_yaml(folder / "plan.yaml").fleet == "small"
 
 
@@ -102,23 +102,23 @@ def test_out_is_made_and_used(folder: Path) -> None:
 @pytest.mark.parametrize("options", [(), ("--dry-run",)], ids=["write", "dry-run"])
 def test_a_file_edited_by_hand_is_a_conflict(options: tuple[str, ...], folder: Path) -> None:
     run()
-    (folder / "launch.sh").write_text("mine\n", encoding="utf-8")
+    (folder / "artifacts" / "launch.sh").write_text("mine\n", encoding="utf-8")
     result = run(*options)
 
     assert result.exit_code == 5
-    assert verbs(result)["launch.sh"] == "conflict"
+    assert verbs(result)["artifacts/launch.sh"] == "conflict"
     assert "  hint: a file was edited by hand, so nothing was written; --force overwrites it\n" in result.stderr
-    assert (folder / "launch.sh").read_text(encoding="utf-8") == "mine\n"
+    assert (folder / "artifacts" / "launch.sh").read_text(encoding="utf-8") == "mine\n"
 
 
 def test_force_overwrites_what_was_edited(folder: Path) -> None:
     run()
     written = dict(files(folder))
-    (folder / "launch.sh").write_text("mine\n", encoding="utf-8")
+    (folder / "artifacts" / "launch.sh").write_text("mine\n", encoding="utf-8")
     result = run("--force")
 
     assert result.exit_code == 0
-    assert verbs(result)["launch.sh"] == "overwrite"
+    assert verbs(result)["artifacts/launch.sh"] == "overwrite"
     assert dict(files(folder)) == written
 
 
@@ -168,7 +168,7 @@ def test_an_output_folder_that_cannot_be(folder: Path) -> None:
     result = run("--out", "fleet.yaml/plan")
 
     assert result.exit_code == 1
-    assert result.stderr == "error: cannot write fleet.yaml/plan/SHA256SUMS: not a directory\n"
+    assert result.stderr == "error: cannot write fleet.yaml/plan/artifacts/SHA256SUMS: not a directory\n"
 
 
 @pytest.mark.parametrize(
@@ -194,7 +194,7 @@ def test_a_template_of_ones_own_takes_the_place_of_the_shipped_one(folder: Path)
     (folder / "mine" / "script" / "launch.sh.j2").write_text("# {{ servers[0].name }}\n", encoding="utf-8")
 
     assert run("--templates", "mine").exit_code == 0
-    assert (folder / "launch.sh").read_text(encoding="utf-8") == "# talk\n"
+    assert (folder / "artifacts" / "launch.sh").read_text(encoding="utf-8") == "# talk\n"
 
 
 def test_options_are_checked_before_anything_is_read(folder: Path) -> None:

@@ -34,10 +34,10 @@ def test_the_sums_are_those_of_sha256sum(tmp_path: Path) -> None:
     write(FIRST, tmp_path)
 
     check = subprocess.run(
-        ["sha256sum", "--check", "SHA256SUMS"], cwd=tmp_path, capture_output=True, text=True, check=True
+        ["sha256sum", "--check", "SHA256SUMS"], cwd=tmp_path / "artifacts", capture_output=True, text=True, check=True
     )
 
-    assert check.stdout.splitlines() == ["a.sh: OK", "deep/b.txt: OK"]
+    assert check.stdout.splitlines() == ["../a.sh: OK", "../deep/b.txt: OK"]
 
 
 def test_an_untouched_file_is_overwritten(tmp_path: Path) -> None:
@@ -116,8 +116,9 @@ def test_a_manifest_cannot_reach_out_of_the_folder(tmp_path: Path) -> None:
     victim = tmp_path / "victim"
     victim.write_text("precious\n", encoding="utf-8")
     digest = hashlib.sha256(b"precious\n").hexdigest()
-    (tmp_path / "out").mkdir()
-    (tmp_path / "out" / "SHA256SUMS").write_text(f"{digest}  ../victim\n{digest}  {victim}\n", encoding="utf-8")
+    (tmp_path / "out" / "artifacts").mkdir(parents=True)
+    sums = f"{digest}  ../../victim\n{digest}  {victim}\n"
+    (tmp_path / "out" / "artifacts" / "SHA256SUMS").write_text(sums, encoding="utf-8")
 
     write(FIRST, tmp_path / "out")
 

@@ -1,6 +1,6 @@
 """Plan -> files that run it: rendered from ``templates/``, written without destroying what a person changed."""
 
 from planner.artifacts.render import render
-from planner.artifacts.write import File, Outcome, Verb, write
+from planner.artifacts.write import HOME, File, Outcome, Verb, write
 
-__all__ = ["File", "Outcome", "Verb", "render", "write"]
+__all__ = ["HOME", "File", "Outcome", "Verb", "render", "write"]

@@ -1,12 +1,13 @@
 """Rendered files -> a folder, all or nothing, without destroying what a person changed there.
 
-``SHA256SUMS`` in the folder remembers what was written last (``sha256sum --check`` reads it too). A file that differs
-from it was edited by hand: that is a conflict, and a conflict stops the whole write unless it is forced.
+``artifacts/SHA256SUMS`` remembers what was written last (``sha256sum --check`` reads it too). A file that differs from it
+was edited by hand: that is a conflict, and a conflict stops the whole write unless it is forced.
 """
 
 import contextlib
 import hashlib
 import os
+import posixpath
 import stat
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
@@ -15,7 +16,9 @@ from pathlib import Path
 
 from planner.errors import OutputError
 
-SUMS = "SHA256SUMS"
+HOME = "artifacts"
+SUMS = f"{HOME}/SHA256SUMS"
+"""Its paths are relative to its own folder, as ``sha256sum --check`` wants them."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,7 +103,9 @@ def _plan(files: Mapping[str, File], folder: Path, sums: Mapping[str, str], forc
 
 def _apply(files: Mapping[str, File], folder: Path, outcomes: tuple[Outcome, ...]) -> None:
     changed = [outcome.path for outcome in outcomes if outcome.verb in {Verb.CREATE, Verb.OVERWRITE}]
-    sums = File("".join(f"{_digest(file.content)}  {path}\n" for path, file in sorted(files.items())))
+    sums = File(
+        "".join(f"{_digest(file.content)}  {posixpath.relpath(path, HOME)}\n" for path, file in sorted(files.items()))
+    )
     pending: list[tuple[Path, Path]] = []
     with _output_errors(folder):
         try:
@@ -147,9 +152,9 @@ def _read_sums(folder: Path) -> dict[str, str]:
     found = _read(folder / SUMS)
     sums = {}
     for line in (found[0].decode(errors="replace") if found else "").splitlines():
-        digest, _, path = line.partition("  ")
-        inside = path and not path.startswith("/") and ".." not in path.split("/")
-        if len(digest) == 64 and inside:
+        digest, _, listed = line.partition("  ")
+        path = posixpath.normpath(posixpath.join(HOME, listed))
+        if len(digest) == 64 and listed and not path.startswith(("/", "..")):
             sums[path] = digest
     return sums
 

@@ -5,7 +5,7 @@ from pathlib import Path
 import click
 
 from planner import explain
-from planner.artifacts import File, Verb, render, write
+from planner.artifacts import HOME, File, Verb, render, write
 from planner.catalog import load_catalog
 from planner.check import require
 from planner.cli.frame import (
@@ -38,7 +38,7 @@ edited by hand was left alone; 1 any other error.
     "--out",
     type=click.Path(file_okay=False, path_type=Path),
     metavar="DIR",
-    help="Folder for plan.yaml and the rendered files; by default that of the fleet file.",
+    help="Folder for plan.yaml and artifacts/; by default that of the fleet file.",
 )
 @catalog_option
 @click.option(
@@ -76,7 +76,8 @@ def solve(
         click.echo(plan_json(answer) if as_json else explain.no_plan(answer), nl=not as_json)
         raise SystemExit(EXIT_NO_PLAN)
     require(answer, fleet, catalog)
-    files = {PLAN_FILE: File(plan_to_yaml(answer)), **render(answer, templates)}
+    rendered = {f"{HOME}/{path}": file for path, file in render(answer, templates).items()}
+    files = {PLAN_FILE: File(plan_to_yaml(answer)), **rendered}
     click.echo(plan_json(answer) if as_json else plan_text(answer), nl=not as_json)
     differ = _write(files, out or fleet_file.parent, force=force, dry_run=dry_run)
     if differ:
