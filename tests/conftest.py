@@ -1,5 +1,6 @@
 """Options and fixtures that several test files share."""
 
+import os
 from pathlib import Path
 
 import pytest
@@ -14,3 +15,9 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 @pytest.fixture
 def update_golden(request: pytest.FixtureRequest) -> bool:
     return bool(request.config.getoption("--update-golden"))
+
+
+@pytest.fixture(autouse=True, scope="session")
+def no_own_catalog(tmp_path_factory: pytest.TempPathFactory) -> None:
+    """Keep the entries of whoever runs the tests out of them."""
+    os.environ["PLANNER_CATALOG"] = str(tmp_path_factory.mktemp("own") / "catalog")

@@ -17,7 +17,9 @@ def decoder(name: str, family: Family, config: Fields) -> Architecture:
         InvalidConfig: a field is missing, mistyped, out of range or contradicts another.
     """
     text = config.renamed(family.names, family.defaults)
-    count = text.integer("num_hidden_layers", maximum=MAX_LAYERS)
+    # NemotronH configs since transformers 5 list their layers and leave the count out.
+    listed = len(text.sequence("layers_block_type")) or None
+    count = text.integer("num_hidden_layers", listed, maximum=MAX_LAYERS)
     kinds = (family.kinds or uniform_window)(text, count)
     layers = tuple(_layer(text, family, index, kind) for index, kind in enumerate(kinds))
     attentions = [layer.attention for layer in layers if layer.attention]
