@@ -46,7 +46,9 @@ def test_no_library_speaks_to_the_user(path: Path) -> None:
 
 
 def test_missing_file(tmp_path: Path, catalog: Catalog, monkeypatch: pytest.MonkeyPatch) -> None:
-    assert complaint(tmp_path / "fleet.yaml", catalog, monkeypatch) == "fleet.yaml: no such file\n"
+    assert complaint(tmp_path / "fleet.yaml", catalog, monkeypatch) == (
+        "fleet.yaml: no such file\n  hint: `planner init` writes a starter file\n"
+    )
 
 
 def test_folder_instead_of_file(tmp_path: Path, catalog: Catalog, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -20,6 +20,8 @@ from planner.fleet.review import review
 from planner.fleet.schema import FleetMap, Map
 from planner.yaml_source import FieldPath, Source, read_yaml
 
+_STARTER = "`planner init` writes a starter file"
+
 
 def load_fleet(path: Path, catalog: Catalog) -> Fleet:
     """Read a fleet file.
@@ -27,10 +29,11 @@ def load_fleet(path: Path, catalog: Catalog) -> Fleet:
     Raises:
         InputError: with every problem of the file, in file order.
     """
+    if not path.exists():
+        raise InputError((Problem(str(path), 0, 0, "", "no such file", _STARTER),))
     source = read_yaml(path)
     if source.data is None:
-        hint = "`planner init` writes a starter file"
-        raise InputError((Problem(source.file, 0, 0, "", "the file is empty", hint),))
+        raise InputError((Problem(source.file, 0, 0, "", "the file is empty", _STARTER),))
     if not isinstance(source.data, dict):
         message = f"expected a map with {', '.join(FleetMap.required)}, not {values.found(source.data)}"
         raise InputError((source.problem((), message),))
