@@ -1,7 +1,7 @@
 """Rendered files -> a folder, all or nothing, without destroying what a person changed there.
 
-``artifacts/SHA256SUMS`` remembers what was written last (``sha256sum --check`` reads it too). A file that differs from it
-was edited by hand: that is a conflict, and a conflict stops the whole write unless it is forced.
+``artifacts/SHA256SUMS`` remembers what was written last (``sha256sum --check`` reads it too). A file that differs from
+it was edited by hand: that is a conflict, and a conflict stops the whole write unless it is forced.
 """
 
 import contextlib
