@@ -48,6 +48,7 @@ def ask(folder: str, case: dict[str, Any]) -> dict[str, Any]:
     from vllm.engine.arg_utils import EngineArgs
     from vllm.model_executor.layers.attention_layer_base import AttentionLayerBase
     from vllm.model_executor.model_loader.utils import initialize_model
+    from vllm.platforms import current_platform
     from vllm.v1.attention.backends.utils import resolve_kv_cache_layout
     from vllm.v1.core import kv_cache_utils
 
@@ -84,6 +85,8 @@ def ask(folder: str, case: dict[str, Any]) -> dict[str, Any]:
                 name: [list(p.shape), str(p.dtype).removeprefix("torch.")] for name, p in model.named_parameters()
             }
         try:
+            if config.model_config.is_hybrid:
+                current_platform.update_block_size_for_backend(config)
             layers = get_layers_from_vllm_config(config, AttentionLayerBase)
             specs = {name: spec for name, layer in layers.items() if (spec := layer.get_kv_cache_spec(config))}
             kinds: dict[str, int] = {}
