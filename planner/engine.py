@@ -95,6 +95,7 @@ class EngineProfile:
     block_size: int
     whole_prompt_batches: bool
     seqs_within_batch: bool
+    whole_item_batches: bool
     has_kv_cache_memory_bytes: bool
     least_capability: int
     method_capability: Mapping[str, int]

@@ -61,6 +61,8 @@ def default_flags(profile: EngineProfile, gpu: GPU, architecture: Architecture, 
         tokens = default_tokens
         if architecture.is_pooling or (profile.whole_prompt_batches and max_model_len <= _WHOLE_PROMPT_LIMIT):
             tokens = max(max_model_len, tokens)
+        if profile.whole_item_batches and architecture.vision and architecture.vision.both_ways:
+            tokens = max(tokens, architecture.vision.max_item_tokens)
         values["max_num_batched_tokens"] = min(seqs * max_model_len, tokens)
     if "max_num_seqs" not in values and profile.seqs_within_batch:
         seqs = min(seqs, values["max_num_batched_tokens"])

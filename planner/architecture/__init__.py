@@ -35,6 +35,7 @@ class Vision:
     describe the encoder, ``patches_per_token`` how many patches make one token, of ``patch_values`` input values each.
     ``gated`` encoders have gated MLPs. ``stacked_levels`` are further outputs of hidden size the language model takes
     in (deepstack). A video counts as up to ``images_per_video`` of the largest images, as far as the context allows.
+    ``both_ways`` says that tokens of an item attend to later ones, so that one batch must hold all of them.
     """
 
     parts: tuple[Part, ...]
@@ -47,6 +48,7 @@ class Vision:
     gated: bool = False
     stacked_levels: int = 0
     images_per_video: int = 1
+    both_ways: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

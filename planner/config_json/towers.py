@@ -9,6 +9,8 @@ from planner.config_json.transformer import blocks, plain
 _QWEN_TOKENS = 16384
 # Fourteen frames, two to a patch, each as large as an image (qwen2_vl.py:_MAX_FRAMES_PER_VIDEO).
 _QWEN_VIDEO_IMAGES = 7
+# A video of 32 frames, 70 tokens each and 8 more to tell them apart (gemma4_mm.py:get_mm_max_tokens_per_item).
+_GEMMA4_VIDEO_TOKENS = 32 * 78
 _ROTARY_POSITIONS = 8192
 
 
@@ -313,10 +315,11 @@ def gemma4_tower(config: Fields, text: Fields) -> Vision | None:
         hidden_size=hidden,
         intermediate_size=inner,
         layers=layers,
-        max_item_tokens=vision.integer("default_output_length", 280),
+        max_item_tokens=max(vision.integer("default_output_length", 280), _GEMMA4_VIDEO_TOKENS),
         patches_per_token=vision.integer("pooling_kernel_size", 3) ** 2,
         patch_values=3 * patch * patch,
         gated=True,
+        both_ways=text.get("use_bidirectional_attention") == "vision",
     )  # fmt: skip
 
 
