@@ -85,7 +85,7 @@ def test_options_fit_an_empty_gpu_and_keep_the_roles_minima() -> None:
         ("roles.coder.variant", "TheBloke/deepseek-coder-33B-instruct-AWQ", "variant"),
         ("roles.coder.accuracy.recovery", 98.5, "recovery"),
         ("roles.coder.accuracy.score", 41, "score"),
-        ("gpu.name", "rtx-4090", "memory"),
+        ("gpu.name", "rtx-4080", "memory"),
     ],
 )
 def test_variants_are_turned_away_with_the_reason(path: str, value: object, reason: str) -> None:

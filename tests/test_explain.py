@@ -1,0 +1,138 @@
+"""What a reader sees: whole texts from facts made by hand, and for every kind of fact a sentence."""
+
+import dataclasses
+import typing
+
+import pytest
+from plans import NAMELESS, plan, server
+
+from planner import explain
+from planner.accuracy import Accuracy
+from planner.options import Rejection
+from planner.options.option import Reason
+from planner.plan import Binding, Change, Need, NoPlan, Requirement, RunnerUp, RunnerUpServer, Stage
+from planner.units import GIB
+
+AWQ = Accuracy(
+    scale="bigcodebench", score=4032, score_floor=3990, recovery_median=9600, recovery_floor=9500, label="default",
+    source="2 models", score_source="a leaderboard",
+)  # fmt: skip
+NEED = Need(
+    role="coder", needed_bytes=70 * GIB + 1, repository="maker/coder-33b", kv_cache_dtype="fp8", max_model_len=16384,
+    max_num_seqs=1, max_num_batched_tokens=512,
+)  # fmt: skip
+NO_PLAN = NoPlan(
+    fleet="workstation",
+    gpu="RTX PRO 6000",
+    gpu_count=1,
+    capacity_bytes=95 * GIB - 1,
+    memory_in_use_bytes=0,
+    empty_roles=(),
+    rejections=(),
+    needs=(NEED, dataclasses.replace(NEED, role="general", needed_bytes=30 * GIB, max_num_seqs=2)),
+    deficit_bytes=5 * GIB + 2,
+    conflict=(Requirement(path="roles.coder", value=""), Requirement(path="roles.coder.schemes", value="bf16")),
+    conflict_deficit_bytes=GIB,
+    changes=(
+        Change(path="roles.coder.schemes", before="bf16", after="bf16, awq-int4", accuracy=AWQ),
+        Change(path="gpu.count", before="1", after="2", accuracy=None),
+        Change(path="roles.general", before="", after="", accuracy=None),
+    ),
+)
+
+
+def test_a_fleet_that_does_not_fit_is_told_what_by_how_much_why_and_what_helps() -> None:
+    expected = """\
+no plan exists for workstation on 1 × RTX PRO 6000
+
+The least that each role takes:
+  coder      70.01 GiB  maker/coder-33b, 16k context, 1 request, KV cache fp8, batches of 512
+  general    30.00 GiB  maker/coder-33b, 16k context, 2 requests, KV cache fp8, batches of 512
+  together  100.01 GiB  of 94.99 GiB on the GPU: 5.01 GiB too little
+
+These requirements together need 1.00 GiB more than there is; without any one of them there is a plan:
+  roles.coder must be served
+  roles.coder.schemes: bf16
+
+hint: roles.coder.schemes: bf16, awq-int4 instead of bf16 \
+(40.3 on bigcodebench; keeps 96 % of the unquantized score, at least 95 % (default))
+hint: gpu.count: 2 instead of 1
+hint: leave out roles.general"""
+
+    assert expected == explain.no_plan(NO_PLAN)
+
+
+def test_a_role_without_options_is_told_every_reason() -> None:
+    rejection = Rejection(role="coder", model="coder", repository="maker/coder-33b-AWQ", reason="context",
+                          wanted=32768, found=16384)  # fmt: skip
+    found = dataclasses.replace(
+        NO_PLAN, empty_roles=("coder",), rejections=(rejection,), needs=(), deficit_bytes=0, conflict_deficit_bytes=0,
+        changes=(),
+    )  # fmt: skip
+    expected = """\
+no plan exists for workstation on 1 × RTX PRO 6000
+
+coder: no variant can serve it, even with the GPU to itself
+  maker/coder-33b-AWQ: reads at most 16k tokens; context.min is 32k
+
+No variant meets these requirements together; without any one of them there is a plan:
+  roles.coder must be served
+  roles.coder.schemes: bf16
+
+hint: no single change makes a plan possible; drop or relax several of the requirements above"""
+
+    assert expected == explain.no_plan(found)
+
+
+def test_reasons_say_what_binds_and_what_is_next() -> None:
+    def binding(role: str, what: str, now: str, then: str, limit: str, needed: int = 0, free: int = 0) -> Binding:
+        return Binding(role=role, what=what, now=now, next=then, limit=limit, needed_bytes=needed, free_bytes=free)
+
+    stages = (Stage(name="balanced", value=1_950_000, bound=1_950_000, proven=True),)
+    other = RunnerUpServer(
+        role="coder", repository="maker/coder-33b-AWQ", scheme="awq-int4", kv_cache_dtype="fp8", max_model_len=8192,
+        max_num_seqs=4, accuracy=AWQ,
+    )  # fmt: skip
+    found = dataclasses.replace(
+        plan(server("coder"), proof=dataclasses.replace(plan(server("coder")).proof, stages=stages)),
+        bindings=(
+            binding("coder", "concurrency", "4", "5", "memory", GIB, GIB // 2),
+            binding("coder", "context", "16384", "", "model"),
+            binding("coder", "batched tokens", "8192", "", "engine"),
+            binding("coder", "variant", "maker/coder-33b", "maker/better", "objective"),
+            binding("general", "concurrency", "8", "", "wish"),
+            binding("general", "context", "8192", "", "wish"),
+        ),
+        runner_up=RunnerUp(servers=(other,), stages=(dataclasses.replace(stages[0], value=1_900_000),)),
+    )
+    expected = """\
+What binds:
+  coder: 5 requests at once instead of 4 would take 1.00 GiB more; 0.50 GiB are free
+  coder: the model reads no more than 16k tokens
+  coder: maker/better, which is more accurate, would fit, but costs more elsewhere than it gains
+  general has the requests asked for and the context wished for
+
+Next best combination of variants:
+  coder (changed): maker/coder-33b-AWQ, 8k × 4, KV cache fp8; 40.3 on bigcodebench; keeps 96 % of the unquantized \
+score, at least 95 % (default)
+  worse first in balanced: 1.9 instead of 1.95"""
+
+    assert expected == explain.reasons(found)
+
+
+@pytest.mark.parametrize("reason", typing.get_args(Reason))
+def test_every_reason_has_a_sentence(reason: Reason) -> None:
+    found = Rejection(
+        role="r", model="m", repository="maker/m", reason=reason, wanted=9_500, found=9_000, detail="a detail"
+    )
+
+    text = explain.rejection(found)
+
+    assert text.startswith("maker/m: ")
+    assert len(text) > len("maker/m: ")
+
+
+def test_unknown_accuracy_is_called_unknown() -> None:
+    change = Change(path="roles.coder.kv_cache_dtype", before="auto", after="fp8", accuracy=NAMELESS)
+
+    assert "accuracy unknown" in explain.no_plan(dataclasses.replace(NO_PLAN, changes=(change,)))

@@ -1,0 +1,225 @@
+"""From fleet to plan and from fleet to explanation, with the shipped catalog."""
+
+import dataclasses
+import math
+from typing import Any
+
+import pytest
+from fleets import PAIR, catalog, changed, fleet
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from planner.check import check
+from planner.engine import load_profile
+from planner.fleet import Fleet
+from planner.plan import Change, NoPlan, Plan, plan_to_yaml
+from planner.solve import solve
+from planner.solve.assemble import utilization
+from planner.solve.conflict import minimal
+from planner.solve.requirements import requirements, without
+from planner.solve.sizing import Sizing
+
+FP16 = changed(
+    changed(changed(PAIR, "roles.coder.schemes", ["bf16", "fp16"]), "roles.general.models", ["qwen2.5-14b-instruct"]),
+    "roles.general.schemes", ["bf16", "fp16"],
+)  # fmt: skip
+"""Two unquantized models that do not fit one 96 GB card together."""
+
+
+def plan(document: dict[str, Any]) -> Plan:
+    found = fleet(document)
+    answer = solve(found, catalog())
+
+    assert isinstance(answer, Plan)
+    assert check(answer, found, catalog()) == []
+    return answer
+
+
+def refused(document: dict[str, Any]) -> NoPlan:
+    answer = solve(fleet(document), catalog())
+
+    assert isinstance(answer, NoPlan)
+    return answer
+
+
+def sizing() -> Sizing:
+    return Sizing(catalog(), load_profile("0.33.0"))
+
+
+def values(found: Plan) -> list[int]:
+    return [stage.value for stage in found.proof.stages]
+
+
+def test_a_plan_is_proven_and_adds_up() -> None:
+    found = plan(PAIR)
+    gpu = found.gpus[0]
+    taken = sum(server.ledger.total_bytes for server in found.servers)
+
+    assert found.proof.proven
+    assert gpu.total_bytes == gpu.memory_in_use_bytes + taken + gpu.free_bytes
+    assert gpu.free_bytes >= 0
+
+
+def test_the_order_of_the_roles_in_the_file_changes_nothing() -> None:
+    other = {**PAIR, "roles": dict(reversed(PAIR["roles"].items()))}
+
+    assert plan_to_yaml(plan(other)) == plan_to_yaml(plan(PAIR))
+
+
+def test_memory_taken_by_others_never_makes_a_plan_better() -> None:
+    before = values(plan(PAIR))
+    for size in ("4GiB", "16GiB", "30GiB", "45GiB"):
+        after = values(plan(changed(PAIR, "gpu.memory_in_use", size)))
+
+        assert after <= before
+        before = after
+
+
+def test_a_second_gpu_never_makes_a_plan_worse() -> None:
+    one, two = plan(PAIR), plan(changed(PAIR, "gpu.count", 2))
+
+    assert values(one)[:-1] <= values(two)[:-1]
+    assert {index for server in two.servers for index in server.gpu_indices} <= {0, 1}
+
+
+@pytest.mark.parametrize("objective", ["balanced", "accuracy", "concurrency", ["concurrency", "accuracy"]])
+def test_no_other_objective_reaches_more_of_the_first_thing_asked_for(objective: str | list[str]) -> None:
+    document = changed(PAIR, "gpu.memory_in_use", "40GiB")
+    own = plan(changed(document, "objective", objective))
+    first = own.proof.stages[0].name
+
+    for other in ("balanced", "accuracy", "concurrency"):
+        found = plan(changed(document, "objective", other))
+        reached = {stage.name: stage.value for stage in found.proof.stages}
+        assert reached.get(first, 0) <= own.proof.stages[0].value
+
+
+def test_the_runner_up_uses_other_variants_and_is_no_better() -> None:
+    found = plan(PAIR)
+
+    assert found.runner_up
+    assert [server.repository for server in found.runner_up.servers] != [s.repository for s in found.servers]
+    assert [stage.value for stage in found.runner_up.stages] <= values(found)
+
+
+def test_what_memory_stops_does_not_fit() -> None:
+    found = plan(changed(PAIR, "gpu.memory_in_use", "55GiB"))
+    stopped = [binding for binding in found.bindings if binding.limit == "memory"]
+
+    assert stopped
+    assert all(binding.needed_bytes > binding.free_bytes for binding in stopped)
+
+
+@given(st.integers(1 << 20, 1 << 38), st.data())
+def test_utilization_is_the_largest_that_the_engine_accepts(total: int, data: st.DataObject) -> None:
+    allowed = data.draw(st.integers(total // 5000, total))
+    share = utilization(total, allowed)
+
+    assert math.ceil(total * share) <= allowed
+    assert share >= 1 or math.floor(total * (share + 0.0001)) >= allowed - 1
+
+
+def test_servers_start_in_an_order_in_which_each_finds_its_memory() -> None:
+    found = plan(PAIR)
+    total = found.gpus[0].total_bytes
+    free = total - found.gpus[0].memory_in_use_bytes
+    for name in found.start_order:
+        server = found.server(name)
+        assert math.ceil(total * server.gpu_memory_utilization) <= free - server.ledger.baseline_bytes
+        free -= server.ledger.total_bytes
+
+
+MANY = {"min": 400, "target": 400}
+CONFLICTS = {
+    "fp16": FP16,
+    "context": changed(changed(FP16, "roles.coder.schemes", None), "roles.coder.concurrency", MANY),
+    "memory in use": changed(changed(PAIR, "gpu.memory_in_use", "80GiB"), "roles.coder.schemes", ["gptq-int4"]),
+    "floors": changed(changed(PAIR, "roles.coder.accuracy", {"recovery": 99.5}), "gpu.name", "rtx-a6000"),
+    "scheme and score": changed(PAIR, "roles.coder.accuracy", {"score": 90}),
+    "kv cache": changed(changed(PAIR, "roles.general.kv_cache_dtype", "auto"), "roles.general.concurrency", MANY),
+}
+
+
+@pytest.mark.parametrize("name", CONFLICTS)
+def test_a_conflict_is_minimal(name: str) -> None:
+    found, sizes = fleet(CONFLICTS[name]), sizing()
+    core = minimal(found, sizes)
+    kept = {item.requirement for item in core}
+    rest = [item for item in requirements(found) if item.requirement not in kept]
+
+    assert core
+    assert not sizes.fits(without(found, rest))
+    for item in core:
+        assert sizes.fits(without(found, [*rest, item])), item.requirement.path
+
+
+@pytest.mark.parametrize("name", CONFLICTS)
+def test_every_change_offered_makes_a_plan(name: str) -> None:
+    answer = refused(CONFLICTS[name])
+
+    assert answer.conflict
+    for change in answer.changes:
+        assert isinstance(solve(fleet(applied(CONFLICTS[name], change)), catalog()), Plan), change
+
+
+def applied(document: dict[str, Any], change: Change) -> dict[str, Any]:
+    """Edit the file as a reader of the hint would."""
+    value: Any = change.after or None
+    if change.path.endswith(".schemes"):
+        value = change.after.split(", ")
+    elif change.after.isdecimal() or (change.path.startswith(("roles",)) and ".accuracy." in change.path):
+        value = float(change.after) if "." in change.after else int(change.after)
+    return changed(document, change.path, value)
+
+
+def test_a_smaller_step_than_the_one_offered_does_not_help() -> None:
+    document = changed(changed(PAIR, "roles.coder.variant", "deepseek-ai/deepseek-coder-33b-instruct"),
+                       "roles.coder.concurrency", {"min": 60, "target": 60})  # fmt: skip
+    offered = [change for change in refused(document).changes if change.path == "roles.coder.concurrency.min"]
+
+    assert len(offered) == 1
+    one_more = changed(document, "roles.coder.concurrency.min", int(offered[0].after) + 1)
+    assert isinstance(solve(fleet(one_more), catalog()), NoPlan)
+
+
+def test_the_deficit_is_what_a_larger_gpu_must_have() -> None:
+    found = fleet(FP16)
+    answer = refused(FP16)
+
+    assert answer.deficit_bytes > 0
+    assert sizing().fits(_grown(found, answer.deficit_bytes))
+    assert not sizing().fits(_grown(found, answer.deficit_bytes - 1))
+
+
+def _grown(found: Fleet, more_bytes: int) -> Fleet:
+    gpu = dataclasses.replace(found.gpu, name="larger", memory_bytes=found.gpu.memory_bytes + more_bytes)
+    return dataclasses.replace(found, gpu=gpu)
+
+
+def test_a_role_nothing_is_left_for_is_named_with_its_rejections() -> None:
+    answer = refused(changed(PAIR, "gpu.name", "rtx-4080"))
+
+    assert answer.empty_roles == ("coder",)
+    assert {item.reason for item in answer.rejections if item.role == "coder"} == {"memory"}
+
+
+@settings(max_examples=12, deadline=None)
+@given(
+    st.sampled_from(["24GiB", "40GiB", "60GiB", "75GiB", "85GiB"]),
+    st.sampled_from([1, 2]),
+    st.sampled_from([1, 4, 16]),
+    st.sampled_from(["4k", "8k", "16k"]),
+)
+def test_every_answer_holds(in_use: str, gpus: int, requests: int, context: str) -> None:
+    document = changed(changed(PAIR, "gpu.memory_in_use", in_use), "gpu.count", gpus)
+    document = changed(document, "roles.coder.concurrency", {"min": requests, "target": 16})
+    document = changed(changed(document, "roles.coder.request", None), "roles.coder.context.min", context)
+    found = fleet(document)
+
+    answer = solve(found, catalog())
+
+    if isinstance(answer, Plan):
+        assert check(answer, found, catalog()) == []
+    else:
+        assert not sizing().fits(found)
+        assert answer.conflict
