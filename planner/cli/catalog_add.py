@@ -22,7 +22,7 @@ from planner.yaml_source import parse_yaml
 # Keys of a config.json that say nothing about shapes; an entry without them can be read and compared.
 _NOISE = re.compile(
     r"_name_or_path|auto_map|transformers_version|use_cache|initializer_range|id2label|label2id|.*_token_id|.*_token_index"
-    r"|.*dropout.*|.*_eps|.*_coef|task_specific_params|return_dict.*|output_.*|torchscript|quantization_config|"
+    r"|.*dropout.*|.*_eps|.*_coef|task_specific_params|return_dict.*|output_(attentions|hidden_states|scores|router_logits)|torchscript|quantization_config|"
     r"compression_config|pruned_heads|problem_type|bad_words_ids|prefix|tokenizer_class"
 )
 _REPOSITORY = re.compile(r"[A-Za-z0-9][\w.-]*/[\w.-]+")

@@ -49,7 +49,7 @@ class Checkpoint:
         """The context limit: what the engine derives from the config, or what the publisher states if less."""
         if isinstance(self._parsed, str):
             return self.model.context_limit
-        derived = self._parsed[0].max_model_len
+        derived = self._parsed[0].longest_model_len
         return min(derived, self.model.context_limit or derived)
 
     @property
