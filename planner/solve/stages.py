@@ -59,16 +59,23 @@ def optimise(problem: Problem, budget: int = BUDGET) -> Answer | None:
     digest = hashlib.sha256(str(model.cp.proto).encode()).hexdigest()
     bundles = [*_bundles(_goals(model)), [_headroom(model)], *_bundles(_canonical(model))]
     stages: list[StageValue] = []
-    solver: cp_model.CpSolver | None = None
+    best: cp_model.CpSolver | None = None
     for goals in bundles:
-        solver = _maximise(model, goals, budget)
+        try:
+            solver = _maximise(model, goals, budget)
+        except BudgetSpent:
+            if best is None:
+                raise
+            stages += [_unproven(goal, best) for goal in goals]
+            continue
         if solver is None:
             return None
         stages += _hold(model, goals, solver)
-    assert solver is not None
+        best = solver
+    assert best is not None
     reported = {*problem.stages, HEADROOM}
     return Answer(
-        choices=_choices(model, solver),
+        choices=_choices(model, best),
         stages=tuple(_chained(stage for stage in stages if stage.name in reported)),
         model_sha256=digest,
     )
@@ -149,6 +156,11 @@ def _hold(model: Model, goals: list[_Goal], solver: cp_model.CpSolver) -> list[S
         model.cp.add(goal.expression >= value)
         found.append(StageValue(name=goal.name, value=value, bound=bound, proven=optimal))
     return found
+
+
+def _unproven(goal: _Goal, solver: cp_model.CpSolver) -> StageValue:
+    """Return what an earlier solution has of a goal that the budget did not suffice to look at."""
+    return StageValue(name=goal.name, value=solver.value(goal.expression), bound=goal.high, proven=False)
 
 
 def _chained(stages: Iterable[StageValue]) -> Iterator[StageValue]:
