@@ -54,7 +54,7 @@ def read_folder(path: str | Path) -> Checkpoint:
     """
     folder = Path(path)
     where = str(folder / "config.json")
-    config = read_json(folder / "config.json")
+    config = read_config(folder)
     architecture, quantization = parse_config(config, where=where)
     index = folder / "model.safetensors.index.json"
     claimed: int | None = None
@@ -74,6 +74,21 @@ def read_folder(path: str | Path) -> Checkpoint:
         tensors=tensors or None,
         stored_bytes=stored,
     )
+
+
+def read_config(folder: Path) -> Mapping[str, Any]:
+    """Read a model folder's ``config.json``, with the quantization that older ModelOpt exports keep in another file.
+
+    Source: ``transformers_utils/config.py:get_config`` of vLLM 0.33.0.
+
+    Raises:
+        InvalidConfig: a file is absent, too large, not JSON, or not an object.
+    """
+    config = read_json(folder / "config.json")
+    beside = folder / "hf_quant_config.json"
+    if config.get("quantization_config") is None and beside.is_file():
+        return {**config, "quantization_config": {"quant_method": "modelopt", **read_json(beside)}}
+    return config
 
 
 def read_json(path: Path) -> Mapping[str, Any]:

@@ -151,6 +151,22 @@ def test_a_quantized_checkpoint_is_not_taken_for_the_model_its_scores_were_measu
     assert model.base == "unknown"
 
 
+def test_the_quantization_file_of_older_exports_is_read_from_folder_and_repository(
+    tmp_path: Path, overlay: Path
+) -> None:
+    beside = {"producer": {"name": "modelopt"}, "quantization": {"quant_algo": "FP8", "exclude_modules": ["lm_head"]}}
+    source = folder_with(tmp_path / "tiny-fp8", shards={})
+    (source / "hf_quant_config.json").write_text(json.dumps(beside))
+    hub = hub_with()
+    hub.files["acme/tiny"]["hf_quant_config.json"] = json.dumps(beside).encode()
+    assert add(str(source), overlay).code == 0
+    with serving(hub):
+        assert add("acme/tiny", overlay, HF_ENDPOINT=hub.endpoint).code == 0
+
+    catalog = load_catalog(overlays=(overlay,))
+    assert [catalog.find(name)[1].scheme for name in (str(source), "acme/tiny")] == ["fp8", "fp8"]
+
+
 def test_files_that_hold_something_else_are_reported_in_the_entry(tmp_path: Path, overlay: Path) -> None:
     head, rest = shard({**tensors(), "extra.weight": ("BF16", [1000, 1000])})
     source = folder_with(tmp_path / "odd", shards={"model.safetensors": head + bytes(rest)})

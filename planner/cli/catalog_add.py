@@ -12,7 +12,7 @@ from planner.catalog import load_catalog
 from planner.catalog.checked import shape_problems
 from planner.catalog.gguf import read_gguf
 from planner.catalog.hub import metadata_folder
-from planner.checkpoint import Checkpoint, read_folder, read_json
+from planner.checkpoint import Checkpoint, read_config, read_folder
 from planner.errors import InputError, InvalidConfig, OutputError, UnknownName, UnsupportedModel
 from planner.memory.weights import Rank, parameter_bytes, rotary_bytes
 from planner.quantization import Quantization
@@ -61,7 +61,7 @@ def add(source: str, *, revision: str | None, tasks: tuple[str, ...], licence: s
 def _entry(folder: Path, repository: str, origin: str, commit: str, tasks: tuple[str, ...], licence: str) -> str:
     """Return the YAML of a family file with one model."""
     checkpoint = read_folder(folder)
-    config = read_json(folder / "config.json")
+    config = read_config(folder)
     plain = Rank()
     whole = parameter_bytes(checkpoint.architecture, Quantization(), plain) - rotary_bytes(
         checkpoint.architecture, plain

@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from planner.checkpoint import read_folder, read_json
+from planner.checkpoint import read_config, read_folder
 from planner.variant import Model, Variant
 
 
@@ -48,7 +48,7 @@ def local_model(name: str, folder: Path) -> Model:
         parameters_grade="",
         active_parameters=None,
         mixture=False,
-        config=read_json(path / "config.json"),
+        config=read_config(path),
         variants=(variant,),
         sources=(str(path),),
     )
