@@ -124,6 +124,7 @@ class EngineProfile:
     forward_hidden_vectors: int
     stage_hidden_vectors: int
     float_hidden_vectors: int
+    latent_chunk_tokens: int
     compile_flushes_l2: bool
     compile_tokens: int
 

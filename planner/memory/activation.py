@@ -7,11 +7,12 @@ that stay allocated from their first use on. docs/accuracy-of-estimates.md deriv
 
 from dataclasses import dataclass
 
-from planner.architecture import Architecture, Attention, Layer, State
+from planner.architecture import Architecture
 from planner.engine import EngineProfile
 from planner.flags import ServeFlags
 from planner.gpu import GPU
 from planner.memory.experts import workspace_bytes
+from planner.memory.forward import Forward
 from planner.memory.vision import encoder_peak
 from planner.units import MIB, ceil_div
 
@@ -71,17 +72,6 @@ class ActivationLine:
         return max(self.warm_floor_bytes, self.base_bytes + self.bytes_per_sequence * sequences)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Shape:
-    """What the peak depends on besides the layers: sizes in tokens, rows, bytes per value."""
-
-    tokens: int
-    rows: int
-    dtype_bytes: int
-    tensor_ranks: int
-    last_stage: bool
-
-
 def activation_line(
     architecture: Architecture,
     flags: ServeFlags,
@@ -93,17 +83,12 @@ def activation_line(
     pipeline_rank: int = 0,
 ) -> ActivationLine:
     """Return the activation peak of one rank in the engine's memory profile, for up to ``max_num_seqs`` sequences."""
-    shape = Shape(
-        tokens=flags.max_num_batched_tokens,
-        rows=flags.sampled_rows,
-        dtype_bytes=dtype_bytes,
-        tensor_ranks=flags.tensor_parallel_size,
-        last_stage=pipeline_rank == flags.pipeline_parallel_size - 1,
-    )
+    last_stage = pipeline_rank == flags.pipeline_parallel_size - 1
     second = second_runner(architecture, profile, quantized=quantized)
     experts = workspace_bytes(architecture, flags, profile, dtype_bytes)
-    warm = shape.tokens * _token_bytes(architecture, shape, profile) + _BLOCK_TAIL_BYTES
-    floor = _compiling_bytes(architecture, shape, profile, gpu, flags) + _BLOCK_TAIL_BYTES
+    layers = Forward(architecture, flags, profile, gpu, dtype_bytes=dtype_bytes, last_stage=last_stage)
+    warm = layers.peak_bytes() + _BLOCK_TAIL_BYTES
+    floor = layers.first_peak_bytes() + _BLOCK_TAIL_BYTES
     base = per_row = per_sequence = 0
     kept = blas_workspace_bytes(gpu) if profile.blas_handles_in_budget else 0
     if profile.moe_workspace_persistent:
@@ -111,10 +96,10 @@ def activation_line(
     else:
         floor += experts
         warm += experts
-    if shape.last_stage and architecture.has_head and not architecture.is_pooling:
-        per_row, buffers = _sampler(architecture, shape, profile, gpu, second=second)
+    if last_stage and architecture.has_head and not architecture.is_pooling:
+        per_row, buffers = _sampler(architecture, flags.sampled_rows, dtype_bytes, profile, gpu, second=second)
         hidden_bytes = architecture.hidden_size * dtype_bytes
-        base = shape.tokens * hidden_bytes + buffers + _BLOCK_TAIL_BYTES
+        base = flags.max_num_batched_tokens * hidden_bytes + buffers + _BLOCK_TAIL_BYTES
         per_row += (1 if second else 2) * hidden_bytes
         per_sequence = penalty_bytes(architecture, 1) if second else 0
     if architecture.vision and pipeline_rank == 0:
@@ -122,7 +107,7 @@ def activation_line(
         floor, warm = (max(peak + encoder.kept_bytes, encoder.peak_bytes) for peak in (floor, warm))
         base += encoder.kept_bytes if base else 0
     if pipeline_rank > 0:
-        kept += 2 * shape.tokens * architecture.hidden_size * dtype_bytes
+        kept += 2 * flags.max_num_batched_tokens * architecture.hidden_size * dtype_bytes
     return ActivationLine(
         floor_bytes=floor,
         base_bytes=base,
@@ -162,7 +147,7 @@ def blas_workspace_bytes(gpu: GPU) -> int:
 
 
 def _sampler(
-    architecture: Architecture, shape: Shape, profile: EngineProfile, gpu: GPU, *, second: bool
+    architecture: Architecture, rows: int, dtype_bytes: int, profile: EngineProfile, gpu: GPU, *, second: bool
 ) -> tuple[int, int]:
     """Return the sampler's bytes per row, and its buffers.
 
@@ -170,7 +155,7 @@ def _sampler(
     top-p takes: a sort over the vocabulary, or probabilities and random numbers, or masked logits and probabilities.
     """
     vocabulary = architecture.vocab_size
-    logits, copy = shape.dtype_bytes, 0 if shape.dtype_bytes == _FLOAT else _FLOAT
+    logits, copy = dtype_bytes, 0 if dtype_bytes == _FLOAT else _FLOAT
     has_flashinfer = gpu.compute_capability is None or gpu.compute_capability >= (8, 0)
     filtered, scratch = 2 * _FLOAT, 0
     if second:
@@ -183,59 +168,6 @@ def _sampler(
         filtered = _SORT_BYTES
     elif profile.sampler == "triton" or not has_flashinfer:
         processors = profile.device(gpu).multiprocessors
-        buffers = min(1 << (min(processors, shape.rows) - 1).bit_length(), processors)
+        buffers = min(1 << (min(processors, rows) - 1).bit_length(), processors)
         scratch = buffers * vocabulary * _FLOAT
     return vocabulary * (logits + copy + filtered), scratch
-
-
-def _token_bytes(architecture: Architecture, shape: Shape, profile: EngineProfile) -> int:
-    """Return the largest set of values alive inside one layer, in bytes per token of the batch."""
-    vectors = profile.forward_hidden_vectors
-    vectors += 0 if shape.last_stage else profile.stage_hidden_vectors
-    vectors += profile.float_hidden_vectors if shape.dtype_bytes == _FLOAT else 0
-    widest = max((_layer_width(layer, shape.tensor_ranks) for layer in architecture.layers), default=0)
-    return shape.dtype_bytes * (vectors * architecture.hidden_size + widest)
-
-
-def _compiling_bytes(
-    architecture: Architecture, shape: Shape, profile: EngineProfile, gpu: GPU, flags: ServeFlags
-) -> int:
-    """Return the layers' peak of a first start, which tunes its kernels: see ``compile_tokens`` in the profile."""
-    tokens, flushed = shape.tokens, 0
-    if not flags.enforce_eager:
-        tokens = max(tokens, profile.compile_tokens)
-        flushed = profile.device(gpu).l2_bytes if profile.compile_flushes_l2 else 0
-    return tokens * _token_bytes(architecture, shape, profile) + flushed
-
-
-def _layer_width(layer: Layer, tensor_ranks: int) -> int:
-    """Return the values per token alive besides the residual stream: around the activation, attention, or state."""
-    return max(
-        _mlp_width(layer, tensor_ranks),
-        _attention_width(layer.attention, tensor_ranks),
-        _state_width(layer.state, tensor_ranks),
-    )
-
-
-def _mlp_width(layer: Layer, tensor_ranks: int) -> int:
-    """Gate and up together and their product: three times the intermediate size, twice without a gate."""
-    if layer.feed_forward is None:
-        return 0
-    return (3 if layer.feed_forward.gated else 2) * ceil_div(layer.feed_forward.intermediate_size, tensor_ranks)
-
-
-def _attention_width(attention: Attention | None, tensor_ranks: int) -> int:
-    """Fused query, key and value, the rotated query and key, and room for the output."""
-    if attention is None:
-        return 0
-    query = ceil_div(attention.num_heads, tensor_ranks) * attention.head_dim
-    key = max(1, attention.num_kv_heads // tensor_ranks) * attention.head_dim
-    return 3 * query + 3 * key
-
-
-def _state_width(state: State | None, tensor_ranks: int) -> int:
-    """Inputs, gates and keys as projected, the same after the convolution, and the output before and after its norm."""
-    if state is None:
-        return 0
-    values = state.heads * state.head_dim + state.key_heads * state.key_head_dim + state.groups * state.state_size
-    return 4 * ceil_div(values, tensor_ranks)

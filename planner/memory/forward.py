@@ -1,0 +1,89 @@
+"""The layers' peak: the largest set of tensors alive inside one layer while a whole batch runs through it."""
+
+from dataclasses import dataclass
+
+from planner.architecture import Architecture, Attention, Layer, State
+from planner.engine import EngineProfile
+from planner.flags import ServeFlags
+from planner.gpu import GPU
+from planner.units import ceil_div
+
+_FLOAT = 4
+
+
+@dataclass(frozen=True, slots=True)
+class Forward:
+    """One forward pass of ``max_num_batched_tokens`` on one rank."""
+
+    architecture: Architecture
+    flags: ServeFlags
+    profile: EngineProfile
+    gpu: GPU
+    dtype_bytes: int
+    last_stage: bool
+
+    def peak_bytes(self) -> int:
+        """Return the peak of a pass whose kernels are compiled."""
+        return self._peak(self.flags.max_num_batched_tokens)
+
+    def first_peak_bytes(self) -> int:
+        """Return the peak of a first start, which tunes its kernels: see ``compile_tokens`` in the profile."""
+        tokens = self.flags.max_num_batched_tokens
+        if self.flags.enforce_eager:
+            return self._peak(tokens)
+        flushed = self.profile.device(self.gpu).l2_bytes if self.profile.compile_flushes_l2 else 0
+        return self._peak(max(tokens, self.profile.compile_tokens)) + flushed
+
+    def _peak(self, tokens: int) -> int:
+        return max((self._layer_bytes(layer, tokens) for layer in dict.fromkeys(self.architecture.layers)), default=0)
+
+    def _layer_bytes(self, layer: Layer, tokens: int) -> int:
+        """Bytes alive around a layer's activation function, its attention, or its recurrent state."""
+        ranks = self.flags.tensor_parallel_size
+        vectors = self.profile.forward_hidden_vectors + (1 if layer.mixture else 0)
+        vectors += 0 if self.last_stage else self.profile.stage_hidden_vectors
+        vectors += self.profile.float_hidden_vectors if self.dtype_bytes == _FLOAT else 0
+        stream = tokens * vectors * self.architecture.hidden_size
+        dense = tokens * max(_mlp_width(layer, ranks), _state_width(layer.state, ranks))
+        attention = tokens * _attention_width(layer.attention, ranks) + self._context_values(layer.attention)
+        return self.dtype_bytes * (stream + max(dense, attention))
+
+    def _context_values(self, attention: Attention | None) -> int:
+        """Keys and values of a chunk of context that latent attention unfolds, at its largest.
+
+        Source: ``MLACommonImpl.forward`` without metadata and ``determine_chunked_prefill_workspace_size``, vLLM
+        0.8.5 to 0.33.0 (``model_executor/layers/attention/mla_attention.py``).
+        """
+        latent = attention.latent if attention else None
+        if attention is None or latent is None or latent.index_heads:
+            return 0
+        block_size = self.flags.block_size or self.profile.block_size
+        wanted = max(8 * self.flags.max_model_len, 4 * self.flags.max_num_seqs * block_size)
+        heads = ceil_div(attention.num_heads, self.flags.tensor_parallel_size)
+        return min(wanted, self.profile.latent_chunk_tokens) * heads * (latent.nope_head_dim + latent.value_head_dim)
+
+
+def _mlp_width(layer: Layer, ranks: int) -> int:
+    """Gate and up together and their product: three times the intermediate size, twice without a gate."""
+    if layer.mixture:
+        return 3 * ceil_div(layer.mixture.shared_intermediate_size, ranks)
+    if layer.feed_forward is None:
+        return 0
+    return (3 if layer.feed_forward.gated else 2) * ceil_div(layer.feed_forward.intermediate_size, ranks)
+
+
+def _attention_width(attention: Attention | None, ranks: int) -> int:
+    """Fused query, key and value, the rotated query and key, and room for the output."""
+    if attention is None:
+        return 0
+    query = ceil_div(attention.num_heads, ranks) * attention.head_dim
+    key = max(1, attention.num_kv_heads // ranks) * attention.head_dim
+    return 3 * query + 3 * key
+
+
+def _state_width(state: State | None, ranks: int) -> int:
+    """Inputs, gates and keys as projected, the same after the convolution, and the output before and after its norm."""
+    if state is None:
+        return 0
+    values = state.heads * state.head_dim + state.key_heads * state.key_head_dim + state.groups * state.state_size
+    return 4 * ceil_div(values, ranks)
