@@ -1,5 +1,6 @@
 """Model and Variant: a base model people deploy, and one published checkpoint of it."""
 
+import copy
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
@@ -80,3 +81,27 @@ class Model:
         if variant.quantization_config is not None:
             config["quantization_config"] = dict(variant.quantization_config)
         return config
+
+    def widest_config_for(self, variant: Variant) -> dict[str, Any]:
+        """Return the ``config.json`` of a variant in which every assumed field has the value that takes most memory.
+
+        Group sizes become the smallest in use (32), zero points and activation order are there, and attention is left
+        unquantized where the list of modules left alone was not seen.
+        """
+        config = copy.deepcopy(self.config_for(variant))
+        settings, assumed = config.get("quantization_config"), frozenset(variant.assumed_fields)
+        if settings is None:
+            return config
+        settings |= {key: value for key, value in _WIDEST.items() if key in assumed and key in settings}
+        for group in settings.get("config_groups", {}).values():
+            weights = group.get("weights", {})
+            if "group_size" in assumed and weights.get("type") == "int":
+                weights["group_size"] = _WIDEST["group_size"]
+        if "ignore" in assumed and "ignore" in settings:
+            pattern = "*self_attn*" if settings.get("quant_method") == "modelopt" else "re:.*self_attn.*"
+            settings["ignore"] = [*settings["ignore"], pattern]
+        return config
+
+
+_WIDEST = {"group_size": 32, "zero_point": True, "sym": False, "desc_act": True}
+"""For each field of a quantization config, the value in use that takes most memory."""

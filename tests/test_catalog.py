@@ -147,3 +147,15 @@ def test_a_gpu_is_found_by_the_words_of_its_name(shorthand: str, name: str) -> N
 def test_a_form_factor_alone_names_no_gpu() -> None:
     with pytest.raises(UnknownName):
         load_catalog().gpu("sxm")
+
+
+def test_what_was_assumed_widens_a_config_and_what_was_read_does_not(catalog: Catalog) -> None:
+    model, assumed = catalog.find("JunHowie/Qwen3-8B-GPTQ-Int4")
+    settings = model.widest_config_for(assumed)["quantization_config"]
+
+    assert {"group_size", "desc_act"} <= set(assumed.assumed_fields)
+    assert (settings["group_size"], settings["desc_act"]) == (32, True)
+    assert model.config_for(assumed)["quantization_config"]["group_size"] == 128
+    model, read = catalog.find("Qwen/Qwen3-32B-FP8")
+    assert read.assumed_fields == ()
+    assert model.widest_config_for(read) == model.config_for(read)

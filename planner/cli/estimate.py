@@ -73,17 +73,28 @@ def estimate(
     gpu = catalog.gpu(gpu_name)
     if gpu_memory_gib is not None:
         gpu = dataclasses.replace(gpu, memory_bytes=round(gpu_memory_gib * GIB))
+    assumed: tuple[str, ...] = ()
     if Path(model, "config.json").is_file():
         folder = read_folder(model)
         architecture, quantization = folder.architecture, folder.quantization
     else:
         base, variant = catalog.find(model)
         architecture, quantization = parse_config(base.config_for(variant), where=variant.repository)
+        widest, assumed = (
+            parse_config(base.widest_config_for(variant), where=variant.repository)[1],
+            variant.assumed_fields,
+        )
         if set(base.tasks) <= _POOLING_TASKS:
             architecture = dataclasses.replace(architecture, is_pooling=True)
     flags = default_flags(profile, gpu, architecture, cpu_offload_bytes=round(cpu_offload_gb * GIB), **given)
     server = Server(architecture=architecture, quantization=quantization, flags=flags)
-    result = estimate_server(server, gpu, profile, round(gpu_memory_in_use_gib * GIB))
+    in_use_bytes = round(gpu_memory_in_use_gib * GIB)
+    result = estimate_server(server, gpu, profile, in_use_bytes)
+    if assumed:
+        worst = estimate_server(dataclasses.replace(server, quantization=widest), gpu, profile, in_use_bytes)
+        note = f"assumed, not read from the checkpoint: {', '.join(assumed)}; the low end allows for it"
+        low_bytes = min(result.kv_cache_low_bytes, worst.kv_cache_low_bytes)
+        result = dataclasses.replace(result, kv_cache_low_bytes=low_bytes, notes=(*result.notes, note))
     if as_json:
         click.echo(json.dumps(result.to_json(), indent=2))
     else:
