@@ -89,11 +89,15 @@ class State:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class FeedForward:
-    """A dense MLP: gate and up (or up alone) and down. ``path`` names the module as checkpoints do."""
+    """A dense MLP: gate and up (or up alone) and down. ``path`` names the module as checkpoints do.
+
+    ``up_bias`` says otherwise where gate and up have no bias but down has.
+    """
 
     intermediate_size: int
     gated: bool = True
     bias: bool = False
+    up_bias: bool = True
     path: str = "mlp"
 
 

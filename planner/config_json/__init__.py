@@ -5,14 +5,19 @@ from typing import Any
 
 from planner.architecture import Architecture
 from planner.config_json.decoder import decoder
+from planner.config_json.encoders import ENCODERS, encoder
 from planner.config_json.fields import Fields
+from planner.config_json.pooling import as_pooling, is_pooling_decoder, pooling_decoder
 from planner.config_json.quantization_config import parse_quantization
 from planner.config_json.registry import TEXT
 from planner.config_json.wrappers import WRAPPERS, wrapped
 from planner.errors import InvalidConfig, UnsupportedModel
 from planner.quantization import Quantization
 
-__all__ = ["parse_config"]
+__all__ = ["as_pooling", "parse_config"]
+
+# Parts of class names that mark a draft model, which only works beside its target.
+_DRAFTS = ("Eagle", "MTP", "Mtp", "NextN", "Medusa", "MLPSpeculator", "DFlash", "DSpark", "Speculator")
 
 
 def parse_config(config: Mapping[str, Any], *, where: str) -> tuple[Architecture, Quantization]:
@@ -27,19 +32,24 @@ def parse_config(config: Mapping[str, Any], *, where: str) -> tuple[Architecture
     if not isinstance(config, Mapping):
         raise InvalidConfig(where, "", "expected a JSON object")
     fields = Fields(where, config)
-    name = architecture_name(fields)
-    if name in WRAPPERS:
-        architecture = wrapped(name, fields)
-    elif name in TEXT:
-        architecture = decoder(name, TEXT[name], fields)
-    else:
-        raise UnsupportedModel(where, f"architecture {name}")
-    return architecture, parse_quantization(fields, architecture.torch_dtype)
-
-
-def architecture_name(fields: Fields) -> str:
-    """Return the model class the config names first."""
     names = fields.texts("architectures")
     if not names:
         raise fields.error("architectures", "missing; it names the model class")
-    return names[0]
+    architecture = _architecture(names[0], fields)
+    return architecture, parse_quantization(fields, architecture.torch_dtype)
+
+
+def _architecture(name: str, fields: Fields) -> Architecture:
+    if name in WRAPPERS:
+        return wrapped(name, fields)
+    if name in TEXT:
+        return decoder(name, TEXT[name], fields)
+    if name in ENCODERS:
+        return encoder(name, ENCODERS[name], fields)
+    if is_pooling_decoder(name):
+        return pooling_decoder(name, fields)
+    if any(part in name for part in _DRAFTS):
+        raise UnsupportedModel(
+            fields.where, f"draft model {name}", "speculative decoding is not planned; plan its target model alone"
+        )
+    raise UnsupportedModel(fields.where, f"architecture {name}")

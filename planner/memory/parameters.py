@@ -129,7 +129,7 @@ def feed_forward_parts(mlp: FeedForward, hidden_size: int) -> tuple[Part, ...]:
     ups = ("gate_proj", "up_proj") if mlp.gated else ("up_proj",)
     columns = tuple(Column(f"{mlp.path}.{name}", mlp.intermediate_size, 1) for name in ups)
     return (
-        Linear(columns=columns, inputs=hidden_size, split="column", bias=mlp.bias),
+        Linear(columns=columns, inputs=hidden_size, split="column", bias=mlp.bias and mlp.up_bias),
         linear(f"{mlp.path}.down_proj", hidden_size, mlp.intermediate_size, "row", bias=mlp.bias),
     )
 

@@ -1,0 +1,59 @@
+"""Decoders that embed, rank or classify instead of generating text: no output head, no sampler."""
+
+from collections.abc import Mapping
+from dataclasses import replace
+
+from planner.architecture import Architecture, Part, Tensor
+from planner.config_json.decoder import decoder
+from planner.config_json.encoders import labels
+from planner.config_json.fields import Fields
+from planner.config_json.registry import TEXT
+
+# Classes of decoders without a head (models/registry.py:_EMBEDDING_MODELS, vLLM 0.33.0).
+_BODIES: Mapping[str, str] = {
+    "LlamaModel": "LlamaForCausalLM", "MistralModel": "MistralForCausalLM", "Qwen2Model": "Qwen2ForCausalLM",
+    "Qwen3Model": "Qwen3ForCausalLM", "Gemma2Model": "Gemma2ForCausalLM", "Gemma3TextModel": "Gemma3ForCausalLM",
+    "LlamaBidirectionalModel": "LlamaForCausalLM",
+}  # fmt: skip
+_CLASSIFIERS = ("ForSequenceClassification", "ForTokenClassification", "ForRewardModel")
+
+
+def is_pooling_decoder(name: str) -> bool:
+    """Whether a class is a decoder that pools."""
+    return _body(name) in TEXT
+
+
+def pooling_decoder(name: str, config: Fields) -> Architecture:
+    """Return the architecture of a decoder that pools.
+
+    Raises:
+        InvalidConfig: a field is missing, mistyped, out of range or contradicts another.
+    """
+    architecture = as_pooling(decoder(name, TEXT[_body(name)], config))
+    if config.flag("use_bidirectional_attention") or "Bidirectional" in name:
+        architecture = _without_cache(architecture)
+    if not name.endswith(_CLASSIFIERS):
+        return architecture
+    score: Part = Tensor(path="score", elements=labels(config) * architecture.hidden_size, dtype_bytes=4)
+    return replace(architecture, last=(score,))
+
+
+def as_pooling(architecture: Architecture) -> Architecture:
+    """Return a decoder as the engine loads it to pool, which is without its output head."""
+    return replace(architecture, is_pooling=True, has_head=False)
+
+
+def _without_cache(architecture: Architecture) -> Architecture:
+    """Attention that looks both ways keeps nothing between steps."""
+    layers = tuple(
+        replace(layer, attention=replace(layer.attention, cached=False)) if layer.attention else layer
+        for layer in architecture.layers
+    )
+    return replace(architecture, layers=layers)
+
+
+def _body(name: str) -> str:
+    for suffix in _CLASSIFIERS:
+        if name.endswith(suffix):
+            return name.removesuffix(suffix) + "ForCausalLM"
+    return _BODIES.get(name, "")
