@@ -145,6 +145,7 @@ class EngineProfile:
     capture_max_size_sm100: int
     capture_limit_by_seqs: bool
     graph_layer_bytes: int
+    graph_mixture_layer_bytes: int
 
     # The KV cache (fields of planner.memory.kv_rules.KVRules)
     hybrid_groups: bool

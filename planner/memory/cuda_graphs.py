@@ -5,10 +5,13 @@ from planner.engine import EngineProfile
 from planner.flags import ServeFlags
 from planner.gpu import GPU
 from planner.memory.stages import stage_layers
+from planner.units import ceil_div
 
 _FINE_STEP = 8
 _COARSE_STEP = 16
 _SMALLEST = (1, 2, 4)
+_SPLITS = 32
+_FLASH_ATTENTION_3 = 9
 
 
 def capture_sizes(flags: ServeFlags, profile: EngineProfile, gpu: GPU) -> tuple[int, ...]:
@@ -32,11 +35,11 @@ def capture_sizes(flags: ServeFlags, profile: EngineProfile, gpu: GPU) -> tuple[
     return tuple(size for size in sizes if size <= largest)
 
 
-def graph_count(flags: ServeFlags, profile: EngineProfile, gpu: GPU) -> int:
-    """Return the number of graphs: one per size, and with full graphs one more per size that decoding can reach."""
-    sizes = capture_sizes(flags, profile, gpu)
-    full = sum(size <= flags.max_num_seqs for size in sizes) if profile.full_graphs else 0
-    return len(sizes) + full
+def full_sizes(architecture: Architecture, flags: ServeFlags, profile: EngineProfile, gpu: GPU) -> tuple[int, ...]:
+    """Return the sizes that get a second graph, attention included: those that decoding can reach."""
+    if not profile.full_graphs or architecture.is_pooling:
+        return ()
+    return tuple(size for size in capture_sizes(flags, profile, gpu) if size <= flags.max_num_seqs)
 
 
 def cuda_graph_bytes(
@@ -45,10 +48,32 @@ def cuda_graph_bytes(
     """Return what captured graphs take on one rank ("Graph capturing finished … took").
 
     Graphs hold their kernels' parameters and share one pool of temporaries, so the cost grows with graphs × layers
-    from a base.
+    from a base. On Hopper the pool holds partial results of attention for the largest full graph.
     """
-    count = graph_count(flags, profile, gpu)
-    if not count:
+    sizes = capture_sizes(flags, profile, gpu)
+    if not sizes:
         return 0
+    full = full_sizes(architecture, flags, profile, gpu)
     first, last = stage_layers(architecture.num_layers, flags.pipeline_parallel_size, pipeline_rank)
-    return profile.device(gpu).graph_base_bytes + count * (last - first) * profile.graph_layer_bytes
+    layers = sum(
+        profile.graph_mixture_layer_bytes if layer.mixture else profile.graph_layer_bytes
+        for layer in architecture.layers[first:last]
+    )
+    partial = max(full, default=0) * _partial_bytes(architecture, flags, gpu)
+    return profile.device(gpu).graph_base_bytes + (len(sizes) + len(full)) * layers + partial
+
+
+def _partial_bytes(architecture: Architecture, flags: ServeFlags, gpu: GPU) -> int:
+    """Return the float results per token that FlashAttention 3 keeps when it splits a long context over processors.
+
+    Source: ``flash_attn_max_num_splits_for_cuda_graph`` in ``config/attention.py``, 0.13.0 to 0.33.0; measured 260 MiB
+    for the first full graph of Llama-3.1-8B at 512 tokens, 132 MiB on two GPUs (H100, 0.19.0, llm-d-planner#205).
+    """
+    if gpu.compute_capability is None or gpu.compute_capability[0] != _FLASH_ATTENTION_3:
+        return 0
+    widths = [
+        ceil_div(layer.attention.num_heads, flags.tensor_parallel_size) * layer.attention.value_head_dim
+        for layer in architecture.layers
+        if layer.attention and not layer.attention.latent
+    ]
+    return _SPLITS * max(widths, default=0) * 4
