@@ -8,7 +8,7 @@ from pydantic import ValidationError
 from planner.catalog.names import nearest
 from planner.catalog.schema import FILES
 from planner.errors import InputError, Problem
-from planner.yaml_source import FieldPath, Source, read_yaml
+from planner.yaml_source import FieldPath, Source, dotted, read_yaml
 
 _HELP = "docs/catalog.md says what each key means"
 _MESSAGES = {
@@ -59,6 +59,9 @@ def _problem(source: Source, shape: Any, mistake: dict[str, Any]) -> Problem:  #
         known = _known_keys(shape, where[:-1])
         near = nearest(str(where[-1]), known)
         hint = f"did you mean {near[0]}?" if near else f"allowed here: {', '.join(known)}"
+    if kind == "missing" and where[:-1] in source.values:
+        # Of a map in a list, the line of the map says more than that of the list.
+        return Problem(source.file, *source.values[where[:-1]], dotted(where), message, hint)
     return source.problem(where, message, hint, at_key=kind == "extra_forbidden")
 
 

@@ -1,0 +1,131 @@
+"""``planner catalog list``, ``search``, ``show`` and ``check``."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+from click.testing import CliRunner, Result
+
+from planner.cli import main
+
+
+def run(*arguments: str) -> Result:
+    return CliRunner().invoke(main, ["catalog", *arguments])
+
+
+def listed(*arguments: str) -> dict[str, Any]:
+    result = run(*arguments, "--json")
+    assert result.exit_code == 0, result.output
+    data: dict[str, Any] = json.loads(result.stdout)
+    return data
+
+
+def test_the_list_is_one_object_with_models_their_variants_and_gpus() -> None:
+    data = listed("list")
+
+    assert set(data) == {"models", "gpus"}
+    assert len(data["models"]) >= 120
+    assert sum(len(model["variants"]) for model in data["models"]) >= 300
+    assert sum(not gpu["mig_parent"] for gpu in data["gpus"]) >= 70
+    coder = next(model for model in data["models"] if model["name"] == "Qwen2.5-Coder-32B-Instruct")
+    assert coder["context_tokens"] == 32_768
+    assert coder["sources"]
+    awq = next(variant for variant in coder["variants"] if variant["repository"].endswith("-AWQ"))
+    assert (awq["scheme"], awq["bits"], awq["group_size"]) == ("awq-int4", 4, 128)
+    assert 19e9 < awq["weights_bytes"] < 20e9
+
+
+def test_filters_narrow_the_list() -> None:
+    models = listed("list", "--task", "code", "--max-size", "10", "--licence", "apache-2.0", "--scheme", "awq-int4")[
+        "models"
+    ]
+
+    assert models
+    for model in models:
+        assert "code" in model["tasks"]
+        assert model["parameters"] <= 10e9
+        assert model["licence"] == "apache-2.0"
+        assert {variant["scheme"] for variant in model["variants"]} == {"awq-int4"}
+
+
+def test_fits_on_leaves_a_tenth_of_the_gpu() -> None:
+    card = next(gpu for gpu in listed("search", "RTX 4090")["gpus"] if gpu["name"] == "RTX 4090")
+    models = listed("list", "--fits-on", "RTX 4090")["models"]
+
+    assert models
+    assert all(
+        variant["weights_bytes"] <= 0.9 * card["memory_bytes"] for model in models for variant in model["variants"]
+    )
+    assert "Qwen2.5-72B-Instruct" not in {model["name"] for model in models}
+
+
+def test_commercial_leaves_out_licences_that_forbid_it() -> None:
+    assert "Codestral-22B-v0.1" in run("search", "codestral").output
+    assert "Codestral-22B-v0.1" not in run("search", "codestral", "--commercial").output
+
+
+def test_search_finds_models_by_their_checkpoints_and_gpus_by_their_names() -> None:
+    result = run("search", "TheBloke/deepseek-coder-33B")
+    assert "deepseek-coder-33b-instruct" in result.output
+    assert "TheBloke/deepseek-coder-33B-instruct-AWQ" in result.output
+    assert "deepseek-ai/deepseek-coder-33b-instruct" not in result.output
+    assert "H100 80GB SXM5" in run("search", "h100").output
+    assert "nothing in the catalog" in run("search", "no-such-thing").output
+
+
+def test_show_prints_a_model_or_a_gpu_with_its_sources() -> None:
+    model = run("show", "Qwen/Qwen2.5-7B-Instruct").output
+    assert "GSM8K fell from 90.5 to 2.0" in model
+    assert "source       github.com/" in model
+    gpu = run("show", "NVIDIA RTX PRO 6000 Blackwell Workstation Edition").output
+    assert "94.97 GiB as an engine sees it" in gpu
+    assert json.loads(run("show", "H200", "--json").stdout)["compute_capability"] == "9.0"
+
+
+def test_show_names_what_is_nearest_when_nothing_has_the_name() -> None:
+    result = run("show", "Qwen3-9B")
+
+    assert result.exit_code == 1
+    assert "Qwen3-8B" in result.output
+
+
+def test_check_passes_on_the_shipped_catalog_and_fails_on_a_broken_entry(tmp_path: Path) -> None:
+    assert run("check").exit_code == 0
+    (tmp_path / "models").mkdir()
+    (tmp_path / "models" / "mine.yaml").write_text("family: mine\nmodels:\n  - repository: a/b\n")
+    broken = run("check", str(tmp_path))
+
+    assert broken.exit_code == 1
+    assert "mine.yaml:3:" in broken.output
+    assert "required key is missing" in broken.output
+
+
+def test_ones_own_entry_is_listed_and_replaces_a_shipped_one(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "models").mkdir()
+    (tmp_path / "models" / "mine.yaml").write_text(
+        "family: mine\n"
+        "models:\n"
+        "  - repository: Qwen/Qwen3-8B\n"
+        "    licence: mine\n"
+        "    tasks: [code]\n"
+        "    parameters: 1\n"
+        "    parameters_grade: rounded\n"
+        "    source: [me]\n"
+        "    config: {architectures: [Qwen3ForCausalLM], torch_dtype: bfloat16}\n"
+    )
+    monkeypatch.setenv("PLANNER_CATALOG", str(tmp_path))
+    shown = json.loads(run("show", "Qwen3-8B", "--json").stdout)
+
+    assert (shown["licence"], shown["parameters"]) == ("mine", 1)
+    assert "missing" in shown["variants"][0]["refusal"]
+
+
+def test_a_broken_entry_of_ones_own_stops_every_command_with_its_place(tmp_path: Path) -> None:
+    (tmp_path / "models").mkdir()
+    (tmp_path / "models" / "mine.yaml").write_text("family: mine\nmodels: [\n")
+    result = CliRunner().invoke(main, ["catalog", "list", "--catalog", str(tmp_path)])
+
+    assert result.exit_code == 1
+    assert "mine.yaml:" in result.output
+    assert "Traceback" not in result.output
