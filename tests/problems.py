@@ -23,7 +23,6 @@ def candidates(draw: st.DrawFn, stages: int = 2) -> Candidate:
     least = draw(st.integers(1, 2))
     small = st.integers(0, 6)
     return Candidate(
-        group=draw(st.sampled_from("abc")),
         fixed=draw(st.integers(1, 30)),
         per_sequence=draw(st.integers(0, 2)),
         kv_floor=draw(st.integers(0, 12)),
@@ -68,8 +67,7 @@ def plans(problem: Problem) -> Iterator[tuple[Choice, ...]]:
         for _, options in problem.roles
     ]
     for choices in itertools.product(*per_role):
-        groups = tuple(options[c.candidate].group for (_, options), c in zip(problem.roles, choices, strict=True))
-        if fits(problem, choices) and groups not in problem.forbidden:
+        if fits(problem, choices):
             yield choices
 
 

@@ -15,7 +15,6 @@ from planner.memory.demand import Demand
 from planner.options import Option, Prepared, Rejection, dominates, prepare, prune
 from planner.options.ladders import batches, contexts, sequence_limits
 from planner.options.limits import engine_refusal
-from planner.options.prune import prune_within_variants
 from planner.options.worth import Measure, Worth
 from planner.solve.problem import Problem
 from planner.solve.translate import candidate, stages
@@ -190,23 +189,6 @@ def test_pruning_loses_no_optimum(groups: list[list[Option]], objective: tuple[s
     best = max((values(everything, plan) for plan in plans(everything)), default=None)
 
     assert best == max((values(fewer, plan) for plan in plans(fewer)), default=None)
-
-
-@settings(max_examples=100, deadline=None)
-@given(roles, st.integers(0, 60))
-def test_pruning_within_variants_keeps_the_best_of_every_combination(groups: list[list[Option]], capacity: int) -> None:
-    everything = problem(groups, ("balanced",), capacity)
-    fewer = problem([list(prune_within_variants(group)) for group in groups], ("balanced",), capacity)
-
-    assert _best_by_combination(everything) == _best_by_combination(fewer)
-
-
-def _best_by_combination(found: Problem) -> dict[tuple[str, ...], tuple[int, ...]]:
-    best: dict[tuple[str, ...], tuple[int, ...]] = {}
-    for plan in plans(found):
-        groups = tuple(group[c.candidate].group for (_, group), c in zip(found.roles, plan, strict=True))
-        best[groups] = max(best.get(groups, ()), values(found, plan))
-    return best
 
 
 @given(options(), options())

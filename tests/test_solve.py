@@ -102,6 +102,21 @@ def test_the_runner_up_uses_other_variants_and_is_no_better() -> None:
     assert [stage.value for stage in found.runner_up.stages] <= values(found)
 
 
+def test_the_runner_up_is_the_best_plan_without_one_of_the_chosen_variants() -> None:
+    found = plan(PAIR)
+    best: list[int] = []
+    for server in found.servers:
+        role = fleet(PAIR).role(server.role)
+        others = [v.repository for model in role.models for v in model.variants if v.repository != server.repository]
+        for name in others:
+            answer = solve(fleet(changed(PAIR, f"roles.{server.role}.variant", name)), catalog())
+            if isinstance(answer, Plan):
+                best = max(best, values(answer))
+
+    assert found.runner_up
+    assert [stage.value for stage in found.runner_up.stages][1:] == best[1:]
+
+
 def test_what_memory_stops_does_not_fit() -> None:
     found = plan(changed(PAIR, "gpu.memory_in_use", "55GiB"))
     stopped = [binding for binding in found.bindings if binding.limit == "memory"]

@@ -71,23 +71,6 @@ def test_the_order_in_which_candidates_are_listed_changes_no_value(case: Planted
 
 
 @small
-@given(planted())
-def test_a_forbidden_combination_is_not_chosen(case: Planted) -> None:
-    answer = solved(case.problem)
-    groups = tuple(
-        options[choice.candidate].group for (_, options), choice in zip(case.problem.roles, answer.choices, strict=True)
-    )
-    problem = dataclasses.replace(case.problem, forbidden=(groups,))
-    best = min(plans(problem), key=lambda choices: rank(problem, choices), default=None)
-
-    other = optimise(problem)
-
-    assert (other is None) == (best is None)
-    if other and best:
-        assert rank(problem, best) == rank(problem, other.choices)
-
-
-@small
 @given(st.lists(candidates(), min_size=1, max_size=5), st.integers(10, 90))
 def test_one_role_alone(options: list[Candidate], capacity: int) -> None:
     problem = Problem(roles=(("only", tuple(options)),), capacities=(capacity,), stages=("first", "second"))
@@ -106,7 +89,7 @@ def test_repeating_a_solve_repeats_the_answer(case: Planted) -> None:
 
 def test_a_spent_budget_is_an_error_of_its_own() -> None:
     candidate = Candidate(
-        group="a", fixed=7, per_sequence=1, kv_floor=3, kv_per_sequence=2, peak_floor=1, peak_base=0,
+        fixed=7, per_sequence=1, kv_floor=3, kv_per_sequence=2, peak_floor=1, peak_base=0,
         peak_per_sequence=1, least=1, most=9, worth=((3, 1),),
     )  # fmt: skip
     others = tuple(dataclasses.replace(candidate, fixed=7 + i, worth=((i, 1),)) for i in range(30))

@@ -8,6 +8,9 @@ everything (``prune``).
 
 from planner.options.option import Option, Prepared, Rejection, RoleOptions
 from planner.options.prepare import Place, prepare, prepare_role
-from planner.options.prune import dominates, prune
+from planner.options.prune import dominates, prune, without_variant
 
-__all__ = ["Option", "Place", "Prepared", "Rejection", "RoleOptions", "dominates", "prepare", "prepare_role", "prune"]
+__all__ = [
+    "Option", "Place", "Prepared", "Rejection", "RoleOptions", "dominates", "prepare", "prepare_role", "prune",
+    "without_variant",
+]  # fmt: skip

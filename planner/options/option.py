@@ -81,14 +81,12 @@ class Rejection:
 class RoleOptions:
     """The options of one role in canonical order, and why other variants are out.
 
-    ``alternatives`` also has what only options of other variants beat, for plans that must do without some variant.
     ``considered`` also has what another option beats and, for every variant, the first context at which it does not
     fit; explanations use it, plans do not.
     """
 
     role: Role
     options: tuple[Option, ...]
-    alternatives: tuple[Option, ...]
     considered: tuple[Option, ...]
     rejections: tuple[Rejection, ...]
 

@@ -17,7 +17,7 @@ from planner.memory.estimate import Server
 from planner.options import ladders, limits
 from planner.options.figures import RoleFigures
 from planner.options.option import Option, Prepared, Reason, Rejection, RoleOptions
-from planner.options.prune import prune, prune_within_variants
+from planner.options.prune import prune
 from planner.options.served import context_limit, served
 from planner.options.worth import Measure, measure, worth
 from planner.quantization import Quantization
@@ -86,13 +86,8 @@ def prepare_role(role: Role, place: Place, catalog: Catalog) -> RoleOptions:
         found.extend(_options(role, place, candidate, figures, best, refused))
     found.sort(key=_canonical)
     fitting = [option for option in found if option.least_bytes <= place.capacity_bytes]
-    alternatives = prune_within_variants(fitting)
     return RoleOptions(
-        role=role,
-        options=prune(alternatives),
-        alternatives=alternatives,
-        considered=tuple(found),
-        rejections=tuple(sorted(set(refused))),
+        role=role, options=prune(fitting), considered=tuple(found), rejections=tuple(sorted(set(refused)))
     )
 
 

@@ -26,11 +26,9 @@ def prune(options: Sequence[Option]) -> tuple[Option, ...]:
     return tuple(kept)
 
 
-def prune_within_variants(options: Sequence[Option]) -> tuple[Option, ...]:
-    """Return the options no other one of the same variant dominates, for questions that forbid some variants."""
-    kept = [option for name in _variants(options) for option in prune([o for o in options if _variant(o) == name])]
-    stay = {id(option) for option in kept}
-    return tuple(option for option in options if id(option) in stay)
+def without_variant(options: Sequence[Option], repository: str) -> tuple[Option, ...]:
+    """Return the undominated options of all other variants than one; ``options`` are in canonical order."""
+    return prune([option for option in options if option.variant.repository != repository])
 
 
 def dominates(better: Option, worse: Option) -> bool:
@@ -45,14 +43,6 @@ def dominates(better: Option, worse: Option) -> bool:
         and better.least_bytes <= worse.least_bytes
         and _never_larger(better.demand, worse.demand, worse.sequences_min, worse.sequences_max)
     )
-
-
-def _variant(option: Option) -> str:
-    return option.variant.repository
-
-
-def _variants(options: Sequence[Option]) -> tuple[str, ...]:
-    return tuple(dict.fromkeys(_variant(option) for option in options))
 
 
 def _never_larger(one: Demand, other: Demand, first: int, last: int) -> bool:

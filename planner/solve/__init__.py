@@ -2,7 +2,8 @@
 
 ``translate`` turns prepared options into integers (``problem``), ``model`` into CP-SAT variables and rows; ``stages``
 maximises one thing after another; ``assemble`` turns the answer into a plan, ``bindings`` says what stops it from being
-better. When there is none, ``conflict`` finds the requirements that exclude each other and ``changes`` what would help.
+better and ``alternatives`` what the next best combination of variants would be. When there is no plan, ``conflict``
+finds the requirements that exclude each other and ``changes`` what would help.
 """
 
 import dataclasses
@@ -10,9 +11,10 @@ import dataclasses
 from planner.catalog import Catalog
 from planner.engine import load_profile
 from planner.fleet import Fleet
-from planner.options import Prepared, prepare
-from planner.plan import NoPlan, Plan, RunnerUp
-from planner.solve.assemble import assemble, decisions, runner_up
+from planner.options import prepare
+from planner.plan import NoPlan, Plan
+from planner.solve.alternatives import next_best
+from planner.solve.assemble import assemble, decisions
 from planner.solve.bindings import bindings
 from planner.solve.conflict import conflict
 from planner.solve.stages import BUDGET, BudgetSpent, optimise
@@ -40,17 +42,5 @@ def solve(fleet: Fleet, catalog: Catalog, budget: int = BUDGET) -> Plan | NoPlan
     return dataclasses.replace(
         assemble(fleet, prepared, answer, budget),
         bindings=bindings(prepared, decided),
-        runner_up=_runner_up(fleet, prepared, tuple(d.option.variant.repository for d in decided), budget),
+        runner_up=next_best(fleet, prepared, decided, budget),
     )
-
-
-def _runner_up(fleet: Fleet, prepared: Prepared, chosen: tuple[str, ...], budget: int) -> RunnerUp | None:
-    """Return the best plan with another combination of variants than the one chosen; None if none was found."""
-    wider = dataclasses.replace(
-        prepared, roles=tuple(dataclasses.replace(found, options=found.alternatives) for found in prepared.roles)
-    )
-    try:
-        answer = optimise(problem(fleet, wider, (chosen,)), budget)
-    except BudgetSpent:
-        return None
-    return runner_up(wider, answer) if answer else None

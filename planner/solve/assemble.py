@@ -9,7 +9,7 @@ from planner.fleet import POOLING_TASKS, Fleet, Role
 from planner.memory.demand import Ledger, ledger, with_sequences
 from planner.memory.estimate import Server, terms
 from planner.options import Option, Prepared
-from planner.plan import GPULedger, Plan, Proof, RunnerUp, RunnerUpServer, ServerPlan, Stage
+from planner.plan import GPULedger, Plan, Proof, ServerPlan, Stage
 from planner.solve.problem import Answer
 from planner.solve.stages import SEED
 
@@ -73,21 +73,9 @@ def utilization(total_bytes: int, allowed_bytes: int) -> float:
     return count / steps
 
 
-def runner_up(prepared: Prepared, answer: Answer) -> RunnerUp:
-    """Return what another answer has instead."""
-    servers = tuple(
-        RunnerUpServer(
-            role=d.role.name,
-            repository=d.option.variant.repository,
-            scheme=d.option.variant.scheme,
-            kv_cache_dtype=d.option.kv_cache_dtype,
-            max_model_len=d.option.max_model_len,
-            max_num_seqs=d.sequences,
-            accuracy=d.option.accuracy,
-        )
-        for d in decisions(prepared, answer)
-    )
-    return RunnerUp(servers=servers, stages=_stages(answer))
+def plan_stages(answer: Answer) -> tuple[Stage, ...]:
+    """Return the stages of an answer as a plan shows them."""
+    return tuple(Stage(name=s.name, value=s.value, bound=s.bound, proven=s.proven) for s in answer.stages)
 
 
 def _server_plan(fleet: Fleet, prepared: Prepared, decision: Decision, exact: Ledger) -> ServerPlan:
@@ -149,7 +137,7 @@ def _gpu(fleet: Fleet, decided: Sequence[Decision], ledgers: dict[str, Ledger], 
 
 
 def _proof(answer: Answer, budget: int) -> Proof:
-    stages = _stages(answer)
+    stages = plan_stages(answer)
     return Proof(
         proven=all(stage.proven for stage in stages),
         stages=stages,
@@ -159,7 +147,3 @@ def _proof(answer: Answer, budget: int) -> Proof:
         budget=budget,
         model_sha256=answer.model_sha256,
     )
-
-
-def _stages(answer: Answer) -> tuple[Stage, ...]:
-    return tuple(Stage(name=s.name, value=s.value, bound=s.bound, proven=s.proven) for s in answer.stages)

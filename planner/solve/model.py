@@ -52,8 +52,6 @@ def build(problem: Problem) -> Model:
     model = Model(problem)
     _add_choices(model)
     _add_memory(model)
-    for groups in problem.forbidden:
-        _forbid(model, groups)
     return model
 
 
@@ -110,9 +108,3 @@ def _footprint(model: Model, role: int, gpu: int, label: str, capacity: int) -> 
     model.cp.add(peak >= line([c.peak_floor for _, c in rows], none))
     model.cp.add(peak >= line([c.peak_base for _, c in rows], [c.peak_per_sequence for _, c in rows]))
     return [line([c.fixed for _, c in rows], [c.per_sequence for _, c in rows]), cache, peak]
-
-
-def _forbid(model: Model, groups: tuple[str, ...]) -> None:
-    """Refuse a combination: at least one role takes a candidate of another group."""
-    same = [model.chosen[row] for row, candidate in model.rows() if candidate.group == groups[row[0]]]
-    model.cp.add(cp_model.LinearExpr.sum(same) <= len(groups) - 1)

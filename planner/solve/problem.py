@@ -4,14 +4,13 @@ A candidate is one option of one role. Its memory is ``Demand``'s: linear in the
 stage of the objective is a sum over the roles of ``constant + per_sequence × sequences`` of the chosen candidate.
 """
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Candidate:
-    """One option of a role: sizes in bytes, ``group`` names its variant, ``worth`` has one pair per stage."""
+    """One option of a role: sizes in bytes, ``worth`` has one pair per stage."""
 
-    group: str
     fixed: int
     per_sequence: int
     kv_floor: int
@@ -43,14 +42,12 @@ class Problem:
     """Choose one candidate and its sequences for every role and a GPU to put it on.
 
     ``roles`` pairs names with candidates, in order of the names. ``capacities`` are the bytes of each GPU; all GPUs are
-    of one kind. ``stages`` names what is maximised, each before the next. ``forbidden`` are combinations of groups, one
-    per role, that may not be chosen.
+    of one kind. ``stages`` names what is maximised, each before the next.
     """
 
     roles: tuple[tuple[str, tuple[Candidate, ...]], ...]
     capacities: tuple[int, ...]
     stages: tuple[str, ...]
-    forbidden: tuple[tuple[str, ...], ...] = field(default=())
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -90,6 +90,6 @@ def _pack(sizes: list[int], capacity: int, count: int) -> bool:
 
 def _item(size: int) -> Candidate:
     return Candidate(
-        group="", fixed=size, per_sequence=0, kv_floor=0, kv_per_sequence=0, peak_floor=0, peak_base=0,
+        fixed=size, per_sequence=0, kv_floor=0, kv_per_sequence=0, peak_floor=0, peak_base=0,
         peak_per_sequence=0, least=1, most=1, worth=(),
     )  # fmt: skip

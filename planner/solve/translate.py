@@ -31,7 +31,7 @@ def stages(objective: tuple[str, ...]) -> tuple[str, ...]:
     return tuple(asked + [name for name in (CONTEXT, BATCH, ACCURACY_LEFT) if name not in asked])
 
 
-def problem(fleet: Fleet, prepared: Prepared, forbidden: tuple[tuple[str, ...], ...] = ()) -> Problem:
+def problem(fleet: Fleet, prepared: Prepared) -> Problem:
     """Return the problem of a fleet whose every role has options."""
     names = stages(fleet.objective)
     return Problem(
@@ -41,7 +41,6 @@ def problem(fleet: Fleet, prepared: Prepared, forbidden: tuple[tuple[str, ...], 
         ),
         capacities=(prepared.capacity_bytes,) * fleet.gpu_count,
         stages=names,
-        forbidden=forbidden,
     )
 
 
@@ -50,7 +49,6 @@ def candidate(weight: int, option: Option, names: tuple[str, ...]) -> Candidate:
     demand = option.demand
     pairs = [_STAGES[name](option.worth) for name in names]
     return Candidate(
-        group=option.variant.repository,
         fixed=demand.fixed_bytes,
         per_sequence=demand.state_bytes_per_sequence,
         kv_floor=demand.kv_floor_bytes,
