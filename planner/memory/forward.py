@@ -1,11 +1,13 @@
 """The layers' peak: the largest set of tensors alive inside one layer while a whole batch runs through it."""
 
+import functools
 from dataclasses import dataclass
 
 from planner.architecture import Architecture, Attention, Layer, State
 from planner.engine import EngineProfile
 from planner.flags import ServeFlags
 from planner.gpu import GPU
+from planner.memory.identity import Same
 from planner.units import ceil_div
 
 _FLOAT = 4
@@ -35,7 +37,8 @@ class Forward:
         return self._peak(max(tokens, self.profile.compile_tokens)) + flushed
 
     def _peak(self, tokens: int) -> int:
-        return max((self._layer_bytes(layer, tokens) for layer in dict.fromkeys(self.architecture.layers)), default=0)
+        layers = _distinct_layers(Same(self.architecture))
+        return max((self._layer_bytes(layer, tokens) for layer in layers), default=0)
 
     def _layer_bytes(self, layer: Layer, tokens: int) -> int:
         """Bytes alive around a layer's activation function, its attention, or its recurrent state."""
@@ -61,6 +64,11 @@ class Forward:
         wanted = max(8 * self.flags.max_model_len, 4 * self.flags.max_num_seqs * block_size)
         heads = ceil_div(attention.num_heads, self.flags.tensor_parallel_size)
         return min(wanted, self.profile.latent_chunk_tokens) * heads * (latent.nope_head_dim + latent.value_head_dim)
+
+
+@functools.lru_cache(maxsize=4096)
+def _distinct_layers(architecture: Same[Architecture]) -> tuple[Layer, ...]:
+    return tuple(dict.fromkeys(architecture.value.layers))
 
 
 def _mlp_width(layer: Layer, ranks: int) -> int:

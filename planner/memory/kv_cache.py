@@ -1,10 +1,12 @@
 """The KV cache of one server: what a block costs, how many blocks a request needs, what the engine logs."""
 
+import functools
 import math
 from collections.abc import Iterator
 from dataclasses import dataclass
 
 from planner.architecture import Architecture, Attention, Layer
+from planner.memory.identity import Same
 from planner.memory.kv_groups import Group, LayerCache, groups
 from planner.memory.kv_pages import aligned_block_size, attention_bytes, index_bytes, state_bytes
 from planner.memory.kv_rules import KVRules
@@ -77,17 +79,8 @@ def layout(
     Raises:
         ValueError: the KV dtype is not one whose cost is known.
     """
-    first, last = stage_layers(architecture.num_layers, pipeline_parallel_size, pipeline_rank)
     cache = _Cache(kv_cache_dtype, dtype_bytes, tensor_parallel_size, block_size)
-    cache = _aligned(cache, architecture, rules)
-    found = groups(tuple(_caches(architecture, cache)), rules)
-    return KVLayout(
-        block_size=min((group.spec.block_size for group in found if group.spec.kind != "state"), default=block_size),
-        bytes_per_block=max((group.bytes_per_block(first, last) for group in found), default=0),
-        groups=found,
-        rules=rules,
-        stages=pipeline_parallel_size,
-    )
+    return _layout(Same(architecture), cache, rules, pipeline_parallel_size, pipeline_rank)
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,6 +94,22 @@ class _Cache:
 
     def token_bytes(self, attention: Attention) -> int:
         return attention_bytes(attention, self.kv_cache_dtype, self.dtype_bytes, self.tensor_ranks)
+
+
+@functools.lru_cache(maxsize=4096)
+def _layout(architecture: Same[Architecture], cache: _Cache, rules: KVRules, stages: int, stage: int) -> KVLayout:
+    """Return the layout of one rank, which does not depend on most of the flags a plan tries."""
+    whole = architecture.value
+    first, last = stage_layers(whole.num_layers, stages, stage)
+    found = groups(tuple(_caches(whole, _aligned(cache, whole, rules))), rules)
+    sizes = (group.spec.block_size for group in found if group.spec.kind != "state")
+    return KVLayout(
+        block_size=min(sizes, default=cache.block_size),
+        bytes_per_block=max((group.bytes_per_block(first, last) for group in found), default=0),
+        groups=found,
+        rules=rules,
+        stages=stages,
+    )
 
 
 def _aligned(cache: _Cache, architecture: Architecture, rules: KVRules) -> _Cache:

@@ -3,18 +3,15 @@
 import functools
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Generic, TypeVar
 
 from planner.architecture import Architecture, Experts, Linear, Part, Rotary, Vocabulary
 from planner.memory.allocator import allocated_bytes
+from planner.memory.identity import Same
 from planner.memory.parameters import embedding, last_parts, layer_parts
 from planner.memory.stages import stage_layers
 from planner.memory.weight_rules import NEWEST, WeightRules, expert_sizes, on_device
 from planner.quantization import Quantization, Storage
 from planner.units import ceil_div
-
-T = TypeVar("T")
-
 
 _UNQUANTIZED = Quantization()
 
@@ -59,28 +56,15 @@ def weights_bytes(
         expert_ranks=all_ranks if expert_parallel else 1,
         expert_tensor_ranks=1 if expert_parallel else all_ranks,
         dtype_bytes=dtype_bytes,
-        batched_tokens=max_num_batched_tokens,
+        batched_tokens=max_num_batched_tokens if any(_buffers_per_token(architecture)) else 0,
         rules=rules,
     )
-    return _rank_bytes(_Same(architecture), _Same(quantization), rank, pipeline_parallel_size, pipeline_rank)
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class _Same(Generic[T]):
-    """A cache key that is equal to itself alone: comparing two models by value costs as much as sizing one."""
-
-    value: T
-
-    def __hash__(self) -> int:
-        return id(self.value)
-
-    def __eq__(self, other: object) -> bool:
-        return isinstance(other, _Same) and self.value is other.value
+    return _rank_bytes(Same(architecture), Same(quantization), rank, pipeline_parallel_size, pipeline_rank)
 
 
 @functools.lru_cache(maxsize=4096)
 def _rank_bytes(
-    architecture: _Same[Architecture], quantization: _Same[Quantization], rank: Rank, stages: int, stage: int
+    architecture: Same[Architecture], quantization: Same[Quantization], rank: Rank, stages: int, stage: int
 ) -> int:
     """Return the bytes on one rank; a plan asks for the same checkpoint with hundreds of flags that do not matter."""
     tensors = _tensors(architecture.value, quantization.value, rank, stages, stage)
@@ -129,18 +113,17 @@ def _buffers(architecture: Architecture, rank: Rank) -> Iterator[int]:
 
     Source: models/qwen3_vl.py (deepstack inputs) and models/deepseek_v2.py (chosen tokens), vLLM 0.11.0 to 0.33.0.
     """
-    levels = architecture.vision.stacked_levels if architecture.vision else 0
+    levels, chosen = _buffers_per_token(architecture)
     for _ in range(levels):
         yield rank.batched_tokens * architecture.hidden_size * rank.dtype_bytes
-    chosen = max(
-        (
-            layer.attention.latent.index_topk
-            for layer in architecture.layers
-            if layer.attention and layer.attention.latent
-        ),
-        default=0,
-    )
     yield rank.batched_tokens * chosen * 4
+
+
+def _buffers_per_token(architecture: Architecture) -> tuple[int, int]:
+    """Return the hidden vectors and the token indices that are set aside per batched token."""
+    levels = architecture.vision.stacked_levels if architecture.vision else 0
+    latents = (layer.attention.latent for layer in architecture.layers if layer.attention)
+    return levels, max((latent.index_topk for latent in latents if latent), default=0)
 
 
 def _table_bytes(table: Rotary, rank: Rank) -> int:
