@@ -1,7 +1,7 @@
 """Plan -> {path: File}: the templates of every target, filled in with one context."""
 
 import dataclasses
-from collections.abc import Iterator
+from collections.abc import Collection
 from pathlib import Path
 from typing import Any
 
@@ -9,17 +9,19 @@ from jinja2 import ChoiceLoader, Environment, FileSystemLoader, StrictUndefined,
 
 from planner.artifacts.context import Context, Server, build_context
 from planner.artifacts.quoting import FILTERS
+from planner.artifacts.targets import DEFAULT_TARGETS, entries
 from planner.artifacts.write import File
 from planner.errors import InputError, Problem
 from planner.plan import Plan
 from planner.resources import data_folder
 
 
-def render(plan: Plan, templates: Path | None = None) -> dict[str, File]:
+def render(plan: Plan, templates: Path | None = None, targets: Collection[str] = DEFAULT_TARGETS) -> dict[str, File]:
     """Return every artifact of a plan by its path in the output folder, sorted.
 
     ``templates`` is a folder whose files take the place of the shipped ones of the same name; it may hold any subset.
-    The same plan and templates always give the same text.
+    ``targets`` names what to render besides the files that all of them need. The same plan, targets and templates
+    always give the same text.
 
     Raises:
         InputError: a template of the user's is not valid or uses a field that does not exist.
@@ -28,34 +30,10 @@ def render(plan: Plan, templates: Path | None = None) -> dict[str, File]:
     context = build_context(plan)
     environment = _environment(templates)
     files = {}
-    for path, template, server in _artifacts(context):
+    for path, template, server in entries(context, targets):
         text = _text(environment, template, context, server)
         files[path] = File(text, executable=path.endswith(".sh"))
     return dict(sorted(files.items()))
-
-
-def _artifacts(context: Context) -> Iterator[tuple[str, str, Server | None]]:
-    """Yield path, template and, where a file belongs to one server, the server."""
-    unit = f"systemd/{context.unit_prefix}"
-    yield ".env.example", "common/env.example.j2", None
-    yield ".gitignore", "common/gitignore", None
-    yield "README.md", "common/README.md.j2", None
-    yield "gate.sh", "common/gate.sh", None
-    for gpu in context.gpus:
-        yield f"locks/gpu-{gpu.index}", "common/lock", None
-    for name in ("launch.sh", "download.sh", "smoke.sh"):
-        yield name, f"script/{name}.j2", None
-    yield "compose.yaml", "compose/compose.yaml.j2", None
-    for name in ("haproxy.cfg", "compose.cfg", "models.json"):
-        yield f"router/{name}", f"router/{name}.j2", None
-    for name in ("401", "413", "503", "model", "path"):
-        yield f"router/errors/{name}.json", f"router/errors/{name}.json", None
-    yield "systemd/install.sh", "systemd/install.sh.j2", None
-    yield "systemd/env", "systemd/env", None
-    yield f"{unit}.target", "systemd/fleet.target.j2", None
-    yield f"{unit}-{context.router.name}.service", "systemd/router.service.j2", None
-    for server in context.servers:
-        yield f"{unit}-{server.name}.service", "systemd/server.service.j2", server
 
 
 def _text(environment: Environment, template: str, context: Context, server: Server | None) -> str:

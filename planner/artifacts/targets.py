@@ -1,0 +1,63 @@
+"""Which files each target consists of: output path, template, and the server a file belongs to, if it is one's own."""
+
+from collections.abc import Callable, Collection, Iterator
+
+from planner.artifacts.context import Context, Server
+
+Entry = tuple[str, str, Server | None]
+
+
+def entries(context: Context, targets: Collection[str]) -> Iterator[Entry]:
+    """Yield what every target needs, then what the given targets consist of."""
+    yield from _common(context)
+    for name, target in _TARGETS.items():
+        if name in targets:
+            yield from target(context)
+
+
+def _common(context: Context) -> Iterator[Entry]:
+    yield ".env.example", "common/env.example.j2", None
+    yield ".gitignore", "common/gitignore", None
+    yield "README.md", "common/README.md.j2", None
+    yield "gate.sh", "common/gate.sh", None
+    for gpu in context.gpus:
+        yield f"locks/gpu-{gpu.index}", "common/lock", None
+    for name in ("download.sh", "smoke.sh"):
+        yield name, f"script/{name}.j2", None
+    for name in ("haproxy.cfg", "compose.cfg", "models.json"):
+        yield f"router/{name}", f"router/{name}.j2", None
+    yield from _errors("router/errors")
+
+
+def _errors(folder: str) -> Iterator[Entry]:
+    for name in ("401", "413", "503", "model", "path"):
+        yield f"{folder}/{name}.json", f"router/errors/{name}.json", None
+
+
+def _script(context: Context) -> Iterator[Entry]:
+    yield "launch.sh", "script/launch.sh.j2", None
+
+
+def _compose(context: Context) -> Iterator[Entry]:
+    yield "compose.yaml", "compose/compose.yaml.j2", None
+
+
+def _systemd(context: Context) -> Iterator[Entry]:
+    unit = f"systemd/{context.unit_prefix}"
+    yield "systemd/install.sh", "systemd/install.sh.j2", None
+    yield "systemd/env", "systemd/env", None
+    yield f"{unit}.target", "systemd/fleet.target.j2", None
+    yield f"{unit}-{context.router.name}.service", "systemd/router.service.j2", None
+    for server in context.servers:
+        yield f"{unit}-{server.name}.service", "systemd/server.service.j2", server
+
+
+_TARGETS: dict[str, Callable[[Context], Iterator[Entry]]] = {
+    "script": _script,
+    "compose": _compose,
+    "systemd": _systemd,
+}
+DEFAULT_TARGETS = ("script", "compose", "systemd")
+"""Rendered for every plan: what runs it on the machine it is for."""
+EXTRA_TARGETS = tuple(name for name in _TARGETS if name not in DEFAULT_TARGETS)
+"""Rendered on request."""
