@@ -104,6 +104,7 @@ class EngineProfile:
     load_split_limit_mib: int
     multimodal_rope_factor: int
     latent_rope_single_precision: bool
+    transformers_classes: tuple[str, ...]
 
     # The budget: what gpu_memory_utilization covers
     runner: Literal["v0", "v1"]
@@ -277,7 +278,7 @@ def _typed(settings: dict[str, Any]) -> dict[str, Any]:
     )
     for name in ("communicator", "communicator_context"):
         typed[name] = Communicator(**{key.replace("_mib", "_bytes"): mib * MIB for key, mib in settings[name].items()})
-    for name in ("second_runner_architectures", "state_checkpoints"):
+    for name in ("second_runner_architectures", "state_checkpoints", "transformers_classes"):
         typed[name] = tuple(settings[name])
     return typed
 

@@ -41,10 +41,11 @@ def decoder(name: str, family: Family, config: Fields) -> Architecture:
         rotaries=_rotaries(text, family, layers),
         tie_word_embeddings=text.flag("tie_word_embeddings"),
         head_bias=switched(text, family.head_bias),
-        final_norms=family.final_norms,
+        final_norms=int(switched(text, family.final_norm)),
         final_norm_bias=family.norm_bias,
         first=family.first(text) if family.first else (),
         last=family.last(text) if family.last else (),
+        embedding_width=text.optional_integer(family.embedding_width) if family.embedding_width else None,
     )
 
 
@@ -82,7 +83,8 @@ def _widest_mlp(layer: Layer) -> int:
 
 
 def _rotaries(text: Fields, family: Family, layers: tuple[Layer, ...]) -> tuple[Rotary, ...]:
-    if not family.rotary or not any(layer.attention for layer in layers):
+    without = text.text("position_embedding_type") == "nope"
+    if not family.rotary or without or not any(layer.attention for layer in layers):
         return ()
     latent = next((layer.attention.latent for layer in layers if layer.attention and layer.attention.latent), None)
     return rotaries(text, latent.rope_head_dim if latent else head_dim(text), layers)

@@ -4,20 +4,57 @@ Source per row: the model file under ``vllm/model_executor/models``, 0.33.0 or t
 without one run through the Transformers backend with the same weights.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 
-from planner.architecture import Part, Tensor
-from planner.config_json.family import Family
+from planner.architecture import Attention, FeedForward, Part, Tensor
+from planner.architecture.parts import linear
+from planner.config_json.attention import head_dim
+from planner.config_json.family import Family, switched
 from planner.config_json.fields import Fields
 from planner.config_json.kinds import all_full, listed_or_full, pattern
 
 
-def _learned_positions(offset: int) -> Callable[[Fields], tuple[Part, ...]]:
-    def parts(text: Fields) -> tuple[Part, ...]:
-        rows = text.integer("max_position_embeddings") + offset
-        return (Tensor(path="embed_positions", elements=rows * text.integer("hidden_size")),)
+def _learned_positions(text: Fields) -> tuple[Part, ...]:
+    rows = text.integer("max_position_embeddings")
+    return (Tensor(path="position_embeddings", elements=rows * text.integer("hidden_size")),)
 
-    return parts
+
+def _opt_first(text: Fields) -> tuple[Part, ...]:
+    """OPT: learned positions after two, and a projection up where embeddings are narrower (models/opt.py)."""
+    hidden, width = text.integer("hidden_size"), text.integer("word_embed_proj_dim", text.integer("hidden_size"))
+    narrow = (linear("project_in", hidden, width),) if width != hidden else ()
+    return (Tensor(path="embed_positions", elements=(text.integer("max_position_embeddings") + 2) * hidden), *narrow)
+
+
+def _opt_last(text: Fields) -> tuple[Part, ...]:
+    hidden, width = text.integer("hidden_size"), text.integer("word_embed_proj_dim", text.integer("hidden_size"))
+    return (linear("project_out", width, hidden),) if width != hidden else ()
+
+
+def _four_times(text: Fields, family: Family, index: int, kind: str) -> FeedForward:
+    """GPT-2 and Falcon: the MLP is four times as wide as the model unless the config says otherwise."""
+    width = text.optional_integer("intermediate_size") or 4 * text.integer("hidden_size")
+    return FeedForward(intermediate_size=width, gated=False, bias=switched(text, family.mlp_bias))
+
+
+def _falcon_attention(text: Fields, family: Family, index: int, kind: str) -> Attention:
+    """Falcon: one key-value head, or as many as the newer architecture states (models/falcon.py)."""
+    heads = text.integer("num_attention_heads")
+    kv_heads = 1 if text.flag("multi_query", True) else heads
+    if text.flag("new_decoder_architecture"):
+        kv_heads = text.integer("num_kv_heads", heads)
+    size = head_dim(text)
+    bias = text.flag("bias")
+    return Attention(
+        num_heads=heads, num_kv_heads=kv_heads, head_dim=size, value_head_dim=size, qkv_bias=bias, output_bias=bias
+    )
+
+
+def _falcon_norms(text: Fields, index: int, kind: str) -> tuple[Part, ...]:
+    two = text.flag("new_decoder_architecture") or not text.flag("parallel_attn", True)
+    stated = text.optional_integer("num_ln_in_parallel_attn")
+    count = stated or (2 if two else 1)
+    return (Tensor(path="norms", elements=2 * count * text.integer("hidden_size")),)
 
 
 LLAMA = Family(
@@ -106,16 +143,23 @@ DENSE: Mapping[str, Family] = {
     ),
     "OPTForCausalLM": Family(
         qkv_bias=("enable_bias",), output_bias=("enable_bias",), mlp_bias=("enable_bias",), gated=False,
-        norm_bias=True, rotary=False, first=_learned_positions(2), names={"intermediate_size": "ffn_dim"},
-        defaults={"enable_bias": True, "tie_word_embeddings": True},
+        norm_bias=True, rotary=False, first=_opt_first, last=_opt_last, names={"intermediate_size": "ffn_dim"},
+        embedding_width="word_embed_proj_dim", final_norm=("do_layer_norm_before",),
+        defaults={"enable_bias": True, "do_layer_norm_before": True, "tie_word_embeddings": True},
     ),
     "GPT2LMHeadModel": Family(
-        qkv_bias=True, output_bias=True, mlp_bias=True, gated=False, norm_bias=True, rotary=False,
-        first=_learned_positions(0), names=_GPT_NAMES, defaults={"tie_word_embeddings": True},
+        qkv_bias=True, output_bias=True, mlp_bias=True, norm_bias=True, rotary=False, feed_forward=_four_times,
+        first=_learned_positions, names={**_GPT_NAMES, "intermediate_size": "n_inner"},
+        defaults={"tie_word_embeddings": True},
+    ),
+    "FalconForCausalLM": Family(
+        attention=_falcon_attention, feed_forward=_four_times, mlp_bias=("bias",), norms=0, norm_bias=True,
+        layer_extra=_falcon_norms, names={"intermediate_size": "ffn_hidden_size"},
+        defaults={"tie_word_embeddings": True, "max_position_embeddings": 2048},
     ),
     "GPTBigCodeForCausalLM": Family(
-        qkv_bias=True, output_bias=True, mlp_bias=True, gated=False, norm_bias=True, rotary=False,
-        first=_learned_positions(0), names={**_GPT_NAMES, "intermediate_size": "n_inner"},
+        qkv_bias=True, output_bias=True, mlp_bias=True, norm_bias=True, rotary=False, feed_forward=_four_times,
+        first=_learned_positions, names={**_GPT_NAMES, "intermediate_size": "n_inner"},
         defaults={"tie_word_embeddings": True, "num_key_value_heads": 1},
     ),
 }  # fmt: skip

@@ -17,8 +17,9 @@ class Family:
 
     ``kinds`` names the kind of each layer: ``full``, ``sliding``, ``chunked``, ``state``, ``both`` (attention and
     state side by side), ``none`` (no mixer). The other functions return the facts of one layer from the config, the
-    layer's index and its kind. ``fused_rotary`` is false where the engine keeps no rotary table. ``defaults`` are the
-    config class's own values for keys that checkpoints leave out; ``names`` maps common field names to the family's.
+    layer's index and its kind. ``rotary`` is false where the engine keeps no rotary table; ``embedding_width`` names
+    the field with the width of embeddings where that is not the hidden size. ``defaults`` are the config class's own
+    values for keys that checkpoints leave out; ``names`` maps common field names to the family's.
     """
 
     kinds: "Callable[[Fields, int], tuple[str, ...]] | None" = None
@@ -39,7 +40,8 @@ class Family:
     sinks: Switch = False
     norms: int = 2
     norm_bias: bool = False
-    final_norms: int = 1
+    final_norm: Switch = True
+    embedding_width: str = ""
     gated: bool = True
     rotary: bool = True
     mlp_path: str = "mlp"

@@ -7,12 +7,13 @@ from collections.abc import Callable, Mapping
 from dataclasses import replace
 
 from planner.architecture import FeedForward, Mixture
-from planner.config_json.experts import Experts, always, shared_by_size
+from planner.config_json.attention import latent
+from planner.config_json.experts import Experts, after_dense, always, shared_by_size
 from planner.config_json.family import Family
-from planner.config_json.fields import Fields
+from planner.config_json.fields import MAX_LAYERS, Fields
 from planner.config_json.kinds import listed, pattern
 from planner.config_json.mixtures import QWEN_EXPERTS
-from planner.config_json.state import conv_state, gated_delta, mamba1, mamba2, nemotron_mamba
+from planner.config_json.state import conv_state, gated_delta, kimi_delta, mamba1, mamba2, nemotron_mamba
 
 
 def _qwen_kinds(text: Fields, count: int) -> tuple[str, ...]:
@@ -88,14 +89,28 @@ def _lfm2_kinds(text: Fields, count: int) -> tuple[str, ...]:
     return tuple("full" if index in attends else "state" for index in range(count))
 
 
-def _lfm2_mlp(text: Fields, family: Family, index: int, kind: str) -> FeedForward:
+def _lfm2_mlp(text: Fields, family: Family, index: int, kind: str) -> FeedForward | None:
     """LFM2 states a width that its blocks may shrink to two thirds and round up (models/lfm2.py:Lfm2MLP)."""
-    width = text.integer("block_ff_dim", text.integer("intermediate_size"))
+    if index >= text.integer("num_dense_layers", MAX_LAYERS, minimum=0):
+        return None
+    if not text.has("block_ff_dim"):
+        return FeedForward(intermediate_size=text.integer("intermediate_size"), path="feed_forward")
+    width = text.integer("block_ff_dim")
     if text.flag("block_auto_adjust_ff_dim", True):
         width = int(text.number("block_ffn_dim_multiplier", 1.0) * (2 * width // 3))
         step = text.integer("block_multiple_of", 256)
         width = -(-width // step) * step
     return FeedForward(intermediate_size=width, path="feed_forward")
+
+
+def _after_dense(text: Fields, index: int) -> bool:
+    return index >= text.integer("num_dense_layers", 0, minimum=0)
+
+
+def _kimi_kinds(text: Fields, count: int) -> tuple[str, ...]:
+    """Kimi Linear numbers its layers from one (models/kimi_linear.py)."""
+    layers = text.section("linear_attn_config").sequence("kda_layers")
+    return tuple("state" if index + 1 in layers else "full" for index in range(count))
 
 
 HYBRIDS: Mapping[str, Family] = {
@@ -123,5 +138,17 @@ HYBRIDS: Mapping[str, Family] = {
     "Lfm2ForCausalLM": Family(
         kinds=_lfm2_kinds, state=conv_state, qk_norm="head", feed_forward=_lfm2_mlp,
         defaults={"tie_word_embeddings": True},
+    ),
+    "Lfm2MoeForCausalLM": Family(
+        kinds=_lfm2_kinds, state=conv_state, qk_norm="head", feed_forward=_lfm2_mlp,
+        mixture=Experts(where=_after_dense, correction=lambda text: text.flag("use_expert_bias"), path="feed_forward"),
+        defaults={"tie_word_embeddings": True},
+    ),
+    "KimiLinearForCausalLM": Family(
+        kinds=_kimi_kinds, attention=latent, state=kimi_delta,
+        mixture=Experts(
+            active="num_experts_per_token", where=after_dense, correction=always, path="block_sparse_moe",
+            shared=shared_by_size("moe_intermediate_size", "num_shared_experts"),
+        ),
     ),
 }  # fmt: skip

@@ -96,7 +96,8 @@ MIXTURES: Mapping[str, Family] = {
         ),
     ),
     **dict.fromkeys(("DeepseekV2ForCausalLM", "DeepseekV3ForCausalLM", "DeepseekV32ForCausalLM",
-                     "Glm4MoeLiteForCausalLM", "MistralLarge3ForCausalLM"), _MLA),
+                     "MistralLarge3ForCausalLM"), _MLA),
+    "Glm4MoeLiteForCausalLM": replace(_MLA, mixture=replace(_DEEPSEEK, router_dtype_bytes=4)),
     "GlmMoeDsaForCausalLM": _MLA,
     "DeepseekForCausalLM": Family(
         kinds=all_full, mixture=Experts(count="n_routed_experts", where=after_dense, shared=shared_by_count)

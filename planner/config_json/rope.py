@@ -78,6 +78,8 @@ def _table(text: Fields, rope: Fields, head_dim: int) -> Rotary:
     table. Multimodal rope has four times the positions; Qwen3-VL and its kin gave that up in 0.32.
     """
     positions = text.integer("max_position_embeddings", 8192, maximum=_MAX_LENGTH)
+    if text.text("model_type") == "cohere":  # models/commandr.py
+        positions = text.integer("model_max_length", positions, maximum=_MAX_LENGTH)
     kind = _type(rope)
     if kind == "linear":
         positions = int(positions * rope.number("factor", 1.0))

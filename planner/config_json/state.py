@@ -84,6 +84,22 @@ def conv_state(text: Fields) -> State:
     )
 
 
+def kimi_delta(text: Fields) -> State:
+    """Kimi delta attention (layers/kda.py, vLLM 0.12.0; models/kimi_k3, 0.33.0); its state is fp32."""
+    inner = text.section("linear_attn_config")
+    heads, size = inner.integer("num_heads"), inner.integer("head_dim")
+    return State(
+        kind="kimi-delta",
+        heads=heads,
+        head_dim=size,
+        key_heads=heads,
+        key_head_dim=size,
+        conv_kernel=inner.integer("short_conv_kernel_size"),
+        state_dtype_bytes=4,
+        path="self_attn",
+    )
+
+
 def state_dtype(text: Fields, name: str, default: str = "auto") -> int | None:
     """Return the bytes of a state element that a config asks for; None follows the model's dtype."""
     value = text.text(name, default)

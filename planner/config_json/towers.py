@@ -12,6 +12,7 @@ _QWEN_VIDEO_IMAGES = 7
 # A video of 32 frames, 70 tokens each and 8 more to tell them apart (gemma4_mm.py:get_mm_max_tokens_per_item).
 _GEMMA4_VIDEO_TOKENS = 32 * 78
 _ROTARY_POSITIONS = 8192
+_CONVERTED = ("compressed-tensors", "awq", "gptq", "bitsandbytes")
 
 
 def qwen2_tower(config: Fields, text: Fields) -> Vision:
@@ -152,11 +153,16 @@ def llava_tower(config: Fields, text: Fields) -> Vision:
 
 
 def mistral3_tower(config: Fields, text: Fields) -> Vision:
-    """Mistral 3: Pixtral and a patch merger (mistral3.py, pixtral.py:PixtralHFVisionModel)."""
-    return _pixtral(config, text, merged=True)
+    """Mistral 3: Pixtral and a patch merger (mistral3.py, pixtral.py).
+
+    The publisher's own repositories carry weights in Mistral's format too, which the engine prefers; its encoder is
+    whole on every rank. Checkpoints others have quantized come in the transformers format, whose encoder is sharded.
+    """
+    converted = config.section("quantization_config").text("quant_method") in _CONVERTED
+    return _pixtral(config, text, merged=True, sharded=converted)
 
 
-def _pixtral(config: Fields, text: Fields, *, merged: bool) -> Vision:
+def _pixtral(config: Fields, text: Fields, *, merged: bool, sharded: bool = True) -> Vision:
     defaults = {
         "hidden_size": 1024, "intermediate_size": 4096, "num_hidden_layers": 24, "num_attention_heads": 16,
         "num_channels": 3, "image_size": 1024, "patch_size": 16,
@@ -178,7 +184,7 @@ def _pixtral(config: Fields, text: Fields, *, merged: bool) -> Vision:
             plain("vision_tower.patch_conv", vision.integer("num_channels") * hidden * patch * patch, hidden),
             *blocks(
                 "vision_tower.transformer.layers", _feature_layers(config, vision), hidden,
-                vision.integer("intermediate_size"), bias=False, gated=True, norm_bias=False,
+                vision.integer("intermediate_size"), bias=False, gated=True, norm_bias=False, sharded=sharded,
             ),
             *projector,
             linear("multi_modal_projector.linear_1", out, hidden, "column", bias=bias),
@@ -248,7 +254,7 @@ def internvl_tower(config: Fields, text: Fields) -> Vision:
             ),
             *blocks(
                 "vision_tower.encoder.layer", vision.integer("num_hidden_layers"), hidden, inner,
-                qkv_bias=vision.flag("attention_bias", True), norm_bias=vision.text("norm_type") != "rms_norm",
+                qkv_bias=vision.flag("attention_bias", True), norm_bias=vision.text("norm_type") != "rms_norm", attention_sharded=False,
                 extra=extra,
             ),
             plain("multi_modal_projector.layer_norm", 2 * hidden * shrink),

@@ -17,16 +17,20 @@ def blocks(
     attention_width: int = 0,
     qkv_bias: bool | None = None,
     sharded: bool = True,
+    attention_sharded: bool = True,
     extra: int = 0,
 ) -> tuple[Part, ...]:
     """Return the parts of ``count`` equal blocks: fused query-key-value, output, MLP, norms.
 
     ``attention_width`` is the width inside attention where it is not the hidden size; ``extra`` counts further values
-    per block, such as layer scales. Towers that the engine does not shard over ranks say so.
+    per block, such as layer scales. Towers that the engine does not shard over ranks, or whose attention it does not
+    shard, say so.
     """
     inner = attention_width or hidden
     into: Split = "column" if sharded else "none"
     out: Split = "row" if sharded else "none"
+    heads_in: Split = into if attention_sharded else "none"
+    heads_out: Split = out if attention_sharded else "none"
     parts: list[Part] = []
     for index in range(count):
         block = f"{path}.{index}"
@@ -35,10 +39,10 @@ def blocks(
             Linear(
                 columns=tuple(Column(f"{block}.attn.{name}", inner, 1) for name in ("q", "k", "v")),
                 inputs=hidden,
-                split=into,
+                split=heads_in,
                 bias=bias if qkv_bias is None else qkv_bias,
             ),
-            linear(f"{block}.attn.proj", hidden, inner, out, bias=bias),
+            linear(f"{block}.attn.proj", hidden, inner, heads_out, bias=bias),
             Linear(
                 columns=tuple(Column(f"{block}.mlp.{name}", intermediate, 1) for name in ups),
                 inputs=hidden,

@@ -18,6 +18,8 @@ def state_parts(state: State, hidden_size: int) -> tuple[Part, ...]:
         return _mamba1(state, hidden_size)
     if state.kind == "short-conv":
         return _short_conv(state, hidden_size)
+    if state.kind == "kimi-delta":
+        return _kimi_delta(state, hidden_size)
     raise NotImplementedError(state.kind)
 
 
@@ -89,6 +91,25 @@ def _short_conv(state: State, hidden_size: int) -> tuple[Part, ...]:
         _convolution(path, inner, state.conv_kernel, state.conv_bias),
         Linear(columns=columns, inputs=hidden_size, split="column", bias=state.conv_bias),
         linear(f"{path}.out_proj", hidden_size, inner, "row", bias=state.conv_bias),
+    )
+
+
+def _kimi_delta(state: State, hidden_size: int) -> tuple[Part, ...]:
+    inner, size, path = state.inner_size, state.head_dim, state.path
+    columns = tuple(Column(f"{path}.{name}", inner, 1) for name in ("q_proj", "k_proj", "v_proj"))
+    kernels = linear(f"{path}.conv1d", 3 * inner, state.conv_kernel, "column")
+    return (
+        Linear(columns=columns, inputs=hidden_size, split="column"),
+        linear(f"{path}.f_a_proj", size, hidden_size),
+        linear(f"{path}.f_b_proj", inner, size, "column"),
+        Tensor(path=f"{path}.dt_bias", elements=inner, split=True, dtype_bytes=4),
+        linear(f"{path}.b_proj", state.heads, hidden_size, "column"),
+        Linear(columns=kernels.columns, inputs=kernels.inputs, split="column", quantizable=False, dtype_bytes=4),
+        Tensor(path=f"{path}.A_log", elements=state.heads, split=True, dtype_bytes=4),
+        linear(f"{path}.g_a_proj", size, hidden_size),
+        linear(f"{path}.g_b_proj", inner, size, "column"),
+        Tensor(path=f"{path}.o_norm", elements=size),
+        linear(f"{path}.o_proj", hidden_size, inner, "row"),
     )
 
 

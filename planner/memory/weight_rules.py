@@ -14,13 +14,15 @@ class WeightRules:
 
     ``split_limit`` is the allocator's largest block that may be split while loading (0: no limit).
     ``multimodal_rope_factor`` multiplies the positions of a multimodal rotary table that newer versions keep short;
-    ``latent_rope_bytes`` is the width of a yarn table of latent attention. ``capability`` is the compute capability,
-    90 for SM90 (0: unknown).
+    ``latent_rope_bytes`` is the width of a yarn table of latent attention. ``without_rotary`` lists classes that run
+    through the Transformers backend, which keeps no table. ``capability`` is the compute capability, 90 for SM90 (0:
+    unknown).
     """
 
     split_limit: int = 20 * MIB
     multimodal_rope_factor: int = 1
     latent_rope_bytes: int | None = 4
+    without_rotary: tuple[str, ...] = ()
     capability: int = 90
 
 
@@ -68,5 +70,6 @@ def weight_rules(profile: EngineProfile, gpu: GPU | None) -> WeightRules:
         split_limit=profile.load_split_limit_mib * MIB,
         multimodal_rope_factor=profile.multimodal_rope_factor,
         latent_rope_bytes=4 if profile.latent_rope_single_precision else None,
+        without_rotary=profile.transformers_classes,
         capability=10 * major + minor,
     )

@@ -4,7 +4,7 @@ import functools
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from planner.architecture import Architecture, Experts, Linear, Part, Rotary, Vocabulary
+from planner.architecture import Architecture, Experts, Linear, Part, Vocabulary
 from planner.memory.allocator import allocated_bytes
 from planner.memory.identity import Same
 from planner.memory.parameters import embedding, last_parts, layer_parts
@@ -78,7 +78,7 @@ def parameter_bytes(architecture: Architecture, quantization: Quantization, rank
 
 def rotary_bytes(architecture: Architecture, rank: Rank) -> int:
     """Return the bytes of the rotary tables, one per distinct rope of the model."""
-    return sum(_table_bytes(table, rank) for table in architecture.rotaries)
+    return sum(_tables(architecture, rank))
 
 
 def _tensors(
@@ -101,7 +101,7 @@ def _tensors(
         for part in layer_parts(architecture.layers[index], architecture.hidden_size):
             yield from part_tensors(part, f"layers.{index}.", quantization, rank)
         if index == first:
-            yield from (_table_bytes(table, rank) for table in architecture.rotaries)
+            yield from _tables(architecture, rank)
     if is_last:
         for part in last_parts(architecture):
             yield from part_tensors(part, "", quantization, rank)
@@ -126,12 +126,13 @@ def _buffers_per_token(architecture: Architecture) -> tuple[int, int]:
     return levels, max((latent.index_topk for latent in latents if latent), default=0)
 
 
-def _table_bytes(table: Rotary, rank: Rank) -> int:
-    positions = table.positions
-    if table.older_factor > 1:
-        positions *= rank.rules.multimodal_rope_factor
-    single = rank.rules.latent_rope_bytes if table.single_precision else None
-    return positions * table.width * (table.dtype_bytes or single or rank.dtype_bytes)
+def _tables(architecture: Architecture, rank: Rank) -> Iterator[int]:
+    if architecture.name in rank.rules.without_rotary:
+        return
+    for table in architecture.rotaries:
+        positions = table.positions * (rank.rules.multimodal_rope_factor if table.older_factor > 1 else 1)
+        single = rank.rules.latent_rope_bytes if table.single_precision else None
+        yield positions * table.width * (table.dtype_bytes or single or rank.dtype_bytes)
 
 
 def part_tensors(part: Part, prefix: str, quantization: Quantization, rank: Rank) -> Iterator[int]:
