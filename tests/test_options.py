@@ -15,6 +15,7 @@ from planner.memory.demand import Demand
 from planner.options import Option, Prepared, Rejection, dominates, prepare, prune
 from planner.options.ladders import batches, contexts, sequence_limits
 from planner.options.limits import engine_refusal
+from planner.options.prune import Span, overshadowed
 from planner.options.worth import Measure, Worth
 from planner.solve.problem import Problem
 from planner.solve.translate import candidate, stages
@@ -136,6 +137,17 @@ def worths() -> st.SearchStrategy[Worth]:
 def options(draw: st.DrawFn) -> Option:
     small = st.integers(0, 6)
     most = draw(st.integers(1, 4))
+    demand = Demand(
+        fixed_bytes=draw(st.integers(0, 12)),
+        null_block_bytes=0,
+        state_bytes_per_sequence=draw(st.integers(0, 2)),
+        kv_floor_bytes=draw(small),
+        kv_bytes_per_sequence=draw(small),
+        activation_floor_bytes=draw(small),
+        activation_base_bytes=draw(small),
+        activation_bytes_per_sequence=draw(small),
+        sequences_max=most,
+    )
     return Option(
         role="r",
         model=cast(Any, None),
@@ -145,17 +157,8 @@ def options(draw: st.DrawFn) -> Option:
         sequences_min=1,
         sequences_max=most,
         accuracy=cast(Any, None),
-        demand=Demand(
-            fixed_bytes=draw(st.integers(0, 12)),
-            null_block_bytes=0,
-            state_bytes_per_sequence=draw(st.integers(0, 2)),
-            kv_floor_bytes=draw(small),
-            kv_bytes_per_sequence=draw(small),
-            activation_floor_bytes=draw(small),
-            activation_base_bytes=draw(small),
-            activation_bytes_per_sequence=draw(small),
-            sequences_max=most,
-        ),
+        demand=demand,
+        least_bytes=demand.footprint(1),
         worth=draw(worths()),
     )
 
@@ -205,3 +208,42 @@ def test_a_share_falls_by_whole_points_and_never_exceeds_one(best: int, less: in
 
     assert share <= 1_000_000
     assert (share == 1_000_000) == (best - figure < 100)
+
+
+@settings(max_examples=100, deadline=None)
+@given(st.lists(st.lists(options(), min_size=1, max_size=4), min_size=1, max_size=5), st.integers(0, 60))
+def test_what_two_others_overshadow_is_needed_by_no_plan_even_without_one_of_them(
+    groups: list[list[Option]], capacity: int
+) -> None:
+    spans = [_span(group) for group in groups]
+    every = [option for group in groups for option in group] + [span.highest for span in spans]
+    kept = [
+        option
+        for group, span in zip(groups, spans, strict=True)
+        if not overshadowed(span, spans)
+        for option in (*group, span.highest)
+    ]
+
+    for missing in ("", "a", "b", "c"):
+        before = [option for option in every if option.variant.repository != missing]
+        after = [option for option in kept if option.variant.repository != missing]
+        whole, fewer = (problem([group], ("balanced",), capacity) for group in (before, after))
+        best = max((values(whole, plan) for plan in plans(whole)), default=None)
+        assert best == max((values(fewer, plan) for plan in plans(fewer)), default=None)
+
+
+def _span(group: list[Option]) -> Span:
+    """Bound a group of options as the lowest and the highest rung bound a candidate's, and give them one name."""
+    first = group[0]
+    worths = [option.worth for option in group]
+    demands = [option.demand for option in group]
+    fields = [field.name for field in dataclasses.fields(Demand)]
+    low = Demand(**{name: min(getattr(demand, name) for demand in demands) for name in fields})
+    high = Demand(**{name: max(getattr(demand, name) for demand in demands) for name in fields})
+    best = Worth(**{f.name: max(getattr(worth, f.name) for worth in worths) for f in dataclasses.fields(Worth)})
+    most = max(option.sequences_max for option in group)
+    for index, option in enumerate(group):
+        group[index] = dataclasses.replace(option, variant=first.variant)
+    lowest = dataclasses.replace(first, demand=low, least_bytes=low.footprint(1), worth=best, sequences_max=1)
+    highest = dataclasses.replace(first, demand=high, least_bytes=high.footprint(1), worth=best, sequences_max=most)
+    return Span(lowest=lowest, highest=highest)

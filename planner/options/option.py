@@ -23,7 +23,8 @@ class Option:
     """One way to serve a role: a variant, a KV cache dtype, a context, a batch size; sequences are left open.
 
     ``server`` is what would be started, with ``max_num_seqs`` at its largest. ``demand`` is its memory as a function of
-    the sequences, from ``sequences_min`` to ``sequences_max``; each counts with ``request_tokens``.
+    the sequences, from ``sequences_min``, where it is ``least_bytes``, to ``sequences_max``; each counts with
+    ``request_tokens``.
     """
 
     role: str
@@ -35,6 +36,7 @@ class Option:
     sequences_max: int
     accuracy: Accuracy
     demand: Demand
+    least_bytes: int
     worth: Worth
 
     @property
@@ -51,11 +53,6 @@ class Option:
     def kv_cache_dtype(self) -> str:
         """The KV cache dtype as the engine's flag spells it."""
         return self.server.flags.kv_cache_dtype
-
-    @property
-    def least_bytes(self) -> int:
-        """The memory at ``sequences_min``."""
-        return self.demand.footprint(self.sequences_min)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, order=True)

@@ -10,10 +10,48 @@ only the one that is later in canonical order is removed, so one of them stays.
 """
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 from planner.memory.demand import Demand
 from planner.options.option import Option
 from planner.units import ceil_div
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Span:
+    """The smallest option of a candidate and the one worth most, which bound all options between them.
+
+    No option of the candidate takes less memory than ``lowest`` or is more accurate, and none has a longer context, a
+    larger batch or more sequences than ``highest``.
+    """
+
+    lowest: Option
+    highest: Option
+
+
+def overshadowed(span: Span, others: Sequence[Span]) -> bool:
+    """Whether the highest options of two other variants dominate everything a candidate has.
+
+    Two, because a plan without one variant is asked for too: then the other still dominates.
+    """
+    least = span.lowest.least_bytes
+    names: set[str] = set()
+    for other in others:
+        if other.highest.least_bytes <= least and _covers(other.highest, span):
+            names.add(other.highest.variant.repository)
+    return len(names - {span.lowest.variant.repository}) > 1
+
+
+def _covers(top: Option, span: Span) -> bool:
+    low, high = span.lowest, span.highest
+    return (
+        top.worth.accuracy >= low.worth.accuracy
+        and top.worth.accuracy_left >= low.worth.accuracy_left
+        and top.worth.context >= high.worth.context
+        and top.worth.batch >= high.worth.batch
+        and top.sequences_max >= high.sequences_max
+        and never_larger(top.demand, low.demand, low.sequences_min, high.sequences_max)
+    )
 
 
 def prune(options: Sequence[Option]) -> tuple[Option, ...]:
@@ -41,11 +79,11 @@ def dominates(better: Option, worse: Option) -> bool:
         and high.accuracy_left >= low.accuracy_left
         and better.sequences_max >= worse.sequences_max
         and better.least_bytes <= worse.least_bytes
-        and _never_larger(better.demand, worse.demand, worse.sequences_min, worse.sequences_max)
+        and never_larger(better.demand, worse.demand, worse.sequences_min, worse.sequences_max)
     )
 
 
-def _never_larger(one: Demand, other: Demand, first: int, last: int) -> bool:
+def never_larger(one: Demand, other: Demand, first: int, last: int) -> bool:
     """Whether one footprint is at most the other for all sequences from ``first`` to ``last``.
 
     Both are piecewise linear, so their difference is linear between the corners and largest at an end of a piece.

@@ -4,7 +4,7 @@ import dataclasses
 from collections.abc import Iterator, Sequence
 
 from planner.fleet import Fleet
-from planner.options import Prepared, without_variant
+from planner.options import Prepared, fitting, without_variant
 from planner.plan import RunnerUp, RunnerUpServer
 from planner.solve.assemble import Decision, decisions, plan_stages
 from planner.solve.problem import Answer
@@ -31,8 +31,8 @@ def _answers(
 ) -> Iterator[tuple[Prepared, Answer]]:
     for position, decision in enumerate(decided):
         own = prepared.roles[position]
-        fitting = [option for option in own.considered if option.least_bytes <= prepared.capacity_bytes]
-        options = without_variant(fitting, decision.option.variant.repository)
+        every = fitting(own.considered, prepared.capacity_bytes)
+        options = without_variant(every, decision.option.variant.repository)
         if not options:
             continue
         roles = list(prepared.roles)

@@ -1,0 +1,160 @@
+"""Rungs: one candidate at every context, batch size and limit of sequences, as options with memory and worth.
+
+Memory never falls when a context, a batch or a limit of sequences grows: a longer request, a larger pass and more CUDA
+graphs only add. So the lowest rung is the smallest option of its candidate, and a context that does not fit at its
+lowest rung does not fit at all.
+"""
+
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+
+from planner.accuracy import Accuracy
+from planner.flags import ServeFlags, default_flags
+from planner.fleet import Role
+from planner.memory import requirements
+from planner.memory.demand import demand
+from planner.memory.estimate import Server
+from planner.options import ladders
+from planner.options.candidates import Candidate, Place
+from planner.options.figures import RoleFigures
+from planner.options.option import Option, Reason, Rejection
+from planner.options.prune import never_larger
+from planner.options.served import context_limit
+from planner.options.worth import Measure, worth
+
+
+@dataclass(frozen=True, slots=True)
+class Rungs:
+    """The ladders of one candidate in one role."""
+
+    role: Role
+    place: Place
+    candidate: Candidate
+    figures: RoleFigures
+    best: Measure
+
+    def refusal(self) -> Rejection | None:
+        """Return why no rung is an option, or None when the lowest one is: context, accuracy, the engine, memory."""
+        limit = context_limit(self.candidate.model, self.candidate.architecture)
+        if not self._lengths():
+            return self.candidate.rejected(self.role, "context", self.role.context_min, limit)
+        if rejection := self._inaccurate(self._accuracy(self.role.context_min)):
+            return rejection
+        return self._engine_refusal(self.role.context_min)
+
+    def lowest(self) -> Option:
+        """Return the smallest option: the least context, the smallest batch, the fewest sequences."""
+        length = self.role.context_min
+        flags = self._flags(length)
+        batch = self._batches(flags)[-1]
+        return self._option(length, flags, batch, self._limits(batch)[-1])
+
+    def highest(self) -> Option:
+        """Return the option with the longest context, the engine's own batch, and the target's sequences."""
+        length = self._lengths()[-1]
+        flags = self._flags(length)
+        return self._option(length, flags, flags.max_num_batched_tokens, self.role.concurrency_target)
+
+    def fitting(self) -> Iterator[Option]:
+        """Yield all options, up to and including the first context of which none fits an otherwise empty GPU."""
+        for length in self._lengths():
+            if self._inaccurate(self._accuracy(length)) or self._engine_refusal(length):
+                return
+            rungs = list(self._at(length))
+            yield from rungs
+            if all(option.least_bytes > self.place.capacity_bytes for option in rungs):
+                return
+
+    def _at(self, length: int) -> Iterator[Option]:
+        """Yield the options of one context; a smaller batch that saves no memory is left out with its sequences."""
+        flags = self._flags(length)
+        larger: Option | None = None
+        for batch in self._batches(flags):
+            most, *fewer = self._limits(batch)
+            option = self._option(length, flags, batch, most)
+            if larger and most == larger.sequences_max and _same_memory(larger, option):
+                continue
+            yield option
+            for sequences in fewer:
+                yield self._option(length, flags, batch, sequences)
+            larger = option
+
+    def _lengths(self) -> tuple[int, ...]:
+        limit = context_limit(self.candidate.model, self.candidate.architecture)
+        return ladders.contexts(self.role.context_min, self.role.context_wish, limit)
+
+    def _flags(self, length: int) -> ServeFlags:
+        """Return the engine's own flags at a context and the target's sequences."""
+        flags = default_flags(
+            self.place.profile,
+            self.place.gpu,
+            self.candidate.architecture,
+            max_model_len=length,
+            max_num_seqs=self.role.concurrency_target,
+            kv_cache_dtype=self.candidate.kv_cache_dtype,
+        )
+        return replace(flags, max_num_batched_tokens=max(flags.max_num_batched_tokens, self._least_batch(flags)))
+
+    def _batches(self, flags: ServeFlags) -> tuple[int, ...]:
+        return ladders.batches(flags.max_num_batched_tokens, self._least_batch(flags))
+
+    def _least_batch(self, flags: ServeFlags) -> int:
+        """Return the smallest batch to try: it holds a token of each sequence, and where it must, a whole prompt."""
+        whole_prompts = self.candidate.architecture.is_pooling or self.place.profile.whole_prompt_batches
+        smallest = min(ladders.SMALLEST_BATCH, flags.max_num_batched_tokens)
+        return max(self.role.concurrency_min, flags.max_model_len if whole_prompts else smallest)
+
+    def _limits(self, batch: int) -> tuple[int, ...]:
+        return ladders.sequence_limits(self.role.concurrency_min, min(self.role.concurrency_target, batch))
+
+    def _accuracy(self, length: int) -> Accuracy:
+        candidate = self.candidate
+        return self.figures.of(candidate.model, candidate.variant, candidate.effective_cache, length)
+
+    def _inaccurate(self, accuracy: Accuracy) -> Rejection | None:
+        """Return why the accuracy is not enough: unknown where others are known, or below a floor of the role."""
+        if self.best.figure(accuracy) is None:
+            unscored = self.best.kind == "score" and accuracy.recovery_median is not None
+            detail = accuracy.scale if unscored else self.candidate.variant.scheme
+            return self.candidate.rejected(self.role, "unscored" if unscored else "unknown", detail=detail)
+        floors: tuple[tuple[Reason, int | None, int | None], ...] = (
+            ("recovery", self.role.recovery_floor, accuracy.recovery_floor),
+            ("score", self.role.score_floor, accuracy.score_floor),
+        )
+        for reason, floor, found in floors:
+            if floor is not None and (found is None or found < floor):
+                detail = "" if found is not None else "unknown"
+                return self.candidate.rejected(self.role, reason, floor, found or 0, detail)
+        return None
+
+    def _engine_refusal(self, length: int) -> Rejection | None:
+        architecture, quantization = self.candidate.architecture, self.candidate.quantization
+        flags = self._flags(length)
+        text = requirements.refusal(architecture, quantization, flags, self.place.profile, self.place.gpu)
+        return self.candidate.rejected(self.role, "capability", detail=text) if text else None
+
+    def _option(self, length: int, defaults: ServeFlags, batch: int, sequences: int) -> Option:
+        flags = replace(defaults, max_num_batched_tokens=batch, max_num_seqs=sequences)
+        server = Server(architecture=self.candidate.architecture, quantization=self.candidate.quantization, flags=flags)
+        request = self.role.request_tokens or length
+        needed = demand(server, self.place.gpu, self.place.profile, request)
+        accuracy = self._accuracy(length)
+        figure = self.best.figure(accuracy) or 0
+        return Option(
+            role=self.role.name,
+            model=self.candidate.model,
+            variant=self.candidate.variant,
+            server=server,
+            request_tokens=request,
+            sequences_min=self.role.concurrency_min,
+            sequences_max=sequences,
+            accuracy=accuracy,
+            demand=needed,
+            least_bytes=needed.footprint(self.role.concurrency_min),
+            worth=worth(self.role, figure, self.best, length, batch, defaults.max_num_batched_tokens),
+        )
+
+
+def _same_memory(larger: Option, smaller: Option) -> bool:
+    """Whether the option with the smaller batch takes no less memory at any number of sequences."""
+    return never_larger(larger.demand, smaller.demand, smaller.sequences_min, smaller.sequences_max)
