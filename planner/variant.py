@@ -44,8 +44,8 @@ class Model:
     check the derived one against, with its ``parameters_grade``. ``variants`` begins with the model's own
     repository. ``context_limit`` is set where the publisher states fewer tokens than the engine derives from the
     config; a plan keeps to the smaller. ``cache_refusals`` names KV cache dtypes that published evidence says ruin
-    this model, each with the evidence. ``base`` names the unquantized model of a quantized checkpoint that is listed on
-    its own; scores are that model's.
+    this model, each with the evidence. A ``pretrained`` model completes text and was not trained to answer. ``base``
+    names the unquantized model of a quantized checkpoint that is listed on its own; scores are that model's.
     """
 
     name: str
@@ -63,6 +63,7 @@ class Model:
     mixture: bool
     config: Mapping[str, Any]
     variants: tuple[Variant, ...]
+    pretrained: bool = False
     base: str = ""
     context_limit: int | None = None
     engine_minimum: str = ""

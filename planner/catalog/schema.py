@@ -45,6 +45,7 @@ class ModelMap(_Map):
     licence: _Text
     non_commercial: bool = False
     gated: bool = False
+    pretrained: bool = False
     released: _Date | None = None
     tasks: Annotated[list[_Text], Field(min_length=1)]
     parameters: _Count

@@ -74,6 +74,7 @@ def model_json(catalog: Catalog, model: Model, checkpoints: list[Checkpoint]) ->
         "licence": model.licence,
         "non_commercial": model.non_commercial,
         "gated": model.gated,
+        "pretrained": model.pretrained,
         "released": model.released or None,
         "parameters": model.parameters,
         "parameters_grade": model.parameters_grade,

@@ -59,7 +59,7 @@ def model_text(data: dict[str, Any]) -> str:
     lines += _facts(
         ("licence", licence),
         ("released", data["released"]),
-        ("tasks", ", ".join(data["tasks"])),
+        ("tasks", ", ".join(data["tasks"]) + "; pre-trained only, not to answer" * data["pretrained"]),
         ("parameters", f"{data['parameters']:,} ({data['parameters_grade']})"),
         ("active", f"{data['active_parameters']:,}" if data["active_parameters"] else None),
         ("architecture", data["architecture"]),

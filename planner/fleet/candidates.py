@@ -106,7 +106,10 @@ def _task_refusal(model: Model, task: str | None) -> tuple[str, str] | None:
 
 
 def _by_task(findings: Findings, path: FieldPath, read: RoleMap) -> tuple[Model, ...]:
-    """Every catalog model for the task: made for it, or an all-round model with a published score at it."""
+    """Every catalog model for the task: made for it, or an all-round model with a published score at it.
+
+    Nobody gets a model that cannot answer, or one whose licence forbids the use, without having asked for it.
+    """
     if read.task is None or findings.problems:
         return ()
     scales = frozenset(findings.catalog.accuracy.scales.get(read.task, ()))
@@ -117,6 +120,8 @@ def _by_task(findings: Findings, path: FieldPath, read: RoleMap) -> tuple[Model,
 
 
 def _serves(findings: Findings, model: Model, task: str, scales: frozenset[str]) -> bool:
+    if model.pretrained or model.non_commercial:
+        return False
     if task in model.tasks:
         return True
     scored = task not in POOLING_TASKS and any(row.scale in scales for row in findings.catalog.accuracy.scores(model))
@@ -145,8 +150,8 @@ def _figures(findings: Findings, path: FieldPath, read: RoleMap, models: tuple[M
         if (resolved := _find(findings, here, name)) is None:
             continue
         model, variant = resolved
-        if read.models and models and model.repository not in {candidate.repository for candidate in models}:
-            findings.refuse(here, f"{model.name} is not a candidate of this role", at_key=True)
+        if models and model.repository not in {candidate.repository for candidate in models}:
+            findings.refuse(here, f"{model.name} is not a candidate of this role", "name it under models", at_key=True)
         if refusal := _figure_refusal(variant, figure):
             findings.refuse(here, *refusal, at_key=True)
         source = figure.source or "given in fleet.yaml"
