@@ -69,6 +69,7 @@ def ask(folder: str, case: dict[str, Any]) -> dict[str, Any]:
             parallel_state.get_tp_group().world_size = ranks
             config.parallel_config.tensor_parallel_size = ranks
         torch.set_default_dtype(config.model_config.dtype)
+        _keep_on_meta(torch)
         with torch.device("meta"):
             model = initialize_model(vllm_config=config)
         result["parameter_bytes"] = sum(p.numel() * p.element_size() for p in model.parameters())
@@ -88,7 +89,8 @@ def ask(folder: str, case: dict[str, Any]) -> dict[str, Any]:
             if config.model_config.is_hybrid:
                 current_platform.update_block_size_for_backend(config)
             layers = get_layers_from_vllm_config(config, AttentionLayerBase)
-            specs = {name: spec for name, layer in layers.items() if (spec := layer.get_kv_cache_spec(config))}
+            owners = {n: x for n, x in layers.items() if getattr(x, "kv_sharing_target_layer_name", None) is None}
+            specs = {name: spec for name, layer in owners.items() if (spec := layer.get_kv_cache_spec(config))}
             kinds: dict[str, int] = {}
             for spec in specs.values():
                 key = f"{type(spec).__name__} page={spec.page_size_bytes} block={spec.block_size}"
@@ -102,6 +104,15 @@ def ask(folder: str, case: dict[str, Any]) -> dict[str, Any]:
         except Exception as error:
             result["kv_error"] = f"{type(error).__name__}: {' '.join(str(error).split())[:400]}"
     return result
+
+
+def _keep_on_meta(torch: Any) -> None:
+    """Let models that move themselves or read a scalar while they are built pass: sizes do not depend on either."""
+    torch.nn.Module.to = lambda self, *_, **__: self
+    item = torch.Tensor.item
+    torch.Tensor.item = lambda self: 1.0 if self.is_meta else item(self)
+    cpu = torch.Tensor.cpu
+    torch.Tensor.cpu = lambda self: self if self.is_meta else cpu(self)
 
 
 def run_child(case: dict[str, Any], out: int) -> None:

@@ -50,6 +50,11 @@ def _falcon_attention(text: Fields, family: Family, index: int, kind: str) -> At
     )
 
 
+def _xielu(text: Fields, index: int, kind: str) -> tuple[Part, ...]:
+    """Apertus: the activation has two learned scalars (layers/activation.py:XIELU)."""
+    return (Tensor(path="mlp.act_fn", elements=2),)
+
+
 def _falcon_norms(text: Fields, index: int, kind: str) -> tuple[Part, ...]:
     two = text.flag("new_decoder_architecture") or not text.flag("parallel_attn", True)
     stated = text.optional_integer("num_ln_in_parallel_attn")
@@ -121,7 +126,7 @@ DENSE: Mapping[str, Family] = {
     ),
     "ApertusForCausalLM": Family(
         qkv_bias=("attention_bias",), output_bias=("attention_bias",), mlp_bias=("mlp_bias",), qk_norm="head",
-        gated=False, kinds=listed_or_full,
+        gated=False, kinds=listed_or_full, layer_extra=_xielu,
     ),
     "NemotronForCausalLM": Family(
         qkv_bias=("attention_bias",), output_bias=("attention_bias",), mlp_bias=("mlp_bias",), gated=False,

@@ -11,6 +11,7 @@ from planner.config_json.dense import LLAMA
 from planner.config_json.experts import Experts
 from planner.config_json.family import Family
 from planner.config_json.fields import Fields
+from planner.config_json.gemma3n import GEMMA3N
 from planner.config_json.kinds import listed
 
 # What checkpoints leave out because it equals the config class's default (transformers 5.19).
@@ -168,6 +169,7 @@ SPECIALS: Mapping[str, Family] = {
         LLAMA, kinds=decilm_kinds, attention=decilm_attention, feed_forward=decilm_feed_forward, norms=0,
         layer_extra=decilm_norms,
     ),
+    "Gemma3nForCausalLM": GEMMA3N,
     "Gemma4ForCausalLM": Family(
         qkv_bias=("attention_bias",), output_bias=("attention_bias",), norms=4, kinds=listed,
         attention=gemma4_attention, feed_forward=gemma4_feed_forward, layer_extra=gemma4_layer_extra,

@@ -254,7 +254,8 @@ def internvl_tower(config: Fields, text: Fields) -> Vision:
             ),
             *blocks(
                 "vision_tower.encoder.layer", vision.integer("num_hidden_layers"), hidden, inner,
-                qkv_bias=vision.flag("attention_bias", True), norm_bias=vision.text("norm_type") != "rms_norm", attention_sharded=False,
+                qkv_bias=vision.flag("attention_bias", True), norm_bias=vision.text("norm_type") != "rms_norm",
+                attention_sharded=False,
                 extra=extra,
             ),
             plain("multi_modal_projector.layer_norm", 2 * hidden * shrink),

@@ -8,6 +8,7 @@ from planner.config_json import towers
 from planner.config_json.decoder import decoder
 from planner.config_json.family import Family
 from planner.config_json.fields import Fields
+from planner.config_json.kimi_tower import kimi_tower
 from planner.config_json.registry import TEXT
 from planner.errors import UnsupportedModel
 
@@ -57,6 +58,7 @@ WRAPPERS: Mapping[str, Wrapper] = {
     "LlavaNextForConditionalGeneration": Wrapper("", towers.llava_tower),
     "Llama4ForConditionalGeneration": Wrapper("Llama4ForCausalLM", towers.llama4_tower),
     "InternVLForConditionalGeneration": Wrapper("", towers.internvl_tower),
+    "KimiK25ForConditionalGeneration": Wrapper("DeepseekV3ForCausalLM", kimi_tower),
     "Glm4vForConditionalGeneration": Wrapper("Glm4ForCausalLM", towers.glm4v_tower),
     "Glm4vMoeForConditionalGeneration": Wrapper("Glm4MoeForCausalLM", towers.glm4v_tower),
 }
