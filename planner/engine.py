@@ -21,6 +21,8 @@ from planner.units import GIB, MIB
 
 Version = tuple[int, int, int]
 
+_NODE_GPUS = 8
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class BatchDefaults:
@@ -40,7 +42,7 @@ class BatchDefaults:
 class Communicator:
     """What talking to the other GPUs of a server takes, by how they are connected.
 
-    ``linked`` GPUs have NVLink, the others share a bus. Each other GPU adds the ``peer`` figure.
+    ``linked`` GPUs have NVLink, the others share a bus. Each other GPU of the same node adds the ``peer`` figure.
     """
 
     linked_bytes: int
@@ -52,9 +54,10 @@ class Communicator:
         """Return the bytes per GPU when ``ranks`` GPUs work together."""
         if ranks == 1:
             return 0
+        peers = min(ranks, _NODE_GPUS) - 1
         if "NVLink" in gpu.interconnect:
-            return self.linked_bytes + self.linked_peer_bytes * (ranks - 1)
-        return self.bus_bytes + self.bus_peer_bytes * (ranks - 1)
+            return self.linked_bytes + self.linked_peer_bytes * peers
+        return self.bus_bytes + self.bus_peer_bytes * peers
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -97,6 +100,7 @@ class EngineProfile:
     seqs_within_batch: bool
     whole_item_batches: bool
     has_kv_cache_memory_bytes: bool
+    kv_cache_dtypes: tuple[str, ...]
     least_capability: int
     method_capability: Mapping[str, int]
 
@@ -278,7 +282,7 @@ def _typed(settings: dict[str, Any]) -> dict[str, Any]:
     )
     for name in ("communicator", "communicator_context"):
         typed[name] = Communicator(**{key.replace("_mib", "_bytes"): mib * MIB for key, mib in settings[name].items()})
-    for name in ("second_runner_architectures", "state_checkpoints", "transformers_classes"):
+    for name in ("second_runner_architectures", "state_checkpoints", "kv_cache_dtypes", "transformers_classes"):
         typed[name] = tuple(settings[name])
     return typed
 

@@ -1,9 +1,9 @@
 """``planner estimate`` as people and programs call it."""
 
 import json
+import resource
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import pytest
@@ -92,10 +92,11 @@ def test_imports_neither_the_solver_nor_what_only_rendering_needs() -> None:
 
 def test_answers_within_a_third_of_a_second() -> None:
     def seconds() -> float:
-        start = time.perf_counter()
-        subprocess.run(
-            [sys.executable, "-m", "planner", "estimate", LLAMA, "--gpu", "H100"], check=True, stdout=subprocess.DEVNULL
-        )
-        return time.perf_counter() - start
+        """Processor time of the command, which neighbours on a busy machine do not stretch."""
+        before = resource.getrusage(resource.RUSAGE_CHILDREN)
+        command = [sys.executable, "-m", "planner", "estimate", LLAMA, "--gpu", "H100"]
+        subprocess.run(command, check=True, stdout=subprocess.DEVNULL)
+        after = resource.getrusage(resource.RUSAGE_CHILDREN)
+        return after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
 
-    assert min(seconds() for _ in range(5)) < 0.35
+    assert min(seconds() for _ in range(3)) < 0.35

@@ -15,9 +15,12 @@ from planner.flags import default_flags
 from planner.gpu import GPU
 from planner.memory.estimate import Estimate, Server
 from planner.memory.estimate import estimate as estimate_server
+from planner.memory.kv_pages import known_dtype
 from planner.units import GIB, format_gib, parse_tokens
 
 _POOLING_TASKS = {"embedding", "rerank"}
+
+_DTYPES = ("auto", "half", "float16", "bfloat16", "float", "float32")
 
 _EPILOG = """\b
 MODEL is a catalog name, the Hugging Face id of a base model or checkpoint of the
@@ -25,6 +28,12 @@ catalog, or a folder with config.json. Flags that are not given take the values
 `vllm serve` chooses itself on that GPU. The exit code is 0 whether the server would
 start or not: "starts" is the answer, not a failure to give one.
 """
+
+
+def _kv_cache_dtype(text: str) -> str:
+    if not known_dtype(text):
+        raise click.BadParameter(f"{text} is not a KV cache dtype whose cost is known")
+    return text
 
 
 def _tokens(text: str) -> int:
@@ -49,8 +58,8 @@ def _tokens(text: str) -> int:
 @click.option("--max-num-seqs", type=click.IntRange(min=1))
 @click.option("--max-num-batched-tokens", type=_tokens, metavar="TOKENS")
 @click.option("--gpu-memory-utilization", type=click.FloatRange(min=0, max=1, min_open=True))
-@click.option("--kv-cache-dtype", default="auto", show_default=True)
-@click.option("--dtype", default="auto", show_default=True)
+@click.option("--kv-cache-dtype", type=_kv_cache_dtype, default="auto", show_default=True, metavar="DTYPE")
+@click.option("--dtype", type=click.Choice(_DTYPES), default="auto", show_default=True)
 @click.option("--engine-version", metavar="V", help="vLLM version; the newest known one if not given.")
 @click.option("--enforce-eager", is_flag=True, help="Without CUDA graphs.")
 @click.option("--cpu-offload-gb", type=click.FloatRange(min=0), default=0.0, help="Weights kept in host memory, GiB.")

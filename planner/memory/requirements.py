@@ -6,6 +6,7 @@ from planner.architecture import Architecture
 from planner.engine import EngineProfile
 from planner.flags import ServeFlags
 from planner.gpu import GPU
+from planner.memory.validity import invalid
 from planner.quantization import Quantization
 
 _HALF = ("float16", "half")
@@ -25,10 +26,10 @@ def refusal(
     """Return the first reason for which this engine version would not even load the model, or None."""
     reasons = (
         *_device_reasons(quantization, profile, gpu),
-        *_dtype_reasons(architecture, quantization, flags, gpu),
+        *_dtype_reasons(architecture, quantization, flags, profile, gpu),
         *_length_reasons(architecture, flags, profile),
     )
-    return next(iter(reasons), None)
+    return next(iter(reasons), None) or invalid(architecture, quantization, flags)
 
 
 def _device_reasons(quantization: Quantization, profile: EngineProfile, gpu: GPU) -> Iterator[str]:
@@ -47,7 +48,7 @@ def _device_reasons(quantization: Quantization, profile: EngineProfile, gpu: GPU
 
 
 def _dtype_reasons(
-    architecture: Architecture, quantization: Quantization, flags: ServeFlags, gpu: GPU
+    architecture: Architecture, quantization: Quantization, flags: ServeFlags, profile: EngineProfile, gpu: GPU
 ) -> Iterator[str]:
     capability = _capability(gpu)
     needed = quantization.dtype_needed
@@ -58,6 +59,8 @@ def _dtype_reasons(
         yield f"the model type {architecture.model_type} does not support float16 (numerical instability)"
     if needed and flags.dtype not in ("auto", needed) and not (needed == "float16" and flags.dtype in _HALF):
         yield f"{flags.dtype} is not supported for quantization method {quantization.method}: it needs {needed}"
+    if flags.kv_cache_dtype not in profile.kv_cache_dtypes:
+        yield f"{profile} has no KV cache dtype {flags.kv_cache_dtype}"
     low = flags.kv_cache_dtype.startswith("fp8")
     if low and capability is not None and capability < _FP8_CACHE_CAPABILITY:
         yield f"{flags.kv_cache_dtype} KV cache needs compute capability 8.0; {gpu.name} has {_dotted(capability)}"

@@ -1,0 +1,94 @@
+"""What an engine refuses before it loads anything."""
+
+from dataclasses import replace
+from typing import Any
+
+import pytest
+
+from planner.config_json import parse_config
+from planner.engine import load_profile
+from planner.flags import ServeFlags
+from planner.gpu import GPU
+from planner.memory.requirements import refusal
+from planner.units import GIB
+
+FLAGS = ServeFlags(
+    max_model_len=4096, max_num_seqs=64, max_num_batched_tokens=2048, gpu_memory_utilization=0.9
+)  # fmt: skip
+CONFIG: dict[str, Any] = {
+    "architectures": ["Qwen2ForCausalLM"], "model_type": "qwen2", "hidden_size": 3584, "intermediate_size": 18944,
+    "num_hidden_layers": 28, "num_attention_heads": 28, "num_key_value_heads": 4, "vocab_size": 152064,
+    "max_position_embeddings": 32768, "torch_dtype": "bfloat16",
+}  # fmt: skip
+AWQ = {"quant_method": "awq", "bits": 4, "group_size": 128, "version": "gemm", "zero_point": True}
+FP8 = {"quant_method": "fp8", "activation_scheme": "dynamic", "weight_block_size": [128, 128]}
+
+
+def gpu(major: int, minor: int) -> GPU:
+    return GPU(
+        name=f"SM{major}{minor}", product="Test", aliases=(), vendor="nvidia", generation="",
+        compute_capability=(major, minor), memory_bytes=24 * GIB, driver_memory_bytes=None,
+        bandwidth_bytes_per_second=None, interconnect="PCIe",
+    )  # fmt: skip
+
+
+def reason(
+    version: str,
+    device: GPU,
+    config: dict[str, Any] | None = None,
+    flags: ServeFlags = FLAGS,
+    **changes: Any,  # noqa: ANN401
+) -> str:
+    architecture, quantization = parse_config({**CONFIG, **(config or {})}, where="test")
+    return refusal(architecture, quantization, replace(flags, **changes), load_profile(version), device) or ""
+
+
+def test_nothing_is_wrong_with_a_plain_start() -> None:
+    assert reason("0.33.0", gpu(9, 0)) == ""
+
+
+@pytest.mark.parametrize(
+    ("version", "device", "config", "refused"),
+    [
+        ("0.33.0", gpu(7, 0), {}, True),
+        ("0.19.0", gpu(7, 0), {}, False),
+        ("0.11.0", gpu(7, 5), {"quantization_config": FP8}, True),
+        ("0.19.0", gpu(7, 5), {"quantization_config": FP8}, False),
+        ("0.33.0", gpu(7, 0), {"quantization_config": AWQ}, True),
+        ("0.33.0", gpu(7, 5), {"quantization_config": AWQ}, False),
+    ],
+)
+def test_compute_capability_by_version_and_format(
+    version: str, device: GPU, config: dict[str, Any], refused: bool
+) -> None:
+    assert bool(reason(version, device, config)) is refused
+
+
+@pytest.mark.parametrize(
+    ("changes", "text"),
+    [
+        ({"dtype": "bfloat16"}, "bfloat16 needs compute capability 8.0"),
+        ({"kv_cache_dtype": "fp8"}, "KV cache needs compute capability 8.0"),
+        ({"max_model_len": 65536}, "greater than the derived max_model_len (32768)"),
+        ({"max_num_seqs": 4096}, "must be at least max_num_seqs"),
+        ({"tensor_parallel_size": 8}, "attention heads (28) must be divisible by tensor parallel size (8)"),
+        ({"pipeline_parallel_size": 29}, "greater than the number of layers"),
+        ({"kv_cache_dtype": "nvfp4"}, "no KV cache dtype nvfp4"),
+    ],
+)
+def test_flags_the_engine_refuses(changes: dict[str, Any], text: str) -> None:
+    assert text in reason("0.19.0", gpu(7, 5), None, **changes)
+
+
+def test_vocabulary_that_cannot_be_shared_out() -> None:
+    config = {"num_attention_heads": 20, "num_key_value_heads": 5, "hidden_size": 2560, "vocab_size": 151936}
+
+    assert "151936 is not divisible by 5" in reason("0.19.0", gpu(9, 0), config, tensor_parallel_size=5)
+
+
+def test_quantization_groups_that_would_be_cut() -> None:
+    config = {"num_attention_heads": 64, "num_key_value_heads": 8, "hidden_size": 8192, "intermediate_size": 29568}
+
+    assert reason("0.19.0", gpu(9, 0), config, tensor_parallel_size=8) == ""
+    cut = reason("0.19.0", gpu(9, 0), {**config, "quantization_config": AWQ}, tensor_parallel_size=8)
+    assert "not a multiple of the quantization group (128)" in cut
