@@ -165,7 +165,7 @@ REFUSALS = [
     ({"FAKE_GPU_FREE_MIB": "50000"}, 75, "but only 50000 MiB are free"),
     ({"VLLM_API_KEY": ""}, 78, "VLLM_API_KEY is not set"),
     ({"VLLM_API_KEY": "two words"}, 78, "spaces"),
-    ({"HF_HOME": "/nonexistent"}, 78, "run download.sh"),
+    ({"HF_HOME": "/nonexistent"}, 78, "fetch them first"),
     ({"PATH": "/usr/bin:/bin"}, 78, "vllm is not on PATH"),
 ]
 

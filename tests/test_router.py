@@ -24,7 +24,7 @@ def door(tmp_path_factory: pytest.TempPathFactory) -> Iterator[int]:
     """The router's port, with two servers of role chat and one embedder behind it."""
     *ports, router = free_ports(4)
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(context, "_ROUTER_PORT", router)
+        patch.setattr(context, "ROUTER_PORT", router)
         fleet = plans.plan(
             plans.server("chat-1", role="chat", port=ports[0]),
             plans.server("chat-2", role="chat", port=ports[1]),
@@ -169,7 +169,7 @@ def test_replicas_share_the_load(door: int) -> None:
 
 def test_a_role_without_a_healthy_server_is_503(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     port, router = free_ports(2)
-    monkeypatch.setattr(context, "_ROUTER_PORT", router)
+    monkeypatch.setattr(context, "ROUTER_PORT", router)
     staged: Stage = stage(plans.plan(plans.server("chat", port=port)), tmp_path, PLANNER_ROUTER="on")
     process = subprocess.Popen(
         [program("haproxy"), "-db", "-f", str(staged.folder / "router" / "haproxy.cfg")],
@@ -193,7 +193,7 @@ def test_a_role_without_a_healthy_server_is_503(tmp_path: Path, monkeypatch: pyt
 
 def test_without_a_key_in_the_environment_nobody_gets_in(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     port, router = free_ports(2)
-    monkeypatch.setattr(context, "_ROUTER_PORT", router)
+    monkeypatch.setattr(context, "ROUTER_PORT", router)
     staged = stage(plans.plan(plans.server("chat", port=port)), tmp_path)
     environment = {name: value for name, value in staged.environment.items() if name != "VLLM_API_KEY"}
     process = subprocess.Popen(

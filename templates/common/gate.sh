@@ -14,7 +14,7 @@
 #   --memory-wait SEC   how long to wait for it: a stopped server releases memory slowly (default 60)
 #   --port PORT         must not be answered by anybody yet
 #   --lock FILE         held from before the checks until the server is healthy (repeatable, same order everywhere)
-#   --health URL        the server is up when this answers
+#   --health URL        the server is up when this answers (tcp://127.0.0.1:PORT: when the port is open)
 #   --timeout SEC       how long that may take (default 1800)
 #
 # Servers that start with the same lock files never load or profile at the same time: at the first start, in a crash
@@ -101,7 +101,7 @@ check_engine() {
   local found
   [[ -n "${engine}" ]] || return 0
   command -v vllm >/dev/null || stop_with 78 "vllm is not on PATH: install vllm==${engine} and put its environment on PATH"
-  found=$(vllm --version 2>/dev/null | tail -n 1) || stop_with 78 'vllm --version fails'
+  found=$(vllm --version 2>&1 | tail -n 1) || stop_with 78 "vllm --version fails: ${found}"
   found=${found##* }
   [[ "${found%%+*}" == "${engine}" ]] || stop_with 78 "the plan is for vLLM ${engine}, but vllm on PATH is ${found}"
 }
@@ -124,11 +124,11 @@ check_weights() {
   local folder index shard
   [[ -n "${weights}" ]] || return 0
   folder=$(snapshot)
-  [[ -f "${folder}/config.json" ]] || stop_with 78 "the weights of ${weights} are missing in ${folder}: run download.sh"
+  [[ -f "${folder}/config.json" ]] || stop_with 78 "the weights of ${weights} are missing in ${folder}: fetch them first (README.md says how)"
   index="${folder}/model.safetensors.index.json"
   [[ -f "${index}" ]] || return 0
   while read -r shard; do
-    [[ -e "${folder}/${shard}" ]] || stop_with 78 "the weights of ${weights} are incomplete (${shard} is missing): run download.sh"
+    [[ -e "${folder}/${shard}" ]] || stop_with 78 "the weights of ${weights} are incomplete (${shard} is missing): fetch them first (README.md says how)"
   done < <(grep -Eo '"[^"]+\.safetensors"' "${index}" | tr -d '"' | sort -u)
 }
 
@@ -209,7 +209,11 @@ drop_locks() {
 }
 
 healthy() {
-  if command -v curl >/dev/null; then
+  local open
+  if [[ "${health}" == tcp://* ]]; then
+    open=${health#tcp://}
+    (exec 3<>"/dev/tcp/${open%:*}/${open##*:}") 2>/dev/null
+  elif command -v curl >/dev/null; then
     curl --fail --silent --max-time 3 --output /dev/null "${health}" 2>/dev/null
   else
     python3 -c 'import sys, urllib.request; urllib.request.urlopen(sys.argv[1], timeout=3)' "${health}" 2>/dev/null
