@@ -43,6 +43,23 @@ class GPU:
     note: str = ""
 
 
+def unknown_gpu(name: str, memory_bytes: int) -> GPU:
+    """Return a device of which only the name and the memory an engine sees are known."""
+    return GPU(
+        name=name,
+        product=name,
+        aliases=(),
+        vendor="unknown",
+        generation="",
+        compute_capability=None,
+        memory_bytes=memory_bytes,
+        driver_memory_bytes=None,
+        bandwidth_bytes_per_second=None,
+        interconnect="",
+        note="not in the catalog",
+    )
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CloudPrice:
     """A list price: one instance type with ``gpu_count`` GPUs for ``microdollars_per_hour`` (10**-6 US dollars).

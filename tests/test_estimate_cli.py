@@ -70,6 +70,18 @@ def test_unknown_gpu_names_a_near_one() -> None:
     assert "did you mean" in output
 
 
+def test_gpu_the_catalog_does_not_have_needs_its_memory_and_widens_the_range() -> None:
+    code, output = run(LLAMA, "--gpu", "Mystery 9000", "--gpu-memory-gib", "48")
+
+    assert code == 0
+    assert "Mystery 9000 is not in the catalog" in output
+    assert run(LLAMA, "--gpu", "Mystery 9000")[0] == 1
+
+
+def test_engine_version_nobody_studied_is_said_aloud() -> None:
+    assert "vllm 0.99.0 was not studied" in run(LLAMA, "--gpu", "H100", "--engine-version", "0.99.0")[1]
+
+
 def test_local_folder(tmp_path: Path) -> None:
     config = {
         "architectures": ["LlamaForCausalLM"], "model_type": "llama", "hidden_size": 2048, "intermediate_size": 8192,

@@ -6,16 +6,19 @@ from pathlib import Path
 
 import click
 
-from planner.catalog import load_catalog
+from planner.architecture import Architecture
+from planner.catalog import Catalog, load_catalog
 from planner.checkpoint import read_folder
 from planner.cli.frame import catalog_option
 from planner.config_json import parse_config
 from planner.engine import EngineProfile, load_profile
 from planner.flags import default_flags
-from planner.gpu import GPU
+from planner.errors import UnknownName
+from planner.gpu import GPU, unknown_gpu
 from planner.memory.estimate import Estimate, Server
 from planner.memory.estimate import estimate as estimate_server
 from planner.memory.kv_pages import known_dtype
+from planner.quantization import Quantization
 from planner.units import GIB, format_gib, parse_tokens
 
 _POOLING_TASKS = {"embedding", "rerank"}
@@ -79,35 +82,56 @@ def estimate(
     """Say what vLLM will log for one server, and whether it starts."""
     catalog = load_catalog(overlays=catalog_folders)
     profile = load_profile(engine_version)
-    gpu = catalog.gpu(gpu_name)
-    if gpu_memory_gib is not None:
-        gpu = dataclasses.replace(gpu, memory_bytes=round(gpu_memory_gib * GIB))
-    assumed: tuple[str, ...] = ()
-    if Path(model, "config.json").is_file():
-        folder = read_folder(model)
-        architecture, quantization = folder.architecture, folder.quantization
-    else:
-        base, variant = catalog.find(model)
-        architecture, quantization = parse_config(base.config_for(variant), where=variant.repository)
-        widest, assumed = (
-            parse_config(base.widest_config_for(variant), where=variant.repository)[1],
-            variant.assumed_fields,
-        )
-        if set(base.tasks) <= _POOLING_TASKS:
-            architecture = dataclasses.replace(architecture, is_pooling=True)
+    gpu = _gpu(catalog, gpu_name, gpu_memory_gib)
+    asked = _model(catalog, model)
+    architecture = asked.architecture
     flags = default_flags(profile, gpu, architecture, cpu_offload_bytes=round(cpu_offload_gb * GIB), **given)
-    server = Server(architecture=architecture, quantization=quantization, flags=flags)
+    server = Server(architecture=architecture, quantization=asked.quantization, flags=flags)
     in_use_bytes = round(gpu_memory_in_use_gib * GIB)
     result = estimate_server(server, gpu, profile, in_use_bytes)
-    if assumed:
-        worst = estimate_server(dataclasses.replace(server, quantization=widest), gpu, profile, in_use_bytes)
-        note = f"assumed, not read from the checkpoint: {', '.join(assumed)}; the low end allows for it"
+    if asked.assumed:
+        worst = estimate_server(dataclasses.replace(server, quantization=asked.widest), gpu, profile, in_use_bytes)
+        note = f"assumed, not read from the checkpoint: {', '.join(asked.assumed)}; the low end allows for it"
         low_bytes = min(result.kv_cache_low_bytes, worst.kv_cache_low_bytes)
         result = dataclasses.replace(result, kv_cache_low_bytes=low_bytes, notes=(*result.notes, note))
     if as_json:
         click.echo(json.dumps(result.to_json(), indent=2))
     else:
         click.echo(_table(model, server, gpu, profile, result))
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class _Model:
+    """A model as asked for: ``widest`` is its storage if what was ``assumed`` about it is at its largest."""
+
+    architecture: Architecture
+    quantization: Quantization
+    widest: Quantization
+    assumed: tuple[str, ...] = ()
+
+
+def _model(catalog: Catalog, name: str) -> _Model:
+    if Path(name, "config.json").is_file():
+        folder = read_folder(name)
+        return _Model(folder.architecture, folder.quantization, folder.quantization)
+    base, variant = catalog.find(name)
+    architecture, quantization = parse_config(base.config_for(variant), where=variant.repository)
+    if set(base.tasks) <= _POOLING_TASKS:
+        architecture = dataclasses.replace(architecture, is_pooling=True)
+    _, widest = parse_config(base.widest_config_for(variant), where=variant.repository)
+    return _Model(architecture, quantization, widest, variant.assumed_fields)
+
+
+def _gpu(catalog: Catalog, name: str, memory_gib: float | None) -> GPU:
+    """Return the GPU, with the memory given; one the catalog does not have needs its memory given."""
+    memory_bytes = None if memory_gib is None else round(memory_gib * GIB)
+    try:
+        gpu = catalog.gpu(name)
+    except UnknownName:
+        if memory_bytes is None:
+            raise
+        return unknown_gpu(name, memory_bytes)
+    return gpu if memory_bytes is None else dataclasses.replace(gpu, memory_bytes=memory_bytes)
 
 
 def _table(model: str, server: Server, gpu: GPU, profile: EngineProfile, result: Estimate) -> str:

@@ -243,6 +243,8 @@ def _notes(profile: EngineProfile, gpu: GPU) -> tuple[str, ...]:
     notes = []
     if not profile.exact:
         notes.append(f"{profile} was not studied: figures of its nearest older version, with a wider range")
+    if gpu.vendor == "unknown":
+        notes.append(f"{gpu.name} is not in the catalog: costs of an unknown device, with a wider range")
     if gpu.refusal:
         notes.append(f"no plan is made for {gpu.name}: {gpu.refusal}")
     if gpu.memory_assumed:
