@@ -12,8 +12,8 @@ from planner.checkpoint import read_folder
 from planner.cli.frame import catalog_option
 from planner.config_json import parse_config
 from planner.engine import EngineProfile, load_profile
-from planner.flags import default_flags
 from planner.errors import UnknownName
+from planner.flags import default_flags
 from planner.gpu import GPU, unknown_gpu
 from planner.memory.estimate import Estimate, Server
 from planner.memory.estimate import estimate as estimate_server
