@@ -70,6 +70,58 @@ def test_defaults_are_filled_in(catalog: Catalog, tmp_path: Path) -> None:
     assert [model.name for model in talk.models] == ["Mistral-7B-Instruct-v0.3"]
 
 
+@pytest.fixture(scope="module")
+def lab() -> Fleet:
+    return load_fleet(CASES / "fleets" / "lab.yaml", load_catalog())
+
+
+def test_one_gpu_key_is_one_pool_with_one_node(catalog: Catalog, tmp_path: Path) -> None:
+    (pool,) = read(LONG, catalog, tmp_path).pools
+
+    assert (pool.name, pool.path, pool.node_names, pool.gpus_per_node) == ("gpu", "gpu", ("one-96gb-card",), 2)
+    assert (pool.gpu_index, pool.memory_in_use_bytes, pool.microdollars_per_gpu_hour) == (1, 3 * GIB // 2, None)
+
+
+def test_pools_say_how_many_gpus_are_where(lab: Fleet) -> None:
+    pool = lab.pool("h100")
+
+    assert [pool.name for pool in lab.pools] == ["desk-large", "desk-small", "h100", "slices", "spare"]
+    assert (lab.gpu_count, pool.nodes, pool.gpu_count, pool.node_names) == (22, 2, 16, ("h100-1", "h100-2"))
+    assert (pool.gpu.name, pool.gpu.interconnect) == ("H100 80GB SXM5", "NVLink 900 GB/s")
+    assert pool.gpu.memory_bytes - pool.capacity_bytes == GIB
+    assert pool.microdollars_per_gpu_hour == 2_490_000
+    assert lab.pool("desk-large").node_names == lab.pool("desk-small").node_names == ("desk",)
+    assert (lab.pool("desk-large").gpu_index, lab.pool("spare").gpus_per_node) == (2, 1)
+
+
+def test_a_server_is_split_inside_a_node_and_never_over_slices(lab: Fleet) -> None:
+    sizes = {pool.name: pool.tensor_parallel_sizes for pool in lab.pools}
+
+    assert (sizes["h100"], sizes["desk-small"], sizes["slices"]) == ((1, 2, 4, 8), (1, 2), (1,))
+
+
+def test_roles_say_where_they_may_be(lab: Fleet) -> None:
+    large, find, small = lab.role("large"), lab.role("find"), lab.role("small")
+
+    assert (large.replicas, large.tensor_parallel_sizes, large.pipeline_parallel_sizes) == (2, (2, 4), (1,))
+    assert (large.pools, large.spread, large.exclusive, large.optional) == (("h100",), "node", True, False)
+    assert (find.replicas, find.share_with, find.exclusive, find.optional) == (None, ("small",), False, True)
+    assert [pool.name for pool in lab.pools_of(find)] == ["desk-small", "spare"]
+    assert lab.pools_of(small) == lab.pools
+    assert (small.replicas, small.tensor_parallel_sizes, small.pipeline_parallel_sizes) == (1, None, None)
+
+
+def test_two_roles_share_when_neither_forbids_it(lab: Fleet) -> None:
+    large, find, small = lab.role("large"), lab.role("find"), lab.role("small")
+
+    assert small.shares_with(find)
+    assert find.shares_with(small)
+    assert not small.shares_with(large)
+    assert not large.shares_with(find)
+    assert small.shares_with(small)
+    assert not large.shares_with(large)
+
+
 def test_free_ports_follow_the_role_names_and_avoid_the_given_ones(catalog: Catalog, tmp_path: Path) -> None:
     fleet = read(SHORT, catalog, tmp_path)
 
@@ -140,8 +192,10 @@ READ_ONLY_BY_THE_PLANNER = {
     # names of the catalog
     "unknown-gpu", "unknown-gpu-far", "refused-gpu", "unknown-models", "model-without-facts", "wrong-task",
     "task-without-models", "pinned-variant", "context-too-long", "engine-version",
+    "pool-gpus", "pools-of-roles",
     # rules between keys
-    "min-above-wish", "request-too-long", "request-incomplete",
+    "sharing", "too-many-replicas", "parallel-sizes", "shared-node", "pool-of-short-form", "min-above-wish",
+    "request-too-long", "request-incomplete",
 }  # fmt: skip
 """Bad fleets whose mistake no JSON Schema can see."""
 
@@ -182,9 +236,10 @@ def test_the_schema_is_one_itself_and_describes_every_key() -> None:
 def test_the_reference_names_every_key() -> None:
     reference = (CASES.parent.parent / "docs" / "fleet.md").read_text(encoding="utf-8")
     schema = json_schema()
-    prefixes = {"GPUMap": "gpu.", "EngineMap": "engine.", "ContextMap": "context.", "ConcurrencyMap": "concurrency.",
+    prefixes = {"GPUMap": "gpu.", "PoolMap": "nodes.",
+                "EngineMap": "engine.", "ContextMap": "context.", "ConcurrencyMap": "concurrency.",
                 "RequestMap": "request.", "AccuracyMap": "accuracy.", "RoleMap": ""}  # fmt: skip
-    keys = [key for key in schema["properties"] if key not in ("engine", "gpu")]
+    keys = [key for key in schema["properties"] if key not in ("engine", "gpu", "nodes")]
     for entry, prefix in prefixes.items():
         body = schema["$defs"][entry]
         properties = body.get("properties") or body["anyOf"][1]["properties"]

@@ -208,7 +208,7 @@ def test_the_deficit_is_what_a_larger_gpu_must_have() -> None:
 
 def _grown(found: Fleet, more_bytes: int) -> Fleet:
     gpu = dataclasses.replace(found.gpu, name="larger", memory_bytes=found.gpu.memory_bytes + more_bytes)
-    return dataclasses.replace(found, gpu=gpu)
+    return found.with_pool(dataclasses.replace(found.pools[0], gpu=gpu))
 
 
 def test_a_role_nothing_is_left_for_is_named_with_its_rejections() -> None:

@@ -1,12 +1,16 @@
 """Fleet and Role: what has to be served and on what, as frozen facts with every default filled in."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from planner.gpu import GPU
 from planner.variant import Model, Variant
 
 ROUTER_PORT = 8000
 """Where clients find all roles at once; no role may have it."""
+
+
+PARALLEL_SIZES = (1, 2, 4, 8, 16)
+"""Numbers of GPUs that one server may split its layers over; other numbers rarely divide a model's heads."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -23,6 +27,51 @@ class Figure:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Pool:
+    """Nodes that are all alike: ``node_names`` machines with ``gpus_per_node`` GPUs of one kind each.
+
+    ``path`` is where the file describes it: ``gpu`` or ``nodes.NAME``. On every node the device numbers begin at
+    ``gpu_index`` and ``memory_in_use_bytes`` of each GPU are held by others. Pools of one node each may name the same
+    node, which then has GPUs of several kinds. ``microdollars_per_gpu_hour`` is what the file says, None when nothing.
+    A MIG slice counts as a GPU here.
+    """
+
+    name: str
+    path: str
+    gpu: GPU
+    node_names: tuple[str, ...]
+    gpus_per_node: int = 1
+    gpu_index: int = 0
+    memory_in_use_bytes: int = 0
+    microdollars_per_gpu_hour: int | None = None
+
+    @property
+    def nodes(self) -> int:
+        """How many nodes there are."""
+        return len(self.node_names)
+
+    @property
+    def gpu_count(self) -> int:
+        """GPUs on all nodes together."""
+        return self.nodes * self.gpus_per_node
+
+    @property
+    def capacity_bytes(self) -> int:
+        """What servers may take of each GPU: its total less what others hold."""
+        return self.gpu.memory_bytes - self.memory_in_use_bytes
+
+    @property
+    def tensor_parallel_sizes(self) -> tuple[int, ...]:
+        """The numbers of GPUs that one server may split its layers over: powers of two inside one node.
+
+        MIG slices cannot be combined: a CUDA process sees one instance, and there is no peer-to-peer between them
+        (NVIDIA MIG user guide, "Application Considerations").
+        """
+        most = 1 if self.gpu.parent else self.gpus_per_node
+        return tuple(size for size in PARALLEL_SIZES if size <= most)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Role:
     """One job, served by one model under the role's name.
 
@@ -31,6 +80,12 @@ class Role:
     ``kv_cache_dtype`` is ``auto``, ``fp8`` or None, which leaves it to the planner. A request has ``prompt_tokens``
     and ``output_tokens``; both are None when concurrency counts at full context. Floors are in hundredths of a
     percent, None when there is none.
+
+    ``replicas`` is a fixed number of equal servers, or None: as many as the minimum concurrency needs. The parallel
+    sizes are those allowed, ascending, None when the planner chooses. ``pools`` are the names of the pools the role may
+    use, None for all. ``share_with`` names, sorted, the only other roles that may be on its GPUs; empty for an
+    exclusive role, None when anyone may. ``spread`` puts every replica on a ``gpu`` or a ``node`` of its own. An
+    ``optional`` role is left out rather than making the fleet impossible.
     """
 
     name: str
@@ -51,6 +106,27 @@ class Role:
     port: int
     trust_remote_code: bool
     figures: tuple[Figure, ...] = ()
+    replicas: int | None = 1
+    tensor_parallel_sizes: tuple[int, ...] | None = None
+    pipeline_parallel_sizes: tuple[int, ...] | None = None
+    pools: tuple[str, ...] | None = None
+    share_with: tuple[str, ...] | None = None
+    spread: str | None = None
+    optional: bool = False
+
+    @property
+    def exclusive(self) -> bool:
+        """Whether no other role may be on its GPUs."""
+        return self.share_with == ()
+
+    def shares_with(self, other: "Role") -> bool:
+        """Whether servers of both roles may be on one GPU; replicas of one role may unless they are spread."""
+        if other.name == self.name:
+            return self.spread is None
+        return all(
+            role.share_with is None or name in role.share_with
+            for role, name in ((self, other.name), (other, self.name))
+        )
 
     @property
     def request_tokens(self) -> int | None:
@@ -68,21 +144,17 @@ class Role:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Fleet:
-    """Roles to be served on ``gpu_count`` GPUs of one kind, whose device numbers begin at ``gpu_index``.
+    """Roles to be served on the GPUs of one pool or more.
 
-    ``engine_version`` is None for the newest release with a memory profile. ``memory_in_use_bytes`` is held by others
-    on each GPU. ``objective`` lists what to maximise, each before the next. ``roles`` are in order of their names, so
-    that the order of the file decides nothing.
+    ``engine_version`` is None for the newest release with a memory profile. ``objective`` lists what to maximise, each
+    before the next. ``roles`` and ``pools`` are in order of their names, so that the order of the file decides nothing.
     """
 
     name: str
     engine: str
     engine_version: str | None
-    gpu: GPU
-    gpu_count: int
-    gpu_index: int
-    memory_in_use_bytes: int
     objective: tuple[str, ...]
+    pools: tuple[Pool, ...]
     roles: tuple[Role, ...]
 
     def role(self, name: str) -> Role:
@@ -92,3 +164,42 @@ class Fleet:
             KeyError: the fleet has no such role.
         """
         return {role.name: role for role in self.roles}[name]
+
+    def pool(self, name: str) -> Pool:
+        """Return the pool of this name.
+
+        Raises:
+            KeyError: the fleet has no such pool.
+        """
+        return {pool.name: pool for pool in self.pools}[name]
+
+    def pools_of(self, role: Role) -> tuple[Pool, ...]:
+        """Return the pools a role may use."""
+        return tuple(pool for pool in self.pools if role.pools is None or pool.name in role.pools)
+
+    def with_pool(self, changed: Pool) -> "Fleet":
+        """Return the fleet with one pool replaced by another of the same name."""
+        return replace(self, pools=tuple(changed if pool.name == changed.name else pool for pool in self.pools))
+
+    @property
+    def gpu_count(self) -> int:
+        """GPUs of all pools together."""
+        return sum(pool.gpu_count for pool in self.pools)
+
+    @property
+    def gpu(self) -> GPU:
+        """The kind of GPU of a fleet with one pool."""
+        (pool,) = self.pools
+        return pool.gpu
+
+    @property
+    def gpu_index(self) -> int:
+        """The device number of the first GPU of a fleet with one pool."""
+        (pool,) = self.pools
+        return pool.gpu_index
+
+    @property
+    def memory_in_use_bytes(self) -> int:
+        """What others hold on each GPU of a fleet with one pool."""
+        (pool,) = self.pools
+        return pool.memory_in_use_bytes

@@ -35,7 +35,7 @@ def load_fleet(path: Path, catalog: Catalog) -> Fleet:
     if source.data is None:
         raise InputError((Problem(source.file, 0, 0, "", "the file is empty", _STARTER),))
     if not isinstance(source.data, dict):
-        message = f"expected a map with {', '.join(FleetMap.required)}, not {values.found(source.data)}"
+        message = f"expected a map with name, gpu, roles, not {values.found(source.data)}"
         raise InputError((source.problem((), message),))
     fleet_map, problems = _validate(source)
     problems += _unknown_and_missing(source, fleet_map, ())

@@ -6,9 +6,10 @@ from planner.fleet import values
 from planner.fleet.candidates import candidates, check_limits
 from planner.fleet.facts import ROUTER_PORT, Fleet, Role
 from planner.fleet.findings import Findings
-from planner.fleet.schema import POOLING_TASKS, ContextMap, FleetMap, GPUMap, RoleMap
-from planner.gpu import GPU
-from planner.units import format_gib, format_tokens
+from planner.fleet.placement import check_placement
+from planner.fleet.pools import pools
+from planner.fleet.schema import POOLING_TASKS, ContextMap, FleetMap, RoleMap
+from planner.units import format_tokens
 from planner.yaml_source import FieldPath, dotted
 
 FIRST_ROLE_PORT = 8001
@@ -17,25 +18,24 @@ FIRST_ROLE_PORT = 8001
 def review(findings: Findings, read: FleetMap) -> Fleet | None:
     """Return the fleet; None, with the reasons in ``findings``, when a part of it is missing or wrong."""
     _check_engine(findings, read.engine.version)
-    gpu = _gpu(findings, read.gpu) if read.gpu else None
+    found_pools = pools(findings, read)
     ports = _ports(findings, read)
     found = [_role(findings, name, read.roles[name], ports[name]) for name in sorted(read.roles)]
     if findings.source.data.get("roles") == {}:
         findings.refuse(
             ("roles",), "a fleet needs at least one role", "write one, such as chat: {task: chat, context: 16k}"
         )
-    if not (read.name and read.gpu and gpu) or findings.problems:
+    roles = tuple(role for role in found if role)
+    check_placement(findings, read, found_pools)
+    if not (read.name and found_pools) or findings.problems:
         return None
     return Fleet(
         name=read.name,
         engine=read.engine.name,
         engine_version=read.engine.version,
-        gpu=gpu,
-        gpu_count=read.gpu.count,
-        gpu_index=read.gpu.index,
-        memory_in_use_bytes=read.gpu.memory_in_use,
         objective=read.objective,
-        roles=tuple(role for role in found if role),
+        pools=found_pools,
+        roles=roles,
     )
 
 
@@ -45,23 +45,6 @@ def _check_engine(findings: Findings, version: str | None) -> None:
     except UnknownName as error:
         hint = f"the oldest one with a profile is {error.nearest[0]}" if error.nearest else ""
         findings.refuse(("engine", "version"), f"no memory profile covers {values.found(version)}", hint)
-
-
-def _gpu(findings: Findings, read: GPUMap) -> GPU | None:
-    if read.name is None:
-        return None
-    path: FieldPath = ("gpu", "name") if ("gpu", "name") in findings.source.values else ("gpu",)
-    try:
-        gpu = findings.catalog.gpu(read.name)
-    except UnknownName as error:
-        findings.refuse_name(path, error)
-        return None
-    if gpu.refusal:
-        findings.refuse(path, f"no plan can be made for {gpu.name}", gpu.refusal)
-    if read.memory_in_use >= gpu.memory_bytes:
-        message = f"{format_gib(read.memory_in_use)} is all of the {format_gib(gpu.memory_bytes)} that {gpu.name} has"
-        findings.refuse(("gpu", "memory_in_use"), message)
-    return gpu
 
 
 def _ports(findings: Findings, read: FleetMap) -> dict[str, int]:
@@ -117,7 +100,19 @@ def _role(findings: Findings, name: str, read: RoleMap, port: int) -> Role | Non
         port=port,
         trust_remote_code=read.trust_remote_code,
         figures=found.figures,
+        replicas=read.replicas,
+        tensor_parallel_sizes=read.tensor_parallel,
+        pipeline_parallel_sizes=read.pipeline_parallel,
+        pools=_names(read.pool),
+        share_with=() if read.exclusive else _names(read.share_with),
+        spread=read.spread,
+        optional=read.optional,
     )
+
+
+def _names(read: tuple[str | None, ...] | None) -> tuple[str, ...] | None:
+    """Return names sorted; None stands for no limit."""
+    return None if read is None else tuple(sorted(filter(None, read)))
 
 
 def _context(findings: Findings, path: FieldPath, read: ContextMap | None) -> tuple[int, int] | None:

@@ -4,6 +4,7 @@ Every key may be absent here, so that a file with mistakes can still be read as 
 the keys that a finished file has. Nothing of this leaves the ``fleet`` room: ``load`` turns it into ``Fleet``.
 """
 
+from collections.abc import Callable
 from typing import Annotated, Any, ClassVar, TypeAlias
 
 from pydantic import (
@@ -18,6 +19,7 @@ from pydantic import (
 from pydantic_core import CoreSchema
 
 from planner.fleet import values
+from planner.fleet.facts import PARALLEL_SIZES
 
 ENGINES = ("vllm",)
 OBJECTIVES = ("balanced", "accuracy", "concurrency")
@@ -26,6 +28,7 @@ TASKS = (
 )  # fmt: skip
 POOLING_TASKS = ("embedding", "rerank")
 KV_CACHE_DTYPES = ("auto", "fp8")
+SPREADS = ("gpu", "node")
 JSON_SCHEMA = "https://json-schema.org/draft/2020-12/schema"
 
 _read_objective = values.choice(OBJECTIVES, "objective")
@@ -48,6 +51,17 @@ def _choice(known: tuple[str, ...], what: str) -> tuple[PlainValidator, WithJson
     return PlainValidator(values.choice(known, what)), WithJsonSchema(_enum(known))
 
 
+def _auto_or(high: int, what: str) -> tuple[PlainValidator, WithJsonSchema]:
+    schema = {"anyOf": [{"const": values.AUTO}, {"type": "integer", "minimum": 1, "maximum": high}]}
+    return PlainValidator(values.auto_or(values.whole(1, high, what))), WithJsonSchema(schema)
+
+
+def _sizes(read: Callable[[object], int], size: dict[str, Any]) -> tuple[PlainValidator, WithJsonSchema]:
+    """Take one size, a list of them, or ``auto``."""
+    sizes = {"type": "array", "items": size, "minItems": 1}
+    return PlainValidator(values.sizes(read)), WithJsonSchema({"anyOf": [{"const": values.AUTO}, size, sizes]})
+
+
 def _map(keys: str, single: str = "", alone: str = "") -> BeforeValidator:
     """Take a map; a value ``alone`` stands for the map with that one key when ``single`` names the key."""
 
@@ -68,6 +82,9 @@ _Texts: TypeAlias = Annotated[
 ]
 _Tokens: TypeAlias = Annotated[int | None, PlainValidator(values.tokens), WithJsonSchema(values.TOKENS_SCHEMA)]
 _Percent: TypeAlias = Annotated[int | None, PlainValidator(values.percent), WithJsonSchema(values.PERCENT_SCHEMA)]
+_Memory: TypeAlias = Annotated[int, PlainValidator(values.size_bytes), WithJsonSchema(values.BYTES_SCHEMA)]
+_Device: TypeAlias = Annotated[int, *_whole(0, values.MAX_GPUS - 1, "a device number")]
+_Price: TypeAlias = Annotated[int | None, PlainValidator(values.microdollars), WithJsonSchema(values.DOLLARS_SCHEMA)]
 _Requests: TypeAlias = Annotated[int | None, *_whole(1, values.MAX_CONCURRENCY, "a whole number of requests")]
 
 
@@ -113,11 +130,31 @@ class GPUMap(Map):
     count: Annotated[int, *_whole(1, values.MAX_GPUS, "a whole number of GPUs")] = Field(
         default=1, description="how many of them"
     )
-    index: Annotated[int, *_whole(0, values.MAX_GPUS - 1, "a device number")] = Field(
-        default=0, description="device number of the first one, as nvidia-smi counts"
-    )
-    memory_in_use: Annotated[int, PlainValidator(values.size_bytes), WithJsonSchema(values.BYTES_SCHEMA)] = Field(
+    index: _Device = Field(default=0, description="device number of the first one, as nvidia-smi counts")
+    memory_in_use: _Memory = Field(
         default=0, description="memory that others hold on each GPU, such as a desktop or another process: 1GiB"
+    )
+    price_per_hour: _Price = Field(default=None, description="US dollars that one GPU costs for one hour: 2.49")
+
+
+class PoolMap(Map):
+    """Nodes that are all alike: machines with GPUs of one kind."""
+
+    required = ("gpu",)
+    single = values.TEXT_SCHEMA
+
+    gpu: _Text = Field(default=None, description="their GPU: a catalog name, also of a MIG slice")
+    gpus: Annotated[int, *_whole(1, values.MAX_GPUS_PER_NODE, "a whole number of GPUs per node")] = Field(
+        default=1, description="GPUs, or MIG slices, of one node"
+    )
+    count: Annotated[int, *_whole(1, values.MAX_NODES, "a whole number of nodes")] = Field(
+        default=1, description="how many nodes"
+    )
+    index: _Device = Field(default=0, description="device number of the first GPU of each node, as nvidia-smi counts")
+    memory_in_use: _Memory = Field(default=0, description="memory that others hold on each GPU: 1GiB")
+    price_per_hour: _Price = Field(default=None, description="US dollars that one GPU costs for one hour: 2.49")
+    node: Annotated[str | None, PlainValidator(values.name), WithJsonSchema(values.NAME_SCHEMA)] = Field(
+        default=None, description="name of the one node; pools that name the same node are GPUs of one machine"
     )
 
 
@@ -207,20 +244,47 @@ class RoleMap(Map):
     trust_remote_code: Annotated[bool, PlainValidator(values.boolean), WithJsonSchema({"type": "boolean"})] = Field(
         default=False, description="allow Python code from the model's repository to run"
     )
+    replicas: Annotated[int | None, *_auto_or(values.MAX_REPLICAS, "auto or a whole number of replicas")] = Field(
+        default=1, description="equal servers of this role; auto: as many as concurrency.min needs"
+    )
+    tensor_parallel: Annotated[
+        tuple[int, ...] | None, *_sizes(values.parallel_size, {"enum": list(PARALLEL_SIZES)})
+    ] = Field(default=None, description="GPUs of one node that one server splits its layers over: auto, 4 or [1, 2]")
+    pipeline_parallel: Annotated[
+        tuple[int, ...] | None,
+        *_sizes(
+            values.whole(1, values.MAX_STAGES, "auto or whole numbers of stages"),
+            {"type": "integer", "minimum": 1, "maximum": values.MAX_STAGES},
+        ),
+    ] = Field(default=None, description="groups of GPUs that hold the layers one after another: auto, 2 or [1, 2]")
+    pool: _Texts = Field(default=None, description="the pools of `nodes` this role may use; absent: all")
+    exclusive: Annotated[bool, PlainValidator(values.boolean), WithJsonSchema({"type": "boolean"})] = Field(
+        default=False, description="no other role may be on its GPUs"
+    )
+    share_with: _Texts = Field(default=None, description="the only other roles that may be on its GPUs; absent: all")
+    spread: Annotated[str | None, *_choice(SPREADS, "spread")] = Field(
+        default=None, description="every replica on a gpu or a node of its own"
+    )
+    optional: Annotated[bool, PlainValidator(values.boolean), WithJsonSchema({"type": "boolean"})] = Field(
+        default=False, description="leave the role out rather than have no plan"
+    )
 
 
 class FleetMap(Map):
     """A fleet: what has to be served, and on what."""
 
-    required = ("name", "gpu", "roles")
+    required = ("name", "roles")
 
     name: Annotated[str | None, PlainValidator(values.name), WithJsonSchema(values.NAME_SCHEMA)] = Field(
         default=None, description="names the plan's units, containers and folders"
     )
     engine: Annotated[EngineMap, _map("name, version", "name", "an engine name")] = EngineMap()
     gpu: Annotated[GPUMap | None, _map("name, count, index, memory_in_use", "name", "a GPU name")] = Field(
-        default=None, description="the GPU that carries the fleet, by its catalog name or as nvidia-smi prints it"
+        default=None, description="the GPUs of one machine, by their catalog name or as nvidia-smi prints it"
     )
+    nodes: Annotated[
+        dict[str, Annotated[PoolMap, _map("gpu, gpus, count, …", "gpu", "a GPU name")]] | None, _map("pool names")
+    ] = Field(default=None, description="pools of nodes by name, for GPUs of several kinds or machines; instead of gpu")
     objective: Annotated[
         tuple[Annotated[str, PlainValidator(_read_objective)], ...],
         BeforeValidator(values.as_list),
@@ -234,7 +298,9 @@ class FleetMap(Map):
 def json_schema() -> dict[str, Any]:
     """Return the JSON Schema of fleet.yaml for editors and validators."""
     schema = _tidy(FleetMap.model_json_schema())
-    schema["properties"]["roles"] |= {"propertyNames": values.NAME_SCHEMA, "minProperties": 1}
+    for key in ("roles", "nodes"):
+        schema["properties"][key] |= {"propertyNames": values.NAME_SCHEMA, "minProperties": 1}
+    schema["oneOf"] = [{"required": ["gpu"]}, {"required": ["nodes"]}]
     return {"$schema": JSON_SCHEMA, "title": "fleet.yaml", **schema}
 
 

@@ -12,11 +12,17 @@ from typing import Any, NoReturn
 
 from pydantic_core import PydanticCustomError
 
+from planner.fleet.facts import PARALLEL_SIZES
 from planner.units import GIB, format_tokens, parse_bytes, parse_tokens
 
 MAX_TOKENS = 1 << 24
 MAX_CONCURRENCY = 1 << 16
 MAX_GPUS = 1 << 12
+MAX_GPUS_PER_NODE = 128
+MAX_NODES = 1 << 10
+MAX_REPLICAS = 1 << 10
+MAX_STAGES = 64
+MAX_DOLLARS = 1000
 MAX_WEIGHT = 1000
 FIRST_PORT, LAST_PORT = 1024, 65535
 MAX_MEMORY_BYTES = 1 << 50
@@ -34,6 +40,8 @@ NAME_SCHEMA = {"type": "string", "pattern": f"^{NAME_PATTERN}$"}
 VERSION_SCHEMA = {"type": "string", "pattern": f"^{VERSION_PATTERN}$"}
 TEXT_SCHEMA = {"type": "string", "minLength": 1}
 PERCENT_SCHEMA = {"type": "number", "minimum": 0, "maximum": 100}
+DOLLARS_SCHEMA = {"type": "number", "minimum": 0, "maximum": MAX_DOLLARS}
+AUTO = "auto"
 
 
 def wrong(message: str, hint: str = "") -> NoReturn:
@@ -159,6 +167,47 @@ def percent(value: object) -> int:
     if hundredths != int(hundredths):
         wrong(f"expected a percentage with at most two decimals, not {found(value)}")
     return int(hundredths)
+
+
+def microdollars(value: object) -> int:
+    """Read an amount of US dollars as millionths of a dollar."""
+    if isinstance(value, bool) or not isinstance(value, int | float) or not 0 <= value <= MAX_DOLLARS:
+        wrong(f"expected US dollars from 0 to {MAX_DOLLARS}, not {found(value)}")
+    micro = Decimal(str(value)) * 1_000_000
+    if micro != int(micro):
+        wrong(f"expected US dollars with at most six decimals, not {found(value)}")
+    return int(micro)
+
+
+def auto_or(read: Callable[[object], int]) -> Callable[[object], int | None]:
+    """Return a reader that also takes ``auto``, which is None: the planner chooses."""
+
+    def reader(value: object) -> int | None:
+        return None if value == AUTO else read(value)
+
+    return reader
+
+
+def sizes(read: Callable[[object], int]) -> Callable[[object], tuple[int, ...] | None]:
+    """Return the reader of one size, a list of sizes, or ``auto``, which is None; sizes are sorted."""
+
+    def reader(value: object) -> tuple[int, ...] | None:
+        if value == AUTO:
+            return None
+        items = value if isinstance(value, list) else [value]
+        if not items:
+            wrong("expected auto, a size or a list of sizes, not an empty list")
+        return tuple(sorted({read(item) for item in items}))
+
+    return reader
+
+
+def parallel_size(value: object) -> int:
+    """Read a number of GPUs that one server splits every layer over."""
+    if isinstance(value, bool) or not isinstance(value, int) or value not in PARALLEL_SIZES:
+        known = ", ".join(map(str, PARALLEL_SIZES))
+        wrong(f"expected auto or sizes out of {known}, not {found(value)}")
+    return value
 
 
 def choice(known: tuple[str, ...], what: str) -> Callable[[object], str]:

@@ -12,7 +12,7 @@ from planner.accuracy import Accuracy
 from planner.fleet import Fleet, Role
 from planner.options import Option
 from planner.plan import Change
-from planner.solve.requirements import change_role, drop_role, percent, shortest_context
+from planner.solve.requirements import change_gpus, change_role, drop_role, percent, shortest_context
 from planner.solve.sizing import Sizing, capacity_bytes
 from planner.units import GIB, MIB, format_tokens
 
@@ -152,12 +152,12 @@ def _memory_in_use(fleet: Fleet, sizing: Sizing) -> Iterator[_Edit]:
     left = (fleet.memory_in_use_bytes - missing) // MIB * MIB
     if 0 < missing <= fleet.memory_in_use_bytes:
         before, after = _size(fleet.memory_in_use_bytes), _size(left)
-        yield _Edit(replace(fleet, memory_in_use_bytes=left), "gpu.memory_in_use", before, after)
+        yield _Edit(change_gpus(fleet, memory_in_use_bytes=left), "gpu.memory_in_use", before, after)
 
 
 def _more_gpus(fleet: Fleet, sizing: Sizing) -> Iterator[_Edit]:
     for count in range(fleet.gpu_count + 1, len(fleet.roles) + 1):
-        yield _Edit(replace(fleet, gpu_count=count), "gpu.count", str(fleet.gpu_count), str(count))
+        yield _Edit(change_gpus(fleet, gpus_per_node=count), "gpu.count", str(fleet.gpu_count), str(count))
 
 
 def _larger_gpu(fleet: Fleet, sizing: Sizing) -> Iterator[_Edit]:
@@ -172,7 +172,7 @@ def _larger_gpu(fleet: Fleet, sizing: Sizing) -> Iterator[_Edit]:
         and gpu.memory_bytes >= enough
     ]
     for gpu in sorted(larger, key=lambda gpu: (gpu.memory_bytes, gpu.name)):
-        yield _Edit(replace(fleet, gpu=gpu), "gpu.name", fleet.gpu.name, gpu.name)
+        yield _Edit(change_gpus(fleet, gpu=gpu), "gpu.name", fleet.gpu.name, gpu.name)
 
 
 def _size(value_bytes: int) -> str:

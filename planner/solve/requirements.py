@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
+from typing import Any
 
 from planner.fleet import Fleet, Role
 from planner.plan import Requirement
@@ -25,7 +26,7 @@ def requirements(fleet: Fleet) -> tuple[Relaxable, ...]:
     found = [item for role in fleet.roles for item in _of_role(role)]
     if fleet.memory_in_use_bytes:
         value = format_gib(fleet.memory_in_use_bytes)
-        drop: Callable[[Fleet], Fleet] = lambda whole: replace(whole, memory_in_use_bytes=0)  # noqa: E731
+        drop: Callable[[Fleet], Fleet] = lambda whole: change_gpus(whole, memory_in_use_bytes=0)  # noqa: E731
         found.append(Relaxable(Requirement(path="gpu.memory_in_use", value=value), "", drop))
     return tuple(found)
 
@@ -40,6 +41,12 @@ def without(fleet: Fleet, dropped: list[Relaxable]) -> Fleet:
 def change_role(fleet: Fleet, name: str, change: Callable[[Role], Role]) -> Fleet:
     """Return the fleet with one role changed; a fleet that no longer has the role stays as it is."""
     return replace(fleet, roles=tuple(change(role) if role.name == name else role for role in fleet.roles))
+
+
+def change_gpus(fleet: Fleet, **changes: Any) -> Fleet:  # noqa: ANN401 - any field of Pool
+    """Return a fleet with one pool, changed."""
+    (pool,) = fleet.pools
+    return fleet.with_pool(replace(pool, **changes))
 
 
 def drop_role(fleet: Fleet, name: str) -> Fleet:

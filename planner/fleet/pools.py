@@ -1,0 +1,109 @@
+"""The pools of a fleet: the GPUs its file names, looked up in the catalog, and on which nodes they are."""
+
+from planner.errors import UnknownName
+from planner.fleet import values
+from planner.fleet.facts import Pool
+from planner.fleet.findings import Findings
+from planner.fleet.schema import FleetMap, PoolMap
+from planner.gpu import GPU
+from planner.units import format_gib
+from planner.yaml_source import FieldPath
+
+SHORT_FORM = "gpu"
+"""Name and path of the one pool of a file that has ``gpu`` instead of ``nodes``."""
+
+
+def pools(findings: Findings, read: FleetMap) -> tuple[Pool, ...]:
+    """Return the pools in order of their names; those that cannot be read are noted in ``findings`` and left out."""
+    written = findings.source.data
+    if "gpu" in written and "nodes" in written:
+        findings.refuse(("nodes",), "a fleet has either gpu or nodes", "move the GPU into nodes", at_key=True)
+    if "gpu" not in written and "nodes" not in written:
+        findings.refuse(
+            ("gpu",), "required key is missing", "the GPU that carries the fleet, or nodes for several kinds"
+        )
+    if written.get("nodes") == {}:
+        findings.refuse(("nodes",), "a fleet needs at least one node", "write one, such as box: {gpu: L40S, gpus: 2}")
+    found = [_short_form(findings, read)] if read.gpu else []
+    found += [_pool(findings, name, (read.nodes or {})[name]) for name in sorted(read.nodes or {})]
+    known = tuple(pool for pool in found if pool)
+    _check_devices(findings, known)
+    return known
+
+
+def _short_form(findings: Findings, read: FleetMap) -> Pool | None:
+    if read.gpu is None:
+        return None
+    path: FieldPath = ("gpu",)
+    gpu = _gpu(findings, path, "name", read.gpu.name, read.gpu.memory_in_use)
+    if gpu is None:
+        return None
+    return Pool(
+        name=SHORT_FORM,
+        path=SHORT_FORM,
+        gpu=gpu,
+        node_names=(read.name or SHORT_FORM,),
+        gpus_per_node=read.gpu.count,
+        gpu_index=read.gpu.index,
+        memory_in_use_bytes=read.gpu.memory_in_use,
+        microdollars_per_gpu_hour=read.gpu.price_per_hour,
+    )
+
+
+def _pool(findings: Findings, name: str, read: PoolMap) -> Pool | None:
+    path: FieldPath = ("nodes", name)
+    if refusal := values.name_refusal(name):
+        findings.refuse(path, *refusal, at_key=True)
+    if read.node and read.count > 1:
+        message = f"{read.count} nodes cannot all be {read.node}"
+        findings.refuse((*path, "node"), message, "a pool that names its node has one node")
+    if read.gpus * read.count > values.MAX_GPUS:
+        message = f"{read.count} nodes of {read.gpus} GPUs are more than the {values.MAX_GPUS} GPUs a fleet may have"
+        findings.refuse((*path, "count"), message)
+    gpu = _gpu(findings, path, "gpu", read.gpu, read.memory_in_use)
+    many = tuple(f"{name}-{number}" for number in range(1, read.count + 1))
+    if gpu is None:
+        return None
+    return Pool(
+        name=name,
+        path=f"nodes.{name}",
+        gpu=gpu,
+        node_names=many if read.count > 1 else (read.node or name,),
+        gpus_per_node=read.gpus,
+        gpu_index=read.index,
+        memory_in_use_bytes=read.memory_in_use,
+        microdollars_per_gpu_hour=read.price_per_hour,
+    )
+
+
+def _gpu(findings: Findings, path: FieldPath, key: str, name: str | None, memory_in_use: int) -> GPU | None:
+    """Look up a GPU; its name stands at ``key``, or alone in place of the map."""
+    if name is None:
+        return None
+    here = (*path, key) if (*path, key) in findings.source.values else path
+    try:
+        gpu = findings.catalog.gpu(name)
+    except UnknownName as error:
+        findings.refuse_name(here, error)
+        return None
+    if gpu.refusal:
+        findings.refuse(here, f"no plan can be made for {gpu.name}", gpu.refusal)
+    if memory_in_use >= gpu.memory_bytes:
+        message = f"{format_gib(memory_in_use)} is all of the {format_gib(gpu.memory_bytes)} that {gpu.name} has"
+        findings.refuse((*path, "memory_in_use"), message)
+    return gpu
+
+
+def _check_devices(findings: Findings, found: tuple[Pool, ...]) -> None:
+    """Refuse nodes that two pools give the same device numbers."""
+    owners: dict[tuple[str, int], Pool] = {}
+    for pool in found:
+        devices = range(pool.gpu_index, pool.gpu_index + pool.gpus_per_node)
+        taken = [(node, device) for node in pool.node_names for device in devices if (node, device) in owners]
+        if taken:
+            node, device = taken[0]
+            other = owners[node, device]
+            hint = f"index: {other.gpu_index + other.gpus_per_node}"
+            path: FieldPath = ("nodes", pool.name, "index")
+            findings.refuse(path, f"GPU {device} of node {node} is already that of pool {other.name}", hint)
+        owners |= {(node, device): pool for node in pool.node_names for device in devices}
