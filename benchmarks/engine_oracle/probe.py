@@ -1,9 +1,13 @@
 """Ask the real engine what a model of any size costs, on PyTorch's meta device: no weights, no GPU.
 
-Reads one JSON object per line from standard input and prints one JSON line per case:
-``{"id", "config": {...config.json...}, "tensor_parallel_size", "kv_cache_dtype", "max_model_len",
-"max_num_batched_tokens", "kv_bytes", "files": {name: {...}}}``. Runs in the engine's environment (see README.md), not
-in the planner's. The engine is imported once; each case is a forked child, so that a crash costs one case.
+Reads one JSON object per line from standard input and prints one JSON line per case::
+
+    {"id": ..., "config": {...config.json...}, "tensor_parallel_size": 1, "block_size": 16, "kv_bytes": 21474836480,
+     "options": {...EngineArgs...}, "files": {name: {...}}, "parameters": false,
+     "questions": [{"kv_cache_dtype": "auto", "max_model_len": 8192, "max_num_batched_tokens": 8192}, ...]}
+
+Runs in the engine's environment (see README.md), not in the planner's. The engine is imported once; each case is a
+forked child, so that a crash costs one case. The model is built once per case, its cache is planned once per question.
 """
 
 import json
@@ -12,26 +16,26 @@ import pathlib
 import sys
 import tempfile
 import traceback
+from collections import Counter
 from typing import Any
 
 os.environ.update(HF_HUB_OFFLINE="1", VLLM_NO_USAGE_STATS="1", VLLM_LOGGING_LEVEL="ERROR", VLLM_PLUGINS="")
-
-CASE_KEYS = ("kv_cache_dtype", "max_model_len", "max_num_batched_tokens", "dtype", "block_size", "quantization")
+# Vision models import torchvision, of which nothing is needed to build them: stand_in/ answers the import.
+STAND_IN = str(pathlib.Path(__file__).resolve().parent / "stand_in")
+sys.path.insert(0, STAND_IN)
+os.environ["PYTHONPATH"] = os.pathsep.join(filter(None, (STAND_IN, os.environ.get("PYTHONPATH"))))
 
 
 def write_folder(folder: pathlib.Path, case: dict[str, Any]) -> None:
     """Write config.json, a byte-level tokenizer and any further files of a case."""
     from tokenizers import Tokenizer, decoders, models, pre_tokenizers
 
-    alphabet = sorted(pre_tokenizers.ByteLevel.alphabet())
-    specials = ["<s>", "</s>", *case.get("special_tokens", [])]
-    vocabulary = {token: index for index, token in enumerate([*alphabet, *specials])}
+    vocabulary = {token: index for index, token in enumerate([*sorted(pre_tokenizers.ByteLevel.alphabet()), "<s>"])}
     tokenizer = Tokenizer(models.BPE(vocab=vocabulary, merges=[]))
     tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
     tokenizer.decoder = decoders.ByteLevel()
-    tokenizer.add_special_tokens(specials)
     tokenizer.save(str(folder / "tokenizer.json"))
-    settings = {"tokenizer_class": "PreTrainedTokenizerFast", "bos_token": "<s>", "eos_token": "</s>"}
+    settings = {"tokenizer_class": "PreTrainedTokenizerFast", "bos_token": "<s>", "eos_token": "<s>"}
     (folder / "tokenizer_config.json").write_text(json.dumps(settings))
     (folder / "config.json").write_text(json.dumps(case["config"]))
     for name, content in case.get("files", {}).items():
@@ -43,22 +47,18 @@ def ask(folder: str, case: dict[str, Any]) -> dict[str, Any]:
     import torch
     import vllm
     import vllm.distributed.parallel_state as parallel_state
-    from vllm.config import get_layers_from_vllm_config, set_current_vllm_config
+    from vllm.config import set_current_vllm_config
     from vllm.distributed import ensure_model_parallel_initialized, init_distributed_environment
     from vllm.engine.arg_utils import EngineArgs
-    from vllm.model_executor.layers.attention_layer_base import AttentionLayerBase
     from vllm.model_executor.model_loader.utils import initialize_model
-    from vllm.platforms import current_platform
-    from vllm.v1.attention.backends.utils import resolve_kv_cache_layout
-    from vllm.v1.core import kv_cache_utils
 
     ranks = int(case.get("tensor_parallel_size", 1))
     options = {
-        "load_format": "dummy", "enforce_eager": True, "dtype": "bfloat16", "block_size": 16, "trust_remote_code": False,
-        **{key: case[key] for key in CASE_KEYS if case.get(key) is not None}, **case.get("options", {}),
+        "load_format": "dummy", "enforce_eager": True, "dtype": "bfloat16", "block_size": case.get("block_size", 16),
+        **case.get("options", {}),
     }  # fmt: skip
     config = EngineArgs(model=folder, **options).create_engine_config()
-    result: dict[str, Any] = {"engine": vllm.__version__, "derived_max_model_len": config.model_config.max_model_len}
+    result: dict[str, Any] = {"engine": vllm.__version__, "max_model_len": config.model_config.max_model_len}
     with set_current_vllm_config(config):
         address = f"tcp://127.0.0.1:{29500 + os.getpid() % 2000}"
         init_distributed_environment(
@@ -72,38 +72,63 @@ def ask(folder: str, case: dict[str, Any]) -> dict[str, Any]:
         _keep_on_meta(torch)
         with torch.device("meta"):
             model = initialize_model(vllm_config=config)
-        result["parameter_bytes"] = sum(p.numel() * p.element_size() for p in model.parameters())
-        tables = {id(b): b for name, b in model.named_buffers() if name.endswith("cos_sin_cache")}
-        result["rotary_bytes"] = sum(b.numel() * b.element_size() for b in tables.values())
-        others: dict[str, int] = {}
-        for name, buffer in model.named_buffers():
-            suffix = name.rsplit(".", 1)[-1]
-            if suffix != "cos_sin_cache":
-                others[suffix] = others.get(suffix, 0) + buffer.numel() * buffer.element_size()
-        result["other_buffers"] = others
+        result |= _weights(model)
         if case.get("parameters"):
             result["parameters"] = {
                 name: [list(p.shape), str(p.dtype).removeprefix("torch.")] for name, p in model.named_parameters()
             }
-        try:
-            if config.model_config.is_hybrid:
-                current_platform.update_block_size_for_backend(config)
-            layers = get_layers_from_vllm_config(config, AttentionLayerBase)
-            owners = {n: x for n, x in layers.items() if getattr(x, "kv_sharing_target_layer_name", None) is None}
-            specs = {name: spec for name, layer in owners.items() if (spec := layer.get_kv_cache_spec(config))}
-            kinds: dict[str, int] = {}
-            for spec in specs.values():
-                key = f"{type(spec).__name__} page={spec.page_size_bytes} block={spec.block_size}"
-                kinds[key] = kinds.get(key, 0) + 1
-            result["layers"] = kinds
-            resolve_kv_cache_layout(config, [["LBNHC"]], specs.values())
-            kv = kv_cache_utils.get_kv_cache_configs(config, [specs], [int(case["kv_bytes"])])[0]
-            result["blocks"] = kv.num_blocks
-            result["groups"] = [len(group.layer_names) for group in kv.kv_cache_groups]
-            result["max_concurrency"] = kv_cache_utils.get_max_concurrency_for_kv_cache_config(config, kv)
-        except Exception as error:
-            result["kv_error"] = f"{type(error).__name__}: {' '.join(str(error).split())[:400]}"
+        result["kv"] = [_plan_cache(config, question, case) for question in case.get("questions", [])]
     return result
+
+
+def _weights(model: Any) -> dict[str, Any]:
+    """Return the bytes of parameters and of rotary tables; a table shared by layers counts once."""
+    tables = {id(b): b for name, b in model.named_buffers() if name.endswith("cos_sin_cache")}
+    return {
+        "parameter_bytes": sum(p.numel() * p.element_size() for p in model.parameters()),
+        "rotary_bytes": sum(b.numel() * b.element_size() for b in tables.values()),
+    }
+
+
+def _plan_cache(config: Any, question: dict[str, Any], case: dict[str, Any]) -> dict[str, Any]:
+    """Return how the engine would cut a cache of ``kv_bytes`` for one set of flags."""
+    import torch
+    from vllm.config import get_layers_from_vllm_config
+    from vllm.model_executor.layers.attention_layer_base import AttentionLayerBase
+    from vllm.platforms import current_platform
+    from vllm.v1.attention.backends.utils import resolve_kv_cache_layout
+    from vllm.v1.core import kv_cache_utils
+
+    cache = config.cache_config
+    config.model_config.max_model_len = question["max_model_len"]
+    config.scheduler_config.max_num_batched_tokens = question["max_num_batched_tokens"]
+    cache.block_size, cache.mamba_page_size_padded = case.get("block_size", 16), None
+    cache.cache_dtype = question["kv_cache_dtype"]
+    try:
+        layers = get_layers_from_vllm_config(config, AttentionLayerBase)
+        owners = {n: x for n, x in layers.items() if getattr(x, "kv_sharing_target_layer_name", None) is None}
+        for layer in owners.values():
+            if hasattr(layer, "kv_cache_torch_dtype"):
+                eight = question["kv_cache_dtype"].startswith("fp8")
+                layer.kv_cache_dtype = question["kv_cache_dtype"]
+                layer.kv_cache_torch_dtype = torch.float8_e4m3fn if eight else config.model_config.dtype
+        if config.model_config.is_hybrid:
+            current_platform.update_block_size_for_backend(config)
+        specs = {name: spec for name, layer in owners.items() if (spec := layer.get_kv_cache_spec(config))}
+        kinds = Counter(f"{type(s).__name__} page={s.page_size_bytes} block={s.block_size}" for s in specs.values())
+        if not specs:
+            return {**question, "layers": {}, "groups": [], "blocks": 0, "max_concurrency": 0.0}
+        resolve_kv_cache_layout(config, [["LBNHC"]], specs.values())
+        kv = kv_cache_utils.get_kv_cache_configs(config, [specs], [int(case["kv_bytes"])])[0]
+        return {
+            **question,
+            "layers": dict(kinds),
+            "groups": [len(group.layer_names) for group in kv.kv_cache_groups],
+            "blocks": kv.num_blocks,
+            "max_concurrency": kv_cache_utils.get_max_concurrency_for_kv_cache_config(config, kv),
+        }
+    except Exception as error:  # the weights are still worth having
+        return {**question, "error": f"{type(error).__name__}: {' '.join(str(error).split())[:400]}"}
 
 
 def _keep_on_meta(torch: Any) -> None:
