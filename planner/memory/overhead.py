@@ -14,12 +14,13 @@ def non_torch_bytes(flags: ServeFlags, profile: EngineProfile, gpu: GPU, *, voca
 
     With several GPUs much of what one loads lazily is there before the first snapshot, with the communicators.
     """
-    parallel = flags.ranks > 1 and not profile.communicator_in_budget
-    ranks = flags.ranks if profile.communicator_in_budget else flags.tensor_parallel_size
-    total = profile.parallel_non_torch_bytes if parallel else profile.non_torch_bytes
-    total += profile.device(gpu).extra_bytes + profile.communicator.bytes_for(gpu, ranks)
-    if parallel:
-        return total + _all_reduce_bytes(flags, profile, gpu)
+    total = profile.device(gpu).extra_bytes
+    if flags.ranks > 1 and not profile.communicator_in_budget:
+        total += profile.parallel_non_torch_bytes
+        if profile.all_reduce_fusion_bytes and _fuses_all_reduce(flags, gpu):
+            return total + profile.all_reduce_fusion_bytes
+        return total + profile.communicator.bytes_for(gpu, flags.tensor_parallel_size)
+    total += profile.non_torch_bytes + profile.communicator.bytes_for(gpu, flags.ranks)
     if profile.graphs_profiled and not second and not flags.enforce_eager:
         total += profile.graph_profile_residue_bytes
     return total + (profile.odd_vocabulary_bytes if vocabulary % _SPECIALIZED else 0)
@@ -31,8 +32,11 @@ def baseline_bytes(flags: ServeFlags, profile: EngineProfile, gpu: GPU) -> int:
     return total if profile.blas_handles_in_budget else total + blas_workspace_bytes(gpu)
 
 
-def _all_reduce_bytes(flags: ServeFlags, profile: EngineProfile, gpu: GPU) -> int:
-    """Buffers of the fused all-reduce, which the engine uses on Hopper and data-centre Blackwell only."""
+def _fuses_all_reduce(flags: ServeFlags, gpu: GPU) -> bool:
+    """Whether the engine fuses all-reduce and norm: compiled models on Hopper and data-centre Blackwell only.
+
+    Source: ``config/vllm.py:enable_allreduce_rms_fusion`` 0.17.1 to 0.33.0.
+    """
     fused = gpu.compute_capability is not None and gpu.compute_capability[0] in (9, 10)
     alone = flags.data_parallel_size == flags.pipeline_parallel_size == 1 < flags.tensor_parallel_size
-    return profile.all_reduce_fusion_bytes if fused and alone and not flags.enforce_eager else 0
+    return fused and alone and not flags.enforce_eager
