@@ -138,7 +138,16 @@ def test_devices_without_a_memory_profile_say_why(catalog: Catalog) -> None:
 
 @pytest.mark.parametrize(
     ("shorthand", "name"),
-    [("h100-sxm-80gb", "H100 80GB SXM5"), ("rtx-4090", "RTX 4090"), ("L40s", "L40S"), ("a100-80gb", "A100 80GB SXM4")],
+    [
+        ("h100-sxm-80gb", "H100 80GB SXM5"),
+        ("rtx-4090", "RTX 4090"),
+        ("L40s", "L40S"),
+        ("a100-80gb", "A100 80GB SXM4"),
+        ("RTX 3090 24GB", "RTX 3090"),
+        ("NVIDIA L4 (23034 MiB)", "L4"),
+        ("T4 16GB", "T4"),
+        ("L40S 48GB", "L40S"),
+    ],
 )
 def test_a_gpu_is_found_by_the_words_of_its_name(shorthand: str, name: str) -> None:
     assert load_catalog().gpu(shorthand).name == name

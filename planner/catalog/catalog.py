@@ -7,7 +7,7 @@ from typing import Any
 
 from planner.catalog import files, gpu_entry, model_entry
 from planner.catalog.accuracy_tables import AccuracyTables
-from planner.catalog.names import is_shorthand, nearest, plain
+from planner.catalog.names import nearest, plain, words_left_out
 from planner.errors import UnknownName
 from planner.gpu import GPU, CloudPrice
 from planner.resources import data_folder, user_catalog
@@ -92,10 +92,20 @@ class Catalog:
         wanted = plain(name)
         exact = [gpu for gpu in self.gpus if plain(gpu.name) == wanted]
         by_alias = [gpu for gpu in self.gpus if wanted in map(plain, _names(gpu))]
-        matches = exact or by_alias or [gpu for gpu in self.gpus if not gpu.parent and is_shorthand(name, gpu.name)]
+        matches = exact or by_alias or self._meant(name)
         if not matches:
             raise UnknownName("GPU", name, self._nearest_gpus(name))
         return min(matches, key=lambda gpu: gpu.memory_bytes)
+
+    def _meant(self, name: str) -> list[GPU]:
+        """Return the whole cards that ``name`` can mean, those with the fewest words it leaves out."""
+        counts = [
+            (count, gpu)
+            for gpu in self.gpus
+            for known in _names(gpu)
+            if not gpu.parent and (count := words_left_out(name, known, gpu.memory_bytes)) is not None
+        ]
+        return [gpu for count, gpu in counts if count == min(other for other, _ in counts)]
 
     def find(self, name: str) -> tuple[Model, Variant]:
         """Return the model and checkpoint with this catalog name or Hugging Face id, of a base or of a variant.

@@ -4,7 +4,11 @@ import difflib
 import re
 from collections.abc import Iterable
 
+from planner.units import GIB
+
 _SEPARATORS = re.compile(r"[^a-z0-9.+]+")
+_REMARK = re.compile(r"\([^)]*\)")
+_MEMORY = re.compile(r"([0-9]{1,3})gb?")
 
 
 def plain(name: str) -> str:
@@ -12,10 +16,17 @@ def plain(name: str) -> str:
     return "".join(_words(name))
 
 
-def is_shorthand(name: str, full: str) -> bool:
-    """Say whether every word of ``name`` is a word of ``full``, in any order; ``sxm`` will do for ``SXM5``."""
-    wanted, known = ({re.sub("^sxm[0-9]$", "sxm", word) for word in _words(text)} for text in (name, full))
-    return wanted <= known and any(character.isdigit() for word in wanted for character in word)
+def words_left_out(name: str, full: str, memory_bytes: int) -> int | None:
+    """Return how many words of a GPU's ``full`` name ``name`` leaves out, or None if another GPU is meant.
+
+    Every word must be one of the full name's, in any order; ``sxm`` will do for ``SXM5``, and a memory size (``24GB``,
+    ``80G``) for a card of about that size. What stands in brackets, as in ``L4 (23034 MiB)``, is a remark.
+    """
+    wanted = {_form_factor(word) for word in _words(_REMARK.sub(" ", name))}
+    known = {_form_factor(word) for word in _words(full)}
+    named = {word for word in wanted if word in known or not _is_memory(word, memory_bytes)}
+    distinct = any(character.isdigit() for word in named for character in word)
+    return len(known - named) if named <= known and distinct else None
 
 
 def nearest(name: str, known: Iterable[str]) -> tuple[str, ...]:
@@ -29,3 +40,13 @@ def _words(name: str) -> list[str]:
     if words and words[0] in ("nvidia", "amd", "intel"):
         words = words[1:]
     return [word for word in words if word != "geforce"]
+
+
+def _form_factor(word: str) -> str:
+    return re.sub("^sxm[0-9]$", "sxm", word)
+
+
+def _is_memory(word: str, memory_bytes: int) -> bool:
+    """Say whether a word is the size this card is sold with; an engine sees up to 10 % less (ECC, the driver)."""
+    size = _MEMORY.fullmatch(word)
+    return size is not None and 0.9 * int(size[1]) <= memory_bytes / GIB <= int(size[1])
