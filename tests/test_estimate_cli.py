@@ -78,6 +78,35 @@ def test_gpu_the_catalog_does_not_have_needs_its_memory_and_widens_the_range() -
     assert run(LLAMA, "--gpu", "Mystery 9000")[0] == 1
 
 
+@pytest.mark.parametrize(
+    ("flag", "value"),
+    [
+        *((flag, value) for flag in ("--gpu-memory-gib", "--gpu-memory-in-use-gib", "--cpu-offload-gb")
+          for value in ("nan", "inf", "-1", "1e300", "much")),
+        *(("--gpu-memory-utilization", value) for value in ("nan", "0", "1.01", "all")),
+        *((flag, value) for flag in ("--max-model-len", "--max-num-batched-tokens") for value in ("0", "-1", "many")),
+        *((f"--{kind}-parallel-size", "0") for kind in ("tensor", "pipeline", "data")),
+        ("--max-num-seqs", "0"), ("--dtype", "bogus"), ("--kv-cache-dtype", "bogus"),
+    ],
+)  # fmt: skip
+def test_a_value_that_makes_no_sense_is_a_usage_error(flag: str, value: str) -> None:
+    code, output = run(LLAMA, "--gpu", "H100", flag, value)
+
+    assert code == 2
+    assert f"Invalid value for '{flag}'" in output
+
+
+def test_more_pipeline_stages_than_layers_do_not_start() -> None:
+    assert estimate(LLAMA, "--gpu", "H100", "--pipeline-parallel-size", "33")["starts"] is False
+
+
+def test_a_folder_without_a_config_is_said_to_have_none(tmp_path: Path) -> None:
+    code, output = run(str(tmp_path), "--gpu", "H100")
+
+    assert code == 1
+    assert "config.json" in output
+
+
 def test_engine_version_nobody_studied_is_said_aloud() -> None:
     assert "vllm 0.99.0 was not studied" in run(LLAMA, "--gpu", "H100", "--engine-version", "0.99.0")[1]
 

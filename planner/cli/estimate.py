@@ -23,6 +23,7 @@ from planner.units import GIB, format_gib, parse_tokens
 
 _POOLING_TASKS = {"embedding", "rerank"}
 
+_MOST_GIB = 1 << 20
 _DTYPES = ("auto", "half", "float16", "bfloat16", "float", "float32")
 
 _EPILOG = """\b
@@ -41,17 +42,42 @@ def _kv_cache_dtype(text: str) -> str:
 
 def _tokens(text: str) -> int:
     try:
-        return parse_tokens(text)
+        tokens = parse_tokens(text)
     except ValueError as error:
         raise click.BadParameter(str(error)) from error
+    if not tokens:
+        raise click.BadParameter("a server needs at least one token")
+    return tokens
+
+
+def _gib(text: str) -> int:
+    """Read GiB as bytes; infinity and what is not a number fail the comparison."""
+    gib = _number(text)
+    if not 0 <= gib <= _MOST_GIB:
+        raise click.BadParameter(f"{text} is not in the range 0<=x<={_MOST_GIB}.")
+    return round(gib * GIB)
+
+
+def _share(text: str) -> float:
+    share = _number(text)
+    if not 0 < share <= 1:
+        raise click.BadParameter(f"{text} is not in the range 0<x<=1.")
+    return share
+
+
+def _number(text: str) -> float:
+    try:
+        return float(text)
+    except ValueError as error:
+        raise click.BadParameter(f"'{text}' is not a valid float.") from error
 
 
 @click.command(epilog=_EPILOG)
 @click.argument("model")
 @click.option("--gpu", "gpu_name", required=True, metavar="NAME", help="Catalog name, or the name nvidia-smi prints.")
-@click.option("--gpu-memory-gib", type=click.FloatRange(min=0, min_open=True), help="Total the engine sees, per GPU.")
+@click.option("--gpu-memory-gib", "memory_bytes", type=_gib, metavar="X", help="Total the engine sees, per GPU.")
 @click.option(
-    "--gpu-memory-in-use-gib", type=click.FloatRange(min=0), default=0.0, help="Held by others before the start."
+    "--gpu-memory-in-use-gib", "in_use_bytes", type=_gib, metavar="X", default="0", help="Held by others at the start."
 )
 @click.option("--tensor-parallel-size", type=click.IntRange(min=1), default=1, show_default=True)
 @click.option("--pipeline-parallel-size", type=click.IntRange(min=1), default=1, show_default=True)
@@ -60,21 +86,22 @@ def _tokens(text: str) -> int:
 @click.option("--max-model-len", type=_tokens, metavar="TOKENS")
 @click.option("--max-num-seqs", type=click.IntRange(min=1))
 @click.option("--max-num-batched-tokens", type=_tokens, metavar="TOKENS")
-@click.option("--gpu-memory-utilization", type=click.FloatRange(min=0, max=1, min_open=True))
+@click.option("--gpu-memory-utilization", type=_share, metavar="F")
 @click.option("--kv-cache-dtype", type=_kv_cache_dtype, default="auto", show_default=True, metavar="DTYPE")
 @click.option("--dtype", type=click.Choice(_DTYPES), default="auto", show_default=True)
 @click.option("--engine-version", metavar="V", help="vLLM version; the newest known one if not given.")
 @click.option("--enforce-eager", is_flag=True, help="Without CUDA graphs.")
-@click.option("--cpu-offload-gb", type=click.FloatRange(min=0), default=0.0, help="Weights kept in host memory, GiB.")
+@click.option(
+    "--cpu-offload-gb", "cpu_offload_bytes", type=_gib, metavar="X", default="0", help="Weights in host memory, GiB."
+)
 @catalog_option
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 def estimate(
     model: str,
     gpu_name: str,
-    gpu_memory_gib: float | None,
-    gpu_memory_in_use_gib: float,
+    memory_bytes: int | None,
+    in_use_bytes: int,
     engine_version: str | None,
-    cpu_offload_gb: float,
     catalog_folders: tuple[Path, ...],
     as_json: bool,
     **given: int | float | str | bool | None,
@@ -82,12 +109,11 @@ def estimate(
     """Say what vLLM will log for one server, and whether it starts."""
     catalog = load_catalog(overlays=catalog_folders)
     profile = load_profile(engine_version)
-    gpu = _gpu(catalog, gpu_name, gpu_memory_gib)
+    gpu = _gpu(catalog, gpu_name, memory_bytes)
     asked = _model(catalog, model)
     architecture = asked.architecture
-    flags = default_flags(profile, gpu, architecture, cpu_offload_bytes=round(cpu_offload_gb * GIB), **given)
+    flags = default_flags(profile, gpu, architecture, **given)
     server = Server(architecture=architecture, quantization=asked.quantization, flags=flags)
-    in_use_bytes = round(gpu_memory_in_use_gib * GIB)
     result = estimate_server(server, gpu, profile, in_use_bytes)
     if asked.assumed:
         worst = estimate_server(dataclasses.replace(server, quantization=asked.widest), gpu, profile, in_use_bytes)
@@ -112,9 +138,13 @@ class _Model:
 
 def _model(catalog: Catalog, name: str) -> _Model:
     if Path(name, "config.json").is_file():
-        folder = read_folder(name)
-        return _Model(folder.architecture, folder.quantization, folder.quantization)
-    base, variant = catalog.find(name)
+        return _folder(name)
+    try:
+        base, variant = catalog.find(name)
+    except UnknownName:
+        if Path(name).is_dir():
+            return _folder(name)
+        raise
     architecture, quantization = parse_config(base.config_for(variant), where=variant.repository)
     if set(base.tasks) <= _POOLING_TASKS:
         architecture = dataclasses.replace(architecture, is_pooling=True)
@@ -122,9 +152,13 @@ def _model(catalog: Catalog, name: str) -> _Model:
     return _Model(architecture, quantization, widest, variant.assumed_fields)
 
 
-def _gpu(catalog: Catalog, name: str, memory_gib: float | None) -> GPU:
+def _folder(path: str) -> _Model:
+    folder = read_folder(path)
+    return _Model(folder.architecture, folder.quantization, folder.quantization)
+
+
+def _gpu(catalog: Catalog, name: str, memory_bytes: int | None) -> GPU:
     """Return the GPU, with the memory given; one the catalog does not have needs its memory given."""
-    memory_bytes = None if memory_gib is None else round(memory_gib * GIB)
     try:
         gpu = catalog.gpu(name)
     except UnknownName:

@@ -34,8 +34,8 @@ class KVLayout:
     stages: int = 1
 
     def blocks(self, available_bytes: int) -> int:
-        """Return the blocks that fit into ``available_bytes``."""
-        return max(0, available_bytes) // self.bytes_per_block if self.groups else 0
+        """Return the blocks that fit into ``available_bytes``; a stage without layers holds none."""
+        return max(0, available_bytes) // self.bytes_per_block if self.bytes_per_block else 0
 
     def blocks_per_request(self, tokens: int, max_num_batched_tokens: int) -> int:
         """Return the blocks one request of ``tokens`` holds at most, all groups together."""
