@@ -48,7 +48,8 @@ def test_a_plan_names_no_machine() -> None:
 @pytest.mark.parametrize(
     ("old", "new", "message"),
     [
-        (f"schema: {SCHEMA}", f"schema: {SCHEMA + 1}", "plan schema 2 cannot be read by this version"),
+        (f"schema: {SCHEMA}", f"schema: {SCHEMA + 1}", f"its schema is {SCHEMA + 1}, and this version reads {SCHEMA}"),
+        (f"schema: {SCHEMA}", "schema: 0", "plan schema 0 cannot be read by this version"),
         (f"schema: {SCHEMA}\n", "", "this is not a plan"),
         ("fleet: pair", "fleet: pair\ncolour: green", "colour: unknown key"),
         ("    port: 8001", "    port: high", "servers[0].port: input should be a valid integer"),

@@ -14,6 +14,7 @@ from planner.errors import InputError, PlannerError
 
 COMMANDS = {
     "catalog": "List, show, search, add and check models, checkpoints and GPUs.",
+    "diff": "Say what differs between two plan files.",
     "estimate": "Say what vLLM will log for one server, and whether it starts.",
     "init": "Write a commented starter fleet.yaml.",
     "schema": "Print the JSON Schema of fleet.yaml for editors.",

@@ -4,6 +4,7 @@ Everything a reader, an artifact template or the checker needs is in the plan; n
 "No plan exists" is an answer too: ``NoPlan`` says what conflicts and what would help.
 """
 
+from planner.plan.difference import Difference, differences
 from planner.plan.document import SCHEMA, plan_from_yaml, plan_json, plan_to_yaml
 from planner.plan.facts import (
     Binding,
@@ -22,6 +23,7 @@ __all__ = [
     "SCHEMA",
     "Binding",
     "Change",
+    "Difference",
     "GPULedger",
     "Ledger",
     "Need",
@@ -33,6 +35,7 @@ __all__ = [
     "RunnerUpServer",
     "ServerPlan",
     "Stage",
+    "differences",
     "plan_from_yaml",
     "plan_json",
     "plan_to_yaml",

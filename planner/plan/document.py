@@ -39,10 +39,17 @@ def plan_from_yaml(path: Path) -> Plan:
         hint = "`planner solve` writes plan.yaml"
         raise InputError((Problem(source.file, 0, 0, "", "this is not a plan", hint),))
     if data["schema"] != SCHEMA:
-        message = f"plan schema {data['schema']!r} cannot be read by this version, which reads {SCHEMA}"
-        hint = "make the plan again with `planner solve`"
-        raise InputError((source.problem(("schema",), message, hint),))
+        raise InputError((source.problem(("schema",), *_other_schema(data["schema"])),))
     return _validated({key: value for key, value in data.items() if key != "schema"}, source)
+
+
+def _other_schema(found: object) -> tuple[str, str]:
+    """Say why a plan of another schema is not read, and what to do."""
+    again = "make the plan again with `planner solve`"
+    if isinstance(found, int) and found > SCHEMA:
+        message = f"a newer planner wrote this plan: its schema is {found}, and this version reads {SCHEMA}"
+        return message, f"upgrade the planner, or {again}"
+    return f"plan schema {found!r} cannot be read by this version, which reads {SCHEMA}", again
 
 
 def _document(plan: Plan | NoPlan) -> dict[str, Any]:

@@ -1,0 +1,35 @@
+"""``planner diff``: what differs between two plan files, in words."""
+
+import dataclasses
+import json
+from pathlib import Path
+
+import click
+
+from planner import explain
+from planner.cli.frame import EXIT_FILES_DIFFER, EXIT_PROVEN
+from planner.plan import differences, plan_from_yaml
+
+_EPILOG = """\b
+Exit code: 0 both plans promise the same; 5 they differ; 1 a file is not a plan
+this version reads.
+"""
+
+_PLAN_FILE = click.Path(path_type=Path)
+
+
+@click.command(epilog=_EPILOG)
+@click.argument("old", type=_PLAN_FILE)
+@click.argument("new", type=_PLAN_FILE)
+@click.option("--json", "as_json", is_flag=True, help="Print the differences as JSON.")
+def diff(old: Path, new: Path, as_json: bool) -> None:
+    """Say what differs between two plan files.
+
+    Compared is what the plans promise: engine, servers, GPUs and what was maximised; not how it was proven.
+    """
+    found = differences(plan_from_yaml(old), plan_from_yaml(new))
+    if as_json:
+        click.echo(json.dumps([dataclasses.asdict(item) for item in found], indent=2, ensure_ascii=False))
+    else:
+        click.echo(explain.difference(found))
+    raise SystemExit(EXIT_FILES_DIFFER if found else EXIT_PROVEN)

@@ -1,0 +1,64 @@
+"""Two plans -> what differs between them, as facts; ``planner.explain`` turns them into sentences.
+
+What is compared is what a plan promises: engine, servers, GPUs, and the values that were maximised. How it was proven
+(solver version, bounds, hash of the model) and its explanations are no part of that.
+"""
+
+import dataclasses
+from collections.abc import Iterator, Sequence
+from typing import Any, Literal, TypeAlias
+
+from planner.plan.facts import GPULedger, Plan, ServerPlan, Stage
+
+Kind: TypeAlias = Literal["plan", "server", "gpu", "stage"]
+
+_FIELDS: dict[Kind, tuple[str, ...]] = {
+    "plan": ("fleet", "engine", "engine_version", "engine_known", "objective", "start_order"),
+    "server": tuple(field.name for field in dataclasses.fields(ServerPlan)),
+    "gpu": tuple(field.name for field in dataclasses.fields(GPULedger)),
+    "stage": ("value", "proven"),
+}
+
+
+@dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
+class Difference:
+    """One thing that differs: a field of a server, a GPU, a stage or the plan itself.
+
+    ``name`` says which one; ``field`` is empty when all of it is new (``before`` is None) or gone (``after`` is None).
+    Values are those of the plan: numbers in its units, texts, or whole facts.
+    """
+
+    kind: Kind
+    name: str
+    field: str
+    before: Any
+    after: Any
+
+
+def differences(old: Plan, new: Plan) -> tuple[Difference, ...]:
+    """Return what differs in what two plans promise: the plan, its servers, its GPUs, its stages."""
+    found = [*_compare("plan", {"": old}, {"": new})]
+    found += _compare("server", {item.name: item for item in old.servers}, {item.name: item for item in new.servers})
+    found += _compare("gpu", {_place(item): item for item in old.gpus}, {_place(item): item for item in new.gpus})
+    found += _compare("stage", _stages(old.proof.stages), _stages(new.proof.stages))
+    return tuple(found)
+
+
+def _place(gpu: GPULedger) -> str:
+    return f"GPU {gpu.index}"
+
+
+def _stages(stages: Sequence[Stage]) -> dict[str, Stage]:
+    return {stage.name: stage for stage in stages}
+
+
+def _compare(kind: Kind, old: dict[str, Any], new: dict[str, Any]) -> Iterator[Difference]:
+    for name in dict.fromkeys((*old, *new)):
+        before, after = old.get(name), new.get(name)
+        if before is None or after is None:
+            yield Difference(kind=kind, name=name, field="", before=before, after=after)
+            continue
+        for field in _FIELDS[kind]:
+            left, right = getattr(before, field), getattr(after, field)
+            if left != right:
+                yield Difference(kind=kind, name=name, field=field, before=left, after=right)

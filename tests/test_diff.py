@@ -1,0 +1,115 @@
+"""``planner diff``: two plan files -> what differs, in words and as JSON."""
+
+import dataclasses
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+from click.testing import CliRunner, Result
+from plans import NAMELESS, plan, server
+
+from planner.cli import main
+from planner.plan import Plan, ServerPlan, Stage, differences, plan_to_yaml
+from planner.units import GIB
+
+CODER = server("coder", gpu_indices=(0,))
+OLD = plan(CODER, server("chat", gpu_indices=(0,)))
+
+
+def diff(folder: Path, old: Plan, new: Plan, *options: str) -> Result:
+    (folder / "old.yaml").write_text(plan_to_yaml(old), encoding="utf-8")
+    (folder / "new.yaml").write_text(plan_to_yaml(new), encoding="utf-8")
+    return CliRunner().invoke(main, ["diff", str(folder / "old.yaml"), str(folder / "new.yaml"), *options])
+
+
+def staged(found: Plan, **values: int) -> Plan:
+    stages = tuple(Stage(name=name, value=value, bound=value, proven=True) for name, value in values.items())
+    return dataclasses.replace(found, proof=dataclasses.replace(found.proof, stages=stages))
+
+
+def test_equal_plans_promise_the_same(tmp_path: Path) -> None:
+    result = diff(tmp_path, OLD, OLD)
+
+    assert (result.exit_code, result.stdout) == (0, "the plans promise the same\n")
+
+
+def test_how_it_was_proven_is_no_difference(tmp_path: Path) -> None:
+    other = dataclasses.replace(OLD, proof=dataclasses.replace(OLD.proof, model_sha256="00", solver_version="10.0"))
+
+    assert diff(tmp_path, OLD, other).exit_code == 0
+
+
+def test_every_visible_change_is_one_line(tmp_path: Path) -> None:
+    ledger = dataclasses.replace(CODER.ledger, weights_bytes=CODER.ledger.weights_bytes - 6 * GIB)
+    changed = dataclasses.replace(
+        CODER, repository="maker/coder-awq", scheme="awq-int4", dtype="float16", max_model_len=32768, max_num_seqs=12,
+        gpu_indices=(1,), gpu_memory_utilization=0.5, ledger=ledger,
+        accuracy=dataclasses.replace(NAMELESS, scale="humaneval", score=7150),
+    )  # fmt: skip
+    new = staged(plan(changed, server("embed", gpu_indices=(0,))), balanced=2_500_000)
+    result = diff(tmp_path, staged(OLD, balanced=2_250_000), new)
+
+    assert result.exit_code == 5
+    assert (
+        result.stdout
+        == """\
+start order coder and embed instead of coder and chat
+chat: gone
+coder: maker/coder-awq instead of Qwen/Qwen2.5-Coder-7B-Instruct
+coder: context 32k instead of 16k
+coder: requests at once 12 instead of 8
+coder: GPU 1 instead of 0
+coder: accuracy 71.5 on humaneval instead of accuracy unknown
+coder: 6.00 GiB less memory on each of its GPUs, 20.25 GiB in all
+embed: new, Qwen/Qwen2.5-Coder-7B-Instruct, 16k context, 8 requests at once, on GPU 0
+GPU 0: free memory 68.75 GiB instead of 42.50 GiB
+GPU 1: new, rtx-pro-6000
+objective: balanced 2.5 instead of 2.25
+"""
+    )
+
+
+@pytest.mark.parametrize("field", [field.name for field in dataclasses.fields(ServerPlan) if field.name != "name"])
+def test_no_field_of_a_server_changes_in_silence(field: str, tmp_path: Path) -> None:
+    changed = dataclasses.replace(CODER, **{field: _other(getattr(CODER, field))})
+    result = diff(tmp_path, plan(CODER), plan(changed))
+
+    assert result.exit_code == 5
+    assert "coder: " in result.stdout
+
+
+def _other(value: Any) -> Any:  # noqa: ANN401 - any field
+    """Return another value of the same type."""
+    if isinstance(value, bool):
+        return not value
+    if isinstance(value, int | float):
+        return value + 1
+    if isinstance(value, str):
+        return f"{value}x"
+    if isinstance(value, tuple):
+        return (*value, 7)
+    first = next(field.name for field in dataclasses.fields(value) if field.name in ("score", "weights_bytes"))
+    return dataclasses.replace(value, **{first: 7})
+
+
+def test_json_has_every_difference(tmp_path: Path) -> None:
+    changed = dataclasses.replace(CODER, port=9000, ledger=dataclasses.replace(CODER.ledger, margin_bytes=0))
+    result = diff(tmp_path, plan(CODER), plan(changed), "--json")
+    found = json.loads(result.stdout)
+
+    assert result.exit_code == 5
+    assert len(found) == len(differences(plan(CODER), plan(changed)))
+    assert {"kind": "server", "name": "coder", "field": "port", "before": 8001, "after": 9000} in found
+    assert next(item for item in found if item["field"] == "ledger")["after"]["margin_bytes"] == 0
+
+
+def test_a_plan_of_a_newer_planner_is_refused(tmp_path: Path) -> None:
+    newer = plan_to_yaml(OLD).replace("schema: ", "schema: 9", 1)
+    (tmp_path / "old.yaml").write_text(plan_to_yaml(OLD), encoding="utf-8")
+    (tmp_path / "new.yaml").write_text(newer, encoding="utf-8")
+    result = CliRunner().invoke(main, ["diff", str(tmp_path / "old.yaml"), str(tmp_path / "new.yaml")])
+
+    assert result.exit_code == 1
+    assert "new.yaml:1:9: schema: a newer planner wrote this plan" in result.stderr
+    assert "upgrade the planner" in result.stderr
