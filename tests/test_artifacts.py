@@ -16,6 +16,7 @@ from staged import program
 
 from planner.artifacts import File, context, render, write
 from planner.artifacts.context import Checkpoint, Context, Device, Role, Router, Server, build_context
+from planner.artifacts.metrics import Metrics
 from planner.artifacts.quoting import FILTERS
 from planner.plan import Plan
 
@@ -187,8 +188,10 @@ def test_a_role_more_touches_only_its_own_lines() -> None:
 
     changed = {path for path in after if before.get(path) != after[path]}
     assert changed == {
-        "README.md", "compose.yaml", "launch.sh", "router/compose.cfg", "router/haproxy.cfg", "router/models.json",
-        "smoke.sh", "systemd/planner-workstation-small.service", "systemd/planner-workstation.target",
+        "README.md", "compose.yaml", "launch.sh", "monitoring/alerts.yml", "monitoring/alerts_test.yml",
+        "monitoring/dashboard.json", "monitoring/prometheus.yml", "router/compose.cfg", "router/haproxy.cfg",
+        "router/models.json", "smoke.sh", "systemd/planner-workstation-small.service",
+        "systemd/planner-workstation.target",
     }  # fmt: skip
     for path in changed & before.keys() - {"README.md", "router/models.json"}:
         old, new = before[path].text.splitlines(), after[path].text.splitlines()
@@ -198,7 +201,9 @@ def test_a_role_more_touches_only_its_own_lines() -> None:
 
 def test_every_field_and_filter_is_documented() -> None:
     page = (ROOT / "docs" / "artifacts.md").read_text(encoding="utf-8")
-    names = {item.name for kind in (Context, Server, Device, Role, Checkpoint, Router) for item in fields(kind)}
+    names = {
+        item.name for kind in (Context, Server, Device, Role, Checkpoint, Router, Metrics) for item in fields(kind)
+    }
 
     assert [name for name in sorted(names | FILTERS.keys()) if f"`{name}`" not in page] == []
 

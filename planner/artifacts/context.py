@@ -8,6 +8,7 @@ from collections.abc import Collection
 from dataclasses import dataclass
 from fractions import Fraction
 
+from planner.artifacts.metrics import Metrics, metrics
 from planner.artifacts.quoting import slug
 from planner.fleet import ROUTER_PORT
 from planner.plan import Plan, ServerPlan
@@ -51,6 +52,7 @@ class Server:
     kv_cache_tokens: int
     max_model_len: int
     max_num_seqs: int
+    request_tokens: int
     start_seconds: int
     queue_seconds: int
 
@@ -110,6 +112,7 @@ class Context:
     roles: tuple[Role, ...]
     checkpoints: tuple[Checkpoint, ...]
     router: Router
+    metrics: Metrics
     download_name: str
     stop_seconds: int
 
@@ -132,6 +135,7 @@ def build_context(plan: Plan) -> Context:
         roles=_roles(servers),
         checkpoints=_checkpoints(ordered),
         router=_router(servers, taken),
+        metrics=metrics(plan.engine_version),
         download_name=_unused("download", taken),
         stop_seconds=DRAIN_SECONDS + _STOP_MARGIN_SECONDS,
     )
@@ -162,6 +166,7 @@ def _servers(plan: Plan, ordered: list[ServerPlan], options: EngineOptions) -> t
                 kv_cache_tokens=server.kv_cache_tokens,
                 max_model_len=server.max_model_len,
                 max_num_seqs=server.max_num_seqs,
+                request_tokens=server.request_tokens,
                 start_seconds=start_seconds,
                 queue_seconds=start_seconds + sum(other.start_seconds for other in earlier),
             )

@@ -52,12 +52,18 @@ def _systemd(context: Context) -> Iterator[Entry]:
         yield f"{unit}-{server.name}.service", "systemd/server.service.j2", server
 
 
+def _monitoring(context: Context) -> Iterator[Entry]:
+    for name in ("prometheus.yml", "alerts.yml", "alerts_test.yml", "dashboard.json"):
+        yield f"monitoring/{name}", f"monitoring/{name}.j2", None
+
+
 _TARGETS: dict[str, Callable[[Context], Iterator[Entry]]] = {
     "script": _script,
     "compose": _compose,
     "systemd": _systemd,
+    "monitoring": _monitoring,
 }
-DEFAULT_TARGETS = ("script", "compose", "systemd")
-"""Rendered for every plan: what runs it on the machine it is for."""
+DEFAULT_TARGETS = ("script", "compose", "systemd", "monitoring")
+"""Rendered for every plan: what runs and watches it on the machine it is for."""
 EXTRA_TARGETS = tuple(name for name in _TARGETS if name not in DEFAULT_TARGETS)
 """Rendered on request."""
