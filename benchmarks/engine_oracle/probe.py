@@ -58,6 +58,8 @@ def ask(folder: str, case: dict[str, Any]) -> dict[str, Any]:
         **case.get("options", {}),
     }  # fmt: skip
     config = EngineArgs(model=folder, **options).create_engine_config()
+    # Off on CPUs, on by default on GPUs: windows then hold two batches.
+    config.scheduler_config.async_scheduling = config.model_config.runner_type != "pooling"
     result: dict[str, Any] = {"engine": vllm.__version__, "max_model_len": config.model_config.max_model_len}
     with set_current_vllm_config(config):
         address = f"tcp://127.0.0.1:{29500 + os.getpid() % 2000}"
@@ -68,6 +70,7 @@ def ask(folder: str, case: dict[str, Any]) -> dict[str, Any]:
         if ranks > 1:  # build rank 0's shard; nothing is communicated while building
             parallel_state.get_tp_group().world_size = ranks
             config.parallel_config.tensor_parallel_size = ranks
+            config.model_config.verify_with_parallel_config(config.parallel_config)
         torch.set_default_dtype(config.model_config.dtype)
         _keep_on_meta(torch)
         with torch.device("meta"):
@@ -108,7 +111,7 @@ def _plan_cache(config: Any, question: dict[str, Any], case: dict[str, Any]) -> 
         layers = get_layers_from_vllm_config(config, AttentionLayerBase)
         owners = {n: x for n, x in layers.items() if getattr(x, "kv_sharing_target_layer_name", None) is None}
         for layer in owners.values():
-            if hasattr(layer, "kv_cache_torch_dtype"):
+            if hasattr(layer, "kv_cache_dtype"):
                 eight = question["kv_cache_dtype"].startswith("fp8")
                 layer.kv_cache_dtype = question["kv_cache_dtype"]
                 layer.kv_cache_torch_dtype = torch.float8_e4m3fn if eight else config.model_config.dtype

@@ -10,7 +10,7 @@ from planner.architecture import Architecture
 from planner.catalog import Catalog, load_catalog
 from planner.checkpoint import read_folder
 from planner.cli.frame import catalog_option
-from planner.config_json import parse_config
+from planner.config_json import as_pooling, parse_config
 from planner.engine import EngineProfile, load_profile
 from planner.errors import UnknownName
 from planner.flags import default_flags
@@ -146,8 +146,8 @@ def _model(catalog: Catalog, name: str) -> _Model:
             return _folder(name)
         raise
     architecture, quantization = parse_config(base.config_for(variant), where=variant.repository)
-    if set(base.tasks) <= _POOLING_TASKS:
-        architecture = dataclasses.replace(architecture, is_pooling=True)
+    if set(base.tasks) <= _POOLING_TASKS and not architecture.is_pooling:
+        architecture = as_pooling(architecture)
     _, widest = parse_config(base.widest_config_for(variant), where=variant.repository)
     return _Model(architecture, quantization, widest, variant.assumed_fields)
 

@@ -16,7 +16,7 @@ def compressed_tensors(settings: Fields) -> Quantization:
     groups = settings.section("config_groups")
     if not groups.values:
         raise settings.error("config_groups", "missing; it says how weights are stored")
-    rules = [_ignored(name) for name in settings.texts("ignore")]
+    rules = [_ignored(settings, name) for name in settings.texts("ignore")]
     default: Storage | None = None
     found: list[tuple[str, Storage]] = []
     for key in sorted(groups.values):
@@ -27,7 +27,7 @@ def compressed_tensors(settings: Fields) -> Quantization:
             if target == "Linear":
                 default = storage
             elif target.startswith("re:"):
-                rules.append(Rule("regex", target.removeprefix("re:"), storage))
+                rules.append(Rule("regex", group.pattern("targets", target.removeprefix("re:")), storage))
             else:
                 rules.append(Rule("exact", canonical(target), storage))
     scheme, main = min(found, key=lambda pair: pair[1].bits)
@@ -95,9 +95,9 @@ def _activation_bits(groups: Fields) -> int:
     return min(bits)
 
 
-def _ignored(name: str) -> Rule:
+def _ignored(settings: Fields, name: str) -> Rule:
     if name.startswith("re:"):
-        return Rule("regex", name.removeprefix("re:"), None)
+        return Rule("regex", settings.pattern("ignore", name.removeprefix("re:")), None)
     return Rule("exact", canonical(name), None)
 
 

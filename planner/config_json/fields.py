@@ -1,5 +1,6 @@
 """Reading typed fields from a config.json; what is missing, mistyped or absurd is an error that names the field."""
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
@@ -9,6 +10,9 @@ from planner.errors import InvalidConfig
 # Far above any model and far below anything that would make a computation slow or overflow a solver.
 MAX_SIZE = 1 << 24
 MAX_LAYERS = 2048
+_MAX_PATTERN = 1000
+# A repetition of a repetition, such as (a+)+, can take a regular expression exponential time.
+_NESTED_REPETITION = re.compile(r"[+*}][^()]*\)[+*{]")
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,6 +107,16 @@ class Fields:
             if not isinstance(value, str):
                 raise self.error(f"{name}[{index}]", f"expected text, not {_shown(value)}")
         return values
+
+    def pattern(self, name: str, text: str) -> str:
+        """Return a regular expression that compiles and cannot run away; ``name`` is where it was read."""
+        if len(text) > _MAX_PATTERN or _NESTED_REPETITION.search(text):
+            raise self.error(name, f"{_shown(text)} is not a pattern this package evaluates")
+        try:
+            re.compile(text)
+        except (re.error, RecursionError, OverflowError) as error:
+            raise self.error(name, f"{_shown(text)} is not a regular expression: {error}") from None
+        return text
 
     def section(self, name: str, defaults: Mapping[str, Any] | None = None) -> "Fields":
         """Return a nested object; an absent one is empty."""

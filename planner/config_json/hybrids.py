@@ -93,10 +93,8 @@ def _lfm2_mlp(text: Fields, family: Family, index: int, kind: str) -> FeedForwar
     """LFM2 states a width that its blocks may shrink to two thirds and round up (models/lfm2.py:Lfm2MLP)."""
     if index >= text.integer("num_dense_layers", MAX_LAYERS, minimum=0):
         return None
-    if not text.has("block_ff_dim"):
-        return FeedForward(intermediate_size=text.integer("intermediate_size"), path="feed_forward")
-    width = text.integer("block_ff_dim")
-    if text.flag("block_auto_adjust_ff_dim", True):
+    width = text.integer("block_ff_dim" if text.has("block_ff_dim") else "intermediate_size")
+    if not text.has("num_experts") and text.flag("block_auto_adjust_ff_dim", True):
         width = int(text.number("block_ffn_dim_multiplier", 1.0) * (2 * width // 3))
         step = text.integer("block_multiple_of", 256)
         width = -(-width // step) * step

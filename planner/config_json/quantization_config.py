@@ -75,18 +75,32 @@ def _gptq(settings: Fields) -> Quantization:
         zero_bits=0 if settings.flag("sym", True) else bits,
         index_bytes=8 if act_order else 0,
     )
+    listed = _modules_in_block(settings)
+    chosen = tuple(Rule("contains", name, storage) for name in listed)
+    rest = None if listed else storage
     return Quantization(
-        method="gptq", scheme=f"gptq-int{bits}", bits=bits, group_size=group, linear=storage, experts=storage,
+        method="gptq", scheme=f"gptq-int{bits}", bits=bits, group_size=group, linear=rest, experts=rest,
         act_order=act_order, head=storage if settings.flag("lm_head") else None,
-        rules=_dynamic(settings, storage),
+        rules=(*_dynamic(settings, storage), *chosen),
     )  # fmt: skip
+
+
+def _modules_in_block(settings: Fields) -> tuple[str, ...]:
+    """Return the modules Optimum's exports name as quantized, in lists of lists; none means all are."""
+    names: list[str] = []
+    for index, entry in enumerate(settings.sequence("modules_in_block_to_quantize")):
+        for name in entry if isinstance(entry, list | tuple) else (entry,):
+            if not isinstance(name, str) or not name:
+                raise settings.error(f"modules_in_block_to_quantize[{index}]", "expected module names")
+            names.append(name)
+    return tuple(names)
 
 
 def _dynamic(settings: Fields, storage: Storage) -> tuple[Rule, ...]:
     """Return GPTQModel's per-module overrides: ``-:pattern`` leaves out, ``+:pattern`` changes bits or group size."""
     rules: list[Rule] = []
     for pattern in sorted(settings.section("dynamic").values):
-        text = pattern[2:] if pattern.startswith(("+:", "-:")) else pattern
+        text = settings.pattern("dynamic", pattern[2:] if pattern.startswith(("+:", "-:")) else pattern)
         if pattern.startswith("-:"):
             rules.append(Rule("regex", text, None))
             continue

@@ -1,0 +1,36 @@
+"""Run the comparison: ``python -m benchmarks.engine_oracle cases | compare ANSWERS [--write]``."""
+
+import argparse
+import json
+import sys
+from pathlib import Path
+
+from benchmarks.engine_oracle import compare
+from benchmarks.engine_oracle.cases import cases
+
+
+def main() -> None:
+    """Print the cases to ask, or compare answers and print (or write) the result."""
+    parser = argparse.ArgumentParser(prog="python -m benchmarks.engine_oracle", description=__doc__)
+    commands = parser.add_subparsers(dest="command", required=True)
+    asking = commands.add_parser("cases", help="print the cases, one JSON object per line, for probe.py")
+    asking.add_argument("--only", default="", help="models whose name contains this text")
+    comparing = commands.add_parser("compare", help="compare the engine's answers with the planner's")
+    comparing.add_argument("answers", type=Path, help="what probe.py printed")
+    comparing.add_argument("--write", action="store_true", help="write the tables beside this file")
+    arguments = parser.parse_args()
+    if arguments.command == "cases":
+        for case in cases():
+            if arguments.only in case["id"]:
+                print(json.dumps(case))
+        return
+    lines = arguments.answers.read_text(encoding="utf-8").splitlines()
+    results, plans = compare.compare([json.loads(line) for line in lines])
+    if arguments.write:
+        compare.write(results, plans)
+    print(compare.summary(results))
+    sys.exit(1 if any(result.unexplained for result in results) else 0)
+
+
+if __name__ == "__main__":
+    main()

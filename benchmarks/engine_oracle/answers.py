@@ -1,0 +1,67 @@
+"""The planner's answer to a case, in the shape of the engine's."""
+
+from typing import Any
+
+from benchmarks.engine_oracle.cases import architecture_of
+from planner.architecture import Architecture, Tensor
+from planner.engine import load_profile
+from planner.flags import ServeFlags
+from planner.memory.kv_cache import KVLayout, layout
+from planner.memory.kv_rules import kv_rules
+from planner.memory.validity import invalid
+from planner.memory.weight_rules import WeightRules
+from planner.memory.weights import Rank, parameter_bytes, rotary_bytes
+from planner.quantization import Quantization
+
+ENGINE = "0.32.0"
+_PROFILE = load_profile(ENGINE)
+# On CPUs the rotary table of latent attention has the model's dtype; on GPUs FlashInfer wants it in fp32.
+_RULES = WeightRules(latent_rope_bytes=None, without_rotary=_PROFILE.transformers_classes)
+
+
+def answer(case: dict[str, Any]) -> dict[str, Any]:
+    """Return what the planner says about a case: bytes and cache plans, or ``refused`` with the reason."""
+    architecture = architecture_of(case["id"], case["config"], pooling=case.get("pooling", False))
+    ranks = int(case["tensor_parallel_size"])
+    flags = ServeFlags(
+        max_model_len=4096,
+        max_num_seqs=1,
+        max_num_batched_tokens=4096,
+        gpu_memory_utilization=0.9,
+        tensor_parallel_size=ranks,
+    )
+    reason = invalid(architecture, Quantization(), flags)
+    if reason:
+        return {"id": case["id"], "refused": reason}
+    rank = Rank(tensor_ranks=ranks, expert_tensor_ranks=ranks, rules=_RULES)
+    tables = rotary_bytes(architecture, rank) + _vision_tables(architecture)
+    return {
+        "id": case["id"],
+        "parameter_bytes": parameter_bytes(architecture, Quantization(), rank) - tables,
+        "rotary_bytes": tables,
+        "kv": [_plan(architecture, question, case) for question in case["questions"]],
+    }
+
+
+def _vision_tables(architecture: Architecture) -> int:
+    parts = architecture.vision.parts if architecture.vision else ()
+    tables = (part for part in parts if isinstance(part, Tensor) and part.path.endswith("rotary_table"))
+    return sum(table.elements * (table.dtype_bytes or 2) for table in tables)
+
+
+def _plan(architecture: Architecture, question: dict[str, Any], case: dict[str, Any]) -> dict[str, Any]:
+    cache: KVLayout = layout(
+        architecture,
+        rules=kv_rules(_PROFILE),
+        kv_cache_dtype=question["kv_cache_dtype"],
+        tensor_parallel_size=int(case["tensor_parallel_size"]),
+        block_size=int(case["block_size"]),
+    )
+    length, batch = question["max_model_len"], question["max_num_batched_tokens"]
+    blocks = cache.blocks(int(case["kv_bytes"]))
+    return {
+        **question,
+        "groups": [len(group.layers) for group in cache.groups],
+        "blocks": blocks,
+        "max_concurrency": cache.max_concurrency(blocks, length, batch),
+    }

@@ -1,0 +1,96 @@
+"""Which questions to ask: the smallest and the largest model of every class, over ranks and flags."""
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from planner.architecture import Architecture
+from planner.catalog import load_catalog
+from planner.config_json import as_pooling, parse_config
+from planner.errors import PlannerError
+from planner.units import GIB
+
+FOLDER = Path(__file__).resolve().parent
+RANKS = (1, 2, 4, 8)
+KV_BYTES = 48 * GIB
+QUESTIONS = [
+    {"kv_cache_dtype": dtype, "max_model_len": length, "max_num_batched_tokens": batch}
+    for dtype in ("auto", "fp8")
+    for length in (4096, 32768)
+    for batch in (2048, 8192)
+]
+_QUANTIZATION = ("quantization_config", "compression_config", "auto_map")
+
+
+def cases() -> Iterator[dict[str, Any]]:
+    """Yield every case as ``probe.py`` reads it: unquantized, in bfloat16."""
+    for name, config, pooling in models():
+        architecture = architecture_of(name, config, pooling=pooling)
+        for ranks in RANKS:
+            yield {
+                "id": f"{name}|tp{ranks}",
+                "config": config,
+                "pooling": pooling,
+                "tensor_parallel_size": ranks,
+                "block_size": _block_size(architecture),
+                "kv_bytes": KV_BYTES,
+                "options": _options(architecture, pooling=pooling),
+                "questions": QUESTIONS,
+            }
+
+
+def models() -> list[tuple[str, dict[str, Any], bool]]:
+    """Return name, config and "only pooled" of each model asked about, by class and size."""
+    found: dict[str, list[tuple[int, str, dict[str, Any], bool]]] = {}
+    for model in load_catalog().models:
+        config = unquantized(dict(model.config))
+        pooling = not set(model.tasks).isdisjoint(("embedding", "rerank"))
+        key = f"{config['architectures'][0]} {'pooling' if pooling else ''}"
+        found.setdefault(key, []).append((model.parameters, model.repository, config, pooling))
+    for line in (FOLDER / "configs.jsonl").read_text(encoding="utf-8").splitlines():
+        case = json.loads(line)
+        config = unquantized(case["config"])
+        found[f"{config['architectures'][0]} {case['name']}"] = [(0, case["name"], config, case["pooling"])]
+    chosen = []
+    for _, members in sorted(found.items()):
+        ordered = sorted(members, key=lambda member: member[:2])
+        alike = ordered[0][2] == ordered[-1][2]
+        chosen += [ordered[0][1:]] if alike else [ordered[0][1:], ordered[-1][1:]]
+    return [model for model in chosen if _sized(*model)]
+
+
+def unquantized(config: dict[str, Any]) -> dict[str, Any]:
+    """Return a config without what makes it quantized, in itself and in the text model inside."""
+    kept = {key: value for key, value in config.items() if key not in _QUANTIZATION}
+    if isinstance(kept.get("text_config"), dict):
+        kept["text_config"] = unquantized(kept["text_config"])
+    return kept
+
+
+def architecture_of(name: str, config: dict[str, Any], *, pooling: bool) -> Architecture:
+    """Return the planner's view of a config."""
+    architecture, _ = parse_config(config, where=name)
+    return as_pooling(architecture) if pooling and not architecture.is_pooling else architecture
+
+
+def _sized(name: str, config: dict[str, Any], pooling: bool) -> bool:
+    try:
+        return bool(architecture_of(name, config, pooling=pooling).layers)
+    except PlannerError:
+        return False
+
+
+def _block_size(architecture: Architecture) -> int:
+    """Return the block size to ask with: the engine's attention on CPUs takes sliding windows only in 32."""
+    windows = any(x.attention and (x.attention.window or x.attention.chunk) for x in architecture.layers)
+    return 32 if windows or architecture.has_state else 16
+
+
+def _options(architecture: Architecture, *, pooling: bool) -> dict[str, Any]:
+    """Return engine options; recurrent states are in the dtype they have on GPUs (on CPUs "auto" is float32)."""
+    options: dict[str, Any] = {"runner": "pooling"} if pooling else {}
+    states = [layer.state for layer in architecture.layers if layer.state]
+    if states and states[0].kind in ("mamba1", "mamba2", "gated-delta"):
+        options["mamba_ssm_cache_dtype"] = "float32" if states[0].state_dtype_bytes == 4 else "bfloat16"
+    return options

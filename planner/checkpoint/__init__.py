@@ -1,0 +1,87 @@
+"""A checkpoint folder: ``config.json`` and the safetensors files beside it, read without trusting them."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from planner.architecture import Architecture
+from planner.checkpoint.converted import with_modules_left_alone
+from planner.checkpoint.files import inside, read_json
+from planner.checkpoint.safetensors import StoredTensor, read_tensors
+from planner.config_json import as_pooling, parse_config
+from planner.errors import InvalidConfig
+from planner.quantization import Quantization
+
+__all__ = ["Checkpoint", "StoredTensor", "read_config", "read_folder"]
+
+_POOLING = "sentence_transformers.models.Pooling"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Checkpoint:
+    """A model folder. ``tensors`` lists what the files hold, by name; None when no safetensors file is there.
+
+    ``stored_bytes`` is the sum over the tensors, or what the index claims when the shards are elsewhere.
+    """
+
+    name: str
+    architecture: Architecture
+    quantization: Quantization
+    tensors: Mapping[str, StoredTensor] | None = None
+    stored_bytes: int | None = None
+
+
+def read_folder(path: str | Path) -> Checkpoint:
+    """Read a model folder. A decoder with sentence-transformers' files beside it pools, as the engine decides.
+
+    Raises:
+        InvalidConfig: no config.json, or a file that is broken, lies about its size or points outside the folder.
+        UnsupportedModel: the architecture or the quantization format is not one this package can size.
+    """
+    folder = Path(path)
+    tensors, claimed = read_tensors(folder)
+    config = with_modules_left_alone(_stated_config(folder), tensors)
+    architecture, quantization = parse_config(config, where=str(folder / "config.json"))
+    if _pools(folder) and not architecture.is_pooling:
+        architecture = as_pooling(architecture)
+    return Checkpoint(
+        name=folder.resolve().name,
+        architecture=architecture,
+        quantization=quantization,
+        tensors=tensors or None,
+        stored_bytes=sum(tensor.stored_bytes for tensor in tensors.values()) if tensors else claimed,
+    )
+
+
+def read_config(folder: Path) -> Mapping[str, Any]:
+    """Read a model folder's ``config.json`` as the engine completes it: with ModelOpt's separate file and the headers.
+
+    Raises:
+        InvalidConfig: a file is absent, too large, not JSON, not an object, or points outside the folder.
+    """
+    return with_modules_left_alone(_stated_config(folder), read_tensors(folder)[0])
+
+
+def _stated_config(folder: Path) -> Mapping[str, Any]:
+    """Return ``config.json`` with the quantization that older ModelOpt exports keep in another file.
+
+    Source: ``transformers_utils/config.py:get_config`` of vLLM 0.33.0.
+    """
+    config = read_json(inside(folder, "config.json"))
+    beside = folder / "hf_quant_config.json"
+    if config.get("quantization_config") is None and beside.is_file():
+        settings = read_json(inside(folder, beside.name))
+        return {**config, "quantization_config": {"quant_method": "modelopt", **settings}}
+    return config
+
+
+def _pools(folder: Path) -> bool:
+    """Whether sentence-transformers' ``modules.json`` names a pooling module (config.py:get_pooling_config, 0.33.0)."""
+    path = folder / "modules.json"
+    if not path.is_file():
+        return False
+    modules = read_json(inside(folder, path.name), kind=list)
+    if not all(isinstance(module, dict) for module in modules):
+        raise InvalidConfig(str(path), "", "expected a list of objects")
+    return any(module.get("type") == _POOLING for module in modules)
