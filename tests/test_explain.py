@@ -10,7 +10,7 @@ from planner import explain
 from planner.accuracy import Accuracy
 from planner.options import Rejection
 from planner.options.option import Reason
-from planner.plan import Binding, Change, Need, NoPlan, Requirement, RunnerUp, RunnerUpServer, Stage
+from planner.plan import Binding, Change, Cost, Need, NoPlan, Requirement, RunnerUp, RunnerUpServer, Stage
 from planner.units import GIB
 
 AWQ = Accuracy(
@@ -46,11 +46,11 @@ def test_a_fleet_that_does_not_fit_is_told_what_by_how_much_why_and_what_helps()
 no plan exists for workstation on 1 × RTX PRO 6000
 
 The least that each role takes:
-  coder      70.01 GiB  maker/coder-33b, 16k context, 1 request, KV cache fp8, batches of 512
-  general    30.00 GiB  maker/coder-33b, 16k context, 2 requests, KV cache fp8, batches of 512
+  coder      70.01 GiB  maker/coder-33b, 16k context, 1 request, KV cache fp8, batch 512
+  general    30.00 GiB  maker/coder-33b, 16k context, 2 requests, KV cache fp8, batch 512
   together  100.01 GiB  of 94.99 GiB on the GPU: 5.01 GiB too little
 
-These requirements together need 1.00 GiB more than there is; without any one of them there is a plan:
+These requirements alone need 1.00 GiB more than there is; without any one of them there is a plan:
   roles.coder must be served
   roles.coder.schemes: bf16
 
@@ -85,8 +85,12 @@ hint: no single change makes a plan possible; drop or relax several of the requi
 
 
 def test_reasons_say_what_binds_and_what_is_next() -> None:
-    def binding(role: str, what: str, now: str, then: str, limit: str, needed: int = 0, free: int = 0) -> Binding:
-        return Binding(role=role, what=what, now=now, next=then, limit=limit, needed_bytes=needed, free_bytes=free)
+    def binding(
+        role: str, what: str, now: str, then: str, limit: str, needed: int = 0, free: int = 0, cost: Cost | None = None
+    ) -> Binding:
+        return Binding(
+            role=role, what=what, now=now, next=then, limit=limit, needed_bytes=needed, free_bytes=free, cost=cost
+        )
 
     stages = (Stage(name="balanced", value=1_950_000, bound=1_950_000, proven=True),)
     other = RunnerUpServer(
@@ -99,7 +103,22 @@ def test_reasons_say_what_binds_and_what_is_next() -> None:
             binding("coder", "concurrency", "4", "5", "memory", GIB, GIB // 2),
             binding("coder", "context", "16384", "", "model"),
             binding("coder", "batched tokens", "8192", "", "engine"),
-            binding("coder", "variant", "maker/coder-33b", "maker/better", "objective"),
+            binding(
+                "coder",
+                "variant",
+                "maker/coder-33b",
+                "maker/better",
+                "objective",
+                cost=Cost(what="concurrency", now=4, then=1),
+            ),
+            binding(
+                "general",
+                "variant",
+                "maker/general",
+                "maker/best",
+                "objective",
+                cost=Cost(what="context", now=8192, then=4096),
+            ),
             binding("general", "concurrency", "8", "", "wish"),
             binding("general", "context", "8192", "", "wish"),
         ),
@@ -109,13 +128,14 @@ def test_reasons_say_what_binds_and_what_is_next() -> None:
 What binds:
   coder: 5 requests at once instead of 4 would take 1.00 GiB more; 0.50 GiB are free
   coder: the model reads no more than 16k tokens
-  coder: maker/better, which is more accurate, would fit, but costs more elsewhere than it gains
+  coder: maker/better, which is more accurate, would leave room for only 1 request at once instead of 4
   general has the requests asked for and the context wished for
+  general: maker/best, which is more accurate, would leave room for only a context of 4k instead of 8k tokens
 
 Next best combination of variants:
-  coder (changed): maker/coder-33b-AWQ, 8k × 4, KV cache fp8; 40.3 on bigcodebench; keeps 96 % of the unquantized \
-score, at least 95 % (default)
-  worse first in balanced: 1.9 instead of 1.95"""
+  coder: maker/coder-33b-AWQ, 4 requests, context 8k, KV cache fp8; 40.3 on bigcodebench; keeps 96 % of the \
+unquantized score, at least 95 % (default)
+  it loses in the balanced objective: 1.9 instead of 1.95"""
 
     assert expected == explain.reasons(found)
 

@@ -12,9 +12,10 @@ from click.testing import CliRunner, Result
 from planner.accuracy import Accuracy
 from planner.catalog import Catalog
 from planner.cli import main
+from planner.cli.frame import WIDTH, wrapped
 from planner.cli.plan_text import plan_text
 from planner.fleet import Fleet
-from planner.plan import Plan, plan_from_yaml
+from planner.plan import Plan, Stage, plan_from_yaml
 from planner.solve import solve as solve_fleet
 from planner.units import GIB
 
@@ -143,7 +144,8 @@ def test_an_unproven_plan_has_its_own_exit_code(folder: Path, monkeypatch: pytes
     def unproven(fleet: Fleet, catalog: Catalog, budget: int) -> Plan:
         plan = solve_fleet(fleet, catalog, budget)
         assert isinstance(plan, Plan)
-        return dataclasses.replace(plan, proof=dataclasses.replace(plan.proof, proven=False))
+        stages = tuple(dataclasses.replace(stage, proven=False) for stage in plan.proof.stages)
+        return dataclasses.replace(plan, proof=dataclasses.replace(plan.proof, proven=False, stages=stages))
 
     monkeypatch.setattr("planner.cli.solve.solve_fleet", unproven)
     monkeypatch.setattr("planner.cli.solve.require", lambda *_: None)
@@ -221,9 +223,30 @@ def test_the_text_of_a_plan(update_golden: bool) -> None:
     assert f"{text}\n" == (CASES / "plan-text.txt").read_text(encoding="utf-8")
 
 
+def test_an_unproven_plan_shows_its_gap_and_a_version_nobody_studied_is_named() -> None:
+    found = plans.plan(plans.server("coder"), engine_version="0.99.0", engine_known=False)
+    stage = Stage(name="balanced", value=1_500_000, bound=1_750_000, proven=False)
+    found = dataclasses.replace(found, proof=dataclasses.replace(found.proof, proven=False, stages=(stage,)))
+
+    assert plan_text(found).splitlines()[0] == (
+        "workstation: not proven best for balanced (balanced is 1.5, and up to 1.75 is not excluded), on 1 × "
+        "rtx-pro-6000 with vllm 0.99.0 (not studied: sized as its nearest older version)"
+    )
+
+
+def test_running_text_keeps_to_its_width_and_numbers_to_their_units() -> None:
+    text = "  hint: " + "12.5 % of 3.25 GiB for some-organisation/a-model-with-hyphens, " * 9
+    lines = wrapped(text).splitlines()
+
+    assert " ".join(line.strip() for line in lines) == text.strip()
+    assert max(map(len, lines)) <= WIDTH
+    assert all(line.startswith("    ") for line in lines[1:])
+    assert not [line for line in lines if line.strip().startswith(("%", "GiB")) or line.endswith("-")]
+
+
 def test_the_printed_bytes_add_up() -> None:
     plan = plans.plan(plans.server("a"), plans.server("b", port=8002))
-    ledger = plan_text(plan).split("\n\n")[2].splitlines()
+    ledger = next(part for part in plan_text(plan).split("\n\n") if part.startswith("GPU 0")).splitlines()
     *parts, total = (int(line.split()[-1].replace(",", "")) for line in ledger[1:])
 
     assert sum(parts) == total == plan.gpus[0].total_bytes

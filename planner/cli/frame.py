@@ -1,9 +1,16 @@
 """What all commands share: exit codes, data on stdout and talk on stderr, and the --catalog option."""
 
+import re
+import textwrap
 from collections.abc import Sequence
 from pathlib import Path
 
 import click
+
+WIDTH = 110
+"""Columns of running text; tables take what they need."""
+
+_NO_BREAK = "\u00a0"
 
 EXIT_PROVEN = 0
 EXIT_ERROR = 1
@@ -33,6 +40,25 @@ def verb(word: str, path: str) -> None:
 def hint(text: str) -> None:
     """Say on stderr what the reader can do next."""
     click.echo(f"  hint: {text}", err=True)
+
+
+def wrapped(text: str) -> str:
+    """Break lines that are longer than WIDTH; what follows stands two columns further in."""
+    return "\n".join(_wrapped_line(line) for line in text.splitlines())
+
+
+def _wrapped_line(line: str) -> str:
+    indent = line[: len(line) - len(line.lstrip())]
+    return line if len(line) <= WIDTH else fill(line.strip(), indent, f"{indent}  ")
+
+
+def fill(text: str, first: str, rest: str) -> str:
+    """Set a paragraph: ``first`` in front of its first line, ``rest`` of the others; names and ``95 %`` stay whole."""
+    kept = re.sub("(?<=[0-9]) (?=[%G])", _NO_BREAK, text)
+    lines = textwrap.fill(
+        kept, WIDTH, initial_indent=first, subsequent_indent=rest, break_long_words=False, break_on_hyphens=False
+    )
+    return lines.replace(_NO_BREAK, " ")
 
 
 def table(header: Sequence[str], rows: Sequence[Sequence[str]], right: frozenset[int] = frozenset()) -> str:

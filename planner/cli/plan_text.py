@@ -1,19 +1,14 @@
 """A plan as the text that ``planner solve`` prints: who serves what, where every byte goes, how far it is proven."""
 
-import textwrap
 from collections.abc import Iterator
 
 from planner import explain
-from planner.cli.frame import table
+from planner.cli.frame import fill, table, wrapped
 from planner.plan import GPULedger, Ledger, Plan, ServerPlan
 from planner.units import GIB, format_tokens
 
-_SERVERS = (
-    "role", "scheme", "KV cache", "context", "seqs", "batched", "at full", "at request", "score", "recovery", "port",
-    "variant",
-)  # fmt: skip
-_WIDTH = 120
-_SERVERS_RIGHT = frozenset({3, 4, 5, 6, 7, 8, 10})
+_VARIANTS = ("role", "variant", "scheme", "score", "recovery")
+_LIMITS = ("role", "port", "KV cache", "context", "seqs", "batched", "holds at once")
 _TERMS = {
     "baseline": "baseline_bytes",
     "weights": "weights_bytes",
@@ -29,36 +24,47 @@ def plan_text(plan: Plan) -> str:
     """Return the whole text: headline, servers, one ledger per GPU, what binds, where the accuracy comes from."""
     ledgers = (_ledger(plan, gpu) for gpu in plan.gpus)
     sources = "\n".join(["Where the accuracy comes from:", *_sources(plan)])
-    return "\n\n".join([_headline(plan), _servers(plan), *ledgers, explain.reasons(plan), sources])
+    texts = [
+        explain.headline(plan),
+        _variants(plan),
+        _limits(plan),
+        *ledgers,
+        wrapped(explain.reasons(plan)),
+        sources,
+    ]
+    return "\n\n".join(texts)
 
 
-def _headline(plan: Plan) -> str:
-    kinds = dict.fromkeys(gpu.gpu for gpu in plan.gpus)
-    counts = [f"{sum(gpu.gpu == kind for gpu in plan.gpus)} × {kind}" for kind in kinds]
-    proof = "proven best" if plan.proof.proven else "not proven best"
-    where = f"{' and '.join(counts)} with {plan.engine} {plan.engine_version}"
-    return f"{plan.fleet}: {proof} for {', then '.join(plan.objective)}, on {where}"
+def _variants(plan: Plan) -> str:
+    rows = [
+        (server.name, server.repository, server.scheme, _percent(server.accuracy.score), _recovery(server))
+        for server in plan.servers
+    ]
+    return table(_VARIANTS, rows, frozenset({3}))
 
 
-def _servers(plan: Plan) -> str:
+def _limits(plan: Plan) -> str:
     rows = [
         (
             server.name,
-            server.scheme,
+            str(server.port),
             server.kv_cache_dtype,
             format_tokens(server.max_model_len),
             str(server.max_num_seqs),
             str(server.max_num_batched_tokens),
-            str(server.concurrency_full_context),
-            f"{server.concurrency_request} of {format_tokens(server.request_tokens)}",
-            _percent(server.accuracy.score),
-            _recovery(server),
-            str(server.port),
-            server.repository,
+            _holds(server),
         )
         for server in plan.servers
     ]
-    return table(_SERVERS, rows, _SERVERS_RIGHT)
+    return table(_LIMITS, rows, frozenset({3, 4, 5}))
+
+
+def _holds(server: ServerPlan) -> str:
+    """Say how many requests the KV cache holds at once: of the stated length, and of the full context."""
+    full = f"{server.concurrency_full_context} of {format_tokens(server.max_model_len)}"
+    if server.request_tokens == server.max_model_len:
+        return full
+    return f"{server.concurrency_request} of {format_tokens(server.request_tokens)}, or {full}"
 
 
 def _percent(hundredths: int | None) -> str:
@@ -84,7 +90,7 @@ def _sources(plan: Plan) -> Iterator[str]:
         recovery = f"recovery {_recovery(server)}{floor}" + (f": {accuracy.source}" if accuracy.source else "")
         for number, text in enumerate((score, recovery)):
             begin = f"  {server.name if number == 0 else '':<{max(len(other.name) for other in plan.servers)}}  "
-            yield textwrap.fill(text, _WIDTH, initial_indent=begin, subsequent_indent=" " * len(begin))
+            yield fill(text, begin, " " * len(begin))
 
 
 def _ledger(plan: Plan, gpu: GPULedger) -> str:

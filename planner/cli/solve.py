@@ -16,6 +16,7 @@ from planner.cli.frame import (
     catalog_option,
     hint,
     verb,
+    wrapped,
 )
 from planner.cli.plan_text import plan_text
 from planner.fleet import load_fleet
@@ -26,7 +27,7 @@ from planner.solve import solve as solve_fleet
 PLAN_FILE = "plan.yaml"
 
 _EPILOG = """\b
-Exit code: 0 the plan is proven best; 3 no plan exists, and stderr explains why;
+Exit code: 0 the plan is proven best; 3 no plan exists, and the output explains why;
 4 a plan was found but not proven best within --time-limit; 5 a file that was
 edited by hand was left alone; 1 any other error.
 """
@@ -73,7 +74,7 @@ def solve(
     fleet = load_fleet(fleet_file, catalog)
     answer = solve_fleet(fleet, catalog, time_limit)
     if isinstance(answer, NoPlan):
-        click.echo(plan_json(answer) if as_json else explain.no_plan(answer), nl=not as_json)
+        click.echo(plan_json(answer) if as_json else wrapped(explain.no_plan(answer)), nl=not as_json)
         raise SystemExit(EXIT_NO_PLAN)
     require(answer, fleet, catalog)
     rendered = {f"{HOME}/{path}": file for path, file in render(answer, templates).items()}

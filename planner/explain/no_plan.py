@@ -46,14 +46,14 @@ def _needs(found: NoPlan) -> str:
 
 def _with(need: Need) -> str:
     limits = f"{format_tokens(need.max_model_len)} context, {plural(need.max_num_seqs, 'request')}"
-    return f"{need.repository}, {limits}, KV cache {need.kv_cache_dtype}, batches of {need.max_num_batched_tokens}"
+    return f"{need.repository}, {limits}, KV cache {need.kv_cache_dtype}, batch {need.max_num_batched_tokens}"
 
 
 def _conflict(found: NoPlan) -> str:
     if not found.conflict:
         return ""
     if found.conflict_deficit_bytes:
-        head = f"These requirements together need {more(found.conflict_deficit_bytes)} more than there is"
+        head = f"These requirements alone need {more(found.conflict_deficit_bytes)} more than there is"
     else:
         head = "No variant meets these requirements together"
     reason = "; without any one of them there is a plan:" if len(found.conflict) > 1 else ":"

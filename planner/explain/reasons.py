@@ -2,11 +2,19 @@
 
 from collections.abc import Iterator
 
-from planner.explain.words import accuracy, less, listed, more, stage_value
-from planner.plan import Binding, Plan, RunnerUp, RunnerUpServer
+from planner.explain.words import accuracy, less, listed, more, plural, stage_value
+from planner.plan import Binding, Plan, RunnerUp, RunnerUpServer, ServerPlan
 from planner.units import format_tokens
 
 _SATISFIED = {"concurrency": "the requests asked for", "context": "the context wished for"}
+_STAGES = {
+    "balanced": "the balanced objective",
+    "context": "context, as a share of the wish",
+    "batched tokens": "batched tokens, as a share of the engine's own",
+    "accuracy below a point": "accuracy below a whole point (scores × weights)",
+    "headroom": "memory left free",
+}
+"""Stages of docs/objective.md whose names alone do not say what is summed up."""
 
 
 def reasons(plan: Plan) -> str:
@@ -15,6 +23,25 @@ def reasons(plan: Plan) -> str:
     if plan.runner_up:
         lines += ["", "Next best combination of variants:", *(f"  {line}" for line in _runner_up(plan, plan.runner_up))]
     return "\n".join(lines)
+
+
+def headline(plan: Plan) -> str:
+    """Return one line: how far the plan is proven, with the gap where it is not, on which GPUs, with which engine."""
+    kinds = [gpu.gpu for gpu in plan.gpus]
+    counts = [f"{kinds.count(kind)} × {kind}" for kind in dict.fromkeys(kinds)]
+    engine = f"{plan.engine} {plan.engine_version}"
+    if not plan.engine_known:
+        engine += " (not studied: sized as its nearest older version)"
+    return f"{plan.fleet}: {_proof(plan)}, on {listed(counts)} with {engine}"
+
+
+def _proof(plan: Plan) -> str:
+    goal = ", then ".join(plan.objective)
+    if plan.proof.proven:
+        return f"proven best for {goal}"
+    stage = next(stage for stage in plan.proof.stages if not stage.proven)
+    found, bound = stage_value(stage.name, stage.value), stage_value(stage.name, stage.bound)
+    return f"not proven best for {goal} ({stage.name} is {found}, and up to {bound} is not excluded)"
 
 
 def _bindings(plan: Plan) -> Iterator[str]:
@@ -35,7 +62,7 @@ def _sentence(binding: Binding) -> str:
     if binding.limit == "memory":
         return f"{_step(binding)} would take {more(binding.needed_bytes)} more; {less(binding.free_bytes)} are free"
     if binding.limit == "objective":
-        return f"{_step(binding)} would fit, but costs more elsewhere than it gains"
+        return _forgone(binding)
     return ""
 
 
@@ -49,23 +76,43 @@ def _step(binding: Binding) -> str:
     return f"{binding.next}, which is more accurate,"
 
 
+def _forgone(binding: Binding) -> str:
+    """Say what a step that fits would have cost; without a cost it was only not found in time."""
+    cost = binding.cost
+    if cost is None:
+        return f"{_step(binding)} would fit; the plan is not proven best"
+    if cost.what == "concurrency":
+        loss = f"{plural(cost.then, 'request')} at once instead of {cost.now}"
+    elif cost.what == "context":
+        loss = f"a context of {format_tokens(cost.then)} instead of {format_tokens(cost.now)} tokens"
+    else:
+        loss = f"batches of {cost.then} tokens instead of {cost.now}"
+    return f"{_step(binding)} would leave room for only {loss}"
+
+
 def _tokens(text: str) -> str:
     return f"{format_tokens(int(text))} tokens"
 
 
 def _runner_up(plan: Plan, other: RunnerUp) -> Iterator[str]:
-    chosen = {server.role: server.repository for server in plan.servers}
-    for server in other.servers:
-        marker = "" if server.repository == chosen[server.role] else " (changed)"
-        yield f"{server.role}{marker}: {_server(server)}"
+    chosen = {server.role: _limits(server) for server in plan.servers}
+    changed = [server for server in other.servers if _limits(server) != chosen[server.role]]
+    for server in changed:
+        yield f"{server.role}: {_server(server)}"
+    if len(changed) < len(other.servers):
+        yield "all else as above"
     for here, there in zip(plan.proof.stages, other.stages, strict=True):
         if here.value != there.value:
             loss = f"{stage_value(there.name, there.value)} instead of {stage_value(here.name, here.value)}"
-            yield f"worse first in {here.name}: {loss}"
+            yield f"it loses in {_STAGES.get(here.name, here.name)}: {loss}"
             return
-    yield "equal in everything that is maximised; the order of names decided"
+    yield "it is equal in everything that is maximised; the order of names decided"
+
+
+def _limits(server: ServerPlan | RunnerUpServer) -> tuple[str, str, int, int]:
+    return server.repository, server.kv_cache_dtype, server.max_model_len, server.max_num_seqs
 
 
 def _server(server: RunnerUpServer) -> str:
-    limits = f"{format_tokens(server.max_model_len)} × {server.max_num_seqs}, KV cache {server.kv_cache_dtype}"
-    return f"{server.repository}, {limits}; {accuracy(server.accuracy)}"
+    limits = f"{plural(server.max_num_seqs, 'request')}, context {format_tokens(server.max_model_len)}"
+    return f"{server.repository}, {limits}, KV cache {server.kv_cache_dtype}; {accuracy(server.accuracy)}"

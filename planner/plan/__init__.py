@@ -4,10 +4,11 @@ Everything a reader, an artifact template or the checker needs is in the plan; n
 "No plan exists" is an answer too: ``NoPlan`` says what conflicts and what would help.
 """
 
-from planner.plan.difference import Difference, differences
+from planner.plan.difference import Difference, Gain, differences, gain
 from planner.plan.document import SCHEMA, plan_from_yaml, plan_json, plan_to_yaml
 from planner.plan.facts import (
     Binding,
+    Cost,
     GPULedger,
     Ledger,
     Plan,
@@ -23,8 +24,10 @@ __all__ = [
     "SCHEMA",
     "Binding",
     "Change",
+    "Cost",
     "Difference",
     "GPULedger",
+    "Gain",
     "Ledger",
     "Need",
     "NoPlan",
@@ -36,6 +39,7 @@ __all__ = [
     "ServerPlan",
     "Stage",
     "differences",
+    "gain",
     "plan_from_yaml",
     "plan_json",
     "plan_to_yaml",

@@ -9,7 +9,18 @@ from dataclasses import dataclass
 from planner.accuracy import Accuracy
 from planner.memory.demand import Ledger
 
-__all__ = ["Binding", "GPULedger", "Ledger", "Plan", "Proof", "RunnerUp", "RunnerUpServer", "ServerPlan", "Stage"]
+__all__ = [
+    "Binding",
+    "Cost",
+    "GPULedger",
+    "Ledger",
+    "Plan",
+    "Proof",
+    "RunnerUp",
+    "RunnerUpServer",
+    "ServerPlan",
+    "Stage",
+]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -94,6 +105,15 @@ class Proof:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Cost:
+    """What a server would have less of: ``what`` is ``concurrency``, ``context`` or ``batched tokens``."""
+
+    what: str
+    now: int
+    then: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Binding:
     """Why a server has no more of something: the next step up and what stops it.
 
@@ -101,7 +121,7 @@ class Binding:
     tokens, or checkpoints. ``limit`` is
 
         memory     the step takes ``needed_bytes`` more on its GPU, of which ``free_bytes`` are there
-        objective  the step fits, but what it takes is worth more elsewhere
+        objective  the step fits, but is worth less than its ``cost``
         wish       the fleet asks for no more
         model      the longest context of the model
         engine     the engine's own default
@@ -115,6 +135,7 @@ class Binding:
     limit: str
     needed_bytes: int
     free_bytes: int
+    cost: Cost | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -1,9 +1,11 @@
 """What binds: for every role the next step up in concurrency, context, batch and accuracy, and what stops it."""
 
+import bisect
+import dataclasses
 from collections.abc import Iterable, Sequence
 
 from planner.options import Option, Prepared
-from planner.plan import Binding
+from planner.plan import Binding, Cost
 from planner.solve.assemble import Decision
 
 
@@ -59,7 +61,7 @@ class _Steps:
         return self._step("batched tokens", str(size), str(larger), options, self._own.sequences)
 
     def variant(self) -> Binding:
-        """The least demanding option that is more accurate, at the role's minima."""
+        """A more accurate variant: the one that fits at the least cost, or the least demanding one if none fits."""
         worth = self._option.worth
         name = self._option.variant.repository
         better = [
@@ -69,8 +71,42 @@ class _Steps:
         ]
         if not better:
             return self._limit("variant", name, "best")
-        smallest = min(better, key=lambda option: (option.least_bytes, option.variant.repository))
-        return self._step("variant", name, _spell(smallest, self._option), [smallest], smallest.sequences_min)
+        fitting = [option for option in better if option.least_bytes <= self._room]
+        if not fitting:
+            smallest = min(better, key=lambda option: (option.least_bytes, option.variant.repository))
+            return self._step("variant", name, _spell(smallest, self._option), [smallest], smallest.sequences_min)
+        next_best = max(fitting, key=self._served)
+        step = self._step("variant", name, _spell(next_best, self._option), [next_best], next_best.sequences_min)
+        return dataclasses.replace(step, cost=self._cost(next_best))
+
+    def _served(self, option: Option) -> tuple[int, int, int, int]:
+        """How much of what the role has now an option would leave it: requests, context, batch; then accuracy."""
+        own = self._option
+        return (
+            self._sequences(option),
+            min(option.max_model_len, own.max_model_len),
+            min(option.max_num_batched_tokens, own.max_num_batched_tokens),
+            option.worth.accuracy_left,
+        )
+
+    def _sequences(self, option: Option) -> int:
+        """The most requests, no more than now, that an option can serve in the room there is."""
+        most = min(self._own.sequences, option.sequences_max)
+        fitting = range(option.sequences_min, most + 1)
+        beyond = bisect.bisect_right(fitting, self._room, key=option.demand.footprint)
+        return option.sequences_min + beyond - 1
+
+    def _cost(self, option: Option) -> Cost | None:
+        """Return the first thing the role would have less of; None when there is nothing, as in an unproven plan."""
+        own, (sequences, length, batch, _) = self._option, self._served(option)
+        for what, now, then in (
+            ("concurrency", self._own.sequences, sequences),
+            ("context", own.max_model_len, length),
+            ("batched tokens", own.max_num_batched_tokens, batch),
+        ):
+            if then < now:
+                return Cost(what=what, now=now, then=then)
+        return None
 
     def _same_variant(self) -> Iterable[Option]:
         own = self._option
@@ -105,6 +141,6 @@ class _Steps:
 
 
 def _spell(option: Option, beside: Option) -> str:
-    """Name a variant; its KV cache dtype too when that is what differs."""
-    same = option.variant.repository == beside.variant.repository
-    return f"{option.variant.repository} with KV cache {option.kv_cache_dtype}" if same else option.variant.repository
+    """Name a variant, and its KV cache dtype when that differs too."""
+    same = option.kv_cache_dtype == beside.kv_cache_dtype
+    return option.variant.repository if same else f"{option.variant.repository} with KV cache {option.kv_cache_dtype}"
