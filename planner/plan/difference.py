@@ -35,6 +35,14 @@ class Difference:
     after: Any
 
 
+@dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
+class Gain:
+    """How much more of a stage a plan has than another, in the unit of docs/objective.md; negative is a loss."""
+
+    stage: str
+    by: int
+
+
 def differences(old: Plan, new: Plan) -> tuple[Difference, ...]:
     """Return what differs in what two plans promise: the plan, its servers, its GPUs, its stages."""
     found = [*_compare("plan", {"": old}, {"": new})]
@@ -42,6 +50,15 @@ def differences(old: Plan, new: Plan) -> tuple[Difference, ...]:
     found += _compare("gpu", {_place(item): item for item in old.gpus}, {_place(item): item for item in new.gpus})
     found += _compare("stage", _stages(old.proof.stages), _stages(new.proof.stages))
     return tuple(found)
+
+
+def gain(old: Plan, new: Plan) -> Gain | None:
+    """Return the first thing maximised in both of which ``new`` has another amount; None when nothing differs."""
+    before = {stage.name: stage.value for stage in old.proof.stages}
+    for stage in new.proof.stages:
+        if stage.value != before.get(stage.name, stage.value):
+            return Gain(stage=stage.name, by=stage.value - before[stage.name])
+    return None
 
 
 def _place(gpu: GPULedger) -> str:
