@@ -59,9 +59,18 @@ class UnknownName(PlannerError):
         self.kind, self.name, self.nearest = kind, name, nearest
         super().__init__(kind, name, nearest)
 
+    @property
+    def hint(self) -> str:
+        """What the reader can do: take a near name, or look where all names are."""
+        if self.kind == "engine version":
+            oldest = f"; the oldest with a memory profile is {self.nearest[0]}" if self.nearest else ""
+            return f"a version is written like 0.33.0{oldest}"
+        if self.nearest:
+            return f"did you mean {' or '.join(self.nearest)}?"
+        return f"no name is close to it; `planner catalog list{' --gpus' * (self.kind == 'GPU')}` shows them all"
+
     def __str__(self) -> str:
-        hint = f"\n  hint: did you mean {' or '.join(self.nearest)}?" if self.nearest else ""
-        return f"unknown {self.kind} {self.name!r}{hint}"
+        return f"unknown {self.kind} {self.name!r}\n  hint: {self.hint}"
 
 
 class UnsupportedModel(PlannerError):

@@ -107,6 +107,28 @@ def test_a_folder_without_a_config_is_said_to_have_none(tmp_path: Path) -> None:
     assert "config.json" in output
 
 
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (
+            ("xyzzy", "--gpu", "H100"),
+            "unknown model 'xyzzy'\n  hint: no name is close to it; `planner catalog list` shows",
+        ),
+        (
+            (LLAMA, "--gpu", "xyzzy"),
+            "unknown GPU 'xyzzy'\n  hint: no name is close to it; `planner catalog list --gpus`",
+        ),
+        ((LLAMA, "--gpu", "H100", "--engine-version", "9"), "unknown engine version '9'\n  hint: a version is written"),
+        ((LLAMA, "--gpu", "H100", "--engine-version", "0.1.0"), "0.33.0; the oldest with a memory profile is 0.6.6"),
+    ],
+)
+def test_an_unknown_name_says_where_to_look(arguments: tuple[str, ...], message: str) -> None:
+    code, output = run(*arguments)
+
+    assert code == 1
+    assert message in output
+
+
 def test_engine_version_nobody_studied_is_said_aloud() -> None:
     assert "vllm 0.99.0 was not studied" in run(LLAMA, "--gpu", "H100", "--engine-version", "0.99.0")[1]
 

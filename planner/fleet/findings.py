@@ -24,9 +24,7 @@ class Findings:
 
     def refuse_name(self, path: FieldPath, error: UnknownName) -> None:
         """Note a name that the catalog does not have."""
-        near = " or ".join(error.nearest)
-        hint = f"did you mean {near}?" if near else "no name in the catalog is close to it"
-        self.refuse(path, f"unknown {error.kind} {values.found(error.name)}", hint)
+        self.refuse(path, f"unknown {error.kind} {values.found(error.name)}", error.hint)
 
     def item(self, path: FieldPath, index: int) -> FieldPath:
         """Return the path of an item, or of the single value that stands for the list."""
