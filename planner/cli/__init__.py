@@ -19,8 +19,10 @@ COMMANDS = {
     "init": "Write a commented starter fleet.yaml.",
     "schema": "Print the JSON Schema of fleet.yaml for editors.",
     "solve": "Find the proven best plan for a fleet and render its files.",
+    "what-if": "Solve variations of a fleet side by side and compare them.",
 }
-"""Name -> the line ``planner --help`` shows. A command is the function of its name in the module of its name."""
+"""Name -> the line ``planner --help`` shows. A command is the function of its name in the module of its name;
+both have _ where the name has -."""
 
 
 class Commands(click.Group):
@@ -34,7 +36,8 @@ class Commands(click.Group):
         """Import a command; None when there is none of this name."""
         if cmd_name not in COMMANDS:
             return None
-        command = getattr(importlib.import_module(f"planner.cli.{cmd_name}"), cmd_name)
+        name = cmd_name.replace("-", "_")
+        command = getattr(importlib.import_module(f"planner.cli.{name}"), name)
         assert isinstance(command, click.Command)
         return command
 

@@ -5,11 +5,35 @@ schema   the maps of the file, and their JSON Schema
 load     file -> Fleet, with all problems at once
 review   rules that span several keys, and look-ups in the catalog
 pools    the GPUs a fleet has, and where its roles may be on them
+scenario named changes to a fleet
+price    what a fleet costs for an hour
 facts    Fleet, Pool and Role
 """
 
 from planner.fleet.facts import ROUTER_PORT, Figure, Fleet, Pool, Role
-from planner.fleet.load import load_fleet
+from planner.fleet.load import FleetFile, load_fleet, read_fleet
+from planner.fleet.price import Price, hourly_price
+from planner.fleet.scenario import GPU_OPTION, SET_OPTION, Edit, Scenario, fleets, scenarios
 from planner.fleet.schema import POOLING_TASKS, TASKS, json_schema
 
-__all__ = ["POOLING_TASKS", "ROUTER_PORT", "TASKS", "Figure", "Fleet", "Pool", "Role", "json_schema", "load_fleet"]
+__all__ = [
+    "GPU_OPTION",
+    "POOLING_TASKS",
+    "ROUTER_PORT",
+    "SET_OPTION",
+    "TASKS",
+    "Edit",
+    "Figure",
+    "Fleet",
+    "FleetFile",
+    "Pool",
+    "Price",
+    "Role",
+    "Scenario",
+    "fleets",
+    "hourly_price",
+    "json_schema",
+    "load_fleet",
+    "read_fleet",
+    "scenarios",
+]

@@ -6,6 +6,7 @@ what is left can be read; the rules that span several keys, and the look-ups in 
 
 import copy
 from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -23,11 +24,28 @@ from planner.yaml_source import FieldPath, Source, read_yaml
 _STARTER = "`planner init` writes a starter file"
 
 
+@dataclass(frozen=True, slots=True)
+class FleetFile:
+    """A fleet file as data; ``folder`` is where relative model folders start."""
+
+    source: Source
+    folder: Path
+
+
 def load_fleet(path: Path, catalog: Catalog) -> Fleet:
     """Read a fleet file.
 
     Raises:
         InputError: with every problem of the file, in file order.
+    """
+    return fleet_of(read_fleet(path), catalog)
+
+
+def read_fleet(path: Path) -> FleetFile:
+    """Read a fleet file as data, without looking at what it says.
+
+    Raises:
+        InputError: there is no such file, or it is not a YAML map.
     """
     if not path.exists():
         raise InputError((Problem(str(path), 0, 0, "", "no such file", _STARTER),))
@@ -37,9 +55,19 @@ def load_fleet(path: Path, catalog: Catalog) -> Fleet:
     if not isinstance(source.data, dict):
         message = f"expected a map with name, gpu, roles, not {values.found(source.data)}"
         raise InputError((source.problem((), message),))
+    return FleetFile(source, path.parent)
+
+
+def fleet_of(written: FleetFile, catalog: Catalog) -> Fleet:
+    """Return the fleet that a file describes.
+
+    Raises:
+        InputError: with every problem of the file, in file order.
+    """
+    source = written.source
     fleet_map, problems = _validate(source)
     problems += _unknown_and_missing(source, fleet_map, ())
-    findings = Findings(source, catalog, path.parent, problems)
+    findings = Findings(source, catalog, written.folder, problems)
     fleet = review(findings, fleet_map)
     if fleet is None:
         raise InputError(tuple(dict.fromkeys(findings.problems)))

@@ -1,0 +1,154 @@
+"""``planner what-if``: one table of what variations of a fleet would bring."""
+
+import dataclasses
+import json
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import click
+
+from planner.catalog import load_catalog
+from planner.cli.frame import EXIT_NOT_PROVEN, EXIT_PROVEN, catalog_option, table
+from planner.explain.outcomes import in_short, told
+from planner.fleet import GPU_OPTION, SET_OPTION, Edit, Fleet, Price, read_fleet, scenarios
+from planner.plan import NoPlan, Plan, ServerPlan, differences, gain, plan_json
+from planner.solve import BUDGET
+from planner.units import format_tokens
+from planner.what_if import Outcome
+from planner.what_if import what_if as solve_scenarios
+
+_EPILOG = """\b
+Examples:
+  planner what-if fleet.yaml --gpu rtx-4090:2 --gpu l40s --gpu h100-sxm-80gb
+  planner what-if fleet.yaml --set roles.coder.context.min=32k --set objective=accuracy
+  planner what-if fleet.yaml --matrix --gpu l40s:2 --set roles.chat.weight=2
+\b
+Exit code: 0 every scenario has a proven answer, and no plan is one; 4 one of them
+was not proven within --time-limit; 1 a scenario makes no valid fleet.
+"""
+
+
+@click.command("what-if", epilog=_EPILOG)
+@click.argument("fleet_file", type=click.Path(path_type=Path), default="fleet.yaml")
+@click.option(
+    GPU_OPTION, "gpus", multiple=True, metavar="NAME[:COUNT]", help="GPUs in place of those of the fleet; repeatable."
+)
+@click.option(
+    SET_OPTION,
+    "settings",
+    multiple=True,
+    metavar="FIELD=VALUE",
+    help="Another value for a field; without a value the field goes. Repeatable.",
+)
+@click.option("--matrix", is_flag=True, help="Every combination, instead of one change at a time.")
+@catalog_option
+@click.option("--json", "as_json", is_flag=True, help="Print scenarios and their plans as JSON.")
+@click.option("--jobs", type=click.IntRange(min=1), metavar="N", help="Processes; by default one for each core.")
+@click.option(
+    "--time-limit",
+    type=click.IntRange(min=1),
+    default=BUDGET,
+    show_default=True,
+    metavar="SECONDS",
+    help="Deterministic seconds for each solve of each scenario.",
+)
+def what_if(
+    fleet_file: Path,
+    gpus: tuple[str, ...],
+    settings: tuple[str, ...],
+    matrix: bool,
+    catalog_folders: tuple[Path, ...],
+    as_json: bool,
+    jobs: int | None,
+    time_limit: int,
+) -> None:
+    """Solve variations of a fleet side by side and compare them.
+
+    The first row is the fleet as it is written; what the others gain or lose is against it.
+    """
+    edits = [*(Edit(GPU_OPTION, name) for name in gpus), *(Edit(SET_OPTION, setting) for setting in settings)]
+    wanted = scenarios(edits, matrix=matrix)
+    catalog = load_catalog(overlays=catalog_folders)
+    found = solve_scenarios(read_fleet(fleet_file), wanted, catalog, time_limit, jobs)
+    with click.progressbar(found, length=len(wanted), file=sys.stderr) as bar:
+        outcomes = list(bar)
+    click.echo(_json(outcomes) if as_json else _text(outcomes))
+    proven = all(_proven(outcome) for outcome in outcomes)
+    raise SystemExit(EXIT_PROVEN if proven else EXIT_NOT_PROVEN)
+
+
+def _proven(outcome: Outcome) -> bool:
+    return outcome.answer is not None and (not isinstance(outcome.answer, Plan) or outcome.answer.proof.proven)
+
+
+def _text(outcomes: Sequence[Outcome]) -> str:
+    """Return the table, and below it why scenarios have no plan."""
+    base = outcomes[0]
+    roles = sorted({role.name for outcome in outcomes for role in outcome.fleet.roles})
+    header = ["scenario", "GPUs", "$/h", "plan", "against the first", *roles]
+    rows = [[*_facts(outcome, base), *(_role(outcome, role) for role in roles)] for outcome in outcomes]
+    reasons = [
+        f"{outcome.scenario.name}: {in_short(outcome.answer)}"
+        for outcome in outcomes
+        if not isinstance(outcome.answer, Plan)
+    ]
+    return "\n".join([table(header, rows, frozenset({2})), *(["", *reasons] if reasons else [])])
+
+
+def _facts(outcome: Outcome, base: Outcome) -> list[str]:
+    answer = outcome.answer
+    if isinstance(answer, Plan):
+        status = "proven" if answer.proof.proven else "not proven"
+    else:
+        status = "none" if answer else "not found"
+    change = ""
+    if outcome is not base and isinstance(answer, Plan) and isinstance(base.answer, Plan):
+        change = told(gain(base.answer, answer))
+    return [outcome.scenario.name, _gpus(outcome.fleet), _price(outcome.price), status, change]
+
+
+def _gpus(fleet: Fleet) -> str:
+    return " + ".join(f"{pool.gpu_count} × {pool.gpu.name}" for pool in fleet.pools)
+
+
+def _price(price: Price | None) -> str:
+    return "" if price is None else f"{price.microdollars_per_hour / 1e6:.2f}"
+
+
+def _role(outcome: Outcome, role: str) -> str:
+    """Say how a role is served: the scheme, and for each kind of its servers the context and the requests."""
+    if not isinstance(outcome.answer, Plan):
+        return ""
+    kinds: dict[str, int] = {}
+    for server in outcome.answer.servers:
+        if server.role == role:
+            kinds[_server(server)] = kinds.get(_server(server), 0) + 1
+    return "; ".join(kind if count == 1 else f"{count} of {kind}" for kind, count in kinds.items()) or "left out"
+
+
+def _server(server: ServerPlan) -> str:
+    return f"{server.model} {server.scheme} {format_tokens(server.max_model_len)} × {server.max_num_seqs}"
+
+
+def _json(outcomes: Sequence[Outcome]) -> str:
+    return json.dumps([_document(outcome, outcomes[0]) for outcome in outcomes], indent=2, ensure_ascii=False)
+
+
+def _document(outcome: Outcome, base: Outcome) -> dict[str, Any]:
+    answer, price = outcome.answer, outcome.price
+    both = (base.answer, answer) if isinstance(answer, Plan) and isinstance(base.answer, Plan) else None
+    more = gain(*both) if both else None
+    changed = differences(*both) if both else ()
+    return {
+        "scenario": outcome.scenario.name,
+        "edits": [str(edit) for edit in outcome.scenario.edits],
+        "gpus": [{"pool": pool.name, "gpu": pool.gpu.name, "count": pool.gpu_count} for pool in outcome.fleet.pools],
+        "usd_per_hour": price.microdollars_per_hour / 1e6 if price else None,
+        "price_sources": price.sources if price else [],
+        "gain": dataclasses.asdict(more) if more else None,
+        "differences": [dataclasses.asdict(item) for item in changed],
+        "plan": json.loads(plan_json(answer)) if isinstance(answer, Plan) else None,
+        "no_plan": json.loads(plan_json(answer)) if isinstance(answer, NoPlan) else None,
+    }

@@ -1,0 +1,94 @@
+"""What if: the plan of every scenario, solved side by side on the local cores, always listed in the order asked.
+
+Every worker is started once, from a server process that has the solver loaded, and keeps what it has read of the
+catalog; so a scenario costs what it takes to solve it.
+"""
+
+import multiprocessing
+import os
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from concurrent.futures import ProcessPoolExecutor
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import TypeAlias
+
+from planner.catalog import Catalog
+from planner.check import require
+from planner.fleet import Fleet, FleetFile, Price, Scenario, fleets, hourly_price
+from planner.plan import NoPlan, Plan
+from planner.solve import BUDGET, BudgetSpent, solve
+
+_Answer: TypeAlias = Plan | NoPlan | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Outcome:
+    """One scenario and its answer; ``answer`` is None when the budget ran out before there was one."""
+
+    scenario: Scenario
+    fleet: Fleet
+    answer: Plan | NoPlan | None
+    price: Price | None
+
+
+def what_if(
+    written: FleetFile, wanted: Sequence[Scenario], catalog: Catalog, budget: int = BUDGET, workers: int | None = None
+) -> Iterator[Outcome]:
+    """Yield the outcome of every scenario, in their order; every plan has passed the independent check.
+
+    ``workers`` is the number of processes, by default one for each core this process may use.
+
+    Raises:
+        InputError: a scenario makes no valid fleet; nothing is solved then.
+        CheckFailed: a plan does not keep its promises.
+    """
+    found = fleets(written, wanted, catalog)
+    with _answering(catalog, budget, min(workers or _cores(), len(found))) as answers:
+        for scenario, fleet, answer in zip(wanted, found, answers(found), strict=True):
+            price = hourly_price(fleet, catalog)
+            yield Outcome(scenario=scenario, fleet=fleet, answer=answer, price=price)
+
+
+@contextmanager
+def _answering(catalog: Catalog, budget: int, workers: int) -> Iterator[Callable[[Sequence[Fleet]], Iterable[_Answer]]]:
+    """Yield what turns fleets into answers, in their order."""
+    if workers == 1:
+        yield lambda found: (_answer(fleet, catalog, budget) for fleet in found)
+        return
+    with ProcessPoolExecutor(workers, _context(), _start_worker, (catalog, budget)) as pool:
+        yield lambda found: pool.map(_work, found)
+
+
+def _context() -> multiprocessing.context.BaseContext:
+    """Return the way to start workers: forked from a process that has loaded this module, where the system can."""
+    if "forkserver" not in multiprocessing.get_all_start_methods():
+        return multiprocessing.get_context("spawn")
+    context = multiprocessing.get_context("forkserver")
+    context.set_forkserver_preload([__name__])
+    return context
+
+
+def _cores() -> int:
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def _answer(fleet: Fleet, catalog: Catalog, budget: int) -> _Answer:
+    try:
+        answer = solve(fleet, catalog, budget)
+    except BudgetSpent:
+        return None
+    if isinstance(answer, Plan):
+        require(answer, fleet, catalog)
+    return answer
+
+
+_worker: dict[str, tuple[Catalog, int]] = {}
+"""What a worker process was started with."""
+
+
+def _start_worker(catalog: Catalog, budget: int) -> None:
+    _worker["given"] = (catalog, budget)
+
+
+def _work(fleet: Fleet) -> _Answer:
+    return _answer(fleet, *_worker["given"])
