@@ -3,7 +3,7 @@
 import argparse
 from pathlib import Path
 
-from benchmarks.memory_fidelity import page, report
+from benchmarks.memory_fidelity import page, peers, report
 from benchmarks.memory_fidelity.predict import predict
 from benchmarks.memory_fidelity.score import TERMS, Pair
 from benchmarks.memory_fidelity.table import dropped, rows
@@ -16,8 +16,13 @@ def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m benchmarks.memory_fidelity", description=__doc__)
     parser.add_argument("--write", action="store_true", help=f"write {PAGE.parent.name}/{PAGE.name}")
     parser.add_argument("--rows", action="store_true", help="print every row: measured and predicted")
+    parser.add_argument(
+        "--peers", nargs="+", type=Path, metavar="DIR", help="ask the other tools installed in these environments again"
+    )
     arguments = parser.parse_args()
     pairs = [(row, predict(row)) for row in rows()]
+    if arguments.peers:
+        peers.keep(peers.ask([row for row, _ in pairs if peers.comparable(row)], arguments.peers))
     if arguments.rows:
         print("\n".join(line(pair) for pair in pairs))
         return

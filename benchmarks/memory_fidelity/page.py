@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 
-from benchmarks.memory_fidelity import report
+from benchmarks.memory_fidelity import peers, report
 from benchmarks.memory_fidelity.score import Pair
 from benchmarks.memory_fidelity.table import Row
 
@@ -38,6 +38,15 @@ The slopes in S and T rest on source reading and on the spread of models (vocabu
 16384); no published series varies S or T alone.
 """
 
+_PEERS = """## Other tools on the same rows
+
+The KV cache in tokens, on the rows every tool can be told: one replica, 16-bit weights, memory per GPU and flags known.
+Each tool gets the model's config.json (llmfit: its name), the memory the engine saw, the utilization and the flags it
+has a parameter for; what it cannot size is no answer. `--peers` asks those installed in the given environments again
+and keeps their answers in `peers.jsonl`. Most rows are fitted ones, for us as for llm-d-planner, whose constants come
+from the same H100 runs. None of them tells versions apart; aiconfigurator's data is for vLLM 0.24, on the A100 0.14.
+"""
+
 
 def text(pairs: Sequence[Pair], dropped: Sequence[dict[str, str]]) -> str:
     """Return the whole page."""
@@ -70,6 +79,11 @@ def text(pairs: Sequence[Pair], dropped: Sequence[dict[str, str]]) -> str:
         report.verdict_table(pairs),
         "The largest errors:\n",
         "\n".join(f"- {line}" for line in report.worst_rows(pairs, 8)),
+        _PEERS,
+        "All rows:\n",
+        peers.table(pairs, peers.kept()),
+        "Held out:\n",
+        peers.table(held_out, peers.kept()),
         _MECHANISM,
         "## Rows left out\n",
         report.dropped_table(dropped),

@@ -3,14 +3,16 @@
 import dataclasses
 import functools
 import json
+from typing import Any
 
 from benchmarks.memory_fidelity.table import FOLDER, Row
 from planner.architecture import Architecture
 from planner.catalog import load_catalog
 from planner.catalog.catalog import Catalog
 from planner.config_json import parse_config
-from planner.engine import load_profile
+from planner.engine import EngineProfile, load_profile
 from planner.flags import default_flags
+from planner.gpu import GPU
 from planner.memory.estimate import Estimate, Server, estimate
 from planner.quantization import Quantization
 from planner.units import GIB
@@ -28,15 +30,26 @@ def catalog() -> Catalog:
 @functools.cache
 def model(name: str, config: str) -> tuple[Architecture, Quantization]:
     """Return a row's model, from its own config file or from the catalog."""
+    where, data = config_of(name, config)
+    return parse_config(data, where=where)
+
+
+def config_of(name: str, config: str) -> tuple[str, dict[str, Any]]:
+    """Return the name and the content of a row's config.json."""
     if config:
-        data = json.loads((FOLDER / "configs" / config).read_text(encoding="utf-8"))
-        return parse_config(data["config"], where=config)
+        return config, json.loads((FOLDER / "configs" / config).read_text(encoding="utf-8"))["config"]
     base, variant = catalog().find(name)
-    return parse_config(base.config_for(variant), where=variant.repository)
+    return variant.repository, base.config_for(variant)
 
 
 def predict(row: Row) -> Estimate:
     """Return the estimate for a row; flags that are not known take the engine's defaults."""
+    server, gpu, profile = described(row)
+    return estimate(server, gpu, profile, round(row.in_use_gib * GIB))
+
+
+def described(row: Row) -> tuple[Server, GPU, EngineProfile]:
+    """Return what a row started, on which GPU, with which engine."""
     architecture, quantization = model(row.model, row.config)
     gpu = catalog().gpu(row.gpu)
     if row.total_gib is not None:
@@ -60,5 +73,4 @@ def predict(row: Row) -> Estimate:
         prefix_caching=row.prefix_caching,
         cpu_offload_bytes=round(row.cpu_offload_gib * GIB),
     )
-    server = Server(architecture=architecture, quantization=quantization, flags=flags)
-    return estimate(server, gpu, profile, round(row.in_use_gib * GIB))
+    return Server(architecture=architecture, quantization=quantization, flags=flags), gpu, profile
