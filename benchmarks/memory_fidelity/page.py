@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 
 from benchmarks.memory_fidelity import peers, report
+from benchmarks.memory_fidelity.predict import model
 from benchmarks.memory_fidelity.score import Pair
 from benchmarks.memory_fidelity.table import Row
 
@@ -73,6 +74,7 @@ def text(pairs: Sequence[Pair], dropped: Sequence[dict[str, str]]) -> str:
         report.coverage_line(fitted),
         "## KV cache tokens, all rows\n",
         report.groups_table("kind", pairs, lambda row: row.kind),
+        report.groups_table("weights", pairs, _scheme),
         report.groups_table("engine", pairs, _series),
         report.groups_table("GPU", pairs, lambda row: row.gpu),
         "## Does it start\n",
@@ -93,6 +95,10 @@ def text(pairs: Sequence[Pair], dropped: Sequence[dict[str, str]]) -> str:
 
 def _is_sweep(row: Row) -> bool:
     return row.version.startswith("0.19") and "H100" in row.gpu
+
+
+def _scheme(row: Row) -> str:
+    return model(row.model, row.config)[1].scheme
 
 
 def _series(row: Row) -> str:
