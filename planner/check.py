@@ -92,10 +92,12 @@ class _Checker:
         if found is None:
             yield Violation(plan.name, f"{plan.repository} is not among the variants of role {role.name}")
             return
-        wrong = list(_pins(role, plan, found[1]))
+        if wrong := list(_pins(role, plan, found[1])):
+            yield from wrong
+            return
         try:
             server = self._server(plan)
-            wrong += self._limits(role, plan, server, found[0])
+            wrong = list(self._limits(role, plan, server, found[0]))
             reason = requirements.refusal(
                 server.architecture, server.quantization, server.flags, self._profile, self._gpu
             )

@@ -1,7 +1,7 @@
 """Small random problems for the solver, and brute force over them.
 
-A planted problem is built round a plan: every role's candidate and sequences are drawn first and the GPUs are made just
-large enough for them, so that a solver which calls it infeasible, or finds less, is wrong.
+A planted problem is built round a plan: every role's candidate, sequences and GPUs are drawn first and the GPUs are
+made just large enough for them, so that a solver which calls it infeasible, or finds less, is wrong.
 """
 
 import itertools
@@ -10,19 +10,28 @@ from typing import NamedTuple
 
 from hypothesis import strategies as st
 
-from planner.solve.problem import Candidate, Choice, Problem
+from planner.solve.packing import Decided
+from planner.solve.placing import blocks
+from planner.solve.problem import COST, Block, Candidate, Choice, PoolProblem, Problem, RoleProblem
+
+Plan = tuple[Choice | None, ...]
 
 
 class Planted(NamedTuple):
     problem: Problem
-    choices: tuple[Choice, ...]
+    choices: Plan
 
 
 @st.composite
-def candidates(draw: st.DrawFn, stages: int = 2) -> Candidate:
+def candidates(draw: st.DrawFn, pools: tuple[PoolProblem, ...] = (PoolProblem(capacity=0),)) -> Candidate:
     least = draw(st.integers(1, 2))
     small = st.integers(0, 6)
+    pool = draw(st.integers(0, len(pools) - 1))
+    widths = [width for width in (1, 2) if width <= pools[pool].width]
     return Candidate(
+        pool=pool,
+        width=draw(st.sampled_from(widths)),
+        blocks=draw(st.integers(1, 2)) if pools[pool].gpus > 1 else 1,
         fixed=draw(st.integers(1, 30)),
         per_sequence=draw(st.integers(0, 2)),
         kv_floor=draw(st.integers(0, 12)),
@@ -31,63 +40,158 @@ def candidates(draw: st.DrawFn, stages: int = 2) -> Candidate:
         peak_base=draw(small),
         peak_per_sequence=draw(small),
         least=least,
-        most=draw(st.integers(least, 4)),
-        worth=tuple((draw(st.integers(0, 4)), draw(st.integers(0, 2))) for _ in range(stages)),
+        most=draw(st.integers(least, 3)),
+        worth=((draw(st.integers(0, 4)), draw(st.integers(0, 2))), (draw(st.integers(0, 4)), draw(st.integers(0, 2)))),
     )
 
 
 @st.composite
-def planted(draw: st.DrawFn, roles: int = 3, gpus: int = 2) -> Planted:
-    count = draw(st.integers(1, gpus))
-    members = [
-        (f"r{i}", tuple(draw(st.lists(candidates(), min_size=1, max_size=4))))
-        for i in range(draw(st.integers(1, roles)))
-    ]
-    choices, taken = [], [0] * count
-    for _, options in members:
-        index = draw(st.integers(0, len(options) - 1))
-        sequences = draw(st.integers(options[index].least, options[index].most))
-        gpu = draw(st.integers(0, count - 1))
-        taken[gpu] += options[index].footprint(sequences)
-        choices.append(Choice(candidate=index, sequences=sequences, gpu=gpu))
-    capacity = max(taken) + draw(st.integers(0, 20))
-    problem = Problem(roles=tuple(members), capacities=(capacity,) * count, stages=("first", "second"))
-    return Planted(problem, tuple(choices))
+def one_gpu(draw: st.DrawFn) -> Planted:
+    """Up to three roles on one GPU."""
+    return draw(planted(st.just((PoolProblem(capacity=0),)), roles=3))
 
 
-def plans(problem: Problem) -> Iterator[tuple[Choice, ...]]:
-    """Yield every plan that fits."""
-    per_role = [
+@st.composite
+def many_gpus(draw: st.DrawFn) -> Planted:
+    """Up to three roles on two kinds of nodes, with replicas, tensor parallelism, and rules about who shares."""
+    pools = st.sampled_from(
         [
-            Choice(candidate=index, sequences=sequences, gpu=gpu)
-            for index, candidate in enumerate(options)
-            for sequences in range(candidate.least, candidate.most + 1)
-            for gpu in range(len(problem.capacities))
+            (PoolProblem(capacity=0, width=2),),
+            (PoolProblem(capacity=0, width=1, nodes=(0, 1)),),
+            (PoolProblem(capacity=0, width=2, price=3), PoolProblem(capacity=0, nodes=(1,), price=2)),
+            (PoolProblem(capacity=0, width=1, price=1), PoolProblem(capacity=0, width=2, nodes=(0,), price=1)),
         ]
-        for _, options in problem.roles
+    )
+    return draw(planted(pools, roles=3, rules=True))
+
+
+@st.composite
+def planted(
+    draw: st.DrawFn, shapes: st.SearchStrategy[tuple[PoolProblem, ...]], roles: int, *, rules: bool = False
+) -> Planted:
+    pools = draw(shapes)
+    members = []
+    for index in range(draw(st.integers(1, roles))):
+        found = tuple(draw(st.lists(candidates(pools), min_size=1, max_size=3)))
+        optional, stacked = (draw(st.booleans()), draw(st.integers(1, 2))) if rules else (False, 1)
+        spread = rules and draw(st.booleans())
+        members.append(
+            RoleProblem(name=f"r{index}", candidates=found, optional=optional, stacked=stacked, spread=spread)
+        )
+    pairs = list(itertools.combinations(range(len(members)), 2))
+    apart = frozenset(draw(st.lists(st.sampled_from(pairs), max_size=1))) if rules and pairs else frozenset()
+    stages = (
+        draw(st.sampled_from([("first", "second"), (COST, "second"), ("first", COST)]))
+        if rules
+        else ("first", "second")
+    )
+    problem = Problem(roles=tuple(members), pools=pools, stages=stages, apart=apart)
+    roomy = _resized(problem, [1 << 20] * len(pools))
+    possible = [list(_choices(roomy, role)) for role in range(len(members))]
+    choices = tuple(draw(st.sampled_from(ways)) if ways else None for ways in possible)
+    hopeful = all(ways or role.optional for ways, role in zip(possible, members, strict=True)) and fits(roomy, choices)
+    taken = _taken(problem, choices) if hopeful else {}
+    sizes = [max([0, *(size for gpu, size in taken.items() if gpu[0] == pool)]) for pool in range(len(pools))]
+    return Planted(_resized(problem, [size + draw(st.integers(0, 20)) for size in sizes]), choices if hopeful else ())
+
+
+def _resized(problem: Problem, capacities: list[int]) -> Problem:
+    pools = tuple(
+        PoolProblem(capacity=capacity, width=pool.width, nodes=pool.nodes, price=pool.price)
+        for pool, capacity in zip(problem.pools, capacities, strict=True)
+    )
+    return Problem(roles=problem.roles, pools=pools, stages=problem.stages, apart=problem.apart)
+
+
+def plans(problem: Problem) -> Iterator[Plan]:
+    """Yield every plan that fits."""
+    ways = [
+        [*_choices(problem, position), *([None] if role.optional else [])]
+        for position, role in enumerate(problem.roles)
     ]
-    for choices in itertools.product(*per_role):
+    for choices in itertools.product(*ways):
         if fits(problem, choices):
             yield choices
 
 
-def fits(problem: Problem, choices: tuple[Choice, ...]) -> bool:
-    taken = [0] * len(problem.capacities)
-    for (_, options), choice in zip(problem.roles, choices, strict=True):
-        taken[choice.gpu] += options[choice.candidate].footprint(choice.sequences)
-    return all(have >= want for have, want in zip(problem.capacities, taken, strict=True))
+def _choices(problem: Problem, position: int) -> Iterator[Choice]:
+    role = problem.roles[position]
+    for index, candidate in enumerate(role.candidates):
+        places = list(blocks(problem, candidate.pool, candidate.width))
+        for found in itertools.combinations_with_replacement(places, candidate.blocks):
+            if max(_count(found, gpu) for block in found for gpu in block.gpus) > role.stacked:
+                continue
+            nodes = [problem.pools[block.pool].nodes[block.node] for block in found]
+            if role.spread and len(set(nodes)) < len(nodes):
+                continue
+            for sequences in range(candidate.least, candidate.most + 1):
+                yield Choice(candidate=index, sequences=sequences, blocks=found)
 
 
-def values(problem: Problem, choices: tuple[Choice, ...]) -> tuple[int, ...]:
-    """Return the value of every stage, headroom last."""
-    chosen = [(options[c.candidate], c.sequences) for (_, options), c in zip(problem.roles, choices, strict=True)]
-    stages = [sum(candidate.value(stage, count) for candidate, count in chosen) for stage in range(len(problem.stages))]
-    return (*stages, sum(problem.capacities) - sum(candidate.footprint(count) for candidate, count in chosen))
+def _count(found: tuple[Block, ...], gpu: tuple[int, int, int]) -> int:
+    return sum(gpu in block.gpus for block in found)
 
 
-def rank(problem: Problem, choices: tuple[Choice, ...]) -> tuple[object, ...]:
-    """Return the order of plans, best first: stages, headroom, then first candidates and most sequences by role."""
-    return (
-        tuple(-value for value in values(problem, choices)),
-        tuple((choice.candidate, -choice.sequences) for choice in choices),
+def fits(problem: Problem, choices: Plan) -> bool:
+    """Whether memory suffices on every GPU and nobody shares one who may not."""
+    taken = _taken(problem, choices)
+    if any(size > problem.pools[gpu[0]].capacity for gpu, size in taken.items()):
+        return False
+    on = [{gpu for block in choice.blocks for gpu in block.gpus} if choice else set() for choice in choices]
+    return not any(on[one] & on[other] for one, other in problem.apart)
+
+
+def _taken(problem: Problem, choices: Plan) -> dict[tuple[int, int, int], int]:
+    taken: dict[tuple[int, int, int], int] = {}
+    for role, choice in zip(problem.roles, choices, strict=True):
+        if choice:
+            size = role.candidates[choice.candidate].footprint(choice.sequences)
+            for block in choice.blocks:
+                for gpu in block.gpus:
+                    taken[gpu] = taken.get(gpu, 0) + size
+    return taken
+
+
+def valid(problem: Problem, choices: Plan) -> bool:
+    """Whether a plan is one of those brute force would try."""
+    return fits(problem, choices) and all(
+        choice in list(_choices(problem, position)) if choice else role.optional
+        for position, (role, choice) in enumerate(zip(problem.roles, choices, strict=True))
     )
+
+
+def values(problem: Problem, choices: Plan) -> tuple[int, ...]:
+    """Return the value of every stage, without headroom."""
+    found = []
+    for stage, name in enumerate(problem.stages):
+        if name == COST:
+            found.append(-sum(problem.pools[gpu[0]].price for gpu in _taken(problem, choices)))
+        else:
+            found.append(sum(c.value(stage, count) for c, count in _chosen(problem, choices)))
+    return tuple(found)
+
+
+def headroom(problem: Problem, choices: Plan) -> int:
+    """Return the bytes left free; a role that shares with nobody takes its GPUs whole."""
+    free = sum(pool.capacity * pool.gpus for pool in problem.pools)
+    return free - sum(_taken(problem, choices).values())
+
+
+def rank(problem: Problem, choices: Plan) -> tuple[object, ...]:
+    """Return the order of plans, best first: stages, headroom, then first candidates and most sequences by role."""
+    order = []
+    for role, choice in zip(problem.roles, choices, strict=True):
+        step = max(candidate.most for candidate in role.candidates) + 1
+        order.append(choice.candidate * step - choice.sequences if choice else 0)
+    negative = tuple(-value for value in values(problem, choices))
+    return negative, -headroom(problem, choices), tuple(order)
+
+
+def decided(choices: Plan) -> list[Decided]:
+    return [(choice.candidate, choice.sequences) if choice else None for choice in choices]
+
+
+def _chosen(problem: Problem, choices: Plan) -> Iterator[tuple[Candidate, int]]:
+    for role, choice in zip(problem.roles, choices, strict=True):
+        if choice:
+            yield role.candidates[choice.candidate], choice.sequences

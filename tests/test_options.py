@@ -17,7 +17,7 @@ from planner.options.ladders import batches, contexts, sequence_limits
 from planner.options.limits import engine_refusal
 from planner.options.prune import Span, overshadowed
 from planner.options.worth import Measure, Worth
-from planner.solve.problem import Problem
+from planner.solve.problem import PoolProblem, Problem, RoleProblem
 from planner.solve.translate import candidate, stages
 
 
@@ -174,11 +174,10 @@ objectives = st.sampled_from([("balanced",), ("accuracy",), ("concurrency", "acc
 
 def problem(groups: list[list[Option]], objective: tuple[str, ...], capacity: int) -> Problem:
     names = stages(objective)
+    members = [tuple(candidate(1, option, names) for option in group) for group in groups]
     return Problem(
-        roles=tuple(
-            (f"r{i}", tuple(candidate(1, option, names) for option in group)) for i, group in enumerate(groups)
-        ),
-        capacities=(capacity,),
+        roles=tuple(RoleProblem(name=f"r{index}", candidates=group) for index, group in enumerate(members)),
+        pools=(PoolProblem(capacity=capacity),),
         stages=names,
     )
 

@@ -17,7 +17,8 @@ from planner.solve.alternatives import next_best
 from planner.solve.assemble import assemble, decisions
 from planner.solve.bindings import bindings
 from planner.solve.conflict import conflict
-from planner.solve.stages import BUDGET, BudgetSpent, optimise
+from planner.solve.search import optimise
+from planner.solve.stages import BUDGET, BudgetSpent
 from planner.solve.translate import problem
 
 __all__ = ["BUDGET", "BudgetSpent", "solve"]

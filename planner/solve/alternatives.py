@@ -8,7 +8,8 @@ from planner.options import Prepared, fitting, without_variant
 from planner.plan import RunnerUp, RunnerUpServer
 from planner.solve.assemble import Decision, decisions, plan_stages
 from planner.solve.problem import Answer
-from planner.solve.stages import BudgetSpent, optimise
+from planner.solve.search import optimise
+from planner.solve.stages import BudgetSpent
 from planner.solve.translate import problem
 
 

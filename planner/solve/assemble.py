@@ -35,8 +35,14 @@ class Decision:
 def decisions(prepared: Prepared, answer: Answer) -> tuple[Decision, ...]:
     """Return the choices of an answer with the options they mean."""
     return tuple(
-        Decision(role=found.role, option=found.options[choice.candidate], sequences=choice.sequences, gpu=choice.gpu)
+        Decision(
+            role=found.role,
+            option=found.options[choice.candidate],
+            sequences=choice.sequences,
+            gpu=choice.blocks[0].first,
+        )
         for found, choice in zip(prepared.roles, answer.choices, strict=True)
+        if choice
     )
 
 

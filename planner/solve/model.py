@@ -1,110 +1,148 @@
-"""Problem -> CP-SAT model: one decision per role over its candidates, with the sequences exact to one.
+"""Problem -> CP-SAT model of the choice: one candidate per role and its sequences, exact to one.
 
-``chosen[role, candidate, gpu]`` is a boolean, exactly one per role. The sequences of a candidate are an integer of its
-own, between its limits when chosen and 0 otherwise, so that memory stays linear without a product of variables. The two
-floors of a footprint are integers held above both of their lines; a tight capacity or the headroom stage pushes them
-down onto the larger one.
+``chosen[role, candidate]`` is a boolean, one per role. The sequences of a candidate are an integer of its own, between
+its limits when chosen and 0 otherwise, so that memory stays linear without a product of variables. The two floors of a
+footprint are integers held above both of their lines; a tight capacity or the headroom stage pushes them down onto the
+larger one.
+
+Memory is counted per pool as a whole here. That is exact for one GPU; for more it is a bound, because what fits the sum
+need not fit the GPUs. ``placing`` adds the GPUs.
 """
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 
 from ortools.sat.python import cp_model
 
-from planner.solve.problem import Candidate, Problem
+from planner.solve.problem import COST, Candidate, Problem
+from planner.units import ceil_div
 
-Row = tuple[int, int, int]
-"""Positions of a role, one of its candidates, and a GPU."""
+Key = tuple[int, int]
+"""Positions of a role and of one of its candidates."""
+
+Row = tuple[Key, Candidate]
 
 
 @dataclass(slots=True)
 class Model:
-    """A CP-SAT model and its variables by what they mean."""
+    """A CP-SAT model and its variables by what they mean.
+
+    ``taken`` are the bytes taken on each pool, all GPUs together, and ``used`` how many of its GPUs are in use.
+    """
 
     problem: Problem
     cp: cp_model.CpModel = field(default_factory=cp_model.CpModel)
-    chosen: dict[Row, cp_model.IntVar] = field(default_factory=dict)
-    sequences: dict[Row, cp_model.IntVar] = field(default_factory=dict)
-    used: list[cp_model.LinearExpr] = field(default_factory=list)
+    chosen: dict[Key, cp_model.IntVar] = field(default_factory=dict)
+    sequences: dict[Key, cp_model.IntVar] = field(default_factory=dict)
+    taken: list[cp_model.LinearExpr] = field(default_factory=list)
+    used: list[cp_model.IntVar] = field(default_factory=list)
 
-    def rows(self, role: int | None = None, gpu: int | None = None) -> Iterator[tuple[Row, Candidate]]:
-        """Yield what may be decided, for one role or GPU, or for all."""
-        for row in self.chosen:
-            if role in (None, row[0]) and gpu in (None, row[2]):
-                yield row, self.problem.roles[row[0]][1][row[1]]
+    def rows(self, role: int | None = None, pool: int | None = None) -> Iterator[tuple[Key, Candidate]]:
+        """Yield what may be decided, for one role or pool, or for all."""
+        for position, found in enumerate(self.problem.roles):
+            if role in (None, position):
+                for index, candidate in enumerate(found.candidates):
+                    if pool in (None, candidate.pool):
+                        yield (position, index), candidate
 
-    def worth(self, stage: int) -> cp_model.LinearExpr:
+    def line(
+        self, rows: Sequence[Row], constant: Callable[[Candidate], int], slope: Callable[[Candidate], int]
+    ) -> cp_model.LinearExpr:
+        """Return the sum over candidates of ``constant`` when chosen and ``slope`` per sequence."""
+        variables = [self.chosen[key] for key, _ in rows] + [self.sequences[key] for key, _ in rows]
+        factors = [constant(candidate) for _, candidate in rows] + [slope(candidate) for _, candidate in rows]
+        return cp_model.LinearExpr.weighted_sum(variables, factors)
+
+    def stage(self, stage: int) -> cp_model.LinearExpr:
         """Return the value of a stage of the problem."""
-        terms, factors = [], []
-        for row, candidate in self.rows():
-            constant, per_sequence = candidate.worth[stage]
-            terms += [self.chosen[row], self.sequences[row]]
-            factors += [constant, per_sequence]
-        return cp_model.LinearExpr.weighted_sum(terms, factors)
+        if self.problem.stages[stage] == COST:
+            return 0 - self.cost()
+        return self.line(list(self.rows()), lambda c: c.worth[stage][0], lambda c: c.worth[stage][1])
+
+    def cost(self) -> cp_model.LinearExpr:
+        """Return the price of the GPUs in use."""
+        return cp_model.LinearExpr.weighted_sum(self.used, [pool.price for pool in self.problem.pools])
 
     def headroom(self) -> cp_model.LinearExpr:
         """Return the bytes left free on all GPUs together."""
-        return sum(self.problem.capacities) - cp_model.LinearExpr.sum(self.used)
+        total = sum(pool.capacity * pool.gpus for pool in self.problem.pools)
+        return total - cp_model.LinearExpr.sum(self.taken)
 
 
 def build(problem: Problem) -> Model:
-    """Return the model of a problem, without an objective."""
+    """Return the model of the choice, without an objective."""
     model = Model(problem)
     _add_choices(model)
-    _add_memory(model)
+    for pool in range(len(problem.pools)):
+        _add_memory(model, pool)
     return model
 
 
-def _add_choices(model: Model) -> None:
-    """Exactly one candidate and GPU per role; sequences within the limits of the one chosen.
+def footprint(
+    model: Model, rows: Sequence[Row], label: str, largest: int, times: Callable[[Candidate], int]
+) -> list[cp_model.LinearExpr]:
+    """Return the parts of what the chosen one of some candidates takes, each candidate counted ``times`` over.
 
-    All GPUs are alike, so the first role may as well be on the first GPU, the second on one of the first two, and so
-    on: any other placement is one of these under other names of the GPUs.
+    ``largest`` bounds each part.
     """
-    problem, cp = model.problem, model.cp
-    for role, (name, candidates) in enumerate(problem.roles):
-        for index, candidate in enumerate(candidates):
-            for gpu in range(min(role + 1, len(problem.capacities))):
-                row = role, index, gpu
-                label = f"{name}.option[{index}]@{gpu}"
-                chosen = cp.new_bool_var(label)
-                count = cp.new_int_var(0, candidate.most, f"{label}.sequences")
-                cp.add(count <= candidate.most * chosen)
-                cp.add(count >= candidate.least * chosen)
-                model.chosen[row], model.sequences[row] = chosen, count
-        cp.add_exactly_one(model.chosen[row] for row, _ in model.rows(role))
+    cache = model.cp.new_int_var(0, largest, f"{label}.kv")
+    peak = model.cp.new_int_var(0, largest, f"{label}.peak")
+    model.cp.add(cache >= model.line(rows, lambda c: times(c) * c.kv_floor, lambda c: 0))
+    model.cp.add(cache >= model.line(rows, lambda c: 0, lambda c: times(c) * c.kv_per_sequence))
+    model.cp.add(peak >= model.line(rows, lambda c: times(c) * c.peak_floor, lambda c: 0))
+    model.cp.add(peak >= model.line(rows, lambda c: times(c) * c.peak_base, lambda c: times(c) * c.peak_per_sequence))
+    rest = model.line(rows, lambda c: times(c) * c.fixed, lambda c: times(c) * c.per_sequence)
+    return [rest, cache, peak]
 
 
-def _add_memory(model: Model) -> None:
-    """Keep each GPU within its capacity, and say so for all together: that row bounds the search."""
-    capacities = model.problem.capacities
-    for gpu, capacity in enumerate(capacities):
-        parts: list[cp_model.LinearExpr] = []
-        for role, (name, _) in enumerate(model.problem.roles):
-            parts += _footprint(model, role, gpu, f"{name}@{gpu}", capacity)
-        model.used.append(cp_model.LinearExpr.sum(parts))
-        model.cp.add(model.used[gpu] <= capacity)
-    if len(capacities) > 1:
-        model.cp.add(cp_model.LinearExpr.sum(model.used) <= sum(capacities))
+def _add_choices(model: Model) -> None:
+    """One candidate per role, at most one of an optional role; sequences within the limits of the one chosen."""
+    cp = model.cp
+    for role, found in enumerate(model.problem.roles):
+        for index, candidate in enumerate(found.candidates):
+            label = f"{found.name}.option[{index}]"
+            chosen = cp.new_bool_var(label)
+            count = cp.new_int_var(0, candidate.most, f"{label}.sequences")
+            cp.add(count <= candidate.most * chosen)
+            cp.add(count >= candidate.least * chosen)
+            model.chosen[role, index], model.sequences[role, index] = chosen, count
+        ways = [model.chosen[role, index] for index in range(len(found.candidates))]
+        if found.optional:
+            cp.add_at_most_one(ways)
+        else:
+            cp.add_exactly_one(ways)
 
 
-def _footprint(model: Model, role: int, gpu: int, label: str, capacity: int) -> list[cp_model.LinearExpr]:
-    """Return the parts of what a role takes on a GPU, 0 when it is elsewhere."""
-    rows = list(model.rows(role, gpu))
-    if not rows:
-        return []
-    chosen = [model.chosen[row] for row, _ in rows]
-    counts = [model.sequences[row] for row, _ in rows]
-    cache = model.cp.new_int_var(0, capacity, f"{label}.kv")
-    peak = model.cp.new_int_var(0, capacity, f"{label}.peak")
-    both = chosen + counts
+def _add_memory(model: Model, pool: int) -> None:
+    """Keep what is taken of a pool within the GPUs in use, and these within the pool."""
+    shape = model.problem.pools[pool]
+    fewest = 0 if COST in model.problem.stages else shape.gpus
+    used = model.cp.new_int_var(fewest, shape.gpus, f"pool[{pool}].gpus")
+    parts: list[cp_model.LinearExpr] = []
+    for role, found in enumerate(model.problem.roles):
+        rows = list(model.rows(role, pool))
+        if not rows:
+            continue
+        if _alone(model.problem, role):
+            parts.append(model.line(rows, lambda c: c.gpus * shape.capacity, lambda c: 0))
+        else:
+            label = f"{found.name}@{pool}"
+            parts += footprint(model, rows, label, shape.capacity * shape.gpus, lambda c: c.gpus)
+        stacked = found.stacked
+        model.cp.add(model.line(rows, lambda c: c.width * ceil_div(c.blocks, stacked), lambda c: 0) <= used)  # noqa: B023
+    taken = cp_model.LinearExpr.sum(parts)
+    model.cp.add(taken <= shape.capacity * used)
+    large = [(key, c) for key, c in model.rows(None, pool) if 2 * c.footprint(c.least) > shape.capacity]
+    model.cp.add(model.line(large, lambda c: c.gpus, lambda c: 0) <= used)
+    model.taken.append(taken)
+    model.used.append(used)
 
-    def line(constants: list[int], slopes: list[int]) -> cp_model.LinearExpr:
-        return cp_model.LinearExpr.weighted_sum(both, constants + slopes)
 
-    none = [0] * len(rows)
-    model.cp.add(cache >= line([c.kv_floor for _, c in rows], none))
-    model.cp.add(cache >= line(none, [c.kv_per_sequence for _, c in rows]))
-    model.cp.add(peak >= line([c.peak_floor for _, c in rows], none))
-    model.cp.add(peak >= line([c.peak_base for _, c in rows], [c.peak_per_sequence for _, c in rows]))
-    return [line([c.fixed for _, c in rows], [c.per_sequence for _, c in rows]), cache, peak]
+def _alone(problem: Problem, role: int) -> bool:
+    """Whether a role shares its GPUs with nobody, not even with itself, so that it takes them whole."""
+    others = set(range(len(problem.roles))) - {role}
+    return (
+        bool(others)
+        and problem.roles[role].stacked == 1
+        and all((min(role, other), max(role, other)) in problem.apart for other in others)
+    )

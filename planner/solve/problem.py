@@ -1,16 +1,26 @@
 """Problem: the fleet as integers only; the solver iterates over it and computes nothing.
 
-A candidate is one option of one role. Its memory is ``Demand``'s: linear in the sequences but for two floors. Each
-stage of the objective is a sum over the roles of ``constant + per_sequence × sequences`` of the chosen candidate.
+A candidate is one option of one role on one pool: ``blocks`` equal servers, each on ``width`` GPUs of one node. Memory
+on each of these GPUs is ``Demand``'s: linear in the server's sequences but for two floors. Each stage of the objective
+is a sum over the roles of ``constant + per_sequence × sequences`` of the chosen candidate.
 """
 
 from dataclasses import dataclass
 
+COST = "cost"
+"""The stage that counts the price of the GPUs in use, negative so that more is better."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Candidate:
-    """One option of a role: sizes in bytes, ``worth`` has one pair per stage."""
+    """One option of a role: sizes in bytes per GPU, ``worth`` has one pair per stage.
 
+    ``width`` is a power of two. ``least`` and ``most`` are the sequences of each of the servers.
+    """
+
+    pool: int = 0
+    width: int = 1
+    blocks: int = 1
     fixed: int
     per_sequence: int
     kv_floor: int
@@ -22,8 +32,13 @@ class Candidate:
     most: int
     worth: tuple[tuple[int, int], ...]
 
+    @property
+    def gpus(self) -> int:
+        """The GPUs all servers are on, counted once per server."""
+        return self.width * self.blocks
+
     def footprint(self, sequences: int) -> int:
-        """Return the bytes taken with so many sequences."""
+        """Return the bytes taken of each GPU with so many sequences per server."""
         return (
             self.fixed
             + self.per_sequence * sequences
@@ -32,31 +47,80 @@ class Candidate:
         )
 
     def value(self, stage: int, sequences: int) -> int:
-        """Return what the candidate adds to a stage with so many sequences."""
+        """Return what the candidate adds to a stage with so many sequences per server."""
         constant, per_sequence = self.worth[stage]
         return constant + per_sequence * sequences
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Problem:
-    """Choose one candidate and its sequences for every role and a GPU to put it on.
+class RoleProblem:
+    """One role: exactly one of its candidates is chosen, or at most one when it is ``optional``.
 
-    ``roles`` pairs names with candidates, in order of the names. ``capacities`` are the bytes of each GPU; all GPUs are
-    of one kind. ``stages`` names what is maximised, each before the next.
+    ``stacked`` is how many of the role's servers may be on one GPU. ``spread`` puts each on a node of its own.
     """
 
-    roles: tuple[tuple[str, tuple[Candidate, ...]], ...]
-    capacities: tuple[int, ...]
+    name: str
+    candidates: tuple[Candidate, ...]
+    optional: bool = False
+    stacked: int = 1
+    spread: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PoolProblem:
+    """Nodes that are alike: the bytes servers may take of each GPU, and what a GPU in use costs per hour.
+
+    ``nodes`` are the numbers of the nodes; two pools may have GPUs in one node.
+    """
+
+    capacity: int
+    width: int = 1
+    nodes: tuple[int, ...] = (0,)
+    price: int = 1
+
+    @property
+    def gpus(self) -> int:
+        """GPUs on all nodes together."""
+        return self.width * len(self.nodes)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Problem:
+    """Choose a candidate and its sequences for every role, and blocks of GPUs for its servers.
+
+    ``roles`` are in order of their names. ``apart`` are pairs of positions of roles that may not be on one GPU.
+    ``stages`` names what is maximised, each before the next; ``cost`` among them means the price of the GPUs in use,
+    which is minimised and to which candidates add nothing.
+    """
+
+    roles: tuple[RoleProblem, ...]
+    pools: tuple[PoolProblem, ...]
     stages: tuple[str, ...]
+    apart: frozenset[tuple[int, int]] = frozenset()
+
+
+@dataclass(frozen=True, slots=True, order=True)
+class Block:
+    """Adjacent GPUs of one node: ``width`` of them from ``first``, which is a multiple of ``width``."""
+
+    pool: int
+    node: int
+    first: int
+    width: int
+
+    @property
+    def gpus(self) -> tuple[tuple[int, int, int], ...]:
+        """The GPUs, each as pool, position of the node in the pool, position in the node."""
+        return tuple((self.pool, self.node, index) for index in range(self.first, self.first + self.width))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Choice:
-    """What one role gets: the index of its candidate, the sequences, the index of its GPU."""
+    """What one role gets: the index of its candidate, the sequences of each server, one block per server."""
 
     candidate: int
     sequences: int
-    gpu: int
+    blocks: tuple[Block, ...]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -74,8 +138,8 @@ class StageValue:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Answer:
-    """One choice per role, in the problem's order, and what was proven about it."""
+    """One choice per role, in the problem's order, None for an optional role left out; and what was proven about it."""
 
-    choices: tuple[Choice, ...]
+    choices: tuple[Choice | None, ...]
     stages: tuple[StageValue, ...]
     model_sha256: str

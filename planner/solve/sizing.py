@@ -9,8 +9,8 @@ from planner.engine import EngineProfile
 from planner.fleet import Fleet, Role
 from planner.gpu import GPU
 from planner.options import Option, Place, Prepared, RoleOptions, prepare_role
-from planner.solve.problem import Candidate, Problem
-from planner.solve.stages import feasible
+from planner.solve.problem import Candidate, PoolProblem, Problem, RoleProblem
+from planner.solve.search import feasible
 from planner.solve.translate import problem
 from planner.units import MIB
 
@@ -84,8 +84,11 @@ def _pack(sizes: list[int], capacity: int, count: int) -> bool:
         return False
     if count == 1:
         return True
-    items = tuple((f"item {index}", (_item(size),)) for index, size in enumerate(sorted(sizes, reverse=True)))
-    return feasible(Problem(roles=items, capacities=(capacity,) * count, stages=()))
+    items = [
+        RoleProblem(name=f"item {index}", candidates=(_item(size),))
+        for index, size in enumerate(sorted(sizes, reverse=True))
+    ]
+    return feasible(Problem(roles=tuple(items), pools=(PoolProblem(capacity=capacity, width=count),), stages=()))
 
 
 def _item(size: int) -> Candidate:

@@ -8,7 +8,6 @@ sequences.
 """
 
 import dataclasses
-import hashlib
 import math
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
@@ -16,8 +15,8 @@ from dataclasses import dataclass
 from ortools.sat.python import cp_model
 
 from planner.errors import PlannerError
-from planner.solve.model import Model, build
-from planner.solve.problem import Answer, Choice, Problem, StageValue
+from planner.solve.model import Model
+from planner.solve.problem import COST, StageValue
 
 SEED = 1
 BUDGET = 60
@@ -40,6 +39,14 @@ class BudgetSpent(PlannerError):
 
 
 @dataclass(frozen=True, slots=True)
+class Chain:
+    """What a chain of stages ended with: the values of the stages, and the solver that holds the last solution."""
+
+    stages: tuple[StageValue, ...]
+    solver: cp_model.CpSolver
+
+
+@dataclass(frozen=True, slots=True)
 class _Goal:
     """A sum to maximise whose value lies between ``low`` and ``high``."""
 
@@ -49,15 +56,13 @@ class _Goal:
     high: int
 
 
-def optimise(problem: Problem, budget: int = BUDGET) -> Answer | None:
-    """Return the best choices, or None when it is proven that there are none.
+def run_chain(model: Model, budget: int, *, canonical: bool = True) -> Chain | None:
+    """Maximise every stage of a model's problem, headroom, and the canonical order; None when nothing is feasible.
 
     Raises:
-        BudgetSpent: neither was shown within the budget.
+        BudgetSpent: not even a first solution was found within the budget.
     """
-    model = build(problem)
-    digest = hashlib.sha256(str(model.cp.proto).encode()).hexdigest()
-    bundles = [*_bundles(_goals(model)), [_headroom(model)], *_bundles(_canonical(model))]
+    bundles = [*_bundles(_goals(model)), [_headroom(model)], *(_bundles(_canonical(model)) if canonical else [])]
     stages: list[StageValue] = []
     best: cp_model.CpSolver | None = None
     for goals in bundles:
@@ -73,49 +78,59 @@ def optimise(problem: Problem, budget: int = BUDGET) -> Answer | None:
         stages += _hold(model, goals, solver)
         best = solver
     assert best is not None
-    reported = {*problem.stages, HEADROOM}
-    return Answer(
-        choices=_choices(model, best),
-        stages=tuple(_chained(stage for stage in stages if stage.name in reported)),
-        model_sha256=digest,
-    )
+    reported = {*model.problem.stages, HEADROOM}
+    return Chain(tuple(_chained(stage for stage in stages if stage.name in reported)), best)
 
 
-def feasible(problem: Problem, budget: int = BUDGET) -> bool:
-    """Whether any choice satisfies the problem.
+def run(model: Model, budget: int) -> cp_model.CpSolver | None:
+    """Run the solver so that the same model gives the same answer anywhere; None when nothing is feasible.
 
     Raises:
         BudgetSpent: the solver could not tell.
     """
-    return _run(build(problem), budget) is not None
+    solver = cp_model.CpSolver()
+    solver.parameters.num_workers = 1
+    solver.parameters.random_seed = SEED
+    solver.parameters.max_deterministic_time = budget
+    status = solver.solve(model.cp)
+    if status == cp_model.INFEASIBLE:
+        return None
+    if status not in (cp_model.OPTIMAL, cp_model.FEASIBLE):
+        raise BudgetSpent(budget)
+    return solver
 
 
 def _goals(model: Model) -> list[_Goal]:
     """Return the problem's stages with the range each can take."""
     goals = []
     for stage, name in enumerate(model.problem.stages):
+        if name == COST:
+            most = sum(pool.price * pool.gpus for pool in model.problem.pools)
+            goals.append(_Goal(name, model.stage(stage), -most, 0))
+            continue
         low = high = 0
-        for _, candidates in model.problem.roles:
-            ends = [c.value(stage, count) for c in candidates for count in (c.least, c.most)]
+        for role in model.problem.roles:
+            ends = [c.value(stage, count) for c in role.candidates for count in (c.least, c.most)]
+            ends += [0] if role.optional else []
             low, high = low + min(ends), high + max(ends)
-        goals.append(_Goal(name, model.worth(stage), low, high))
+        goals.append(_Goal(name, model.stage(stage), low, high))
     return goals
 
 
 def _headroom(model: Model) -> _Goal:
-    return _Goal(HEADROOM, model.headroom(), 0, sum(model.problem.capacities))
+    return _Goal(HEADROOM, model.headroom(), 0, sum(pool.capacity * pool.gpus for pool in model.problem.pools))
 
 
 def _canonical(model: Model) -> list[_Goal]:
     """Return one goal per role: the first candidate, then the most sequences."""
     goals = []
-    for role, (name, candidates) in enumerate(model.problem.roles):
-        step = max(candidate.most for candidate in candidates) + 1
-        rows = [row for row, _ in model.rows(role)]
-        variables = [model.chosen[row] for row in rows] + [model.sequences[row] for row in rows]
-        factors = [-row[1] * step for row in rows] + [1] * len(rows)
+    for position, role in enumerate(model.problem.roles):
+        step = max(candidate.most for candidate in role.candidates) + 1
+        keys = [key for key, _ in model.rows(position)]
+        variables = [model.chosen[key] for key in keys] + [model.sequences[key] for key in keys]
+        factors = [-key[1] * step for key in keys] + [1] * len(keys)
         expression = cp_model.LinearExpr.weighted_sum(variables, factors)
-        goals.append(_Goal(f"order of {name}", expression, -step * len(candidates), step))
+        goals.append(_Goal(f"order of {role.name}", expression, -step * len(role.candidates), step))
     return goals
 
 
@@ -135,7 +150,7 @@ def _bundles(goals: list[_Goal]) -> list[list[_Goal]]:
 def _maximise(model: Model, goals: list[_Goal], budget: int) -> cp_model.CpSolver | None:
     """Solve one bundle; None when nothing is feasible."""
     model.cp.maximize(cp_model.LinearExpr.weighted_sum([goal.expression for goal in goals], _weights(goals)))
-    return _run(model, budget)
+    return run(model, budget)
 
 
 def _weights(goals: list[_Goal]) -> list[int]:
@@ -169,28 +184,3 @@ def _chained(stages: Iterable[StageValue]) -> Iterator[StageValue]:
     for stage in stages:
         proven = proven and stage.proven
         yield dataclasses.replace(stage, proven=proven)
-
-
-def _run(model: Model, budget: int) -> cp_model.CpSolver | None:
-    """Run the solver so that the same model gives the same answer anywhere; None when nothing is feasible."""
-    solver = cp_model.CpSolver()
-    solver.parameters.num_workers = 1
-    solver.parameters.random_seed = SEED
-    solver.parameters.max_deterministic_time = budget
-    status = solver.solve(model.cp)
-    if status == cp_model.INFEASIBLE:
-        return None
-    if status not in (cp_model.OPTIMAL, cp_model.FEASIBLE):
-        raise BudgetSpent(budget)
-    return solver
-
-
-def _choices(model: Model, solver: cp_model.CpSolver) -> tuple[Choice, ...]:
-    """Read the decision of every role; GPUs are renamed in order of the first role on each."""
-    names: dict[int, int] = {}
-    found = []
-    for role in range(len(model.problem.roles)):
-        row = next(row for row, _ in model.rows(role) if solver.boolean_value(model.chosen[row]))
-        gpu = names.setdefault(row[2], len(names))
-        found.append(Choice(candidate=row[1], sequences=solver.value(model.sequences[row]), gpu=gpu))
-    return tuple(found)

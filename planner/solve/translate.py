@@ -5,7 +5,7 @@ from collections.abc import Callable
 from planner.fleet import Fleet
 from planner.options import Option, Prepared
 from planner.options.worth import Worth
-from planner.solve.problem import Candidate, Problem
+from planner.solve.problem import Candidate, PoolProblem, Problem, RoleProblem
 
 ACCURACY, CONCURRENCY, BALANCED = "accuracy", "concurrency", "balanced"
 CONTEXT, BATCH, ACCURACY_LEFT = "context", "batched tokens", "accuracy below a point"
@@ -36,10 +36,13 @@ def problem(fleet: Fleet, prepared: Prepared) -> Problem:
     names = stages(fleet.objective)
     return Problem(
         roles=tuple(
-            (found.role.name, tuple(candidate(found.role.weight, option, names) for option in found.options))
+            RoleProblem(
+                name=found.role.name,
+                candidates=tuple(candidate(found.role.weight, option, names) for option in found.options),
+            )
             for found in prepared.roles
         ),
-        capacities=(prepared.capacity_bytes,) * fleet.gpu_count,
+        pools=(PoolProblem(capacity=prepared.capacity_bytes, width=fleet.gpu_count),),
         stages=names,
     )
 
