@@ -10,7 +10,7 @@ PACKAGE = Path(__file__).resolve().parent.parent / "planner"
 ORDER = [
     "errors", "units", "resources", "yaml_source", "gpu", "engine", "quantization", "architecture", "config_json",
     "checkpoint", "flags", "accuracy", "variant", "catalog", "fleet", "memory", "options", "plan", "serve_args",
-    "check", "solve", "what_if", "explain", "artifacts", "cli", "__main__",
+    "check", "solve", "outcomes", "explain", "artifacts", "cli", "__main__",
 ]  # fmt: skip
 ROOMS = {
     "ortools": ("solve",),

@@ -11,13 +11,13 @@ import click
 
 from planner.catalog import load_catalog
 from planner.cli.frame import EXIT_NOT_PROVEN, EXIT_PROVEN, catalog_option, table
-from planner.explain.outcomes import in_short, told
+from planner.explain.scenario import in_short, told
 from planner.fleet import GPU_OPTION, SET_OPTION, Edit, Fleet, Price, read_fleet, scenarios
+from planner.outcomes import Outcome
+from planner.outcomes import what_if as solve_scenarios
 from planner.plan import NoPlan, Plan, ServerPlan, differences, gain, plan_json
 from planner.solve import BUDGET
 from planner.units import format_tokens
-from planner.what_if import Outcome
-from planner.what_if import what_if as solve_scenarios
 
 _EPILOG = """\b
 Examples:

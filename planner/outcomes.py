@@ -1,4 +1,4 @@
-"""What if: the plan of every scenario, solved side by side on the local cores, always listed in the order asked.
+"""Outcomes: the plan of every scenario, solved side by side on the local cores, always listed in the order asked.
 
 Every worker is started once, from a server process that has the solver loaded, and keeps what it has read of the
 catalog; so a scenario costs what it takes to solve it.
