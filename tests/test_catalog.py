@@ -153,9 +153,10 @@ def test_a_gpu_is_found_by_the_words_of_its_name(shorthand: str, name: str) -> N
     assert load_catalog().gpu(shorthand).name == name
 
 
-def test_a_form_factor_alone_names_no_gpu() -> None:
+@pytest.mark.parametrize("name", ["sxm", "RTX 4060", "RTX 4070", "RTX 2080", "RTX 6000", "RTX 4070 SUPER", "H100 40GB"])
+def test_a_name_of_another_card_or_of_none_is_refused(name: str) -> None:
     with pytest.raises(UnknownName):
-        load_catalog().gpu("sxm")
+        load_catalog().gpu(name)
 
 
 def test_what_was_assumed_widens_a_config_and_what_was_read_does_not(catalog: Catalog) -> None:

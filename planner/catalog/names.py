@@ -8,6 +8,7 @@ from planner.units import GIB
 
 _SEPARATORS = re.compile(r"[^a-z0-9.+]+")
 _REMARK = re.compile(r"\([^)]*\)")
+_ANOTHER_CARD = frozenset({"ti", "super", "d", "ada"})
 _MEMORY = re.compile(r"([0-9]{1,3})gb?")
 
 
@@ -20,13 +21,15 @@ def words_left_out(name: str, full: str, memory_bytes: int) -> int | None:
     """Return how many words of a GPU's ``full`` name ``name`` leaves out, or None if another GPU is meant.
 
     Every word must be one of the full name's, in any order; ``sxm`` will do for ``SXM5``, and a memory size (``24GB``,
-    ``80G``) for a card of about that size. What stands in brackets, as in ``L4 (23034 MiB)``, is a remark.
+    ``80G``) for a card of about that size. What stands in brackets, as in ``L4 (23034 MiB)``, is a remark. An RTX 4070
+    is not an RTX 4070 Ti: words that make it another card cannot be left out.
     """
     wanted = {_form_factor(word) for word in _words(_REMARK.sub(" ", name))}
     known = {_form_factor(word) for word in _words(full)}
     named = {word for word in wanted if word in known or not _is_memory(word, memory_bytes)}
     distinct = any(character.isdigit() for word in named for character in word)
-    return len(known - named) if named <= known and distinct else None
+    left_out = known - named
+    return len(left_out) if named <= known and distinct and not left_out & _ANOTHER_CARD else None
 
 
 def nearest(name: str, known: Iterable[str]) -> tuple[str, ...]:
