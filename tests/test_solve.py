@@ -82,6 +82,12 @@ def test_a_second_gpu_never_makes_a_plan_worse() -> None:
     assert {index for server in two.servers for index in server.gpu_indices} <= {0, 1}
 
 
+def test_an_objective_of_many_terms_does_not_overflow_the_solver() -> None:
+    many = changed(PAIR, "roles.coder.concurrency.target", 64)
+
+    assert plan(changed(many, "objective", "accuracy")).proof.proven
+
+
 @pytest.mark.parametrize("objective", ["balanced", "accuracy", "concurrency", ["concurrency", "accuracy"]])
 def test_no_other_objective_reaches_more_of_the_first_thing_asked_for(objective: str | list[str]) -> None:
     document = changed(PAIR, "gpu.memory_in_use", "40GiB")

@@ -24,6 +24,9 @@ BUDGET = 60
 
 HEADROOM = "headroom"
 _WIDEST = 1 << 50
+_LARGEST = 1 << 61
+"""What the terms of an objective may add up to, regardless of sign and of what excludes what: CP-SAT refuses a model
+whose objective could leave 64 bits."""
 _FLOAT_SLACK = 1e-6
 
 
@@ -62,7 +65,9 @@ def run_chain(model: Model, budget: int, *, canonical: bool = True) -> Chain | N
     Raises:
         BudgetSpent: not even a first solution was found within the budget.
     """
-    bundles = [*_bundles(_goals(model)), [_headroom(model)], *(_bundles(_canonical(model)) if canonical else [])]
+    terms = 2 * len(model.chosen)
+    bundles = [*_bundles(_goals(model), terms), [_headroom(model)]]
+    bundles += _bundles(_canonical(model), terms) if canonical else []
     stages: list[StageValue] = []
     best: cp_model.CpSolver | None = None
     for goals in bundles:
@@ -93,6 +98,7 @@ def run(model: Model, budget: int) -> cp_model.CpSolver | None:
     solver.parameters.random_seed = SEED
     solver.parameters.max_deterministic_time = budget
     status = solver.solve(model.cp)
+    assert status != cp_model.MODEL_INVALID, model.cp.validate()
     if status == cp_model.INFEASIBLE:
         return None
     if status not in (cp_model.OPTIMAL, cp_model.FEASIBLE):
@@ -134,15 +140,16 @@ def _canonical(model: Model) -> list[_Goal]:
     return goals
 
 
-def _bundles(goals: list[_Goal]) -> list[list[_Goal]]:
-    """Group adjacent goals whose ranges together are narrow enough for one weighted sum."""
+def _bundles(goals: list[_Goal], terms: int) -> list[list[_Goal]]:
+    """Group adjacent goals whose ranges together are narrow enough for one weighted sum of so many terms."""
     bundles: list[list[_Goal]] = []
-    width = _WIDEST
+    width, size = _WIDEST, terms
     for goal in goals:
-        width *= goal.high - goal.low + 1
-        if width >= _WIDEST:
+        largest = max(abs(goal.low), abs(goal.high), goal.high - goal.low) + 1
+        width, size = width * (goal.high - goal.low + 1), size * largest
+        if width >= _WIDEST or size >= _LARGEST:
             bundles.append([])
-            width = goal.high - goal.low + 1
+            width, size = goal.high - goal.low + 1, terms * largest
         bundles[-1].append(goal)
     return bundles
 
