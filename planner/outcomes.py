@@ -22,7 +22,7 @@ _Answer: TypeAlias = Plan | NoPlan | None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Outcome:
+class ScenarioOutcome:
     """One scenario and its answer; ``answer`` is None when the budget ran out before there was one."""
 
     scenario: Scenario
@@ -33,7 +33,7 @@ class Outcome:
 
 def what_if(
     written: FleetFile, wanted: Sequence[Scenario], catalog: Catalog, budget: int = BUDGET, workers: int | None = None
-) -> Iterator[Outcome]:
+) -> Iterator[ScenarioOutcome]:
     """Yield the outcome of every scenario, in their order; every plan has passed the independent check.
 
     ``workers`` is the number of processes, by default one for each core this process may use.
@@ -46,7 +46,7 @@ def what_if(
     with _answering(catalog, budget, min(workers or _cores(), len(found))) as answers:
         for scenario, fleet, answer in zip(wanted, found, answers(found), strict=True):
             price = hourly_price(fleet, catalog)
-            yield Outcome(scenario=scenario, fleet=fleet, answer=answer, price=price)
+            yield ScenarioOutcome(scenario=scenario, fleet=fleet, answer=answer, price=price)
 
 
 @contextmanager

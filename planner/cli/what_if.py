@@ -13,7 +13,7 @@ from planner.catalog import load_catalog
 from planner.cli.frame import EXIT_NOT_PROVEN, EXIT_PROVEN, catalog_option, table
 from planner.explain.scenario import in_short, told
 from planner.fleet import GPU_OPTION, SET_OPTION, Edit, Fleet, Price, read_fleet, scenarios
-from planner.outcomes import Outcome
+from planner.outcomes import ScenarioOutcome
 from planner.outcomes import what_if as solve_scenarios
 from planner.plan import NoPlan, Plan, ServerPlan, differences, gain, plan_json
 from planner.solve import BUDGET
@@ -79,11 +79,11 @@ def what_if(
     raise SystemExit(EXIT_PROVEN if proven else EXIT_NOT_PROVEN)
 
 
-def _proven(outcome: Outcome) -> bool:
+def _proven(outcome: ScenarioOutcome) -> bool:
     return outcome.answer is not None and (not isinstance(outcome.answer, Plan) or outcome.answer.proof.proven)
 
 
-def _text(outcomes: Sequence[Outcome]) -> str:
+def _text(outcomes: Sequence[ScenarioOutcome]) -> str:
     """Return the table, and below it why scenarios have no plan."""
     base = outcomes[0]
     roles = sorted({role.name for outcome in outcomes for role in outcome.fleet.roles})
@@ -97,7 +97,7 @@ def _text(outcomes: Sequence[Outcome]) -> str:
     return "\n".join([table(header, rows, frozenset({2})), *(["", *reasons] if reasons else [])])
 
 
-def _facts(outcome: Outcome, base: Outcome) -> list[str]:
+def _facts(outcome: ScenarioOutcome, base: ScenarioOutcome) -> list[str]:
     answer = outcome.answer
     if isinstance(answer, Plan):
         status = "proven" if answer.proof.proven else "not proven"
@@ -117,7 +117,7 @@ def _price(price: Price | None) -> str:
     return "" if price is None else f"{price.microdollars_per_hour / 1e6:.2f}"
 
 
-def _role(outcome: Outcome, role: str) -> str:
+def _role(outcome: ScenarioOutcome, role: str) -> str:
     """Say how a role is served: the scheme, and for each kind of its servers the context and the requests."""
     if not isinstance(outcome.answer, Plan):
         return ""
@@ -132,11 +132,11 @@ def _server(server: ServerPlan) -> str:
     return f"{server.model} {server.scheme} {format_tokens(server.max_model_len)} × {server.max_num_seqs}"
 
 
-def _json(outcomes: Sequence[Outcome]) -> str:
+def _json(outcomes: Sequence[ScenarioOutcome]) -> str:
     return json.dumps([_document(outcome, outcomes[0]) for outcome in outcomes], indent=2, ensure_ascii=False)
 
 
-def _document(outcome: Outcome, base: Outcome) -> dict[str, Any]:
+def _document(outcome: ScenarioOutcome, base: ScenarioOutcome) -> dict[str, Any]:
     answer, price = outcome.answer, outcome.price
     both = (base.answer, answer) if isinstance(answer, Plan) and isinstance(base.answer, Plan) else None
     more = gain(*both) if both else None
