@@ -8,7 +8,7 @@ from planner.units import GIB
 
 _SEPARATORS = re.compile(r"[^a-z0-9.+]+")
 _REMARK = re.compile(r"\([^)]*\)")
-_ANOTHER_CARD = frozenset({"ti", "super", "d", "ada"})
+_ANOTHER_CARD = frozenset({"ti", "super", "d", "ada", "pro"})
 _MEMORY = re.compile(r"([0-9]{1,3})gb?")
 
 
