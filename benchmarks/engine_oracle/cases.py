@@ -20,6 +20,31 @@ QUESTIONS = [
     for length in (4096, 32768)
     for batch in (2048, 8192)
 ]
+_COMPLETIONS: dict[str, dict[str, Any]] = {
+    "BailingMoeV2ForCausalLM": {"embedding_dropout": 0.0},
+    "InternLM2ForCausalLM": {"rope_theta": 1000000},
+    "InternLM3ForCausalLM": {"rope_theta": 50000000},
+    "Lfm2ForCausalLM": {"block_dim": 2048, "conv_dim": 2048, "conv_dim_out": 2048},
+    "MiMoV2FlashForCausalLM": {"layernorm_epsilon": 1e-5},
+    "XLMRobertaForSequenceClassification": {"position_embedding_type": "absolute"},
+    "XLMRobertaModel": {"position_embedding_type": "absolute"},
+    "MiniMaxM2ForCausalLM": {"scoring_func": "sigmoid"},
+}
+_FILES = {
+    "KimiK25ForConditionalGeneration": {
+        "preprocessor_config.json": {
+            "image_processor_type": "Qwen2VLImageProcessor",
+            "media_proc_cfg": {
+                "in_patch_limit": 16384,
+                "patch_size": 14,
+                "merge_kernel_size": [2, 2],
+                "temporal_merge_kernel_size": 4,
+                "image_mean": [0.5, 0.5, 0.5],
+                "image_std": [0.5, 0.5, 0.5],
+            },
+        }
+    }
+}
 _QUANTIZATION = ("quantization_config", "compression_config", "auto_map")
 
 
@@ -30,13 +55,15 @@ def cases() -> Iterator[dict[str, Any]]:
         for ranks in RANKS:
             yield {
                 "id": f"{name}|tp{ranks}",
-                "config": config,
+                "config": complete(config, architecture),
+                "files": _FILES.get(config["architectures"][0], {}),
                 "pooling": pooling,
                 "tensor_parallel_size": ranks,
                 "block_size": _block_size(architecture),
                 "kv_bytes": KV_BYTES,
-                "options": _options(architecture, pooling=pooling),
-                "questions": QUESTIONS,
+                "options": {"runner": "pooling"} if pooling else {},
+                **_state_dtype(architecture),
+                "questions": [_question(architecture, question) for question in QUESTIONS],
             }
 
 
@@ -81,16 +108,33 @@ def _sized(name: str, config: dict[str, Any], pooling: bool) -> bool:
         return False
 
 
+def _question(architecture: Architecture, question: dict[str, Any]) -> dict[str, Any]:
+    """Return a question as it is put on GPUs, where an FP8 cache of sparse attention has a packed format."""
+    latents = (layer.attention.latent for layer in architecture.layers if layer.attention)
+    packed = question["kv_cache_dtype"] == "fp8" and any(latent and latent.index_topk for latent in latents)
+    return {**question, "kv_cache_dtype": "fp8_ds_mla"} if packed else question
+
+
 def _block_size(architecture: Architecture) -> int:
     """Return the block size to ask with: the engine's attention on CPUs takes sliding windows only in 32."""
     windows = any(x.attention and (x.attention.window or x.attention.chunk) for x in architecture.layers)
     return 32 if windows or architecture.has_state else 16
 
 
-def _options(architecture: Architecture, *, pooling: bool) -> dict[str, Any]:
-    """Return engine options; recurrent states are in the dtype they have on GPUs (on CPUs "auto" is float32)."""
-    options: dict[str, Any] = {"runner": "pooling"} if pooling else {}
+def _state_dtype(architecture: Architecture) -> dict[str, str]:
+    """Return the dtype recurrent states have on GPUs; on some CPUs the engine makes them float32."""
     states = [layer.state for layer in architecture.layers if layer.state]
-    if states and states[0].kind in ("mamba1", "mamba2", "gated-delta"):
-        options["mamba_ssm_cache_dtype"] = "float32" if states[0].state_dtype_bytes == 4 else "bfloat16"
-    return options
+    if not states or states[0].kind not in ("mamba1", "mamba2", "gated-delta"):
+        return {}
+    return {"mamba_ssm_cache_dtype": "float32" if states[0].state_dtype_bytes == 4 else "bfloat16"}
+
+
+def complete(config: dict[str, Any], architecture: Architecture) -> dict[str, Any]:
+    """Return a config with the keys the engine reads but sizes do not depend on."""
+    full = {**config, **_COMPLETIONS.get(config["architectures"][0], {})}
+    for key in ("rope_scaling", "rope_parameters"):
+        rope = full.get(key)
+        if isinstance(rope, dict) and "longrope" in (rope.get("type"), rope.get("rope_type")):
+            factors = [1.0] * (architecture.rotaries[0].width // 2)
+            full[key] = {"short_factor": factors, "long_factor": factors, **rope}
+    return full

@@ -13,6 +13,7 @@ forked child, so that a crash costs one case. The model is built once per case, 
 import json
 import os
 import pathlib
+import runpy
 import sys
 import tempfile
 import traceback
@@ -20,10 +21,11 @@ from collections import Counter
 from typing import Any
 
 os.environ.update(HF_HUB_OFFLINE="1", VLLM_NO_USAGE_STATS="1", VLLM_LOGGING_LEVEL="ERROR", VLLM_PLUGINS="")
-# Vision models import torchvision, of which nothing is needed to build them: stand_in/ answers the import.
+# Some models import packages of which nothing is needed to build them; these imports are answered here, and in the
+# processes the engine starts to look at a model class.
 STAND_IN = str(pathlib.Path(__file__).resolve().parent / "stand_in")
-sys.path.insert(0, STAND_IN)
 os.environ["PYTHONPATH"] = os.pathsep.join(filter(None, (STAND_IN, os.environ.get("PYTHONPATH"))))
+runpy.run_path(f"{STAND_IN}/sitecustomize.py")
 
 
 def write_folder(folder: pathlib.Path, case: dict[str, Any]) -> None:
@@ -57,9 +59,9 @@ def ask(folder: str, case: dict[str, Any]) -> dict[str, Any]:
         "load_format": "dummy", "enforce_eager": True, "dtype": "bfloat16", "block_size": case.get("block_size", 16),
         **case.get("options", {}),
     }  # fmt: skip
+    _know_model_type(case["config"])
     config = EngineArgs(model=folder, **options).create_engine_config()
-    # Off on CPUs, on by default on GPUs: windows then hold two batches.
-    config.scheduler_config.async_scheduling = config.model_config.runner_type != "pooling"
+    _as_on_gpu(config, case)
     result: dict[str, Any] = {"engine": vllm.__version__, "max_model_len": config.model_config.max_model_len}
     with set_current_vllm_config(config):
         address = f"tcp://127.0.0.1:{29500 + os.getpid() % 2000}"
@@ -132,6 +134,53 @@ def _plan_cache(config: Any, question: dict[str, Any], case: dict[str, Any]) -> 
         }
     except Exception as error:  # the weights are still worth having
         return {**question, "error": f"{type(error).__name__}: {' '.join(str(error).split())[:400]}"}
+
+
+def _know_model_type(config: dict[str, Any]) -> None:
+    """Register a bare config class for a type whose class comes with its checkpoint; the keys are what counts."""
+    from transformers import AutoConfig, PretrainedConfig
+    from transformers.models.auto.configuration_auto import CONFIG_MAPPING
+    from vllm.transformers_utils.config import _CONFIG_REGISTRY
+
+    kind = config["model_type"]
+    if kind not in CONFIG_MAPPING and kind not in _CONFIG_REGISTRY:
+        usual = {"model_type": kind, "rms_norm_eps": 1e-6, "hidden_act": "silu"}
+        AutoConfig.register(kind, type("StatedConfig", (PretrainedConfig,), usual))
+
+
+def _as_on_gpu(config: Any, case: dict[str, Any]) -> None:
+    """Undo what the engine changes or refuses on CPUs alone; nothing of it is ever run here."""
+    from types import SimpleNamespace
+
+    from vllm.model_executor.layers.attention import mla_attention
+    from vllm.model_executor.layers.fused_moe import config as moe_config
+    from vllm.model_executor.layers.fused_moe.oracle import unquantized
+    from vllm.platforms import current_platform
+
+    # Asynchronous scheduling is on by default on GPUs: windows then hold two batches.
+    config.scheduler_config.async_scheduling = config.model_config.runner_type != "pooling"
+    if "mamba_ssm_cache_dtype" in case:
+        config.cache_config.mamba_ssm_cache_dtype = case["mamba_ssm_cache_dtype"]
+    # Sparse attention and experts without a gate are refused; shapes do not depend on the kernel chosen instead.
+    dense = current_platform.get_attn_backend_cls
+    type(current_platform).get_attn_backend_cls = staticmethod(
+        lambda selected_backend, attn_selector_config, num_heads=None: dense(
+            selected_backend, attn_selector_config._replace(use_sparse=False), num_heads
+        )
+    )
+    build = mla_attention.MLACommonImpl.__init__
+    mla_attention.MLACommonImpl.__init__ = lambda self, *args, **rest: build(
+        self, *args, **{key: value for key, value in rest.items() if not key.startswith(("topk_", "index_"))}
+    )
+    moe_config.current_platform = SimpleNamespace(is_cuda_alike=lambda: True, is_xpu=lambda: False)
+    kernels = unquantized.backend_to_kernel_cls
+
+    def willing(backend: Any) -> list[Any]:
+        for kernel in kernels(backend):
+            kernel.is_supported_config = staticmethod(lambda *_: (True, None))
+        return list(kernels(backend))
+
+    unquantized.backend_to_kernel_cls = willing
 
 
 def _keep_on_meta(torch: Any) -> None:

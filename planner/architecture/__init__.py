@@ -36,6 +36,7 @@ class Vision:
     ``gated`` encoders have gated MLPs. ``stacked_levels`` are further outputs of hidden size the language model takes
     in (deepstack). A video counts as up to ``images_per_video`` of the largest images, as far as the context allows.
     ``both_ways`` says that tokens of an item attend to later ones, so that one batch must hold all of them.
+    ``sharded_heads`` are the heads of attention that is shared out over ranks (0: every rank runs the whole).
     """
 
     parts: tuple[Part, ...]
@@ -49,6 +50,7 @@ class Vision:
     stacked_levels: int = 0
     images_per_video: int = 1
     both_ways: bool = False
+    sharded_heads: int = 0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

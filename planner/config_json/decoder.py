@@ -87,7 +87,9 @@ def _rotaries(text: Fields, family: Family, layers: tuple[Layer, ...]) -> tuple[
     if not family.rotary or without or not any(layer.attention for layer in layers):
         return ()
     latent = next((layer.attention.latent for layer in layers if layer.attention and layer.attention.latent), None)
-    return rotaries(text, latent.rope_head_dim if latent else head_dim(text), layers)
+    found = rotaries(text, latent.rope_head_dim if latent else head_dim(text), layers)
+    # The indexer of sparse attention rotates pairs in another order, with a table of its own (deepseek_v32/attention).
+    return found * 2 if latent and latent.index_topk else found
 
 
 def torch_dtype(text: Fields) -> str:

@@ -48,6 +48,7 @@ def _nemotron_mlp(text: Fields, family: Family, index: int, kind: str) -> FeedFo
 
 _NEMOTRON_EXPERTS = Experts(
     count="n_routed_experts", gated=False, correction=always, path="mixer", width="moe_latent_size",
+    router_dtype_bytes=4,  # except on SM90 and SM100 since 0.20, where it is as wide as the model (fused_moe/router)
     shared=shared_by_size("moe_shared_expert_intermediate_size", "n_shared_experts"),
 )  # fmt: skip
 
@@ -123,7 +124,7 @@ HYBRIDS: Mapping[str, Family] = {
         kinds=_granite_kinds, state=mamba2, feed_forward=_granite_mlp, qkv_bias=("attention_bias",),
         output_bias=("attention_bias",),
         mixture=Experts(count="num_local_experts", size="intermediate_size", path="block_sparse_moe"),
-        defaults={"tie_word_embeddings": True},
+        defaults={"tie_word_embeddings": True, "position_embedding_type": "nope"},
     ),
     "BambaForCausalLM": Family(kinds=_bamba_kinds, state=mamba2, mlp_path="feed_forward"),
     "JambaForCausalLM": Family(

@@ -97,7 +97,7 @@ MIXTURES: Mapping[str, Family] = {
     ),
     **dict.fromkeys(("DeepseekV2ForCausalLM", "DeepseekV3ForCausalLM", "DeepseekV32ForCausalLM",
                      "MistralLarge3ForCausalLM"), _MLA),
-    "Glm4MoeLiteForCausalLM": replace(_MLA, mixture=replace(_DEEPSEEK, router_dtype_bytes=4)),
+    "Glm4MoeLiteForCausalLM": replace(_MLA, mixture=replace(_DEEPSEEK, router_dtype_bytes=4, correction=always)),
     "GlmMoeDsaForCausalLM": _MLA,
     "DeepseekForCausalLM": Family(
         kinds=all_full, mixture=Experts(count="n_routed_experts", where=after_dense, shared=shared_by_count)

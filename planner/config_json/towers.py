@@ -3,6 +3,7 @@
 from planner.architecture import Part, Tensor, Vision
 from planner.architecture.parts import linear
 from planner.config_json.fields import Fields
+from planner.config_json.gemma4_audio import gemma4_audio
 from planner.config_json.transformer import blocks, plain
 
 # Pixels the published image processors cut an image down to: 12845056 at 28 × 28 (Qwen2-VL), 16777216 at 32 × 32.
@@ -32,6 +33,7 @@ def qwen2_tower(config: Fields, text: Fields) -> Vision:
         ),
         hidden_size=hidden,
         intermediate_size=inner,
+        sharded_heads=vision.integer("num_heads"),
         layers=depth,
         max_item_tokens=_QWEN_TOKENS,
         patches_per_token=merge * merge,
@@ -57,6 +59,7 @@ def qwen2_5_tower(config: Fields, text: Fields) -> Vision:
         ),
         hidden_size=hidden,
         intermediate_size=inner,
+        sharded_heads=vision.integer("num_heads"),
         layers=depth,
         max_item_tokens=_QWEN_TOKENS,
         patches_per_token=merge * merge,
@@ -92,6 +95,7 @@ def qwen3_tower(config: Fields, text: Fields) -> Vision:
         ),
         hidden_size=hidden,
         intermediate_size=inner,
+        sharded_heads=vision.integer("num_heads"),
         layers=depth,
         max_item_tokens=_QWEN_TOKENS,
         patches_per_token=merge * merge,
@@ -292,6 +296,7 @@ def glm4v_tower(config: Fields, text: Fields) -> Vision:
         ),
         hidden_size=hidden,
         intermediate_size=out,
+        sharded_heads=vision.integer("num_heads"),
         layers=depth,
         max_item_tokens=_QWEN_TOKENS,
         patches_per_token=merge * merge,
@@ -318,6 +323,7 @@ def gemma4_tower(config: Fields, text: Fields) -> Vision | None:
                 attention_width=heads * width, sharded=False, extra=2 * width,
             ),
             plain("embed_vision.embedding_projection", hidden * text.integer("hidden_size")),
+            *gemma4_audio(config, text),
         ),
         hidden_size=hidden,
         intermediate_size=inner,

@@ -3,7 +3,7 @@
 import functools
 import math
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from planner.architecture import Architecture, Attention, Layer
 from planner.memory.identity import Same
@@ -107,7 +107,8 @@ def _layout(architecture: Same[Architecture], cache: _Cache, rules: KVRules, sta
         block_size=min(sizes, default=cache.block_size),
         bytes_per_block=max((group.bytes_per_block(first, last) for group in found), default=0),
         groups=found,
-        rules=rules,
+        # Models that pool are not scheduled asynchronously: one batch is in flight.
+        rules=replace(rules, in_flight_batches=1) if whole.is_pooling else rules,
         stages=stages,
     )
 

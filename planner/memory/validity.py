@@ -2,11 +2,13 @@
 
 from collections.abc import Iterator
 
-from planner.architecture import Architecture, Layer
+from planner.architecture import Architecture, Layer, Linear, Vision
 from planner.flags import ServeFlags
 from planner.quantization import Quantization, Storage
 
 _VOCABULARY_PADDING = 64
+# Kinds of recurrent state without heads.
+_CHANNELWISE = ("mamba1", "short-conv")
 
 
 def invalid(architecture: Architecture, quantization: Quantization, flags: ServeFlags) -> str | None:
@@ -30,11 +32,24 @@ def _reasons(architecture: Architecture, quantization: Quantization, flags: Serv
     vocabulary = -(-architecture.vocab_size // _VOCABULARY_PADDING) * _VOCABULARY_PADDING
     if vocabulary % ranks:
         yield f"{vocabulary} is not divisible by {ranks}: the vocabulary cannot be shared out"
+    if architecture.vision:
+        yield from _vision_reasons(architecture.vision, ranks)
     seen: set[Layer] = set()
     for index, layer in enumerate(architecture.layers):
         if layer not in seen:
             seen.add(layer)
             yield from _layer_reasons(layer, f"layers.{index}.", quantization, flags)
+
+
+def _vision_reasons(vision: Vision, ranks: int) -> Iterator[str]:
+    if vision.sharded_heads % ranks:
+        yield f"{vision.sharded_heads} is not divisible by {ranks}: the vision encoder's heads cannot be shared out"
+    for part in vision.parts:
+        if isinstance(part, Linear) and part.split != "none":
+            sizes = [part.inputs] if part.split == "row" else [x.units for x in part.columns if not x.replicated]
+            for size in sizes:
+                if size % ranks:
+                    yield f"{size} is not divisible by {ranks}: {part.columns[0].path} cannot be shared out"
 
 
 def _layer_reasons(layer: Layer, prefix: str, quantization: Quantization, flags: ServeFlags) -> Iterator[str]:
@@ -45,8 +60,10 @@ def _layer_reasons(layer: Layer, prefix: str, quantization: Quantization, flags:
             yield f"{keys} key-value heads cannot be shared out over tensor parallel size {ranks}"
         inputs = layer.attention.num_heads * layer.attention.value_head_dim
         yield from _row_reasons(inputs, ranks, quantization.storage(f"{prefix}self_attn.o_proj"), "o_proj")
-    if layer.state and layer.state.heads % ranks:
-        yield f"{layer.state.heads} heads of recurrent state are not divisible by tensor parallel size {ranks}"
+    if layer.state:
+        whole = layer.state.inner_size if layer.state.kind in _CHANNELWISE else layer.state.heads
+        if whole % ranks:
+            yield f"{whole} heads or channels of recurrent state are not divisible by tensor parallel size {ranks}"
     if layer.feed_forward:
         inputs = layer.feed_forward.intermediate_size
         yield from _row_reasons(inputs, ranks, quantization.storage(f"{prefix}mlp.down_proj"), "down_proj")

@@ -1,4 +1,4 @@
-"""Stands in for torchvision: answers every import and attribute, computes nothing."""
+"""Stands in for packages that only images need: answers every import and attribute, computes nothing."""
 
 import importlib
 import importlib.abc
@@ -7,7 +7,7 @@ import sys
 import types
 from typing import Any
 
-__version__ = "0.28.0"
+NAMES = ("torchvision",)
 
 
 class _Answers(type):
@@ -31,6 +31,7 @@ class _Anything(metaclass=_Answers):
 
 
 class _Module(types.ModuleType):
+    __version__ = "0.28.0"
     __path__: list[str] = []  # noqa: RUF012 - a package's search path
 
     def __getattr__(self, name: str) -> type:
@@ -41,7 +42,7 @@ class _Module(types.ModuleType):
 
 class _Finder(importlib.abc.MetaPathFinder, importlib.abc.Loader):
     def find_spec(self, name: str, path: Any = None, target: Any = None) -> importlib.machinery.ModuleSpec | None:
-        if name.startswith("torchvision."):
+        if name.split(".")[0] in NAMES:
             return importlib.machinery.ModuleSpec(name, self, is_package=True)
         return None
 
@@ -53,9 +54,3 @@ class _Finder(importlib.abc.MetaPathFinder, importlib.abc.Loader):
 
 
 sys.meta_path.insert(0, _Finder())
-
-
-def __getattr__(name: str) -> types.ModuleType:
-    if name.startswith("__"):
-        raise AttributeError(name)
-    return importlib.import_module(f"torchvision.{name}")
