@@ -79,18 +79,28 @@ def _recovery(server: ServerPlan) -> str:
 
 
 def _sources(plan: Plan) -> Iterator[str]:
-    """Say per role on which scale the score is, and whose figures stand behind it."""
+    """Say on which scale the scores are, and whose figures stand behind them; once for roles that share them."""
+    roles: dict[tuple[str, str], list[str]] = {}
     for server in plan.servers:
-        accuracy = server.accuracy
-        if accuracy.score is None:
-            score = "no published score"
-        else:
-            score = f"score on {accuracy.scale}: {accuracy.score_source}"
-        floor = "" if accuracy.recovery_floor is None else f" (at least {_percent(accuracy.recovery_floor)})"
-        recovery = f"recovery {_recovery(server)}{floor}" + (f": {accuracy.source}" if accuracy.source else "")
-        for number, text in enumerate((score, recovery)):
-            begin = f"  {server.name if number == 0 else '':<{max(len(other.name) for other in plan.servers)}}  "
-            yield fill(text, begin, " " * len(begin))
+        names = roles.setdefault((_score_source(server), _recovery_source(server)), [])
+        if server.role not in names:
+            names.append(server.role)
+    for (score, recovery), names in roles.items():
+        yield fill(f"{', '.join(names)}: {score}", "  ", "    ")
+        yield fill(recovery, "    ", "    ")
+
+
+def _score_source(server: ServerPlan) -> str:
+    accuracy = server.accuracy
+    return "no published score" if accuracy.score is None else f"score on {accuracy.scale}: {accuracy.score_source}"
+
+
+def _recovery_source(server: ServerPlan) -> str:
+    accuracy = server.accuracy
+    certain = accuracy.recovery_floor in (None, accuracy.recovery_median)
+    floor = "" if certain else f" (at least {_percent(accuracy.recovery_floor)})"
+    source = f": {accuracy.source}" if accuracy.source else ""
+    return f"recovery {_recovery(server)}{floor}{source}"
 
 
 def _ledger(plan: Plan, gpu: GPULedger) -> str:
