@@ -14,6 +14,7 @@ from collections.abc import Callable
 from planner.units import format_gib
 
 _PLAIN = re.compile(r"[A-Za-z0-9._-]+")
+_LABEL = re.compile(r"[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?")
 _WORD = re.compile(r"[A-Za-z0-9_./:=,@+-]+")
 # What YAML 1.2 does not allow, or does not keep, as it stands inside double quotes: C0, DEL, C1, the line and
 # paragraph separators, surrogates, the byte order mark (YAML 1.2.2, sections 5.1 and 5.4).
@@ -97,9 +98,21 @@ def slug(value: object) -> str:
 
 
 def label(value: object) -> str:
-    """Write a DNS label for Kubernetes names (RFC 1123: lower case, digits, ``-``; at most 63 characters)."""
-    text = slug(value).lower().replace("_", "-").replace(".", "-").strip("-")
-    return text[:63].rstrip("-") or "x"
+    """Write a DNS label for Kubernetes names (RFC 1123: lower case, digits, ``-``; at most 63 characters).
+
+    A label stays as it is; any other name becomes its readable characters and a hash of all of it, so that different
+    names stay different.
+    """
+    text = _text(value)
+    if _LABEL.fullmatch(text):
+        return text
+    readable = re.sub("[^a-z0-9]+", "-", text.lower())[:48].strip("-")
+    return f"{readable or 'x'}-{hashlib.sha256(text.encode()).hexdigest()[:12]}"
+
+
+def csv_field(value: object) -> str:
+    """Write one field of a comma-separated list, such as podman's ``--mount`` (RFC 4180)."""
+    return '"' + _text(value).replace('"', '""') + '"'
 
 
 def gib(value: object) -> str:
@@ -120,6 +133,7 @@ FILTERS: dict[str, Callable[[object], str]] = {
     "markdown": markdown,
     "slug": slug,
     "label": label,
+    "csv_field": csv_field,
     "gib": gib,
 }
 
@@ -142,4 +156,10 @@ def _systemd(text: str) -> str:
     if _WORD.fullmatch(text):
         return text
     escaped = text.replace("\\", "\\\\").replace('"', '\\"').replace("%", "%%")
-    return '"' + _CONTROL.sub(lambda match: "".join(f"\\x{byte:02x}" for byte in match[0].encode()), escaped) + '"'
+    return '"' + _CONTROL.sub(_systemd_escape, escaped) + '"'
+
+
+def _systemd_escape(match: re.Match[str]) -> str:
+    r"""A character, not its bytes: podman's generator takes two ``\x`` for two characters."""
+    code = ord(match[0])
+    return f"\\x{code:02x}" if code < 0x80 else f"\\u{code:04x}"

@@ -57,11 +57,24 @@ def _monitoring(context: Context) -> Iterator[Entry]:
         yield f"monitoring/{name}", f"monitoring/{name}.j2", None
 
 
+def _quadlet(context: Context) -> Iterator[Entry]:
+    unit = f"quadlet/{context.unit_prefix}"
+    yield "quadlet/install-quadlet.sh", "quadlet/install-quadlet.sh.j2", None
+    yield f"{unit}.target", "systemd/fleet.target.j2", None
+    # A name that no server's unit can have: "-" begins those.
+    yield f"{unit}_net.network", "quadlet/fleet.network.j2", None
+    yield f"{unit}_cache.volume", "quadlet/cache.volume.j2", None
+    yield f"{unit}-{context.router.name}.container", "quadlet/router.container.j2", None
+    for server in context.servers:
+        yield f"{unit}-{server.name}.container", "quadlet/server.container.j2", server
+
+
 _TARGETS: dict[str, Callable[[Context], Iterator[Entry]]] = {
     "script": _script,
     "compose": _compose,
     "systemd": _systemd,
     "monitoring": _monitoring,
+    "quadlet": _quadlet,
 }
 DEFAULT_TARGETS = ("script", "compose", "systemd", "monitoring")
 """Rendered for every plan: what runs and watches it on the machine it is for."""
