@@ -5,6 +5,7 @@ without one run through the Transformers backend with the same weights.
 """
 
 from collections.abc import Mapping
+from dataclasses import replace
 
 from planner.architecture import Attention, FeedForward, Part, Tensor
 from planner.architecture.parts import linear
@@ -118,6 +119,7 @@ DENSE: Mapping[str, Family] = {
     "Cohere2ForCausalLM": Family(
         norms=1, kinds=pattern(4, "sliding", "full", "sliding_window_pattern"), defaults={"tie_word_embeddings": True}
     ),
+    "HunYuanDenseV1ForCausalLM": replace(LLAMA, qk_norm="head", qk_norm_switch=("use_qk_norm",)),
     "Olmo2ForCausalLM": Family(qk_norm="whole"),
     "Olmo3ForCausalLM": Family(qk_norm="whole", kinds=pattern(4, "sliding", "full")),
     "Exaone4ForCausalLM": Family(
