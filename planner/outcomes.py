@@ -13,10 +13,9 @@ from dataclasses import dataclass
 from typing import TypeAlias
 
 from planner.catalog import Catalog
-from planner.check import require
 from planner.fleet import Fleet, FleetFile, Price, Scenario, fleets, hourly_price
 from planner.plan import NoPlan, Plan
-from planner.solve import BUDGET, BudgetSpent, solve
+from planner.solve import BUDGET, BudgetSpent, solve_and_check
 
 _Answer: TypeAlias = Plan | NoPlan | None
 
@@ -74,12 +73,9 @@ def _cores() -> int:
 
 def _answer(fleet: Fleet, catalog: Catalog, budget: int) -> _Answer:
     try:
-        answer = solve(fleet, catalog, budget)
+        return solve_and_check(fleet, catalog, budget)
     except BudgetSpent:
         return None
-    if isinstance(answer, Plan):
-        require(answer, fleet, catalog)
-    return answer
 
 
 _worker: dict[str, tuple[Catalog, int]] = {}

@@ -12,7 +12,7 @@ from typing import Any
 
 from pydantic import ValidationError
 
-from planner.catalog import Catalog
+from planner.catalog import Catalog, load_catalog
 from planner.errors import InputError, Problem
 from planner.fleet import values
 from planner.fleet.facts import Fleet
@@ -32,21 +32,22 @@ class FleetFile:
     folder: Path
 
 
-def load_fleet(path: Path, catalog: Catalog) -> Fleet:
-    """Read a fleet file.
+def load_fleet(path: Path | str, catalog: Catalog | None = None) -> Fleet:
+    """Read a fleet file; names in it are looked up in ``catalog``, by default the shipped one.
 
     Raises:
         InputError: with every problem of the file, in file order.
     """
-    return fleet_of(read_fleet(path), catalog)
+    return fleet_of(read_fleet(path), catalog or load_catalog())
 
 
-def read_fleet(path: Path) -> FleetFile:
+def read_fleet(path: Path | str) -> FleetFile:
     """Read a fleet file as data, without looking at what it says.
 
     Raises:
         InputError: there is no such file, or it is not a YAML map.
     """
+    path = Path(path)
     if not path.exists():
         raise InputError((Problem(str(path), 0, 0, "", "no such file", _STARTER),))
     source = read_yaml(path)
