@@ -68,6 +68,14 @@ def test_a_proven_plan_is_printed_and_written_next_to_the_fleet(folder: Path) ->
     assert plan_from_yaml(folder / "plan.yaml").fleet == "small"
 
 
+def test_more_targets_are_rendered_on_request(folder: Path) -> None:
+    plain = verbs(run("--dry-run"))
+    more = verbs(run("--dry-run", "--target", "quadlet"))
+
+    assert plain.keys() < more.keys()
+    assert {path.split("/")[1] for path in more.keys() - plain.keys()} == {"quadlet"}
+
+
 def test_running_again_changes_nothing(folder: Path) -> None:
     run()
     before = dict(files(folder))

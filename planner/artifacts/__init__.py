@@ -1,6 +1,7 @@
 """Plan -> files that run it: rendered from ``templates/``, written without destroying what a person changed."""
 
 from planner.artifacts.render import render
+from planner.artifacts.targets import DEFAULT_TARGETS, EXTRA_TARGETS
 from planner.artifacts.write import HOME, File, Outcome, Verb, write
 
-__all__ = ["HOME", "File", "Outcome", "Verb", "render", "write"]
+__all__ = ["DEFAULT_TARGETS", "EXTRA_TARGETS", "HOME", "File", "Outcome", "Verb", "render", "write"]

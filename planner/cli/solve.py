@@ -5,7 +5,7 @@ from pathlib import Path
 import click
 
 from planner import explain
-from planner.artifacts import HOME, File, Verb, render, write
+from planner.artifacts import DEFAULT_TARGETS, EXTRA_TARGETS, HOME, File, Verb, render, write
 from planner.catalog import load_catalog
 from planner.check import require
 from planner.cli.frame import (
@@ -48,6 +48,13 @@ edited by hand was left alone; 1 any other error.
     metavar="DIR",
     help="Folder of templates that take the place of the shipped ones of the same name.",
 )
+@click.option(
+    "--target",
+    "targets",
+    type=click.Choice(EXTRA_TARGETS),
+    multiple=True,
+    help="Render this too; can be given several times.",
+)
 @click.option("--json", "as_json", is_flag=True, help="Print the plan as JSON instead of a table.")
 @click.option("--dry-run", is_flag=True, help="Write nothing; say what would change.")
 @click.option("--force", is_flag=True, help="Overwrite files that were edited by hand.")
@@ -64,6 +71,7 @@ def solve(
     out: Path | None,
     catalog_folders: tuple[Path, ...],
     templates: Path | None,
+    targets: tuple[str, ...],
     as_json: bool,
     dry_run: bool,
     force: bool,
@@ -77,7 +85,8 @@ def solve(
         click.echo(plan_json(answer) if as_json else wrapped(explain.no_plan(answer)), nl=not as_json)
         raise SystemExit(EXIT_NO_PLAN)
     require(answer, fleet, catalog)
-    rendered = {f"{HOME}/{path}": file for path, file in render(answer, templates).items()}
+    artifacts = render(answer, templates, (*DEFAULT_TARGETS, *targets))
+    rendered = {f"{HOME}/{path}": file for path, file in artifacts.items()}
     files = {PLAN_FILE: File(plan_to_yaml(answer)), **rendered}
     click.echo(plan_json(answer) if as_json else plan_text(answer), nl=not as_json)
     differ = _write(files, out or fleet_file.parent, force=force, dry_run=dry_run)
