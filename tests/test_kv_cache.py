@@ -1,0 +1,179 @@
+"""How the KV cache is cut: against logged start-ups, between engine versions, and in general."""
+
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from planner.architecture import Architecture
+from planner.config_json import parse_config
+from planner.engine import load_profile
+from planner.memory.kv_cache import KVLayout, layout
+from planner.memory.kv_rules import KVRules, kv_rules
+from planner.units import GIB
+
+LLAMA_8B: dict[str, Any] = {
+    "architectures": ["LlamaForCausalLM"], "model_type": "llama", "hidden_size": 4096, "intermediate_size": 14336,
+    "num_hidden_layers": 32, "num_attention_heads": 32, "num_key_value_heads": 8, "vocab_size": 128256,
+    "max_position_embeddings": 131072, "torch_dtype": "bfloat16",
+}  # fmt: skip
+GEMMA_27B: dict[str, Any] = {
+    "architectures": ["Gemma3ForCausalLM"], "model_type": "gemma3_text", "hidden_size": 5376, "head_dim": 128,
+    "intermediate_size": 21504, "num_hidden_layers": 62, "num_attention_heads": 32, "num_key_value_heads": 16,
+    "sliding_window": 1024, "sliding_window_pattern": 6, "vocab_size": 262208, "torch_dtype": "bfloat16",
+}  # fmt: skip
+QWEN35_27B: dict[str, Any] = {
+    "architectures": ["Qwen3NextForCausalLM"], "model_type": "qwen3_next", "hidden_size": 5120, "head_dim": 256,
+    "intermediate_size": 17408, "num_hidden_layers": 64, "num_attention_heads": 24, "num_key_value_heads": 4,
+    "full_attention_interval": 4, "linear_num_value_heads": 48, "linear_num_key_heads": 16,
+    "linear_key_head_dim": 128, "linear_value_head_dim": 128, "linear_conv_kernel_dim": 4, "vocab_size": 248320,
+    "num_experts": 0, "num_experts_per_tok": 0, "decoder_sparse_step": 1, "mamba_ssm_dtype": "float32",
+    "max_position_embeddings": 262144, "torch_dtype": "bfloat16",
+}  # fmt: skip
+DEEPSEEK: dict[str, Any] = {
+    "architectures": ["DeepseekV2ForCausalLM"], "model_type": "deepseek_v2", "hidden_size": 2048,
+    "intermediate_size": 10944, "num_hidden_layers": 27, "num_attention_heads": 16, "num_key_value_heads": 16,
+    "kv_lora_rank": 512, "q_lora_rank": None, "qk_nope_head_dim": 128, "qk_rope_head_dim": 64, "v_head_dim": 128,
+    "n_routed_experts": 64, "num_experts_per_tok": 6, "moe_intermediate_size": 1408, "n_shared_experts": 2,
+    "first_k_dense_replace": 1, "vocab_size": 102400, "max_position_embeddings": 163840, "torch_dtype": "bfloat16",
+}  # fmt: skip
+LLAMA_4: dict[str, Any] = {
+    "architectures": ["Llama4ForCausalLM"], "model_type": "llama4_text", "hidden_size": 5120, "head_dim": 128,
+    "intermediate_size": 8192, "intermediate_size_mlp": 16384, "num_hidden_layers": 48, "num_attention_heads": 40,
+    "num_key_value_heads": 8, "attention_chunk_size": 8192, "num_local_experts": 16, "num_experts_per_tok": 1,
+    "interleave_moe_layer_step": 1, "vocab_size": 202048, "max_position_embeddings": 10485760, "torch_dtype": "bfloat16",
+}  # fmt: skip
+ALL = (LLAMA_8B, GEMMA_27B, QWEN35_27B, DEEPSEEK, LLAMA_4)
+
+
+def architecture(config: dict[str, Any]) -> Architecture:
+    return parse_config(config, where="test")[0]
+
+
+def cut(config: dict[str, Any], rules: KVRules | None = None, **flags: Any) -> KVLayout:
+    return layout(architecture(config), rules=rules or KVRules(), **flags)
+
+
+def rules(version: str) -> KVRules:
+    return kv_rules(load_profile(version))
+
+
+def test_llama_8b_has_the_blocks_and_tokens_vllm_logged_on_an_a100() -> None:
+    # vLLM 0.31.0: 56.21 GiB of cache, 28,781 blocks, 460,496 tokens, 3.51 requests of 131,072.
+    found = cut(LLAMA_8B, rules("0.31.0"))
+
+    assert found.bytes_per_block == 2 * 8 * 128 * 2 * 16 * 32
+    assert found.blocks(round(56.205 * GIB)) < 28_781 <= found.blocks(round(56.215 * GIB))
+    assert found.tokens_logged(28_781, 131_072, 8192) == 460_496
+    assert round(found.max_concurrency(28_781, 131_072, 8192), 2) == 3.51
+
+
+def test_a_gated_delta_hybrid_has_the_blocks_and_tokens_vllm_logged() -> None:
+    # vLLM 0.28: block 784, 408 blocks, 313,650 tokens at 262,144: 335 blocks of attention and 2 of each of 3 states.
+    found = cut(QWEN35_27B, rules("0.28.0"))
+
+    assert found.block_size == 784
+    assert len(found.groups) == 4
+    assert found.blocks_per_request(262_144, 2048) == 335 + 3 * 2
+    assert found.tokens_logged(408, 262_144, 2048) == 313_650
+
+
+def test_windowed_layers_share_groups_of_the_size_of_the_smallest_kind() -> None:
+    found = cut(GEMMA_27B)
+
+    assert sorted(len(group.layers) for group in found.groups) == [8, 8, 9, 9, 9, 9, 10]
+    assert sum(group.spec.kind == "full" for group in found.groups) == 1
+    assert found.bytes_per_block == 10 * 16 * 2 * 16 * 128 * 2
+
+
+def test_the_first_v1_engine_kept_windows_like_full_attention() -> None:
+    older, newer = cut(GEMMA_27B, rules("0.8.5")), cut(GEMMA_27B, rules("0.19.0"))
+
+    assert len(older.groups) == 1
+    assert older.bytes_needed(131_072, 8192) > 4 * newer.bytes_needed(131_072, 8192)
+
+
+def test_windows_hold_a_second_batch_once_scheduling_is_asynchronous() -> None:
+    before, after = cut(GEMMA_27B, rules("0.25.1")), cut(GEMMA_27B, rules("0.26.0"))
+
+    windows = sum(group.spec.kind == "sliding" for group in after.groups)
+    assert after.blocks_per_request(131_072, 8192) - before.blocks_per_request(131_072, 8192) == windows * 8192 // 16
+
+
+def test_chunked_attention_keeps_one_chunk_and_the_batches() -> None:
+    found = cut(LLAMA_4)
+    chunked = [group for group in found.groups if group.spec.kind == "chunked"]
+
+    assert len(chunked) == 3
+    assert chunked[0].spec.blocks(1_000_000, 16_384, found.rules) == (8192 + 16_384) // 16
+
+
+def test_latent_attention_is_whole_on_every_rank() -> None:
+    one, eight = cut(DEEPSEEK), cut(DEEPSEEK, tensor_parallel_size=8)
+
+    assert one.bytes_per_block == eight.bytes_per_block == 27 * 576 * 2 * 16
+
+
+def test_key_value_heads_are_repeated_when_ranks_outnumber_them() -> None:
+    sizes = [cut(LLAMA_8B, tensor_parallel_size=ranks).bytes_per_block for ranks in (1, 8, 16)]
+
+    assert sizes[0] == 8 * sizes[1]
+    assert sizes[1] == sizes[2]
+
+
+@pytest.mark.parametrize("config", [LLAMA_8B, GEMMA_27B, DEEPSEEK, LLAMA_4], ids=lambda config: config["model_type"])
+def test_an_fp8_cache_takes_half(config: dict[str, Any]) -> None:
+    assert 2 * cut(config, kv_cache_dtype="fp8").bytes_per_block == cut(config).bytes_per_block
+
+
+def test_an_unknown_cache_dtype_is_an_error() -> None:
+    with pytest.raises(ValueError, match="int3"):
+        cut(LLAMA_8B, kv_cache_dtype="int3")
+
+
+def test_a_stage_pays_for_its_own_layers() -> None:
+    halves = [cut(LLAMA_8B, pipeline_parallel_size=2, pipeline_rank=rank).bytes_per_block for rank in (0, 1)]
+
+    assert sum(halves) == cut(LLAMA_8B).bytes_per_block
+
+
+def test_an_encoder_has_no_cache() -> None:
+    config = {"architectures": ["BertModel"], "model_type": "bert", "hidden_size": 384, "intermediate_size": 1536,
+              "num_hidden_layers": 6, "num_attention_heads": 12, "vocab_size": 30522, "type_vocab_size": 2,
+              "max_position_embeddings": 512, "torch_dtype": "float32"}  # fmt: skip
+    found = cut(config)
+
+    assert found.groups == ()
+    assert found.blocks(1 << 40) == found.bytes_needed(512, 512) == found.tokens_logged(9, 512, 512) == 0
+
+
+def test_without_prefix_caching_a_sequence_holds_one_state() -> None:
+    profile = load_profile("0.28.0")
+    with_cache, without = (kv_rules(profile, prefix_caching=caching) for caching in (True, False))
+
+    assert with_cache.states("gated-delta") > without.states("gated-delta") == 1
+
+
+@given(
+    config=st.sampled_from(ALL),
+    tokens=st.integers(1, 200_000),
+    batch=st.integers(1, 32_768),
+    more=st.integers(0, 50_000),
+)
+def test_longer_requests_and_larger_batches_never_hold_fewer_blocks(
+    config: dict[str, Any], tokens: int, batch: int, more: int
+) -> None:
+    found = cut(config)
+    held = found.blocks_per_request(tokens, batch)
+
+    assert 0 < held <= found.blocks_per_request(tokens + more, batch)
+    assert held <= found.blocks_per_request(tokens, batch + more)
+    assert held * found.bytes_per_block <= found.bytes_needed(tokens, batch)
+
+
+@given(config=st.sampled_from(ALL), room=st.integers(0, 100 * GIB))
+def test_blocks_fill_the_room_and_no_more(config: dict[str, Any], room: int) -> None:
+    found = cut(config)
+
+    assert found.blocks(room) * found.bytes_per_block <= room < (found.blocks(room) + 1) * found.bytes_per_block
