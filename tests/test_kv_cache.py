@@ -42,7 +42,8 @@ LLAMA_4: dict[str, Any] = {
     "architectures": ["Llama4ForCausalLM"], "model_type": "llama4_text", "hidden_size": 5120, "head_dim": 128,
     "intermediate_size": 8192, "intermediate_size_mlp": 16384, "num_hidden_layers": 48, "num_attention_heads": 40,
     "num_key_value_heads": 8, "attention_chunk_size": 8192, "num_local_experts": 16, "num_experts_per_tok": 1,
-    "interleave_moe_layer_step": 1, "vocab_size": 202048, "max_position_embeddings": 10485760, "torch_dtype": "bfloat16",
+    "interleave_moe_layer_step": 1, "vocab_size": 202048, "max_position_embeddings": 10485760,
+    "torch_dtype": "bfloat16",
 }  # fmt: skip
 ALL = (LLAMA_8B, GEMMA_27B, QWEN35_27B, DEEPSEEK, LLAMA_4)
 
@@ -51,8 +52,12 @@ def architecture(config: dict[str, Any]) -> Architecture:
     return parse_config(config, where="test")[0]
 
 
-def cut(config: dict[str, Any], rules: KVRules | None = None, **flags: Any) -> KVLayout:
-    return layout(architecture(config), rules=rules or KVRules(), **flags)
+def cut(
+    config: dict[str, Any], rules: KVRules | None = None, *, kv_cache_dtype: str = "auto", ranks: int = 1
+) -> KVLayout:
+    return layout(
+        architecture(config), rules=rules or KVRules(), kv_cache_dtype=kv_cache_dtype, tensor_parallel_size=ranks
+    )
 
 
 def rules(version: str) -> KVRules:
@@ -110,13 +115,13 @@ def test_chunked_attention_keeps_one_chunk_and_the_batches() -> None:
 
 
 def test_latent_attention_is_whole_on_every_rank() -> None:
-    one, eight = cut(DEEPSEEK), cut(DEEPSEEK, tensor_parallel_size=8)
+    one, eight = cut(DEEPSEEK), cut(DEEPSEEK, ranks=8)
 
     assert one.bytes_per_block == eight.bytes_per_block == 27 * 576 * 2 * 16
 
 
 def test_key_value_heads_are_repeated_when_ranks_outnumber_them() -> None:
-    sizes = [cut(LLAMA_8B, tensor_parallel_size=ranks).bytes_per_block for ranks in (1, 8, 16)]
+    sizes = [cut(LLAMA_8B, ranks=ranks).bytes_per_block for ranks in (1, 8, 16)]
 
     assert sizes[0] == 8 * sizes[1]
     assert sizes[1] == sizes[2]
@@ -133,9 +138,10 @@ def test_an_unknown_cache_dtype_is_an_error() -> None:
 
 
 def test_a_stage_pays_for_its_own_layers() -> None:
-    halves = [cut(LLAMA_8B, pipeline_parallel_size=2, pipeline_rank=rank).bytes_per_block for rank in (0, 1)]
+    model = architecture(LLAMA_8B)
+    halves = [layout(model, rules=KVRules(), pipeline_parallel_size=2, pipeline_rank=rank) for rank in (0, 1)]
 
-    assert sum(halves) == cut(LLAMA_8B).bytes_per_block
+    assert sum(half.bytes_per_block for half in halves) == cut(LLAMA_8B).bytes_per_block
 
 
 def test_an_encoder_has_no_cache() -> None:
