@@ -1,12 +1,17 @@
 """Weight bytes of one rank against what real start-ups logged."""
 
+from itertools import pairwise
 from typing import Any
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from planner.config_json import parse_config
+from planner.memory.allocator import allocated_bytes
+from planner.memory.stages import stage_layers
 from planner.memory.weights import weights_bytes
-from planner.units import GIB
+from planner.units import GIB, MIB
 
 LLAMA_8B: dict[str, Any] = {
     "architectures": ["LlamaForCausalLM"], "model_type": "llama", "hidden_size": 4096, "intermediate_size": 14336,
@@ -35,3 +40,133 @@ def test_llama_8b_loads_what_vllm_logged(ranks: int, stages: int, stage: int, lo
     )
 
     assert round(size / GIB, 2) == logged_gib
+
+
+def sized(config: dict[str, Any], **flags: Any) -> int:  # noqa: ANN401 - any flag of weights_bytes
+    architecture, quantization = parse_config(config, where="test")
+    return weights_bytes(architecture, quantization, **flags)
+
+
+def quantized(**settings: object) -> dict[str, Any]:
+    return {**LLAMA_8B, "quantization_config": settings}
+
+
+# An 8B Llama has 6,979,321,856 weights in its linear layers and 1,050,673,152 in embedding and head.
+LINEAR, VOCABULARY = 32 * (4096 * (4096 + 2 * 1024) + 4096 * 4096 + 3 * 4096 * 14336), 2 * 128256 * 4096
+
+
+@pytest.mark.parametrize(
+    ("settings", "bytes_per_linear_weight"),
+    [
+        ({"quant_method": "awq", "bits": 4, "group_size": 128, "zero_point": True}, 0.5 + 2 / 128 + 0.5 / 128),
+        ({"quant_method": "gptq", "bits": 4, "group_size": 128, "sym": True}, 0.5 + 2 / 128),
+        ({"quant_method": "gptq", "bits": 8, "group_size": 32, "sym": True}, 1 + 2 / 32),
+        ({"quant_method": "fp8", "activation_scheme": "dynamic"}, 1),
+        ({"quant_method": "fp8", "weight_block_size": [128, 128]}, 1 + 4 / 128**2),
+        ({"quant_method": "modelopt", "quant_algo": "NVFP4", "group_size": 16}, 0.5 + 1 / 16),
+    ],
+    ids=lambda value: "-".join(map(str, value.values())) if isinstance(value, dict) else "",
+)
+def test_quantized_matrices_take_codes_scales_and_zero_points_and_the_vocabulary_stays(
+    settings: dict[str, Any], bytes_per_linear_weight: float
+) -> None:
+    size = sized(quantized(**settings))
+
+    rotary_and_norms = 131072 * 128 * 2 + 65 * 4096 * 2
+    expected = LINEAR * bytes_per_linear_weight + VOCABULARY * 2 + rotary_and_norms
+    assert expected <= size < 1.003 * expected
+
+
+def test_modules_left_alone_stay_in_the_model_dtype() -> None:
+    settings = {"quant_method": "awq", "bits": 4, "group_size": 128}
+    everything = sized(quantized(**settings))
+    without_mlp = sized(quantized(**settings, modules_to_not_convert=["mlp"]))
+
+    mlp = 32 * 3 * 4096 * 14336
+    assert without_mlp - everything == pytest.approx(mlp * (2 - 0.5 - 2.5 / 128), rel=0.002)
+
+
+def test_a_quantized_head_is_small_only_where_the_checkpoint_says_so() -> None:
+    settings = {"quant_method": "gptq", "bits": 8, "group_size": 128}
+
+    assert sized(quantized(**settings)) - sized(quantized(**settings, lm_head=True)) > 0.45 * VOCABULARY
+
+
+def test_tied_embeddings_are_held_once() -> None:
+    tied = sized({**LLAMA_8B, "tie_word_embeddings": True})
+
+    assert sized(LLAMA_8B) - tied == pytest.approx(VOCABULARY, rel=0.002)
+
+
+def test_the_vocabulary_is_padded_to_64() -> None:
+    odd = {**LLAMA_8B, "vocab_size": 128256 - 63}
+
+    assert sized(odd) == sized(LLAMA_8B)
+    assert sized(odd, tensor_parallel_size=8) == sized(LLAMA_8B, tensor_parallel_size=8)
+
+
+def test_stages_and_ranks_together_hold_the_model() -> None:
+    whole = sized(LLAMA_8B)
+    stages = sum(sized(LLAMA_8B, pipeline_parallel_size=3, pipeline_rank=stage) for stage in range(3))
+    ranks = 8 * sized(LLAMA_8B, tensor_parallel_size=8)
+
+    # Every stage keeps the rotary table, every rank the norms too; blocks are rounded up.
+    assert whole < stages < 1.01 * whole
+    assert whole < ranks < 1.03 * whole
+
+
+MIXTRAL: dict[str, Any] = {
+    "architectures": ["MixtralForCausalLM"], "model_type": "mixtral", "hidden_size": 4096, "intermediate_size": 14336,
+    "num_hidden_layers": 32, "num_attention_heads": 32, "num_key_value_heads": 8, "num_local_experts": 8,
+    "num_experts_per_tok": 2, "vocab_size": 32000, "max_position_embeddings": 32768, "torch_dtype": "bfloat16",
+}  # fmt: skip
+
+
+def test_experts_are_shared_out_whole_or_by_their_inner_size() -> None:
+    by_size = sized(MIXTRAL, tensor_parallel_size=4)
+    by_expert = sized(MIXTRAL, tensor_parallel_size=4, expert_parallel=True)
+
+    assert by_size == pytest.approx(by_expert, rel=0.001)
+    assert by_size == pytest.approx(2 * 46_702_792_704 / 4, rel=0.01)
+
+
+def test_attention_replicas_share_out_experts_but_not_attention() -> None:
+    replicas = sized(MIXTRAL, data_parallel_size=4, expert_parallel=True)
+    ranks = sized(MIXTRAL, tensor_parallel_size=4, expert_parallel=True)
+
+    attention_and_vocabulary = 32 * 4096 * (2 * 4096 + 2 * 1024) + 2 * 32000 * 4096
+    assert replicas - ranks == pytest.approx(2 * attention_and_vocabulary * 3 / 4, rel=0.02)
+
+
+@pytest.mark.parametrize(
+    ("tensors", "limit", "blocks"),
+    [
+        ([1], 0, 512),  # rounded up to 512 bytes
+        ([MIB, MIB], 0, 2 * MIB),  # two fill one small segment
+        ([2 * MIB], 0, 2 * MIB),  # split from a segment of 20 MiB
+        ([19 * MIB + 1], 0, 20 * MIB),  # a remainder of up to 1 MiB is not split off
+        ([11 * MIB + 1], 0, 12 * MIB),  # larger ones get segments of their own, in steps of 2 MiB
+        ([33 * MIB], 20 * MIB, 34 * MIB),  # above the limit nothing is split
+    ],
+)
+def test_the_allocator_hands_out_blocks_not_tensors(tensors: list[int], limit: int, blocks: int) -> None:
+    assert allocated_bytes(tensors, limit) == blocks
+
+
+@given(st.lists(st.integers(1, 64 * MIB), max_size=60), st.sampled_from([0, 20 * MIB]))
+def test_blocks_hold_their_tensors_with_at_most_two_mebibytes_to_spare(tensors: list[int], limit: int) -> None:
+    size = allocated_bytes(tensors, limit)
+
+    assert sum(tensors) <= size <= sum(tensors) + len(tensors) * 2 * MIB
+
+
+@pytest.mark.parametrize(
+    ("layers", "stages", "sizes"), [(32, 1, [32]), (32, 2, [16, 16]), (27, 2, [14, 13]), (61, 4, [15, 15, 16, 15])]
+)
+def test_stages_before_the_last_take_the_remainder(layers: int, stages: int, sizes: list[int]) -> None:
+    ranges = [stage_layers(layers, stages, stage) for stage in range(stages)]
+
+    assert [last - first for first, last in ranges] == sizes
+    assert ranges[0][0] == 0
+    assert ranges[-1][1] == layers
+    assert all(before[1] == after[0] for before, after in pairwise(ranges))

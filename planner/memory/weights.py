@@ -143,7 +143,11 @@ def part_tensors(part: Part, prefix: str, quantization: Quantization, rank: Rank
         yield from _experts(part, prefix, quantization, rank)
     elif isinstance(part, Vocabulary):
         rows = ceil_div(part.rows, part.padding) * part.padding // rank.tensor_ranks
-        yield rows * part.width * rank.dtype_bytes
+        storage = quantization.head if part.path == "lm_head" else None
+        sizes = (
+            storage.tensors(rows, part.width, rank.dtype_bytes) if storage else (rows * part.width * rank.dtype_bytes,)
+        )
+        yield from sizes
         yield rows * part.bias * rank.dtype_bytes
     else:
         elements = part.elements // rank.tensor_ranks if part.split else part.elements
