@@ -3,7 +3,7 @@
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
-from planner.explain.words import accuracy, listed, more, plural, stage_value
+from planner.explain.words import accuracy, listed, more, plural, stage_change
 from planner.plan import Difference, ServerPlan
 from planner.units import format_tokens
 
@@ -94,8 +94,7 @@ def _stage(item: Difference) -> Iterator[str]:
     elif item.field == "proven":
         yield f"objective: {item.name} is {'proven' if item.after else 'not proven'} now"
     else:
-        after, before = stage_value(item.name, item.after), stage_value(item.name, item.before)
-        yield f"objective: {item.name} {after} instead of {before}"
+        yield f"objective: {item.name} {stage_change(item.name, item.after, item.before)}"
 
 
 def _sentence(item: Difference) -> str:

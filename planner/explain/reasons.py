@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator
 
-from planner.explain.words import accuracy, less, listed, more, plural, stage_value
+from planner.explain.words import accuracy, less, listed, more, plural, stage_change, stage_value
 from planner.plan import Binding, Plan, RunnerUp, RunnerUpServer, ServerPlan
 from planner.units import format_tokens
 
@@ -103,7 +103,7 @@ def _runner_up(plan: Plan, other: RunnerUp) -> Iterator[str]:
         yield "all else as above"
     for here, there in zip(plan.proof.stages, other.stages, strict=True):
         if here.value != there.value:
-            loss = f"{stage_value(there.name, there.value)} instead of {stage_value(here.name, here.value)}"
+            loss = stage_change(here.name, there.value, here.value)
             yield f"it loses in {_STAGES.get(here.name, here.name)}: {loss}"
             return
     yield "it is equal in everything that is maximised; the order of names decided"

@@ -34,6 +34,15 @@ def stage_value(name: str, value: int) -> str:
     return f"{value / _PLACES.get(name, 1):.4f}".rstrip("0").rstrip(".")
 
 
+def stage_change(name: str, now: int, before: int) -> str:
+    """Write two values of a stage that differ; where rounding would hide that, in all digits."""
+    texts = stage_value(name, now), stage_value(name, before)
+    if texts[0] == texts[1]:
+        unit = " bytes" if name == "headroom" else ""
+        texts = (f"{now:,}{unit}", f"{before:,}{unit}")
+    return f"{texts[0]} instead of {texts[1]}"
+
+
 def more(value_bytes: int) -> str:
     """Write an amount of memory that must not look smaller than it is: rounded up to hundredths of a GiB."""
     return f"{-(-value_bytes * 100 // GIB) / 100:.2f} GiB"
