@@ -230,3 +230,13 @@ def test_an_overlay_adds_to_the_catalog(folder: Path) -> None:
     assert "Ours 10GB" in (folder / "fleet.yaml").read_text()
     assert run("init", "--gpu", "Ours", "--force").exit_code == 1
     assert run("init", "--gpu", "Ours", "--catalog", "absent").exit_code == 2
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="needs the device that is always full")
+def test_a_full_disk_behind_stdout_is_an_error_without_a_traceback() -> None:
+    with Path("/dev/full").open("w") as full:
+        command = [sys.executable, "-m", "planner", "catalog", "list"]
+        done = subprocess.run(command, stdout=full, stderr=subprocess.PIPE, text=True, check=False)
+
+    assert done.returncode == 1
+    assert done.stderr == "error: no space left on device\n"

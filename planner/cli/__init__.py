@@ -4,6 +4,7 @@ Each command lives in a module of this room that is imported when the command is
 ``planner estimate`` never wait for the solver. docs/exit-codes.md explains what the process returns.
 """
 
+import errno
 import importlib
 
 import click
@@ -52,6 +53,11 @@ class Commands(click.Group):
             return super().invoke(ctx)
         except PlannerError as error:
             click.echo(message(error), err=True)
+            ctx.exit(EXIT_ERROR)
+        except OSError as error:
+            if error.errno == errno.EPIPE:  # the reader of a pipe has enough; click ends quietly
+                raise
+            click.echo(f"error: {str(error.strerror or error).lower()}", err=True)
             ctx.exit(EXIT_ERROR)
 
 
