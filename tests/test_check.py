@@ -39,10 +39,10 @@ def test_a_solved_plan_passes() -> None:
         ("repository", "solidrust/Mistral-7B-Instruct-v0.3-AWQ", "scheme is"),
         ("request_tokens", 0, "counts concurrency at another length"),
         ("tensor_parallel_size", 0, "tensor_parallel_size is 0"),
-        ("max_num_seqs", -3, "serves -3 requests"),
+        ("max_num_seqs", -3, "takes -3 requests at once"),
         ("kv_cache_memory_bytes", -3, "promises"),
         ("scheme", "fp8-of-another-kind", "scheme is 'fp8-of-another-kind'"),
-        ("port", 9999, "port is 9999"),
+        ("port", 9999, "no server listens on port 8002"),
         ("max_model_len", 4096, "outside what the role and model allow"),
         ("max_model_len", 1 << 20, "outside what the role and model allow"),
         ("max_num_seqs", 1, "of the 4 required"),
@@ -100,7 +100,7 @@ def test_a_value_of_the_objective_that_is_not_so_is_refused() -> None:
 
 
 def test_servers_on_a_gpu_the_fleet_lacks_are_refused() -> None:
-    assert "GPU 0" in messages(tampered("coder", gpu_indices=(1,)))
+    assert "GPU 1 of pair is not in the fleet" in messages(tampered("coder", gpu_indices=(1,)))
 
 
 @pytest.mark.parametrize(
@@ -118,8 +118,8 @@ def test_servers_on_a_gpu_the_fleet_lacks_are_refused() -> None:
         ("roles.coder.accuracy.recovery", 100, "its recovery is below the floor"),
         ("roles.coder.accuracy.score", 60, "its score is below the floor"),
         ("roles.coder.concurrency.min", 16, ""),
-        ("gpu.memory_in_use", "20GiB", "memory in use is not the fleet's"),
-        ("gpu.name", "h100-sxm-80gb", "total or memory in use is not the fleet's"),
+        ("gpu.memory_in_use", "20GiB", "are not those of the fleet, with its memory in use"),
+        ("gpu.name", "h100-sxm-80gb", "are not those of the fleet, with its memory in use"),
     ],
 )
 def test_a_plan_for_another_fleet_is_refused(path: str, value: object, message: str) -> None:
@@ -133,7 +133,7 @@ def test_a_failed_check_says_everything_at_once() -> None:
     with pytest.raises(CheckFailed) as error:
         require(tampered("coder", port=1, revision="main"), fleet(PAIR), catalog())
 
-    assert "port is 1" in str(error.value)
+    assert "no server listens on port 8001" in str(error.value)
     assert "revision is 'main'" in str(error.value)
 
 

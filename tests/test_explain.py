@@ -10,7 +10,7 @@ from planner import explain
 from planner.accuracy import Accuracy
 from planner.options import Rejection
 from planner.options.option import Reason
-from planner.plan import Binding, Change, Cost, Need, NoPlan, Requirement, RunnerUp, RunnerUpServer, Stage
+from planner.plan import Binding, Change, Cost, Need, NoPlan, Requirement, RunnerUp, RunnerUpServer, Stage, Supply
 from planner.units import GIB
 
 AWQ = Accuracy(
@@ -23,10 +23,7 @@ NEED = Need(
 )  # fmt: skip
 NO_PLAN = NoPlan(
     fleet="workstation",
-    gpu="RTX PRO 6000",
-    gpu_count=1,
-    capacity_bytes=95 * GIB - 1,
-    memory_in_use_bytes=0,
+    gpus=(Supply(pool="gpu", gpu="RTX PRO 6000", count=1, capacity_bytes=95 * GIB - 1),),
     empty_roles=(),
     rejections=(),
     needs=(NEED, dataclasses.replace(NEED, role="general", needed_bytes=30 * GIB, max_num_seqs=2)),

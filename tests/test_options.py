@@ -8,7 +8,7 @@ import pytest
 from fleets import PAIR, catalog, changed, fleet
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from problems import plans, values
+from problems import headroom, plans, values
 
 from planner.engine import load_profile
 from planner.memory.demand import Demand
@@ -73,7 +73,7 @@ def test_options_fit_an_empty_gpu_and_keep_the_roles_minima() -> None:
     for group in found.roles:
         assert group.options
         for option in group.options:
-            assert option.least_bytes <= found.capacity_bytes
+            assert option.least_bytes <= found.places[option.pool].capacity_bytes
             assert option.max_model_len >= group.role.context_min
             assert option.sequences_min == group.role.concurrency_min <= option.sequences_max
 
@@ -129,7 +129,13 @@ def test_an_fp8_cache_is_not_offered_where_published_evidence_says_it_ruins_the_
 def worths() -> st.SearchStrategy[Worth]:
     small = st.integers(0, 3)
     return st.builds(
-        Worth, accuracy=small, accuracy_left=small, context=small, batch=small, served=st.sampled_from([2])
+        Worth,
+        accuracy=small,
+        accuracy_left=small,
+        context=small,
+        batch=small,
+        served_base=st.just(0),
+        served=st.just(2),
     )
 
 
@@ -150,9 +156,11 @@ def options(draw: st.DrawFn) -> Option:
     )
     return Option(
         role="r",
+        pool=draw(st.integers(0, 1)),
+        replicas=1,
         model=cast(Any, None),
         variant=cast(Any, _Named(draw(st.sampled_from("abc")))),
-        server=cast(Any, None),
+        server=cast(Any, _Started(_Split(draw(st.sampled_from([1, 2]))))),
         request_tokens=1,
         sequences_min=1,
         sequences_max=most,
@@ -168,6 +176,16 @@ class _Named:
     repository: str
 
 
+@dataclasses.dataclass(frozen=True)
+class _Split:
+    tensor_parallel_size: int
+
+
+@dataclasses.dataclass(frozen=True)
+class _Started:
+    flags: _Split
+
+
 roles = st.lists(st.lists(options(), min_size=1, max_size=7), min_size=1, max_size=2)
 objectives = st.sampled_from([("balanced",), ("accuracy",), ("concurrency", "accuracy"), ("context", "accuracy")])
 
@@ -177,9 +195,14 @@ def problem(groups: list[list[Option]], objective: tuple[str, ...], capacity: in
     members = [tuple(candidate(1, option, names) for option in group) for group in groups]
     return Problem(
         roles=tuple(RoleProblem(name=f"r{index}", candidates=group) for index, group in enumerate(members)),
-        pools=(PoolProblem(capacity=capacity),),
+        pools=(PoolProblem(capacity=capacity, width=2), PoolProblem(capacity=capacity, width=2, nodes=(1,))),
         stages=names,
     )
+
+
+def best(found: Problem) -> tuple[int, ...] | None:
+    """Return the values of the best plan, headroom last."""
+    return max(((*values(found, plan), headroom(found, plan)) for plan in plans(found)), default=None)
 
 
 @settings(max_examples=150, deadline=None)
@@ -188,9 +211,7 @@ def test_pruning_loses_no_optimum(groups: list[list[Option]], objective: tuple[s
     everything = problem(groups, objective, capacity)
     fewer = problem([list(prune(group)) for group in groups], objective, capacity)
 
-    best = max((values(everything, plan) for plan in plans(everything)), default=None)
-
-    assert best == max((values(fewer, plan) for plan in plans(fewer)), default=None)
+    assert best(everything) == best(fewer)
 
 
 @given(options(), options())
@@ -227,8 +248,7 @@ def test_what_two_others_overshadow_is_needed_by_no_plan_even_without_one_of_the
         before = [option for option in every if option.variant.repository != missing]
         after = [option for option in kept if option.variant.repository != missing]
         whole, fewer = (problem([group], ("balanced",), capacity) for group in (before, after))
-        best = max((values(whole, plan) for plan in plans(whole)), default=None)
-        assert best == max((values(fewer, plan) for plan in plans(fewer)), default=None)
+        assert best(whole) == best(fewer)
 
 
 def _span(group: list[Option]) -> Span:
@@ -242,7 +262,7 @@ def _span(group: list[Option]) -> Span:
     best = Worth(**{f.name: max(getattr(worth, f.name) for worth in worths) for f in dataclasses.fields(Worth)})
     most = max(option.sequences_max for option in group)
     for index, option in enumerate(group):
-        group[index] = dataclasses.replace(option, variant=first.variant)
+        group[index] = dataclasses.replace(option, variant=first.variant, pool=first.pool, server=first.server)
     lowest = dataclasses.replace(first, demand=low, least_bytes=low.footprint(1), worth=best, sequences_max=1)
     highest = dataclasses.replace(first, demand=high, least_bytes=high.footprint(1), worth=best, sequences_max=most)
     return Span(lowest=lowest, highest=highest)

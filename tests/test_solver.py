@@ -1,15 +1,20 @@
 """The solver against brute force: the same optimum, the same canonical plan, no matter how the problem is written."""
 
 import dataclasses
+import random
 
 import pytest
 from hypothesis import given, settings
+from ortools.sat.python import cp_model
 from problems import Planted, decided, headroom, many_gpus, one_gpu, plans, rank, valid, values
 
+from planner.solve.model import build
 from planner.solve.packing import pack
+from planner.solve.placing import Placing
 from planner.solve.problem import Answer, Candidate, PoolProblem, Problem, RoleProblem
 from planner.solve.search import feasible, optimise
 from planner.solve.stages import BudgetSpent
+from planner.units import GIB
 
 few = settings(max_examples=50, deadline=None)
 
@@ -116,6 +121,51 @@ def test_servers_go_to_the_emptiest_gpus() -> None:
     one, other = (choice.blocks[0].first for choice in solved(problem).choices if choice)
 
     assert {one, other} == {0, 1}
+
+
+@pytest.mark.parametrize("seed", range(24))
+def test_presolve_loses_no_solution_of_problems_in_bytes(seed: int) -> None:
+    problem = realistic(random.Random(seed))
+    model = build(problem)
+    Placing(model)
+    model.cp.maximize(model.stage(0))
+    best = []
+    for presolve in (True, False):
+        solver = cp_model.CpSolver()
+        solver.parameters.num_workers = 1
+        solver.parameters.cp_model_presolve = presolve
+        status = solver.solve(model.cp)
+        best.append((status, round(solver.objective_value) if status == cp_model.OPTIMAL else None))
+
+    assert best[0] == best[1]
+
+
+def realistic(random: random.Random) -> Problem:
+    """A fleet of a few roles on a few GPUs, with sizes in bytes as they are."""
+    capacity, width = random.choice([16, 24, 48, 80]) * GIB, random.choice([2, 3, 4])
+    roles = []
+    for index in range(random.randint(2, 4)):
+        target, least, base = random.choice([4, 8, 16]), random.choice([1, 2, 4]), random.uniform(0.2, 1.1) * capacity
+        found: list[Candidate] = []
+        for _ in range(random.randint(3, 30)):
+            split, cache = random.choice([1, 1, 2]), int(random.uniform(0.05, 0.5) * GIB)
+            candidate = Candidate(
+                width=split,
+                fixed=int(base * random.choice([1, 0.5, 0.3, 0.28]) / split),
+                per_sequence=random.choice([0, 133056]),
+                kv_floor=cache * random.choice([1, 2, 4]),
+                kv_per_sequence=cache,
+                peak_floor=int(1.2 * GIB),
+                peak_base=10**8,
+                peak_per_sequence=1520000,
+                least=least,
+                most=random.choice([least, target]),
+                worth=((random.choice([1000000, 990000, 950000]), 10**6 // target),),
+            )
+            if candidate.footprint(least) <= capacity or not found:
+                found.append(candidate)
+        roles.append(RoleProblem(name=f"r{index}", candidates=tuple(found)))
+    return Problem(roles=tuple(roles), pools=(PoolProblem(capacity=capacity, width=width),), stages=("only",))
 
 
 def test_a_spent_budget_is_an_error_of_its_own() -> None:

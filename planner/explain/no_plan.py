@@ -3,7 +3,7 @@
 from collections.abc import Iterator
 
 from planner.explain.rejections import rejection
-from planner.explain.words import accuracy, less, more, plural
+from planner.explain.words import accuracy, less, listed, more, plural
 from planner.plan import Change, Need, NoPlan, Requirement
 from planner.units import format_tokens
 
@@ -17,7 +17,8 @@ def no_plan(found: NoPlan) -> str:
 
 
 def _headline(found: NoPlan) -> str:
-    return f"no plan exists for {found.fleet} on {found.gpu_count} × {found.gpu}"
+    gpus = [f"{supply.count} × {supply.gpu}" for supply in found.gpus]
+    return f"no plan exists for {found.fleet} on {listed(gpus)}"
 
 
 def _empty_roles(found: NoPlan) -> Iterator[str]:
@@ -34,19 +35,30 @@ def _needs(found: NoPlan) -> str:
     """The arithmetic: the least every role takes, and what there is."""
     if not found.deficit_bytes:
         return ""
-    rows = [(need.role, more(need.needed_bytes), _with(need)) for need in found.needs]
-    total = sum(need.needed_bytes for need in found.needs)
-    there = f"{less(found.capacity_bytes)} on {'the GPU' if found.gpu_count == 1 else 'each GPU'}"
-    rows += [("together", more(total), f"of {there}: {more(found.deficit_bytes)} too little")]
+    rows = [(need.role, more(need.total_bytes), _with(found, need)) for need in found.needs]
+    total = sum(need.total_bytes for need in found.needs)
+    rows += [("together", more(total), f"of {_supply(found)} {more(found.deficit_bytes)} too little")]
     width = max(len(row[0]) for row in rows)
     amount = max(len(row[1]) for row in rows)
     lines = [f"  {name:<{width}}  {size:>{amount}}  {text}" for name, size, text in rows]
     return "\n".join(["The least that each role takes:", *lines])
 
 
-def _with(need: Need) -> str:
+def _supply(found: NoPlan) -> str:
+    amounts = [f"{supply.count} × {less(supply.capacity_bytes)}" for supply in found.gpus]
+    if [supply.count for supply in found.gpus] == [1]:
+        return f"{less(found.gpus[0].capacity_bytes)} on the GPU:"
+    return f"{listed(amounts)}; every GPU has"
+
+
+def _with(found: NoPlan, need: Need) -> str:
     limits = f"{format_tokens(need.max_model_len)} context, {plural(need.max_num_seqs, 'request')}"
-    return f"{need.repository}, {limits}, KV cache {need.kv_cache_dtype}, batch {need.max_num_batched_tokens}"
+    where = f", on {plural(need.tensor_parallel_size, 'GPU')} of {need.pool}" if len(found.gpus) > 1 else ""
+    where = where or (f", on {need.tensor_parallel_size} GPUs" if need.tensor_parallel_size > 1 else "")
+    many = f"{need.replicas} × " if need.replicas > 1 else ""
+    return (
+        f"{many}{need.repository}, {limits}, KV cache {need.kv_cache_dtype}, batch {need.max_num_batched_tokens}{where}"
+    )
 
 
 def _conflict(found: NoPlan) -> str:

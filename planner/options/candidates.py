@@ -1,33 +1,25 @@
-"""Candidates: the variants of a role's models that its pins, the engine and the GPU accept, with a KV cache dtype."""
+"""Candidates: the variants of a role's models that its pins, the engine and the GPUs accept, in every place."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 
 from planner.architecture import Architecture
-from planner.engine import EngineProfile
 from planner.errors import InvalidConfig, UnsupportedModel
 from planner.fleet import Role
-from planner.gpu import GPU
 from planner.options import limits
 from planner.options.option import Reason, Rejection
+from planner.options.place import Place
 from planner.options.served import served
 from planner.quantization import Quantization
 from planner.variant import Model, Variant
 
 
 @dataclass(frozen=True, slots=True)
-class Place:
-    """What a server would run on: one GPU of a kind, the memory of it that is free, an engine version."""
-
-    gpu: GPU
-    capacity_bytes: int
-    profile: EngineProfile
-
-
-@dataclass(frozen=True, slots=True)
 class Candidate:
-    """A variant that can be sized, with one KV cache dtype."""
+    """A variant that can be sized, with one KV cache dtype, on GPUs of one pool."""
 
+    place: Place
+    tensor_parallel_size: int
     model: Model
     variant: Variant
     architecture: Architecture
@@ -46,6 +38,8 @@ class Candidate:
             model=self.model.name,
             repository=self.variant.repository,
             kv_cache_dtype=self.kv_cache_dtype,
+            pool=self.place.name,
+            tensor_parallel_size=self.tensor_parallel_size,
             reason=reason,
             wanted=wanted,
             found=found,
@@ -71,8 +65,9 @@ def pinned_out(role: Role) -> list[Rejection]:
     return found
 
 
-def candidates(role: Role, place: Place) -> Iterator[Candidate | Rejection]:
-    """Yield what can be sized, with every KV cache dtype the role leaves open, and what cannot."""
+def candidates(role: Role, where: Sequence[Place]) -> Iterator[Candidate | Rejection]:
+    """Yield what can be sized, in every place the role may use, and what cannot."""
+    profile = where[0].profile
     for model, variant in allowed(role):
         try:
             architecture, quantization = served(model, variant, role.task)
@@ -80,22 +75,32 @@ def candidates(role: Role, place: Place) -> Iterator[Candidate | Rejection]:
             text = str(error).splitlines()[0].removeprefix(f"{variant.repository}: ")
             yield _refused(role, model, variant, "unsupported", text)
             continue
-        if needed := limits.engine_refusal(model, variant, place.profile):
+        if needed := limits.engine_refusal(model, variant, profile):
             yield _refused(role, model, variant, "engine", needed)
-        else:
-            yield from _with_caches(role, place, Candidate(model, variant, architecture, quantization, "auto"))
-
-
-def _with_caches(role: Role, place: Place, candidate: Candidate) -> Iterator[Candidate | Rejection]:
-    if not candidate.quantization.kv_cache_dtype and not _has_cache(candidate.architecture):
-        yield candidate
-        return
-    for kv_cache_dtype in (role.kv_cache_dtype,) if role.kv_cache_dtype else limits.KV_CACHE_DTYPES:
-        one = replace(candidate, kv_cache_dtype=kv_cache_dtype)
-        if kv_cache_dtype != "auto" and candidate.effective_cache != "auto" and not role.kv_cache_dtype:
             continue
-        text = limits.cache_refusal(one.effective_cache, candidate.model, candidate.architecture, place.gpu)
-        yield one.rejected(role, "capability", detail=text) if text else one
+        for place in where:
+            if role.pools is None or place.name in role.pools:
+                yield from _with_caches(role, place, (model, variant), (architecture, quantization))
+
+
+def _with_caches(
+    role: Role, place: Place, named: tuple[Model, Variant], made_of: tuple[Architecture, Quantization]
+) -> Iterator[Candidate | Rejection]:
+    first = Candidate(place, 1, *named, *made_of, kv_cache_dtype="auto")
+    dtypes: tuple[str, ...] = limits.KV_CACHE_DTYPES
+    if role.kv_cache_dtype:
+        dtypes = (role.kv_cache_dtype,)
+    elif first.effective_cache != "auto" or not _has_cache(first.architecture):
+        dtypes = ("auto",)
+    sizes = role.tensor_parallel_sizes or place.tensor_parallel_sizes
+    for kv_cache_dtype in dtypes:
+        one = replace(first, kv_cache_dtype=kv_cache_dtype)
+        if text := limits.cache_refusal(one.effective_cache, one.model, one.architecture, place.gpu):
+            yield one.rejected(role, "capability", detail=text)
+            continue
+        for size in sizes:
+            if size in place.tensor_parallel_sizes:
+                yield replace(one, tensor_parallel_size=size)
 
 
 def _has_cache(architecture: Architecture) -> bool:

@@ -6,9 +6,9 @@ from typing import Literal
 from planner.accuracy import Accuracy
 from planner.engine import EngineProfile
 from planner.fleet import Role
-from planner.gpu import GPU
 from planner.memory.demand import Demand
 from planner.memory.estimate import Server
+from planner.options.place import Place
 from planner.options.worth import Worth
 from planner.variant import Model, Variant
 
@@ -20,17 +20,20 @@ Reason = Literal[
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Option:
-    """One way to serve a role: a variant, a KV cache dtype, a context, a batch size; sequences are left open.
+    """One way to serve a role: a variant, a KV cache dtype, a context, a batch size, on how many GPUs of which pool.
 
-    ``server`` is what would be started, with ``max_num_seqs`` at its largest. ``demand`` is its memory as a function of
-    the sequences, from ``sequences_min``, where it is ``least_bytes``, to ``sequences_max``; each counts with
+    ``server`` is what would be started, ``replicas`` times, with ``max_num_seqs`` at its largest; ``pool`` is the
+    position of the pool in the fleet. ``demand`` is the memory on each of the server's GPUs as a function of its
+    sequences, from ``sequences_min``, where it is ``least_bytes``, to ``sequences_max``; each counts with
     ``request_tokens``.
     """
 
     role: str
+    pool: int
     model: Model
     variant: Variant
     server: Server
+    replicas: int
     request_tokens: int
     sequences_min: int
     sequences_max: int
@@ -50,6 +53,16 @@ class Option:
         return self.server.flags.max_num_batched_tokens
 
     @property
+    def tensor_parallel_size(self) -> int:
+        """The GPUs that each server is split over."""
+        return self.server.flags.tensor_parallel_size
+
+    @property
+    def total_bytes(self) -> int:
+        """The least memory of all servers on all their GPUs."""
+        return self.least_bytes * self.tensor_parallel_size * self.replicas
+
+    @property
     def kv_cache_dtype(self) -> str:
         """The KV cache dtype as the engine's flag spells it."""
         return self.server.flags.kv_cache_dtype
@@ -57,7 +70,7 @@ class Option:
 
 @dataclass(frozen=True, slots=True, kw_only=True, order=True)
 class Rejection:
-    """Why a variant, or one KV cache dtype of it, is no option for a role.
+    """Why a variant, or one KV cache dtype of it on one pool, is no option for a role.
 
     ``wanted`` and ``found`` are the two figures that disagree: tokens for ``context``, hundredths of a percent for
     ``recovery`` and ``score``, bytes for ``memory``. ``detail`` holds what is not a number: the scheme, the versions,
@@ -68,6 +81,8 @@ class Rejection:
     model: str
     repository: str
     kv_cache_dtype: str = ""
+    pool: str = ""
+    tensor_parallel_size: int = 1
     reason: Reason
     wanted: int = 0
     found: int = 0
@@ -90,12 +105,8 @@ class RoleOptions:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Prepared:
-    """The options of every role, in order of the role names, for GPUs of one kind.
+    """The options of every role, in order of the role names, and the places they are for, one for each pool."""
 
-    ``capacity_bytes`` is what servers may take of each GPU: its total less what others use.
-    """
-
-    gpu: GPU
+    places: tuple[Place, ...]
     profile: EngineProfile
-    capacity_bytes: int
     roles: tuple[RoleOptions, ...]

@@ -5,74 +5,120 @@ hundreds. So each candidate is first sized at its lowest and its highest rung al
 overshadow are not looked at further.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
 
 from planner.catalog import Catalog
 from planner.engine import EngineProfile
 from planner.fleet import Fleet, Role
-from planner.options.candidates import Place, allowed, candidates, pinned_out
+from planner.options import replicas
+from planner.options.candidates import Candidate, allowed, candidates, pinned_out
 from planner.options.figures import RoleFigures
 from planner.options.option import Option, Prepared, Rejection, RoleOptions
+from planner.options.place import Place, places
 from planner.options.prune import Span, overshadowed, prune
 from planner.options.rungs import Rungs
 from planner.options.worth import measure
+from planner.units import ceil_div
+
+
+@dataclass(frozen=True, slots=True)
+class _Ladder:
+    """A candidate that is an option if it fits, with the loads its servers may have, its lowest and highest rung."""
+
+    rungs: Rungs
+    loads: tuple[replicas.Load, ...]
+    span: Span
+
+    @property
+    def candidate(self) -> Candidate:
+        """The candidate."""
+        return self.rungs.candidate
+
+    def options(self) -> Iterator[Option]:
+        """Yield the options of every load."""
+        for load in self.loads:
+            yield from replace(self.rungs, load=load).fitting()
+
+    def lowest(self) -> Iterator[Option]:
+        """Yield the smallest option of every load."""
+        for load in self.loads:
+            yield replace(self.rungs, load=load).lowest()
 
 
 def prepare(fleet: Fleet, catalog: Catalog, profile: EngineProfile) -> Prepared:
     """Return the options of every role of a fleet."""
-    capacity = fleet.gpu.memory_bytes - fleet.memory_in_use_bytes
-    place = Place(fleet.gpu, capacity, profile)
-    return Prepared(
-        gpu=fleet.gpu,
-        profile=profile,
-        capacity_bytes=capacity,
-        roles=tuple(prepare_role(role, place, catalog) for role in fleet.roles),
-    )
+    where = places(fleet, profile)
+    roles = tuple(prepare_role(role, where, catalog) for role in fleet.roles)
+    return Prepared(places=where, profile=profile, roles=roles)
 
 
-def prepare_role(role: Role, place: Place, catalog: Catalog) -> RoleOptions:
+def prepare_role(role: Role, where: Sequence[Place], catalog: Catalog) -> RoleOptions:
     """Return the options of one role, undominated and in canonical order, and its rejections, sorted."""
-    ladders, refused = _ladders(role, place, catalog)
-    spans = [Span(lowest=rungs.lowest(), highest=rungs.highest()) for rungs in ladders]
+    ladders, refused = _ladders(role, where, catalog)
+    spans = [ladder.span for ladder in ladders]
     found: list[Option] = []
-    for rungs, span in zip(ladders, spans, strict=True):
-        if span.lowest.least_bytes > place.capacity_bytes:
-            needed = span.lowest.least_bytes
-            refused.append(rungs.candidate.rejected(role, "memory", needed, place.capacity_bytes))
-            found.append(span.lowest)
-        elif overshadowed(span, spans):
-            found.append(span.lowest)
+    for ladder in ladders:
+        place, least = ladder.candidate.place, ladder.span.lowest.least_bytes
+        if least > place.capacity_bytes:
+            refused.append(ladder.candidate.rejected(role, "memory", least, place.capacity_bytes))
+            found.extend(ladder.lowest())
+        elif overshadowed(ladder.span, spans):
+            found.extend(ladder.lowest())
         else:
-            found.extend(rungs.fitting())
+            found.extend(ladder.options())
     found.sort(key=_canonical)
     return RoleOptions(
         role=role,
-        options=prune(fitting(found, place.capacity_bytes)),
+        options=prune(fitting(found, where)),
         considered=tuple(found),
-        rejections=tuple(sorted(set(refused))),
+        rejections=tuple(_telling(refused, found, where)),
     )
 
 
-def fitting(options: Sequence[Option], capacity_bytes: int) -> list[Option]:
-    """Return the options that fit an otherwise empty GPU."""
-    return [option for option in options if option.least_bytes <= capacity_bytes]
+def fitting(options: Sequence[Option], where: Sequence[Place]) -> list[Option]:
+    """Return the options that fit otherwise empty GPUs."""
+    return [option for option in options if option.least_bytes <= where[option.pool].capacity_bytes]
 
 
-def _ladders(role: Role, place: Place, catalog: Catalog) -> tuple[list[Rungs], list[Rejection]]:
+def _ladders(role: Role, where: Sequence[Place], catalog: Catalog) -> tuple[list[_Ladder], list[Rejection]]:
     """Return the candidates whose lowest rung is an option if it fits, and why the others are out."""
     figures = RoleFigures(role, catalog)
     best = measure([figures.of(model, variant, "auto", role.context_min) for model, variant in allowed(role)])
     ladders, refused = [], pinned_out(role)
-    for candidate in candidates(role, place):
+    for candidate in candidates(role, where):
         if isinstance(candidate, Rejection):
             refused.append(candidate)
             continue
-        rungs = Rungs(role, place, candidate, figures, best)
+        counts = replicas.counts(role, candidate.place, candidate.tensor_parallel_size)
+        rungs = Rungs(role, candidate, _widest(role, counts), figures, best)
         if rejection := rungs.refusal():
             refused.append(rejection)
-        else:
-            ladders.append(rungs)
+            continue
+        loads = tuple(load for count in counts for load in replicas.loads(role, count))
+        ladders.append(_Ladder(rungs, loads, Span(lowest=rungs.lowest(), highest=rungs.highest())))
     return ladders, refused
+
+
+def _widest(role: Role, counts: Sequence[int]) -> replicas.Load:
+    """Return the load that covers those of any number of replicas."""
+    least, most = ceil_div(role.concurrency_min, counts[-1]), ceil_div(role.concurrency_target, counts[0])
+    return replicas.Load(replicas=1, least=least, most=most, served_base=0, served=0)
+
+
+def _telling(refused: Sequence[Rejection], found: Sequence[Option], where: Sequence[Place]) -> Iterator[Rejection]:
+    """Yield, sorted, the rejections a reader wants: of a variant that is an option somewhere, none about other places.
+
+    A variant that fits no place is told once for each KV cache dtype, at the place where it comes closest.
+    """
+    options = {(o.variant.repository, o.kv_cache_dtype) for o in fitting(found, where)}
+    closest: dict[tuple[str, str], Rejection] = {}
+    for rejection in sorted(set(refused), key=lambda item: (item.reason == "memory", item.wanted - item.found, item)):
+        key = rejection.repository, rejection.kv_cache_dtype
+        if rejection.pool and key in options:
+            continue
+        closest.setdefault(key if rejection.pool else (rejection.repository, ""), rejection)
+    yield from sorted(closest.values())
 
 
 def _canonical(option: Option) -> tuple[int | str, ...]:
@@ -83,7 +129,11 @@ def _canonical(option: Option) -> tuple[int | str, ...]:
         -value.accuracy_left,
         option.kv_cache_dtype,
         option.variant.repository,
+        option.pool,
+        option.tensor_parallel_size,
+        option.replicas,
         -value.context,
         -value.batch,
+        option.sequences_min,
         option.sequences_max,
     )

@@ -1,12 +1,14 @@
 """Dominance: options that another option of the role beats or equals in everything are not worth deciding about.
 
-An option ``o`` is dominated by ``k`` of the same role when ``k`` is worth at least as much in every stage of every
-objective, allows at least as many sequences, and takes no more memory at any number of sequences ``o`` allows.
+An option ``o`` is dominated by ``k`` of the same role, pool and number of replicas when ``k`` is worth at least as much
+in every stage of every objective, allows at least as many sequences, is split over no more GPUs, and takes no more
+memory on each at any number of sequences ``o`` allows.
 
-No optimum is lost: take a plan that uses ``o`` with ``s`` sequences and put ``k`` with ``s`` in its place. Memory does
-not rise on any GPU, so the plan still fits; no stage falls, for each is a sum of worths and of sequences, and headroom
-does not fall. So some optimum uses no dominated option. Two options equal in everything would dominate each other;
-only the one that is later in canonical order is removed, so one of them stays.
+No optimum is lost: take a plan that uses ``o`` with ``s`` sequences and put ``k`` with ``s`` in its place, on a part of
+the same GPUs. Memory does not rise on any GPU, so the plan still fits; no stage falls, for each is a sum of worths and
+of sequences, the GPUs in use do not grow in number, and headroom does not fall. So some optimum uses no dominated
+option. Two options equal in everything would dominate each other; only the one that is later in canonical order is
+removed, so one of them stays.
 """
 
 from collections.abc import Sequence
@@ -45,7 +47,9 @@ def overshadowed(span: Span, others: Sequence[Span]) -> bool:
 def _covers(top: Option, span: Span) -> bool:
     low, high = span.lowest, span.highest
     return (
-        top.worth.accuracy >= low.worth.accuracy
+        top.pool == low.pool
+        and top.tensor_parallel_size <= low.tensor_parallel_size
+        and top.worth.accuracy >= low.worth.accuracy
         and top.worth.accuracy_left >= low.worth.accuracy_left
         and top.worth.context >= high.worth.context
         and top.worth.batch >= high.worth.batch
@@ -73,12 +77,17 @@ def dominates(better: Option, worse: Option) -> bool:
     """Whether ``better`` can replace ``worse`` in every plan without loss."""
     high, low = better.worth, worse.worth
     return (
-        high.accuracy >= low.accuracy
+        better.pool == worse.pool
+        and better.replicas == worse.replicas
+        and better.tensor_parallel_size <= worse.tensor_parallel_size
+        and high.accuracy >= low.accuracy
         and high.context >= low.context
         and high.batch >= low.batch
         and high.accuracy_left >= low.accuracy_left
+        and high.served_base >= low.served_base
+        and high.served >= low.served
+        and better.sequences_min <= worse.sequences_min
         and better.sequences_max >= worse.sequences_max
-        and better.least_bytes <= worse.least_bytes
         and never_larger(better.demand, worse.demand, worse.sequences_min, worse.sequences_max)
     )
 

@@ -15,26 +15,27 @@ from planner.memory import requirements
 from planner.memory.demand import demand
 from planner.memory.estimate import Server
 from planner.options import ladders
-from planner.options.candidates import Candidate, Place
+from planner.options.candidates import Candidate
 from planner.options.figures import RoleFigures
 from planner.options.option import Option, Reason, Rejection
 from planner.options.prune import never_larger
+from planner.options.replicas import Load
 from planner.options.served import context_limit
 from planner.options.worth import Measure, worth
 
 
 @dataclass(frozen=True, slots=True)
 class Rungs:
-    """The ladders of one candidate in one role."""
+    """The ladders of one candidate in one role, with one load on each of its servers."""
 
     role: Role
-    place: Place
     candidate: Candidate
+    load: Load
     figures: RoleFigures
     best: Measure
 
     def refusal(self) -> Rejection | None:
-        """Return why no rung is an option, or None when the lowest one is: context, accuracy, the engine, memory."""
+        """Return why no rung is an option, or None when the lowest one is: context, accuracy, the engine."""
         limit = context_limit(self.candidate.model, self.candidate.architecture)
         if not self._lengths():
             return self.candidate.rejected(self.role, "context", self.role.context_min, limit)
@@ -50,10 +51,10 @@ class Rungs:
         return self._option(length, flags, batch, self._limits(batch)[-1])
 
     def highest(self) -> Option:
-        """Return the option with the longest context, the engine's own batch, and the target's sequences."""
+        """Return the option with the longest context, the engine's own batch, and the most sequences."""
         length = self._lengths()[-1]
         flags = self._flags(length)
-        return self._option(length, flags, flags.max_num_batched_tokens, self.role.concurrency_target)
+        return self._option(length, flags, flags.max_num_batched_tokens, self.load.most)
 
     def fitting(self) -> Iterator[Option]:
         """Yield all options, up to and including the first context of which none fits an otherwise empty GPU."""
@@ -62,7 +63,7 @@ class Rungs:
                 return
             rungs = list(self._at(length))
             yield from rungs
-            if all(option.least_bytes > self.place.capacity_bytes for option in rungs):
+            if all(option.least_bytes > self.candidate.place.capacity_bytes for option in rungs):
                 return
 
     def _at(self, length: int) -> Iterator[Option]:
@@ -84,14 +85,15 @@ class Rungs:
         return ladders.contexts(self.role.context_min, self.role.context_wish, limit)
 
     def _flags(self, length: int) -> ServeFlags:
-        """Return the engine's own flags at a context and the target's sequences."""
+        """Return the engine's own flags at a context and the most sequences."""
         flags = default_flags(
-            self.place.profile,
-            self.place.gpu,
+            self.candidate.place.profile,
+            self.candidate.place.gpu,
             self.candidate.architecture,
             max_model_len=length,
-            max_num_seqs=self.role.concurrency_target,
+            max_num_seqs=self.load.most,
             kv_cache_dtype=self.candidate.kv_cache_dtype,
+            tensor_parallel_size=self.candidate.tensor_parallel_size,
         )
         return replace(flags, max_num_batched_tokens=max(flags.max_num_batched_tokens, self._least_batch(flags)))
 
@@ -100,12 +102,12 @@ class Rungs:
 
     def _least_batch(self, flags: ServeFlags) -> int:
         """Return the smallest batch to try: it holds a token of each sequence, and where it must, a whole prompt."""
-        whole_prompts = self.candidate.architecture.is_pooling or self.place.profile.whole_prompt_batches
+        whole_prompts = self.candidate.architecture.is_pooling or self.candidate.place.profile.whole_prompt_batches
         smallest = min(ladders.SMALLEST_BATCH, flags.max_num_batched_tokens)
-        return max(self.role.concurrency_min, flags.max_model_len if whole_prompts else smallest)
+        return max(self.load.least, flags.max_model_len if whole_prompts else smallest)
 
     def _limits(self, batch: int) -> tuple[int, ...]:
-        return ladders.sequence_limits(self.role.concurrency_min, min(self.role.concurrency_target, batch))
+        return ladders.sequence_limits(self.load.least, min(self.load.most, batch))
 
     def _accuracy(self, length: int) -> Accuracy:
         candidate = self.candidate
@@ -128,30 +130,35 @@ class Rungs:
         return None
 
     def _engine_refusal(self, length: int) -> Rejection | None:
-        architecture, quantization = self.candidate.architecture, self.candidate.quantization
+        candidate, place = self.candidate, self.candidate.place
         flags = self._flags(length)
-        text = requirements.refusal(architecture, quantization, flags, self.place.profile, self.place.gpu)
-        return self.candidate.rejected(self.role, "capability", detail=text) if text else None
+        text = requirements.refusal(candidate.architecture, candidate.quantization, flags, place.profile, place.gpu)
+        return candidate.rejected(self.role, "capability", detail=text) if text else None
 
     def _option(self, length: int, defaults: ServeFlags, batch: int, sequences: int) -> Option:
+        candidate, place, load = self.candidate, self.candidate.place, self.load
         flags = replace(defaults, max_num_batched_tokens=batch, max_num_seqs=sequences)
-        server = Server(architecture=self.candidate.architecture, quantization=self.candidate.quantization, flags=flags)
+        server = Server(architecture=candidate.architecture, quantization=candidate.quantization, flags=flags)
         request = self.role.request_tokens or length
-        needed = demand(server, self.place.gpu, self.place.profile, request)
+        needed = demand(server, place.gpu, place.profile, request)
         accuracy = self._accuracy(length)
         figure = self.best.figure(accuracy) or 0
         return Option(
             role=self.role.name,
-            model=self.candidate.model,
-            variant=self.candidate.variant,
+            pool=place.pool,
+            model=candidate.model,
+            variant=candidate.variant,
             server=server,
+            replicas=load.replicas,
             request_tokens=request,
-            sequences_min=self.role.concurrency_min,
+            sequences_min=load.least,
             sequences_max=sequences,
             accuracy=accuracy,
             demand=needed,
-            least_bytes=needed.footprint(self.role.concurrency_min),
-            worth=worth(self.role, figure, self.best, length, batch, defaults.max_num_batched_tokens),
+            least_bytes=needed.footprint(load.least),
+            worth=worth(
+                self.role, figure, self.best, flags, defaults.max_num_batched_tokens, load.served_base, load.served
+            ),
         )
 
 

@@ -8,6 +8,7 @@ out is compared after everything else.
 from dataclasses import dataclass
 
 from planner.accuracy import Accuracy
+from planner.flags import ServeFlags
 from planner.fleet import Role
 
 SHARE = 1_000_000
@@ -48,13 +49,15 @@ class Worth:
 
     ``accuracy`` is its share of the best candidate's in whole points, ``accuracy_left`` the figure itself in hundredths
     of a percent; ``context`` the share of the wished context and ``batch`` that of the engine's default batch.
-    ``served`` is the share of the target that one sequence serves.
+    ``served_base + served × sequences`` is the share of the target that all servers of the role serve, when each has
+    so many sequences.
     """
 
     accuracy: int
     accuracy_left: int
     context: int
     batch: int
+    served_base: int
     served: int
 
 
@@ -70,12 +73,15 @@ def measure(accuracies: list[Accuracy]) -> Measure:
     return Measure(kind="none", best=1)
 
 
-def worth(role: Role, figure: int, best: Measure, max_model_len: int, batch: int, default_batch: int) -> Worth:
+def worth(
+    role: Role, figure: int, best: Measure, flags: ServeFlags, default_batch: int, served_base: int, served: int
+) -> Worth:
     """Return the worth of an option whose accuracy figure is ``figure``."""
     return Worth(
         accuracy=best.share(figure),
         accuracy_left=figure,
-        context=min(STEP, max_model_len * STEP // role.context_wish),
-        batch=min(STEP, batch * STEP // default_batch),
-        served=SHARE // role.concurrency_target,
+        context=min(STEP, flags.max_model_len * STEP // role.context_wish),
+        batch=min(STEP, flags.max_num_batched_tokens * STEP // default_batch),
+        served_base=served_base,
+        served=served,
     )

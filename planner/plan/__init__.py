@@ -18,7 +18,7 @@ from planner.plan.facts import (
     ServerPlan,
     Stage,
 )
-from planner.plan.no_plan import Change, Need, NoPlan, Requirement
+from planner.plan.no_plan import Change, Need, NoPlan, Requirement, Supply
 
 __all__ = [
     "SCHEMA",
@@ -38,6 +38,7 @@ __all__ = [
     "RunnerUpServer",
     "ServerPlan",
     "Stage",
+    "Supply",
     "differences",
     "gain",
     "plan_from_yaml",

@@ -30,7 +30,8 @@ class ServerPlan:
     ``repository`` is a Hugging Face id, or the folder when ``local``. ``kv_cache_dtype`` and ``dtype`` are spelled as
     the engine spells them. ``concurrency_request`` requests of ``request_tokens`` fit into the KV cache at once, and
     ``concurrency_full_context`` requests of ``max_model_len``; a server without a KV cache has both at
-    ``max_num_seqs``. ``ledger`` holds for each of its GPUs.
+    ``max_num_seqs``. ``ledger`` holds for each of its GPUs, ``gpu_indices`` of ``node``. The servers of a role are its
+    replicas: equal but for name, port and place.
     """
 
     name: str
@@ -48,6 +49,7 @@ class ServerPlan:
     max_num_seqs: int
     max_num_batched_tokens: int
     tensor_parallel_size: int
+    node: str = ""
     gpu_indices: tuple[int, ...]
     port: int
     gpu_memory_utilization: float
@@ -66,8 +68,10 @@ class ServerPlan:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class GPULedger:
-    """One GPU: its total is what others use, plus the ledgers of its servers, plus what is free."""
+    """One GPU of a node: its total is what others use, plus the ledgers of its servers, plus what is free."""
 
+    pool: str = ""
+    node: str = ""
     index: int
     gpu: str
     product: str
@@ -164,7 +168,8 @@ class Plan:
     """The best plan found for a fleet.
 
     ``servers`` are in order of their names; ``start_order`` names them in the order in which they must be started, one
-    after another. ``engine_known`` is false when the memory profile is that of a neighbouring version.
+    after another. ``engine_known`` is false when the memory profile is that of a neighbouring version. ``left_out`` are
+    optional roles that are not served.
     """
 
     fleet: str
@@ -174,6 +179,7 @@ class Plan:
     objective: tuple[str, ...]
     servers: tuple[ServerPlan, ...]
     start_order: tuple[str, ...]
+    left_out: tuple[str, ...] = ()
     gpus: tuple[GPULedger, ...]
     proof: Proof
     bindings: tuple[Binding, ...]

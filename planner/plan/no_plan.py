@@ -15,8 +15,21 @@ class Requirement:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Supply:
+    """The GPUs of one pool: how many, and what servers may take of each."""
+
+    pool: str
+    gpu: str
+    count: int
+    capacity_bytes: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Need:
-    """The least memory with which a role can be served at all, and the option that takes it."""
+    """The least memory with which a role can be served at all, and the option that takes it.
+
+    ``needed_bytes`` are taken of each of the GPUs of each server.
+    """
 
     role: str
     needed_bytes: int
@@ -25,6 +38,14 @@ class Need:
     max_model_len: int
     max_num_seqs: int
     max_num_batched_tokens: int
+    pool: str = ""
+    tensor_parallel_size: int = 1
+    replicas: int = 1
+
+    @property
+    def total_bytes(self) -> int:
+        """What all servers take of all their GPUs."""
+        return self.needed_bytes * self.tensor_parallel_size * self.replicas
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -45,17 +66,14 @@ class Change:
 class NoPlan:
     """Why a fleet cannot be served, from the cheapest explanation to the dearest.
 
-    ``empty_roles`` have no option that fits an empty GPU; their ``rejections`` say why. Otherwise ``needs`` are the
-    least each role takes, in order of the role names, and ``deficit_bytes`` how much more memory they need than
-    ``capacity_bytes``. ``conflict`` is a minimal set of requirements: together they cannot be met, and without any one
-    of them they can. ``changes`` are single changes that help, the cheapest first.
+    ``empty_roles`` have no option that fits empty GPUs; their ``rejections`` say why. Otherwise ``needs`` are the least
+    each required role takes, in order of the role names, and ``deficit_bytes`` how much more memory every GPU would
+    have to have. ``conflict`` is a minimal set of requirements: together they cannot be met, and without any one of
+    them they can. ``changes`` are single changes that help, the cheapest first.
     """
 
     fleet: str
-    gpu: str
-    gpu_count: int
-    capacity_bytes: int
-    memory_in_use_bytes: int
+    gpus: tuple[Supply, ...]
     empty_roles: tuple[str, ...]
     rejections: tuple[Rejection, ...]
     needs: tuple[Need, ...]

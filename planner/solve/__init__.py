@@ -12,17 +12,11 @@ import types
 
 from planner.catalog import Catalog, load_catalog
 from planner.check import require
-from planner.engine import load_profile
 from planner.fleet import Fleet
-from planner.options import prepare
 from planner.plan import NoPlan, Plan
 from planner.solve.alternatives import next_best
-from planner.solve.assemble import assemble, decisions
-from planner.solve.bindings import bindings
-from planner.solve.conflict import conflict
-from planner.solve.search import optimise
 from planner.solve.stages import BUDGET, BudgetSpent
-from planner.solve.translate import problem
+from planner.solve.whole import whole
 
 __all__ = ["BUDGET", "BudgetSpent", "solve", "solve_and_check"]
 
@@ -36,18 +30,10 @@ def solve(fleet: Fleet, catalog: Catalog, budget: int = BUDGET) -> Plan | NoPlan
         BudgetSpent: neither could be shown within the solver's budget.
         UnknownName: no memory profile covers the engine version.
     """
-    prepared = prepare(fleet, catalog, load_profile(fleet.engine_version))
-    if not all(found.options for found in prepared.roles):
-        return conflict(fleet, catalog, prepared)
-    answer = optimise(problem(fleet, prepared), budget)
-    if answer is None:
-        return conflict(fleet, catalog, prepared)
-    decided = decisions(prepared, answer)
-    return dataclasses.replace(
-        assemble(fleet, prepared, answer, budget),
-        bindings=bindings(prepared, decided),
-        runner_up=next_best(fleet, prepared, decided, budget),
-    )
+    found = whole(fleet, catalog, budget)
+    if isinstance(found, NoPlan):
+        return found
+    return dataclasses.replace(found.plan, runner_up=next_best(fleet, found.prepared, found.decided, budget))
 
 
 def solve_and_check(fleet: Fleet, catalog: Catalog | None = None, budget: int = BUDGET) -> Plan | NoPlan:

@@ -30,11 +30,14 @@ def next_best(fleet: Fleet, prepared: Prepared, decided: Sequence[Decision], bud
 def _answers(
     fleet: Fleet, prepared: Prepared, decided: Sequence[Decision], budget: int
 ) -> Iterator[tuple[Prepared, Answer]]:
-    for position, decision in enumerate(decided):
-        own = prepared.roles[position]
-        every = fitting(own.considered, prepared.capacity_bytes)
+    chosen = {decision.role.name: decision for decision in decided}
+    for position, own in enumerate(prepared.roles):
+        decision = chosen.get(own.role.name)
+        if decision is None:
+            continue
+        every = fitting(own.considered, prepared.places)
         options = without_variant(every, decision.option.variant.repository)
-        if not options:
+        if not options and not own.role.optional:
             continue
         roles = list(prepared.roles)
         roles[position] = dataclasses.replace(own, options=options)

@@ -2,28 +2,40 @@
 
 import importlib.metadata
 import math
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+from itertools import count
 
-from planner.fleet import POOLING_TASKS, Fleet, Role
-from planner.memory.demand import Ledger, ledger, with_sequences
+from planner.fleet import POOLING_TASKS, ROUTER_PORT, Fleet, Pool, Role
+from planner.memory.demand import ledger, with_sequences
 from planner.memory.estimate import Server, terms
 from planner.options import Option, Prepared
 from planner.plan import GPULedger, Plan, Proof, ServerPlan, Stage
-from planner.solve.problem import Answer
+from planner.solve.problem import Answer, Block
 from planner.solve.stages import SEED
+from planner.solve.translate import servable
 
 _STEPS = 10_000
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Decision:
-    """What was decided for one role: an option, its sequences, the position of its GPU in the fleet."""
+    """What was decided for one role: an option, the sequences of each of its servers, a block of GPUs for each."""
 
     role: Role
     option: Option
     sequences: int
-    gpu: int
+    blocks: tuple[Block, ...]
+
+    @property
+    def requests(self) -> int:
+        """The requests all servers of the role take at once."""
+        return self.sequences * self.option.replicas
+
+    @property
+    def footprint(self) -> int:
+        """The bytes a server takes of each of its GPUs, as the solver counts them."""
+        return self.option.demand.footprint(self.sequences)
 
     @property
     def server(self) -> Server:
@@ -33,15 +45,15 @@ class Decision:
 
 
 def decisions(prepared: Prepared, answer: Answer) -> tuple[Decision, ...]:
-    """Return the choices of an answer with the options they mean."""
+    """Return the choices of an answer with the options they mean; optional roles left out are not among them."""
     return tuple(
         Decision(
             role=found.role,
             option=found.options[choice.candidate],
             sequences=choice.sequences,
-            gpu=choice.blocks[0].first,
+            blocks=choice.blocks,
         )
-        for found, choice in zip(prepared.roles, answer.choices, strict=True)
+        for found, choice in zip(servable(prepared), answer.choices, strict=True)
         if choice
     )
 
@@ -49,21 +61,38 @@ def decisions(prepared: Prepared, answer: Answer) -> tuple[Decision, ...]:
 def assemble(fleet: Fleet, prepared: Prepared, answer: Answer, budget: int) -> Plan:
     """Return the plan of an answer, without what binds and without a runner-up."""
     decided = decisions(prepared, answer)
-    ledgers = {d.role.name: ledger(d.server, prepared.gpu, prepared.profile) for d in decided}
-    order = tuple(sorted(ledgers, key=lambda name: (-ledgers[name].total_bytes, name)))
+    taken = {role.port for role in fleet.roles} | {ROUTER_PORT}
+    ports = (port for port in count(min(role.port for role in fleet.roles)) if port not in taken)
+    servers = [server for decision in decided for server in _servers(fleet, prepared, decision, ports)]
+    servers.sort(key=lambda server: server.name)
+    order = sorted(servers, key=lambda server: (-server.ledger.total_bytes, server.name))
+    served = {decision.role.name for decision in decided}
     return Plan(
         fleet=fleet.name,
         engine=fleet.engine,
         engine_version=prepared.profile.version,
         engine_known=prepared.profile.exact,
         objective=fleet.objective,
-        servers=tuple(_server_plan(fleet, prepared, d, ledgers[d.role.name]) for d in decided),
-        start_order=order,
-        gpus=tuple(_gpu(fleet, decided, ledgers, position) for position in range(fleet.gpu_count)),
+        servers=tuple(servers),
+        start_order=tuple(server.name for server in order),
+        left_out=tuple(role.name for role in fleet.roles if role.name not in served),
+        gpus=tuple(ledgers(fleet, servers)),
         proof=_proof(answer, budget),
         bindings=(),
         runner_up=None,
     )
+
+
+def ledgers(fleet: Fleet, servers: Sequence[ServerPlan]) -> Iterator[GPULedger]:
+    """Yield the ledger of every GPU, in order of pools, nodes and device numbers."""
+    on: dict[tuple[str, int], list[ServerPlan]] = {}
+    for server in servers:
+        for index in server.gpu_indices:
+            on.setdefault((server.node, index), []).append(server)
+    for pool in fleet.pools:
+        for node in pool.node_names:
+            for index in range(pool.gpu_index, pool.gpu_index + pool.gpus_per_node):
+                yield _ledger(pool, node, index, on.get((node, index), []))
 
 
 def utilization(total_bytes: int, allowed_bytes: int) -> float:
@@ -84,16 +113,32 @@ def plan_stages(answer: Answer) -> tuple[Stage, ...]:
     return tuple(Stage(name=s.name, value=s.value, bound=s.bound, proven=s.proven) for s in answer.stages)
 
 
-def _server_plan(fleet: Fleet, prepared: Prepared, decision: Decision, exact: Ledger) -> ServerPlan:
+def _servers(fleet: Fleet, prepared: Prepared, decision: Decision, ports: Iterator[int]) -> Iterator[ServerPlan]:
+    """Yield the servers of a role; the first keeps the role's port, and its name when it is the only one."""
+    pool = fleet.pools[decision.option.pool]
+    plain = _server_plan(prepared, decision, pool)
+    for number, block in enumerate(decision.blocks, 1):
+        first = pool.gpu_index + block.first
+        yield replace(
+            plain,
+            name=f"{plain.role}-{number}" if len(decision.blocks) > 1 else plain.role,
+            port=plain.port if number == 1 else next(ports),
+            node=pool.node_names[block.node],
+            gpu_indices=tuple(range(first, first + block.width)),
+        )
+
+
+def _server_plan(prepared: Prepared, decision: Decision, pool: Pool) -> ServerPlan:
+    """Return what all servers of a role have in common."""
     role, option, server = decision.role, decision.option, decision.server
-    stage = terms(server, prepared.gpu, prepared.profile)
+    exact = ledger(server, pool.gpu, prepared.profile)
+    layout = terms(server, pool.gpu, prepared.profile).layout
     length, batch = option.max_model_len, option.max_num_batched_tokens
-    blocks = stage.layout.blocks(exact.kv_cache_bytes)
-    usable = max(0, blocks - 1)
+    blocks = layout.blocks(exact.kv_cache_bytes)
 
     def concurrency(tokens: int) -> int:
-        per_request = stage.layout.blocks_per_request(tokens, batch)
-        return min(decision.sequences, usable // per_request) if per_request else decision.sequences
+        per_request = layout.blocks_per_request(tokens, batch)
+        return min(decision.sequences, max(0, blocks - 1) // per_request) if per_request else decision.sequences
 
     return ServerPlan(
         name=role.name,
@@ -103,19 +148,20 @@ def _server_plan(fleet: Fleet, prepared: Prepared, decision: Decision, exact: Le
         repository=option.variant.path or option.variant.repository,
         revision=option.variant.revision,
         local=bool(option.variant.path),
-        download_bytes=option.variant.published_bytes or exact.weights_bytes,
+        download_bytes=option.variant.published_bytes or exact.weights_bytes * option.tensor_parallel_size,
         scheme=option.variant.scheme,
         dtype=server.flags.dtype,
         kv_cache_dtype=option.kv_cache_dtype,
         max_model_len=length,
         max_num_seqs=decision.sequences,
         max_num_batched_tokens=batch,
-        tensor_parallel_size=1,
-        gpu_indices=(fleet.gpu_index + decision.gpu,),
+        tensor_parallel_size=option.tensor_parallel_size,
+        node="",
+        gpu_indices=(),
         port=role.port,
-        gpu_memory_utilization=utilization(prepared.gpu.memory_bytes, exact.total_bytes - exact.baseline_bytes),
+        gpu_memory_utilization=utilization(pool.gpu.memory_bytes, exact.total_bytes - exact.baseline_bytes),
         kv_cache_memory_bytes=exact.kv_cache_bytes,
-        kv_cache_tokens=stage.layout.tokens_logged(blocks, length, batch),
+        kv_cache_tokens=layout.tokens_logged(blocks, length, batch),
         request_tokens=option.request_tokens,
         concurrency_request=concurrency(option.request_tokens),
         concurrency_full_context=concurrency(length),
@@ -128,17 +174,18 @@ def _server_plan(fleet: Fleet, prepared: Prepared, decision: Decision, exact: Le
     )
 
 
-def _gpu(fleet: Fleet, decided: Sequence[Decision], ledgers: dict[str, Ledger], position: int) -> GPULedger:
-    names = tuple(d.role.name for d in decided if d.gpu == position)
-    taken = sum(ledgers[name].total_bytes for name in names)
+def _ledger(pool: Pool, node: str, index: int, servers: Sequence[ServerPlan]) -> GPULedger:
+    taken = sum(server.ledger.total_bytes for server in servers)
     return GPULedger(
-        index=fleet.gpu_index + position,
-        gpu=fleet.gpu.name,
-        product=fleet.gpu.product,
-        total_bytes=fleet.gpu.memory_bytes,
-        memory_in_use_bytes=fleet.memory_in_use_bytes,
-        servers=names,
-        free_bytes=fleet.gpu.memory_bytes - fleet.memory_in_use_bytes - taken,
+        pool=pool.name,
+        node=node,
+        index=index,
+        gpu=pool.gpu.name,
+        product=pool.gpu.product,
+        total_bytes=pool.gpu.memory_bytes,
+        memory_in_use_bytes=pool.memory_in_use_bytes,
+        servers=tuple(server.name for server in servers),
+        free_bytes=pool.capacity_bytes - taken,
     )
 
 

@@ -10,35 +10,53 @@ from planner.solve.assemble import Decision
 
 
 def bindings(prepared: Prepared, decided: Sequence[Decision]) -> tuple[Binding, ...]:
-    """Return what stops each role from having more, with all other roles as they are."""
+    """Return what stops each role from having more, with all other roles and all places as they are."""
+    considered = {found.role.name: found.considered for found in prepared.roles}
     found: list[Binding] = []
-    for own, group in zip(decided, prepared.roles, strict=True):
-        others = sum(d.option.demand.footprint(d.sequences) for d in decided if d.gpu == own.gpu and d is not own)
-        steps = _Steps(own, group.considered, prepared.capacity_bytes - others)
+    for own in decided:
+        alike = [option for option in considered[own.role.name] if _shape(option) == _shape(own.option)]
+        steps = _Steps(own, alike, _room(prepared, decided, own))
         found += [steps.concurrency(), steps.context(), steps.batch(), steps.variant()]
     return tuple(found)
 
 
+def _shape(option: Option) -> tuple[int, int, int]:
+    """What an option must have in common with another to take its place on the same GPUs."""
+    return option.pool, option.tensor_parallel_size, option.replicas
+
+
+def _room(prepared: Prepared, decided: Sequence[Decision], own: Decision) -> int:
+    """Return the bytes each server of a role may take: what the others leave on the fullest of its GPUs."""
+    taken: dict[tuple[int, int, int], int] = {}
+    for decision in decided:
+        for block in decision.blocks:
+            for gpu in block.gpus:
+                taken[gpu] = taken.get(gpu, 0) + decision.footprint
+    fullest = max(taken[gpu] for block in own.blocks for gpu in block.gpus)
+    return prepared.places[own.option.pool].capacity_bytes - fullest + own.footprint
+
+
 class _Steps:
-    """The next steps of one role, given the bytes it may take on its GPU."""
+    """The next steps of one role, given the bytes each of its servers may take of its GPUs."""
 
     def __init__(self, own: Decision, considered: Sequence[Option], room_bytes: int) -> None:
         self._own, self._option = own, own.option
         self._considered = considered
         self._room = room_bytes
-        self._taken = own.option.demand.footprint(own.sequences)
+        self._taken = own.footprint
 
     def concurrency(self) -> Binding:
-        """One more request."""
+        """One more request for each server."""
         count = self._own.sequences
-        if count >= self._own.role.concurrency_target:
-            return self._limit("concurrency", str(count), "wish")
+        now = str(self._own.requests)
+        if self._own.requests >= self._own.role.concurrency_target:
+            return self._limit("concurrency", now, "wish")
         wider = [
             option
             for option in self._alike(self._option.max_model_len)
             if option.max_num_batched_tokens == self._option.max_num_batched_tokens
         ]
-        return self._step("concurrency", str(count), str(count + 1), wider, count + 1)
+        return self._step("concurrency", now, str((count + 1) * self._option.replicas), wider, count + 1)
 
     def context(self) -> Binding:
         """The next longer context that was considered."""
@@ -100,7 +118,7 @@ class _Steps:
         """Return the first thing the role would have less of; None when there is nothing, as in an unproven plan."""
         own, (sequences, length, batch, _) = self._option, self._served(option)
         for what, now, then in (
-            ("concurrency", self._own.sequences, sequences),
+            ("concurrency", self._own.requests, sequences * option.replicas),
             ("context", own.max_model_len, length),
             ("batched tokens", own.max_num_batched_tokens, batch),
         ):

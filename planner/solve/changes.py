@@ -9,11 +9,11 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
 
 from planner.accuracy import Accuracy
-from planner.fleet import Fleet, Role
+from planner.fleet import Fleet, Pool, Role
 from planner.options import Option
 from planner.plan import Change
-from planner.solve.requirements import change_gpus, change_role, drop_role, percent, shortest_context
-from planner.solve.sizing import Sizing, capacity_bytes
+from planner.solve.requirements import change_role, drop_role, percent, shortest_context
+from planner.solve.sizing import Sizing
 from planner.units import GIB, MIB, format_tokens
 
 
@@ -33,7 +33,8 @@ def changes(fleet: Fleet, sizing: Sizing) -> tuple[Change, ...]:
     found: list[Change | None] = []
     for edits in (_cache, _context, _concurrency, _scheme, _variant, _recovery, _score):
         found += [_first(edits(fleet, role, sizing), sizing) for role in fleet.roles]
-    found += [_first(edits(fleet, sizing), sizing) for edits in (_memory_in_use, _more_gpus, _larger_gpu)]
+    for supplies in (_memory_in_use, _more_gpus, _larger_gpu):
+        found += [_first(supplies(fleet, pool, sizing), sizing) for pool in fleet.pools]
     if len(fleet.roles) > 1:
         drops = [_Edit(drop_role(fleet, role.name), f"roles.{role.name}", "", "") for role in fleet.roles]
         found += [_first([edit], sizing) for edit in drops]
@@ -142,37 +143,50 @@ def _score(fleet: Fleet, role: Role, sizing: Sizing) -> Iterator[_Edit]:
 
 def _open(fleet: Fleet, role: Role, sizing: Sizing) -> list[Option]:
     """Return what a role with one pin less could use, the most accurate first."""
-    found = sizing.options(role, fleet.gpu, capacity_bytes(fleet)).considered
+    found = sizing.options(fleet, role).considered
     return sorted(found, key=lambda option: (-option.worth.accuracy, -option.worth.accuracy_left, option.least_bytes))
 
 
-def _memory_in_use(fleet: Fleet, sizing: Sizing) -> Iterator[_Edit]:
+def _memory_in_use(fleet: Fleet, pool: Pool, sizing: Sizing) -> Iterator[_Edit]:
     """As much less memory in use by others as is missing, to the MiB."""
     missing = sizing.deficit_bytes(fleet)
-    left = (fleet.memory_in_use_bytes - missing) // MIB * MIB
-    if 0 < missing <= fleet.memory_in_use_bytes:
-        before, after = _size(fleet.memory_in_use_bytes), _size(left)
-        yield _Edit(change_gpus(fleet, memory_in_use_bytes=left), "gpu.memory_in_use", before, after)
+    left = (pool.memory_in_use_bytes - missing) // MIB * MIB
+    if 0 < missing <= pool.memory_in_use_bytes:
+        before, after = _size(pool.memory_in_use_bytes), _size(left)
+        yield _pool_edit(fleet, replace(pool, memory_in_use_bytes=left), "memory_in_use", before, after)
 
 
-def _more_gpus(fleet: Fleet, sizing: Sizing) -> Iterator[_Edit]:
-    for count in range(fleet.gpu_count + 1, len(fleet.roles) + 1):
-        yield _Edit(change_gpus(fleet, gpus_per_node=count), "gpu.count", str(fleet.gpu_count), str(count))
+def _more_gpus(fleet: Fleet, pool: Pool, sizing: Sizing) -> Iterator[_Edit]:
+    """More GPUs where the fleet has one node, else more nodes; the next few counts, then twice and four times."""
+    single = pool.path == "gpu"
+    have = pool.gpus_per_node if single else pool.nodes
+    for count in sorted({*range(have + 1, have + len(fleet.roles) + 1), 2 * have, 4 * have}):
+        changed = (
+            replace(pool, gpus_per_node=count)
+            if single
+            else replace(pool, node_names=tuple(f"{pool.name}-{number}" for number in range(1, count + 1)))
+        )
+        yield _pool_edit(fleet, changed, "count", str(have), str(count))
 
 
-def _larger_gpu(fleet: Fleet, sizing: Sizing) -> Iterator[_Edit]:
+def _larger_gpu(fleet: Fleet, pool: Pool, sizing: Sizing) -> Iterator[_Edit]:
     """Larger GPUs of the same vendor, the smallest first; those that lack most of the deficit are not tried."""
-    enough = fleet.gpu.memory_bytes + sizing.deficit_bytes(fleet) * 9 // 10
+    enough = pool.gpu.memory_bytes + sizing.deficit_bytes(fleet) * 9 // 10
     larger = [
         gpu
         for gpu in sizing.catalog.gpus
-        if gpu.vendor == fleet.gpu.vendor
+        if gpu.vendor == pool.gpu.vendor
         and not (gpu.parent or gpu.refusal or gpu.integrated)
-        and gpu.memory_bytes > fleet.gpu.memory_bytes
+        and gpu.memory_bytes > pool.gpu.memory_bytes
         and gpu.memory_bytes >= enough
     ]
+    field = "name" if pool.path == "gpu" else "gpu"
     for gpu in sorted(larger, key=lambda gpu: (gpu.memory_bytes, gpu.name)):
-        yield _Edit(change_gpus(fleet, gpu=gpu), "gpu.name", fleet.gpu.name, gpu.name)
+        yield _pool_edit(fleet, replace(pool, gpu=gpu), field, pool.gpu.name, gpu.name)
+
+
+def _pool_edit(fleet: Fleet, changed: Pool, field: str, before: str, after: str) -> _Edit:
+    return _Edit(fleet.with_pool(changed), f"{changed.path}.{field}", before, after)
 
 
 def _size(value_bytes: int) -> str:

@@ -8,10 +8,10 @@ what remains cannot be met together, and could without any one of it.
 from planner.catalog import Catalog
 from planner.fleet import Fleet
 from planner.options import Option, Prepared
-from planner.plan import Need, NoPlan
+from planner.plan import Need, NoPlan, Supply
 from planner.solve.changes import changes
 from planner.solve.requirements import Relaxable, requirements, without
-from planner.solve.sizing import Sizing, capacity_bytes
+from planner.solve.sizing import Sizing
 
 
 def conflict(fleet: Fleet, catalog: Catalog, prepared: Prepared) -> NoPlan:
@@ -20,15 +20,16 @@ def conflict(fleet: Fleet, catalog: Catalog, prepared: Prepared) -> NoPlan:
     core = minimal(fleet, sizing)
     kept = {item.requirement for item in core}
     alone = without(fleet, [item for item in requirements(fleet) if item.requirement not in kept])
+    required = [found for found in prepared.roles if not found.role.optional]
+    smallest = [sizing.least(fleet, found.role) for found in required]
     return NoPlan(
         fleet=fleet.name,
-        gpu=fleet.gpu.name,
-        gpu_count=fleet.gpu_count,
-        capacity_bytes=capacity_bytes(fleet),
-        memory_in_use_bytes=fleet.memory_in_use_bytes,
-        empty_roles=tuple(found.role.name for found in prepared.roles if not found.options),
-        rejections=tuple(rejection for found in prepared.roles for rejection in found.rejections),
-        needs=tuple(_need(option) for role in fleet.roles if (option := sizing.least(fleet, role))),
+        gpus=tuple(
+            Supply(pool=p.name, gpu=p.gpu.name, count=p.gpu_count, capacity_bytes=p.capacity_bytes) for p in fleet.pools
+        ),
+        empty_roles=tuple(found.role.name for found in required if not found.options),
+        rejections=tuple(rejection for found in required for rejection in found.rejections),
+        needs=tuple(_need(fleet, option) for option in smallest if option),
         deficit_bytes=sizing.deficit_bytes(fleet),
         conflict=tuple(item.requirement for item in core),
         conflict_deficit_bytes=sizing.deficit_bytes(alone),
@@ -51,7 +52,7 @@ def minimal(fleet: Fleet, sizing: Sizing) -> tuple[Relaxable, ...]:
     return tuple(item for item in everything if item.requirement not in gone)
 
 
-def _need(option: Option) -> Need:
+def _need(fleet: Fleet, option: Option) -> Need:
     return Need(
         role=option.role,
         needed_bytes=option.least_bytes,
@@ -60,4 +61,7 @@ def _need(option: Option) -> Need:
         max_model_len=option.max_model_len,
         max_num_seqs=option.sequences_min,
         max_num_batched_tokens=option.max_num_batched_tokens,
+        pool=fleet.pools[option.pool].name,
+        tensor_parallel_size=option.tensor_parallel_size,
+        replicas=option.replicas,
     )

@@ -80,19 +80,22 @@ def build(problem: Problem) -> Model:
 
 def footprint(
     model: Model, rows: Sequence[Row], label: str, largest: int, times: Callable[[Candidate], int]
-) -> list[cp_model.LinearExpr]:
-    """Return the parts of what the chosen one of some candidates takes, each candidate counted ``times`` over.
+) -> cp_model.IntVar:
+    """Return what the chosen one of some candidates takes, each candidate counted ``times`` over; at most ``largest``.
 
-    ``largest`` bounds each part.
+    It is a variable of its own, so that no row of the model has both hundreds of candidates and the GPUs in it: with
+    such rows the presolve of ortools 9.15 loses solutions, the best ones among them (tests/test_solver.py).
     """
     cache = model.cp.new_int_var(0, largest, f"{label}.kv")
     peak = model.cp.new_int_var(0, largest, f"{label}.peak")
+    size = model.cp.new_int_var(0, largest, f"{label}.bytes")
     model.cp.add(cache >= model.line(rows, lambda c: times(c) * c.kv_floor, lambda c: 0))
     model.cp.add(cache >= model.line(rows, lambda c: 0, lambda c: times(c) * c.kv_per_sequence))
     model.cp.add(peak >= model.line(rows, lambda c: times(c) * c.peak_floor, lambda c: 0))
     model.cp.add(peak >= model.line(rows, lambda c: times(c) * c.peak_base, lambda c: times(c) * c.peak_per_sequence))
     rest = model.line(rows, lambda c: times(c) * c.fixed, lambda c: times(c) * c.per_sequence)
-    return [rest, cache, peak]
+    model.cp.add(size == rest + cache + peak)
+    return size
 
 
 def _add_choices(model: Model) -> None:
@@ -127,7 +130,7 @@ def _add_memory(model: Model, pool: int) -> None:
             parts.append(model.line(rows, lambda c: c.gpus * shape.capacity, lambda c: 0))
         else:
             label = f"{found.name}@{pool}"
-            parts += footprint(model, rows, label, shape.capacity * shape.gpus, lambda c: c.gpus)
+            parts.append(footprint(model, rows, label, shape.capacity * shape.gpus, lambda c: c.gpus))
         stacked = found.stacked
         model.cp.add(model.line(rows, lambda c: c.width * ceil_div(c.blocks, stacked), lambda c: 0) <= used)  # noqa: B023
     taken = cp_model.LinearExpr.sum(parts)

@@ -57,7 +57,7 @@ class Placing:
         found = problem.roles[role]
         largest = max(pool.capacity for pool in problem.pools)
         rows = list(self.model.rows(role))
-        size = cp_model.LinearExpr.sum(footprint(self.model, rows, found.name, largest, lambda c: 1))
+        size = footprint(self.model, rows, found.name, largest, lambda c: 1)
         for gpu in self._loads:
             counts = [count for (other, block), count in self.servers.items() if other == role and gpu in block.gpus]
             if not counts:

@@ -2,9 +2,8 @@
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
-from typing import Any
 
-from planner.fleet import Fleet, Role
+from planner.fleet import Fleet, Pool, Role
 from planner.plan import Requirement
 from planner.units import format_gib, format_tokens
 
@@ -23,12 +22,15 @@ class Relaxable:
 
 def requirements(fleet: Fleet) -> tuple[Relaxable, ...]:
     """Return what a fleet requires, in the order of its roles; that a role is served is a requirement too."""
-    found = [item for role in fleet.roles for item in _of_role(role)]
-    if fleet.memory_in_use_bytes:
-        value = format_gib(fleet.memory_in_use_bytes)
-        drop: Callable[[Fleet], Fleet] = lambda whole: change_gpus(whole, memory_in_use_bytes=0)  # noqa: E731
-        found.append(Relaxable(Requirement(path="gpu.memory_in_use", value=value), "", drop))
-    return tuple(found)
+    found = [item for role in fleet.roles if not role.optional for item in _of_role(role)]
+    return tuple(found + [_in_use(pool) for pool in fleet.pools if pool.memory_in_use_bytes])
+
+
+def _in_use(pool: Pool) -> Relaxable:
+    requirement = Requirement(path=f"{pool.path}.memory_in_use", value=format_gib(pool.memory_in_use_bytes))
+    return Relaxable(
+        requirement, "", lambda fleet: fleet.with_pool(replace(fleet.pool(pool.name), memory_in_use_bytes=0))
+    )
 
 
 def without(fleet: Fleet, dropped: list[Relaxable]) -> Fleet:
@@ -41,12 +43,6 @@ def without(fleet: Fleet, dropped: list[Relaxable]) -> Fleet:
 def change_role(fleet: Fleet, name: str, change: Callable[[Role], Role]) -> Fleet:
     """Return the fleet with one role changed; a fleet that no longer has the role stays as it is."""
     return replace(fleet, roles=tuple(change(role) if role.name == name else role for role in fleet.roles))
-
-
-def change_gpus(fleet: Fleet, **changes: Any) -> Fleet:  # noqa: ANN401 - any field of Pool
-    """Return a fleet with one pool, changed."""
-    (pool,) = fleet.pools
-    return fleet.with_pool(replace(pool, **changes))
 
 
 def drop_role(fleet: Fleet, name: str) -> Fleet:
@@ -87,3 +83,15 @@ def _of_role(role: Role) -> Iterator[Relaxable]:
         yield relaxable("variant", role.variant, lambda r: replace(r, variant=None))
     if role.kv_cache_dtype is not None:
         yield relaxable("kv_cache_dtype", role.kv_cache_dtype, lambda r: replace(r, kv_cache_dtype=None))
+    if role.replicas is not None and role.replicas > 1:
+        yield relaxable("replicas", str(role.replicas), lambda r: replace(r, replicas=1))
+    if role.tensor_parallel_sizes is not None:
+        value = ", ".join(map(str, role.tensor_parallel_sizes))
+        yield relaxable("tensor_parallel", value, lambda r: replace(r, tensor_parallel_sizes=None))
+    if role.pools is not None:
+        yield relaxable("pool", ", ".join(role.pools), lambda r: replace(r, pools=None))
+    if role.share_with is not None:
+        path, value = ("share_with", ", ".join(role.share_with)) if role.share_with else ("exclusive", "true")
+        yield relaxable(path, value, lambda r: replace(r, share_with=None))
+    if role.spread is not None:
+        yield relaxable("spread", role.spread, lambda r: replace(r, spread=None))

@@ -1,17 +1,19 @@
 """Sizing: the least memory each role can be served with, and whether a changed fleet could be served at all.
 
-A role takes one option on one GPU, so the option with the least memory is the best one to ask about: if the fleet does
-not fit with it, it does not fit with any other.
+Only the smallest option of every shape (pool, GPUs per server, number of servers) is asked about: if the fleet does not
+fit with these, it does not fit with any other.
 """
+
+from collections.abc import Iterable
+from dataclasses import replace
 
 from planner.catalog import Catalog
 from planner.engine import EngineProfile
 from planner.fleet import Fleet, Role
-from planner.gpu import GPU
-from planner.options import Option, Place, Prepared, RoleOptions, prepare_role
-from planner.solve.problem import Candidate, PoolProblem, Problem, RoleProblem
+from planner.options import Option, Prepared, RoleOptions, places, prepare_role
+from planner.solve.problem import PoolProblem, Problem, RoleProblem
 from planner.solve.search import feasible
-from planner.solve.translate import problem
+from planner.solve.translate import apart, candidate, pools, problem, stacked
 from planner.units import MIB
 
 
@@ -23,32 +25,33 @@ class Sizing:
         self.profile = profile
         self._seen: dict[tuple[object, ...], RoleOptions] = {}
 
-    def options(self, role: Role, gpu: GPU, capacity_bytes: int) -> RoleOptions:
-        """Return the options of a role on a GPU with so much free memory."""
+    def options(self, fleet: Fleet, role: Role) -> RoleOptions:
+        """Return the options of a role on the GPUs of a fleet."""
         key = (
             role.name, role.context_min, role.context_wish, role.concurrency_min, role.recovery_floor,
-            role.score_floor, role.schemes, role.variant, role.kv_cache_dtype, gpu.name, capacity_bytes,
+            role.score_floor, role.schemes, role.variant, role.kv_cache_dtype, role.replicas,
+            role.tensor_parallel_sizes, role.pools,
+            *((pool.gpu.name, pool.capacity_bytes, pool.gpus_per_node, pool.nodes) for pool in fleet.pools),
         )  # fmt: skip
         if key not in self._seen:
-            self._seen[key] = prepare_role(role, Place(gpu, capacity_bytes, self.profile), self.catalog)
+            self._seen[key] = prepare_role(role, places(fleet, self.profile), self.catalog)
         return self._seen[key]
 
     def least(self, fleet: Fleet, role: Role) -> Option | None:
-        """Return the option with the least memory, fit or not; None when no variant is left at all."""
-        found = self.options(role, fleet.gpu, capacity_bytes(fleet)).considered
-        return min(found, key=lambda option: option.least_bytes, default=None)
+        """Return the option with the least memory in all, fit or not; None when no variant is left at all."""
+        found = self.options(fleet, role).considered
+        return min(found, key=lambda option: option.total_bytes, default=None)
 
     def fits(self, fleet: Fleet) -> bool:
-        """Whether all roles of a fleet can be served."""
-        sizes = self._sizes(fleet)
-        return sizes is not None and _pack(sizes, capacity_bytes(fleet), fleet.gpu_count)
+        """Whether all required roles of a fleet can be served."""
+        return self._fits(fleet, 0)
 
     def solved(self, fleet: Fleet) -> bool:
         """Whether the solver finds a plan for a fleet: the proof of what ``fits`` says."""
-        roles = tuple(self.options(role, fleet.gpu, capacity_bytes(fleet)) for role in fleet.roles)
-        if not all(found.options for found in roles):
+        roles = tuple(self.options(fleet, role) for role in fleet.roles)
+        if not all(found.options or found.role.optional for found in roles):
             return False
-        prepared = Prepared(gpu=fleet.gpu, profile=self.profile, capacity_bytes=capacity_bytes(fleet), roles=roles)
+        prepared = Prepared(places=places(fleet, self.profile), profile=self.profile, roles=roles)
         return feasible(problem(fleet, prepared))
 
     def deficit_bytes(self, fleet: Fleet) -> int:
@@ -56,43 +59,55 @@ class Sizing:
 
         Exact for one GPU; for more it is rounded up to MiB.
         """
-        sizes, capacity = self._sizes(fleet), capacity_bytes(fleet)
-        if sizes is None:
+        smallest = [self.least(fleet, role) for role in _required(fleet)]
+        known = [option for option in smallest if option]
+        if len(known) < len(smallest) or self.fits(fleet):
             return 0
         if fleet.gpu_count == 1:
-            return max(0, sum(sizes) - capacity)
-        low, high = 0, max(0, sum(sizes) - capacity)
-        while high - low >= MIB:
+            return sum(option.least_bytes for option in known) - fleet.pools[0].capacity_bytes
+        low, high = 0, sum(option.total_bytes for option in known)
+        if not self._fits(fleet, high):
+            return 0
+        while high - low > MIB:
             middle = (low + high) // 2
-            low, high = (low, middle) if _pack(sizes, capacity + middle, fleet.gpu_count) else (middle, high)
+            low, high = (low, middle) if self._fits(fleet, middle) else (middle, high)
         return high
 
-    def _sizes(self, fleet: Fleet) -> list[int] | None:
-        smallest = [self.least(fleet, role) for role in fleet.roles]
-        sizes = [option.least_bytes for option in smallest if option]
-        return sizes if len(sizes) == len(fleet.roles) else None
+    def _fits(self, fleet: Fleet, more_bytes: int) -> bool:
+        """Whether a fleet could be served if every GPU had so much more memory."""
+        roles = _required(fleet)
+        shapes = [list(_smallest(self.options(fleet, role).considered)) for role in roles]
+        if not all(shapes):
+            return False
+        if fleet.gpu_count == 1:
+            taken = sum(min(option.least_bytes for option in options) for options in shapes)
+            return taken <= fleet.pools[0].capacity_bytes + more_bytes
+        members = [
+            RoleProblem(
+                name=role.name,
+                candidates=tuple(replace(candidate(1, option, ()), most=option.sequences_min) for option in options),
+                stacked=stacked(role, sum(pool.gpu_count for pool in fleet.pools_of(role))),
+                spread=role.spread == "node",
+            )
+            for role, options in zip(roles, shapes, strict=True)
+        ]
+        grown = tuple(_grown(pool, more_bytes) for pool in pools(fleet))
+        return feasible(Problem(roles=tuple(members), pools=grown, stages=(), apart=apart(roles)))
 
 
-def capacity_bytes(fleet: Fleet) -> int:
-    """Return what servers may take of each GPU."""
-    return fleet.gpu.memory_bytes - fleet.memory_in_use_bytes
+def _grown(pool: PoolProblem, more_bytes: int) -> PoolProblem:
+    return replace(pool, capacity=pool.capacity + more_bytes)
 
 
-def _pack(sizes: list[int], capacity: int, count: int) -> bool:
-    """Whether items of these sizes fit into ``count`` GPUs of one capacity."""
-    if sum(sizes) > capacity * count:
-        return False
-    if count == 1:
-        return True
-    items = [
-        RoleProblem(name=f"item {index}", candidates=(_item(size),))
-        for index, size in enumerate(sorted(sizes, reverse=True))
-    ]
-    return feasible(Problem(roles=tuple(items), pools=(PoolProblem(capacity=capacity, width=count),), stages=()))
+def _required(fleet: Fleet) -> list[Role]:
+    return [role for role in fleet.roles if not role.optional]
 
 
-def _item(size: int) -> Candidate:
-    return Candidate(
-        fixed=size, per_sequence=0, kv_floor=0, kv_per_sequence=0, peak_floor=0, peak_base=0,
-        peak_per_sequence=0, least=1, most=1, worth=(),
-    )  # fmt: skip
+def _smallest(options: Iterable[Option]) -> Iterable[Option]:
+    """Return the option with the least memory of every shape."""
+    found: dict[tuple[int, int, int], Option] = {}
+    for option in options:
+        shape = option.pool, option.tensor_parallel_size, option.replicas
+        if shape not in found or option.least_bytes < found[shape].least_bytes:
+            found[shape] = option
+    return found.values()

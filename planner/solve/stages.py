@@ -27,7 +27,6 @@ _WIDEST = 1 << 50
 _LARGEST = 1 << 61
 """What the terms of an objective may add up to, regardless of sign and of what excludes what: CP-SAT refuses a model
 whose objective could leave 64 bits."""
-_FLOAT_SLACK = 1e-6
 
 
 class BudgetSpent(PlannerError):
@@ -167,10 +166,10 @@ def _weights(goals: list[_Goal]) -> list[int]:
 
 def _hold(model: Model, goals: list[_Goal], solver: cp_model.CpSolver) -> list[StageValue]:
     """Hold the goals of a bundle at what was reached, and return that with what was proven."""
-    optimal = solver.objective_value == solver.best_objective_bound
+    optimal = round(solver.objective_value) == round(solver.best_objective_bound)
     weights = _weights(goals)
     least = sum(weight * goal.low for weight, goal in zip(weights, goals, strict=True))
-    first = goals[0].low + (math.floor(solver.best_objective_bound + _FLOAT_SLACK) - least) // weights[0]
+    first = goals[0].low + (round(solver.best_objective_bound) - least) // weights[0]
     found = []
     for goal in goals:
         value = solver.value(goal.expression)

@@ -1,21 +1,27 @@
 """Prepared options and a fleet's objective -> Problem."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from itertools import combinations
 
-from planner.fleet import Fleet
-from planner.options import Option, Prepared
+from planner.fleet import Fleet, Role
+from planner.options import Option, Prepared, RoleOptions
 from planner.options.worth import Worth
-from planner.solve.problem import Candidate, PoolProblem, Problem, RoleProblem
+from planner.solve.problem import COST, Candidate, PoolProblem, Problem, RoleProblem
+from planner.units import ceil_div
 
 ACCURACY, CONCURRENCY, BALANCED = "accuracy", "concurrency", "balanced"
 CONTEXT, BATCH, ACCURACY_LEFT = "context", "batched tokens", "accuracy below a point"
 
+_STACKED = 4
+"""Servers of one role on one GPU that are tried; more only when there are more servers than that on every GPU."""
+
 Pair = tuple[int, int]
 
 _STAGES: dict[str, Callable[[Worth], Pair]] = {
-    BALANCED: lambda worth: (worth.accuracy, worth.served),
+    BALANCED: lambda worth: (worth.accuracy + worth.served_base, worth.served),
     ACCURACY: lambda worth: (worth.accuracy, 0),
-    CONCURRENCY: lambda worth: (0, worth.served),
+    CONCURRENCY: lambda worth: (worth.served_base, worth.served),
+    COST: lambda worth: (0, 0),
     CONTEXT: lambda worth: (worth.context, 0),
     BATCH: lambda worth: (worth.batch, 0),
     ACCURACY_LEFT: lambda worth: (worth.accuracy_left, 0),
@@ -31,20 +37,56 @@ def stages(objective: tuple[str, ...]) -> tuple[str, ...]:
     return tuple(asked + [name for name in (CONTEXT, BATCH, ACCURACY_LEFT) if name not in asked])
 
 
+def servable(prepared: Prepared) -> tuple[RoleOptions, ...]:
+    """Return the roles that have options; of the others, only optional ones can be left out."""
+    return tuple(found for found in prepared.roles if found.options)
+
+
 def problem(fleet: Fleet, prepared: Prepared) -> Problem:
-    """Return the problem of a fleet whose every role has options."""
+    """Return the problem of a fleet whose every required role has options."""
     names = stages(fleet.objective)
+    roles = servable(prepared)
     return Problem(
-        roles=tuple(
-            RoleProblem(
-                name=found.role.name,
-                candidates=tuple(candidate(found.role.weight, option, names) for option in found.options),
-            )
-            for found in prepared.roles
-        ),
-        pools=(PoolProblem(capacity=prepared.capacity_bytes, width=fleet.gpu_count),),
+        roles=tuple(_role(fleet, found, names) for found in roles),
+        pools=pools(fleet),
         stages=names,
+        apart=apart([found.role for found in roles]),
     )
+
+
+def pools(fleet: Fleet) -> tuple[PoolProblem, ...]:
+    """Return the pools of a fleet as the solver sees them.
+
+    GPUs cost what the file says, in millionths of a dollar per hour, or one each when a price is missing.
+    """
+    nodes = sorted({name for pool in fleet.pools for name in pool.node_names})
+    prices = [pool.microdollars_per_gpu_hour for pool in fleet.pools]
+    known = all(price is not None for price in prices)
+    return tuple(
+        PoolProblem(
+            capacity=pool.capacity_bytes,
+            width=pool.gpus_per_node,
+            nodes=tuple(nodes.index(name) for name in pool.node_names),
+            price=price if known and price is not None else 1,
+        )
+        for pool, price in zip(fleet.pools, prices, strict=True)
+    )
+
+
+def apart(roles: Sequence[Role]) -> frozenset[tuple[int, int]]:
+    """Return the pairs of positions of roles that may not be on one GPU."""
+    pairs = combinations(enumerate(roles), 2)
+    return frozenset((one, other) for (one, first), (other, second) in pairs if not first.shares_with(second))
+
+
+def stacked(role: Role, gpus: int) -> int:
+    """Return how many servers of a role may be on one GPU.
+
+    Where their number is open it is one: two servers on a GPU do what one with as many sequences does with less.
+    """
+    if role.replicas is None or role.spread:
+        return 1
+    return min(role.replicas, max(_STACKED, ceil_div(role.replicas, gpus)))
 
 
 def candidate(weight: int, option: Option, names: tuple[str, ...]) -> Candidate:
@@ -52,6 +94,9 @@ def candidate(weight: int, option: Option, names: tuple[str, ...]) -> Candidate:
     demand = option.demand
     pairs = [_STAGES[name](option.worth) for name in names]
     return Candidate(
+        pool=option.pool,
+        width=option.tensor_parallel_size,
+        blocks=option.replicas,
         fixed=demand.fixed_bytes,
         per_sequence=demand.state_bytes_per_sequence,
         kv_floor=demand.kv_floor_bytes,
@@ -62,4 +107,15 @@ def candidate(weight: int, option: Option, names: tuple[str, ...]) -> Candidate:
         least=option.sequences_min,
         most=option.sequences_max,
         worth=tuple((weight * constant, weight * slope) for constant, slope in pairs),
+    )
+
+
+def _role(fleet: Fleet, found: RoleOptions, names: tuple[str, ...]) -> RoleProblem:
+    role = found.role
+    return RoleProblem(
+        name=role.name,
+        candidates=tuple(candidate(role.weight, option, names) for option in found.options),
+        optional=role.optional,
+        stacked=stacked(role, sum(pool.gpu_count for pool in fleet.pools_of(role))),
+        spread=role.spread == "node",
     )

@@ -1,0 +1,44 @@
+"""Check: recompute a plan without the solver, and say everything that does not hold.
+
+Nothing is taken from the plan but its decisions: which variant, which limits, which GPUs, which order. Ledgers,
+guarantees and accuracies (``servers``), who is where and starts when (``placement``), and the value of the objective
+(``objective``) are derived again from catalog, fleet and memory model.
+"""
+
+from planner.catalog import Catalog
+from planner.check.objective import check_objective
+from planner.check.placement import check_gpus, check_roles, check_same_fleet, check_start
+from planner.check.servers import Recomputed, check_server
+from planner.check.violation import Violation
+from planner.engine import load_profile
+from planner.errors import CheckFailed
+from planner.fleet import Fleet
+from planner.plan import Plan
+
+__all__ = ["Violation", "check", "require"]
+
+
+def require(plan: Plan, fleet: Fleet, catalog: Catalog) -> None:
+    """Do nothing when a plan holds.
+
+    Raises:
+        CheckFailed: with every violation.
+    """
+    violations = check(plan, fleet, catalog)
+    if violations:
+        raise CheckFailed(tuple(str(violation) for violation in violations))
+
+
+def check(plan: Plan, fleet: Fleet, catalog: Catalog) -> list[Violation]:
+    """Return every way in which a plan breaks its fleet's requirements, the engine's rules, or its own figures."""
+    found = list(check_same_fleet(plan, fleet))
+    if found:
+        return found
+    facts = Recomputed(plan, fleet, catalog, load_profile(plan.engine_version))
+    for server in plan.servers:
+        found += check_server(facts, server)
+    found += check_gpus(plan, fleet)
+    found += check_roles(plan, fleet)
+    if not found:
+        found = [*check_start(facts), *check_objective(facts)]
+    return sorted(set(found))

@@ -1,0 +1,68 @@
+"""The value of the objective: the formula of docs/objective.md, term by term, from what the servers of a plan do."""
+
+from collections.abc import Iterator
+
+from planner.check.servers import Recomputed
+from planner.check.violation import Violation
+from planner.flags import default_flags
+from planner.fleet import Role
+from planner.options.worth import SHARE, measure
+from planner.plan import ServerPlan
+
+
+def check_objective(facts: Recomputed) -> Iterator[Violation]:
+    """Recompute every stage of the objective but headroom, which counts with the solver's rounding."""
+    values = _values(facts)
+    for stage in facts.plan.proof.stages:
+        if stage.name in values and stage.value != values[stage.name]:
+            yield Violation(f"stage {stage.name}", f"has the value {stage.value}, recomputed {values[stage.name]}")
+
+
+def _values(facts: Recomputed) -> dict[str, int]:
+    accuracy = concurrency = context = batch = left = 0
+    for role in facts.fleet.roles:
+        servers = [server for server in facts.plan.servers if server.role == role.name]
+        if not servers:
+            continue
+        server = servers[0]
+        figures = facts.figures[role.name]
+        allowed = [(model, variant) for model in role.models for variant in model.variants if role.allows(variant)]
+        best = measure([figures.of(*pair, "auto", role.context_min) for pair in allowed])
+        figure = best.figure(server.accuracy) or 0
+        requests = min(sum(server.max_num_seqs for server in servers), role.concurrency_target)
+        accuracy += role.weight * ((best.best - max(0, best.best - figure) // 100 * 100) * SHARE // best.best)
+        concurrency += role.weight * requests * (SHARE // role.concurrency_target)
+        context += role.weight * min(1000, server.max_model_len * 1000 // role.context_wish)
+        default = _default_batch(facts, server, role, len(servers))
+        batch += role.weight * min(1000, server.max_num_batched_tokens * 1000 // default)
+        left += role.weight * figure
+    return {
+        "balanced": accuracy + concurrency,
+        "accuracy": accuracy,
+        "concurrency": concurrency,
+        "cost": -_cost(facts),
+        "context": context,
+        "batched tokens": batch,
+        "accuracy below a point": left,
+    }
+
+
+def _cost(facts: Recomputed) -> int:
+    """The price of the GPUs in use; without a price for every pool, their number."""
+    prices = {pool.name: pool.microdollars_per_gpu_hour for pool in facts.fleet.pools}
+    known = None not in prices.values()
+    return sum((prices[gpu.pool] or 0) if known else 1 for gpu in facts.plan.gpus if gpu.servers)
+
+
+def _default_batch(facts: Recomputed, server: ServerPlan, role: Role, replicas: int) -> int:
+    """The batch the engine would choose itself, for the most requests a server of the role is asked to take."""
+    target, most = role.concurrency_target, role.concurrency_target // replicas
+    full = server.max_num_seqs > most
+    flags = default_flags(
+        facts.profile,
+        facts.gpu(server),
+        facts.server(server).architecture,
+        max_model_len=server.max_model_len,
+        max_num_seqs=-(-target // replicas) if full else most,
+    )
+    return flags.max_num_batched_tokens

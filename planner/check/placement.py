@@ -1,0 +1,116 @@
+"""Who is where: the servers of every role, the GPUs they share, and the order in which they start."""
+
+import dataclasses
+import math
+from collections import Counter
+from collections.abc import Iterator
+from itertools import combinations
+
+from planner.check.servers import Recomputed
+from planner.check.violation import Violation
+from planner.fleet import Fleet, Role
+from planner.memory.estimate import estimate
+from planner.plan import Plan, ServerPlan
+
+_OWN_FIELDS = ("name", "port", "node", "gpu_indices")
+
+
+def check_same_fleet(plan: Plan, fleet: Fleet) -> Iterator[Violation]:
+    """Check that a plan is one for this fleet at all."""
+    if plan.fleet != fleet.name:
+        yield Violation("plan", f"made for the fleet {plan.fleet}, not for {fleet.name}")
+    if plan.engine != fleet.engine or fleet.engine_version not in (None, plan.engine_version):
+        yield Violation("plan", f"made for {plan.engine} {plan.engine_version}, not for the fleet's engine")
+    roles = {role.name: role for role in fleet.roles}
+    served = {server.role for server in plan.servers}
+    for name in sorted(served - roles.keys()):
+        yield Violation(name, "is not a role of the fleet")
+    for name in sorted(roles.keys() - served):
+        if not roles[name].optional or name not in plan.left_out:
+            yield Violation(name, "has no server")
+    for name in sorted(set(plan.left_out) & served):
+        yield Violation(name, "is left out and has a server")
+    names = Counter(server.name for server in plan.servers)
+    for name in sorted(name for name, count in names.items() if count > 1):
+        yield Violation(name, "is the name of two servers")
+    if Counter(plan.start_order) != names:
+        yield Violation("start order", "does not name every server once")
+
+
+def check_gpus(plan: Plan, fleet: Fleet) -> Iterator[Violation]:
+    """Check that every ledger adds up to the byte and nothing is promised twice."""
+    expected = [
+        (pool.name, node, index, pool.gpu.name, pool.gpu.memory_bytes, pool.memory_in_use_bytes)
+        for pool in fleet.pools
+        for node in pool.node_names
+        for index in range(pool.gpu_index, pool.gpu_index + pool.gpus_per_node)
+    ]
+    found = [(g.pool, g.node, g.index, g.gpu, g.total_bytes, g.memory_in_use_bytes) for g in plan.gpus]
+    if found != expected:
+        yield Violation("GPUs", "are not those of the fleet, with its memory in use")
+    for gpu in plan.gpus:
+        where = f"GPU {gpu.index} of {gpu.node}"
+        names = [s.name for s in plan.servers if s.node == gpu.node and gpu.index in s.gpu_indices]
+        if names != list(gpu.servers):
+            yield Violation(where, f"lists {', '.join(gpu.servers) or 'nothing'}, carries {', '.join(names)}")
+        taken = sum(plan.server(name).ledger.total_bytes for name in names)
+        if gpu.memory_in_use_bytes + taken + gpu.free_bytes != gpu.total_bytes:
+            yield Violation(where, "the ledger does not add up")
+        if gpu.free_bytes < 0:
+            yield Violation(where, f"is {-gpu.free_bytes} bytes too small")
+    ports = Counter((server.node, server.port) for server in plan.servers)
+    for node, port in sorted(key for key, count in ports.items() if count > 1):
+        yield Violation("ports", f"two servers on {node} listen on {port}")
+
+
+def check_roles(plan: Plan, fleet: Fleet) -> Iterator[Violation]:
+    """Check the servers of every role together, and who may share a GPU with whom."""
+    for role in fleet.roles:
+        servers = [server for server in plan.servers if server.role == role.name]
+        if servers:
+            yield from _check_replicas(role, servers)
+    for one, other in combinations(plan.servers, 2):
+        if one.node == other.node and set(one.gpu_indices) & set(other.gpu_indices):
+            first, second = fleet.role(one.role), fleet.role(other.role)
+            if not first.shares_with(second):
+                yield Violation(one.name, f"shares a GPU with {other.name}, which the fleet forbids")
+
+
+def _check_replicas(role: Role, servers: list[ServerPlan]) -> Iterator[Violation]:
+    if role.replicas is not None and len(servers) != role.replicas:
+        yield Violation(role.name, f"has {len(servers)} servers instead of {role.replicas}")
+    requests = sum(server.max_num_seqs for server in servers)
+    if requests < role.concurrency_min:
+        yield Violation(role.name, f"serves {requests} requests of the {role.concurrency_min} required")
+    ports = [server.port for server in servers]
+    if role.port not in ports:
+        yield Violation(role.name, f"no server listens on port {role.port}")
+    if role.spread == "node" and len({server.node for server in servers}) < len(servers):
+        yield Violation(role.name, "has two servers on one node")
+    first = _common(servers[0])
+    for server in servers[1:]:
+        if _common(server) != first:
+            yield Violation(server.name, f"differs from {servers[0].name} in more than name, port and place")
+
+
+def _common(server: ServerPlan) -> dict[str, object]:
+    names = [field.name for field in dataclasses.fields(server) if field.name not in _OWN_FIELDS]
+    return {name: getattr(server, name) for name in names}
+
+
+def check_start(facts: Recomputed) -> Iterator[Violation]:
+    """Start the servers one after another in the plan's order: each must find the memory it asks for."""
+    plan = facts.plan
+    used = {(gpu.node, gpu.index): gpu.memory_in_use_bytes for gpu in plan.gpus}
+    for name in plan.start_order:
+        server = plan.server(name)
+        gpu = facts.gpu(server)
+        in_use = max(used[server.node, index] for index in server.gpu_indices)
+        share = math.ceil(gpu.memory_bytes * server.gpu_memory_utilization)
+        if share + server.ledger.baseline_bytes > gpu.memory_bytes - in_use:
+            yield Violation(name, f"its utilization asks for {share} bytes, more than is free when it starts")
+        expected = estimate(facts.server(server), gpu, facts.profile, in_use)
+        if not expected.starts:
+            yield Violation(name, f"does not start: {expected.reason}")
+        for index in server.gpu_indices:
+            used[server.node, index] += server.ledger.total_bytes

@@ -1,0 +1,190 @@
+"""One server of a plan, recomputed: its variant, its limits, its ledger, what it guarantees."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+
+from planner.catalog import Catalog
+from planner.check.violation import Violation
+from planner.engine import EngineProfile
+from planner.errors import PlannerError
+from planner.flags import default_flags
+from planner.fleet import POOLING_TASKS, Fleet, Pool, Role
+from planner.gpu import GPU
+from planner.memory import requirements
+from planner.memory.demand import ledger
+from planner.memory.estimate import Server, terms
+from planner.options.figures import RoleFigures
+from planner.options.limits import KV_CACHE_DTYPES
+from planner.options.served import context_limit, served
+from planner.plan import Plan, ServerPlan
+from planner.variant import Model, Variant
+
+
+@dataclass(slots=True)
+class Recomputed:
+    """A plan beside its fleet, and what both imply."""
+
+    plan: Plan
+    fleet: Fleet
+    catalog: Catalog
+    profile: EngineProfile
+    figures: dict[str, RoleFigures] = field(init=False)
+
+    def __post_init__(self) -> None:
+        """Look up the accuracy figures of every role."""
+        self.figures = {role.name: RoleFigures(role, self.catalog) for role in self.fleet.roles}
+
+    def pool(self, plan: ServerPlan) -> Pool | None:
+        """Return the pool that has the GPUs a server is on; None when no pool has all of them."""
+        for pool in self.fleet.pools:
+            devices = range(pool.gpu_index, pool.gpu_index + pool.gpus_per_node)
+            if plan.node in pool.node_names and plan.gpu_indices and set(plan.gpu_indices) <= set(devices):
+                return pool
+        return None
+
+    def gpu(self, plan: ServerPlan) -> GPU:
+        """Return the kind of GPU a server is on."""
+        pool = self.pool(plan)
+        assert pool is not None
+        return pool.gpu
+
+    def server(self, plan: ServerPlan) -> Server:
+        """Return the server that the plan's flags start."""
+        found = variant_of(self.fleet.role(plan.role), plan)
+        assert found is not None
+        architecture, quantization = served(*found, plan.task)
+        flags = default_flags(
+            self.profile,
+            self.gpu(plan),
+            architecture,
+            max_model_len=plan.max_model_len,
+            max_num_seqs=plan.max_num_seqs,
+            max_num_batched_tokens=plan.max_num_batched_tokens,
+            gpu_memory_utilization=plan.gpu_memory_utilization,
+            kv_cache_memory_bytes=plan.kv_cache_memory_bytes,
+            kv_cache_dtype=plan.kv_cache_dtype,
+            dtype=plan.dtype,
+            tensor_parallel_size=plan.tensor_parallel_size,
+        )
+        return Server(architecture=architecture, quantization=quantization, flags=flags)
+
+
+def check_server(facts: Recomputed, plan: ServerPlan) -> Iterator[Violation]:
+    """Check one server on its own."""
+    role = facts.fleet.role(plan.role)
+    found = variant_of(role, plan)
+    if found is None:
+        yield Violation(plan.name, f"{plan.repository} is not among the variants of role {role.name}")
+        return
+    wrong = [*_pins(role, plan, found[1]), *_place(facts, role, plan)]
+    if wrong:
+        yield from wrong
+        return
+    try:
+        server = facts.server(plan)
+        wrong = list(_limits(facts, role, plan, server, found[0]))
+        gpu = facts.gpu(plan)
+        reason = requirements.refusal(server.architecture, server.quantization, server.flags, facts.profile, gpu)
+    except PlannerError as error:
+        yield Violation(plan.name, str(error))
+        return
+    yield from wrong
+    if reason:
+        yield Violation(plan.name, reason)
+    if wrong or reason:
+        return
+    yield from _guarantees(facts, plan, server)
+    yield from _accuracy(facts, role, plan, found)
+    exact = ledger(server, gpu, facts.profile)
+    if exact != plan.ledger:
+        yield Violation(plan.name, f"the ledger is {plan.ledger}, recomputed {exact}")
+
+
+def variant_of(role: Role, plan: ServerPlan) -> tuple[Model, Variant] | None:
+    """Return the candidate of the role that the server runs."""
+    for model in role.models:
+        for variant in model.variants:
+            if plan.repository == (variant.path or variant.repository):
+                return model, variant
+    return None
+
+
+def _place(facts: Recomputed, role: Role, plan: ServerPlan) -> Iterator[Violation]:
+    """The server is on adjacent GPUs of one pool that the role may use, as many as it is split over."""
+    pool = facts.pool(plan)
+    if pool is None:
+        yield Violation(plan.name, f"GPU {', '.join(map(str, plan.gpu_indices))} of {plan.node} is not in the fleet")
+        return
+    if role.pools is not None and pool.name not in role.pools:
+        yield Violation(plan.name, f"is in pool {pool.name}, which the role may not use")
+    size = plan.tensor_parallel_size
+    if size not in (role.tensor_parallel_sizes or pool.tensor_parallel_sizes):
+        yield Violation(plan.name, f"is split over {size} GPUs, which role or pool do not allow")
+
+
+def _limits(facts: Recomputed, role: Role, plan: ServerPlan, server: Server, model: Model) -> Iterator[Violation]:
+    limit = context_limit(model, server.architecture)
+    if not role.context_min <= plan.max_model_len <= min(limit, max(role.context_min, role.context_wish)):
+        yield Violation(plan.name, f"a context of {plan.max_model_len} is outside what the role and model allow")
+    if plan.max_num_seqs < 1:
+        yield Violation(plan.name, f"takes {plan.max_num_seqs} requests at once")
+    whole_prompts = server.architecture.is_pooling or facts.profile.whole_prompt_batches
+    if plan.max_num_batched_tokens < (plan.max_model_len if whole_prompts else plan.max_num_seqs):
+        yield Violation(plan.name, f"a batch of {plan.max_num_batched_tokens} tokens is too small")
+    if plan.request_tokens != (role.request_tokens or plan.max_model_len):
+        yield Violation(plan.name, "counts concurrency at another length than the role's request")
+
+
+def _guarantees(facts: Recomputed, plan: ServerPlan, server: Server) -> Iterator[Violation]:
+    """The KV cache holds what is promised, with the block that the engine keeps for itself left out."""
+    layout = terms(server, facts.gpu(plan), facts.profile).layout
+    if not layout.groups:
+        return
+    blocks = layout.blocks(plan.kv_cache_memory_bytes)
+    for what, tokens, promised in (
+        ("request length", plan.request_tokens, plan.concurrency_request),
+        ("full context", plan.max_model_len, plan.concurrency_full_context),
+    ):
+        needed = layout.blocks_per_request(tokens, plan.max_num_batched_tokens)
+        possible = min(plan.max_num_seqs, (blocks - 1) // needed)
+        if promised != possible:
+            yield Violation(plan.name, f"promises {promised} requests of {what}; the KV cache holds {possible}")
+    if plan.concurrency_request < plan.max_num_seqs or plan.concurrency_full_context < 1:
+        yield Violation(plan.name, "the KV cache does not hold every request it lets in")
+    logged = layout.tokens_logged(blocks, plan.max_model_len, plan.max_num_batched_tokens)
+    if logged != plan.kv_cache_tokens:
+        yield Violation(plan.name, f"the engine will log {logged} tokens of KV cache, not {plan.kv_cache_tokens}")
+
+
+def _accuracy(facts: Recomputed, role: Role, plan: ServerPlan, found: tuple[Model, Variant]) -> Iterator[Violation]:
+    own = facts.server(plan).quantization.kv_cache_dtype
+    cache = own or "auto" if plan.kv_cache_dtype == "auto" else plan.kv_cache_dtype
+    exact = facts.figures[role.name].of(*found, cache, plan.max_model_len)
+    if exact != plan.accuracy:
+        yield Violation(plan.name, f"the accuracy is {plan.accuracy}, recomputed {exact}")
+    for name, floor, value in (
+        ("recovery", role.recovery_floor, exact.recovery_floor),
+        ("score", role.score_floor, exact.score_floor),
+    ):
+        if floor is not None and (value is None or value < floor):
+            yield Violation(plan.name, f"its {name} is below the floor of {floor / 100:g}")
+
+
+def _pins(role: Role, plan: ServerPlan, variant: Variant) -> Iterator[Violation]:
+    if not role.allows(variant):
+        yield Violation(plan.name, f"{plan.repository} is not allowed by the role's pins")
+    if role.kv_cache_dtype not in (None, plan.kv_cache_dtype):
+        yield Violation(plan.name, f"KV cache {plan.kv_cache_dtype} instead of {role.kv_cache_dtype}")
+    facts = (
+        ("scheme", plan.scheme, variant.scheme),
+        ("revision", plan.revision, variant.revision),
+        ("task", plan.task, role.task),
+        ("pooling", plan.pooling, role.task in POOLING_TASKS),
+        ("trust_remote_code", plan.trust_remote_code, role.trust_remote_code),
+        ("tensor_parallel_size", plan.tensor_parallel_size, len(plan.gpu_indices)),
+    )
+    if plan.kv_cache_dtype not in KV_CACHE_DTYPES:
+        yield Violation(plan.name, f"KV cache dtype {plan.kv_cache_dtype!r} is none that plans use")
+    for name, value, expected in facts:
+        if value != expected:
+            yield Violation(plan.name, f"{name} is {value!r}, not {expected!r}")

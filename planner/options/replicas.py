@@ -1,0 +1,50 @@
+"""Replicas: how many equal servers a role may have, and how many sequences each of them must and may serve."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from planner.fleet import Role
+from planner.options.place import Place
+from planner.options.worth import SHARE
+from planner.units import ceil_div
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Load:
+    """What each of ``replicas`` servers serves: from ``least`` to ``most`` sequences.
+
+    All servers together add ``served_base + served × sequences`` to the share of the target that is served.
+    """
+
+    replicas: int
+    least: int
+    most: int
+    served_base: int
+    served: int
+
+
+def counts(role: Role, place: Place, tensor_parallel_size: int) -> tuple[int, ...]:
+    """Return the numbers of replicas to try: the role's own, or 1, 2, 3, 4, 6, 8, 12 and so on.
+
+    More servers than GPUs, or than sequences wanted, are of no use where the number is open.
+    """
+    if role.replicas is not None:
+        return (role.replicas,)
+    most = min(place.gpu_count // tensor_parallel_size, role.concurrency_target)
+    ladder = [1, 2, 3, *(step << power for power in range(1, most.bit_length()) for step in (2, 3))]
+    return tuple(count for count in sorted(set(ladder)) if count <= max(most, 1))
+
+
+def loads(role: Role, replicas: int) -> Iterator[Load]:
+    """Yield how the requests of a role may be shared out over so many servers.
+
+    Where the target cannot be shared out evenly, the servers together can take a few requests more than the target;
+    these count for nothing, so reaching the target is a load of its own.
+    """
+    unit, target = SHARE // role.concurrency_target, role.concurrency_target
+    least, most = ceil_div(role.concurrency_min, replicas), target // replicas
+    if least <= most:
+        yield Load(replicas=replicas, least=least, most=most, served_base=0, served=unit * replicas)
+    if target % replicas:
+        full = ceil_div(target, replicas)
+        yield Load(replicas=replicas, least=full, most=full, served_base=unit * target, served=0)

@@ -1,0 +1,52 @@
+"""The account of a plan: what every role would have without its variant, and what more memory would buy."""
+
+import dataclasses
+from collections.abc import Iterator
+
+from planner.catalog import Catalog
+from planner.fleet import Fleet, Pool
+from planner.plan import NoPlan, Plan
+from planner.plan.account import Account, Alternative, Growth
+from planner.solve.alternatives import next_best
+from planner.solve.stages import BUDGET, BudgetSpent
+from planner.solve.whole import Solved, whole
+from planner.units import GIB
+
+
+def account(fleet: Fleet, catalog: Catalog, role: str | None = None, budget: int = BUDGET) -> Account | NoPlan:
+    """Return the plan of a fleet with its account, of all roles or of one; or why there is no plan.
+
+    Raises:
+        BudgetSpent: neither a plan nor its impossibility could be shown within the solver's budget.
+    """
+    found = whole(fleet, catalog, budget)
+    if isinstance(found, NoPlan):
+        return found
+    return Account(
+        plan=found.plan,
+        alternatives=tuple(_alternatives(fleet, found, role, budget)),
+        growths=tuple(_growth(fleet, pool, catalog, budget) for pool in fleet.pools),
+    )
+
+
+def _alternatives(fleet: Fleet, found: Solved, role: str | None, budget: int) -> Iterator[Alternative]:
+    for decision in found.decided:
+        if role in (None, decision.role.name):
+            other = next_best(fleet, found.prepared, [decision], budget)
+            yield Alternative(role=decision.role.name, runner_up=other)
+
+
+def _growth(fleet: Fleet, pool: Pool, catalog: Catalog, budget: int) -> Growth:
+    """Solve again with one GiB more: less in use by others where there is that much, else on a larger GPU."""
+    if pool.memory_in_use_bytes >= GIB:
+        larger = dataclasses.replace(pool, memory_in_use_bytes=pool.memory_in_use_bytes - GIB)
+    else:
+        gpu = dataclasses.replace(pool.gpu, memory_bytes=pool.gpu.memory_bytes + GIB)
+        larger = dataclasses.replace(pool, gpu=gpu)
+    answer: Plan | NoPlan | None
+    try:
+        found = whole(fleet.with_pool(larger), catalog, budget)
+        answer = found if isinstance(found, NoPlan) else found.plan
+    except BudgetSpent:
+        answer = None
+    return Growth(pool=pool.name, more_bytes=GIB, answer=answer)

@@ -1,0 +1,41 @@
+"""One fleet, solved: options, answer, plan; what ``solve`` and everything that explains its plan begin with."""
+
+import dataclasses
+
+from planner.catalog import Catalog
+from planner.engine import load_profile
+from planner.fleet import Fleet
+from planner.options import Prepared, prepare
+from planner.plan import NoPlan, Plan
+from planner.solve.assemble import Decision, assemble, decisions
+from planner.solve.bindings import bindings
+from planner.solve.conflict import conflict
+from planner.solve.search import optimise
+from planner.solve.translate import problem
+
+
+@dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
+class Solved:
+    """A plan, still without a runner-up, and what it was made from."""
+
+    plan: Plan
+    prepared: Prepared
+    decided: tuple[Decision, ...]
+
+
+def whole(fleet: Fleet, catalog: Catalog, budget: int) -> Solved | NoPlan:
+    """Return the best plan for a fleet, or why there is none.
+
+    Raises:
+        BudgetSpent: neither could be shown within the solver's budget.
+        UnknownName: no memory profile covers the engine version.
+    """
+    prepared = prepare(fleet, catalog, load_profile(fleet.engine_version))
+    if not all(found.options for found in prepared.roles):
+        return conflict(fleet, catalog, prepared)
+    answer = optimise(problem(fleet, prepared), budget)
+    if answer is None:
+        return conflict(fleet, catalog, prepared)
+    decided = decisions(prepared, answer)
+    plan = dataclasses.replace(assemble(fleet, prepared, answer, budget), bindings=bindings(prepared, decided))
+    return Solved(plan=plan, prepared=prepared, decided=decided)
