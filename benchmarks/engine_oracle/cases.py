@@ -22,12 +22,25 @@ QUESTIONS = [
 ]
 _COMPLETIONS: dict[str, dict[str, Any]] = {
     "BailingMoeV2ForCausalLM": {"embedding_dropout": 0.0},
+    "DeepseekV4ForCausalLM": {
+        "hc_eps": 1e-6,
+        "hc_sinkhorn_iters": 20,
+        "swiglu_limit": 10.0,
+        "norm_topk_prob": True,
+        "hidden_act": "silu",
+        "scoring_func": "sqrtsoftplus",
+        "topk_method": "noaux_tc",
+        "routed_scaling_factor": 1.5,
+        "rms_norm_eps": 1e-6,
+    },
     "InternLM2ForCausalLM": {"rope_theta": 1000000},
     "InternLM3ForCausalLM": {"rope_theta": 50000000},
     "Lfm2ForCausalLM": {"block_dim": 2048, "conv_dim": 2048, "conv_dim_out": 2048},
     "MiMoV2FlashForCausalLM": {"layernorm_epsilon": 1e-5},
+    "Qwen3VLMoeForConditionalGeneration": {"text_config": {"norm_topk_prob": True}},
     "XLMRobertaForSequenceClassification": {"position_embedding_type": "absolute"},
     "XLMRobertaModel": {"position_embedding_type": "absolute"},
+    "MiMoForCausalLM": {"sliding_window": None},  # its own config class drops a window that is switched off
     "MiniMaxM2ForCausalLM": {"scoring_func": "sigmoid"},
 }
 _FILES = {
@@ -63,6 +76,7 @@ def cases() -> Iterator[dict[str, Any]]:
                 "kv_bytes": KV_BYTES,
                 "options": {"runner": "pooling"} if pooling else {},
                 **_state_dtype(architecture),
+                **_packed(architecture),
                 "questions": [_question(architecture, question) for question in QUESTIONS],
             }
 
@@ -112,7 +126,8 @@ def _question(architecture: Architecture, question: dict[str, Any]) -> dict[str,
     """Return a question as it is put on GPUs, where an FP8 cache of sparse attention has a packed format."""
     latents = (layer.attention.latent for layer in architecture.layers if layer.attention)
     packed = question["kv_cache_dtype"] == "fp8" and any(latent and latent.index_topk for latent in latents)
-    return {**question, "kv_cache_dtype": "fp8_ds_mla"} if packed else question
+    compressed = any(layer.attention and layer.attention.compressed for layer in architecture.layers)
+    return {**question, "kv_cache_dtype": "fp8_ds_mla"} if packed or compressed else question
 
 
 def _block_size(architecture: Architecture) -> int:
@@ -129,12 +144,26 @@ def _state_dtype(architecture: Architecture) -> dict[str, str]:
     return {"mamba_ssm_cache_dtype": "float32" if states[0].state_dtype_bytes == 4 else "bfloat16"}
 
 
+def _packed(architecture: Architecture) -> dict[str, Any]:
+    """Return how compressed attention's caches are cut on GPUs: in blocks of 256 tokens, pages side by side."""
+    if not any(layer.attention and layer.attention.compressed for layer in architecture.layers):
+        return {}
+    return {"block_size": 256, "kv_layout": "BLHNC"}
+
+
 def complete(config: dict[str, Any], architecture: Architecture) -> dict[str, Any]:
     """Return a config with the keys the engine reads but sizes do not depend on."""
-    full = {**config, **_COMPLETIONS.get(config["architectures"][0], {})}
+    added = _COMPLETIONS.get(config["architectures"][0], {})
+    full = {**config, **added}
+    # The engine ties the output head of these as their text part says; the catalog has it at the top.
+    if config["architectures"][0].startswith("Qwen3_5") and config.get("tie_word_embeddings"):
+        full["text_config"] = {"tie_word_embeddings": True, **config["text_config"]}
+    if "text_config" in added:
+        full["text_config"] = {**added["text_config"], **config["text_config"]}
     for key in ("rope_scaling", "rope_parameters"):
         rope = full.get(key)
         if isinstance(rope, dict) and "longrope" in (rope.get("type"), rope.get("rope_type")):
             factors = [1.0] * (architecture.rotaries[0].width // 2)
-            full[key] = {"short_factor": factors, "long_factor": factors, **rope}
+            scales = {"short_mscale": 1.0, "long_mscale": 1.0}
+            full[key] = {"short_factor": factors, "long_factor": factors, **scales, **rope}
     return full

@@ -123,7 +123,7 @@ def _plan_cache(config: Any, question: dict[str, Any], case: dict[str, Any]) -> 
         kinds = Counter(f"{type(s).__name__} page={s.page_size_bytes} block={s.block_size}" for s in specs.values())
         if not specs:
             return {**question, "layers": {}, "groups": [], "blocks": 0, "max_concurrency": 0.0}
-        resolve_kv_cache_layout(config, [["LBNHC"]], specs.values())
+        resolve_kv_cache_layout(config, [[case.get("kv_layout", "LBNHC")]], specs.values())
         kv = kv_cache_utils.get_kv_cache_configs(config, [specs], [int(case["kv_bytes"])])[0]
         return {
             **question,
@@ -185,6 +185,7 @@ def _as_on_gpu(config: Any, case: dict[str, Any]) -> None:
 
 def _keep_on_meta(torch: Any) -> None:
     """Let models that move themselves or read a scalar while they are built pass: sizes do not depend on either."""
+    torch.cuda.Event = torch.cuda.Stream = type("Nothing", (), {"__init__": lambda self, *_, **__: None})
     torch.nn.Module.to = lambda self, *_, **__: self
     item = torch.Tensor.item
     torch.Tensor.item = lambda self: 1.0 if self.is_meta else item(self)

@@ -29,6 +29,24 @@ class Latent:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Compressed:
+    """Attention over a window and over compressed runs of earlier tokens, one vector per run for all heads.
+
+    ``ratio`` is the tokens per run (1: the window alone); ``output_groups`` times ``output_rank`` is what heads are
+    projected down to, group by group. The index chooses ``index_topk`` runs; layers without one take all.
+    """
+
+    ratio: int
+    query_rank: int
+    output_rank: int
+    output_groups: int
+    rope_head_dim: int
+    index_heads: int = 0
+    index_head_dim: int = 0
+    index_topk: int = 0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Attention:
     """One attention layer.
 
@@ -54,6 +72,7 @@ class Attention:
     cached: bool = True
     shares_kv: bool = False
     latent: Latent | None = None
+    compressed: Compressed | None = None
     path: str = "self_attn"
     output_path: str = "o_proj"
 

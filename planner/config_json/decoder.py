@@ -83,6 +83,8 @@ def _widest_mlp(layer: Layer) -> int:
 
 
 def _rotaries(text: Fields, family: Family, layers: tuple[Layer, ...]) -> tuple[Rotary, ...]:
+    if family.rotaries:
+        return family.rotaries(text)
     without = text.text("position_embedding_type") == "nope"
     if not family.rotary or without or not any(layer.attention for layer in layers):
         return ()

@@ -108,7 +108,8 @@ DENSE: Mapping[str, Family] = {
     "MiMoForCausalLM": QWEN2,
     "Qwen3ForCausalLM": QWEN3,
     "SeedOssForCausalLM": Family(
-        qkv_bias=("attention_bias",), output_bias=("attention_out_bias",), mlp_bias=("mlp_bias",)
+        qkv_bias=("attention_bias",), output_bias=("attention_out_bias",), mlp_bias=("mlp_bias",),
+        defaults={"attention_bias": True},
     ),
     "GemmaForCausalLM": Family(defaults=GEMMA, kinds=all_full),
     "Gemma2ForCausalLM": GEMMA2,

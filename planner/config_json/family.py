@@ -4,7 +4,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from planner.architecture import Attention, FeedForward, Mixture, Norms, Part, State
+from planner.architecture import Attention, FeedForward, Mixture, Norms, Part, Rotary, State
 from planner.config_json.fields import Fields
 
 # A fact of a family: fixed, or the names of config fields any of which switches it on.
@@ -30,6 +30,7 @@ class Family:
     layer_extra: Callable[[Fields, int, str], tuple[Part, ...]] | None = None
     first: Callable[[Fields], tuple[Part, ...]] | None = None
     last: Callable[[Fields], tuple[Part, ...]] | None = None
+    rotaries: Callable[[Fields], tuple[Rotary, ...]] | None = None
     qkv_bias: Switch = False
     output_bias: Switch = False
     mlp_bias: Switch = False

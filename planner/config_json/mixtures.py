@@ -46,7 +46,7 @@ MIXTURES: Mapping[str, Family] = {
     "Qwen3MoeForCausalLM": replace(QWEN3, mixture=Experts(where=sparse_step), defaults={}),
     "OlmoeForCausalLM": Family(qk_norm="whole", mixture=Experts(size="intermediate_size")),
     "PhiMoEForCausalLM": Family(
-        qkv_bias=True, output_bias=True, head_bias=True, norm_bias=True, kinds=all_full,
+        qkv_bias=True, output_bias=True, head_bias=True, norm_bias=True,
         mixture=Experts(count="num_local_experts", size="intermediate_size", path="block_sparse_moe"),
     ),
     "GraniteMoeForCausalLM": Family(
@@ -85,7 +85,7 @@ MIXTURES: Mapping[str, Family] = {
     ),
     "MiMoV2FlashForCausalLM": Family(
         kinds=mimo_kinds, attention=mimo_attention,
-        mixture=Experts(count="n_routed_experts", where=after_dense, correction=by_topk_method, router_dtype_bytes=4),
+        mixture=Experts(count="n_routed_experts", where=after_dense, correction=always, router_dtype_bytes=4),
     ),
     "Llama4ForCausalLM": replace(
         LLAMA, qkv_bias=False, output_bias=False, kinds=llama4_kinds, mlp_path="feed_forward",

@@ -25,7 +25,10 @@ def parse_quantization(config: Fields, torch_dtype: str) -> Quantization:
     method = _method(settings)
     if method not in _METHODS:
         raise UnsupportedModel(config.where, f"quantization method {method!r}")
-    return _METHODS[method](settings)
+    found = _METHODS[method](settings)
+    if method == "fp8" and config.text("model_type") == "deepseek_v4" and config.text("expert_dtype", "fp4") == "fp4":
+        return replace(found, experts=MXFP4)  # models/deepseek_v4/quant_config.py, vLLM 0.33.0
+    return found
 
 
 def _settings(config: Fields) -> Fields | None:

@@ -2,10 +2,11 @@
 
 from collections.abc import Mapping
 
+from planner.config_json.deepseek_v4 import DEEPSEEK_V4
 from planner.config_json.dense import DENSE
 from planner.config_json.family import Family
 from planner.config_json.hybrids import HYBRIDS
 from planner.config_json.mixtures import MIXTURES
 from planner.config_json.specials import SPECIALS
 
-TEXT: Mapping[str, Family] = {**DENSE, **MIXTURES, **HYBRIDS, **SPECIALS}
+TEXT: Mapping[str, Family] = {**DENSE, **MIXTURES, **HYBRIDS, **SPECIALS, **DEEPSEEK_V4}

@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, replace
 
 from planner.architecture import Architecture, Attention, Layer
+from planner.memory.compressed_cache import compressed_specs
 from planner.memory.identity import Same
 from planner.memory.kv_groups import Group, LayerCache, groups
 from planner.memory.kv_pages import aligned_block_size, attention_bytes, index_bytes, state_bytes
@@ -139,7 +140,9 @@ def _caches(architecture: Architecture, cache: _Cache) -> Iterator[LayerCache]:
 
 def _specs(layer: Layer, cache: _Cache, state_page: int) -> Iterator[CacheSpec]:
     """Yield the caches of one layer: attention, the indexer of sparse attention, recurrent state."""
-    if layer.attention and layer.attention.cached:
+    if layer.attention and layer.attention.compressed:
+        yield from compressed_specs(layer.attention, layer.attention.compressed)
+    elif layer.attention and layer.attention.cached:
         yield _attention_spec(layer.attention, cache)
         latent = layer.attention.latent
         if latent and latent.index_heads:

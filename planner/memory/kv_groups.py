@@ -34,10 +34,44 @@ def groups(layers: tuple[LayerCache, ...], rules: KVRules) -> tuple[Group, ...]:
     """
     if not layers:
         return ()
+    if layers[0].spec.packed:
+        return _packed(layers)
     layers = _promoted(layers, rules)
     if _one_behaviour(layers):
         return (Group(layers[0].spec, layers),)
     return _split(_unified(layers), rules)
+
+
+def _packed(layers: tuple[LayerCache, ...]) -> tuple[Group, ...]:
+    """Group layers whose pages lie side by side: one bucket per behaviour, large ones dealt out to several groups.
+
+    A bucket with as many layers of each page size as of the others repeats one pattern; the number of repeats per
+    group is the one that pads the buckets least. Source: ``_get_packed_kv_cache_groups`` in
+    ``v1/core/kv_cache_planning.py``, vLLM 0.33.0.
+    """
+    buckets: dict[tuple[str, int, int], dict[int, list[LayerCache]]] = {}
+    for layer in layers:
+        spec = layer.spec
+        bucket = buckets.setdefault((spec.kind, spec.block_size, spec.reach), {})
+        bucket.setdefault(spec.page_bytes, []).append(layer)
+    even = [pages for pages in buckets.values() if len({len(found) for found in pages.values()}) == 1]
+    repeats = [max(len(found) for found in pages.values()) for pages in even]
+    least = max((count for count, pages in zip(repeats, even, strict=True) if len(pages) > 1), default=0)
+    size = _least_padding(repeats, least) if least else 0
+    groups: list[Group] = []
+    for pages in buckets.values():
+        longest = max(len(found) for found in pages.values())
+        number = ceil_div(longest, size) if size and pages in even else 1
+        for position in range(number):
+            dealt = tuple(layer for found in pages.values() for layer in found[position::number])
+            groups.append(Group(dealt[0].spec, dealt))
+    return tuple(groups)
+
+
+def _least_padding(counts: list[int], least: int) -> int:
+    """Return the group size, at least ``least``, to whose multiples the counts are rounded up most cheaply."""
+    sizes = range(least, max(counts) + 1)
+    return min(sizes, key=lambda size: (sum(-count % size for count in counts), -size))
 
 
 def _promoted(layers: tuple[LayerCache, ...], rules: KVRules) -> tuple[LayerCache, ...]:

@@ -15,7 +15,7 @@ class CacheSpec:
 
     ``page_bytes`` is one block of ``block_size`` tokens, padding included; for recurrent state a block is one state
     and ``block_size`` is the distance between states. ``reach`` is the window or chunk in tokens (0: everything);
-    ``state`` names the kind of recurrent state.
+    ``state`` names the kind of recurrent state. ``packed`` pages of different sizes lie side by side in one block.
     """
 
     kind: Kind
@@ -23,6 +23,7 @@ class CacheSpec:
     page_bytes: int
     reach: int = 0
     state: str = ""
+    packed: bool = False
 
     def blocks(self, tokens: int, in_flight_tokens: int, rules: KVRules) -> int:
         """Return the blocks one request of ``tokens`` holds at most.

@@ -17,6 +17,7 @@ from planner.architecture import (
     Vocabulary,
 )
 from planner.architecture.parts import linear, unquantized
+from planner.memory.compressed_parameters import compressed_parts
 from planner.memory.state_parameters import state_parts
 
 
@@ -45,7 +46,9 @@ def layer_parts(layer: Layer, hidden_size: int) -> tuple[Part, ...]:
     parts: list[Part] = []
     if layer.state:
         parts += state_parts(layer.state, hidden_size)
-    if layer.attention and layer.attention.latent:
+    if layer.attention and layer.attention.compressed:
+        parts += compressed_parts(layer.attention, layer.attention.compressed, hidden_size)
+    elif layer.attention and layer.attention.latent:
         parts += latent_parts(layer.attention, layer.attention.latent, hidden_size)
     elif layer.attention:
         parts += attention_parts(layer.attention, hidden_size)

@@ -122,8 +122,8 @@ def _buffers(architecture: Architecture, rank: Rank) -> Iterator[int]:
 def _buffers_per_token(architecture: Architecture) -> tuple[int, int]:
     """Return the hidden vectors and the token indices that are set aside per batched token."""
     levels = architecture.vision.stacked_levels if architecture.vision else 0
-    latents = (layer.attention.latent for layer in architecture.layers if layer.attention)
-    return levels, max((latent.index_topk for latent in latents if latent), default=0)
+    sparse = (layer.attention.latent or layer.attention.compressed for layer in architecture.layers if layer.attention)
+    return levels, max((facts.index_topk for facts in sparse if facts), default=0)
 
 
 def _tables(architecture: Architecture, rank: Rank) -> Iterator[int]:
