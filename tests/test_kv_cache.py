@@ -45,7 +45,17 @@ LLAMA_4: dict[str, Any] = {
     "interleave_moe_layer_step": 1, "vocab_size": 202048, "max_position_embeddings": 10485760,
     "torch_dtype": "bfloat16",
 }  # fmt: skip
-ALL = (LLAMA_8B, GEMMA_27B, QWEN35_27B, DEEPSEEK, LLAMA_4)
+DEEPSEEK_V4: dict[str, Any] = {
+    "architectures": ["DeepseekV4ForCausalLM"], "model_type": "deepseek_v4", "hidden_size": 4096,
+    "num_hidden_layers": 43, "num_attention_heads": 64, "head_dim": 512, "vocab_size": 129280,
+    "moe_intermediate_size": 2048, "n_routed_experts": 256, "n_shared_experts": 1, "num_experts_per_tok": 6,
+    "q_lora_rank": 1024, "o_lora_rank": 1024, "o_groups": 8, "qk_rope_head_dim": 64, "index_head_dim": 128,
+    "index_n_heads": 64, "index_topk": 512, "sliding_window": 128, "num_hash_layers": 3, "hc_mult": 4,
+    "compress_ratios": [0, 0, *[4, 128] * 20, 4, 0], "max_position_embeddings": 1048576, "torch_dtype": "bfloat16",
+    "rope_scaling": {"type": "yarn", "factor": 16, "original_max_position_embeddings": 65536},
+    "quantization_config": {"quant_method": "fp8", "weight_block_size": [128, 128]},
+}  # fmt: skip
+ALL = (LLAMA_8B, GEMMA_27B, QWEN35_27B, DEEPSEEK, LLAMA_4, DEEPSEEK_V4)
 
 
 def architecture(config: dict[str, Any]) -> Architecture:
@@ -82,6 +92,19 @@ def test_a_gated_delta_hybrid_has_the_blocks_and_tokens_vllm_logged() -> None:
     assert len(found.groups) == 4
     assert found.blocks_per_request(262_144, 2048) == 335 + 3 * 2
     assert found.tokens_logged(408, 262_144, 2048) == 313_650
+
+
+def test_compressed_attention_has_the_tokens_vllm_logged() -> None:
+    # vLLM 0.31.1 on eight H100s logged 47.43 GiB of cache and 1,728,531 tokens at 262,144; 0.27.1 on two H200s logged
+    # 50.51 GiB, 752,889 tokens and 7.66 requests of 98,304.
+    newer, older = cut(DEEPSEEK_V4, rules("0.31.0"), ranks=8), cut(DEEPSEEK_V4, rules("0.27.1"), ranks=2)
+
+    assert sorted(len(group.layers) for group in newer.groups) == [20, 21, 22, 42, 62]
+    blocks = newer.blocks(round(47.43 * GIB))
+    assert newer.tokens_logged(blocks, 262_144, 8192) == pytest.approx(1_728_531, rel=1e-4)
+    blocks = older.blocks(round(50.51 * GIB))
+    assert older.tokens_logged(blocks, 98_304, 8192) == pytest.approx(752_889, rel=1e-4)
+    assert round(older.max_concurrency(blocks, 98_304, 8192), 2) == 7.66
 
 
 def test_windowed_layers_share_groups_of_the_size_of_the_smallest_kind() -> None:

@@ -6,6 +6,7 @@ from typing import Any
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from test_kv_cache import DEEPSEEK_V4
 
 from planner.config_json import parse_config
 from planner.memory.allocator import allocated_bytes
@@ -136,6 +137,12 @@ def test_attention_replicas_share_out_experts_but_not_attention() -> None:
 
     attention_and_vocabulary = 32 * 4096 * (2 * 4096 + 2 * 1024) + 2 * 32000 * 4096
     assert replicas - ranks == pytest.approx(2 * attention_and_vocabulary * 3 / 4, rel=0.02)
+
+
+def test_fp4_experts_of_deepseek_v4_load_what_vllm_logged() -> None:
+    size = sized(DEEPSEEK_V4, tensor_parallel_size=8, expert_parallel=True, max_num_batched_tokens=8192)
+
+    assert round(size / GIB, 2) == 19.79  # vLLM 0.31.1, eight H100s
 
 
 @pytest.mark.parametrize(
