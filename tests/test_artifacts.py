@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from staged import program
 
 from planner.artifacts import File, context, render, write
-from planner.artifacts.context import Checkpoint, Context, Device, Role, Router, Server, build_context
+from planner.artifacts.context import Checkpoint, Context, Device, Pod, Role, Router, Server, build_context
 from planner.artifacts.metrics import Metrics
 from planner.artifacts.quoting import FILTERS
 from planner.plan import Plan
@@ -202,7 +202,7 @@ def test_a_role_more_touches_only_its_own_lines() -> None:
 def test_every_field_and_filter_is_documented() -> None:
     page = (ROOT / "docs" / "artifacts.md").read_text(encoding="utf-8")
     names = {
-        item.name for kind in (Context, Server, Device, Role, Checkpoint, Router, Metrics) for item in fields(kind)
+        item.name for kind in (Context, Server, Device, Pod, Role, Checkpoint, Router, Metrics) for item in fields(kind)
     }
 
     assert [name for name in sorted(names | FILTERS.keys()) if f"`{name}`" not in page] == []

@@ -41,7 +41,7 @@ def generated(plan: Plan) -> dict[str, str]:
 def words(unit: str) -> list[str]:
     """The command line of a unit as systemd would run it: words split, escapes and specifiers undone."""
     (line,) = re.findall("^ExecStart=(.*)$", unit, re.M)
-    found = re.findall(r'"(?:[^"\\]|\\.)*"|\S+', line)
+    found = re.findall(r'"(?:[^"\\]|\\.)*"|[^ \t]+', line)
     return [unquoted(word).replace("%%", "%").replace("$$", "$") for word in found]
 
 

@@ -67,6 +67,15 @@ class Device:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Pod:
+    """Servers that share a GPU with each other, directly or through a third: one unit of start order."""
+
+    name: str
+    servers: tuple[str, ...]
+    gpu_indices: tuple[int, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Role:
     """One model name that clients use, and the servers that answer it."""
 
@@ -109,6 +118,7 @@ class Context:
     haproxy_version: str
     gpus: tuple[Device, ...]
     servers: tuple[Server, ...]
+    pods: tuple[Pod, ...]
     roles: tuple[Role, ...]
     checkpoints: tuple[Checkpoint, ...]
     router: Router
@@ -132,6 +142,7 @@ def build_context(plan: Plan) -> Context:
         haproxy_version=_HAPROXY_VERSION,
         gpus=_devices(plan, servers),
         servers=servers,
+        pods=_pods(servers),
         roles=_roles(servers),
         checkpoints=_checkpoints(ordered),
         router=_router(servers, taken),
@@ -195,6 +206,24 @@ def _devices(plan: Plan, servers: tuple[Server, ...]) -> tuple[Device, ...]:
         )
         for gpu in plan.gpus
         if any(gpu.index in server.gpu_indices for server in servers)
+    )
+
+
+def _pods(servers: tuple[Server, ...]) -> tuple[Pod, ...]:
+    """Group the servers that wait for one another; a pod is called as the first of its servers that starts."""
+    groups: list[list[Server]] = []
+    for server in servers:
+        joined = [group for group in groups if any(other.name in server.after for other in group)]
+        groups = [group for group in groups if group not in joined]
+        groups.append([*(other for group in joined for other in group), server])
+    groups = sorted((sorted(group, key=servers.index) for group in groups), key=lambda group: servers.index(group[0]))
+    return tuple(
+        Pod(
+            name=group[0].name,
+            servers=tuple(server.name for server in group),
+            gpu_indices=tuple(sorted({index for server in group for index in server.gpu_indices})),
+        )
+        for group in groups
     )
 
 

@@ -35,7 +35,10 @@ def yaml(value: object) -> str:
 
 
 def compose(value: object) -> str:
-    """Write a YAML double-quoted scalar for a Compose file, where ``$`` starts a variable and ``$$`` is a dollar."""
+    """Write a YAML double-quoted scalar where ``$`` starts a variable and ``$$`` is a dollar.
+
+    That is so in Compose files and in the command lines of Kubernetes.
+    """
     return yaml(_text(value).replace("$", "$$"))
 
 

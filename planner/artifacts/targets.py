@@ -3,12 +3,17 @@
 from collections.abc import Callable, Collection, Iterator
 
 from planner.artifacts.context import Context, Server
+from planner.errors import InputError, Problem
 
 Entry = tuple[str, str, Server | None]
 
 
 def entries(context: Context, targets: Collection[str]) -> Iterator[Entry]:
-    """Yield what every target needs, then what the given targets consist of."""
+    """Yield what every target needs, then what the given targets consist of.
+
+    Raises:
+        InputError: a target cannot do what the plan asks for.
+    """
     yield from _common(context)
     for name, target in _TARGETS.items():
         if name in targets:
@@ -69,12 +74,44 @@ def _quadlet(context: Context) -> Iterator[Entry]:
         yield f"{unit}-{server.name}.container", "quadlet/server.container.j2", server
 
 
+def _kubernetes(context: Context) -> Iterator[Entry]:
+    yield "kubernetes/weights.yaml", "kubernetes/weights.yaml.j2", None
+    for name in ("kustomization.yaml", "job.yaml"):
+        yield f"kubernetes/download/{name}", f"kubernetes/download/{name}.j2", None
+    for name in ("kustomization.yaml", "network-policy.yaml", "router.yaml", "servers.yaml", "haproxy.cfg"):
+        yield f"kubernetes/fleet/{name}", f"kubernetes/fleet/{name}.j2", None
+    # Kustomize reads no file outside its own folder, so these are here a second time.
+    yield "kubernetes/download/download.sh", "script/download.sh.j2", None
+    yield "kubernetes/fleet/gate.sh", "common/gate.sh", None
+    yield "kubernetes/fleet/models.json", "router/models.json.j2", None
+    yield from _errors("kubernetes/fleet/errors")
+
+
+def _helm_values(context: Context) -> Iterator[Entry]:
+    hint = "use --target kubernetes, which starts them one after another and mounts the folders"
+    mistakes = [
+        f"{' and '.join(pod.servers)} share a GPU, but the production stack gives every engine GPUs of its own"
+        for pod in context.pods
+        if len(pod.servers) > 1
+    ]
+    mistakes += [
+        f"{server.name} reads its weights from the folder {server.model}, which the production stack cannot mount"
+        for server in context.servers
+        if server.local
+    ]
+    if mistakes:
+        raise InputError(tuple(Problem("helm-values", 0, 0, "", mistake, hint) for mistake in mistakes))
+    yield "helm-values/values.yaml", "helm-values/values.yaml.j2", None
+
+
 _TARGETS: dict[str, Callable[[Context], Iterator[Entry]]] = {
     "script": _script,
     "compose": _compose,
     "systemd": _systemd,
     "monitoring": _monitoring,
     "quadlet": _quadlet,
+    "kubernetes": _kubernetes,
+    "helm-values": _helm_values,
 }
 DEFAULT_TARGETS = ("script", "compose", "systemd", "monitoring")
 """Rendered for every plan: what runs and watches it on the machine it is for."""

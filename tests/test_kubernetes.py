@@ -1,0 +1,310 @@
+"""The Kubernetes manifests and the Helm values: valid for the API, in start order, closed, and true to the plan."""
+
+import re
+import shutil
+import subprocess
+from pathlib import Path
+from typing import Any
+
+import kubernetes_validate
+import plans
+import pytest
+import yaml
+from hypothesis import given, settings
+from staged import program
+from test_artifacts import NAMES, PLANS, hostile
+
+from planner.artifacts import render, write
+from planner.artifacts.context import Server, build_context
+from planner.errors import InputError
+from planner.plan import Plan
+
+TARGETS = ("kubernetes",)
+
+
+def apart() -> Plan:
+    """Two replicas and an embedder, every one with GPUs of its own."""
+    return plans.plan(
+        plans.server("chat-1", role="chat", tensor_parallel_size=2, gpu_indices=(0, 1)),
+        plans.server("chat-2", role="chat", tensor_parallel_size=2, gpu_indices=(2, 3), port=8002),
+        plans.server("embed", pooling=True, gpu_indices=(4,), port=8003, kv_cache_memory_bytes=0, kv_cache_tokens=0),
+    )
+
+
+ALL = {**PLANS, "apart": apart()}
+
+
+def documents(plan: Plan) -> list[dict[str, Any]]:
+    """Every object of the manifests, Kustomize's own files left out."""
+    return [
+        document
+        for path, file in render(plan, targets=TARGETS).items()
+        if path.startswith("kubernetes/") and path.endswith(".yaml") and not path.endswith("kustomization.yaml")
+        for document in yaml.safe_load_all(file.text)
+    ]
+
+
+def pods(plan: Plan) -> list[dict[str, Any]]:
+    """The pod templates of the servers' Deployments."""
+    return [
+        document["spec"]["template"]["spec"]
+        for document in documents(plan)
+        if document["kind"] == "Deployment"
+        and document["spec"]["template"]["metadata"]["labels"]["app.kubernetes.io/component"] == "server"
+    ]
+
+
+def containers(pod: dict[str, Any]) -> list[dict[str, Any]]:
+    """The containers in the order in which the kubelet starts them."""
+    return [*pod.get("initContainers", []), *pod["containers"]]
+
+
+def words(container: dict[str, Any]) -> list[str]:
+    """The command line after the gate's own options, with Kubernetes' escape of the dollar undone."""
+    arguments = [str(word).replace("$$", "$") for word in container["args"]]
+    return arguments[arguments.index("--") + 1 :]
+
+
+def wanted(server: Server) -> list[str]:
+    return [
+        "vllm", "serve", server.model,
+        *(f"{item.flag}={item.value}" if item.value else item.flag for item in server.container_arguments),
+    ]  # fmt: skip
+
+
+@pytest.mark.parametrize("plan", ALL.values(), ids=ALL)
+@pytest.mark.parametrize("version", ["1.34", "1.37"])
+def test_every_object_follows_the_schema(plan: Plan, version: str) -> None:
+    for document in documents(plan):
+        kubernetes_validate.validate(document, version, strict=True)
+
+
+def test_servers_apart_need_no_more_than_native_sidecars_do() -> None:
+    for document in documents(apart()):
+        kubernetes_validate.validate(document, "1.29", strict=True)
+
+
+def test_the_schema_is_strict() -> None:
+    (document, *_) = documents(apart())
+    with pytest.raises(kubernetes_validate.ValidationError):
+        kubernetes_validate.validate({**document, "surplus": 1}, "1.34", strict=True)
+
+
+@pytest.mark.parametrize("plan", ALL.values(), ids=ALL)
+def test_names_are_unique_labels(plan: Plan) -> None:
+    names = [(document["kind"], document["metadata"]["name"]) for document in documents(plan)]
+
+    assert len(set(names)) == len(names)
+    for _, name in names:
+        assert re.fullmatch("[a-z]([a-z0-9-]{0,61}[a-z0-9])?", name)
+
+
+@pytest.mark.parametrize("plan", ALL.values(), ids=ALL)
+def test_kustomize_finds_every_file_and_every_config_map(plan: Plan, tmp_path: Path) -> None:
+    files = render(plan, targets=TARGETS)
+    generated = set()
+    for folder in ("fleet", "download"):
+        home = f"kubernetes/{folder}"
+        kustomization = yaml.safe_load(files[f"{home}/kustomization.yaml"].text)
+        named = {path for item in kustomization["configMapGenerator"] for path in item["files"]}
+        named |= set(kustomization["resources"])
+        generated |= {item["name"] for item in kustomization["configMapGenerator"]}
+        present = {path.removeprefix(f"{home}/") for path in files if path.startswith(f"{home}/")}
+        assert named == present - {"kustomization.yaml"}
+    used = set(re.findall("configMap: { name: ([^ ]+) }|configMap:\n            name: (.+)\n", "".join(
+        file.text for path, file in files.items() if path.startswith("kubernetes/"))))  # fmt: skip
+    assert {one or other for one, other in used} == generated
+
+
+@pytest.mark.skipif(shutil.which("kubectl") is None, reason="no kubectl here; the test above reads the files itself")
+@pytest.mark.parametrize("plan", ALL.values(), ids=ALL)
+def test_kubectl_builds_both_folders(plan: Plan, tmp_path: Path) -> None:
+    write(render(plan, targets=TARGETS), tmp_path)
+    for folder in ("fleet", "download"):
+        built = subprocess.run(
+            [program("kubectl"), "kustomize", tmp_path / "kubernetes" / folder],
+            capture_output=True, text=True, check=False,
+        )  # fmt: skip
+        assert built.returncode == 0, built.stderr
+        for document in yaml.safe_load_all(built.stdout):
+            kubernetes_validate.validate(document, "1.34", strict=True)
+
+
+@pytest.mark.parametrize("plan", ALL.values(), ids=ALL)
+def test_every_server_is_started_as_planned_and_in_order(plan: Plan) -> None:
+    built = build_context(plan)
+    started = [words(container) for pod in pods(plan) for container in containers(pod)]
+    by_name = {server.name: server for server in built.servers}
+
+    assert started == [wanted(by_name[name]) for pod in built.pods for name in pod.servers]
+    for pod in pods(plan):
+        for sidecar in pod.get("initContainers", []):
+            # What makes the kubelet wait for it before it starts the next container.
+            assert sidecar["restartPolicy"] == "Always"
+            assert sidecar["startupProbe"]["httpGet"]["path"] == "/health"
+
+
+def test_servers_that_share_a_gpu_share_a_pod_its_claim_and_its_lock() -> None:
+    (pod,) = pods(plans.many_roles())
+    claims = {one["name"]: [claim["request"] for claim in one["resources"]["claims"]] for one in containers(pod)}
+    locks = {one["name"]: [word[-5:] for word in one["args"] if word.startswith("--lock")] for one in containers(pod)}
+
+    assert claims == {"big": ["gpu-0", "gpu-1"], "embed": ["gpu-0"], "chat-1": ["gpu-0"], "chat-2": ["gpu-1"]}
+    assert claims == locks
+    (template,) = [item for item in documents(plans.many_roles()) if item["kind"] == "ResourceClaimTemplate"]
+    requests = template["spec"]["spec"]["devices"]["requests"]
+    assert [item["name"] for item in requests] == ["gpu-0", "gpu-1"]
+    assert "NVIDIA RTX PRO 6000 Blackwell Server Edition" in requests[0]["exactly"]["selectors"][0]["cel"]["expression"]
+    assert pod["resourceClaims"][0]["resourceClaimTemplateName"] == template["metadata"]["name"]
+
+
+def test_servers_apart_have_pods_and_gpus_of_their_own() -> None:
+    found = [[one["resources"]["limits"]["nvidia.com/gpu"] for one in containers(pod)] for pod in pods(apart())]
+
+    assert found == [[2], [2], [1]]
+    assert "ResourceClaimTemplate" not in {item["kind"] for item in documents(apart())}
+
+
+@pytest.mark.parametrize("plan", ALL.values(), ids=ALL)
+def test_a_start_has_the_time_the_plan_gives_it(plan: Plan) -> None:
+    built = build_context(plan)
+    by_port = {server.port: server for server in built.servers}
+    for pod in pods(plan):
+        for container in containers(pod):
+            server = by_port[container["ports"][0]["containerPort"]]
+            probe = container["startupProbe"]
+            assert probe["periodSeconds"] * probe["failureThreshold"] >= server.queue_seconds + 60
+            assert "initialDelaySeconds" not in probe
+        assert pod["terminationGracePeriodSeconds"] >= built.stop_seconds * len(containers(pod))
+
+
+@pytest.mark.parametrize("plan", ALL.values(), ids=ALL)
+def test_pods_are_closed(plan: Plan) -> None:
+    for document in documents(plan):
+        assert document["kind"] != "Secret"
+        if document["kind"] not in {"Deployment", "Job"}:
+            continue
+        pod = document["spec"]["template"]["spec"]
+        assert pod["securityContext"]["runAsNonRoot"]
+        assert pod["securityContext"]["seccompProfile"] == {"type": "RuntimeDefault"}
+        assert not pod["automountServiceAccountToken"]
+        assert not pod["enableServiceLinks"]
+        for container in containers(pod):
+            assert container["securityContext"]["capabilities"] == {"drop": ["ALL"]}
+            assert container["securityContext"]["allowPrivilegeEscalation"] is False
+            for variable in container["env"]:
+                assert ("KEY" in variable["name"] or "TOKEN" in variable["name"]) == ("valueFrom" in variable)
+    for deployment in (item for item in documents(plan) if item["kind"] == "Deployment"):
+        if deployment["spec"]["template"]["metadata"]["labels"]["app.kubernetes.io/component"] == "server":
+            assert deployment["spec"]["strategy"] == {"type": "Recreate"}
+
+
+@pytest.mark.parametrize("plan", ALL.values(), ids=ALL)
+def test_services_and_policies_select_the_pods_they_are_for(plan: Plan) -> None:
+    objects = documents(plan)
+    templates = [item["spec"]["template"] for item in objects if item["kind"] == "Deployment"]
+
+    def selected(selector: dict[str, str]) -> list[dict[str, Any]]:
+        return [item for item in templates if selector.items() <= item["metadata"]["labels"].items()]
+
+    for service in (item for item in objects if item["kind"] == "Service"):
+        (template,) = selected(service["spec"]["selector"])
+        ports = {port["containerPort"] for one in containers(template["spec"]) for port in one["ports"]}
+        assert service["spec"]["ports"][0]["targetPort"] in ports
+    policies = [item["spec"] for item in objects if item["kind"] == "NetworkPolicy"]
+    covered = [labels for policy in policies for labels in selected(policy["podSelector"]["matchLabels"])]
+    assert len(covered) == len(templates)
+    egress = {
+        policy["podSelector"]["matchLabels"]["app.kubernetes.io/component"]: policy["egress"] for policy in policies
+    }
+    assert (egress["server"], len(egress["router"])) == ([], 2)
+
+
+@pytest.mark.parametrize("plan", ALL.values(), ids=ALL)
+def test_the_router_knows_every_server_by_its_service(plan: Plan, tmp_path: Path) -> None:
+    files = render(plan, targets=TARGETS)
+    hosts = set(re.findall(r"^  server \S+ (\S+):(\d+)$", files["kubernetes/fleet/haproxy.cfg"].text, re.M))
+    services = {
+        (item["metadata"]["name"], str(item["spec"]["ports"][0]["port"]))
+        for item in documents(plan)
+        if item["kind"] == "Service" and "publishNotReadyAddresses" in item["spec"]
+    }
+
+    assert hosts == services
+    # Names resolve in a cluster only; everything else of the file is checked by the program itself.
+    write(files, tmp_path)
+    path = tmp_path / "kubernetes" / "fleet" / "haproxy.cfg"
+    text = re.sub(r"^(  server \S+ )\S+:", r"\1 127.0.0.1:", path.read_text(encoding="utf-8"), flags=re.M)
+    path.write_text(text, encoding="utf-8")
+    result = subprocess.run(
+        [program("haproxy"), "-q", "-c", "-f", path],
+        env={"VLLM_API_KEY": "x"}, capture_output=True, text=True, check=False,
+    )  # fmt: skip
+    assert result.returncode == 0, result.stderr
+
+
+@settings(max_examples=25, deadline=None)
+@given(role=NAMES, model=NAMES, fleet=NAMES)
+def test_any_name_reaches_the_engine_unchanged(role: str, model: str, fleet: str) -> None:
+    plan = plans.plan(plans.server("one", role=role, repository=model, revision=""), fleet=fleet)
+    ((container,),) = [containers(pod) for pod in pods(plan)]
+
+    assert words(container)[2] == model
+    assert f"--served-model-name={role}" in words(container)
+
+
+def test_local_folders_are_mounted_where_the_engine_looks() -> None:
+    path = "/models/a: b\n'c"
+    (pod,) = pods(plans.plan(plans.server("one", repository=path, revision="", local=True)))
+    (mount,) = [item for item in pod["containers"][0]["volumeMounts"] if item["name"] == "local-one"]
+    (volume,) = [item for item in pod["volumes"] if item["name"] == "local-one"]
+
+    assert (mount["mountPath"], mount["readOnly"]) == (path, True)
+    assert volume["hostPath"] == {"path": path, "type": "Directory"}
+
+
+def values(plan: Plan) -> dict[str, Any]:
+    read: dict[str, Any] = yaml.safe_load(render(plan, targets=("helm-values",))["helm-values/values.yaml"].text)
+    return read
+
+
+def test_helm_values_start_every_server_as_planned() -> None:
+    engines = values(apart())["servingEngineSpec"]["modelSpec"]
+    for engine, server in zip(engines, build_context(apart()).servers, strict=True):
+        config = engine["vllmConfig"]
+        arguments = [word.replace("$$", "$") for word in config["extraArgs"]]
+        assert engine["modelURL"] == server.model
+        assert (engine["requestGPU"], config["tensorParallelSize"]) == (len(server.gpu_indices),) * 2
+        # The chart itself says where the engine listens and over how many GPUs it is split.
+        own = ("--host", "--port", "--tensor-parallel-size")
+        assert arguments == [word for word in wanted(server)[3:] if word.split("=")[0] not in own]
+
+
+def test_helm_values_have_the_keys_and_types_of_the_chart() -> None:
+    read = values(apart())
+    kinds = {key: type(value) for key, value in read["servingEngineSpec"]["modelSpec"][0].items()}
+
+    assert kinds == {
+        "name": str, "repository": str, "tag": str, "modelURL": str, "replicaCount": int, "requestCPU": int,
+        "requestMemory": str, "requestGPU": int, "pvcStorage": str, "shmSize": str, "hf_token": dict,
+        "vllmConfig": dict,
+    }  # fmt: skip
+    assert set(read) == {"servingEngineSpec", "routerSpec"}
+    assert set(read["servingEngineSpec"]) == {"vllmApiKey", "startupProbe", "modelSpec"}
+    assert read["servingEngineSpec"]["vllmApiKey"].keys() == {"secretName", "secretKey"}
+
+
+def test_helm_values_refuse_what_the_chart_cannot_do() -> None:
+    with pytest.raises(InputError, match="coder and general share a GPU"):
+        values(plans.two_roles())
+    with pytest.raises(InputError, match="reads its weights from the folder"):
+        values(hostile())
+
+
+@settings(max_examples=25, deadline=None)
+@given(role=NAMES, model=NAMES)
+def test_any_name_is_a_plain_value_for_helm(role: str, model: str) -> None:
+    (engine,) = values(plans.plan(plans.server("one", role=role, repository=model)))["servingEngineSpec"]["modelSpec"]
+
+    assert engine["modelURL"] == model
+    assert f"--served-model-name={role}".replace("$", "$$") in engine["vllmConfig"]["extraArgs"]
