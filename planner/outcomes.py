@@ -13,16 +13,18 @@ from dataclasses import dataclass
 from typing import TypeAlias
 
 from planner.catalog import Catalog
+from planner.check import require
 from planner.fleet import Fleet, FleetFile, Price, Scenario, fleets, hourly_price
 from planner.plan import NoPlan, Plan
-from planner.solve import BUDGET, BudgetSpent, solve_and_check
+from planner.solve import BUDGET, BudgetSpent
+from planner.solve.whole import whole
 
 _Answer: TypeAlias = Plan | NoPlan | None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ScenarioOutcome:
-    """One scenario and its answer; ``answer`` is None when the budget ran out before there was one."""
+    """One scenario and its answer, without a runner-up; None when the budget ran out before there was one."""
 
     scenario: Scenario
     fleet: Fleet
@@ -73,9 +75,13 @@ def _cores() -> int:
 
 def _answer(fleet: Fleet, catalog: Catalog, budget: int) -> _Answer:
     try:
-        return solve_and_check(fleet, catalog, budget)
+        found = whole(fleet, catalog, budget)
     except BudgetSpent:
         return None
+    if isinstance(found, NoPlan):
+        return found
+    require(found.plan, fleet, catalog)
+    return found.plan
 
 
 _worker: dict[str, tuple[Catalog, int]] = {}

@@ -17,6 +17,7 @@ COMMANDS = {
     "catalog": "List, show, search, add and check models, checkpoints and GPUs.",
     "diff": "Say what differs between two plan files.",
     "estimate": "Say what vLLM will log for one server, and whether it starts.",
+    "explain": "Explain the plan of a fleet, or of one role.",
     "init": "Write a commented starter fleet.yaml.",
     "schema": "Print the JSON Schema of fleet.yaml for editors.",
     "solve": "Find the proven best plan for a fleet and render its files.",

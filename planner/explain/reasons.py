@@ -19,9 +19,10 @@ _STAGES = {
 
 def reasons(plan: Plan) -> str:
     """Return two blocks of lines: what keeps each role from more, and the runner-up."""
-    lines = ["What binds:", *(f"  {line}" for line in _bindings(plan))]
+    lines = ["What binds:", *(f"  {line}" for line in binding_lines(plan))]
     if plan.runner_up:
-        lines += ["", "Next best combination of variants:", *(f"  {line}" for line in _runner_up(plan, plan.runner_up))]
+        others = (f"  {line}" for line in runner_up_lines(plan, plan.runner_up))
+        lines += ["", "Next best combination of variants:", *others]
     return "\n".join(lines)
 
 
@@ -44,8 +45,9 @@ def _proof(plan: Plan) -> str:
     return f"not proven best for {goal} ({stage.name} is {found}, and up to {bound} is not excluded)"
 
 
-def _bindings(plan: Plan) -> Iterator[str]:
-    for name in dict.fromkeys(binding.role for binding in plan.bindings):
+def binding_lines(plan: Plan, role: str | None = None) -> Iterator[str]:
+    """Say what keeps each role, or one of them, from more."""
+    for name in dict.fromkeys(binding.role for binding in plan.bindings if role in (None, binding.role)):
         own = [binding for binding in plan.bindings if binding.role == name]
         reached = [_SATISFIED[binding.what] for binding in own if binding.limit == "wish"]
         if reached:
@@ -94,7 +96,8 @@ def _tokens(text: str) -> str:
     return f"{format_tokens(int(text))} tokens"
 
 
-def _runner_up(plan: Plan, other: RunnerUp) -> Iterator[str]:
+def runner_up_lines(plan: Plan, other: RunnerUp) -> Iterator[str]:
+    """Say what another plan has differently, and in what it loses first."""
     chosen = {server.role: _limits(server) for server in plan.servers}
     changed = [server for server in other.servers if _limits(server) != chosen[server.role]]
     for server in changed:

@@ -1,0 +1,64 @@
+"""``planner explain``: why the plan of a fleet is as it is, and what more memory would buy."""
+
+import dataclasses
+import json
+from difflib import get_close_matches
+from pathlib import Path
+
+import click
+
+from planner.catalog import load_catalog
+from planner.cli.frame import EXIT_NO_PLAN, EXIT_NOT_PROVEN, EXIT_PROVEN, catalog_option, wrapped
+from planner.errors import UnknownName
+from planner.explain import headline, no_plan
+from planner.explain.account import account as told
+from planner.fleet import Fleet, load_fleet
+from planner.plan import NoPlan, plan_json
+from planner.solve import BUDGET
+from planner.solve.account import account
+
+_EPILOG = """\b
+Exit code: 0 the plan is proven best; 3 no plan exists, and stdout explains why;
+4 a plan was found but not proven best within --time-limit; 1 any other error.
+"""
+
+
+@click.command(epilog=_EPILOG)
+@click.argument("fleet_file", type=click.Path(path_type=Path), default="fleet.yaml")
+@click.argument("role", required=False)
+@catalog_option
+@click.option("--json", "as_json", is_flag=True, help="Print the facts as JSON.")
+@click.option(
+    "--time-limit",
+    type=click.IntRange(min=1),
+    default=BUDGET,
+    show_default=True,
+    metavar="SECONDS",
+    help="Deterministic seconds for each solve.",
+)
+def explain(
+    fleet_file: Path, role: str | None, catalog_folders: tuple[Path, ...], as_json: bool, time_limit: int
+) -> None:
+    """Explain the plan of a fleet, or of one role.
+
+    Why each role has this variant and not another, what binds on each GPU, and what one more GiB
+    would buy: all of it solved, not estimated. Without a plan it says what planner solve says.
+    """
+    catalog = load_catalog(overlays=catalog_folders)
+    fleet = load_fleet(fleet_file, catalog)
+    _check_role(fleet, role)
+    found = account(fleet, catalog, role, time_limit)
+    if isinstance(found, NoPlan):
+        click.echo(plan_json(found) if as_json else wrapped(no_plan(found)), nl=not as_json)
+        raise SystemExit(EXIT_NO_PLAN)
+    if as_json:
+        click.echo(json.dumps(dataclasses.asdict(found), indent=2, ensure_ascii=False))
+    else:
+        click.echo(wrapped(f"{headline(found.plan)}\n\n{told(found, role)}"))
+    raise SystemExit(EXIT_PROVEN if found.plan.proof.proven else EXIT_NOT_PROVEN)
+
+
+def _check_role(fleet: Fleet, role: str | None) -> None:
+    names = [item.name for item in fleet.roles]
+    if role is not None and role not in names:
+        raise UnknownName("role", role, tuple(get_close_matches(role, names, 2)))

@@ -1,0 +1,92 @@
+"""Why a plan is as it is: role by role, GPU by GPU, and what more memory would buy."""
+
+from collections.abc import Iterator
+
+from planner.explain.difference import difference
+from planner.explain.reasons import binding_lines, runner_up_lines
+from planner.explain.words import accuracy, less, listed, more, plural, stage_value
+from planner.plan import Binding, GPULedger, NoPlan, Plan, ServerPlan, differences, gain
+from planner.plan.account import Account, Alternative, Growth
+from planner.units import format_tokens
+
+_FREE_MEMORY = "headroom"
+"""The stage that more memory always raises, and that nobody serves requests with."""
+_NOT_SERVED = frozenset({
+    "gpu_indices", "node", "port", "ledger", "gpu_memory_utilization", "kv_cache_memory_bytes", "kv_cache_tokens",
+})  # fmt: skip
+"""Fields of a server that say where it is and what it takes, not what it serves."""
+
+
+def account(found: Account, role: str | None = None) -> str:
+    """Return the whole text, or what concerns one role."""
+    roles = [item for item in found.alternatives if role in (None, item.role)]
+    blocks = [_role(found.plan, item) for item in roles]
+    gpus = [gpu for gpu in found.plan.gpus if role is None or role in _roles(found.plan, gpu)]
+    blocks.append("\n".join(["GPUs:", *(f"  {line}" for line in _gpus(found.plan, gpus))]))
+    blocks += ["\n".join(_growth(found.plan, growth)) for growth in found.growths]
+    return "\n\n".join(blocks)
+
+
+def _role(plan: Plan, item: Alternative) -> str:
+    own = [server for server in plan.servers if server.role == item.role]
+    lines = [f"{item.role}: {_served(own)}", *(f"  {line}" for line in binding_lines(plan, item.role))]
+    if item.runner_up is None:
+        lines.append(f"  without {own[0].repository} no plan was found")
+    else:
+        lines.append(f"  without {own[0].repository} the best plan would have")
+        lines += [f"    {line}" for line in runner_up_lines(plan, item.runner_up)]
+    return "\n".join(lines)
+
+
+def _served(servers: list[ServerPlan]) -> str:
+    one = servers[0]
+    replicas = f"{plural(len(servers), 'replica')}, each with " if len(servers) > 1 else ""
+    limits = f"{plural(one.max_num_seqs, 'request')} at once, context {format_tokens(one.max_model_len)}"
+    return f"{one.repository}, {replicas}{limits}, KV cache {one.kv_cache_dtype}; {accuracy(one.accuracy)}"
+
+
+def _roles(plan: Plan, gpu: GPULedger) -> list[str]:
+    return list(dict.fromkeys(plan.server(name).role for name in gpu.servers))
+
+
+def _gpus(plan: Plan, gpus: list[GPULedger]) -> Iterator[str]:
+    """One line for each GPU, or for all GPUs of a node that are alike."""
+    alike: dict[tuple[str, str, tuple[str, ...], int], list[GPULedger]] = {}
+    for gpu in gpus:
+        alike.setdefault((gpu.node, gpu.gpu, tuple(_roles(plan, gpu)), gpu.free_bytes), []).append(gpu)
+    for (node, kind, roles, free), group in alike.items():
+        where = f"{node} " if len({gpu.node for gpu in plan.gpus}) > 1 else ""
+        numbers = listed([str(gpu.index) for gpu in group])
+        there = f"{where}GPU {numbers}, {kind}: {less(free)} free"
+        yield f"{there} beside {listed(roles)}; {_waiting(plan, roles)}" if roles else f"{there}, not used"
+
+
+def _waiting(plan: Plan, roles: tuple[str, ...]) -> str:
+    """Say which next step of the roles on a GPU needs the least more memory."""
+    steps = [step for step in plan.bindings if step.role in roles and step.limit == "memory"]
+    if not steps:
+        return "no step waits for its memory alone"
+    first = min(steps, key=lambda step: (step.needed_bytes - step.free_bytes, step.role, step.what))
+    return f"what waits for the least is {_step(first)}, with {more(first.needed_bytes - first.free_bytes)} missing"
+
+
+def _step(step: Binding) -> str:
+    amount = step.next if step.what == "variant" else f"{step.what} {step.next}"
+    return f"{step.role}: {amount}"
+
+
+def _growth(plan: Plan, growth: Growth) -> Iterator[str]:
+    where = f" of {growth.pool}" if len({gpu.pool for gpu in plan.gpus}) > 1 else ""
+    head = f"{more(growth.more_bytes)} more" + (f" on each GPU{where}" if len(plan.gpus) > 1 else "")
+    if not isinstance(growth.answer, Plan):
+        yield f"{head}: {'no plan' if isinstance(growth.answer, NoPlan) else 'no plan found in time'}"
+        return
+    bought = gain(plan, growth.answer)
+    if bought is None or bought.stage == _FREE_MEMORY:
+        yield f"{head} would buy nothing but free memory"
+        return
+    yield f"{head} would buy {stage_value(bought.stage, bought.by)} of {bought.stage}:"
+    served = [
+        item for item in differences(plan, growth.answer) if item.kind == "server" and item.field not in _NOT_SERVED
+    ]
+    yield from (f"  {line}" for line in difference(served).splitlines())
