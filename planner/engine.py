@@ -164,6 +164,7 @@ class EngineProfile:
     state_blocks_checked: bool
     state_checkpoints: tuple[str, ...]
     chunked_groups: bool
+    uneven_expert_blocks: bool
 
     # How far estimates were off (see planner.memory.uncertainty)
     spread_bytes: int

@@ -92,3 +92,41 @@ def test_quantization_groups_that_would_be_cut() -> None:
     assert reason("0.19.0", gpu(9, 0), config, tensor_parallel_size=8) == ""
     cut = reason("0.19.0", gpu(9, 0), {**config, "quantization_config": AWQ}, tensor_parallel_size=8)
     assert "not a multiple of the quantization group (128)" in cut
+
+
+FP8_MIXTURE: dict[str, Any] = {
+    "architectures": ["Qwen3MoeForCausalLM"], "model_type": "qwen3_moe", "hidden_size": 2048, "head_dim": 128,
+    "intermediate_size": 6144, "moe_intermediate_size": 768, "num_hidden_layers": 48, "num_attention_heads": 32,
+    "num_key_value_heads": 4, "num_experts": 128, "num_experts_per_tok": 8, "vocab_size": 151936,
+    "quantization_config": FP8,
+}  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("config", "ranks", "said"),
+    [
+        ({}, 4, ""),
+        ({}, 8, "total number of attention heads (28) must be divisible"),
+        ({"num_attention_heads": 30, "num_key_value_heads": 5, "hidden_size": 3840}, 2, "5 key-value heads"),
+        ({"intermediate_size": 18946}, 4, "18946 is not divisible by 4"),
+        ({"quantization_config": AWQ}, 4, ""),
+        ({"quantization_config": {**AWQ, "group_size": 256}}, 4, "the input size of self_attn.o_proj per rank (896)"),
+        ({"quantization_config": FP8}, 4, ""),
+        ({"quantization_config": FP8, "intermediate_size": 18880}, 2, "the output size of mlp.gate_proj per rank"),
+        (FP8_MIXTURE, 2, ""),
+        (FP8_MIXTURE, 4, "the output size of the experts per rank (192)"),
+    ],
+)
+def test_a_model_is_shared_out_evenly_or_not_at_all(config: dict[str, Any], ranks: int, said: str) -> None:
+    found = reason("0.28.0", gpu(9, 0), config, tensor_parallel_size=ranks)
+
+    assert found.startswith(said) if said else found == ""
+
+
+def test_no_stage_is_without_layers() -> None:
+    assert "pipeline_parallel_size (29) is greater" in reason("0.33.0", gpu(9, 0), pipeline_parallel_size=29)
+
+
+def test_experts_may_be_cut_inside_an_fp8_block_since_0_29_and_may_stay_whole_in_any_version() -> None:
+    assert reason("0.29.0", gpu(9, 0), FP8_MIXTURE, tensor_parallel_size=4) == ""
+    assert reason("0.28.0", gpu(9, 0), FP8_MIXTURE, tensor_parallel_size=4, expert_parallel=True) == ""

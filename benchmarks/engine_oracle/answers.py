@@ -30,7 +30,7 @@ def answer(case: dict[str, Any]) -> dict[str, Any]:
         gpu_memory_utilization=0.9,
         tensor_parallel_size=ranks,
     )
-    reason = invalid(architecture, Quantization(), flags)
+    reason = invalid(architecture, Quantization(), flags, _PROFILE)
     if reason:
         return {"id": case["id"], "refused": reason}
     rank = Rank(tensor_ranks=ranks, expert_tensor_ranks=ranks, rules=_RULES)

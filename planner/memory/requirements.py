@@ -29,7 +29,7 @@ def refusal(
         *_dtype_reasons(architecture, quantization, flags, profile, gpu),
         *_length_reasons(architecture, flags, profile),
     )
-    return next(iter(reasons), None) or invalid(architecture, quantization, flags)
+    return next(iter(reasons), None) or invalid(architecture, quantization, flags, profile)
 
 
 def _device_reasons(quantization: Quantization, profile: EngineProfile, gpu: GPU) -> Iterator[str]:

@@ -1,9 +1,14 @@
 """Which ways of sharing out a model the engine refuses, worded as it words them."""
 
+import functools
 from collections.abc import Iterator
+from dataclasses import dataclass, replace
 
-from planner.architecture import Architecture, Layer, Linear, Vision
+from planner.architecture import Architecture, Layer, Linear, Mixture, Vision
+from planner.engine import EngineProfile
 from planner.flags import ServeFlags
+from planner.memory.identity import Same
+from planner.memory.parameters import layer_parts
 from planner.quantization import Quantization, Storage
 
 _VOCABULARY_PADDING = 64
@@ -11,21 +16,44 @@ _VOCABULARY_PADDING = 64
 _CHANNELWISE = ("mamba1", "short-conv")
 
 
-def invalid(architecture: Architecture, quantization: Quantization, flags: ServeFlags) -> str | None:
+def invalid(
+    architecture: Architecture, quantization: Quantization, flags: ServeFlags, profile: EngineProfile
+) -> str | None:
     """Return why a model cannot be shared out as the flags say, or None.
 
     Source: ``verify_with_parallel_config`` in ``config/model.py``, ``divide`` in ``distributed/utils.py``, the
     constructors in ``model_executor/layers`` and ``create_weights`` of the quantization methods, 0.19.0 to 0.33.0.
     """
-    return next(_reasons(architecture, quantization, flags), None)
-
-
-def _reasons(architecture: Architecture, quantization: Quantization, flags: ServeFlags) -> Iterator[str]:
-    ranks, stages = flags.tensor_parallel_size, flags.pipeline_parallel_size
+    stages = flags.pipeline_parallel_size
     if stages > architecture.num_layers:
-        yield f"pipeline_parallel_size ({stages}) is greater than the number of layers ({architecture.num_layers})"
-    if ranks == 1 and flags.data_parallel_size == 1:
-        return
+        return f"pipeline_parallel_size ({stages}) is greater than the number of layers ({architecture.num_layers})"
+    shares = _Shares(
+        flags.tensor_parallel_size,
+        flags.data_parallel_size * flags.tensor_parallel_size,
+        flags.expert_parallel,
+        profile.uneven_expert_blocks,
+    )
+    return _first_reason(Same(architecture), Same(quantization), shares) if shares.all_ranks > 1 else None
+
+
+@dataclass(frozen=True, slots=True)
+class _Shares:
+    """How many ranks share out attention and experts, and whether experts' shards may end inside an FP8 block."""
+
+    ranks: int
+    all_ranks: int
+    expert_parallel: bool
+    uneven_expert_blocks: bool
+
+
+@functools.lru_cache(maxsize=4096)
+def _first_reason(architecture: Same[Architecture], quantization: Same[Quantization], shares: _Shares) -> str | None:
+    """Return the first reason; a plan asks the same for hundreds of flags that do not matter."""
+    return next(_reasons(architecture.value, quantization.value, shares), None)
+
+
+def _reasons(architecture: Architecture, quantization: Quantization, shares: _Shares) -> Iterator[str]:
+    ranks = shares.ranks
     heads = architecture.num_attention_heads
     if heads % ranks:
         yield (f"total number of attention heads ({heads}) must be divisible by tensor parallel size ({ranks})")
@@ -36,9 +64,17 @@ def _reasons(architecture: Architecture, quantization: Quantization, flags: Serv
         yield from _vision_reasons(architecture.vision, ranks)
     seen: set[Layer] = set()
     for index, layer in enumerate(architecture.layers):
-        if layer not in seen:
-            seen.add(layer)
-            yield from _layer_reasons(layer, f"layers.{index}.", quantization, flags)
+        if layer in seen:
+            continue
+        seen.add(layer)
+        yield from _state_reasons(layer, ranks)
+        # Which layers are quantized may depend on their place; layers alike are looked at once.
+        for part in layer_parts(replace(layer, state=None), architecture.hidden_size):
+            if isinstance(part, Linear) and part.split != "none":
+                yield from _linear_reasons(part, ranks, f"layers.{index}.", quantization)
+        if layer.mixture and not shares.expert_parallel:
+            storage = quantization.storage(f"layers.{index}.{layer.mixture.path}.experts", expert=True)
+            yield from _expert_reasons(layer.mixture, storage, shares)
 
 
 def _vision_reasons(vision: Vision, ranks: int) -> Iterator[str]:
@@ -46,38 +82,51 @@ def _vision_reasons(vision: Vision, ranks: int) -> Iterator[str]:
         yield f"{vision.sharded_heads} is not divisible by {ranks}: the vision encoder's heads cannot be shared out"
     for part in vision.parts:
         if isinstance(part, Linear) and part.split != "none":
-            sizes = [part.inputs] if part.split == "row" else [x.units for x in part.columns if not x.replicated]
-            for size in sizes:
-                if size % ranks:
-                    yield f"{size} is not divisible by {ranks}: {part.columns[0].path} cannot be shared out"
+            yield from _linear_reasons(part, ranks, "", Quantization())
 
 
-def _layer_reasons(layer: Layer, prefix: str, quantization: Quantization, flags: ServeFlags) -> Iterator[str]:
-    ranks = flags.tensor_parallel_size
-    if layer.attention:
-        keys = layer.attention.num_kv_heads
-        if max(keys, ranks) % min(keys, ranks) and not layer.attention.latent:
-            yield f"{keys} key-value heads cannot be shared out over tensor parallel size {ranks}"
-        inputs = layer.attention.num_heads * layer.attention.value_head_dim
-        yield from _row_reasons(inputs, ranks, quantization.storage(f"{prefix}self_attn.o_proj"), "o_proj")
+def _state_reasons(layer: Layer, ranks: int) -> Iterator[str]:
     if layer.state:
         whole = layer.state.inner_size if layer.state.kind in _CHANNELWISE else layer.state.heads
         if whole % ranks:
             yield f"{whole} heads or channels of recurrent state are not divisible by tensor parallel size {ranks}"
-    if layer.feed_forward:
-        inputs = layer.feed_forward.intermediate_size
-        yield from _row_reasons(inputs, ranks, quantization.storage(f"{prefix}mlp.down_proj"), "down_proj")
-    if layer.mixture and not flags.expert_parallel:
-        parts = ranks * flags.data_parallel_size
-        yield from _row_reasons(layer.mixture.intermediate_size, parts, None, "the experts")
+
+
+def _linear_reasons(part: Linear, ranks: int, prefix: str, quantization: Quantization) -> Iterator[str]:
+    """Check a matrix that is shared out: evenly, and in whole quantization groups or blocks."""
+    for column in part.columns:
+        storage = quantization.storage(prefix + column.path) if part.quantizable else None
+        if part.split == "row":
+            yield from _row_reasons(part.inputs, ranks, storage, column.path)
+        elif column.replicated and max(column.units, ranks) % min(column.units, ranks):
+            yield f"{column.units} key-value heads cannot be shared out over tensor parallel size {ranks}"
+        elif not column.replicated and column.units % ranks:
+            yield f"{column.units} is not divisible by {ranks}: the outputs of {column.path} cannot be shared out"
+        else:
+            yield from _block_reasons(max(1, column.units // ranks) * column.size, ranks, storage, column.path)
 
 
 def _row_reasons(inputs: int, ranks: int, storage: Storage | None, name: str) -> Iterator[str]:
-    """Check a matrix whose inputs are shared out: evenly, and in whole quantization groups."""
     if inputs % ranks:
         yield f"{inputs} is not divisible by {ranks}: the inputs of {name} cannot be shared out"
-    elif storage and storage.group_size and inputs // ranks % storage.group_size:
+    elif ranks > 1 and storage and storage.group_size and inputs // ranks % storage.group_size:
         yield (
             f"the input size of {name} per rank ({inputs // ranks}) is not a multiple of the quantization group "
             f"({storage.group_size}): the tensor parallel size is too large"
         )
+
+
+def _block_reasons(outputs: int, ranks: int, storage: Storage | None, name: str) -> Iterator[str]:
+    if ranks > 1 and storage and storage.row_group > 1 and outputs % storage.row_group:
+        yield (
+            f"the output size of {name} per rank ({outputs}) is not divisible by the quantization block "
+            f"({storage.row_group}): the tensor parallel size is too large"
+        )
+
+
+def _expert_reasons(mixture: Mixture, storage: Storage | None, shares: _Shares) -> Iterator[str]:
+    inner, parts = mixture.intermediate_size, shares.all_ranks
+    if inner % parts:
+        yield f"{inner} is not divisible by {parts}: the inputs of the experts cannot be shared out"
+    elif storage and storage.name == "fp8-block" and not shares.uneven_expert_blocks:
+        yield from _block_reasons(inner // parts, parts, storage, "the experts")
