@@ -1,5 +1,6 @@
 """A plan as the text that ``planner solve`` prints: who serves what, where every byte goes, how far it is proven."""
 
+import itertools
 from collections.abc import Iterator
 
 from planner import explain
@@ -22,7 +23,7 @@ _TERMS = {
 
 def plan_text(plan: Plan) -> str:
     """Return the whole text: headline, servers, one ledger per GPU, what binds, where the accuracy comes from."""
-    ledgers = (_ledger(plan, gpu) for gpu in plan.gpus)
+    ledgers = (_ledger(plan, gpus) for gpus in _alike(plan))
     sources = "\n".join(["Where the accuracy comes from:", *_sources(plan)])
     texts = [
         explain.headline(plan),
@@ -103,16 +104,34 @@ def _recovery_source(server: ServerPlan) -> str:
     return f"recovery {_recovery(server)}{floor}{source}"
 
 
-def _ledger(plan: Plan, gpu: GPULedger) -> str:
-    """One GPU: a row per server, what others use, what is free, and the total, which is their sum to the byte."""
+def _alike(plan: Plan) -> Iterator[tuple[GPULedger, ...]]:
+    """Yield the GPUs of one node, neighbours, that carry the same, so that their ledger is shown once."""
+
+    def carries(gpu: GPULedger) -> tuple[object, ...]:
+        return gpu.node, gpu.product, gpu.total_bytes, gpu.memory_in_use_bytes, gpu.servers, gpu.free_bytes
+
+    for _, group in itertools.groupby(plan.gpus, carries):
+        yield tuple(group)
+
+
+def _ledger(plan: Plan, gpus: tuple[GPULedger, ...]) -> str:
+    """One GPU, or several alike: a row per server, what others use, what is free, and the total, their sum."""
+    gpu = gpus[0]
     blank = [""] * len(_TERMS)
     rows = [[name, *_terms(plan.server(name).ledger)] for name in gpu.servers]
     if gpu.memory_in_use_bytes:
         rows.append(["in use by others", *blank, *_amount(gpu.memory_in_use_bytes)])
     rows.append(["free", *blank, *_amount(gpu.free_bytes)])
     rows.append(["total", *blank, *_amount(gpu.total_bytes)])
-    header = [f"GPU {gpu.index}, GiB", *_TERMS, "all", "bytes"]
+    header = [f"{_place(plan, gpus)}, GiB", *_TERMS, "all", "bytes"]
     return table(header, rows, frozenset(range(1, len(header))))
+
+
+def _place(plan: Plan, gpus: tuple[GPULedger, ...]) -> str:
+    """Name the GPUs, and their node where there are several: ``desk GPU 0``, ``GPU 4 to 7 each``."""
+    first, last = gpus[0], gpus[-1]
+    node = f"{first.node} " if len({gpu.node for gpu in plan.gpus}) > 1 else ""
+    return f"{node}GPU {first.index}" + (f" to {last.index} each" if len(gpus) > 1 else "")
 
 
 def _terms(ledger: Ledger) -> list[str]:
