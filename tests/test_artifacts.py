@@ -14,7 +14,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from staged import program
 
-from planner.artifacts import File, context, render, write
+from planner.artifacts import DEFAULT_TARGETS, File, context, render, write
 from planner.artifacts.context import Checkpoint, Context, Device, Pod, Role, Router, Server, build_context
 from planner.artifacts.metrics import Metrics
 from planner.artifacts.quoting import FILTERS
@@ -35,12 +35,14 @@ def hostile() -> Plan:
     )
 
 
+# All but the Helm values, which not every plan can have.
+TARGETS = (*DEFAULT_TARGETS, "kubernetes", "quadlet")
 PLANS = {"two-roles": plans.two_roles(), "many-roles": plans.many_roles(), "hostile": hostile()}
 
 
 @pytest.fixture(params=PLANS)
 def rendered(request: pytest.FixtureRequest, tmp_path: Path) -> Path:
-    write(render(PLANS[request.param]), tmp_path / request.param)
+    write(render(PLANS[request.param], targets=TARGETS), tmp_path / request.param)
     return tmp_path / str(request.param)
 
 
@@ -55,7 +57,9 @@ def run(*command: str | Path, **environment: str) -> None:
 
 def scripts(folder: Path) -> list[Path]:
     found = sorted(folder.rglob("*.sh"))
-    assert {path.name for path in found} == {"launch.sh", "gate.sh", "download.sh", "smoke.sh", "install.sh"}
+    assert {path.name for path in found} == {
+        "launch.sh", "gate.sh", "download.sh", "smoke.sh", "install.sh", "install-quadlet.sh",
+    }  # fmt: skip
     return found
 
 
@@ -71,7 +75,7 @@ def test_shellcheck_finds_nothing(rendered: Path) -> None:
 
 
 def test_shfmt_changes_nothing(tmp_path: Path) -> None:
-    write(render(plans.many_roles()), tmp_path)
+    write(render(plans.many_roles(), targets=TARGETS), tmp_path)
     run("shfmt", "-d", "-i", "2", "-ci", "-bn", *scripts(tmp_path))
 
 
@@ -112,11 +116,11 @@ def test_text_files_end_well(rendered: Path) -> None:
 
 
 def test_rendering_is_a_pure_function() -> None:
-    assert render(plans.many_roles()) == render(plans.many_roles())
+    assert render(plans.many_roles(), targets=TARGETS) == render(plans.many_roles(), targets=TARGETS)
 
 
 def test_no_secret_and_no_place_or_time_in_any_file() -> None:
-    text = "".join(file.text for file in render(plans.two_roles()).values())
+    text = "".join(file.text for file in render(plans.two_roles(), targets=TARGETS).values())
 
     assert "--api-key" not in text
     assert not re.search(r"20\d\d-\d\d-\d\d", text)
@@ -181,21 +185,23 @@ def test_a_user_overrides_one_template(tmp_path: Path) -> None:
 
 def test_a_role_more_touches_only_its_own_lines() -> None:
     """What a reviewer sees when one role changes: its own unit, and blocks in the shared files."""
-    before, after = render(plans.two_roles()), render(
-        plans.plan(plans.server("coder"), *[one for one in plans.two_roles().servers if one.name == "general"],
-                   plans.server("small", port=8003, gpu_indices=(0,)))
-    )  # fmt: skip
+    general = plans.two_roles().server("general")
+    more = plans.plan(plans.server("coder"), general, plans.server("small", port=8003))
+    before, after = render(plans.two_roles(), targets=TARGETS), render(more, targets=TARGETS)
 
     changed = {path for path in after if before.get(path) != after[path]}
     assert changed == {
-        "README.md", "compose.yaml", "launch.sh", "monitoring/alerts.yml", "monitoring/alerts_test.yml",
-        "monitoring/dashboard.json", "monitoring/prometheus.yml", "router/compose.cfg", "router/haproxy.cfg",
-        "router/models.json", "smoke.sh", "systemd/planner-workstation-small.service",
-        "systemd/planner-workstation.target",
+        "README.md", "compose.yaml", "kubernetes/fleet/haproxy.cfg", "kubernetes/fleet/models.json",
+        "kubernetes/fleet/network-policy.yaml", "kubernetes/fleet/servers.yaml", "kubernetes/weights.yaml", "launch.sh",
+        "monitoring/alerts.yml", "monitoring/alerts_test.yml", "monitoring/dashboard.json", "monitoring/prometheus.yml",
+        "quadlet/planner-workstation-small.container", "quadlet/planner-workstation.target",
+        "router/compose.cfg", "router/haproxy.cfg", "router/models.json", "smoke.sh",
+        "systemd/planner-workstation-small.service", "systemd/planner-workstation.target",
     }  # fmt: skip
-    for path in changed & before.keys() - {"README.md", "router/models.json"}:
+    sums = re.compile("maxconn|storage:|sizeLimit:|progressDeadlineSeconds:|terminationGracePeriodSeconds:")
+    for path in changed & before.keys() - {"README.md", "router/models.json", "kubernetes/fleet/models.json"}:
         old, new = before[path].text.splitlines(), after[path].text.splitlines()
-        missing = [line for line in old if line not in new and "maxconn" not in line]
+        missing = [line for line in old if line not in new and not sums.search(line)]
         assert missing == [], path
 
 
