@@ -3,6 +3,7 @@
 ``catalog/engines/vllm-flags-<version>.json`` lists every option of an engine version, as its own parser does.
 """
 
+import dataclasses
 import functools
 import json
 from collections.abc import Iterable, Mapping
@@ -37,6 +38,22 @@ class EngineOptions:
     flags: Mapping[str, str | tuple[str, ...]]
 
 
+# The options that a server's facts become, and the facts.
+_FIELDS = {
+    "--port": "port",
+    "--served-model-name": "role",
+    "--revision": "revision",
+    "--dtype": "dtype",
+    "--max-model-len": "max_model_len",
+    "--max-num-seqs": "max_num_seqs",
+    "--max-num-batched-tokens": "max_num_batched_tokens",
+    "--kv-cache-dtype": "kv_cache_dtype",
+    "--kv-cache-memory-bytes": "kv_cache_memory_bytes",
+    "--gpu-memory-utilization": "gpu_memory_utilization",
+    "--tensor-parallel-size": "tensor_parallel_size",
+    "--reasoning-parser": "reasoning_parser",
+    "--tool-call-parser": "tool_parser",
+}
 # How the server behaves around its work; added only where the engine version knows the option.
 _OPERATIONS = (
     Argument("--shutdown-timeout", str(DRAIN_SECONDS)),
@@ -61,23 +78,9 @@ def serve_arguments(server: ServerPlan, options: EngineOptions, *, host: str = "
     Numbers are plain integers, because a suffix means different things in upper and lower case. A value of zero or
     nothing is not written: a pooling server has no KV cache to size.
     """
-    given: dict[str, str | int | float] = {
-        "--revision": server.revision,
-        "--served-model-name": server.role,
-        "--host": host,
-        "--port": server.port,
-        "--dtype": server.dtype,
-        "--max-model-len": server.max_model_len,
-        "--max-num-seqs": server.max_num_seqs,
-        "--max-num-batched-tokens": server.max_num_batched_tokens,
-        "--kv-cache-dtype": server.kv_cache_dtype,
-        "--kv-cache-memory-bytes": server.kv_cache_memory_bytes,
-        "--gpu-memory-utilization": server.gpu_memory_utilization,
-        "--tensor-parallel-size": server.tensor_parallel_size,
-        "--reasoning-parser": server.reasoning_parser,
-        "--tool-call-parser": server.tool_parser,
-    }
+    given: dict[str, str | int | float] = {flag: getattr(server, field) for flag, field in _FIELDS.items()}
     arguments = [Argument(flag, _plain(value)) for flag, value in given.items() if value]
+    arguments.insert(0, Argument("--host", host))
     if server.tool_parser:
         arguments.append(Argument("--enable-auto-tool-choice"))
     if server.pooling:
@@ -85,6 +88,22 @@ def serve_arguments(server: ServerPlan, options: EngineOptions, *, host: str = "
     if server.trust_remote_code:
         arguments += _remote_code(server)
     return (*arguments, *(argument for argument in _OPERATIONS if argument.flag in options.flags))
+
+
+def planned_server(server: ServerPlan, arguments: Iterable[Argument]) -> ServerPlan:
+    """Return the server that these options start, in place of the planned one; the reverse of ``serve_arguments``.
+
+    Facts that no option carries are taken over from ``server``; an option that carries none is not looked at.
+
+    Raises:
+        ValueError: a number is not one.
+    """
+    values = {argument.flag: argument.value for argument in arguments}
+    facts: dict[str, str | int | float] = {}
+    for flag, field in _FIELDS.items():
+        kind = type(getattr(server, field))
+        facts[field] = kind(values[flag]) if flag in values else kind()
+    return dataclasses.replace(server, **facts)  # type: ignore[arg-type] # each has the type of the field it replaces
 
 
 def refused_arguments(arguments: Iterable[Argument], options: EngineOptions) -> tuple[str, ...]:

@@ -1,9 +1,11 @@
 """gate.sh alone: one start at a time, locks that die with their holder, signals, readiness."""
 
 import os
+import shutil
 import signal
 import socket
 import subprocess
+import tempfile
 import threading
 import time
 from pathlib import Path
@@ -149,3 +151,22 @@ def test_mistakes_are_usage_errors(gate: Stage) -> None:
     assert gate.run("gate.sh", "--port").returncode == 64
     assert gate.run("gate.sh", "--").returncode == 64
     assert gate.run("gate.sh", "--lock", "/nonexistent", "--", "true").returncode == 78
+
+
+def test_weights_that_the_server_may_not_read_are_refused(gate: Stage) -> None:
+    """A service runs as its own user; the engine would fail in the middle of every start."""
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        folder.chmod(0o755)
+        shutil.copy(gate.folder / "gate.sh", folder / "gate.sh")
+        (folder / "config.json").write_text("{}", encoding="utf-8")
+        (folder / "model.safetensors").write_bytes(b"")
+        (folder / "model.safetensors").chmod(0o600 if os.geteuid() == 0 else 0)
+        other = ["setpriv", "--reuid=65534", "--regid=65534", "--clear-groups"] if os.geteuid() == 0 else []
+        run = subprocess.run(
+            [*other, "bash", folder / "gate.sh", "--check", "--weights", name],
+            env={"PATH": "/usr/bin:/bin", "VLLM_API_KEY": "x"}, capture_output=True, text=True, check=False,
+        )  # fmt: skip
+
+    assert run.returncode == 78
+    assert "model.safetensors cannot be read by the user of this server" in run.stderr

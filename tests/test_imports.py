@@ -10,14 +10,14 @@ PACKAGE = Path(__file__).resolve().parent.parent / "planner"
 ORDER = [
     "errors", "units", "resources", "yaml_source", "gpu", "engine", "quantization", "architecture", "config_json",
     "checkpoint", "flags", "accuracy", "variant", "catalog", "fleet", "memory", "options", "plan", "serve_args",
-    "check", "solve", "outcomes", "explain", "artifacts", "cli", "__main__",
+    "check", "solve", "outcomes", "explain", "artifacts", "verify", "cli", "__main__",
 ]  # fmt: skip
 ROOMS = {
     "ortools": ("solve",),
     "jinja2": ("artifacts",),
     "click": ("cli",),
     "pydantic": ("engine", "catalog", "fleet", "plan"),
-    "yaml": ("yaml_source", "engine", "catalog", "fleet", "plan", "cli"),
+    "yaml": ("yaml_source", "engine", "catalog", "fleet", "plan", "artifacts", "cli"),
 }
 SOURCES = sorted(PACKAGE.rglob("*.py"))
 

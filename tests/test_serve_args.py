@@ -20,7 +20,7 @@ def line(arguments: tuple[Argument, ...]) -> str:
 
 def test_the_whole_line() -> None:
     assert line(serve_arguments(plans.server("coder"), NEWEST)) == (
-        "--revision c03e6d358207e414f1eca0bb1891e29f1db0e242 --served-model-name coder --host 127.0.0.1 --port 8001 "
+        "--host 127.0.0.1 --port 8001 --served-model-name coder --revision c03e6d358207e414f1eca0bb1891e29f1db0e242 "
         "--dtype bfloat16 --max-model-len 16384 --max-num-seqs 8 --max-num-batched-tokens 8192 --kv-cache-dtype auto "
         "--kv-cache-memory-bytes 8589934592 --gpu-memory-utilization 0.2765 --tensor-parallel-size 1 "
         "--shutdown-timeout 30 --disable-access-log-for-endpoints /health,/metrics,/ping --disable-fastapi-docs"

@@ -21,6 +21,7 @@ COMMANDS = {
     "init": "Write a commented starter fleet.yaml.",
     "schema": "Print the JSON Schema of fleet.yaml for editors.",
     "solve": "Find the proven best plan for a fleet and render its files.",
+    "verify": "Check that the rendered files start the plan, and that it fits.",
     "what-if": "Solve variations of a fleet side by side and compare them.",
 }
 """Name -> the line ``planner --help`` shows. A command is the function of its name in the module of its name;

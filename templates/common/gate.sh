@@ -121,9 +121,12 @@ snapshot() {
 }
 
 check_weights() {
-  local folder index shard
+  local folder index shard file
   [[ -n "${weights}" ]] || return 0
   folder=$(snapshot)
+  for file in "${folder}"/*; do
+    [[ -r "${file}" || ! -e "${file}" ]] || stop_with 78 "${file} cannot be read by the user of this server ($(id -u))"
+  done
   [[ -f "${folder}/config.json" ]] || stop_with 78 "the weights of ${weights} are missing in ${folder}: fetch them first (README.md says how)"
   index="${folder}/model.safetensors.index.json"
   [[ -f "${index}" ]] || return 0

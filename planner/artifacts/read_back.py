@@ -1,0 +1,170 @@
+"""Rendered files -> the engine's command lines in them, as the program that runs each file would read them.
+
+The proof that nothing was lost on the way: what stands in a script, a Compose file or a unit is parsed again from the
+file itself, not taken from the plan it was rendered from.
+"""
+
+import itertools
+import re
+import shlex
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import yaml
+
+from planner.errors import InputError, Problem
+from planner.serve_args import Argument
+
+_SYSTEMD_ESCAPE = re.compile(r"\\(x[0-9a-fA-F]{2}|u[0-9a-fA-F]{4}|U[0-9a-fA-F]{8}|.)", re.S)
+
+
+@dataclass(frozen=True, slots=True)
+class Command:
+    """One engine's start as a file has it: server, model, options, and the GPUs it is given.
+
+    ``server`` is spelled as the target spells it. ``gpu_indices`` is None where the target leaves the choice of GPUs to
+    the cluster.
+    """
+
+    server: str
+    model: str
+    arguments: tuple[Argument, ...]
+    gpu_indices: tuple[int, ...] | None
+
+
+def read_back(folder: Path) -> dict[str, tuple[Command, ...]]:
+    """Return the commands in every file of a rendered folder that starts servers, by the file's path in it.
+
+    Raises:
+        InputError: the folder has no such file, or one is not what was rendered.
+    """
+    found: dict[str, tuple[Command, ...]] = {}
+    for target, read in _READERS.items():
+        for path in sorted(folder.glob(target)):
+            name = path.relative_to(folder).as_posix()
+            try:
+                commands = tuple(read(path))
+            except (OSError, ValueError, KeyError, TypeError, AttributeError, yaml.YAMLError) as error:
+                message = f"cannot be read back: {error}"
+                raise InputError((Problem(str(path), 0, 0, "", message, "render it again"),)) from error
+            if commands:
+                found[name] = commands
+    if not found:
+        raise InputError((Problem(str(folder), 0, 0, "", "has no rendered files", "`planner solve` writes them"),))
+    return found
+
+
+def _script(path: Path) -> Iterator[Command]:
+    """Read the table of ``launch.sh``: one ``case`` branch for each server."""
+    text = path.read_bytes().decode()  # as bash sees it: a lone carriage return is part of a name
+    for match in re.finditer(r"^    ([A-Za-z0-9._-]+)\)\n(.*?)^      arguments=\(\n", text, re.M | re.S):
+        words = shlex.shlex(text[match.end() :], posix=True, punctuation_chars=False)
+        words.whitespace_split, words.commenters = True, ""
+        gpus = re.search(r"^      gpus=\(([0-9 ]+)\)$", match[2], re.M)
+        yield _command(
+            match[1], list(itertools.takewhile(lambda word: word != ")", words)), gpus[1].split() if gpus else []
+        )
+
+
+def _compose(path: Path) -> Iterator[Command]:
+    """Read the services that run the gate; a dollar is doubled, a device may be pinned by a variable."""
+    services = yaml.safe_load(path.read_text(encoding="utf-8"))["services"]
+    for name, service in services.items():
+        words = [str(word).replace("$$", "$") for word in service.get("command", [])]
+        if "vllm" not in words:
+            continue
+        devices = service["deploy"]["resources"]["reservations"]["devices"]
+        ids = [_default(str(one)) for device in devices for one in device["device_ids"]]
+        yield _command(name, _after_serve(words), ids)
+
+
+def _unit(path: Path) -> Iterator[Command]:
+    """Read one unit of systemd (``ExecStart``) or of Podman (``Exec``, ``AddDevice``)."""
+    text = path.read_text(encoding="utf-8")
+    lines = re.search(r"^Exec(?:Start)?=((?:.*\\\n)*.*)$", text, re.M)
+    words = systemd_words(lines[1].replace("\\\n", " ")) if lines else []
+    if "vllm" in words:
+        (target,) = path.parent.glob("*.target")
+        gpus = [words[index + 1] for index, word in enumerate(words) if word == "--gpu"]
+        gpus += re.findall(r"^AddDevice=nvidia\.com/gpu=([0-9]+)$", text, re.M)
+        yield _command(path.stem.removeprefix(f"{target.stem}-"), _after_serve(words), gpus)
+
+
+def _deployments(path: Path) -> Iterator[Command]:
+    """Read the containers of every Deployment, sidecars first; the locks say which GPUs of the plan a server is on."""
+    for document in yaml.safe_load_all(path.read_text(encoding="utf-8")):
+        if document and document["kind"] == "Deployment":
+            pod = document["spec"]["template"]["spec"]
+            for container in (*pod.get("initContainers", ()), *pod["containers"]):
+                words = [str(word).replace("$$", "$") for word in container["args"]]
+                gpus = [word.rpartition("-")[2] for word in words if word.startswith("--lock=")]
+                yield _command(container["name"], _after_serve(words), gpus)
+
+
+def _values(path: Path) -> Iterator[Command]:
+    """Read the engines of the production stack's chart, which sets address and port itself."""
+    stack = yaml.safe_load(path.read_text(encoding="utf-8"))["servingEngineSpec"]
+    for engine in stack["modelSpec"]:
+        words = [str(word).replace("$$", "$") for word in engine["vllmConfig"]["extraArgs"]]
+        if engine["requestGPU"] != engine["vllmConfig"]["tensorParallelSize"]:
+            raise ValueError(f"{engine['name']} asks for {engine['requestGPU']} GPUs")
+        words.append(f"--tensor-parallel-size={engine['requestGPU']}")
+        yield _command(engine["name"], [engine["modelURL"], *words], None)
+
+
+def systemd_words(line: str) -> list[str]:
+    """Split and unescape an ``Exec…=`` line (systemd.service(5), "Command lines"; systemd.syntax(7), "Quoting")."""
+    words = [_unquoted(match) for match in re.finditer(r"\"((?:\\.|[^\"\\])*)\"|([^\s\"]+)", line, re.S)]
+    return [word.replace("%%", "%").replace("$$", "$") for word in words]
+
+
+def _unquoted(match: re.Match[str]) -> str:
+    if match[1] is None:
+        return match[2]
+    return _SYSTEMD_ESCAPE.sub(lambda escape: _escaped(escape[1]), match[1])
+
+
+def _escaped(text: str) -> str:
+    r"""Return the character that stands behind a backslash; the templates write no letter escapes such as ``\n``."""
+    return text if len(text) == 1 else chr(int(text[1:], 16))
+
+
+def _command(server: str, words: list[str], gpus: list[str] | None) -> Command:
+    """Read a model and its options, ``--flag value`` or ``--flag=value``."""
+    model, *rest = words
+    arguments = []
+    while rest:
+        word = rest.pop(0)
+        if not word.startswith("--"):
+            raise ValueError(f"{server}: {word!r} is neither an option nor its value")
+        flag, _, value = word.partition("=")
+        if "=" not in word and rest and not rest[0].startswith("--"):
+            value = rest.pop(0)
+        arguments.append(Argument(flag, value))
+    indices = None if gpus is None else tuple(int(index) for index in gpus)
+    return Command(server, model, tuple(arguments), indices)
+
+
+def _after_serve(words: list[str]) -> list[str]:
+    start = words.index("vllm")
+    if words[start + 1] != "serve":
+        raise ValueError(f"vllm {words[start + 1]} is not vllm serve")
+    return words[start + 2 :]
+
+
+def _default(text: str) -> str:
+    """Return what ``${NAME:-default}`` is without the variable."""
+    match = re.fullmatch(r"\$\{\w+:-(.*)\}", text)
+    return match[1] if match else text
+
+
+_Reader = Callable[[Path], Iterator[Command]]
+_READERS: dict[str, _Reader] = {
+    "launch.sh": _script,
+    "compose.yaml": _compose,
+    "systemd/*.service": _unit,
+    "quadlet/*.container": _unit,
+    "kubernetes/fleet/servers.yaml": _deployments,
+    "helm-values/values.yaml": _values,
+}

@@ -1,0 +1,44 @@
+"""``planner verify``: read the rendered files back and hold them against the plan and the memory model."""
+
+from pathlib import Path
+
+import click
+
+from planner.artifacts import HOME
+from planner.catalog import load_catalog
+from planner.cli.frame import EXIT_FILES_DIFFER, EXIT_PROVEN, catalog_option
+from planner.fleet import load_fleet
+from planner.plan import plan_from_yaml
+from planner.verify import verify as verify_files
+
+_EPILOG = """\b
+Exit code: 0 every file starts exactly the plan; 5 one does not, and the output
+says where; 1 a file cannot be read.
+"""
+
+
+@click.command(epilog=_EPILOG)
+@click.argument("folder", type=click.Path(exists=True, file_okay=False, path_type=Path), default=".")
+@click.option(
+    "--fleet",
+    "fleet_file",
+    type=click.Path(path_type=Path),
+    metavar="FILE",
+    help="Fleet the plan was made for; by default fleet.yaml in the folder.",
+)
+@catalog_option
+def verify(folder: Path, fleet_file: Path | None, catalog_folders: tuple[Path, ...]) -> None:
+    """Check that the files under FOLDER/artifacts start what FOLDER/plan.yaml says, and that it fits.
+
+    The command lines are parsed from the files themselves, compared with the plan, and sized again.
+    """
+    catalog = load_catalog(overlays=catalog_folders)
+    fleet = load_fleet(fleet_file or folder / "fleet.yaml", catalog)
+    targets, differences = verify_files(plan_from_yaml(folder / "plan.yaml"), fleet, catalog, folder / HOME)
+    for target in targets:
+        mine = [difference for difference in differences if difference.target == target]
+        for difference in mine:
+            click.echo(str(difference))
+        if not mine:
+            click.echo(f"{target}: starts the plan")
+    raise SystemExit(EXIT_FILES_DIFFER if differences else EXIT_PROVEN)

@@ -1,0 +1,125 @@
+"""Verify: what stands in the rendered files is the plan, and with what stands there every server still fits and starts.
+
+Nothing is taken from the plan but what no option carries: the commands are read from the files themselves, turned back
+into servers, compared, and checked again by the memory model.
+"""
+
+import dataclasses
+from collections.abc import Iterator
+from pathlib import Path
+
+from planner.artifacts.quoting import label, slug
+from planner.artifacts.read_back import Command, read_back
+from planner.catalog import Catalog
+from planner.check import check
+from planner.fleet import Fleet
+from planner.plan import Plan, ServerPlan
+from planner.serve_args import Argument, engine_options, planned_server, refused_arguments, serve_arguments
+
+HELM = "helm-values"
+LOOPBACK, ALL_ADDRESSES = "127.0.0.1", "0.0.0.0"
+
+
+@dataclasses.dataclass(frozen=True, slots=True, order=True)
+class Difference:
+    """One thing in a rendered file that is not as planned, or does not hold: the target, the server, and what."""
+
+    target: str
+    server: str
+    message: str
+
+    def __str__(self) -> str:
+        return f"{self.target}: {self.server}: {self.message}" if self.server else f"{self.target}: {self.message}"
+
+
+def verify(plan: Plan, fleet: Fleet, catalog: Catalog, folder: Path) -> tuple[tuple[str, ...], list[Difference]]:
+    """Return the targets found in a rendered folder, and every difference between their files and the plan.
+
+    Raises:
+        InputError: nothing was rendered there, or a file cannot be read back.
+    """
+    targets = _by_target(read_back(folder))
+    found = []
+    for target, commands in targets.items():
+        differences = list(_compared(plan, target, commands))
+        found += differences
+        if not any("is not in" in one.message or "is not planned" in one.message for one in differences):
+            found += _checked(plan, fleet, catalog, target, commands)
+    return tuple(targets), sorted(set(found))
+
+
+def _by_target(files: dict[str, tuple[Command, ...]]) -> dict[str, tuple[Command, ...]]:
+    """Join the files that start the servers of one target together, such as its units."""
+    targets: dict[str, tuple[Command, ...]] = {}
+    for path, commands in files.items():
+        name = path.split("/")[0]
+        targets[name] = (*targets.get(name, ()), *commands)
+    return targets
+
+
+def _compared(plan: Plan, target: str, commands: tuple[Command, ...]) -> Iterator[Difference]:
+    read = {command.server: command for command in commands}
+    planned = {_spelled(server, target): server for server in plan.servers}
+    for name in sorted(planned.keys() - read.keys()):
+        yield Difference(target, name, "is not in the file")
+    for name in sorted(read.keys() - planned.keys()):
+        yield Difference(target, name, "is not planned")
+    for name in sorted(read.keys() & planned.keys()):
+        for message in _unequal(plan, target, planned[name], read[name]):
+            yield Difference(target, name, message)
+
+
+def _unequal(plan: Plan, target: str, server: ServerPlan, command: Command) -> Iterator[str]:
+    options = engine_options(plan.engine_version)
+    yield from refused_arguments(command.arguments, options)
+    if command.model != server.repository:
+        yield f"serves {command.model}, planned {server.repository}"
+    if command.gpu_indices not in (None, server.gpu_indices):
+        yield f"runs on GPU {_list(command.gpu_indices or ())}, planned {_list(server.gpu_indices)}"
+    expected = _values(serve_arguments(server, options))
+    actual = _values(command.arguments)
+    if target == HELM:
+        actual = {"--host": LOOPBACK, "--port": expected["--port"], **actual}  # the chart sets them
+    if actual.get("--host") == ALL_ADDRESSES:
+        actual["--host"] = LOOPBACK  # in a container; the file publishes it on loopback
+    for flag in sorted(expected.keys() | actual.keys()):
+        if flag not in actual:
+            yield f"lacks {flag} {expected[flag]}".rstrip()
+        elif flag not in expected:
+            yield f"has {flag} {actual[flag]}, which is not planned".replace(" ,", ",")
+        elif actual[flag] != expected[flag]:
+            yield f"{flag} is {actual[flag]}, planned {expected[flag]}"
+
+
+def _checked(
+    plan: Plan, fleet: Fleet, catalog: Catalog, target: str, commands: tuple[Command, ...]
+) -> Iterator[Difference]:
+    """Check the plan that the file carries out, which is the plan itself when nothing differs."""
+    read = {command.server: command for command in commands}
+    servers = []
+    for server in plan.servers:
+        command = read[_spelled(server, target)]
+        try:
+            carried_out = planned_server(server, command.arguments)
+        except ValueError as error:
+            yield Difference(target, command.server, str(error))
+            return
+        gpu_indices = server.gpu_indices if command.gpu_indices is None else command.gpu_indices
+        port = server.port if target == HELM else carried_out.port
+        servers.append(dataclasses.replace(carried_out, repository=command.model, gpu_indices=gpu_indices, port=port))
+    for violation in check(dataclasses.replace(plan, servers=tuple(servers)), fleet, catalog):
+        yield Difference(target, violation.where, violation.message)
+
+
+def _spelled(server: ServerPlan, target: str) -> str:
+    """Return the server's name as the target spells it; Kubernetes admits DNS labels only."""
+    name = slug(server.name)
+    return label(name) if target in ("kubernetes", HELM) else name
+
+
+def _values(arguments: tuple[Argument, ...]) -> dict[str, str]:
+    return {argument.flag: argument.value for argument in arguments}
+
+
+def _list(indices: tuple[int, ...]) -> str:
+    return ", ".join(map(str, indices)) or "none"
