@@ -13,8 +13,9 @@ from plans import NAMELESS, plan, server
 
 from planner.cli import main
 from planner.explain.account import account as told
+from planner.options import Rejection
 from planner.plan import Binding, Plan, Proof, RunnerUp, RunnerUpServer, Stage
-from planner.plan.account import Account, Alternative, Growth
+from planner.plan.account import Account, Alternative, Growth, LeftOut
 from planner.solve import solve
 from planner.solve.account import account
 from planner.units import GIB
@@ -77,6 +78,18 @@ def test_without_memory_in_use_the_gpu_grows() -> None:
     assert [item.role for item in answer.alternatives] == ["coder"]
 
 
+def test_an_optional_role_that_fits_nowhere_is_left_out_and_explained() -> None:
+    big = {"task": "general", "models": ["llama-3.3-70b-instruct"], "context": "128k", "optional": True}
+    answer = account(fleet(changed(TIGHT, "roles.big", big)), catalog(), "big")
+
+    assert isinstance(answer, Account)
+    assert answer.plan.left_out == ("big",)
+    assert {server.role for server in answer.plan.servers} == {"coder", "general"}
+    assert [item.role for item in answer.left_out] == ["big"]
+    assert "big: left out; no variant can serve it\n  RedHatAI/" in told(answer, "big")
+    assert answer.alternatives == ()
+
+
 def test_the_command_says_it_for_all_roles_or_one(tmp_path: Path) -> None:
     everything, one = run(TIGHT, tmp_path), run(TIGHT, tmp_path, "general")
 
@@ -128,10 +141,20 @@ def test_the_text_on_many_gpus() -> None:
     grown = dataclasses.replace(plan(*larger), proof=_staged(whole.proof, 2_125_000))
     found = Account(
         plan=whole,
+        left_out=(
+            LeftOut(role="find", rejections=()),
+            LeftOut(
+                role="large",
+                rejections=(
+                    Rejection(role="large", model="m", repository="maker/m", reason="context", wanted=4096, found=2048),
+                ),
+            ),
+        ),
         alternatives=(Alternative(role="coder", runner_up=RunnerUp(servers=(other,), stages=_stages(1_500_000))),),
         growths=(
             Growth(pool="box", more_bytes=GIB, answer=grown),
             Growth(pool="spare", more_bytes=GIB, answer=whole),
+            Growth(pool="idle", more_bytes=GIB, answer=whole),
             Growth(pool="slow", more_bytes=GIB, answer=None),
         ),
     )
@@ -146,6 +169,11 @@ unknown
     coder: maker/coder-awq, 8 requests, context 16k, KV cache auto; accuracy unknown
     it loses in the balanced objective: 1.5 instead of 2
 
+find: left out; what it would take is worth more to the others
+
+large: left out; no variant can serve it
+  maker/m: reads at most 2k tokens; context.min is 4k
+
 GPUs:
   box GPU 0 and 1, rtx-pro-6000: 68.75 GiB free beside coder; what waits for the least is coder: concurrency 18, with \
 0.50 GiB missing
@@ -155,9 +183,9 @@ GPUs:
   coder-1: requests at once 9 instead of 8
   coder-2: requests at once 9 instead of 8
 
-1.00 GiB more on each GPU of spare would buy nothing but free memory
+1.00 GiB more on each GPU of spare or idle would buy nothing but free memory
 
-1.00 GiB more on each GPU of slow: no plan found in time"""
+1.00 GiB more on each GPU of slow would give a plan that was not found in time"""
     )
 
 

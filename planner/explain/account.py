@@ -4,9 +4,10 @@ from collections.abc import Iterator
 
 from planner.explain.difference import difference
 from planner.explain.reasons import binding_lines, runner_up_lines
+from planner.explain.rejections import rejection
 from planner.explain.words import accuracy, less, listed, more, plural, stage_value
-from planner.plan import Binding, GPULedger, NoPlan, Plan, ServerPlan, differences, gain
-from planner.plan.account import Account, Alternative, Growth
+from planner.plan import Binding, GPULedger, Plan, ServerPlan, differences, gain
+from planner.plan.account import Account, Alternative, Growth, LeftOut
 from planner.units import format_tokens
 
 _FREE_MEMORY = "headroom"
@@ -20,10 +21,11 @@ _NOT_SERVED = frozenset({
 def account(found: Account, role: str | None = None) -> str:
     """Return the whole text, or what concerns one role."""
     roles = [item for item in found.alternatives if role in (None, item.role)]
-    blocks = [_role(found.plan, item) for item in roles]
+    blocks = [*(_role(found.plan, item) for item in roles), *map(_left_out, found.left_out)]
     gpus = [gpu for gpu in found.plan.gpus if role is None or role in _roles(found.plan, gpu)]
-    blocks.append("\n".join(["GPUs:", *(f"  {line}" for line in _gpus(found.plan, gpus))]))
-    blocks += ["\n".join(_growth(found.plan, growth)) for growth in found.growths]
+    if gpus:
+        blocks.append("\n".join(["GPUs:", *(f"  {line}" for line in _gpus(found.plan, gpus))]))
+    blocks += _growths(found)
     return "\n\n".join(blocks)
 
 
@@ -36,6 +38,14 @@ def _role(plan: Plan, item: Alternative) -> str:
         lines.append(f"  without {own[0].repository} the best plan would have")
         lines += [f"    {line}" for line in runner_up_lines(plan, item.runner_up)]
     return "\n".join(lines)
+
+
+def _left_out(item: LeftOut) -> str:
+    if not item.rejections:
+        return f"{item.role}: left out; what it would take is worth more to the others"
+    return "\n".join(
+        [f"{item.role}: left out; no variant can serve it", *(f"  {rejection(one)}" for one in item.rejections)]
+    )
 
 
 def _served(servers: list[ServerPlan]) -> str:
@@ -75,18 +85,25 @@ def _step(step: Binding) -> str:
     return f"{step.role}: {amount}"
 
 
-def _growth(plan: Plan, growth: Growth) -> Iterator[str]:
-    where = f" of {growth.pool}" if len({gpu.pool for gpu in plan.gpus}) > 1 else ""
-    head = f"{more(growth.more_bytes)} more" + (f" on each GPU{where}" if len(plan.gpus) > 1 else "")
+def _growths(found: Account) -> Iterator[str]:
+    """One block for each thing that more memory would buy, with all pools where it would."""
+    pools: dict[str, list[str]] = {}
+    for growth in found.growths:
+        pools.setdefault("\n".join(_bought(found.plan, growth)), []).append(growth.pool)
+    amount = more(found.growths[0].more_bytes)
+    for text, names in pools.items():
+        where = f" of {listed(names, 'or')}" if len(found.growths) > 1 else ""
+        yield f"{amount} more" + (f" on each GPU{where}" if len(found.plan.gpus) > 1 else "") + f" would {text}"
+
+
+def _bought(plan: Plan, growth: Growth) -> Iterator[str]:
+    bought = gain(plan, growth.answer) if isinstance(growth.answer, Plan) else None
     if not isinstance(growth.answer, Plan):
-        yield f"{head}: {'no plan' if isinstance(growth.answer, NoPlan) else 'no plan found in time'}"
-        return
-    bought = gain(plan, growth.answer)
-    if bought is None or bought.stage == _FREE_MEMORY:
-        yield f"{head} would buy nothing but free memory"
-        return
-    yield f"{head} would buy {stage_value(bought.stage, bought.by)} of {bought.stage}:"
-    served = [
-        item for item in differences(plan, growth.answer) if item.kind == "server" and item.field not in _NOT_SERVED
-    ]
-    yield from (f"  {line}" for line in difference(served).splitlines())
+        yield "give a plan that was not found in time"
+    elif bought is None or bought.stage == _FREE_MEMORY:
+        yield "buy nothing but free memory"
+    else:
+        yield f"buy {stage_value(bought.stage, bought.by)} of {bought.stage}:"
+        changed = differences(plan, growth.answer)
+        served = [item for item in changed if item.kind == "server" and item.field not in _NOT_SERVED]
+        yield from (f"  {line}" for line in difference(served).splitlines())

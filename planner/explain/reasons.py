@@ -99,9 +99,11 @@ def _tokens(text: str) -> str:
 def runner_up_lines(plan: Plan, other: RunnerUp) -> Iterator[str]:
     """Say what another plan has differently, and in what it loses first."""
     chosen = {server.role: _limits(server) for server in plan.servers}
-    changed = [server for server in other.servers if _limits(server) != chosen[server.role]]
+    changed = [server for server in other.servers if _limits(server) != chosen.get(server.role)]
     for server in changed:
         yield f"{server.role}: {_server(server)}"
+    for role in sorted({server.role for server in plan.servers} - {server.role for server in other.servers}):
+        yield f"{role}: left out"
     if len(changed) < len(other.servers):
         yield "all else as above"
     for here, there in zip(plan.proof.stages, other.stages, strict=True):

@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 
+from planner.options import Rejection
 from planner.plan.facts import Plan, RunnerUp
 from planner.plan.no_plan import NoPlan
 
@@ -24,9 +25,18 @@ class Growth:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class LeftOut:
+    """An optional role that is not served; the rejections say why, and are empty when what it takes is worth more."""
+
+    role: str
+    rejections: tuple[Rejection, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Account:
     """A plan, what each of its roles would otherwise have, and what more memory would buy, pool by pool."""
 
     plan: Plan
+    left_out: tuple[LeftOut, ...]
     alternatives: tuple[Alternative, ...]
     growths: tuple[Growth, ...]

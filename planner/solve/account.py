@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from planner.catalog import Catalog
 from planner.fleet import Fleet, Pool
 from planner.plan import NoPlan, Plan
-from planner.plan.account import Account, Alternative, Growth
+from planner.plan.account import Account, Alternative, Growth, LeftOut
 from planner.solve.alternatives import next_best
 from planner.solve.stages import BUDGET, BudgetSpent
 from planner.solve.whole import Solved, whole
@@ -24,6 +24,7 @@ def account(fleet: Fleet, catalog: Catalog, role: str | None = None, budget: int
         return found
     return Account(
         plan=found.plan,
+        left_out=tuple(_left_out(found, name) for name in found.plan.left_out if role in (None, name)),
         alternatives=tuple(_alternatives(fleet, found, role, budget)),
         growths=tuple(_growth(fleet, pool, catalog, budget) for pool in fleet.pools),
     )
@@ -34,6 +35,11 @@ def _alternatives(fleet: Fleet, found: Solved, role: str | None, budget: int) ->
         if role in (None, decision.role.name):
             other = next_best(fleet, found.prepared, [decision], budget)
             yield Alternative(role=decision.role.name, runner_up=other)
+
+
+def _left_out(found: Solved, name: str) -> LeftOut:
+    own = next(item for item in found.prepared.roles if item.role.name == name)
+    return LeftOut(role=name, rejections=() if own.options else own.rejections)
 
 
 def _growth(fleet: Fleet, pool: Pool, catalog: Catalog, budget: int) -> Growth:

@@ -31,7 +31,7 @@ def whole(fleet: Fleet, catalog: Catalog, budget: int) -> Solved | NoPlan:
         UnknownName: no memory profile covers the engine version.
     """
     prepared = prepare(fleet, catalog, load_profile(fleet.engine_version))
-    if not all(found.options for found in prepared.roles):
+    if not all(found.options or found.role.optional for found in prepared.roles):
         return conflict(fleet, catalog, prepared)
     answer = optimise(problem(fleet, prepared), budget)
     if answer is None:
