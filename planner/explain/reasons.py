@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator
 
-from planner.explain.words import accuracy, less, listed, more, plural, stage_change, stage_value
+from planner.explain.words import accuracy, less, listed, more, percent, plural, stage_change, stage_value
 from planner.plan import Binding, Plan, RunnerUp, RunnerUpServer, ServerPlan
 from planner.units import format_tokens
 
@@ -53,18 +53,18 @@ def binding_lines(plan: Plan, role: str | None = None) -> Iterator[str]:
         if reached:
             yield f"{name} has {listed(reached)}"
         for binding in own:
-            if sentence := _sentence(binding):
+            if sentence := _sentence(binding, proven=plan.proof.proven):
                 yield f"{name}: {sentence}"
 
 
-def _sentence(binding: Binding) -> str:
+def _sentence(binding: Binding, *, proven: bool) -> str:
     """Say what stops the next step; nothing where the fleet or the engine asks for no more."""
     if binding.limit == "model":
         return f"the model reads no more than {_tokens(binding.now)}"
     if binding.limit == "memory":
         return f"{_step(binding)} would take {more(binding.needed_bytes)} more; {less(binding.free_bytes)} are free"
     if binding.limit == "objective":
-        return _forgone(binding)
+        return _forgone(binding, proven=proven)
     return ""
 
 
@@ -78,11 +78,16 @@ def _step(binding: Binding) -> str:
     return f"{binding.next}, which is more accurate,"
 
 
-def _forgone(binding: Binding) -> str:
-    """Say what a step that fits would have cost; without a cost it was only not found in time."""
+def _forgone(binding: Binding, *, proven: bool) -> str:
+    """Say what a step that fits would have cost; without a cost the role itself loses nothing by it."""
     cost = binding.cost
     if cost is None:
-        return f"{_step(binding)} would fit; the plan is not proven best"
+        reason = "other roles would have less" if proven else "the plan is not proven best"
+        return f"{_step(binding)} would fit; {reason}"
+    if cost.what == "recovery":
+        return (
+            f"{_step(binding)} would keep {percent(cost.then)} of the unquantized score instead of {percent(cost.now)}"
+        )
     if cost.what == "concurrency":
         loss = f"{plural(cost.then, 'request')} at once instead of {cost.now}"
     elif cost.what == "context":

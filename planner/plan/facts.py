@@ -110,7 +110,7 @@ class Proof:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Cost:
-    """What a server would have less of: ``what`` is ``concurrency``, ``context`` or ``batched tokens``."""
+    """What a role would have less of: ``what`` is ``concurrency``, ``context``, ``batched tokens`` or ``recovery``."""
 
     what: str
     now: int

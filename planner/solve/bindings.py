@@ -66,7 +66,9 @@ class _Steps:
         longer = min((o.max_model_len for o in self._same_variant() if o.max_model_len > length), default=0)
         if not longer:
             return self._limit("context", str(length), "model")
-        return self._step("context", str(length), str(longer), self._alike(longer), self._own.sequences)
+        options = self._alike(longer)
+        step = self._step("context", str(length), str(longer), options, self._own.sequences)
+        return dataclasses.replace(step, cost=self._loss(options)) if step.limit == "objective" else step
 
     def batch(self) -> Binding:
         """The next larger batch."""
@@ -125,6 +127,12 @@ class _Steps:
             if then < now:
                 return Cost(what=what, now=now, then=then)
         return None
+
+    def _loss(self, options: Iterable[Option]) -> Cost | None:
+        """Return the part of the unquantized score that a longer context gives up (an FP8 cache keeps less of it)."""
+        now = self._option.accuracy.recovery_median
+        then = max((option.accuracy.recovery_median or 0 for option in options), default=0)
+        return Cost(what="recovery", now=now, then=then) if now is not None and then < now else None
 
     def _same_variant(self) -> Iterable[Option]:
         own = self._option
