@@ -70,6 +70,26 @@ objective: balanced 2.5 instead of 2.25
     )
 
 
+def test_gpus_of_several_nodes_are_named_with_their_nodes(tmp_path: Path) -> None:
+    def placed(*nodes: str) -> Plan:
+        servers = [server(f"chat-{node}", role="chat", node=node, gpu_indices=(0,)) for node in nodes]
+        ledgers = tuple(dataclasses.replace(plan(one).gpus[0], node=one.node) for one in servers)
+        return plan(*servers, gpus=ledgers, left_out=() if "spare" in nodes else ("embed",))
+
+    result = diff(tmp_path, placed("big"), placed("big", "spare"))
+
+    assert (
+        result.stdout
+        == """\
+left out nothing instead of embed
+start order chat-big and chat-spare instead of chat-big
+chat-spare: new, Qwen/Qwen2.5-Coder-7B-Instruct, 16k context, 8 requests at once, on GPU 0 of spare
+spare GPU 0: new, rtx-pro-6000
+"""
+    )
+    assert "GPU 0: gone" not in diff(tmp_path, placed("big"), placed("renamed")).stdout
+
+
 @pytest.mark.parametrize("field", [field.name for field in dataclasses.fields(ServerPlan) if field.name != "name"])
 def test_no_field_of_a_server_changes_in_silence(field: str, tmp_path: Path) -> None:
     changed = dataclasses.replace(CODER, **{field: _other(getattr(CODER, field))})

@@ -60,7 +60,7 @@ def _whole(item: Difference) -> Iterator[str]:
     elif isinstance(item.after, ServerPlan):
         server = item.after
         limits = f"{format_tokens(server.max_model_len)} context, {plural(server.max_num_seqs, 'request')} at once"
-        where = listed([str(index) for index in server.gpu_indices])
+        where = listed([str(index) for index in server.gpu_indices]) + (f" of {server.node}" if server.node else "")
         yield f"{item.name}: new, {server.repository}, {limits}, on GPU {where}"
     else:
         yield f"{item.name}: new, {item.after.gpu}"

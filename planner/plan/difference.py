@@ -13,7 +13,7 @@ from planner.plan.facts import GPULedger, Plan, ServerPlan, Stage
 Kind: TypeAlias = Literal["plan", "server", "gpu", "stage"]
 
 _FIELDS: dict[Kind, tuple[str, ...]] = {
-    "plan": ("fleet", "engine", "engine_version", "engine_known", "objective", "start_order"),
+    "plan": ("fleet", "engine", "engine_version", "engine_known", "objective", "left_out", "start_order"),
     "server": tuple(field.name for field in dataclasses.fields(ServerPlan)),
     "gpu": tuple(field.name for field in dataclasses.fields(GPULedger)),
     "stage": ("value", "proven"),
@@ -47,7 +47,7 @@ def differences(old: Plan, new: Plan) -> tuple[Difference, ...]:
     """Return what differs in what two plans promise: the plan, its servers, its GPUs, its stages."""
     found = [*_compare("plan", {"": old}, {"": new})]
     found += _compare("server", {item.name: item for item in old.servers}, {item.name: item for item in new.servers})
-    found += _compare("gpu", {_place(item): item for item in old.gpus}, {_place(item): item for item in new.gpus})
+    found += _compare("gpu", *_places(old, new))
     found += _compare("stage", _stages(old.proof.stages), _stages(new.proof.stages))
     return tuple(found)
 
@@ -61,8 +61,11 @@ def gain(old: Plan, new: Plan) -> Gain | None:
     return None
 
 
-def _place(gpu: GPULedger) -> str:
-    return f"GPU {gpu.index}"
+def _places(*plans: Plan) -> Iterator[dict[str, GPULedger]]:
+    """Name the GPUs of two plans alike: by their numbers, and by their nodes where one of the plans has several."""
+    several = any(len({gpu.node for gpu in plan.gpus}) > 1 for plan in plans)
+    for plan in plans:
+        yield {f"{gpu.node} GPU {gpu.index}" if several else f"GPU {gpu.index}": gpu for gpu in plan.gpus}
 
 
 def _stages(stages: Sequence[Stage]) -> dict[str, Stage]:
