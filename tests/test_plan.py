@@ -1,5 +1,6 @@
 """plan.yaml: the same plan is the same bytes, and a file that is no such plan is refused with its place."""
 
+import dataclasses
 import functools
 import platform
 from pathlib import Path
@@ -8,8 +9,22 @@ import pytest
 import yaml
 from fleets import PAIR, catalog, fleet
 
+from planner.accuracy import Accuracy
 from planner.errors import InputError
-from planner.plan import SCHEMA, Plan, plan_from_yaml, plan_json, plan_to_yaml
+from planner.plan import (
+    SCHEMA,
+    Binding,
+    Cost,
+    GPULedger,
+    Ledger,
+    Plan,
+    Proof,
+    ServerPlan,
+    Stage,
+    plan_from_yaml,
+    plan_json,
+    plan_to_yaml,
+)
 from planner.solve import solve
 
 
@@ -66,3 +81,12 @@ def test_what_is_no_plan_is_refused_with_its_place(tmp_path: Path, old: str, new
 
     assert message in str(error.value)
     assert str(error.value).startswith(f"{tmp_path / 'plan.yaml'}:")
+
+
+def test_the_reference_names_every_key_of_the_file() -> None:
+    page = (Path(__file__).parent.parent / "docs" / "plan.md").read_text(encoding="utf-8")
+    facts = (Plan, ServerPlan, GPULedger, Ledger, Proof, Stage, Binding, Cost, Accuracy)
+    keys = {field.name for fact in facts for field in dataclasses.fields(fact)}
+
+    assert {key for key in keys if f"`{key}`" not in page} == set()
+    assert f"now {SCHEMA}." in page
