@@ -194,7 +194,7 @@ READ_ONLY_BY_THE_PLANNER = {
     "task-without-models", "pinned-variant", "context-too-long", "engine-version",
     "pool-gpus", "pools-of-roles",
     # rules between keys
-    "sharing", "too-many-replicas", "parallel-sizes", "shared-node", "pool-of-short-form", "min-above-wish",
+    "sharing", "too-many-replicas", "parallel-sizes", "stages", "shared-node", "pool-of-short-form", "min-above-wish",
     "request-too-long", "request-incomplete",
 }  # fmt: skip
 """Bad fleets whose mistake no JSON Schema can see."""

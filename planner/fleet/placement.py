@@ -75,6 +75,9 @@ def _check_room(findings: Findings, path: FieldPath, role: RoleMap, pools: tuple
         message = f"{stages} stages of {_gpus(min(wanted))} are more than {names} has"
         findings.refuse((*path, "pipeline_parallel"), message)
         return
+    if stages > 1:
+        hint = "split the layers with tensor_parallel, or allow 1 stage too"
+        findings.refuse((*path, "pipeline_parallel"), "servers of several stages are not planned yet", hint)
     _check_replicas(findings, path, role, pools, (min(wanted), stages), names)
 
 
@@ -83,16 +86,18 @@ def _check_replicas(
 ) -> None:
     if role.spread is None or role.replicas is None:
         return
+    size, stages = least
     if role.spread == "node":
-        most = len({node for pool in pools for node in pool.node_names})
-        what, there = "node", f"{most} node{'s' * (most > 1)}"
+        what, rooms = "node", [pool.nodes if _places(pool, size) >= stages else 0 for pool in pools]
     else:
-        size, stages = least
-        most = sum(_places(pool, size) // stages for pool in pools)
-        what, there = "GPU", _gpus(sum(pool.gpu_count for pool in pools))
+        what, rooms = "GPU", [_places(pool, size) // stages for pool in pools]
+    most = max(rooms)
     if role.replicas > most:
-        message = f"{role.replicas} replicas, each on its own {what}, do not fit the {there} of {names}"
-        findings.refuse((*path, "replicas"), message, f"at most {most} fit")
+        largest = pools[rooms.index(most)]
+        there = _gpus(largest.gpu_count) if what == "GPU" else f"{most} node{'s' * (most > 1)}"
+        whose = f"{largest.name}, which has the most" if len(pools) > 1 else names
+        message = f"{role.replicas} replicas, each on its own {what}, do not fit the {there} of {whose}"
+        findings.refuse((*path, "replicas"), message, f"at most {most} fit; the replicas of a role are in one pool")
 
 
 def _places(pool: Pool, size: int) -> int:
