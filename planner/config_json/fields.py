@@ -64,13 +64,15 @@ class Fields:
         """Return a whole number within bounds, or None when absent."""
         return None if self.get(name) is None else self.integer(name, minimum=minimum, maximum=maximum)
 
-    def number(self, name: str, default: float) -> float:
-        """Return a number, whole or not."""
+    def number(self, name: str, default: float, *, minimum: float = 1e-6, maximum: float = 1e6) -> float:
+        """Return a positive number within bounds, whole or not."""
         value = self.get(name)
         if value is None:
             return default
         if isinstance(value, bool) or not isinstance(value, int | float):
             raise self.error(name, f"expected a number, not {_shown(value)}")
+        if not minimum <= value <= maximum:  # false for NaN too
+            raise self.error(name, f"{_shown(value)} is out of range ({minimum:g} to {maximum:g})")
         return float(value)
 
     def flag(self, name: str, default: bool = False) -> bool:

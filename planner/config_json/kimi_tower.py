@@ -17,9 +17,10 @@ def kimi_tower(config: Fields, text: Fields) -> Vision:
     layers, patch = vision.integer(f"{prefix}num_hidden_layers"), vision.integer("patch_size")
     height = vision.integer("init_pos_emb_height", vision.integer("pos_emb_height", 64))
     width = vision.integer("init_pos_emb_width", vision.integer("pos_emb_width", 64))
-    merge = 1
-    for side in vision.sequence("merge_kernel_size") or (2, 2):
-        merge *= int(side)
+    sides = vision.sequence("merge_kernel_size") or (2, 2)
+    if len(sides) != 2 or not all(isinstance(side, int) and 0 < side <= 64 for side in sides):
+        raise vision.error("merge_kernel_size", f"expected two sides, not {sides!r}")
+    merge = int(sides[0] * sides[1])
     merged = hidden * merge
     return Vision(
         parts=(

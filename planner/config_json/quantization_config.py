@@ -150,9 +150,10 @@ def _fbgemm_fp8(settings: Fields) -> Quantization:
 
 def _fp8_block(settings: Fields, block: tuple[object, ...]) -> Storage:
     """Return block-wise FP8: one fp32 scale per ``rows × columns`` block."""
-    if len(block) != 2 or not all(isinstance(side, int) and 0 < side <= 4096 for side in block):
+    sides = [side for side in block if isinstance(side, int) and not isinstance(side, bool) and 0 < side <= 4096]
+    if len(block) != 2 or len(sides) != 2:
         raise settings.error("weight_block_size", f"expected two block sides, not {block!r}")
-    rows, columns = (int(str(side)) for side in block)
+    rows, columns = sides
     return Storage(name="fp8-block", bits=8, group_size=columns, row_group=rows, scale_bytes=4)
 
 

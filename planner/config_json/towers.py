@@ -210,7 +210,7 @@ def llama4_tower(config: Fields, text: Fields) -> Vision:
     hidden, inner = vision.integer("hidden_size"), vision.integer("intermediate_size")
     size, patch = vision.integer("image_size"), vision.integer("patch_size")
     patches = (size // patch) ** 2
-    shrink = int(1 / vision.number("pixel_shuffle_ratio", 0.5)) ** 2
+    shrink = _shrink(vision, "pixel_shuffle_ratio")
     return Vision(
         parts=(
             plain(
@@ -247,7 +247,7 @@ def internvl_tower(config: Fields, text: Fields) -> Vision:
     vision = config.section("vision_config")
     hidden, inner = vision.integer("hidden_size"), vision.integer("intermediate_size")
     patches = _side(vision, "image_size") // _side(vision, "patch_size")
-    shrink = int(1 / config.number("downsample_ratio", 0.5)) ** 2
+    shrink = _shrink(config, "downsample_ratio")
     out = text.integer("hidden_size")
     extra = (2 * hidden if vision.flag("use_qk_norm") else 0) + 2 * hidden
     return Vision(
@@ -334,6 +334,11 @@ def gemma4_tower(config: Fields, text: Fields) -> Vision | None:
         gated=True,
         both_ways=text.get("use_bidirectional_attention") == "vision",
     )  # fmt: skip
+
+
+def _shrink(fields: Fields, name: str) -> int:
+    """Return how many patches become one token, from the ratio of the sides."""
+    return int(1 / fields.number(name, 0.5, minimum=1 / 64, maximum=1.0)) ** 2
 
 
 def _patches(vision: Fields, hidden: int, *, bias: bool) -> tuple[Tensor, ...]:
