@@ -8,8 +8,10 @@ import dataclasses
 from collections.abc import Iterator
 from pathlib import Path
 
+from planner.artifacts.nodes import many, node_names, on_node
 from planner.artifacts.quoting import label, slug
 from planner.artifacts.read_back import Command, read_back
+from planner.artifacts.targets import CLUSTER_TARGETS
 from planner.catalog import Catalog
 from planner.check import check
 from planner.fleet import Fleet
@@ -38,27 +40,39 @@ def verify(plan: Plan, fleet: Fleet, catalog: Catalog, folder: Path) -> tuple[tu
     Raises:
         InputError: nothing was rendered there, or a file cannot be read back.
     """
-    targets = _by_target(read_back(folder))
-    found = []
+    targets: dict[str, dict[str, Command]] = {}
+    found: list[Difference] = []
+    for part, place in _parts(plan, folder):
+        for target, commands in _by_target(read_back(place)).items():
+            found += _compared(part, target, commands)
+            targets.setdefault(target, {}).update(commands)
     for target, commands in targets.items():
-        differences = list(_compared(plan, target, commands))
-        found += differences
-        if not any("is not in" in one.message or "is not planned" in one.message for one in differences):
+        if all(_spelled(server, target) in commands for server in plan.servers):
             found += _checked(plan, fleet, catalog, target, commands)
     return tuple(targets), sorted(set(found))
 
 
-def _by_target(files: dict[str, tuple[Command, ...]]) -> dict[str, tuple[Command, ...]]:
-    """Join the files that start the servers of one target together, such as its units."""
-    targets: dict[str, tuple[Command, ...]] = {}
+def _parts(plan: Plan, folder: Path) -> Iterator[tuple[Plan, Path]]:
+    """Yield what each rendered folder must hold: the plan, or one node's share of it in a folder of the node's name."""
+    if not many(plan):
+        yield plan, folder
+        return
+    for node in node_names(plan):
+        yield on_node(plan, node), folder / slug(node)
+    if any((folder / name).is_dir() for name in CLUSTER_TARGETS):
+        yield plan, folder
+
+
+def _by_target(files: dict[str, tuple[Command, ...]]) -> dict[str, dict[str, Command]]:
+    """Join the files that start the servers of one target together, such as its units, by server."""
+    targets: dict[str, dict[str, Command]] = {}
     for path, commands in files.items():
-        name = path.split("/")[0]
-        targets[name] = (*targets.get(name, ()), *commands)
+        target = targets.setdefault(path.split("/")[0], {})
+        target.update({command.server: command for command in commands})
     return targets
 
 
-def _compared(plan: Plan, target: str, commands: tuple[Command, ...]) -> Iterator[Difference]:
-    read = {command.server: command for command in commands}
+def _compared(plan: Plan, target: str, read: dict[str, Command]) -> Iterator[Difference]:
     planned = {_spelled(server, target): server for server in plan.servers}
     for name in sorted(planned.keys() - read.keys()):
         yield Difference(target, name, "is not in the file")
@@ -91,11 +105,8 @@ def _unequal(plan: Plan, target: str, server: ServerPlan, command: Command) -> I
             yield f"{flag} is {actual[flag]}, planned {expected[flag]}"
 
 
-def _checked(
-    plan: Plan, fleet: Fleet, catalog: Catalog, target: str, commands: tuple[Command, ...]
-) -> Iterator[Difference]:
+def _checked(plan: Plan, fleet: Fleet, catalog: Catalog, target: str, read: dict[str, Command]) -> Iterator[Difference]:
     """Check the plan that the file carries out, which is the plan itself when nothing differs."""
-    read = {command.server: command for command in commands}
     servers = []
     for server in plan.servers:
         command = read[_spelled(server, target)]

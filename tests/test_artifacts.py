@@ -1,5 +1,6 @@
 """Every rendered file passes the program that will read it, whatever the names in the plan."""
 
+import dataclasses
 import json
 import re
 import shlex
@@ -15,9 +16,10 @@ from hypothesis import strategies as st
 from staged import program
 
 from planner.artifacts import DEFAULT_TARGETS, File, context, render, write
-from planner.artifacts.context import Checkpoint, Context, Device, Pod, Role, Router, Server, build_context
+from planner.artifacts.context import Checkpoint, Context, Device, Node, Pod, Role, Router, Server, build_context
 from planner.artifacts.metrics import Metrics
 from planner.artifacts.quoting import FILTERS
+from planner.errors import CheckFailed
 from planner.plan import Plan
 
 ROOT = Path(__file__).parent.parent
@@ -29,7 +31,7 @@ def hostile() -> Plan:
     return plans.plan(
         plans.server(NASTY, repository="/models/" + NASTY, local=True, revision=""),
         plans.server("--rf", repository=NASTY + "/" + NASTY, revision=NASTY, port=8002, gpu_indices=(0, 1)),
-        plans.server("router", port=8003, reasoning_parser=NASTY, tool_parser=NASTY, dtype=NASTY),
+        plans.server("router", port=8003, reasoning_parser=NASTY, tool_parser=NASTY),
         plans.server("download", role="../../etc/passwd", port=8004, pooling=True),
         fleet="fleet " + NASTY,
     )
@@ -208,7 +210,9 @@ def test_a_role_more_touches_only_its_own_lines() -> None:
 def test_every_field_and_filter_is_documented() -> None:
     page = (ROOT / "docs" / "artifacts.md").read_text(encoding="utf-8")
     names = {
-        item.name for kind in (Context, Server, Device, Pod, Role, Checkpoint, Router, Metrics) for item in fields(kind)
+        item.name
+        for kind in (Context, Server, Device, Pod, Role, Checkpoint, Router, Node, Metrics)
+        for item in fields(kind)
     }
 
     assert [name for name in sorted(names | FILTERS.keys()) if f"`{name}`" not in page] == []
@@ -225,6 +229,11 @@ def test_start_order_and_memory_come_from_the_plan() -> None:
     assert servers["chat-2"].queue_seconds == servers["big"].start_seconds + servers["chat-2"].start_seconds
     # 0.2765 of 95 GiB, rounded up, is more than the terms of the ledger together
     assert servers["embed"].memory_bytes == -(-2765 * plans.TOTAL_BYTES // 10000)
+
+
+def test_a_plan_for_an_engine_that_lacks_an_option_is_not_rendered() -> None:
+    with pytest.raises(CheckFailed, match=r"coder: vLLM 0\.8\.5 has no option --kv-cache-memory-bytes"):
+        render(dataclasses.replace(plans.two_roles(), engine_version="0.8.5"))
 
 
 def test_names_that_the_planner_needs_are_never_taken() -> None:

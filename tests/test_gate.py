@@ -99,7 +99,7 @@ def test_a_signal_reaches_the_server_and_the_waiting(gate: Stage) -> None:
 def test_a_server_that_never_answers_is_stopped(gate: Stage) -> None:
     (port,) = free_ports(1)
     gate.environment["FAKE_START_SECONDS"] = "30"
-    process = engine(gate, "mute", port, "--timeout", "1")
+    process = engine(gate, "mute", port, "--timeout", "5")
 
     assert gate.finish(process) == 75
     assert "no answer from" in gate.output.read_text(encoding="utf-8")

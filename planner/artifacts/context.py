@@ -4,15 +4,26 @@
 """
 
 import itertools
-from collections.abc import Collection
+import re
+from collections import Counter
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from fractions import Fraction
 
 from planner.artifacts.metrics import Metrics, metrics
+from planner.artifacts.nodes import many, node_names
 from planner.artifacts.quoting import slug
+from planner.errors import CheckFailed
 from planner.fleet import ROUTER_PORT
 from planner.plan import Plan, ServerPlan
-from planner.serve_args import DRAIN_SECONDS, Argument, EngineOptions, engine_options, serve_arguments
+from planner.serve_args import (
+    DRAIN_SECONDS,
+    Argument,
+    EngineOptions,
+    engine_options,
+    refused_arguments,
+    serve_arguments,
+)
 from planner.units import MIB, ceil_div
 
 _HEADER = "Rendered by planner for fleet {fleet} on vLLM {version}; change the fleet, not this file."
@@ -43,6 +54,7 @@ class Server:
     local: bool
     pooling: bool
     port: int
+    node: str
     gpu_indices: tuple[int, ...]
     gpu_product: str
     after: tuple[str, ...]
@@ -61,6 +73,7 @@ class Server:
 class Device:
     """One GPU of the plan and what all its servers take of it together."""
 
+    node: str
     index: int
     product: str
     memory_bytes: int
@@ -71,6 +84,7 @@ class Pod:
     """Servers that share a GPU with each other, directly or through a third: one unit of start order."""
 
     name: str
+    node: str
     servers: tuple[str, ...]
     gpu_indices: tuple[int, ...]
 
@@ -107,6 +121,18 @@ class Router:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Node:
+    """One machine: the folder with its files, the variable that may name its address, and how many servers answer."""
+
+    name: str
+    slug: str
+    variable: str
+    port: int
+    servers: tuple[str, ...]
+    replicas: Mapping[str, int]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Context:
     """Everything one fleet's templates may use."""
 
@@ -122,16 +148,25 @@ class Context:
     roles: tuple[Role, ...]
     checkpoints: tuple[Checkpoint, ...]
     router: Router
+    nodes: tuple[Node, ...]
     metrics: Metrics
     download_name: str
     stop_seconds: int
 
 
 def build_context(plan: Plan) -> Context:
-    """Return what the templates of one plan see; servers in the order in which they start."""
+    """Return what the templates of one plan see; servers in the order in which they start.
+
+    Raises:
+        CheckFailed: the plan needs an option that its engine version does not have.
+    """
     options = engine_options(plan.engine_version)
     ordered = [plan.server(name) for name in plan.start_order]
     servers = _servers(plan, ordered, options)
+    refused = [(one.name, text) for one in servers for text in refused_arguments(one.arguments, options)]
+    if refused:
+        raise CheckFailed(tuple(f"{name}: {text}" for name, text in refused))
+    nodes = tuple(_node(name, servers) for name in node_names(plan))
     taken = {server.name for server in servers}
     return Context(
         header=_HEADER.format(fleet=plan.fleet, version=plan.engine_version),
@@ -145,7 +180,8 @@ def build_context(plan: Plan) -> Context:
         pods=_pods(servers),
         roles=_roles(servers),
         checkpoints=_checkpoints(ordered),
-        router=_router(servers, taken),
+        router=_router(servers, taken, nodes if many(plan) else ()),
+        nodes=nodes,
         metrics=metrics(plan.engine_version),
         download_name=_unused("download", taken),
         stop_seconds=DRAIN_SECONDS + _STOP_MARGIN_SECONDS,
@@ -153,12 +189,13 @@ def build_context(plan: Plan) -> Context:
 
 
 def _servers(plan: Plan, ordered: list[ServerPlan], options: EngineOptions) -> tuple[Server, ...]:
-    devices = {gpu.index: gpu for gpu in plan.gpus}
+    devices = {(gpu.node, gpu.index): gpu for gpu in plan.gpus}
     servers: list[Server] = []
     for server in ordered:
-        earlier = [other for other in servers if set(other.gpu_indices) & set(server.gpu_indices)]
+        gpus = [devices[server.node, index] for index in server.gpu_indices]
+        neighbours = {name for gpu in gpus for name in gpu.servers}
+        earlier = [one for one, other in zip(servers, ordered, strict=False) if other.name in neighbours]
         start_seconds = _start_seconds(server)
-        total_bytes = min(devices[index].total_bytes for index in server.gpu_indices)
         servers.append(
             Server(
                 name=slug(server.name),
@@ -168,12 +205,13 @@ def _servers(plan: Plan, ordered: list[ServerPlan], options: EngineOptions) -> t
                 local=server.local,
                 pooling=server.pooling,
                 port=server.port,
+                node=server.node,
                 gpu_indices=server.gpu_indices,
-                gpu_product=devices[server.gpu_indices[0]].product,
+                gpu_product=gpus[0].product,
                 after=tuple(other.name for other in earlier),
                 arguments=serve_arguments(server, options),
                 container_arguments=serve_arguments(server, options, host="0.0.0.0"),
-                memory_bytes=_memory_bytes(server, total_bytes),
+                memory_bytes=_memory_bytes(server, min(gpu.total_bytes for gpu in gpus)),
                 kv_cache_tokens=server.kv_cache_tokens,
                 max_model_len=server.max_model_len,
                 max_num_seqs=server.max_num_seqs,
@@ -200,12 +238,13 @@ def _start_seconds(server: ServerPlan) -> int:
 def _devices(plan: Plan, servers: tuple[Server, ...]) -> tuple[Device, ...]:
     return tuple(
         Device(
+            node=gpu.node,
             index=gpu.index,
             product=gpu.product,
-            memory_bytes=sum(server.memory_bytes for server in servers if gpu.index in server.gpu_indices),
+            memory_bytes=sum(server.memory_bytes for server in servers if server.name in map(slug, gpu.servers)),
         )
         for gpu in plan.gpus
-        if any(gpu.index in server.gpu_indices for server in servers)
+        if gpu.servers
     )
 
 
@@ -220,6 +259,7 @@ def _pods(servers: tuple[Server, ...]) -> tuple[Pod, ...]:
     return tuple(
         Pod(
             name=group[0].name,
+            node=group[0].node,
             servers=tuple(server.name for server in group),
             gpu_indices=tuple(sorted({index for server in group for index in server.gpu_indices})),
         )
@@ -257,18 +297,33 @@ def _checkpoints(ordered: list[ServerPlan]) -> tuple[Checkpoint, ...]:
     )
 
 
-def _router(servers: tuple[Server, ...], taken: Collection[str]) -> Router:
-    ports = {server.port for server in servers}
+def _router(servers: tuple[Server, ...], taken: Collection[str], nodes: tuple[Node, ...]) -> Router:
     longest = max(server.max_model_len for server in servers)
     body_bytes = max(_BODY_FLOOR_BYTES, _BODY_BYTES_PER_TOKEN * longest)
     connections = 4 * sum(server.max_num_seqs for server in servers)
     return Router(
         name=_unused("router", taken),
-        port=next(port for port in itertools.count(ROUTER_PORT) if port not in ports),
+        port=_router_port({server.port for server in servers} | {node.port for node in nodes}),
         body_bytes=body_bytes,
         buffer_bytes=body_bytes + _HEADER_BYTES,
         connections=min(max(connections, 256), 1024),
     )
+
+
+def _node(name: str, servers: tuple[Server, ...]) -> Node:
+    here = tuple(server for server in servers if server.node == name)
+    return Node(
+        name=name,
+        slug=slug(name),
+        variable="PLANNER_NODE_" + re.sub("[^A-Z0-9]", "_", slug(name).upper()),
+        port=_router_port({server.port for server in here}),
+        servers=tuple(server.name for server in here),
+        replicas=dict(Counter(server.role for server in here)),
+    )
+
+
+def _router_port(taken: Collection[int]) -> int:
+    return next(port for port in itertools.count(ROUTER_PORT) if port not in taken)
 
 
 def _unused(name: str, taken: Collection[str]) -> str:

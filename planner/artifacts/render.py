@@ -1,15 +1,16 @@
 """Plan -> {path: File}: the templates of every target, filled in with one context."""
 
 import dataclasses
-from collections.abc import Collection
+from collections.abc import Callable, Collection, Iterable
 from pathlib import Path
 from typing import Any
 
 from jinja2 import ChoiceLoader, Environment, FileSystemLoader, StrictUndefined, TemplateError, TemplateSyntaxError
 
 from planner.artifacts.context import Context, Server, build_context
-from planner.artifacts.quoting import FILTERS
-from planner.artifacts.targets import DEFAULT_TARGETS, entries
+from planner.artifacts.nodes import many, node_names, on_node
+from planner.artifacts.quoting import FILTERS, slug
+from planner.artifacts.targets import CLUSTER_TARGETS, DEFAULT_TARGETS, Entry, cluster_entries, entries
 from planner.artifacts.write import File
 from planner.errors import InputError, Problem
 from planner.plan import Plan
@@ -20,20 +21,38 @@ def render(plan: Plan, templates: Path | None = None, targets: Collection[str] =
     """Return every artifact of a plan by its path in the output folder, sorted.
 
     ``templates`` is a folder whose files take the place of the shipped ones of the same name; it may hold any subset.
-    ``targets`` names what to render besides the files that all of them need. The same plan, targets and templates
-    always give the same text.
+    ``targets`` names what to render besides the files that all of them need. A fleet of several machines gets a folder
+    for each, and a router before them. The same plan, targets and templates always give the same text.
 
     Raises:
         InputError: a template of the user's is not valid or uses a field that does not exist.
+        CheckFailed: the plan needs an option that its engine version does not have.
         ValueError: a name holds a NUL character, which no artifact can carry.
     """
-    context = build_context(plan)
     environment = _environment(templates)
-    files = {}
-    for path, template, server in entries(context, targets):
-        text = _text(environment, template, context, server)
-        files[path] = File(text, executable=path.endswith(".sh"))
+    if not many(plan):
+        files = _filled(environment, plan, entries, targets)
+    else:
+        files = _filled(environment, plan, cluster_entries, [name for name in targets if name in CLUSTER_TARGETS])
+        local = [name for name in targets if name not in CLUSTER_TARGETS]
+        for node in node_names(plan):
+            filled = _filled(environment, on_node(plan, node), entries, local)
+            files |= {f"{slug(node)}/{path}": file for path, file in filled.items()}
     return dict(sorted(files.items()))
+
+
+def _filled(
+    environment: Environment,
+    plan: Plan,
+    listing: Callable[[Context, Collection[str]], Iterable[Entry]],
+    targets: Collection[str],
+) -> dict[str, File]:
+    """Fill in every template that a listing names, by output path."""
+    context = build_context(plan)
+    return {
+        path: File(_text(environment, template, context, server), executable=path.endswith(".sh"))
+        for path, template, server in listing(context, targets)
+    }
 
 
 def _text(environment: Environment, template: str, context: Context, server: Server | None) -> str:

@@ -15,6 +15,25 @@ def entries(context: Context, targets: Collection[str]) -> Iterator[Entry]:
         InputError: a target cannot do what the plan asks for.
     """
     yield from _common(context)
+    yield from _chosen(context, targets)
+
+
+def cluster_entries(context: Context, targets: Collection[str]) -> Iterator[Entry]:
+    """Yield what stands before several machines, then what the given targets consist of.
+
+    Raises:
+        InputError: a target cannot do what the plan asks for.
+    """
+    yield ".env.example", "nodes/env.example.j2", None
+    yield ".gitignore", "common/gitignore", None
+    yield "README.md", "nodes/README.md.j2", None
+    yield "router/haproxy.cfg", "nodes/haproxy.cfg.j2", None
+    yield "router/models.json", "router/models.json.j2", None
+    yield from _errors("router/errors")
+    yield from _chosen(context, targets)
+
+
+def _chosen(context: Context, targets: Collection[str]) -> Iterator[Entry]:
     for name, target in _TARGETS.items():
         if name in targets:
             yield from target(context)
@@ -115,5 +134,7 @@ _TARGETS: dict[str, Callable[[Context], Iterator[Entry]]] = {
 }
 DEFAULT_TARGETS = ("script", "compose", "systemd", "monitoring")
 """Rendered for every plan: what runs and watches it on the machine it is for."""
+CLUSTER_TARGETS = ("kubernetes", "helm-values")
+"""Rendered once for all machines, because something else places the servers."""
 EXTRA_TARGETS = tuple(name for name in _TARGETS if name not in DEFAULT_TARGETS)
 """Rendered on request."""

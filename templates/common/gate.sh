@@ -14,7 +14,8 @@
 #   --memory-wait SEC   how long to wait for it: a stopped server releases memory slowly (default 60)
 #   --port PORT         must not be answered by anybody yet
 #   --lock FILE         held from before the checks until the server is healthy (repeatable, same order everywhere)
-#   --health URL        the server is up when this answers (tcp://127.0.0.1:PORT: when the port is open)
+#   --health URL        the server is up when this answers
+#   --listens PORT      it is up when this port of PLANNER_BIND (127.0.0.1) is open
 #   --timeout SEC       how long that may take (default 1800)
 #
 # Servers that start with the same lock files never load or profile at the same time: at the first start, in a crash
@@ -26,7 +27,7 @@
 # shellcheck disable=SC2310,SC2312
 set -Eeuo pipefail
 
-check_only=no engine='' weights='' revision='' memory='' memory_wait=60 port='' health='' timeout=1800
+check_only=no engine='' weights='' revision='' memory='' memory_wait=60 port='' health='' listens='' timeout=1800
 gpus=() gpu_names=() locks=() lock_fds=() command=()
 child='' told_to_stop=no
 
@@ -62,6 +63,7 @@ parse() {
       --port) port=$2 ;;
       --lock) locks+=("$2") ;;
       --health) health=$2 ;;
+      --listens) listens=$2 ;;
       --timeout) timeout=$2 ;;
       *) stop_with 64 "unknown option $1" ;;
     esac
@@ -212,10 +214,8 @@ drop_locks() {
 }
 
 healthy() {
-  local open
-  if [[ "${health}" == tcp://* ]]; then
-    open=${health#tcp://}
-    (exec 3<>"/dev/tcp/${open%:*}/${open##*:}") 2>/dev/null
+  if [[ -n "${listens}" ]]; then
+    (exec 3<>"/dev/tcp/${PLANNER_BIND:-127.0.0.1}/${listens}") 2>/dev/null
   elif command -v curl >/dev/null; then
     curl --fail --silent --max-time 3 --output /dev/null "${health}" 2>/dev/null
   else
@@ -246,7 +246,7 @@ forward() {
 # Ends a child that did not become healthy, by force if need be.
 give_up() {
   local deadline=$((SECONDS + 30))
-  say "no answer from ${health} after ${timeout} seconds"
+  say "no answer from ${health:-port ${listens}} after ${timeout} seconds"
   kill -TERM "${child}" 2>/dev/null || true
   while alive && ((SECONDS < deadline)); do pause; done
   kill -KILL "${child}" 2>/dev/null || true
@@ -262,7 +262,7 @@ serve() {
     exec "${command[@]}"
   ) &
   child=$!
-  if [[ -n "${health}" ]]; then
+  if [[ -n "${health}${listens}" ]]; then
     deadline=$((SECONDS + timeout))
     until healthy; do
       alive || finish
