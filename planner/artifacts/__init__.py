@@ -2,6 +2,6 @@
 
 from planner.artifacts.render import render
 from planner.artifacts.targets import DEFAULT_TARGETS, EXTRA_TARGETS
-from planner.artifacts.write import HOME, File, Outcome, Verb, write
+from planner.artifacts.write import HOME, File, Outcome, Verb, changes, write
 
-__all__ = ["DEFAULT_TARGETS", "EXTRA_TARGETS", "HOME", "File", "Outcome", "Verb", "render", "write"]
+__all__ = ["DEFAULT_TARGETS", "EXTRA_TARGETS", "HOME", "File", "Outcome", "Verb", "changes", "render", "write"]

@@ -5,6 +5,7 @@ it was edited by hand: that is a conflict, and a conflict stops the whole write 
 """
 
 import contextlib
+import difflib
 import hashlib
 import os
 import posixpath
@@ -79,6 +80,30 @@ def write(
     if not dry_run:
         _apply(files, folder, outcomes)
     return outcomes
+
+
+def changes(files: Mapping[str, File], folder: Path) -> str:
+    """Return what writing would change as a unified diff, empty when the folder is up to date.
+
+    A file that only has the wrong permission is named on a line of its own.
+
+    Raises:
+        OutputError: a file in the folder cannot be read.
+    """
+    pieces = []
+    for outcome in _plan(files, folder, _read_sums(folder), force=True):
+        if outcome.verb is Verb.IDENTICAL:
+            continue
+        found, wanted = _read(folder / outcome.path), files.get(outcome.path)
+        old = found[0].decode(errors="replace") if found else ""
+        new = wanted.text if wanted else ""
+        if old == new:
+            pieces.append(f"{outcome.path}: is not executable\n" if wanted and wanted.executable else "")
+            pieces.append(f"{outcome.path}: is executable\n" if wanted and not wanted.executable else "")
+        before = f"a/{outcome.path}" if found else "/dev/null"
+        after = f"b/{outcome.path}" if wanted else "/dev/null"
+        pieces += difflib.unified_diff(old.splitlines(True), new.splitlines(True), before, after)
+    return "".join(piece if piece.endswith("\n") or not piece else f"{piece}\n" for piece in pieces)
 
 
 def _plan(files: Mapping[str, File], folder: Path, sums: Mapping[str, str], force: bool) -> tuple[Outcome, ...]:

@@ -19,6 +19,7 @@ COMMANDS = {
     "estimate": "Say what vLLM will log for one server, and whether it starts.",
     "explain": "Explain the plan of a fleet, or of one role.",
     "init": "Write a commented starter fleet.yaml.",
+    "render": "Render the files of a plan again, without solving.",
     "schema": "Print the JSON Schema of fleet.yaml for editors.",
     "solve": "Find the proven best plan for a fleet and render its files.",
     "verify": "Check that the rendered files start the plan, and that it fits.",

@@ -28,9 +28,10 @@ says where; 1 a file cannot be read.
 )
 @catalog_option
 def verify(folder: Path, fleet_file: Path | None, catalog_folders: tuple[Path, ...]) -> None:
-    """Check that the files under FOLDER/artifacts start what FOLDER/plan.yaml says, and that it fits.
+    """Check that the rendered files start the plan, and that it fits.
 
-    The command lines are parsed from the files themselves, compared with the plan, and sized again.
+    FOLDER holds plan.yaml and artifacts/. The command
+    lines are parsed from the files themselves, compared with the plan, and sized again.
     """
     catalog = load_catalog(overlays=catalog_folders)
     fleet = load_fleet(fleet_file or folder / "fleet.yaml", catalog)

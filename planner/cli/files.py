@@ -1,0 +1,40 @@
+"""What commands that write a plan share: its files, what happened to each, and whether they are up to date."""
+
+from collections.abc import Collection
+from pathlib import Path
+
+import click
+
+from planner.artifacts import DEFAULT_TARGETS, HOME, File, Verb, changes, render, write
+from planner.cli.frame import EXIT_FILES_DIFFER, hint, verb
+from planner.plan import Plan, plan_to_yaml
+
+PLAN_FILE = "plan.yaml"
+
+
+def plan_files(plan: Plan, templates: Path | None, targets: Collection[str]) -> dict[str, File]:
+    """Return ``plan.yaml`` and everything rendered from it, by path beside the fleet file."""
+    artifacts = render(plan, templates, (*DEFAULT_TARGETS, *targets))
+    return {PLAN_FILE: File(plan_to_yaml(plan)), **{f"{HOME}/{path}": file for path, file in artifacts.items()}}
+
+
+def write_files(files: dict[str, File], folder: Path, *, force: bool, dry_run: bool) -> bool:
+    """Write the files, say what happened to each, and return whether one was left alone because it differs."""
+    outcomes = write(files, folder, force=force, dry_run=dry_run)
+    for outcome in outcomes:
+        verb(outcome.verb, str(folder / outcome.path))
+    conflicts = any(outcome.verb is Verb.CONFLICT for outcome in outcomes)
+    if conflicts:
+        hint("a file was edited by hand, so nothing was written; --force overwrites it")
+    elif dry_run:
+        hint("this was a dry run; nothing was written")
+    return conflicts
+
+
+def check_files(files: dict[str, File], folder: Path) -> None:
+    """Print how the folder differs from the files as a unified diff, and exit with its code when it does."""
+    difference = changes(files, folder)
+    if difference:
+        click.echo(difference, nl=False)
+        hint("the files are stale or were edited by hand; the same command without --check writes them")
+        raise SystemExit(EXIT_FILES_DIFFER)

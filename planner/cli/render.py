@@ -1,0 +1,69 @@
+"""``planner render``: the files of a plan again, from plan.yaml, without solving."""
+
+from pathlib import Path
+
+import click
+
+from planner.artifacts import EXTRA_TARGETS
+from planner.catalog import load_catalog
+from planner.check import require
+from planner.cli.files import PLAN_FILE, check_files, plan_files, write_files
+from planner.cli.frame import EXIT_FILES_DIFFER, catalog_option
+from planner.fleet import load_fleet
+from planner.plan import plan_from_yaml
+
+_EPILOG = """\b
+Exit code: 0 the files are there; 5 a file that was edited by hand was left alone,
+or --check found a difference; 1 any other error.
+"""
+
+
+@click.command(epilog=_EPILOG)
+@click.argument("folder", type=click.Path(exists=True, file_okay=False, path_type=Path), default=".")
+@click.option(
+    "--fleet",
+    "fleet_file",
+    type=click.Path(path_type=Path),
+    metavar="FILE",
+    help="Fleet the plan was made for; by default fleet.yaml in the folder.",
+)
+@catalog_option
+@click.option(
+    "--templates",
+    type=click.Path(exists=True, file_okay=False, path_type=Path),
+    metavar="DIR",
+    help="Folder of templates that take the place of the shipped ones of the same name.",
+)
+@click.option(
+    "--target",
+    "targets",
+    type=click.Choice(EXTRA_TARGETS),
+    multiple=True,
+    help="Render this too; can be given several times.",
+)
+@click.option("--check", is_flag=True, help="Write nothing; print a diff of files that are stale or edited by hand.")
+@click.option("--dry-run", is_flag=True, help="Write nothing; say what would change.")
+@click.option("--force", is_flag=True, help="Overwrite files that were edited by hand.")
+def render(
+    folder: Path,
+    fleet_file: Path | None,
+    catalog_folders: tuple[Path, ...],
+    templates: Path | None,
+    targets: tuple[str, ...],
+    check: bool,
+    dry_run: bool,
+    force: bool,
+) -> None:
+    """Render the files of a plan again, without solving.
+
+    FOLDER holds plan.yaml, and gets artifacts/. The plan
+    is checked first, as after a solve: one that breaks its promises is not rendered.
+    """
+    catalog = load_catalog(overlays=catalog_folders)
+    plan = plan_from_yaml(folder / PLAN_FILE)
+    require(plan, load_fleet(fleet_file or folder / "fleet.yaml", catalog), catalog)
+    files = plan_files(plan, templates, targets)
+    if check:
+        check_files(files, folder)
+    elif write_files(files, folder, force=force, dry_run=dry_run):
+        raise SystemExit(EXIT_FILES_DIFFER)
