@@ -83,8 +83,7 @@ def footprint(
 ) -> cp_model.IntVar:
     """Return what the chosen one of some candidates takes, each candidate counted ``times`` over; at most ``largest``.
 
-    It is a variable of its own, so that no row of the model has both hundreds of candidates and the GPUs in it: with
-    such rows the presolve of ortools 9.15 loses solutions, the best ones among them (tests/test_solver.py).
+    It is a variable of its own, so that the rows of the GPUs are short: that makes proofs several times faster.
     """
     cache = model.cp.new_int_var(0, largest, f"{label}.kv")
     peak = model.cp.new_int_var(0, largest, f"{label}.peak")

@@ -1,16 +1,36 @@
 """Search: the best answer to a problem, with proof where the budget allows.
 
 First the choice alone, with memory counted per pool: its optimum is a bound on every plan, and when its servers find
-places it is the optimum. On one GPU they always do. Otherwise the GPUs join the model.
+places it is the optimum. On one GPU they always do. Otherwise the GPUs join the model, as long as they are few; where
+they are many, the choice is packed with a little memory to spare, and the bound says how far from the best that can be.
 """
 
+import dataclasses
 import hashlib
 
+from planner.solve.decompose import Packed, decompose
 from planner.solve.model import Model, build
-from planner.solve.packing import Decided, pack
-from planner.solve.placing import Placing
-from planner.solve.problem import COST, Answer, Block, Choice, Problem
-from planner.solve.stages import BUDGET, Chain, run, run_chain
+from planner.solve.packing import pack
+from planner.solve.placing import Placing, blocks
+from planner.solve.problem import COST, Answer, Block, Choice, Problem, StageValue
+from planner.solve.stages import (
+    BUDGET,
+    HEADROOM,
+    BudgetSpent,
+    Chain,
+    ceilings,
+    choices,
+    first_bound,
+    maximise_first,
+    run,
+    run_chain,
+)
+
+_FEW = 400
+"""Places of all roles together up to which the GPUs join the model at once: proofs take seconds there."""
+
+_SOME = 3_000
+"""Places up to which they join it after a plan has been found without them."""
 
 
 def optimise(problem: Problem, budget: int = BUDGET) -> Answer | None:
@@ -19,24 +39,28 @@ def optimise(problem: Problem, budget: int = BUDGET) -> Answer | None:
     Raises:
         BudgetSpent: neither was shown within the budget.
     """
+    size = places(problem)
     model = build(problem)
     digest = hashlib.sha256(str(model.cp.proto).encode()).hexdigest()
+    if size > _SOME:
+        return _many(problem, budget, digest)
     chain = run_chain(model, budget)
     if chain is None:
         return None
-    decided = _decided(model, chain)
-    if places := pack(problem, decided, _most_gpus(model, chain)):
-        return _answer(decided, places, chain, digest)
-    model = build(problem)
-    placing = Placing(model)
+    decided = choices(model, chain.solver)
+    if found := pack(problem, decided, _most_gpus(model, chain)):
+        return _answer(decided, found, chain.stages, digest)
     bound = chain.stages[0].bound
-    model.cp.add(model.stage(0) <= bound)
-    chain = run_chain(model, budget)
-    if chain is None:
-        return None
-    decided = _decided(model, chain)
-    places = pack(problem, decided, _most_gpus(model, chain)) or _places(placing, chain)
-    return _answer(decided, places, chain, digest)
+    packed = decompose(problem, budget) if size > _FEW else None
+    try:
+        answer = _whole(problem, budget, digest, bound)
+    except BudgetSpent:
+        if packed is None:
+            raise
+        return _packed_answer(problem, packed, bound, digest)
+    if answer and packed and _values(answer) < packed.value:
+        return _packed_answer(problem, packed, bound, digest)
+    return answer
 
 
 def feasible(problem: Problem, budget: int = BUDGET) -> bool:
@@ -51,13 +75,44 @@ def feasible(problem: Problem, budget: int = BUDGET) -> bool:
     return run(model, budget) is not None
 
 
-def _decided(model: Model, chain: Chain) -> list[Decided]:
-    """Read the candidate and the sequences of every role."""
-    found: list[Decided] = []
-    for role in range(len(model.problem.roles)):
-        keys = [key for key, _ in model.rows(role) if chain.solver.boolean_value(model.chosen[key])]
-        found.append((keys[0][1], chain.solver.value(model.sequences[keys[0]])) if keys else None)
-    return found
+def places(problem: Problem) -> int:
+    """Return how many blocks of GPUs all roles together may use: the size of the model with GPUs."""
+    shapes = [{(candidate.pool, candidate.width) for candidate in role.candidates} for role in problem.roles]
+    count = {shape: sum(1 for _ in blocks(problem, *shape)) for shape in set().union(*shapes)}
+    return sum(count[shape] for found in shapes for shape in found)
+
+
+def _whole(problem: Problem, budget: int, digest: str, bound: int) -> Answer | None:
+    """Decide choices and places together; ``bound`` is what the first stage cannot exceed."""
+    model = build(problem)
+    placing = Placing(model)
+    model.cp.add(model.stage(0) <= bound)
+    chain = run_chain(model, budget)
+    if chain is None:
+        return None
+    decided = choices(model, chain.solver)
+    found = pack(problem, decided, _most_gpus(model, chain)) or _solved_places(placing, chain)
+    first, *rest = chain.stages
+    limit = min(first.bound, bound)
+    first = dataclasses.replace(first, bound=limit, proven=first.value == limit)
+    return _answer(decided, found, (first, *rest), digest)
+
+
+def _many(problem: Problem, budget: int, digest: str) -> Answer | None:
+    """Choose and pack; when the best choice has places without further ado, its later stages are proven too."""
+    model = build(problem)
+    solver = maximise_first(model, budget)
+    if solver is None:
+        return None
+    bound = first_bound(model, solver)
+    if pack(problem, choices(model, solver)) and (chain := run_chain(build(problem), budget, canonical=False)):
+        decided = choices(model, chain.solver)
+        if found := pack(problem, decided):
+            return _answer(decided, found, chain.stages, digest)
+    packed = decompose(problem, budget)
+    if packed is None:
+        raise BudgetSpent(budget)
+    return _packed_answer(problem, packed, bound, digest)
 
 
 def _most_gpus(model: Model, chain: Chain) -> list[int] | None:
@@ -65,17 +120,41 @@ def _most_gpus(model: Model, chain: Chain) -> list[int] | None:
     return [chain.solver.value(used) for used in model.used] if COST in model.problem.stages else None
 
 
-def _places(placing: Placing, chain: Chain) -> list[tuple[Block, ...]]:
+def _solved_places(placing: Placing, chain: Chain) -> list[tuple[Block, ...]]:
     """Read the solver's own places, which are as good as any."""
-    places: list[list[Block]] = [[] for _ in placing.model.problem.roles]
+    found: list[list[Block]] = [[] for _ in placing.model.problem.roles]
     for (role, block), count in placing.servers.items():
-        places[role] += [block] * chain.solver.value(count)
-    return [tuple(sorted(found)) for found in places]
+        found[role] += [block] * chain.solver.value(count)
+    return [tuple(sorted(role)) for role in found]
 
 
-def _answer(decided: list[Decided], places: list[tuple[Block, ...]], chain: Chain, digest: str) -> Answer:
-    choices = [
-        choice and Choice(candidate=choice[0], sequences=choice[1], blocks=blocks)
-        for choice, blocks in zip(decided, places, strict=True)
+def _answer(
+    decided: list[tuple[int, int] | None],
+    found: list[tuple[Block, ...]],
+    stages: tuple[StageValue, ...],
+    digest: str,
+) -> Answer:
+    made = [
+        choice and Choice(candidate=choice[0], sequences=choice[1], blocks=there)
+        for choice, there in zip(decided, found, strict=True)
     ]
-    return Answer(choices=tuple(choices), stages=chain.stages, model_sha256=digest)
+    return Answer(choices=tuple(made), stages=stages, model_sha256=digest)
+
+
+def _packed_answer(problem: Problem, packed: Packed, bound: int, digest: str) -> Answer:
+    """Return a packed plan with what is known of it: the bound of the first stage."""
+    model = build(problem)
+    limits = ceilings(model)
+    found = [packed.board.blocks(role) for role in range(len(problem.roles))]
+    headroom = sum(packed.board.free)
+    cost = -sum(pool.price * packed.board.used(index) for index, pool in enumerate(problem.pools))
+    stages = []
+    for position, (name, value) in enumerate(zip((*problem.stages, HEADROOM), (*packed.value, headroom), strict=True)):
+        reached = cost if name == COST else value
+        limit = bound if position == 0 else limits[name]
+        stages.append(StageValue(name=name, value=reached, bound=limit, proven=position == 0 and reached == bound))
+    return _answer(list(packed.decided), found, tuple(stages), digest)
+
+
+def _values(answer: Answer) -> tuple[int, ...]:
+    return tuple(0 if stage.name == COST else stage.value for stage in answer.stages if stage.name != HEADROOM)

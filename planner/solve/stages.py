@@ -86,16 +86,56 @@ def run_chain(model: Model, budget: int, *, canonical: bool = True) -> Chain | N
     return Chain(tuple(_chained(stage for stage in stages if stage.name in reported)), best)
 
 
+def maximise_first(model: Model, budget: int) -> cp_model.CpSolver | None:
+    """Maximise the first stage, and those that fit into one sum with it; None when nothing is feasible.
+
+    Raises:
+        BudgetSpent: not even a first solution was found within the budget.
+    """
+    return _maximise(model, _first(model), budget)
+
+
+def first_bound(model: Model, solver: cp_model.CpSolver) -> int:
+    """Return what the first stage cannot exceed, after ``maximise_first``."""
+    return _hold(model, _first(model), solver)[0].bound
+
+
+def ceilings(model: Model) -> dict[str, int]:
+    """Return what each stage could reach if all roles had what is best for it alone."""
+    return {goal.name: goal.high for goal in [*_goals(model), _headroom(model)]}
+
+
+def choices(model: Model, solver: cp_model.CpSolver) -> list[tuple[int, int] | None]:
+    """Read the candidate and the sequences of every role, None for one that is left out."""
+    found: list[tuple[int, int] | None] = []
+    for role in range(len(model.problem.roles)):
+        keys = [key for key, _ in model.rows(role) if solver.boolean_value(model.chosen[key])]
+        found.append((keys[0][1], solver.value(model.sequences[keys[0]])) if keys else None)
+    return found
+
+
+def new_solver(budget: int) -> cp_model.CpSolver:
+    """Return a solver that repeats itself, with one step of its presolve off.
+
+    ortools 9.15 loses solutions, the best ones among them, and calls models impossible that are not, when it looks for
+    linear constraints included in one another: ours have many over the same variables with coefficients of many GiB.
+    tests/test_solver.py has fleets that it gets wrong with that step.
+    """
+    solver = cp_model.CpSolver()
+    solver.parameters.num_workers = 1
+    solver.parameters.random_seed = SEED
+    solver.parameters.max_deterministic_time = budget
+    solver.parameters.presolve_inclusion_work_limit = 0
+    return solver
+
+
 def run(model: Model, budget: int) -> cp_model.CpSolver | None:
     """Run the solver so that the same model gives the same answer anywhere; None when nothing is feasible.
 
     Raises:
         BudgetSpent: the solver could not tell.
     """
-    solver = cp_model.CpSolver()
-    solver.parameters.num_workers = 1
-    solver.parameters.random_seed = SEED
-    solver.parameters.max_deterministic_time = budget
+    solver = new_solver(budget)
     status = solver.solve(model.cp)
     assert status != cp_model.MODEL_INVALID, model.cp.validate()
     if status == cp_model.INFEASIBLE:
@@ -103,6 +143,10 @@ def run(model: Model, budget: int) -> cp_model.CpSolver | None:
     if status not in (cp_model.OPTIMAL, cp_model.FEASIBLE):
         raise BudgetSpent(budget)
     return solver
+
+
+def _first(model: Model) -> list[_Goal]:
+    return _bundles(_goals(model), 2 * len(model.chosen))[0]
 
 
 def _goals(model: Model) -> list[_Goal]:

@@ -1,0 +1,139 @@
+"""Choose, then pack: plans for fleets whose GPUs are too many to decide about together.
+
+The choice alone has a bound on every plan. Its servers rarely find places while they fill all GPUs to the brim, so the
+choice is made again with a little less memory, as much as the packing needs, found by halving. What that leaves over is
+then used: role by role, a better option is taken where it finds a place. Measured in benchmarks/solver.
+"""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+from planner.solve.board import Board
+from planner.solve.model import build
+from planner.solve.packing import Decided, fullest
+from planner.solve.problem import COST, Candidate, Problem
+from planner.solve.stages import BudgetSpent, choices, maximise_first
+
+_SHARES = (1000, 800)
+_HALVINGS = 5
+_ROUNDS = 5
+_PER_MILLE = 1000
+
+Value = tuple[int, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Packed:
+    """A choice for every role that has places, and its value in every stage."""
+
+    decided: tuple[Decided, ...]
+    board: Board
+    value: Value
+
+
+def decompose(problem: Problem, budget: int) -> Packed | None:
+    """Return a good plan, or None when none was found, which proves nothing."""
+    fits, fails = _SHARES[1], _SHARES[0]
+    best = _attempt(problem, fails, budget)
+    if best:
+        return best
+    best = _attempt(problem, fits, budget)
+    for _ in range(_HALVINGS):
+        share = (fits + fails) // 2
+        found = _attempt(problem, share, budget)
+        fits, fails = (share, fails) if found else (fits, share)
+        best = max(filter(None, (best, found)), key=lambda packed: packed.value, default=None)
+    return best
+
+
+def value(problem: Problem, decided: Sequence[Decided]) -> Value:
+    """Return the value of every stage but cost, which counts as nothing."""
+    per_role = (_worth(problem, role, choice) for role, choice in enumerate(decided))
+    return tuple(map(sum, zip(*per_role, strict=True)))
+
+
+def _attempt(problem: Problem, share: int, budget: int) -> Packed | None:
+    """Choose with a share of the memory, in thousandths, pack, and use what is left over."""
+    model = build(problem)
+    for taken, pool in zip(model.taken, problem.pools, strict=True):
+        model.cp.add(taken <= pool.capacity * pool.gpus * share // _PER_MILLE)
+    try:
+        solver = maximise_first(model, budget)
+    except BudgetSpent:
+        return None
+    if solver is None:
+        return None
+    decided = choices(model, solver)
+    board = fullest(problem, decided)
+    if board is None:
+        return None
+    _improve(problem, board, decided)
+    return Packed(tuple(decided), board, value(problem, decided))
+
+
+def _improve(problem: Problem, board: Board, decided: list[Decided]) -> None:
+    """Take better options, role by role, as long as any finds a place."""
+    for _ in range(_ROUNDS):
+        changed = False
+        for role in _by_loss(problem, decided):
+            before = board.remove(role)
+            if better := next(_better(problem, board, role, decided[role]), None):
+                decided[role], changed = better, True
+            else:
+                board.restore(role, before)
+        if not changed:
+            return
+
+
+def _by_loss(problem: Problem, decided: Sequence[Decided]) -> list[int]:
+    """Return the roles in order of what they lack most of their best option."""
+
+    def loss(role: int) -> Value:
+        best = max(_most(candidate, problem) for candidate in problem.roles[role].candidates)
+        return tuple(one - other for one, other in zip(best, _worth(problem, role, decided[role]), strict=True))
+
+    return sorted(range(len(problem.roles)), key=lambda role: (tuple(-part for part in loss(role)), role))
+
+
+def _better(problem: Problem, board: Board, role: int, now: Decided) -> Iterator[tuple[int, int]]:
+    """Yield options of a role that are worth more than it has now and have found a place, the best first."""
+    candidates = problem.roles[role].candidates
+    worth = _worth(problem, role, now)
+    order = sorted(
+        range(len(candidates)), key=lambda index: (tuple(-v for v in _most(candidates[index], problem)), index)
+    )
+    for index in order:
+        candidate = candidates[index]
+        if _most(candidate, problem) <= worth:
+            return
+        if board.put(role, candidate, candidate.most):
+            yield index, candidate.most
+        sequences = _most_that_fit(board, role, candidate)
+        if sequences and _at(candidate, problem, sequences) > worth and board.put(role, candidate, sequences):
+            yield index, sequences
+
+
+def _most_that_fit(board: Board, role: int, candidate: Candidate) -> int:
+    """Return the most sequences for which a candidate finds a place, 0 when none; the board stays as it is."""
+    low, high = candidate.least - 1, candidate.most
+    while high - low > 1:
+        middle = (low + high) // 2
+        fits = board.put(role, candidate, middle)
+        if fits:
+            board.remove(role)
+        low, high = (middle, high) if fits else (low, middle)
+    return low if low >= candidate.least else 0
+
+
+def _worth(problem: Problem, role: int, choice: Decided) -> Value:
+    if choice is None:
+        return (0,) * len(problem.stages)
+    return _at(problem.roles[role].candidates[choice[0]], problem, choice[1])
+
+
+def _most(candidate: Candidate, problem: Problem) -> Value:
+    return _at(candidate, problem, candidate.most)
+
+
+def _at(candidate: Candidate, problem: Problem, sequences: int) -> Value:
+    return tuple(0 if name == COST else candidate.value(stage, sequences) for stage, name in enumerate(problem.stages))
