@@ -1,0 +1,34 @@
+"""Recorded answers of the real engine (vLLM 0.32.0): weights and cache plans, to the byte.
+
+``benchmarks/engine_oracle`` asks the engine about many more models and writes what it answers.
+"""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from benchmarks.engine_oracle.answers import answer
+from benchmarks.engine_oracle.compare import read_reasons, same_plan, same_weights
+
+RECORDED = [
+    json.loads(line)
+    for line in (Path(__file__).parent / "data" / "engine-oracle.jsonl").read_text(encoding="utf-8").splitlines()
+]
+
+
+@pytest.mark.parametrize("recorded", RECORDED, ids=lambda recorded: str(recorded["case"]["id"]))
+def test_the_planner_answers_as_the_engine_did(recorded: dict[str, Any]) -> None:
+    theirs, ours = recorded["answer"], answer(recorded["case"])
+
+    if "error" in theirs:
+        assert ours["refused"]
+        return
+    assert same_weights(theirs, ours), f"parameters {ours['parameter_bytes'] - theirs['parameter_bytes']:+d} bytes"
+    unequal = [plan for plan, mine in zip(theirs["kv"], ours["kv"], strict=True) if not same_plan(plan, mine)]
+    assert unequal == []
+
+
+def test_every_reason_for_a_difference_is_written_down() -> None:
+    assert all(row["reason"] and row["excuses"] in ("build", "figures") for row in read_reasons())
