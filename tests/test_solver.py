@@ -7,13 +7,15 @@ from collections.abc import Callable, Sequence
 import pytest
 from hypothesis import given, settings
 from ortools.sat.python import cp_model
-from problems import Planted, decided, headroom, many_gpus, one_gpu, plans, rank, valid, values
+from problems import Planted, decided, fits, headroom, many_gpus, one_gpu, plans, rank, valid, values
 
+from benchmarks.solver.fleets import fleet
+from benchmarks.solver.greedy import greedy
 from planner.solve.model import Model, Row, build
 from planner.solve.packing import pack
 from planner.solve.placing import Placing
 from planner.solve.problem import Answer, Candidate, PoolProblem, Problem, RoleProblem
-from planner.solve.search import feasible, optimise
+from planner.solve.search import feasible, optimise, places
 from planner.solve.stages import BUDGET, BudgetSpent, new_solver
 from planner.units import GIB
 
@@ -180,6 +182,26 @@ def realistic(random: random.Random) -> Problem:
                 found.append(candidate)
         roles.append(RoleProblem(name=f"r{index}", candidates=tuple(found)))
     return Problem(roles=tuple(roles), pools=(PoolProblem(capacity=capacity, width=width),), stages=("only",))
+
+
+@pytest.mark.parametrize(("roles", "options", "gpus"), [(2, 40, 1), (5, 60, 4), (6, 80, 8)])
+@pytest.mark.parametrize("seed", [1, 2])
+def test_no_plan_is_worse_than_greedy(roles: int, options: int, gpus: int, seed: int) -> None:
+    problem, _ = fleet(roles, options, gpus, seed)
+    answer = solved(problem)
+    value, dropped = greedy(problem)
+
+    assert dropped or answer.stages[0].value >= value
+    assert answer.stages[0].value <= answer.stages[0].bound
+    assert fits(problem, answer.choices)
+
+
+def test_many_gpus_are_packed_within_a_thousandth_of_the_bound() -> None:
+    problem, _ = fleet(40, 60, 64, 1)
+    first = solved(problem).stages[0]
+
+    assert places(problem) > 3000
+    assert first.bound - first.value <= first.bound // 1000
 
 
 def test_a_spent_budget_is_an_error_of_its_own() -> None:

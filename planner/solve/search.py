@@ -32,6 +32,9 @@ _FEW = 400
 _SOME = 3_000
 """Places up to which they join it after a plan has been found without them."""
 
+_POLISH = 10
+"""Deterministic seconds per solve for improving on a plan that is there already."""
+
 
 def optimise(problem: Problem, budget: int = BUDGET) -> Answer | None:
     """Return the best choices and places, or None when it is proven that there are none.
@@ -51,14 +54,15 @@ def optimise(problem: Problem, budget: int = BUDGET) -> Answer | None:
     if found := pack(problem, decided, _most_gpus(model, chain)):
         return _answer(decided, found, chain.stages, digest)
     bound = chain.stages[0].bound
-    packed = decompose(problem, budget) if size > _FEW else None
+    packed = decompose(problem, budget, bound) if size > _FEW else None
+    if packed is None:
+        return _whole(problem, budget, digest, bound)
     try:
-        answer = _whole(problem, budget, digest, bound)
+        reached = None if problem.stages[0] == COST else packed.value[0]
+        answer = _whole(problem, min(budget, _POLISH), digest, bound, reached)
     except BudgetSpent:
-        if packed is None:
-            raise
-        return _packed_answer(problem, packed, bound, digest)
-    if answer and packed and _values(answer) < packed.value:
+        answer = None
+    if answer is None or _values(answer) < packed.value:
         return _packed_answer(problem, packed, bound, digest)
     return answer
 
@@ -82,11 +86,13 @@ def places(problem: Problem) -> int:
     return sum(count[shape] for found in shapes for shape in found)
 
 
-def _whole(problem: Problem, budget: int, digest: str, bound: int) -> Answer | None:
-    """Decide choices and places together; ``bound`` is what the first stage cannot exceed."""
+def _whole(problem: Problem, budget: int, digest: str, bound: int, reached: int | None = None) -> Answer | None:
+    """Decide choices and places together; the first stage cannot exceed ``bound`` and must be at least ``reached``."""
     model = build(problem)
     placing = Placing(model)
     model.cp.add(model.stage(0) <= bound)
+    if reached is not None:
+        model.cp.add(model.stage(0) >= reached)
     chain = run_chain(model, budget)
     if chain is None:
         return None
@@ -109,7 +115,7 @@ def _many(problem: Problem, budget: int, digest: str) -> Answer | None:
         decided = choices(model, chain.solver)
         if found := pack(problem, decided):
             return _answer(decided, found, chain.stages, digest)
-    packed = decompose(problem, budget)
+    packed = decompose(problem, budget, bound)
     if packed is None:
         raise BudgetSpent(budget)
     return _packed_answer(problem, packed, bound, digest)
