@@ -9,7 +9,7 @@ import pytest
 import yaml
 from click.testing import CliRunner
 from fleets import PAIR, catalog, changed, fleet
-from hypothesis import HealthCheck, given, settings
+from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 from staged import amend
 
@@ -143,6 +143,8 @@ def test_a_unit_line_is_read_as_systemd_reads_it(text: str) -> None:
 
 @settings(max_examples=20, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(model=NAMES.filter(no_option), parser=NAMES.filter(no_option))
+@example(model=")", parser="'")
+@example(model="a ) b\n      )\n", parser="\r")
 def test_hostile_names_survive_the_round_trip(tmp_path: Path, model: str, parser: str) -> None:
     plan = plans.plan(plans.server("one", repository=model, revision="", reasoning_parser=parser))
     write(render(plan, targets=(*DEFAULT_TARGETS, *EXTRA_TARGETS)), tmp_path, force=True)

@@ -4,7 +4,6 @@ The proof that nothing was lost on the way: what stands in a script, a Compose f
 file itself, not taken from the plan it was rendered from.
 """
 
-import itertools
 import re
 import shlex
 from collections.abc import Callable, Iterator
@@ -59,12 +58,22 @@ def _script(path: Path) -> Iterator[Command]:
     """Read the table of ``launch.sh``: one ``case`` branch for each server."""
     text = path.read_bytes().decode()  # as bash sees it: a lone carriage return is part of a name
     for match in re.finditer(r"^    ([A-Za-z0-9._-]+)\)\n(.*?)^      arguments=\(\n", text, re.M | re.S):
-        words = shlex.shlex(text[match.end() :], posix=True, punctuation_chars=False)
-        words.whitespace_split, words.commenters = True, ""
         gpus = re.search(r"^      gpus=\(([0-9 ]+)\)$", match[2], re.M)
-        yield _command(
-            match[1], list(itertools.takewhile(lambda word: word != ")", words)), gpus[1].split() if gpus else []
-        )
+        words = shlex.split(_before_parenthesis(text[match.end() :]))
+        yield _command(match[1], words, gpus[1].split() if gpus else [])
+
+
+def _before_parenthesis(text: str) -> str:
+    """Return the text up to the parenthesis that ends an array, which is the first outside quotes."""
+    quote = ""
+    for position, char in enumerate(text):
+        if quote:
+            quote = "" if char == quote else quote
+        elif char in "'\"":
+            quote = char
+        elif char == ")":
+            return text[:position]
+    raise ValueError("an array has no end")
 
 
 def _compose(path: Path) -> Iterator[Command]:
