@@ -5,11 +5,30 @@ from pathlib import Path
 
 import click
 
-from planner.artifacts import DEFAULT_TARGETS, HOME, File, Verb, changes, render, write
+from planner.artifacts import DEFAULT_TARGETS, EXTRA_TARGETS, HOME, File, Verb, changes, render, write
 from planner.cli.frame import EXIT_FILES_DIFFER, hint, verb
 from planner.plan import Plan, plan_to_yaml
 
 PLAN_FILE = "plan.yaml"
+
+templates_option = click.option(
+    "--templates",
+    type=click.Path(exists=True, file_okay=False, path_type=Path),
+    metavar="DIR",
+    help="Folder of templates that take the place of the shipped ones of the same name.",
+)
+targets_option = click.option(
+    "--target",
+    "targets",
+    type=click.Choice(EXTRA_TARGETS),
+    multiple=True,
+    help="Render this too; can be given several times.",
+)
+check_option = click.option(
+    "--check", is_flag=True, help="Write nothing; print a diff of files that are stale or edited by hand."
+)
+dry_run_option = click.option("--dry-run", is_flag=True, help="Write nothing; say what would change.")
+force_option = click.option("--force", is_flag=True, help="Overwrite files that were edited by hand.")
 
 
 def plan_files(plan: Plan, templates: Path | None, targets: Collection[str]) -> dict[str, File]:

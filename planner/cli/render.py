@@ -4,10 +4,19 @@ from pathlib import Path
 
 import click
 
-from planner.artifacts import EXTRA_TARGETS
 from planner.catalog import load_catalog
 from planner.check import require
-from planner.cli.files import PLAN_FILE, check_files, plan_files, write_files
+from planner.cli.files import (
+    PLAN_FILE,
+    check_files,
+    check_option,
+    dry_run_option,
+    force_option,
+    plan_files,
+    targets_option,
+    templates_option,
+    write_files,
+)
 from planner.cli.frame import EXIT_FILES_DIFFER, catalog_option
 from planner.fleet import load_fleet
 from planner.plan import plan_from_yaml
@@ -28,22 +37,11 @@ or --check found a difference; 1 any other error.
     help="Fleet the plan was made for; by default fleet.yaml in the folder.",
 )
 @catalog_option
-@click.option(
-    "--templates",
-    type=click.Path(exists=True, file_okay=False, path_type=Path),
-    metavar="DIR",
-    help="Folder of templates that take the place of the shipped ones of the same name.",
-)
-@click.option(
-    "--target",
-    "targets",
-    type=click.Choice(EXTRA_TARGETS),
-    multiple=True,
-    help="Render this too; can be given several times.",
-)
-@click.option("--check", is_flag=True, help="Write nothing; print a diff of files that are stale or edited by hand.")
-@click.option("--dry-run", is_flag=True, help="Write nothing; say what would change.")
-@click.option("--force", is_flag=True, help="Overwrite files that were edited by hand.")
+@templates_option
+@targets_option
+@check_option
+@dry_run_option
+@force_option
 def render(
     folder: Path,
     fleet_file: Path | None,

@@ -5,10 +5,18 @@ from pathlib import Path
 import click
 
 from planner import explain
-from planner.artifacts import EXTRA_TARGETS
 from planner.catalog import load_catalog
 from planner.check import require
-from planner.cli.files import check_files, plan_files, write_files
+from planner.cli.files import (
+    check_files,
+    check_option,
+    dry_run_option,
+    force_option,
+    plan_files,
+    targets_option,
+    templates_option,
+    write_files,
+)
 from planner.cli.frame import (
     EXIT_FILES_DIFFER,
     EXIT_NO_PLAN,
@@ -39,23 +47,12 @@ edited by hand was left alone, or --check found a difference; 1 any other error.
     help="Folder for plan.yaml and artifacts/; by default that of the fleet file.",
 )
 @catalog_option
-@click.option(
-    "--templates",
-    type=click.Path(exists=True, file_okay=False, path_type=Path),
-    metavar="DIR",
-    help="Folder of templates that take the place of the shipped ones of the same name.",
-)
-@click.option(
-    "--target",
-    "targets",
-    type=click.Choice(EXTRA_TARGETS),
-    multiple=True,
-    help="Render this too; can be given several times.",
-)
+@templates_option
+@targets_option
 @click.option("--json", "as_json", is_flag=True, help="Print the plan as JSON instead of a table.")
-@click.option("--check", is_flag=True, help="Write nothing; print a diff of files that are stale or edited by hand.")
-@click.option("--dry-run", is_flag=True, help="Write nothing; say what would change.")
-@click.option("--force", is_flag=True, help="Overwrite files that were edited by hand.")
+@check_option
+@dry_run_option
+@force_option
 @click.option(
     "--time-limit",
     type=click.IntRange(min=1),
