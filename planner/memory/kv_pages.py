@@ -53,8 +53,6 @@ def state_bytes(state: State, dtype_bytes: int, tensor_ranks: int) -> int:
     window = max(0, state.conv_kernel - 1) * dtype_bytes
     if state.kind == "short-conv":
         return state.inner_size // tensor_ranks * window
-    if state.kind == "lightning":
-        return heads * state.head_dim * state.head_dim * dtype_bytes
     if state.kind == "mamba1":
         inner = state.inner_size // tensor_ranks
         return inner * window + inner * state.state_size * element

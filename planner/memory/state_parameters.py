@@ -1,5 +1,7 @@
 """The weights of recurrent layers."""
 
+from typing import assert_never
+
 from planner.architecture import Column, Linear, Part, State, Tensor
 from planner.architecture.parts import linear, unquantized
 
@@ -20,7 +22,7 @@ def state_parts(state: State, hidden_size: int) -> tuple[Part, ...]:
         return _short_conv(state, hidden_size)
     if state.kind == "kimi-delta":
         return _kimi_delta(state, hidden_size)
-    raise NotImplementedError(state.kind)
+    assert_never(state.kind)
 
 
 def _gated_delta(state: State, hidden_size: int) -> tuple[Part, ...]:
