@@ -104,7 +104,7 @@ class EngineProfile:
     least_capability: int
     method_capability: Mapping[str, int]
 
-    # Loading weights (fields of planner.memory.weight_rules.WeightRules)
+    # Loading weights (fields of planner.tensors.weight_rules.WeightRules)
     load_split_limit_mib: int
     multimodal_rope_factor: int
     latent_rope_single_precision: bool
@@ -152,7 +152,7 @@ class EngineProfile:
     graph_layer_bytes: int
     graph_mixture_layer_bytes: int
 
-    # The KV cache (fields of planner.memory.kv_rules.KVRules)
+    # The KV cache (fields of planner.tensors.kv_rules.KVRules)
     hybrid_groups: bool
     in_flight_batches: int
     batches_grow_with_stages: bool

@@ -11,9 +11,9 @@ from hypothesis import strategies as st
 
 from planner.config_json import parse_config
 from planner.errors import PlannerError
-from planner.memory.kv_cache import layout
-from planner.memory.kv_rules import KVRules
-from planner.memory.weights import weights_bytes
+from planner.tensors.kv_cache import layout
+from planner.tensors.kv_rules import KVRules
+from planner.tensors.weights import weights_bytes
 
 CONFIGS: list[dict[str, Any]] = [
     json.loads(line)["case"]["config"]

@@ -9,8 +9,8 @@ PACKAGE = Path(__file__).resolve().parent.parent / "planner"
 
 ORDER = [
     "errors", "units", "resources", "yaml_source", "gpu", "engine", "quantization", "architecture", "config_json",
-    "checkpoint", "flags", "accuracy", "variant", "catalog", "fleet", "memory", "options", "plan", "serve_args",
-    "check", "solve", "outcomes", "explain", "artifacts", "verify", "cli", "__main__",
+    "checkpoint", "flags", "accuracy", "variant", "catalog", "fleet", "tensors", "memory", "options", "plan",
+    "serve_args", "check", "solve", "outcomes", "explain", "artifacts", "verify", "cli", "__main__",
 ]  # fmt: skip
 ROOMS = {
     "ortools": ("solve",),

@@ -9,9 +9,9 @@ from hypothesis import strategies as st
 from test_kv_cache import DEEPSEEK_V4
 
 from planner.config_json import parse_config
-from planner.memory.allocator import allocated_bytes
-from planner.memory.stages import stage_layers
-from planner.memory.weights import weights_bytes
+from planner.tensors.allocator import allocated_bytes
+from planner.tensors.stages import stage_layers
+from planner.tensors.weights import weights_bytes
 from planner.units import GIB, MIB
 
 LLAMA_8B: dict[str, Any] = {

@@ -6,12 +6,12 @@ from benchmarks.engine_oracle.cases import architecture_of
 from planner.architecture import Architecture, Tensor
 from planner.engine import load_profile
 from planner.flags import ServeFlags
-from planner.memory.kv_cache import KVLayout, layout
-from planner.memory.kv_rules import kv_rules
 from planner.memory.validity import invalid
-from planner.memory.weight_rules import WeightRules
-from planner.memory.weights import Rank, parameter_bytes, rotary_bytes
 from planner.quantization import Quantization
+from planner.tensors.kv_cache import KVLayout, layout
+from planner.tensors.kv_rules import kv_rules
+from planner.tensors.weight_rules import WeightRules
+from planner.tensors.weights import Rank, parameter_bytes, rotary_bytes
 
 ENGINE = "0.32.0"
 _PROFILE = load_profile(ENGINE)

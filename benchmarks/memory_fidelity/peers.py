@@ -11,7 +11,7 @@ from typing import Any
 from benchmarks.memory_fidelity.predict import config_of, described, model
 from benchmarks.memory_fidelity.score import TERMS, Pair, Statistics, errors, statistics
 from benchmarks.memory_fidelity.table import FOLDER, Row
-from planner.memory.weights import Rank, parameter_bytes
+from planner.tensors.weights import Rank, parameter_bytes
 from planner.units import GIB
 
 ANSWERS = FOLDER / "peers.jsonl"

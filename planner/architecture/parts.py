@@ -1,6 +1,6 @@
 """Parts: the weight tensors of a model, with how each is shared out over tensor-parallel ranks.
 
-Shapes are those of the whole model; ``planner.memory.weights`` derives what one rank holds. A module path is relative
+Shapes are those of the whole model; ``planner.tensors.weights`` derives what one rank holds. A module path is relative
 to its layer (``self_attn.q_proj``), as checkpoints spell it, so that quantization rules can be applied.
 """
 

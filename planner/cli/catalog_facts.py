@@ -9,8 +9,8 @@ from planner.catalog import Catalog
 from planner.config_json import parse_config
 from planner.errors import InvalidConfig, UnsupportedModel
 from planner.gpu import GPU
-from planner.memory.weights import weights_bytes
 from planner.quantization import Quantization
+from planner.tensors.weights import weights_bytes
 from planner.variant import Model, Variant
 
 _FULL_PERCENT = 100

@@ -17,8 +17,8 @@ from planner.flags import default_flags
 from planner.gpu import GPU, unknown_gpu
 from planner.memory.estimate import Estimate, Server
 from planner.memory.estimate import estimate as estimate_server
-from planner.memory.kv_pages import known_dtype
 from planner.quantization import Quantization
+from planner.tensors.kv_pages import known_dtype
 from planner.units import GIB, format_gib, parse_tokens
 
 _POOLING_TASKS = {"embedding", "rerank"}

@@ -1,1 +1,1 @@
-"""How many bytes an engine needs and what it will log: pure integer arithmetic, no I/O."""
+"""Memory: what one server takes on one GPU, from peaks and overheads to the budget, and whether it starts."""

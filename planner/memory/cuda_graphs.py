@@ -4,7 +4,7 @@ from planner.architecture import Architecture
 from planner.engine import EngineProfile
 from planner.flags import ServeFlags
 from planner.gpu import GPU
-from planner.memory.stages import stage_layers
+from planner.tensors.stages import stage_layers
 from planner.units import ceil_div
 
 _FINE_STEP = 8

@@ -10,14 +10,14 @@ from planner.gpu import GPU
 from planner.memory import verdict
 from planner.memory.activation import Activation, ActivationLine, activation_line, second_runner
 from planner.memory.cuda_graphs import cuda_graph_bytes
-from planner.memory.kv_cache import KVLayout, layout
-from planner.memory.kv_rules import kv_rules
 from planner.memory.overhead import baseline_bytes, non_torch_bytes
 from planner.memory.requirements import refusal
 from planner.memory.uncertainty import Margin, margin
-from planner.memory.weight_rules import weight_rules
-from planner.memory.weights import weights_bytes
 from planner.quantization import Quantization
+from planner.tensors.kv_cache import KVLayout, layout
+from planner.tensors.kv_rules import kv_rules
+from planner.tensors.weight_rules import weight_rules
+from planner.tensors.weights import weights_bytes
 from planner.units import GIB
 
 _DTYPE_BYTES = {"float32": 4, "float": 4}

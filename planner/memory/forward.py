@@ -7,7 +7,7 @@ from planner.architecture import Architecture, Attention, Layer, State
 from planner.engine import EngineProfile
 from planner.flags import ServeFlags
 from planner.gpu import GPU
-from planner.memory.identity import Same
+from planner.tensors.identity import Same
 from planner.units import ceil_div
 
 _FLOAT = 4

@@ -7,9 +7,9 @@ from dataclasses import dataclass, replace
 from planner.architecture import Architecture, Layer, Linear, Mixture, Vision
 from planner.engine import EngineProfile
 from planner.flags import ServeFlags
-from planner.memory.identity import Same
-from planner.memory.parameters import layer_parts
 from planner.quantization import Quantization, Storage
+from planner.tensors.identity import Same
+from planner.tensors.parameters import layer_parts
 
 _VOCABULARY_PADDING = 64
 # Kinds of recurrent state without heads.

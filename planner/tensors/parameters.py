@@ -17,8 +17,8 @@ from planner.architecture import (
     Vocabulary,
 )
 from planner.architecture.parts import linear, unquantized
-from planner.memory.compressed_parameters import compressed_parts
-from planner.memory.state_parameters import state_parts
+from planner.tensors.compressed_parameters import compressed_parts
+from planner.tensors.state_parameters import state_parts
 
 
 def embedding(architecture: Architecture) -> Vocabulary:

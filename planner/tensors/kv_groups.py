@@ -2,8 +2,8 @@
 
 from dataclasses import dataclass, replace
 
-from planner.memory.kv_rules import KVRules
-from planner.memory.kv_spec import CacheSpec
+from planner.tensors.kv_rules import KVRules
+from planner.tensors.kv_spec import CacheSpec
 from planner.units import ceil_div
 
 

@@ -3,8 +3,8 @@
 from collections.abc import Iterator
 
 from planner.architecture import Attention, Compressed
-from planner.memory.compressed_parameters import state_width
-from planner.memory.kv_spec import CacheSpec
+from planner.tensors.compressed_parameters import state_width
+from planner.tensors.kv_spec import CacheSpec
 from planner.units import ceil_div
 
 # Source: models/deepseek_v4/attention.py, compressor.py and v1/attention/backends/mla/sparse_swa.py of vLLM 0.33.0.

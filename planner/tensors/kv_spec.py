@@ -3,7 +3,7 @@
 from dataclasses import dataclass, replace
 from typing import Literal
 
-from planner.memory.kv_rules import KVRules
+from planner.tensors.kv_rules import KVRules
 from planner.units import ceil_div
 
 Kind = Literal["full", "sliding", "chunked", "latent", "state"]

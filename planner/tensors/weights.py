@@ -5,12 +5,12 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from planner.architecture import Architecture, Experts, Linear, Part, Vocabulary
-from planner.memory.allocator import allocated_bytes
-from planner.memory.identity import Same
-from planner.memory.parameters import embedding, last_parts, layer_parts
-from planner.memory.stages import stage_layers
-from planner.memory.weight_rules import NEWEST, WeightRules, expert_sizes, on_device
 from planner.quantization import Quantization, Storage
+from planner.tensors.allocator import allocated_bytes
+from planner.tensors.identity import Same
+from planner.tensors.parameters import embedding, last_parts, layer_parts
+from planner.tensors.stages import stage_layers
+from planner.tensors.weight_rules import NEWEST, WeightRules, expert_sizes, on_device
 from planner.units import ceil_div
 
 _UNQUANTIZED = Quantization()

@@ -6,13 +6,13 @@ from collections.abc import Iterator
 from dataclasses import dataclass, replace
 
 from planner.architecture import Architecture, Attention, Layer
-from planner.memory.compressed_cache import compressed_specs
-from planner.memory.identity import Same
-from planner.memory.kv_groups import Group, LayerCache, groups
-from planner.memory.kv_pages import aligned_block_size, attention_bytes, index_bytes, state_bytes
-from planner.memory.kv_rules import KVRules
-from planner.memory.kv_spec import CacheSpec
-from planner.memory.stages import stage_layers
+from planner.tensors.compressed_cache import compressed_specs
+from planner.tensors.identity import Same
+from planner.tensors.kv_groups import Group, LayerCache, groups
+from planner.tensors.kv_pages import aligned_block_size, attention_bytes, index_bytes, state_bytes
+from planner.tensors.kv_rules import KVRules
+from planner.tensors.kv_spec import CacheSpec
+from planner.tensors.stages import stage_layers
 
 # Latent attention beside recurrent state takes blocks of whole 128 tokens; states checkpointed inside a prefill by
 # FlashInfer's gated delta net lie on a grid of 64 (platforms/interface.py, v1/attention/backends/gdn_attn.py, 0.33.0).

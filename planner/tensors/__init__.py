@@ -1,0 +1,1 @@
+"""Tensors: what a model keeps on one rank, weights and KV cache, byte by byte as the engine lays them out."""
