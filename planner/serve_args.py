@@ -51,9 +51,13 @@ _FIELDS = {
     "--kv-cache-memory-bytes": "kv_cache_memory_bytes",
     "--gpu-memory-utilization": "gpu_memory_utilization",
     "--tensor-parallel-size": "tensor_parallel_size",
+    "--pipeline-parallel-size": "pipeline_parallel_size",
+    "--master-port": "master_port",
     "--reasoning-parser": "reasoning_parser",
     "--tool-call-parser": "tool_parser",
 }
+# Defaults of the engine that are not written.
+_DEFAULTS: dict[str, str | int | float] = {"--pipeline-parallel-size": 1}
 # How the server behaves around its work; added only where the engine version knows the option.
 _OPERATIONS = (
     Argument("--shutdown-timeout", str(DRAIN_SECONDS)),
@@ -72,14 +76,28 @@ def engine_options(version: str, directory: Path | None = None) -> EngineOptions
     return _engine_options(version, directory or data_folder("catalog"))
 
 
-def serve_arguments(server: ServerPlan, options: EngineOptions, *, host: str = "127.0.0.1") -> tuple[Argument, ...]:
+def serve_arguments(
+    server: ServerPlan,
+    options: EngineOptions,
+    *,
+    host: str = "127.0.0.1",
+    node_rank: int = 0,
+    master_address: str = "",
+) -> tuple[Argument, ...]:
     """Return the options that start one server exactly as planned; the model comes before them.
+
+    A server on several nodes is one process on each; ``node_rank`` is the position of the node in ``server.nodes``, and
+    ``master_address`` that of the first of them as the others reach it. Only the process there answers requests.
 
     Numbers are plain integers, because a suffix means different things in upper and lower case. A value of zero or
     nothing is not written: a pooling server has no KV cache to size.
     """
     given: dict[str, str | int | float] = {flag: getattr(server, field) for flag, field in _FIELDS.items()}
-    arguments = [Argument(flag, _plain(value)) for flag, value in given.items() if value]
+    arguments = [
+        Argument(flag, _plain(value)) for flag, value in given.items() if value and value != _DEFAULTS.get(flag)
+    ]
+    if len(server.nodes) > 1:
+        arguments += _several_nodes(server, node_rank, master_address)
     arguments.insert(0, Argument("--host", host))
     if server.tool_parser:
         arguments.append(Argument("--enable-auto-tool-choice"))
@@ -102,7 +120,7 @@ def planned_server(server: ServerPlan, arguments: Iterable[Argument]) -> ServerP
     facts: dict[str, str | int | float] = {}
     for flag, field in _FIELDS.items():
         kind = type(getattr(server, field))
-        facts[field] = kind(values[flag]) if flag in values else kind()
+        facts[field] = kind(values[flag]) if flag in values else _DEFAULTS.get(flag, kind())
     return dataclasses.replace(server, **facts)  # type: ignore[arg-type] # each has the type of the field it replaces
 
 
@@ -119,6 +137,20 @@ def refused_arguments(arguments: Iterable[Argument], options: EngineOptions) -> 
             manner = "without" if kind == "switch" else "with"
             problems.append(f"vLLM {options.version} takes {argument.flag} {manner} a value")
     return tuple(problems)
+
+
+def _several_nodes(server: ServerPlan, node_rank: int, master_address: str) -> list[Argument]:
+    """Join the processes of a server's nodes; all but the first have no API of their own.
+
+    Every node gets the same number of ranks, in the order of the nodes (``local_world_size`` in ``config/parallel.py``,
+    0.12.0 to 0.33.0; older versions need Ray).
+    """
+    joined = [
+        Argument("--nnodes", str(len(server.nodes))),
+        Argument("--node-rank", str(node_rank)),
+        Argument("--master-addr", master_address),
+    ]
+    return [*joined, Argument("--headless")] if node_rank else joined
 
 
 def _remote_code(server: ServerPlan) -> list[Argument]:

@@ -4,7 +4,7 @@ import dataclasses
 from typing import Any
 
 from planner.accuracy import Accuracy
-from planner.plan import GPULedger, Ledger, Plan, Proof, ServerPlan
+from planner.plan import GPUGroup, GPULedger, Ledger, Plan, Proof, ServerPlan
 from planner.units import GIB
 
 TOTAL_BYTES = 95 * GIB
@@ -61,18 +61,19 @@ def server(name: str, **changes: Any) -> ServerPlan:  # noqa: ANN401 - any field
 
 def plan(*servers: ServerPlan, **changes: Any) -> Plan:  # noqa: ANN401 - any field of Plan
     """Return a plan of these servers, started in the order given."""
-    indices = sorted({index for item in servers for index in item.gpu_indices})
+    places = sorted({gpu for item in servers for gpu in item.gpus})
     gpus = tuple(
         GPULedger(
+            node=node,
             index=index,
             gpu="rtx-pro-6000",
             product="NVIDIA RTX PRO 6000 Blackwell Server Edition",
             total_bytes=TOTAL_BYTES,
             memory_in_use_bytes=0,
-            servers=tuple(item.name for item in servers if index in item.gpu_indices),
-            free_bytes=TOTAL_BYTES - sum(item.ledger.total_bytes for item in servers if index in item.gpu_indices),
+            servers=tuple(item.name for item in servers if (node, index) in item.gpus),
+            free_bytes=TOTAL_BYTES - sum(item.ledger.total_bytes for item in servers if (node, index) in item.gpus),
         )
-        for index in indices
+        for node, index in places
     )
     proof = Proof(proven=True, stages=(), solver="cp-sat", solver_version="", seed=0, budget=0, model_sha256="")
     plain = Plan(
@@ -105,3 +106,12 @@ def many_roles() -> Plan:
         server("chat-1", role="chat", gpu_indices=(0,), port=8003, tool_parser="hermes", reasoning_parser="qwen3"),
         server("chat-2", role="chat", gpu_indices=(1,), port=8004, tool_parser="hermes", reasoning_parser="qwen3"),
     )
+
+
+def two_nodes() -> Plan:
+    """Two nodes of two GPUs: one server in two stages, one on each node, and a small one beside its second stage."""
+    large = server(
+        "large", tensor_parallel_size=2, pipeline_parallel_size=2, node="box-1", gpu_indices=(0, 1), master_port=29501,
+        later_stages=(GPUGroup(node="box-2", gpu_indices=(0, 1)),),
+    )  # fmt: skip
+    return plan(large, server("small", node="box-2", gpu_indices=(0,), port=8002))

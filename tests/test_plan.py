@@ -5,6 +5,7 @@ import functools
 import platform
 from pathlib import Path
 
+import plans
 import pytest
 import yaml
 from fleets import PAIR, catalog, fleet
@@ -15,6 +16,7 @@ from planner.plan import (
     SCHEMA,
     Binding,
     Cost,
+    GPUGroup,
     GPULedger,
     Ledger,
     Plan,
@@ -47,6 +49,18 @@ def test_a_plan_comes_back_as_it_was(tmp_path: Path) -> None:
 
     assert read(tmp_path, text) == plan()
     assert plan_to_yaml(read(tmp_path, text)) == text
+
+
+def test_keys_of_pipeline_stages_are_there_where_stages_are(tmp_path: Path) -> None:
+    text = plan_to_yaml(plans.two_nodes())
+
+    assert read(tmp_path, text) == plans.two_nodes()
+    assert [line.strip() for line in text.splitlines() if "pipeline_parallel_size" in line] == [
+        "pipeline_parallel_size: 2"
+    ]
+    assert read(tmp_path, text.replace("    port: 8002", "    pipeline_parallel_size: 1\n    port: 8002")) == (
+        plans.two_nodes()
+    )
 
 
 def test_json_holds_what_yaml_holds() -> None:
@@ -85,7 +99,7 @@ def test_what_is_no_plan_is_refused_with_its_place(tmp_path: Path, old: str, new
 
 def test_the_reference_names_every_key_of_the_file() -> None:
     page = (Path(__file__).parent.parent / "docs" / "plan.md").read_text(encoding="utf-8")
-    facts = (Plan, ServerPlan, GPULedger, Ledger, Proof, Stage, Binding, Cost, Accuracy)
+    facts = (Plan, ServerPlan, GPUGroup, GPULedger, Ledger, Proof, Stage, Binding, Cost, Accuracy)
     keys = {field.name for fact in facts for field in dataclasses.fields(fact)}
 
     assert {key for key in keys if f"`{key}`" not in page} == set()

@@ -9,7 +9,8 @@ import pytest
 
 from planner.engine import known_versions
 from planner.errors import UnknownName
-from planner.serve_args import Argument, engine_options, refused_arguments, serve_arguments
+from planner.plan import GPUGroup, ServerPlan
+from planner.serve_args import Argument, engine_options, planned_server, refused_arguments, serve_arguments
 
 NEWEST = engine_options("0.33.0")
 
@@ -59,6 +60,43 @@ def test_every_emitted_option_exists_in_every_profiled_version(version: str) -> 
     options = engine_options(version)
     for server in (*plans.two_roles().servers, *plans.many_roles().servers):
         assert refused_arguments(serve_arguments(server, options), options) == ()
+
+
+def test_a_server_on_several_nodes_is_one_process_on_each() -> None:
+    server = plans.two_nodes().server("large")
+    first, second = (
+        line(serve_arguments(server, NEWEST, node_rank=rank, master_address="10.0.0.1")) for rank in (0, 1)
+    )
+
+    assert "--tensor-parallel-size 2 --pipeline-parallel-size 2 --master-port 29501 --nnodes 2" in first
+    assert "--node-rank 0 --master-addr 10.0.0.1" in first
+    assert "--headless" not in first
+    assert "--node-rank 1 --master-addr 10.0.0.1 --headless" in second
+
+
+def test_stages_inside_one_node_are_one_process() -> None:
+    server = plans.server("large", pipeline_parallel_size=2, later_stages=(GPUGroup(node="", gpu_indices=(1,)),))
+    text = line(serve_arguments(server, NEWEST))
+
+    assert "--pipeline-parallel-size 2" in text
+    assert not re.search("--nnodes|--node-rank|--master", text)
+
+
+@pytest.mark.parametrize("server", [*plans.two_nodes().servers, plans.server("coder")], ids=lambda server: server.name)
+def test_a_server_comes_back_from_its_options(server: ServerPlan) -> None:
+    arguments = serve_arguments(server, NEWEST, node_rank=1, master_address="10.0.0.1")
+
+    assert planned_server(server, arguments) == server
+
+
+@pytest.mark.parametrize("version", ["0.12.0", "0.19.0", "0.33.0"])
+def test_options_for_several_nodes_exist_since_they_are_planned(version: str) -> None:
+    options = engine_options(version)
+    server = plans.two_nodes().server("large")
+
+    for rank in (0, 1):
+        arguments = serve_arguments(server, options, node_rank=rank, master_address="10.0.0.1")
+        assert refused_arguments(arguments, options) == ()
 
 
 def test_what_an_engine_does_not_have_is_named() -> None:

@@ -3,7 +3,7 @@
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
-from planner.explain.words import accuracy, listed, more, plural, stage_change
+from planner.explain.words import accuracy, listed, more, places, plural, stage_change
 from planner.plan import Difference, ServerPlan
 from planner.units import format_tokens
 
@@ -22,6 +22,8 @@ _WORDS: dict[str, tuple[str, Callable[[Any], str]]] = {
     "request_tokens": ("length of a request", format_tokens),
     "concurrency_request": ("requests that the KV cache holds", str),
     "tensor_parallel_size": ("tensor parallel size", str),
+    "pipeline_parallel_size": ("pipeline stages", str),
+    "later_stages": ("GPU of later stages", lambda groups: places(groups) if groups else "none"),
     "gpu_indices": ("GPU", lambda indices: listed([str(index) for index in indices])),
     "accuracy": ("accuracy", accuracy),
     "free_bytes": ("free memory", more),
@@ -60,8 +62,7 @@ def _whole(item: Difference) -> Iterator[str]:
     elif isinstance(item.after, ServerPlan):
         server = item.after
         limits = f"{format_tokens(server.max_model_len)} context, {plural(server.max_num_seqs, 'request')} at once"
-        where = listed([str(index) for index in server.gpu_indices]) + (f" of {server.node}" if server.node else "")
-        yield f"{item.name}: new, {server.repository}, {limits}, on GPU {where}"
+        yield f"{item.name}: new, {server.repository}, {limits}, on GPU {places(server.groups)}"
     else:
         yield f"{item.name}: new, {item.after.gpu}"
 

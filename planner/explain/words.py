@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 
 from planner.accuracy import Accuracy
+from planner.plan import GPUGroup
 from planner.units import GIB, format_gib
 
 _MILLIONTHS = 1_000_000
@@ -61,3 +62,12 @@ def listed(items: Sequence[str], last: str = "and") -> str:
 def plural(count: int, word: str) -> str:
     """Write a count and its word: ``1 request``, ``2 requests``."""
     return f"{count} {word}" if count == 1 else f"{count} {word}s"
+
+
+def places(groups: Sequence[GPUGroup]) -> str:
+    """Name the GPUs of pipeline stages in their order: ``0 and 1 of box-1, then 0 and 1 of box-2``."""
+    found = [
+        listed([str(index) for index in group.gpu_indices]) + (f" of {group.node}" if group.node else "")
+        for group in groups
+    ]
+    return ", then ".join(found)

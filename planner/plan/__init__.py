@@ -9,6 +9,7 @@ from planner.plan.document import SCHEMA, plan_from_yaml, plan_json, plan_to_yam
 from planner.plan.facts import (
     Binding,
     Cost,
+    GPUGroup,
     GPULedger,
     Ledger,
     Plan,
@@ -26,6 +27,7 @@ __all__ = [
     "Change",
     "Cost",
     "Difference",
+    "GPUGroup",
     "GPULedger",
     "Gain",
     "Ledger",

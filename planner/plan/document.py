@@ -13,6 +13,9 @@ from planner.plan.facts import Plan
 from planner.plan.no_plan import NoPlan
 from planner.yaml_source import FieldPath, Source, read_yaml
 
+_ONE_STAGE = {"pipeline_parallel_size": 1, "later_stages": (), "master_port": 0}
+"""Keys that say how a server's layers are split into stages: not written where there is one stage."""
+
 SCHEMA = 1
 """Version of plan.yaml. It rises when a field changes its meaning or goes, so that an old reader refuses the file."""
 
@@ -53,7 +56,11 @@ def _other_schema(found: object) -> tuple[str, str]:
 
 
 def _document(plan: Plan | NoPlan) -> dict[str, Any]:
-    return {"schema": SCHEMA, **dataclasses.asdict(plan)}
+    return {"schema": SCHEMA, **dataclasses.asdict(plan, dict_factory=_written)}
+
+
+def _written(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    return {key: value for key, value in pairs if key not in _ONE_STAGE or value != _ONE_STAGE[key]}
 
 
 def _validated(data: dict[str, Any], source: Source) -> Plan:
@@ -65,7 +72,8 @@ def _validated(data: dict[str, Any], source: Source) -> Plan:
         mistakes = [(mistake["loc"], mistake["msg"]) for mistake in error.errors(include_url=False)]
         problems = [source.problem(path, text[:1].lower() + text[1:]) for path, text in mistakes]
         raise InputError(tuple(problems)) from None
-    surplus = [source.problem(path, "unknown key", at_key=True) for path in _surplus(data, _document(plan), ())]
+    known = dataclasses.asdict(plan)
+    surplus = [source.problem(path, "unknown key", at_key=True) for path in _surplus(data, known, ())]
     if surplus:
         raise InputError(tuple(surplus))
     return plan

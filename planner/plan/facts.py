@@ -12,6 +12,7 @@ from planner.memory.demand import Ledger
 __all__ = [
     "Binding",
     "Cost",
+    "GPUGroup",
     "GPULedger",
     "Ledger",
     "Plan",
@@ -24,14 +25,26 @@ __all__ = [
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class GPUGroup:
+    """The GPUs of one node that hold one pipeline stage: every layer of the stage is split over all of them."""
+
+    node: str
+    gpu_indices: tuple[int, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class ServerPlan:
     """One server of the plan: what it serves, the limits it is started with, what that guarantees.
 
     ``repository`` is a Hugging Face id, or the folder when ``local``. ``kv_cache_dtype`` and ``dtype`` are spelled as
     the engine spells them. ``concurrency_request`` requests of ``request_tokens`` fit into the KV cache at once, and
     ``concurrency_full_context`` requests of ``max_model_len``; a server without a KV cache has both at
-    ``max_num_seqs``. ``ledger`` holds for each of its GPUs, ``gpu_indices`` of ``node``. The servers of a role are its
-    replicas: equal but for name, port and place.
+    ``max_num_seqs``. The servers of a role are its replicas: equal but for name, ports and place.
+
+    ``gpu_indices`` of ``node`` hold the first pipeline stage and, when it is the only one, the whole model;
+    ``later_stages`` hold the others in their order, either all on this node or each stage on a node of its own.
+    ``ledger`` is that of the largest stage and is set aside on every GPU. A server on several nodes has a
+    ``master_port``, on which its processes find each other at the first node; otherwise it is 0.
     """
 
     name: str
@@ -49,9 +62,12 @@ class ServerPlan:
     max_num_seqs: int
     max_num_batched_tokens: int
     tensor_parallel_size: int
+    pipeline_parallel_size: int = 1
     node: str = ""
     gpu_indices: tuple[int, ...]
+    later_stages: tuple[GPUGroup, ...] = ()
     port: int
+    master_port: int = 0
     gpu_memory_utilization: float
     kv_cache_memory_bytes: int
     kv_cache_tokens: int
@@ -64,6 +80,21 @@ class ServerPlan:
     tool_parser: str
     reasoning_parser: str
     ledger: Ledger
+
+    @property
+    def groups(self) -> tuple[GPUGroup, ...]:
+        """The GPUs of every pipeline stage, in the order of the stages."""
+        return (GPUGroup(node=self.node, gpu_indices=self.gpu_indices), *self.later_stages)
+
+    @property
+    def nodes(self) -> tuple[str, ...]:
+        """The nodes the server runs on, the one that answers requests first."""
+        return tuple(dict.fromkeys(group.node for group in self.groups))
+
+    @property
+    def gpus(self) -> tuple[tuple[str, int], ...]:
+        """Every GPU of the server as its node and device number, stage by stage."""
+        return tuple((group.node, index) for group in self.groups for index in group.gpu_indices)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
