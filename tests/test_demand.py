@@ -11,7 +11,7 @@ from planner.engine import load_profile
 from planner.flags import ServeFlags
 from planner.gpu import GPU
 from planner.memory.demand import demand, ledger, with_sequences
-from planner.memory.estimate import Server, estimate
+from planner.memory.estimate import Server, estimate, terms
 from planner.units import GIB
 
 QWEN_7B: dict[str, Any] = {
@@ -27,7 +27,7 @@ H100 = GPU(
 ARCHITECTURE, QUANTIZATION = parse_config(QWEN_7B, where="test")
 
 
-def server(version: str, seqs: int, tokens: int, context: int, ranks: int = 1) -> Server:
+def server(version: str, seqs: int, tokens: int, context: int, ranks: int = 1, stages: int = 1) -> Server:
     profile = load_profile(version)
     flags = ServeFlags(
         max_model_len=context,
@@ -35,6 +35,7 @@ def server(version: str, seqs: int, tokens: int, context: int, ranks: int = 1) -
         max_num_batched_tokens=tokens,
         gpu_memory_utilization=profile.gpu_memory_utilization,
         tensor_parallel_size=ranks,
+        pipeline_parallel_size=stages,
     )
     return Server(architecture=ARCHITECTURE, quantization=QUANTIZATION, flags=flags)
 
@@ -47,17 +48,23 @@ def server(version: str, seqs: int, tokens: int, context: int, ranks: int = 1) -
     context=st.integers(512, 32768),
     share=st.floats(0.05, 1.0),
     ranks=st.sampled_from([1, 2, 4]),
+    stages=st.sampled_from([1, 1, 2, 3, 5]),
 )
 def test_demand_covers_the_ledger(
-    version: str, seqs: int, room: int, tokens: int, context: int, share: float, ranks: int
+    version: str, seqs: int, room: int, tokens: int, context: int, share: float, ranks: int, stages: int
 ) -> None:
     profile = load_profile(version)
     tokens = max(tokens, seqs + room)
-    line = demand(server(version, seqs + room, tokens, context, ranks), H100, profile, max(1, int(context * share)))
+    request = max(1, int(context * share))
+    line = demand(server(version, seqs + room, tokens, context, ranks, stages), H100, profile, request)
 
-    chosen = with_sequences(server(version, seqs, tokens, context, ranks), seqs, line.kv_cache_bytes(seqs))
+    chosen = with_sequences(server(version, seqs, tokens, context, ranks, stages), seqs, line.kv_cache_bytes(seqs))
 
     assert line.footprint(seqs) >= ledger(chosen, H100, profile).total_bytes
+    for rank in range(stages):
+        stage = terms(chosen, H100, profile, rank)
+        held = stage.layout.blocks_per_request(request, tokens) * seqs + 1
+        assert stage.layout.blocks(line.kv_cache_bytes(seqs)) >= held
 
 
 @given(

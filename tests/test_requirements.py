@@ -127,6 +127,14 @@ def test_no_stage_is_without_layers() -> None:
     assert "pipeline_parallel_size (29) is greater" in reason("0.33.0", gpu(9, 0), pipeline_parallel_size=29)
 
 
+def test_models_that_cannot_be_cut_into_stages() -> None:
+    small = {"architectures": ["SmolLM3ForCausalLM"], "model_type": "smollm3"}
+
+    assert reason("0.33.0", gpu(9, 0), pipeline_parallel_size=2) == ""
+    assert "not supported for SmolLM3ForCausalLM" in reason("0.33.0", gpu(9, 0), small, pipeline_parallel_size=2)
+    assert reason("0.33.0", gpu(9, 0), small) == ""
+
+
 def test_experts_may_be_cut_inside_an_fp8_block_since_0_29_and_may_stay_whole_in_any_version() -> None:
     assert reason("0.29.0", gpu(9, 0), FP8_MIXTURE, tensor_parallel_size=4) == ""
     assert reason("0.28.0", gpu(9, 0), FP8_MIXTURE, tensor_parallel_size=4, expert_parallel=True) == ""

@@ -10,6 +10,7 @@ from planner.engine import EngineProfile
 from planner.gpu import GPU
 from planner.memory.estimate import Server, Terms, stage_margin, terms
 from planner.memory.overhead import baseline_bytes
+from planner.tensors.kv_cache import KVLayout
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -81,7 +82,7 @@ def demand(server: Server, gpu: GPU, profile: EngineProfile, request_tokens: int
     ``request_tokens`` is the length at which concurrency is counted.
     """
     flags = server.flags
-    stages = [terms(server, gpu, profile, rank) for rank in range(flags.pipeline_parallel_size)]
+    stages = _stages(server, gpu, profile)
     baseline = baseline_bytes(flags, profile, gpu)
 
     def blocks_bytes(stage: Terms, tokens: int) -> int:
@@ -93,13 +94,13 @@ def demand(server: Server, gpu: GPU, profile: EngineProfile, request_tokens: int
         + stage.non_torch_bytes
         + stage.cuda_graph_bytes
         + stage.line.kept_bytes
-        + stage.layout.bytes_per_block
         + _margin(stage, server, gpu, profile)
         for stage in stages
     )
+    null_block = max(stage.layout.bytes_per_block for stage in stages)
     return Demand(
-        fixed_bytes=baseline + fixed,
-        null_block_bytes=max(stage.layout.bytes_per_block for stage in stages),
+        fixed_bytes=baseline + fixed + null_block,
+        null_block_bytes=null_block,
         state_bytes_per_sequence=max(stage.line.kept_bytes_per_sequence for stage in stages),
         kv_floor_bytes=max(blocks_bytes(stage, flags.max_model_len) for stage in stages),
         kv_bytes_per_sequence=max(blocks_bytes(stage, request_tokens) for stage in stages),
@@ -110,24 +111,44 @@ def demand(server: Server, gpu: GPU, profile: EngineProfile, request_tokens: int
     )
 
 
-def ledger(server: Server, gpu: GPU, profile: EngineProfile, pipeline_rank: int = 0) -> Ledger:
+def ledger(server: Server, gpu: GPU, profile: EngineProfile) -> Ledger:
     """Return the terms of a server whose flags fix ``max_num_seqs`` and ``kv_cache_memory_bytes``.
+
+    With pipeline stages they are those of the stage that takes the most in all.
 
     Raises:
         ValueError: the flags leave the size of the KV cache open.
     """
     if server.flags.kv_cache_memory_bytes is None:
         raise ValueError("a ledger needs kv_cache_memory_bytes")
-    stage = terms(server, gpu, profile, pipeline_rank)
-    return Ledger(
-        baseline_bytes=baseline_bytes(server.flags, profile, gpu),
-        weights_bytes=stage.weights_bytes,
-        kv_cache_bytes=server.flags.kv_cache_memory_bytes,
-        activation_bytes=stage.activation.total_bytes,
-        non_torch_bytes=stage.non_torch_bytes,
-        cuda_graph_bytes=stage.cuda_graph_bytes,
-        margin_bytes=_margin(stage, server, gpu, profile),
-    )
+    ledgers = [
+        Ledger(
+            baseline_bytes=baseline_bytes(server.flags, profile, gpu),
+            weights_bytes=stage.weights_bytes,
+            kv_cache_bytes=server.flags.kv_cache_memory_bytes,
+            activation_bytes=stage.activation.total_bytes,
+            non_torch_bytes=stage.non_torch_bytes,
+            cuda_graph_bytes=stage.cuda_graph_bytes,
+            margin_bytes=_margin(stage, server, gpu, profile),
+        )
+        for stage in _stages(server, gpu, profile)
+    ]
+    return max(ledgers, key=lambda own: own.total_bytes)
+
+
+def scarcest_layout(server: Server, gpu: GPU, profile: EngineProfile) -> KVLayout:
+    """Return the KV cache layout of the pipeline stage whose blocks cost most.
+
+    All stages have the same block tables and as many blocks as the one with the fewest (``get_kv_cache_configs`` in
+    ``v1/core/kv_cache_utils.py``, 0.8.5 to 0.33.0), which with equal caches is this one.
+    """
+    layouts = [stage.layout for stage in _stages(server, gpu, profile)]
+    return max(layouts, key=lambda own: own.bytes_per_block)
+
+
+def _stages(server: Server, gpu: GPU, profile: EngineProfile) -> list[Terms]:
+    """Return the terms of every pipeline stage."""
+    return [terms(server, gpu, profile, rank) for rank in range(server.flags.pipeline_parallel_size)]
 
 
 def with_sequences(server: Server, sequences: int, kv_cache_memory_bytes: int) -> Server:

@@ -12,6 +12,9 @@ from planner.tensors.identity import Same
 from planner.tensors.parameters import layer_parts
 
 _VOCABULARY_PADDING = 64
+# Decoders without ``SupportsPP`` in model_executor/models, in every version that has them, to 0.33.0; of the others this
+# package knows, those that run through the Transformers backend may lack a plan for stages.
+_WITHOUT_STAGES = ("Gemma3nForCausalLM",)
 # Kinds of recurrent state without heads.
 _CHANNELWISE = ("mamba1", "short-conv")
 
@@ -27,6 +30,8 @@ def invalid(
     stages = flags.pipeline_parallel_size
     if stages > architecture.num_layers:
         return f"pipeline_parallel_size ({stages}) is greater than the number of layers ({architecture.num_layers})"
+    if stages > 1 and not _has_stages(architecture, profile):
+        return f"pipeline parallelism is not supported for {architecture.name}"
     shares = _Shares(
         flags.tensor_parallel_size,
         flags.data_parallel_size * flags.tensor_parallel_size,
@@ -34,6 +39,16 @@ def invalid(
         profile.uneven_expert_blocks,
     )
     return _first_reason(Same(architecture), Same(quantization), shares) if shares.all_ranks > 1 else None
+
+
+def _has_stages(architecture: Architecture, profile: EngineProfile) -> bool:
+    """Whether a model can be cut into pipeline stages.
+
+    Encoders cannot, and layers that share the KV cache of another must be on the same stage (models/gemma4.py).
+    """
+    named = architecture.name in (*_WITHOUT_STAGES, *profile.transformers_classes)
+    uncached = any(layer.attention and not layer.attention.cached for layer in architecture.layers)
+    return not (named or uncached)
 
 
 @dataclass(frozen=True, slots=True)
