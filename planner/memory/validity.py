@@ -12,8 +12,8 @@ from planner.tensors.identity import Same
 from planner.tensors.parameters import layer_parts
 
 _VOCABULARY_PADDING = 64
-# Decoders without ``SupportsPP`` in model_executor/models, in every version that has them, to 0.33.0; of the others this
-# package knows, those that run through the Transformers backend may lack a plan for stages.
+# Decoders without ``SupportsPP`` in model_executor/models, in every version that has them, to 0.33.0. Those that run
+# through the Transformers backend may lack a plan for stages.
 _WITHOUT_STAGES = ("Gemma3nForCausalLM",)
 # Kinds of recurrent state without heads.
 _CHANNELWISE = ("mamba1", "short-conv")
