@@ -4,7 +4,7 @@ import dataclasses
 from typing import Any
 
 from planner.accuracy import Accuracy
-from planner.plan import GPUGroup, GPULedger, Ledger, Plan, Proof, ServerPlan
+from planner.plan import GPUGroup, GPULedger, Ledger, Lock, Plan, Proof, ServerPlan
 from planner.units import GIB
 
 TOTAL_BYTES = 95 * GIB
@@ -76,6 +76,7 @@ def plan(*servers: ServerPlan, **changes: Any) -> Plan:  # noqa: ANN401 - any fi
         for node, index in places
     )
     proof = Proof(proven=True, stages=(), solver="cp-sat", solver_version="", seed=0, budget=0, model_sha256="")
+    lock = Lock(planner_version="0.1.0", fleet_sha256="", catalog_sha256="", engine_profile_sha256="")
     plain = Plan(
         fleet="workstation",
         engine="vllm",
@@ -86,6 +87,7 @@ def plan(*servers: ServerPlan, **changes: Any) -> Plan:  # noqa: ANN401 - any fi
         start_order=tuple(item.name for item in servers),
         gpus=gpus,
         proof=proof,
+        lock=lock,
         bindings=(),
         runner_up=None,
     )

@@ -53,6 +53,17 @@ class AccuracyTables:
         """All published benchmarks of a quantized checkpoint beside its base."""
         return tuple(self._measured.get(variant.repository, ()))
 
+    def facts(self, models: Sequence[Model]) -> dict[str, Any]:
+        """Return every figure that may count for these models, to tell whether any of them has changed."""
+        variants = [variant for model in models for variant in model.variants]
+        classes = sorted({(model.repository, v.scheme_class) for model in models for v in model.variants})
+        return {
+            "scores": [self.scores(model) for model in models],
+            "measured": [self.measurements(variant) for variant in variants],
+            "transferred": [self._transferred.get(key, ()) for key in classes],
+            "defaults": self._defaults,
+        }
+
     def of(
         self,
         model: Model,

@@ -148,6 +148,7 @@ class Fleet:
 
     ``engine_version`` is None for the newest release with a memory profile. ``objective`` lists what to maximise, each
     before the next. ``roles`` and ``pools`` are in order of their names, so that the order of the file decides nothing.
+    ``source_sha256`` is a digest of what the file says, whatever its comments, spelling and order.
     """
 
     name: str
@@ -156,6 +157,7 @@ class Fleet:
     objective: tuple[str, ...]
     pools: tuple[Pool, ...]
     roles: tuple[Role, ...]
+    source_sha256: str = ""
 
     def role(self, name: str) -> Role:
         """Return the role of this name.

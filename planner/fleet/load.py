@@ -5,8 +5,10 @@ what is left can be read; the rules that span several keys, and the look-ups in 
 """
 
 import copy
+import hashlib
+import json
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -72,7 +74,12 @@ def fleet_of(written: FleetFile, catalog: Catalog) -> Fleet:
     fleet = review(findings, fleet_map)
     if fleet is None:
         raise InputError(tuple(dict.fromkeys(findings.problems)))
-    return fleet
+    return replace(fleet, source_sha256=_digest(fleet_map))
+
+
+def _digest(read: FleetMap) -> str:
+    """Return a digest of the values of a file, with the defaults of keys that are absent."""
+    return hashlib.sha256(json.dumps(read.model_dump(), sort_keys=True).encode()).hexdigest()
 
 
 def _validate(source: Source) -> tuple[FleetMap, list[Problem]]:

@@ -19,6 +19,7 @@ from planner.plan.facts import (
     ServerPlan,
     Stage,
 )
+from planner.plan.lock import Lock, lock_of, stale
 from planner.plan.no_plan import Change, Need, NoPlan, Requirement, Supply
 
 __all__ = [
@@ -31,6 +32,7 @@ __all__ = [
     "GPULedger",
     "Gain",
     "Ledger",
+    "Lock",
     "Need",
     "NoPlan",
     "Plan",
@@ -43,7 +45,9 @@ __all__ = [
     "Supply",
     "differences",
     "gain",
+    "lock_of",
     "plan_from_yaml",
     "plan_json",
     "plan_to_yaml",
+    "stale",
 ]

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 
 from planner.accuracy import Accuracy
 from planner.memory.demand import Ledger
+from planner.plan.lock import Lock
 
 __all__ = [
     "Binding",
@@ -15,6 +16,7 @@ __all__ = [
     "GPUGroup",
     "GPULedger",
     "Ledger",
+    "Lock",
     "Plan",
     "Proof",
     "RunnerUp",
@@ -200,7 +202,7 @@ class Plan:
 
     ``servers`` are in order of their names; ``start_order`` names them in the order in which they must be started, one
     after another. ``engine_known`` is false when the memory profile is that of a neighbouring version. ``left_out`` are
-    optional roles that are not served.
+    optional roles that are not served. ``lock`` says what it was made from.
     """
 
     fleet: str
@@ -213,6 +215,7 @@ class Plan:
     left_out: tuple[str, ...] = ()
     gpus: tuple[GPULedger, ...]
     proof: Proof
+    lock: Lock
     bindings: tuple[Binding, ...]
     runner_up: RunnerUp | None
 

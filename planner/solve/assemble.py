@@ -10,7 +10,7 @@ from planner.fleet import POOLING_TASKS, ROUTER_PORT, Fleet, Pool, Role
 from planner.memory.demand import ledger, with_sequences
 from planner.memory.estimate import Server, terms
 from planner.options import Option, Prepared
-from planner.plan import GPULedger, Plan, Proof, ServerPlan, Stage
+from planner.plan import GPULedger, Lock, Plan, Proof, ServerPlan, Stage
 from planner.solve.problem import Answer, Block
 from planner.solve.stages import SEED
 from planner.solve.translate import servable
@@ -58,7 +58,7 @@ def decisions(prepared: Prepared, answer: Answer) -> tuple[Decision, ...]:
     )
 
 
-def assemble(fleet: Fleet, prepared: Prepared, answer: Answer, budget: int) -> Plan:
+def assemble(fleet: Fleet, prepared: Prepared, answer: Answer, budget: int, lock: Lock) -> Plan:
     """Return the plan of an answer, without what binds and without a runner-up."""
     decided = decisions(prepared, answer)
     taken = {role.port for role in fleet.roles} | {ROUTER_PORT}
@@ -78,6 +78,7 @@ def assemble(fleet: Fleet, prepared: Prepared, answer: Answer, budget: int) -> P
         left_out=tuple(role.name for role in fleet.roles if role.name not in served),
         gpus=tuple(ledgers(fleet, servers)),
         proof=_proof(answer, budget),
+        lock=lock,
         bindings=(),
         runner_up=None,
     )

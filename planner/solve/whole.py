@@ -6,7 +6,7 @@ from planner.catalog import Catalog
 from planner.engine import load_profile
 from planner.fleet import Fleet
 from planner.options import Prepared, prepare
-from planner.plan import NoPlan, Plan
+from planner.plan import NoPlan, Plan, lock_of
 from planner.solve.assemble import Decision, assemble, decisions
 from planner.solve.bindings import bindings
 from planner.solve.conflict import conflict
@@ -37,5 +37,6 @@ def whole(fleet: Fleet, catalog: Catalog, budget: int) -> Solved | NoPlan:
     if answer is None:
         return conflict(fleet, catalog, prepared)
     decided = decisions(prepared, answer)
-    plan = dataclasses.replace(assemble(fleet, prepared, answer, budget), bindings=bindings(prepared, decided))
+    plan = assemble(fleet, prepared, answer, budget, lock_of(fleet, catalog, prepared.profile))
+    plan = dataclasses.replace(plan, bindings=bindings(prepared, decided))
     return Solved(plan=plan, prepared=prepared, decided=decided)

@@ -1,0 +1,90 @@
+"""Lock: what a plan was made from, so that a later run can tell whether it still is.
+
+Digests are of meaning, not of bytes: a comment, the order of keys or ``16k`` for ``16384`` changes none of them, and a
+model that is no candidate of the fleet may come to the catalog.
+"""
+
+import dataclasses
+import hashlib
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from planner import __version__
+from planner.catalog import Catalog
+from planner.engine import EngineProfile
+from planner.fleet import Fleet
+from planner.variant import Model
+
+_UNUSED = frozenset({"aliases", "file", "note", "released", "sources", "published_source"})
+"""Fields of catalog entries that decide nothing about a plan."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Lock:
+    """The inputs of a plan: the planner's version, and digests of the fleet file, of the catalog and of the engine.
+
+    The catalog's are the facts about the fleet's GPUs and candidate models, with their accuracy. ``targets`` are what
+    was rendered besides the default artifacts. A plan is ``held`` when it follows a plan that was there before, and
+    would be another one without it.
+    """
+
+    planner_version: str
+    fleet_sha256: str
+    catalog_sha256: str
+    engine_profile_sha256: str
+    targets: tuple[str, ...] = ()
+    held: bool = False
+
+
+def lock_of(fleet: Fleet, catalog: Catalog, profile: EngineProfile) -> Lock:
+    """Return the lock of a plan for a fleet, before anything is known of targets and earlier plans."""
+    return Lock(
+        planner_version=__version__,
+        fleet_sha256=fleet.source_sha256,
+        catalog_sha256=_digest(_catalog_facts(fleet, catalog)),
+        engine_profile_sha256=_digest(profile),
+    )
+
+
+def stale(old: Lock, now: Lock) -> tuple[str, ...]:
+    """Return what changed since a plan was made: ``fleet``, ``catalog``, ``engine profile`` or ``planner``."""
+    inputs = {
+        "fleet": "fleet_sha256",
+        "catalog": "catalog_sha256",
+        "engine profile": "engine_profile_sha256",
+        "planner": "planner_version",
+    }
+    return tuple(name for name, field in inputs.items() if getattr(old, field) != getattr(now, field))
+
+
+def _catalog_facts(fleet: Fleet, catalog: Catalog) -> dict[str, Any]:
+    candidates = [[_names(model) for model in role.models] for role in fleet.roles]
+    models = {_names(model): model for role in fleet.roles for model in role.models}
+    return {
+        "gpus": [pool.gpu for pool in fleet.pools],
+        "candidates": candidates,
+        "models": list(models.values()),
+        "scales": [catalog.accuracy.scale_for(role.task, role.models) for role in fleet.roles],
+        "accuracy": catalog.accuracy.facts(tuple(models.values())),
+    }
+
+
+def _names(model: Model) -> tuple[str, ...]:
+    """Name a model and the variants that may be chosen of it."""
+    return model.repository, *(variant.repository for variant in model.variants)
+
+
+def _digest(facts: object) -> str:
+    return hashlib.sha256(json.dumps(facts, sort_keys=True, default=_plain).encode()).hexdigest()
+
+
+def _plain(value: Any) -> Any:  # noqa: ANN401 - any fact
+    """Return a fact as JSON has it, for what ``json`` does not know itself."""
+    if dataclasses.is_dataclass(value):
+        fields = (field.name for field in dataclasses.fields(value) if field.name not in _UNUSED)
+        return {name: getattr(value, name) for name in fields}
+    if isinstance(value, Mapping):
+        return dict(value)
+    raise TypeError(value)
