@@ -103,6 +103,7 @@ class EngineProfile:
     kv_cache_dtypes: tuple[str, ...]
     least_capability: int
     method_capability: Mapping[str, int]
+    activation_order: bool
 
     # Loading weights (fields of planner.tensors.weight_rules.WeightRules)
     load_split_limit_mib: int

@@ -138,3 +138,20 @@ def test_models_that_cannot_be_cut_into_stages() -> None:
 def test_experts_may_be_cut_inside_an_fp8_block_since_0_29_and_may_stay_whole_in_any_version() -> None:
     assert reason("0.29.0", gpu(9, 0), FP8_MIXTURE, tensor_parallel_size=4) == ""
     assert reason("0.28.0", gpu(9, 0), FP8_MIXTURE, tensor_parallel_size=4, expert_parallel=True) == ""
+
+
+@pytest.mark.parametrize(
+    ("version", "settings", "refused"),
+    [
+        ("0.29.0", {"desc_act": True, "group_size": 128}, False),
+        ("0.30.0", {"desc_act": True, "group_size": 128}, True),
+        ("0.33.0", {"desc_act": True, "group_size": -1}, False),  # one group: the order changes nothing
+        ("0.33.0", {"desc_act": False, "group_size": 128}, False),
+    ],
+)
+def test_groups_in_order_of_activation_are_refused_where_the_engine_dropped_them(
+    version: str, settings: dict[str, Any], refused: bool
+) -> None:
+    gptq = {"quant_method": "gptq", "bits": 4, "sym": True, **settings}
+
+    assert ("ordered by activation" in reason(version, gpu(9, 0), {"quantization_config": gptq})) == refused

@@ -26,6 +26,7 @@ def refusal(
     """Return the first reason for which this engine version would not even load the model, or None."""
     reasons = (
         *_device_reasons(quantization, profile, gpu),
+        *_format_reasons(quantization, profile),
         *_dtype_reasons(architecture, quantization, flags, profile, gpu),
         *_length_reasons(architecture, flags, profile),
     )
@@ -44,6 +45,14 @@ def _device_reasons(quantization: Quantization, profile: EngineProfile, gpu: GPU
         yield (
             f"the quantization method {method} is not supported for the current GPU: minimum capability "
             f"{_dotted(needed)}, current capability {_dotted(capability)}"
+        )
+
+
+def _format_reasons(quantization: Quantization, profile: EngineProfile) -> Iterator[str]:
+    if quantization.act_order and not profile.activation_order:
+        yield (
+            f"{profile} no longer supports {quantization.method} checkpoints whose groups are ordered by activation "
+            "(desc_act, actorder)"
         )
 
 
