@@ -93,7 +93,8 @@ def _by_loss(problem: Problem, decided: Sequence[Decided]) -> list[int]:
     """Return the roles in order of what they lack most of their best option."""
 
     def loss(role: int) -> Value:
-        best = max(_most(candidate, problem) for candidate in problem.roles[role].candidates)
+        nothing = _worth(problem, role, None)
+        best = max((_most(candidate, problem) for candidate in problem.roles[role].candidates), default=nothing)
         return tuple(one - other for one, other in zip(best, _worth(problem, role, decided[role]), strict=True))
 
     return sorted(range(len(problem.roles)), key=lambda role: (tuple(-part for part in loss(role)), role))
@@ -110,9 +111,11 @@ def _better(problem: Problem, board: Board, role: int, now: Decided) -> Iterator
         candidate = candidates[index]
         if _most(candidate, problem) <= worth:
             return
+        if any(_most(candidate, problem)[stage] < worth[stage] for stage, _ in problem.floors):
+            continue
         if board.put(role, candidate, candidate.most):
             yield index, candidate.most
-        sequences = _most_that_fit(board, role, candidate)
+        sequences = 0 if problem.floors else _most_that_fit(board, role, candidate)
         if sequences and _at(candidate, problem, sequences) > worth and board.put(role, candidate, sequences):
             yield index, sequences
 

@@ -75,6 +75,8 @@ def build(problem: Problem) -> Model:
     _add_choices(model)
     for pool in range(len(problem.pools)):
         _add_memory(model, pool)
+    for stage, least in problem.floors:
+        model.cp.add(model.stage(stage) >= least)
     return model
 
 
@@ -125,7 +127,7 @@ def _add_memory(model: Model, pool: int) -> None:
         rows = list(model.rows(role, pool))
         if not rows:
             continue
-        if _alone(model.problem, role):
+        if model.problem.alone(role):
             parts.append(model.line(rows, lambda c: c.gpus * shape.capacity, lambda c: 0))
         else:
             label = f"{found.name}@{pool}"
@@ -138,13 +140,3 @@ def _add_memory(model: Model, pool: int) -> None:
     model.cp.add(model.line(large, lambda c: c.gpus, lambda c: 0) <= used)
     model.taken.append(taken)
     model.used.append(used)
-
-
-def _alone(problem: Problem, role: int) -> bool:
-    """Whether a role shares its GPUs with nobody, not even with itself, so that it takes them whole."""
-    others = set(range(len(problem.roles))) - {role}
-    return (
-        bool(others)
-        and problem.roles[role].stacked == 1
-        and all((min(role, other), max(role, other)) in problem.apart for other in others)
-    )

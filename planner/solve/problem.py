@@ -1,7 +1,8 @@
 """Problem: the fleet as integers only; the solver iterates over it and computes nothing.
 
-A candidate is one option of one role on one pool: ``blocks`` equal servers, each on ``width`` GPUs of one node. Memory
-on each of these GPUs is ``Demand``'s: linear in the server's sequences but for two floors. Each stage of the objective
+A candidate is one option of one role on one pool: ``blocks`` equal servers, each on ``width`` GPUs of one node, or on as
+many such blocks of GPUs as it has pipeline stages. Memory on each of these GPUs is ``Demand``'s: linear in the server's
+sequences but for two floors. Each stage of the objective
 is a sum over the roles of ``constant + per_sequence × sequences`` of the chosen candidate.
 """
 
@@ -15,11 +16,14 @@ COST = "cost"
 class Candidate:
     """One option of a role: sizes in bytes per GPU, ``worth`` has one pair per stage.
 
-    ``width`` is a power of two. ``least`` and ``most`` are the sequences of each of the servers.
+    ``width`` is a power of two. The blocks of a server's ``stages`` are apart: ``across`` puts each on a node of its own,
+    otherwise they are different GPUs of one node. ``least`` and ``most`` are the sequences of each of the servers.
     """
 
     pool: int = 0
     width: int = 1
+    stages: int = 1
+    across: bool = False
     blocks: int = 1
     fixed: int
     per_sequence: int
@@ -35,7 +39,12 @@ class Candidate:
     @property
     def gpus(self) -> int:
         """The GPUs all servers are on, counted once per server."""
-        return self.width * self.blocks
+        return self.width * self.stages * self.blocks
+
+    @property
+    def layout(self) -> tuple[int, int, int, bool]:
+        """What decides, beside the width, where the servers may be: pool, servers, stages, and stages across nodes."""
+        return self.pool, self.blocks, self.stages, self.across
 
     def footprint(self, sequences: int) -> int:
         """Return the bytes taken of each GPU with so many sequences per server."""
@@ -90,13 +99,24 @@ class Problem:
 
     ``roles`` are in order of their names. ``apart`` are pairs of positions of roles that may not be on one GPU.
     ``stages`` names what is maximised, each before the next; ``cost`` among them means the price of the GPUs in use,
-    which is minimised and to which candidates add nothing.
+    which is minimised and to which candidates add nothing. ``floors`` are pairs of the position of a stage, not of
+    the cost, and the value that it must reach whatever comes before it.
     """
 
     roles: tuple[RoleProblem, ...]
     pools: tuple[PoolProblem, ...]
     stages: tuple[str, ...]
     apart: frozenset[tuple[int, int]] = frozenset()
+    floors: tuple[tuple[int, int], ...] = ()
+
+    def alone(self, role: int) -> bool:
+        """Whether a role shares its GPUs with nobody, not even with itself, so that it takes them whole."""
+        others = set(range(len(self.roles))) - {role}
+        return (
+            bool(others)
+            and self.roles[role].stacked == 1
+            and all((min(role, other), max(role, other)) in self.apart for other in others)
+        )
 
 
 @dataclass(frozen=True, slots=True, order=True)
@@ -116,7 +136,10 @@ class Block:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Choice:
-    """What one role gets: the index of its candidate, the sequences of each server, one block per server."""
+    """What one role gets: the index of its candidate, the sequences of each server, one block per stage of each server.
+
+    The blocks of a server's stages follow one another.
+    """
 
     candidate: int
     sequences: int

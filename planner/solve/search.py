@@ -7,11 +7,13 @@ they are many, the choice is packed with a little memory to spare, and the bound
 
 import dataclasses
 import hashlib
+from collections.abc import Sequence
 
 from planner.solve.decompose import Packed, decompose
 from planner.solve.model import Model, build
-from planner.solve.packing import pack
-from planner.solve.placing import Placing, blocks
+from planner.solve.packing import Decided, pack
+from planner.solve.placing import Placing, blocks, deal
+from planner.solve.points import points
 from planner.solve.problem import COST, Answer, Block, Choice, Problem, StageValue
 from planner.solve.stages import (
     BUDGET,
@@ -42,6 +44,13 @@ def optimise(problem: Problem, budget: int = BUDGET) -> Answer | None:
     Raises:
         BudgetSpent: neither was shown within the budget.
     """
+    found = points(problem)
+    answer = _optimise(found.problem, budget) if found.served else None
+    return answer and found.original(answer)
+
+
+def _optimise(problem: Problem, budget: int) -> Answer | None:
+    """Return the best answer to a problem whose candidates are points."""
     size = places(problem)
     model = build(problem)
     digest = hashlib.sha256(str(model.cp.proto).encode()).hexdigest()
@@ -73,7 +82,10 @@ def feasible(problem: Problem, budget: int = BUDGET) -> bool:
     Raises:
         BudgetSpent: the solver could not tell.
     """
-    model = build(problem)
+    found = points(problem)
+    if not found.served:
+        return False
+    model = build(found.problem)
     if sum(pool.gpus for pool in problem.pools) > 1:
         Placing(model)
     return run(model, budget) is not None
@@ -97,7 +109,7 @@ def _whole(problem: Problem, budget: int, digest: str, bound: int, reached: int 
     if chain is None:
         return None
     decided = choices(model, chain.solver)
-    found = pack(problem, decided, _most_gpus(model, chain)) or _solved_places(placing, chain)
+    found = pack(problem, decided, _most_gpus(model, chain)) or _solved_places(placing, chain, decided)
     first, *rest = chain.stages
     limit = min(first.bound, bound)
     first = dataclasses.replace(first, bound=limit, proven=first.value == limit)
@@ -126,12 +138,16 @@ def _most_gpus(model: Model, chain: Chain) -> list[int] | None:
     return [chain.solver.value(used) for used in model.used] if COST in model.problem.stages else None
 
 
-def _solved_places(placing: Placing, chain: Chain) -> list[tuple[Block, ...]]:
+def _solved_places(placing: Placing, chain: Chain, decided: Sequence[Decided]) -> list[tuple[Block, ...]]:
     """Read the solver's own places, which are as good as any."""
-    found: list[list[Block]] = [[] for _ in placing.model.problem.roles]
+    roles = placing.model.problem.roles
+    found: list[list[Block]] = [[] for _ in roles]
     for (role, block), count in placing.servers.items():
         found[role] += [block] * chain.solver.value(count)
-    return [tuple(sorted(role)) for role in found]
+    return [
+        deal(role.candidates[choice[0]], taken) if choice else ()
+        for role, choice, taken in zip(roles, decided, found, strict=True)
+    ]
 
 
 def _answer(

@@ -174,7 +174,7 @@ def _canonical(model: Model) -> list[_Goal]:
     """Return one goal per role: the first candidate, then the most sequences."""
     goals = []
     for position, role in enumerate(model.problem.roles):
-        step = max(candidate.most for candidate in role.candidates) + 1
+        step = max((candidate.most for candidate in role.candidates), default=0) + 1
         keys = [key for key, _ in model.rows(position)]
         variables = [model.chosen[key] for key in keys] + [model.sequences[key] for key in keys]
         factors = [-key[1] * step for key in keys] + [1] * len(keys)
