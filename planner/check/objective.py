@@ -7,7 +7,7 @@ from planner.check.violation import Violation
 from planner.flags import default_flags
 from planner.fleet import Role
 from planner.options.worth import SHARE, measure
-from planner.plan import ServerPlan
+from planner.plan import AXES, FrontierPoint, Plan, ServerPlan
 
 
 def check_objective(facts: Recomputed) -> Iterator[Violation]:
@@ -16,6 +16,17 @@ def check_objective(facts: Recomputed) -> Iterator[Violation]:
     for stage in facts.plan.proof.stages:
         if stage.name in values and stage.value != values[stage.name]:
             yield Violation(f"stage {stage.name}", f"has the value {stage.value}, recomputed {values[stage.name]}")
+    if facts.plan.point:
+        yield from _check_point(facts.plan, facts.plan.point, values)
+
+
+def _check_point(plan: Plan, point: FrontierPoint, values: dict[str, int]) -> Iterator[Violation]:
+    """A point of a frontier is decided by its two axes, and has what it claims of the second."""
+    if sorted(plan.objective) != sorted(AXES.get(axis, axis) for axis in (point.x, point.y)):
+        yield Violation("point", f"is one of {point.x} and {point.y}, but maximises {', '.join(plan.objective)}")
+    elif point.floor is not None and values[plan.objective[1]] < point.floor:
+        reached = values[plan.objective[1]]
+        yield Violation("point", f"must reach {point.floor} in {plan.objective[1]}, and has {reached}")
 
 
 def _values(facts: Recomputed) -> dict[str, int]:
@@ -40,6 +51,7 @@ def _values(facts: Recomputed) -> dict[str, int]:
         "balanced": accuracy + concurrency,
         "accuracy": accuracy,
         "concurrency": concurrency,
+        "score": left,
         "cost": -_cost(facts),
         "context": context,
         "batched tokens": batch,

@@ -149,6 +149,7 @@ class Fleet:
     ``engine_version`` is None for the newest release with a memory profile. ``objective`` lists what to maximise, each
     before the next. ``roles`` and ``pools`` are in order of their names, so that the order of the file decides nothing.
     ``source_sha256`` is a digest of what the file says, whatever its comments, spelling and order.
+    ``floors`` are things maximised with the value each must reach; no file has them, points of a frontier have.
     """
 
     name: str
@@ -158,6 +159,7 @@ class Fleet:
     pools: tuple[Pool, ...]
     roles: tuple[Role, ...]
     source_sha256: str = ""
+    floors: tuple[tuple[str, int], ...] = ()
 
     def role(self, name: str) -> Role:
         """Return the role of this name.

@@ -9,6 +9,7 @@ from planner.plan.document import SCHEMA, plan_from_yaml, plan_json, plan_to_yam
 from planner.plan.facts import (
     Binding,
     Cost,
+    FrontierPoint,
     GPUGroup,
     GPULedger,
     Ledger,
@@ -19,15 +20,19 @@ from planner.plan.facts import (
     ServerPlan,
     Stage,
 )
+from planner.plan.frontier import AXES, Frontier, reached, undominated
 from planner.plan.lock import Lock, lock_of, stale
 from planner.plan.no_plan import Change, Need, NoPlan, Requirement, Supply
 
 __all__ = [
+    "AXES",
     "SCHEMA",
     "Binding",
     "Change",
     "Cost",
     "Difference",
+    "Frontier",
+    "FrontierPoint",
     "GPUGroup",
     "GPULedger",
     "Gain",
@@ -49,5 +54,7 @@ __all__ = [
     "plan_from_yaml",
     "plan_json",
     "plan_to_yaml",
+    "reached",
     "stale",
+    "undominated",
 ]

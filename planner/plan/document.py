@@ -13,8 +13,9 @@ from planner.plan.facts import Plan
 from planner.plan.no_plan import NoPlan
 from planner.yaml_source import FieldPath, Source, read_yaml
 
-_ONE_STAGE = {"pipeline_parallel_size": 1, "later_stages": (), "master_port": 0}
-"""Keys that say how a server's layers are split into stages: not written where there is one stage."""
+_USUAL = {"pipeline_parallel_size": 1, "later_stages": (), "master_port": 0, "point": None, "interrupted": False}
+"""Keys that are not written where they have these values: a server is in one stage, a plan is on no frontier, a search
+ended by itself."""
 
 SCHEMA = 1
 """Version of plan.yaml. It rises when a field changes its meaning or goes, so that an old reader refuses the file."""
@@ -60,7 +61,7 @@ def _document(plan: Plan | NoPlan) -> dict[str, Any]:
 
 
 def _written(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    return {key: value for key, value in pairs if key not in _ONE_STAGE or value != _ONE_STAGE[key]}
+    return {key: value for key, value in pairs if key not in _USUAL or value != _USUAL[key]}
 
 
 def _validated(data: dict[str, Any], source: Source) -> Plan:

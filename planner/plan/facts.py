@@ -13,6 +13,7 @@ from planner.plan.lock import Lock
 __all__ = [
     "Binding",
     "Cost",
+    "FrontierPoint",
     "GPUGroup",
     "GPULedger",
     "Ledger",
@@ -130,7 +131,10 @@ class Stage:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Proof:
-    """What was proven and how to repeat it: the same solver, seed and budget on the same model give the same plan."""
+    """What was proven and how to repeat it: the same solver, seed and budget on the same model give the same plan.
+
+    It cannot be repeated when the search was ``interrupted`` before its end.
+    """
 
     proven: bool
     stages: tuple[Stage, ...]
@@ -139,6 +143,7 @@ class Proof:
     seed: int
     budget: int
     model_sha256: str
+    interrupted: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -197,12 +202,27 @@ class RunnerUp:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class FrontierPoint:
+    """Which point of a Pareto frontier a plan is: the ``number`` from 1, from the least of axis ``x`` to the most.
+
+    The plan is best in the first thing of its objective among all that have at least ``floor`` of the second, in the
+    unit of docs/objective.md; None is no floor.
+    """
+
+    x: str
+    y: str
+    number: int
+    floor: int | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Plan:
     """The best plan found for a fleet.
 
     ``servers`` are in order of their names; ``start_order`` names them in the order in which they must be started, one
     after another. ``engine_known`` is false when the memory profile is that of a neighbouring version. ``left_out`` are
     optional roles that are not served. ``lock`` says what it was made from.
+    ``point`` is None but on a Pareto frontier.
     """
 
     fleet: str
@@ -210,6 +230,7 @@ class Plan:
     engine_version: str
     engine_known: bool
     objective: tuple[str, ...]
+    point: FrontierPoint | None = None
     servers: tuple[ServerPlan, ...]
     start_order: tuple[str, ...]
     left_out: tuple[str, ...] = ()

@@ -113,6 +113,8 @@ def _better(problem: Problem, board: Board, role: int, now: Decided) -> Iterator
             return
         if any(_most(candidate, problem)[stage] < worth[stage] for stage, _ in problem.floors):
             continue
+        if any(_most(candidate, problem)[stage] < worth[stage] for stage, _ in problem.floors):
+            continue
         if board.put(role, candidate, candidate.most):
             yield index, candidate.most
         sequences = 0 if problem.floors else _most_that_fit(board, role, candidate)

@@ -10,7 +10,7 @@ from planner.solve.problem import COST, Candidate, PoolProblem, Problem, RolePro
 from planner.units import ceil_div
 
 ACCURACY, CONCURRENCY, BALANCED = "accuracy", "concurrency", "balanced"
-CONTEXT, BATCH, ACCURACY_LEFT = "context", "batched tokens", "accuracy below a point"
+SCORE, CONTEXT, BATCH, ACCURACY_LEFT = "score", "context", "batched tokens", "accuracy below a point"
 
 _STACKED = 4
 """Servers of one role on one GPU that are tried; more only when there are more servers than that on every GPU."""
@@ -22,6 +22,7 @@ _STAGES: dict[str, Callable[[Worth], Pair]] = {
     ACCURACY: lambda worth: (worth.accuracy, 0),
     CONCURRENCY: lambda worth: (worth.served_base, worth.served),
     COST: lambda worth: (0, 0),
+    SCORE: lambda worth: (worth.accuracy_left, 0),
     CONTEXT: lambda worth: (worth.context, 0),
     BATCH: lambda worth: (worth.batch, 0),
     ACCURACY_LEFT: lambda worth: (worth.accuracy_left, 0),
@@ -51,6 +52,7 @@ def problem(fleet: Fleet, prepared: Prepared) -> Problem:
         pools=pools(fleet),
         stages=names,
         apart=apart([found.role for found in roles]),
+        floors=tuple((names.index(name), least) for name, least in fleet.floors),
     )
 
 

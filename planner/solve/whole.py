@@ -10,6 +10,7 @@ from planner.plan import NoPlan, Plan, lock_of
 from planner.solve.assemble import Decision, assemble, decisions
 from planner.solve.bindings import bindings
 from planner.solve.conflict import conflict
+from planner.solve.problem import Answer
 from planner.solve.search import optimise
 from planner.solve.translate import problem
 
@@ -36,6 +37,11 @@ def whole(fleet: Fleet, catalog: Catalog, budget: int) -> Solved | NoPlan:
     answer = optimise(problem(fleet, prepared), budget)
     if answer is None:
         return conflict(fleet, catalog, prepared)
+    return solved(fleet, catalog, prepared, answer, budget)
+
+
+def solved(fleet: Fleet, catalog: Catalog, prepared: Prepared, answer: Answer, budget: int) -> Solved:
+    """Return the plan of an answer, with what binds it."""
     decided = decisions(prepared, answer)
     plan = assemble(fleet, prepared, answer, budget, lock_of(fleet, catalog, prepared.profile))
     plan = dataclasses.replace(plan, bindings=bindings(prepared, decided))

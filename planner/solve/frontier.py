@@ -1,0 +1,226 @@
+"""Frontier: the plans of a fleet of which none is better than another in both of two axes, by ε-constraint.
+
+The first plan has the most of one axis, the *leading* one, and then the most of the other. The next has the most of the
+leading axis among all plans that have more of the other than the plan before, and so on until there is none. Every plan
+found so is undominated, and every undominated pair of values is found: one between two neighbours would have been found
+instead of the second. The leading axis is ``y``, or the cost if that is one of the two, so that ``x`` rises from plan
+to plan.
+
+A frontier may have hundreds of points. If there are more than asked for, the floor of the other axis rises in equal
+steps from the first plan's value to the most there is, and each plan listed is the first undominated one from a step.
+"""
+
+import dataclasses
+from collections.abc import Callable, Iterator, Sequence
+
+from planner.catalog import Catalog, load_catalog
+from planner.check import require
+from planner.engine import load_profile
+from planner.errors import PlannerError
+from planner.fleet import Fleet
+from planner.options import Prepared, prepare
+from planner.plan import AXES, Frontier, FrontierPoint, NoPlan, Plan
+from planner.solve.alternatives import next_best
+from planner.solve.assemble import decisions
+from planner.solve.conflict import conflict
+from planner.solve.problem import COST, Answer
+from planner.solve.search import optimise
+from planner.solve.stages import BUDGET, BudgetSpent
+from planner.solve.translate import problem
+from planner.solve.whole import solved
+from planner.units import ceil_div
+
+MOST = 25
+"""Points of a frontier that are found unless more are asked for."""
+
+
+class NoSuchPoint(PlannerError):
+    """A frontier has fewer points than the one asked for."""
+
+    def __init__(self, number: int, points: int) -> None:
+        self.number, self.points = number, points
+        super().__init__(number, points)
+
+    def __str__(self) -> str:
+        have = "1 point" if self.points == 1 else f"{self.points} points"
+        return f"there is no point {self.number}: the frontier has {have}"
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Found:
+    """An answer with the most of the leading axis among all with at least ``floor`` of the other; None is no floor."""
+
+    floor: int | None
+    answer: Answer
+
+    @property
+    def leading(self) -> int:
+        """What it has of the leading axis."""
+        return self.answer.stages[0].value
+
+    @property
+    def other(self) -> int:
+        """What it has of the other axis."""
+        return self.answer.stages[1].value
+
+    @property
+    def proven(self) -> bool:
+        """Whether no answer is better in one axis and as good in the other."""
+        return self.answer.stages[1].proven
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class _Listed:
+    """The answers of a frontier in their order, and what ``Frontier`` says of them."""
+
+    found: tuple[Found, ...]
+    complete: bool
+    open_end: bool
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class _Search:
+    """One fleet and two axes, as stages: the leading one and the other."""
+
+    fleet: Fleet
+    prepared: Prepared
+    objective: tuple[str, str]
+    budget: int
+
+    def at(self, floor: int | None) -> Fleet:
+        """Return the fleet whose best plan is the point of the frontier above a floor."""
+        floors = () if floor is None else ((self.objective[1], floor),)
+        return dataclasses.replace(self.fleet, objective=self.objective, floors=floors)
+
+    def best(self, floor: int | None) -> Answer | None:
+        """Return the answer above a floor; None when there is none."""
+        return optimise(problem(self.at(floor), self.prepared), self.budget)
+
+    def most(self) -> int:
+        """Return the most there is of the other axis."""
+        turned = dataclasses.replace(self.fleet, objective=self.objective[::-1])
+        answer = optimise(problem(turned, self.prepared), self.budget)
+        assert answer is not None
+        return answer.stages[0].value
+
+
+def pareto(
+    fleet: Fleet, x: str, y: str, catalog: Catalog | None = None, budget: int = BUDGET, most: int = MOST
+) -> Frontier | NoPlan:
+    """Return the Pareto frontier of a fleet over two axes of ``AXES``, or why the fleet has no plan at all.
+
+    Every plan has passed the independent check; none has a runner-up. ``budget`` is in deterministic seconds, for each
+    solve, and ``most`` limits the points; two at least are needed for both ends.
+
+    Raises:
+        BudgetSpent: neither a plan nor its impossibility could be shown within the solver's budget.
+        CheckFailed: a plan does not keep its promises, which is a defect of the planner.
+        UnknownName: no memory profile covers the engine version.
+    """
+    catalog = catalog or load_catalog()
+    search = _search(fleet, catalog, x, y, budget)
+    listed = _listed(search, most)
+    if not listed.found:
+        return conflict(fleet, catalog, search.prepared)
+    plans = tuple(_plan(search, catalog, (x, y), listed, number) for number in range(1, len(listed.found) + 1))
+    for plan in plans:
+        require(plan, fleet, catalog)
+    return Frontier(x=x, y=y, plans=plans, complete=listed.complete, open_end=listed.open_end)
+
+
+def point(
+    fleet: Fleet, catalog: Catalog, x: str, y: str, number: int, budget: int = BUDGET, most: int = MOST
+) -> Plan | NoPlan:
+    """Return the plan of one point of the frontier that ``pareto`` finds, with its runner-up; or why there is no plan.
+
+    Raises:
+        BudgetSpent: neither a plan nor its impossibility could be shown within the solver's budget.
+        NoSuchPoint: the frontier has fewer points.
+        UnknownName: no memory profile covers the engine version.
+    """
+    search = _search(fleet, catalog, x, y, budget)
+    listed = _listed(search, most)
+    if not listed.found:
+        return conflict(fleet, catalog, search.prepared)
+    if number > len(listed.found):
+        raise NoSuchPoint(number, len(listed.found))
+    found = listed.found[number - 1]
+    plan = _plan(search, catalog, (x, y), listed, number)
+    decided = decisions(search.prepared, found.answer)
+    return dataclasses.replace(plan, runner_up=next_best(search.at(found.floor), search.prepared, decided, budget))
+
+
+def walk(best: Callable[[int | None], Answer | None], steps: Sequence[int] | None = None) -> Iterator[Found]:
+    """Yield the points in their order: all of them, or the first from each of some values of the other axis.
+
+    ``best`` returns the best answer with at least so much of the other axis, None when there is none.
+    One that is not proven waits until no later one can be better in both axes.
+
+    Raises:
+        BudgetSpent: after the points that were found, when it cannot be said whether there is one more.
+    """
+    waiting: list[Found] = []
+    floor: int | None = None
+    while True:
+        try:
+            answer = best(floor)
+        except BudgetSpent:
+            yield from waiting
+            raise
+        if answer is None:
+            break
+        found = Found(floor, answer)
+        while waiting and waiting[-1].leading <= found.leading:
+            waiting.pop()
+        waiting.append(found)
+        if found.proven:
+            yield from waiting
+            waiting.clear()
+        beyond = [found.other + 1] if steps is None else [step for step in steps if step > found.other]
+        if not beyond:
+            break
+        floor = beyond[0]
+    yield from waiting
+
+
+def _search(fleet: Fleet, catalog: Catalog, x: str, y: str, budget: int) -> _Search:
+    objective = (AXES[x], AXES[y]) if AXES[x] == COST else (AXES[y], AXES[x])
+    return _Search(fleet, prepare(fleet, catalog, load_profile(fleet.engine_version)), objective, budget)
+
+
+def _listed(search: _Search, most: int) -> _Listed:
+    """Return all points, or as many as asked for; none when the fleet has no plan."""
+    if not all(found.options or found.role.optional for found in search.prepared.roles):
+        return _Listed((), complete=True, open_end=False)
+    every = _taken(walk(search.best), most + 1)
+    if len(every.found) <= most:
+        return every
+    try:
+        low, high = every.found[0].other, search.most()
+    except BudgetSpent:
+        return _Listed(every.found[:most], complete=False, open_end=True)
+    steps = [low + ceil_div((high - low) * step, most - 1) for step in range(1, most)]
+    some = _taken(walk(search.best, steps), most)
+    return dataclasses.replace(some, complete=False)
+
+
+def _taken(points: Iterator[Found], most: int) -> _Listed:
+    """Take points as long as the budget suffices to find any, and not more than asked for."""
+    found: list[Found] = []
+    try:
+        for one in points:
+            found.append(one)
+            if len(found) == most:
+                break
+    except BudgetSpent:
+        if not found:
+            raise
+        return _Listed(tuple(found), complete=False, open_end=True)
+    return _Listed(tuple(found), complete=True, open_end=False)
+
+
+def _plan(search: _Search, catalog: Catalog, axes: tuple[str, str], listed: _Listed, number: int) -> Plan:
+    found = listed.found[number - 1]
+    plan = solved(search.at(found.floor), catalog, search.prepared, found.answer, search.budget).plan
+    x, y = axes
+    return dataclasses.replace(plan, point=FrontierPoint(x=x, y=y, number=number, floor=found.floor))
