@@ -2,8 +2,9 @@
 
 The choice alone has a bound on every plan. Its servers rarely find places while they fill all GPUs to the brim, so the
 choice is made again with less memory, a tenth less at first and then as much as the packing needs, found by halving.
-What that leaves over is then used: role by role, a better option is taken where it finds a place. Measured in
-benchmarks/solver.
+What that leaves over is then used: role by role, a better option is taken where it finds a place. Where the cost of the
+GPUs in use is a stage, servers go to as few GPUs as they fit, and an option that needs one more is taken only when what
+it is worth comes before cost. Measured in benchmarks/solver.
 """
 
 from collections.abc import Iterator, Sequence
@@ -50,17 +51,17 @@ def decompose(problem: Problem, budget: int, bound: int) -> Packed | None:
     return best
 
 
-def value(problem: Problem, decided: Sequence[Decided]) -> Value:
-    """Return the value of every stage but cost, which counts as nothing."""
+def value(problem: Problem, decided: Sequence[Decided], board: Board) -> Value:
+    """Return the value of every stage."""
     per_role = (_worth(problem, role, choice) for role, choice in enumerate(decided))
-    return tuple(map(sum, zip(*per_role, strict=True)))
+    return _with_cost(problem, tuple(map(sum, zip(*per_role, strict=True))), board)
 
 
 def _attempt(problem: Problem, share: int, budget: int) -> Packed | None:
     """Choose with a share of the memory, in thousandths, pack, and use what is left over."""
     model = build(problem)
-    for taken, pool in zip(model.taken, problem.pools, strict=True):
-        model.cp.add(taken <= pool.capacity * pool.gpus * share // _PER_MILLE)
+    for taken, used, pool in zip(model.taken, model.used, problem.pools, strict=True):
+        model.cp.add(taken <= pool.capacity * share // _PER_MILLE * used)
     try:
         solver = maximise_first(model, budget)
     except BudgetSpent:
@@ -72,7 +73,7 @@ def _attempt(problem: Problem, share: int, budget: int) -> Packed | None:
     if board is None:
         return None
     _improve(problem, board, decided)
-    return Packed(tuple(decided), board, value(problem, decided))
+    return Packed(tuple(decided), board, value(problem, decided, board))
 
 
 def _improve(problem: Problem, board: Board, decided: list[Decided]) -> None:
@@ -80,9 +81,13 @@ def _improve(problem: Problem, board: Board, decided: list[Decided]) -> None:
     for _ in range(_ROUNDS):
         changed = False
         for role in _by_loss(problem, decided):
+            now = _with_cost(problem, _worth(problem, role, decided[role]), board)
             before = board.remove(role)
-            if better := next(_better(problem, board, role, decided[role]), None):
-                decided[role], changed = better, True
+            for option in _better(problem, board, role, decided[role]):
+                if _with_cost(problem, _worth(problem, role, option), board) > now:
+                    decided[role], changed = option, True
+                    break
+                board.remove(role)
             else:
                 board.restore(role, before)
         if not changed:
@@ -101,7 +106,10 @@ def _by_loss(problem: Problem, decided: Sequence[Decided]) -> list[int]:
 
 
 def _better(problem: Problem, board: Board, role: int, now: Decided) -> Iterator[tuple[int, int]]:
-    """Yield options of a role that are worth more than it has now and have found a place, the best first."""
+    """Yield options of a role that are worth more than it has now and have found a place, the best first.
+
+    Whoever asks for the next one must have taken the role off the board again.
+    """
     candidates = problem.roles[role].candidates
     worth = _worth(problem, role, now)
     order = sorted(
@@ -111,8 +119,6 @@ def _better(problem: Problem, board: Board, role: int, now: Decided) -> Iterator
         candidate = candidates[index]
         if _most(candidate, problem) <= worth:
             return
-        if any(_most(candidate, problem)[stage] < worth[stage] for stage, _ in problem.floors):
-            continue
         if any(_most(candidate, problem)[stage] < worth[stage] for stage, _ in problem.floors):
             continue
         if board.put(role, candidate, candidate.most):
@@ -132,6 +138,14 @@ def _most_that_fit(board: Board, role: int, candidate: Candidate) -> int:
             board.remove(role)
         low, high = (middle, high) if fits else (low, middle)
     return low if low >= candidate.least else 0
+
+
+def _with_cost(problem: Problem, worth: Value, board: Board) -> Value:
+    """Return values with the cost of the GPUs in use in its place."""
+    if COST not in problem.stages:
+        return worth
+    cost = sum(pool.price * board.used(index) for index, pool in enumerate(problem.pools))
+    return tuple(-cost if name == COST else value for name, value in zip(problem.stages, worth, strict=True))
 
 
 def _worth(problem: Problem, role: int, choice: Decided) -> Value:

@@ -108,7 +108,6 @@ class Problem:
     stages: tuple[str, ...]
     apart: frozenset[tuple[int, int]] = frozenset()
     floors: tuple[tuple[int, int], ...] = ()
-    floors: tuple[tuple[int, int], ...] = ()
 
     def alone(self, role: int) -> bool:
         """Whether a role shares its GPUs with nobody, not even with itself, so that it takes them whole."""
