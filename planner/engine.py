@@ -55,9 +55,15 @@ class Communicator:
         if ranks == 1:
             return 0
         peers = min(ranks, _NODE_GPUS) - 1
-        if "NVLink" in gpu.interconnect:
+        if _linked(gpu, ranks):
             return self.linked_bytes + self.linked_peer_bytes * peers
         return self.bus_bytes + self.bus_peer_bytes * peers
+
+
+def _linked(gpu: GPU, ranks: int) -> bool:
+    """Whether so many GPUs reach each other over NVLink; a bridge joins but a few."""
+    bridge = re.search(r"NVLink bridge \((\d+) GPUs\)", gpu.interconnect)
+    return ranks <= int(bridge[1]) if bridge else "NVLink" in gpu.interconnect
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -110,6 +116,7 @@ class EngineProfile:
     multimodal_rope_factor: int
     latent_rope_single_precision: bool
     transformers_classes: tuple[str, ...]
+    mxfp4_hopper: Literal["marlin", "triton-two-scales", "triton"]
 
     # The budget: what gpu_memory_utilization covers
     runner: Literal["v0", "v1"]
@@ -124,7 +131,9 @@ class EngineProfile:
 
     # The activation peak
     sampler: Literal["sort", "triton", "flashinfer"]
+    flashinfer_if_installed: bool
     second_sampler: Literal["none", "float-copy", "in-place", "warm-up"]
+    encoder_outputs_padded: bool
     moe_workspace_persistent: bool
     moe_chunk_tokens: int
     forward_hidden_vectors: int

@@ -68,6 +68,16 @@ def test_peak_of_the_older_engine_core_grows_with_the_whole_prompt() -> None:
 
 
 @pytest.mark.parametrize(
+    ("version", "saved"), [("0.7.3", 0), ("0.8.3", 24), ("0.11.0", 24), ("0.11.2", 0), ("0.19.0", 0)]
+)
+def test_the_peak_may_be_that_of_an_installed_flashinfer(version: str, saved: int) -> None:
+    found = line(llama(4096, 14336, 128256), version, H100, 8192, 1024)
+
+    assert found.bytes_per_sequence - found.least_bytes_per_sequence == 128256 * saved
+    assert found.least_at(1024) <= found.at(1024).transient_bytes
+
+
+@pytest.mark.parametrize(
     ("version", "bytes_per_logit"),
     [("0.16.0", 38), ("0.19.0", 14), ("0.22.1", 14), ("0.24.0", 6), ("0.28.0", 2), ("0.33.0", 14)],
 )

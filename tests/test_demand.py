@@ -1,5 +1,6 @@
 """The solver's linear demand never promises less than the ledger takes."""
 
+import dataclasses
 from typing import Any
 
 import pytest
@@ -79,6 +80,16 @@ def test_demand_is_the_ledger_at_its_own_bound(version: str, seqs: int, tokens: 
     chosen = with_sequences(server(version, seqs, tokens, 8192), seqs, line.kv_cache_bytes(seqs))
 
     assert line.footprint(seqs) == ledger(chosen, H100, profile).total_bytes
+
+
+@pytest.mark.parametrize(("utilization", "starts"), [(0.9, True), (0.97, True), (0.99, False)])
+def test_the_sampler_must_fit_once_more_beside_cache_and_graphs(utilization: float, starts: bool) -> None:
+    wanted = server("0.19.0", 1024, 8192, 8192)
+    flags = dataclasses.replace(wanted.flags, gpu_memory_utilization=utilization)
+    found = estimate(dataclasses.replace(wanted, flags=flags), H100, load_profile("0.19.0"))
+
+    assert found.starts == starts
+    assert starts or "warming up the sampler with 1024 requests" in str(found.reason)
 
 
 def test_ledger_needs_a_fixed_cache() -> None:

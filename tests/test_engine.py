@@ -1,5 +1,6 @@
 """Engine profiles: version ranges, defaults by device, data that is wrong."""
 
+import dataclasses
 from pathlib import Path
 
 import pytest
@@ -80,6 +81,24 @@ def test_devices_are_found_by_name_before_capability() -> None:
 
     assert profile.device(gpu("NVIDIA H100 80GB HBM3", 79, (9, 0))).multiprocessors == 132
     assert profile.device(gpu("NVIDIA Something New", 79, (8, 6))).names == ()
+
+
+@pytest.mark.parametrize(
+    ("interconnect", "ranks", "linked"),
+    [
+        ("NVLink 900 GB/s", 8, True),
+        ("PCIe 5.0 x16 + NVLink bridge (2 GPUs)", 2, True),
+        ("PCIe 5.0 x16 + NVLink bridge (2 GPUs)", 4, False),
+        ("PCIe 5.0 x16 + NVLink bridge (4 GPUs)", 4, True),
+        ("PCIe 4.0 x16", 2, False),
+    ],
+)
+def test_a_bridge_links_only_as_many_gpus_as_it_joins(interconnect: str, ranks: int, linked: bool) -> None:
+    card = dataclasses.replace(gpu("NVIDIA H100 NVL", 94, (9, 0)), interconnect=interconnect)
+    talk = load_profile("0.8.3").communicator
+    first, peer = (talk.linked_bytes, talk.linked_peer_bytes) if linked else (talk.bus_bytes, talk.bus_peer_bytes)
+
+    assert talk.bytes_for(card, ranks) == first + peer * (ranks - 1)
 
 
 def folder(tmp_path: Path, old: str, new: str) -> Path:

@@ -11,6 +11,7 @@ from test_kv_cache import DEEPSEEK_V4
 from planner.config_json import parse_config
 from planner.tensors.allocator import allocated_bytes
 from planner.tensors.stages import stage_layers
+from planner.tensors.weight_rules import WeightRules
 from planner.tensors.weights import weights_bytes
 from planner.units import GIB, MIB
 
@@ -51,6 +52,8 @@ def sized(config: dict[str, Any], **flags: Any) -> int:  # noqa: ANN401 - any fl
 def quantized(**settings: object) -> dict[str, Any]:
     return {**LLAMA_8B, "quantization_config": settings}
 
+
+KERNELS = ("triton-two-scales", "triton")
 
 # An 8B Llama has 6,979,321,856 weights in its linear layers and 1,050,673,152 in embedding and head.
 LINEAR, VOCABULARY = 32 * (4096 * (4096 + 2 * 1024) + 4096 * 4096 + 3 * 4096 * 14336), 2 * 128256 * 4096
@@ -143,6 +146,33 @@ def test_fp4_experts_of_deepseek_v4_load_what_vllm_logged() -> None:
     size = sized(DEEPSEEK_V4, tensor_parallel_size=8, expert_parallel=True, max_num_batched_tokens=8192)
 
     assert round(size / GIB, 2) == 19.79  # vLLM 0.31.1, eight H100s
+
+
+GPT_OSS_120B: dict[str, Any] = {
+    "architectures": ["GptOssForCausalLM"], "model_type": "gpt_oss", "hidden_size": 2880, "intermediate_size": 2880,
+    "num_hidden_layers": 36, "num_attention_heads": 64, "num_key_value_heads": 8, "head_dim": 64,
+    "vocab_size": 201088, "num_local_experts": 128, "num_experts_per_tok": 4, "sliding_window": 128,
+    "layer_types": ["sliding_attention", "full_attention"] * 18, "max_position_embeddings": 131072,
+    "tie_word_embeddings": False, "attention_bias": True, "torch_dtype": "bfloat16",
+    "quantization_config": {"quant_method": "mxfp4", "modules_to_not_convert": ["model.layers.*.self_attn"]},
+}  # fmt: skip
+
+
+def test_mxfp4_experts_through_marlin_load_what_vllm_logged() -> None:
+    size = sized(GPT_OSS_120B, rules=WeightRules(split_limit=0, mxfp4_hopper="marlin"))
+
+    assert round(size / GIB, 2) == 65.97  # H100, github.com/vllm-project/vllm/issues/23278
+
+
+def test_triton_on_hopper_pads_codes_and_scales_and_may_keep_the_scales_as_loaded() -> None:
+    """One expert holds 8640 rows of 1440 bytes, padded to 1472, and 90 scales per row, whose rows are padded to 256."""
+    both, freed = (sized(GPT_OSS_120B, rules=WeightRules(mxfp4_hopper=kernel)) for kernel in KERNELS)
+    marlin = sized(GPT_OSS_120B, rules=WeightRules(mxfp4_hopper="marlin"))
+
+    assert both - freed == pytest.approx(36 * 128 * 8640 * 90, rel=0.03)
+    triton = 8640 * 1472 + (5888 + 3072) * 90 + 8640 * 4
+    padded = (2 * 2944 * 3072 + 3072 * 2944) * 17 // 32 + (2 * 2944 + 3072) * 2
+    assert marlin - freed == pytest.approx(36 * 128 * (padded - triton), rel=0.03)
 
 
 @pytest.mark.parametrize(

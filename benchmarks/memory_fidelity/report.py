@@ -3,7 +3,7 @@
 from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
 
-from benchmarks.memory_fidelity.score import TERMS, Pair, confusion, covered, errors, statistics
+from benchmarks.memory_fidelity.score import TERMS, Pair, confusion, coverage, covered, errors, statistics
 from benchmarks.memory_fidelity.table import Row
 
 _SMALLEST_GROUP = 3
@@ -54,6 +54,21 @@ def coverage_line(pairs: Sequence[Pair]) -> str:
     """Return how many measured KV caches lie inside the stated range."""
     inside, total = covered(pairs)
     return f"{inside} of {total} logged KV caches lie inside the stated range." if total else ""
+
+
+def coverage_table(pairs: Sequence[Pair], eras: Sequence[tuple[str, Callable[[Row], bool]]]) -> str:
+    """Return how the stated ranges held, era by era."""
+    lines = [
+        "| engine | rows | sources | inside | 95 % need, of the stated width | inside a width from other sources |",
+        "|---|---|---|---|---|---|",
+    ]
+    for name, belongs in eras:
+        if found := coverage([pair for pair in pairs if belongs(pair[0])]):
+            lines.append(
+                f"| {name} | {found.rows} | {found.sources} | {found.inside} | {found.needed:.2f} "
+                f"| {found.inside_unseen} |"
+            )
+    return "\n".join(lines)
 
 
 def dropped_table(dropped: Iterable[dict[str, str]]) -> str:

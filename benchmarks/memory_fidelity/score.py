@@ -88,6 +88,55 @@ def covered(pairs: Iterable[Pair]) -> tuple[int, int]:
     return inside, total
 
 
+def strain(row: Row, result: Estimate) -> float | None:
+    """Return how far the logged KV cache is from the estimate, as a share of the stated range on its side."""
+    share = measured_share(row, result)
+    if share is None:
+        return None
+    off = share - result.kv_cache_bytes
+    low, high = result.kv_cache_low_bytes, result.kv_cache_high_bytes
+    return off / (high - result.kv_cache_bytes) if off >= 0 else off / (low - result.kv_cache_bytes)
+
+
+@dataclass(frozen=True, slots=True)
+class Coverage:
+    """How the stated ranges held in one era.
+
+    ``needed`` is the share of the stated width that holds 95 % of the rows. ``inside_unseen`` counts the rows inside
+    ranges scaled to that share of their stated width which the era's other sources alone need.
+    """
+
+    rows: int
+    sources: int
+    inside: int
+    needed: float
+    inside_unseen: int
+
+
+def coverage(pairs: Iterable[Pair]) -> Coverage | None:
+    """Return how the ranges of some rows held, None where fewer than two sources log a KV cache."""
+    found = [(row.publication, size) for row, result in pairs if (size := strain(row, result)) is not None]
+    sources = {source for source, _ in found}
+    if len(sources) < _FEWEST_SOURCES:
+        return None
+    unseen = 0
+    for source in sources:
+        width = quantile(sorted(size for other, size in found if other != source), _HOLDS)
+        unseen += sum(size <= width for other, size in found if other == source)
+    sizes = sorted(size for _, size in found)
+    return Coverage(
+        rows=len(found),
+        sources=len(sources),
+        inside=sum(size <= 1.0 for size in sizes),
+        needed=quantile(sizes, _HOLDS),
+        inside_unseen=unseen,
+    )
+
+
+_FEWEST_SOURCES = 2
+_HOLDS = 0.95
+
+
 def measured_share(row: Row, result: Estimate) -> float | None:
     """Return the logged KV cache in bytes; from its tokens where GiB are not logged."""
     if row.kv_cache_gib is not None:

@@ -57,6 +57,11 @@ class Row:
         return self.outcome == "started"
 
     @property
+    def publication(self) -> str:
+        """Where the row was published, without the place inside it: rows of one publication share a machine."""
+        return self.source.split(" (")[0].split("#")[0] if "/" in self.source.split(" ")[0] else self.source
+
+    @property
     def fitted(self) -> bool:
         """Whether the row may have influenced a constant or a range: named as a source, or in the fitted half.
 

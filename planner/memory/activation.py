@@ -22,6 +22,9 @@ _FLOAT = 4
 # the positions before sorting 8, and the double buffers of keys and positions 4 + 8.
 _SORT_BYTES = 32
 
+# Without a sort: probabilities, and random numbers or masked logits.
+_FILTER_BYTES = 2 * _FLOAT
+
 # The caching allocator leaves up to 1 MiB of a large block unsplit (c10/cuda/CUDACachingAllocator.cpp, kSmallSize).
 _BLOCK_TAIL_BYTES = MIB
 
@@ -48,8 +51,9 @@ class ActivationLine:
     """The activation peak as a function of the sequences sampled for, everything else fixed.
 
     The transient part is ``max(floor_bytes, base_bytes + bytes_per_sequence × sequences)``: the layers' peak, or the
-    sampler's. ``kept_bytes`` and ``kept_bytes_per_sequence`` stay
-    allocated. ``warm_floor_bytes`` is the layers' peak of a later start, which finds its kernels compiled.
+    sampler's. ``kept_bytes`` and ``kept_bytes_per_sequence`` stay allocated. The least the peak may be: a later start
+    finds its kernels compiled (``warm_floor_bytes``), and a leaner sampler may be installed
+    (``least_bytes_per_sequence``).
     """
 
     floor_bytes: int
@@ -58,18 +62,22 @@ class ActivationLine:
     kept_bytes: int
     kept_bytes_per_sequence: int
     warm_floor_bytes: int
+    least_bytes_per_sequence: int
 
     def at(self, sequences: int) -> Activation:
         """Return the peak for a number of sequences."""
-        sampler = self.base_bytes + self.bytes_per_sequence * sequences
         return Activation(
-            transient_bytes=max(self.floor_bytes, sampler),
+            transient_bytes=max(self.floor_bytes, self.sampler_at(sequences)),
             persistent_bytes=self.kept_bytes + self.kept_bytes_per_sequence * sequences,
         )
 
-    def warm_at(self, sequences: int) -> int:
-        """Return the transient peak of a start that finds its kernels compiled."""
-        return max(self.warm_floor_bytes, self.base_bytes + self.bytes_per_sequence * sequences)
+    def sampler_at(self, sequences: int) -> int:
+        """Return the sampler's peak, 0 where a rank does not sample."""
+        return self.base_bytes + self.bytes_per_sequence * sequences
+
+    def least_at(self, sequences: int) -> int:
+        """Return the least transient peak: compiled kernels found, the leanest sampler installed."""
+        return max(self.warm_floor_bytes, self.base_bytes + self.least_bytes_per_sequence * sequences)
 
 
 def activation_line(
@@ -89,7 +97,7 @@ def activation_line(
     layers = Forward(architecture, flags, profile, gpu, dtype_bytes=dtype_bytes, last_stage=last_stage)
     warm = layers.peak_bytes() + _BLOCK_TAIL_BYTES
     floor = layers.first_peak_bytes() + _BLOCK_TAIL_BYTES
-    base = per_row = per_sequence = 0
+    base = per_row = per_sequence = leaner = 0
     kept = blas_workspace_bytes(gpu) if profile.blas_handles_in_budget else 0
     if profile.moe_workspace_persistent:
         kept += experts
@@ -101,9 +109,11 @@ def activation_line(
         hidden_bytes = architecture.hidden_size * dtype_bytes
         base = flags.max_num_batched_tokens * hidden_bytes + buffers + _BLOCK_TAIL_BYTES
         per_row += (1 if second else 2) * hidden_bytes
+        if profile.flashinfer_if_installed and _runs_flashinfer(gpu):
+            leaner = architecture.vocab_size * (_SORT_BYTES - _FILTER_BYTES)
         per_sequence = penalty_bytes(architecture, 1) if second else 0
     if architecture.vision and pipeline_rank == 0:
-        encoder = encoder_peak(architecture.vision, architecture.hidden_size, flags, dtype_bytes)
+        encoder = encoder_peak(architecture.vision, architecture.hidden_size, flags, profile, dtype_bytes)
         floor, warm = (max(peak + encoder.kept_bytes, encoder.peak_bytes) for peak in (floor, warm))
         base += encoder.kept_bytes if base else 0
     if pipeline_rank > 0:
@@ -115,6 +125,7 @@ def activation_line(
         kept_bytes=kept,
         kept_bytes_per_sequence=per_sequence,
         warm_floor_bytes=warm,
+        least_bytes_per_sequence=per_row - leaner,
     )
 
 
@@ -146,6 +157,10 @@ def blas_workspace_bytes(gpu: GPU) -> int:
     return _BLAS_WORKSPACE_BYTES if modern else _BLAS_WORKSPACE_SMALL_BYTES
 
 
+def _runs_flashinfer(gpu: GPU) -> bool:
+    return gpu.compute_capability is None or gpu.compute_capability >= (8, 0)
+
+
 def _sampler(
     architecture: Architecture, rows: int, dtype_bytes: int, profile: EngineProfile, gpu: GPU, *, second: bool
 ) -> tuple[int, int]:
@@ -156,8 +171,8 @@ def _sampler(
     """
     vocabulary = architecture.vocab_size
     logits, copy = dtype_bytes, 0 if dtype_bytes == _FLOAT else _FLOAT
-    has_flashinfer = gpu.compute_capability is None or gpu.compute_capability >= (8, 0)
-    filtered, scratch = 2 * _FLOAT, 0
+    has_flashinfer = _runs_flashinfer(gpu)
+    filtered, scratch = _FILTER_BYTES, 0
     if second:
         if profile.second_sampler == "in-place":
             return vocabulary * logits, 0

@@ -22,9 +22,9 @@ from planner.units import GIB
 
 _DTYPE_BYTES = {"float32": 4, "float": 4}
 
-# Running out of memory while capturing graphs is predicted only where even this part of their estimate does not fit:
-# measured graphs are between 0.4 and 2 times the estimate.
-_GRAPH_DOUBT = 2
+# Running out of memory while or after capturing graphs is predicted only where even this share of their estimate, in
+# percent, does not fit: measured graphs are between 0.4 and 2 times the estimate.
+_GRAPH_SHARE = 40
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -234,8 +234,12 @@ def _failure(
         if blocks_short(stage, room, flags, profile):
             return verdict.too_many_sequences(flags.max_num_seqs, stage.layout.blocks(room))
         left += stage.activation.transient_bytes - room
-        if left < stage.cuda_graph_bytes // _GRAPH_DOUBT:
+        graphs = stage.cuda_graph_bytes * _GRAPH_SHARE // 100
+        if left < graphs:
             return verdict.graphs_do_not_fit(stage.cuda_graph_bytes, left)
+        sampler = stage.line.sampler_at(flags.sampled_rows)
+        if profile.runner == "v1" and not _second(server, profile) and left - graphs < sampler:
+            return verdict.sampler_does_not_fit(sampler, left - graphs, flags.sampled_rows)
     return None
 
 
@@ -309,5 +313,5 @@ def stage_margin(server: Server, gpu: GPU, profile: EngineProfile, stage: Terms,
         weights_bytes=stage.weights_bytes,
         activation_bytes=stage.activation.total_bytes,
         graph_bytes=stage.cuda_graph_bytes if with_graphs else 0,
-        warm_bytes=stage.activation.transient_bytes - stage.line.warm_at(server.flags.sampled_rows),
+        savable_bytes=stage.activation.transient_bytes - stage.line.least_at(server.flags.sampled_rows),
     )

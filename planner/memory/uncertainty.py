@@ -29,12 +29,12 @@ def margin(
     weights_bytes: int,
     activation_bytes: int,
     graph_bytes: int,
-    warm_bytes: int = 0,
+    savable_bytes: int = 0,
 ) -> Margin:
     """Return the margin of one GPU's memory.
 
-    ``graph_bytes`` are the CUDA graphs inside the budget, whose estimate is noisy in the engine itself. ``warm_bytes``
-    is what a later start saves because its kernels are compiled already.
+    ``graph_bytes`` are the CUDA graphs inside the budget, whose estimate is noisy in the engine itself.
+    ``savable_bytes`` is what a start saves that finds its kernels compiled and a leaner sampler installed.
     """
     spread = profile.spread_bytes + profile.device(gpu).spread_bytes
     spread += weights_bytes // _WEIGHTS_PARTS + graph_bytes * profile.graph_spread_percent // 100
@@ -44,4 +44,4 @@ def margin(
         spread += activation_bytes // _ACTIVATION_PARTS * (1 if profile.exact else 4)
     if not profile.exact:
         spread += profile.unknown_spread_bytes
-    return Margin(low_bytes=spread, high_bytes=spread + warm_bytes)
+    return Margin(low_bytes=spread, high_bytes=spread + savable_bytes)

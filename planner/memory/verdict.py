@@ -47,6 +47,15 @@ def graphs_do_not_fit(graph_bytes: int, left_bytes: int) -> str:
     )
 
 
+def sampler_does_not_fit(sampler_bytes: int, left_bytes: int, rows: int) -> str:
+    """Word running out of memory when the sampler is run once more, beside the KV cache and the captured graphs."""
+    return (
+        f"CUDA out of memory when warming up the sampler with {rows} requests: it takes {format_gib(sampler_bytes)} "
+        f"and {format_gib(max(0, left_bytes))} are left beside KV cache and CUDA graphs; lower max_num_seqs or "
+        "gpu_memory_utilization"
+    )
+
+
 def profile_does_not_fit(activation_bytes: int, left_bytes: int, rows: int) -> str:
     """Word running out of memory in the profile run itself."""
     return (

@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 
 from planner.architecture import Vision
+from planner.engine import EngineProfile
 from planner.flags import ServeFlags
 from planner.units import ceil_div
 
@@ -20,7 +21,9 @@ class EncoderPeak:
     kept_bytes: int
 
 
-def encoder_peak(vision: Vision, hidden_size: int, flags: ServeFlags, dtype_bytes: int) -> EncoderPeak:
+def encoder_peak(
+    vision: Vision, hidden_size: int, flags: ServeFlags, profile: EngineProfile, dtype_bytes: int
+) -> EncoderPeak:
     """Return what profiling the encoder takes.
 
     The engine encodes as many items of the largest kind as its budget holds (``max_num_batched_tokens``, or one item
@@ -29,10 +32,12 @@ def encoder_peak(vision: Vision, hidden_size: int, flags: ServeFlags, dtype_byte
     kept for Gemma 3 4B and 0.08 for Mistral Small 3.1 at 8192 tokens (llm-d-planner#205).
     """
     item = vision.max_item_tokens * max(1, min(vision.images_per_video, flags.max_model_len // vision.max_item_tokens))
-    items = max(1, min(max(flags.max_num_batched_tokens, item) // item, flags.max_num_seqs))
+    budget = max(flags.max_num_batched_tokens, item)
+    items = max(1, min(budget // item, flags.max_num_seqs))
     patches = items * item * vision.patches_per_token
     inputs = patches * vision.patch_values * dtype_bytes
-    outputs = items * item * hidden_size * (1 + vision.stacked_levels) * dtype_bytes
+    kept = budget if profile.encoder_outputs_padded else item
+    outputs = items * kept * hidden_size * (1 + vision.stacked_levels) * dtype_bytes
     mlp = (3 if vision.gated else 2) * vision.intermediate_size
     tenths = _GATED_HIDDEN_TENTHS if vision.gated else _PLAIN_HIDDEN_TENTHS
     width = mlp + ceil_div(tenths * vision.hidden_size, 10)

@@ -16,7 +16,7 @@ class WeightRules:
     ``multimodal_rope_factor`` multiplies the positions of a multimodal rotary table that newer versions keep short;
     ``latent_rope_bytes`` is the width of a yarn table of latent attention. ``without_rotary`` lists classes that run
     through the Transformers backend, which keeps no table. ``capability`` is the compute capability, 90 for SM90 (0:
-    unknown).
+    unknown). ``mxfp4_hopper`` is the kernel of MXFP4 experts on SM90.
     """
 
     split_limit: int = 20 * MIB
@@ -24,12 +24,16 @@ class WeightRules:
     latent_rope_bytes: int | None = 4
     without_rotary: tuple[str, ...] = ()
     capability: int = 90
+    mxfp4_hopper: str = "triton"
 
 
 NEWEST = WeightRules()
 # FP8 tensor cores appear with SM89; older GPUs run FP8 weights through the Marlin kernel.
 _FP8_CAPABILITY = 89
 _TRITON_CAPABILITY = 90
+_TRITON_TILE = 64
+_TRITON_SCALE_ROWS = 256
+_FLOAT = 4
 
 
 def on_device(storage: Storage, rules: WeightRules) -> Storage:
@@ -43,7 +47,9 @@ def on_device(storage: Storage, rules: WeightRules) -> Storage:
     return storage
 
 
-def expert_sizes(storage: Storage | None, hidden: int, inner: int, rules: WeightRules) -> tuple[int, int]:
+def expert_sizes(
+    storage: Storage | None, hidden: int, inner: int, rules: WeightRules, *, bias: bool
+) -> tuple[int, int]:
     """Return the hidden and inner size of expert matrices after the padding a kernel asks for.
 
     Source: ``fused_moe/oracle/mxfp4.py:mxfp4_round_up_hidden_size_and_intermediate_size`` of vLLM 0.33.0 and
@@ -51,12 +57,37 @@ def expert_sizes(storage: Storage | None, hidden: int, inner: int, rules: Weight
     Marlin elsewhere pad it to 128 and the hidden size to 256. Shards of block-wise FP8 are padded to whole blocks.
     """
     if storage and storage.name == "mxfp4":
-        if rules.capability == _TRITON_CAPABILITY:
+        if _triton(storage, rules, bias=bias):
             return hidden, _up(inner, 64)
         return _up(hidden, 256), _up(inner, 128)
     if storage and storage.name == "fp8-block":
         return hidden, _up(inner, storage.row_group)
     return hidden, inner
+
+
+def expert_tensors(
+    storage: Storage | None, rows: int, columns: int, rules: WeightRules, dtype_bytes: int, *, bias: bool
+) -> tuple[int, ...]:
+    """Return the bytes of the tensors of one matrix of one expert.
+
+    Triton's layout for Hopper pads codes to tiles of 64 x 64 bytes and scales to 256 rows, and takes biases in fp32.
+    Source: ``HopperMXValueLayout.swizzle_data`` and ``HopperMXScaleLayout.swizzle_data`` of triton_kernels as vLLM
+    0.18.1 to 0.30.0 ship it; ``fused_moe/oracle/mxfp4.py:convert_weight_to_mxfp4_moe_kernel_format``.
+    """
+    if storage and _triton(storage, rules, bias=bias):
+        groups = ceil_div(columns, storage.group_size or columns)
+        codes = _up(rows, _TRITON_TILE) * _up(ceil_div(columns * storage.bits, 8), _TRITON_TILE)
+        loaded = rows * groups if rules.mxfp4_hopper == "triton-two-scales" else 0
+        return codes, _up(rows, _TRITON_SCALE_ROWS) * _up(groups, 2), loaded, rows * _FLOAT
+    matrix = storage.tensors(rows, columns, dtype_bytes) if storage else (rows * columns * dtype_bytes,)
+    return (*matrix, rows * dtype_bytes) if bias else matrix
+
+
+def _triton(storage: Storage, rules: WeightRules, *, bias: bool) -> bool:
+    """Whether Triton runs these experts: those of gpt-oss alone, which have biases, on SM90."""
+    return (
+        storage.name == "mxfp4" and bias and rules.capability == _TRITON_CAPABILITY and rules.mxfp4_hopper != "marlin"
+    )
 
 
 def _up(size: int, step: int) -> int:
@@ -72,4 +103,5 @@ def weight_rules(profile: EngineProfile, gpu: GPU | None) -> WeightRules:
         latent_rope_bytes=4 if profile.latent_rope_single_precision else None,
         without_rotary=profile.transformers_classes,
         capability=10 * major + minor,
+        mxfp4_hopper=profile.mxfp4_hopper,
     )

@@ -10,7 +10,7 @@ from planner.tensors.allocator import allocated_bytes
 from planner.tensors.identity import Same
 from planner.tensors.parameters import embedding, last_parts, layer_parts
 from planner.tensors.stages import stage_layers
-from planner.tensors.weight_rules import NEWEST, WeightRules, expert_sizes, on_device
+from planner.tensors.weight_rules import NEWEST, WeightRules, expert_sizes, expert_tensors, on_device
 from planner.units import ceil_div
 
 _UNQUANTIZED = Quantization()
@@ -182,9 +182,7 @@ def _experts(part: Experts, prefix: str, quantization: Quantization, rank: Rank)
     storage = quantization.storage(prefix + part.path, expert=True)
     storage = on_device(storage, rank.rules) if storage else None
     inner = ceil_div(part.intermediate_size, rank.expert_tensor_ranks)
-    hidden, inner = expert_sizes(storage, part.hidden_size, inner, rank.rules)
+    hidden, inner = expert_sizes(storage, part.hidden_size, inner, rank.rules, bias=part.bias)
     for rows, columns in ((inner * (2 if part.gated else 1), hidden), (hidden, inner)):
-        sizes = storage.tensors(rows, columns, rank.dtype_bytes) if storage else (rows * columns * rank.dtype_bytes,)
+        sizes = expert_tensors(storage, rows, columns, rank.rules, rank.dtype_bytes, bias=part.bias)
         yield from (count * size for size in sizes)
-        if part.bias:
-            yield count * rows * rank.dtype_bytes
