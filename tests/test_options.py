@@ -12,11 +12,12 @@ from problems import headroom, plans, values
 
 from planner.engine import load_profile
 from planner.memory.demand import Demand
-from planner.options import Option, Prepared, Rejection, dominates, prepare, prune
+from planner.options import Option, Prepared, Rejection, prepare
 from planner.options.ladders import batches, contexts, sequence_limits
 from planner.options.limits import engine_refusal
-from planner.options.prune import Span, overshadowed
+from planner.options.prune import Span, never_larger, overshadowed
 from planner.options.worth import Measure, Worth
+from planner.solve.points import points
 from planner.solve.problem import PoolProblem, Problem, RoleProblem
 from planner.solve.translate import candidate, stages
 
@@ -209,16 +210,16 @@ def best(found: Problem) -> tuple[int, ...] | None:
 @given(roles, objectives, st.integers(0, 60))
 def test_pruning_loses_no_optimum(groups: list[list[Option]], objective: tuple[str, ...], capacity: int) -> None:
     everything = problem(groups, objective, capacity)
-    fewer = problem([list(prune(group)) for group in groups], objective, capacity)
 
-    assert best(everything) == best(fewer)
+    assert best(everything) == best(points(everything).problem)
 
 
 @given(options(), options())
-def test_a_dominating_option_never_takes_more_memory(one: Option, other: Option) -> None:
-    if dominates(one, other):
-        for count in range(other.sequences_min, other.sequences_max + 1):
-            assert one.demand.footprint(count) <= other.demand.footprint(count)
+def test_never_larger_is_so_for_every_number_of_sequences(one: Option, other: Option) -> None:
+    counts = range(other.sequences_min, other.sequences_max + 1)
+    larger = any(one.demand.footprint(count) > other.demand.footprint(count) for count in counts)
+
+    assert never_larger(one.demand, other.demand, counts[0], counts[-1]) != larger
 
 
 @given(st.integers(1, 10_000), st.integers(0, 10_000))

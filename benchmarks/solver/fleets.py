@@ -11,7 +11,7 @@ import random
 from typing import Any, cast
 
 from planner.memory.demand import Demand
-from planner.options import Option, prune
+from planner.options import Option
 from planner.options.worth import Worth
 from planner.solve.problem import PoolProblem, Problem, RoleProblem
 from planner.solve.translate import candidate
@@ -78,10 +78,10 @@ class _Role:
 
 
 def fleet(roles: int, options: int, gpus: int, seed: int) -> tuple[Problem, int]:
-    """Return a fleet as the solver sees it, options pruned, and how many options there were before."""
+    """Return a fleet as the solver sees it, and how many options there are."""
     members = _scaled(roles, options, gpus, seed)
     found = [member.options() for member in members]
-    candidates = [tuple(candidate(1, option, STAGES) for option in prune(sorted(group, key=_order))) for group in found]
+    candidates = [tuple(candidate(1, option, STAGES) for option in sorted(group, key=_order)) for group in found]
     problem = Problem(
         roles=tuple(RoleProblem(name=f"role-{i:03}", candidates=group) for i, group in enumerate(candidates)),
         pools=(_pool(gpus),),

@@ -3,16 +3,13 @@
 ``candidates`` are the variants that the role's pins, the engine and the GPUs of every ``place`` accept (``limits``;
 ``served``: what the server loads); ``rungs`` are their options at every step of context, batch and sequences
 (``ladders``) for every number of ``replicas``, with accuracy (``figures``), memory, and what the objective sees
-(``worth``). ``prune`` drops what another option beats in everything;
-``prepare`` runs all of it.
+(``worth``). ``prune`` leaves out candidates that others beat at every step; ``prepare`` runs all of it.
 """
 
 from planner.options.option import Option, Prepared, Rejection, RoleOptions
 from planner.options.place import Place, places
 from planner.options.prepare import fitting, prepare, prepare_role
-from planner.options.prune import dominates, prune, without_variant
 
 __all__ = [
-    "Option", "Place", "Prepared", "Rejection", "RoleOptions", "dominates", "fitting", "places", "prepare",
-    "prepare_role", "prune", "without_variant",
+    "Option", "Place", "Prepared", "Rejection", "RoleOptions", "fitting", "places", "prepare", "prepare_role",
 ]  # fmt: skip

@@ -93,8 +93,8 @@ class Rejection:
 class RoleOptions:
     """The options of one role in canonical order, and why other variants are out.
 
-    ``considered`` also has what another option beats and, for every variant, the first context at which it does not
-    fit; explanations use it, plans do not.
+    ``considered`` also has, for every variant, the first context at which it does not fit; explanations use it, plans
+    do not.
     """
 
     role: Role

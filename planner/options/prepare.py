@@ -16,7 +16,7 @@ from planner.options.candidates import Candidate, allowed, candidates, pinned_ou
 from planner.options.figures import RoleFigures
 from planner.options.option import Option, Prepared, Rejection, RoleOptions
 from planner.options.place import Place, places
-from planner.options.prune import Span, overshadowed, prune
+from planner.options.prune import Span, overshadowed
 from planner.options.rungs import Rungs
 from planner.options.worth import measure
 from planner.units import ceil_div
@@ -54,7 +54,7 @@ def prepare(fleet: Fleet, catalog: Catalog, profile: EngineProfile) -> Prepared:
 
 
 def prepare_role(role: Role, where: Sequence[Place], catalog: Catalog) -> RoleOptions:
-    """Return the options of one role, undominated and in canonical order, and its rejections, sorted."""
+    """Return the options of one role in canonical order, and its rejections, sorted."""
     ladders, refused = _ladders(role, where, catalog)
     spans = [ladder.span for ladder in ladders]
     found: list[Option] = []
@@ -70,15 +70,15 @@ def prepare_role(role: Role, where: Sequence[Place], catalog: Catalog) -> RoleOp
     found.sort(key=_canonical)
     return RoleOptions(
         role=role,
-        options=prune(fitting(found, where)),
+        options=fitting(found, where),
         considered=tuple(found),
         rejections=tuple(_telling(refused, found, where)),
     )
 
 
-def fitting(options: Sequence[Option], where: Sequence[Place]) -> list[Option]:
+def fitting(options: Sequence[Option], where: Sequence[Place]) -> tuple[Option, ...]:
     """Return the options that fit otherwise empty GPUs."""
-    return [option for option in options if option.least_bytes <= where[option.pool].capacity_bytes]
+    return tuple(option for option in options if option.least_bytes <= where[option.pool].capacity_bytes)
 
 
 def _ladders(role: Role, where: Sequence[Place], catalog: Catalog) -> tuple[list[_Ladder], list[Rejection]]:

@@ -1,14 +1,7 @@
-"""Dominance: options that another option of the role beats or equals in everything are not worth deciding about.
+"""Prune: candidates of a role that two others beat at every rung, so that their rungs need not be sized.
 
-An option ``o`` is dominated by ``k`` of the same role, pool and number of replicas when ``k`` is worth at least as much
-in every stage of every objective, allows at least as many sequences, is split over no more GPUs, and takes no more
-memory on each at any number of sequences ``o`` allows.
-
-No optimum is lost: take a plan that uses ``o`` with ``s`` sequences and put ``k`` with ``s`` in its place, on a part of
-the same GPUs. Memory does not rise on any GPU, so the plan still fits; no stage falls, for each is a sum of worths and
-of sequences, the GPUs in use do not grow in number, and headroom does not fall. So some optimum uses no dominated
-option. Two options equal in everything would dominate each other; only the one that is later in canonical order is
-removed, so one of them stays.
+What one option beats in one stage after another is left to ``planner.solve.points``, which knows the objective. Here it
+must be beaten in everything any objective may count.
 """
 
 from collections.abc import Sequence
@@ -55,40 +48,6 @@ def _covers(top: Option, span: Span) -> bool:
         and top.worth.batch >= high.worth.batch
         and top.sequences_max >= high.sequences_max
         and never_larger(top.demand, low.demand, low.sequences_min, high.sequences_max)
-    )
-
-
-def prune(options: Sequence[Option]) -> tuple[Option, ...]:
-    """Return the options no earlier one dominates; ``options`` are one role's, in canonical order."""
-    kept: list[Option] = []
-    for option in options:
-        if not any(dominates(other, option) for other in kept):
-            kept = [other for other in kept if not dominates(option, other)]
-            kept.append(option)
-    return tuple(kept)
-
-
-def without_variant(options: Sequence[Option], repository: str) -> tuple[Option, ...]:
-    """Return the undominated options of all other variants than one; ``options`` are in canonical order."""
-    return prune([option for option in options if option.variant.repository != repository])
-
-
-def dominates(better: Option, worse: Option) -> bool:
-    """Whether ``better`` can replace ``worse`` in every plan without loss."""
-    high, low = better.worth, worse.worth
-    return (
-        better.pool == worse.pool
-        and better.replicas == worse.replicas
-        and better.tensor_parallel_size <= worse.tensor_parallel_size
-        and high.accuracy >= low.accuracy
-        and high.context >= low.context
-        and high.batch >= low.batch
-        and high.accuracy_left >= low.accuracy_left
-        and high.served_base >= low.served_base
-        and high.served >= low.served
-        and better.sequences_min <= worse.sequences_min
-        and better.sequences_max >= worse.sequences_max
-        and never_larger(better.demand, worse.demand, worse.sequences_min, worse.sequences_max)
     )
 
 

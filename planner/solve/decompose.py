@@ -83,7 +83,7 @@ def _improve(problem: Problem, board: Board, decided: list[Decided]) -> None:
         for role in _by_loss(problem, decided):
             now = _with_cost(problem, _worth(problem, role, decided[role]), board)
             before = board.remove(role)
-            for option in _better(problem, board, role, decided[role]):
+            for option in _better(problem, board, role, decided):
                 if _with_cost(problem, _worth(problem, role, option), board) > now:
                     decided[role], changed = option, True
                     break
@@ -105,13 +105,14 @@ def _by_loss(problem: Problem, decided: Sequence[Decided]) -> list[int]:
     return sorted(range(len(problem.roles)), key=lambda role: (tuple(-part for part in loss(role)), role))
 
 
-def _better(problem: Problem, board: Board, role: int, now: Decided) -> Iterator[tuple[int, int]]:
+def _better(problem: Problem, board: Board, role: int, decided: Sequence[Decided]) -> Iterator[tuple[int, int]]:
     """Yield options of a role that are worth more than it has now and have found a place, the best first.
 
     Whoever asks for the next one must have taken the role off the board again.
     """
     candidates = problem.roles[role].candidates
-    worth = _worth(problem, role, now)
+    worth = _worth(problem, role, decided[role])
+    bar = _bars(problem, role, decided)
     order = sorted(
         range(len(candidates)), key=lambda index: (tuple(-v for v in _most(candidates[index], problem)), index)
     )
@@ -121,23 +122,18 @@ def _better(problem: Problem, board: Board, role: int, now: Decided) -> Iterator
             return
         if any(_most(candidate, problem)[stage] < worth[stage] for stage, _ in problem.floors):
             continue
-        if board.put(role, candidate, candidate.most):
+        if not (bar and candidate.barred) and board.put(role, candidate, candidate.most):
             yield index, candidate.most
-        sequences = 0 if problem.floors else _most_that_fit(board, role, candidate)
-        if sequences and _at(candidate, problem, sequences) > worth and board.put(role, candidate, sequences):
-            yield index, sequences
 
 
-def _most_that_fit(board: Board, role: int, candidate: Candidate) -> int:
-    """Return the most sequences for which a candidate finds a place, 0 when none; the board stays as it is."""
-    low, high = candidate.least - 1, candidate.most
-    while high - low > 1:
-        middle = (low + high) // 2
-        fits = board.put(role, candidate, middle)
-        if fits:
-            board.remove(role)
-        low, high = (middle, high) if fits else (low, middle)
-    return low if low >= candidate.least else 0
+def _bars(problem: Problem, role: int, decided: Sequence[Decided]) -> bool:
+    """Whether a role must not choose a barred candidate, because all others that have some have chosen one."""
+    others = [(found.candidates, choice) for found, choice in zip(problem.roles, decided, strict=True)]
+    del others[role]
+    return not any(
+        any(candidate.barred for candidate in candidates) and not (choice and candidates[choice[0]].barred)
+        for candidates, choice in others
+    )
 
 
 def _with_cost(problem: Problem, worth: Value, board: Board) -> Value:

@@ -75,6 +75,7 @@ def build(problem: Problem) -> Model:
     _add_choices(model)
     for pool in range(len(problem.pools)):
         _add_memory(model, pool)
+    _add_bar(model)
     for stage, least in problem.floors:
         model.cp.add(model.stage(stage) >= least)
     return model
@@ -115,6 +116,14 @@ def _add_choices(model: Model) -> None:
             cp.add_at_most_one(ways)
         else:
             cp.add_exactly_one(ways)
+
+
+def _add_bar(model: Model) -> None:
+    """At least one of the roles that have barred candidates chooses none of these."""
+    barred = [key for key, candidate in model.rows() if candidate.barred]
+    if barred:
+        most = len({role for role, _ in barred}) - 1
+        model.cp.add(cp_model.LinearExpr.sum([model.chosen[key] for key in barred]) <= most)
 
 
 def _add_memory(model: Model, pool: int) -> None:

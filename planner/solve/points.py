@@ -9,7 +9,8 @@ No optimum is lost: put ``k`` in the place of ``o``, on a part of the same GPUs.
 plan still fits, and no GPU more is in use. Every stage is a sum over the roles, so the plan's stages change by what
 ``k`` and ``o`` differ in: the first that changes rises. Headroom does not fall. Of points equal in everything the first
 in canonical order is kept. So the optimum that comes first in canonical order has no beaten point. Where a stage has a
-floor, ``k`` must be worth as much as ``o`` in it too, for the plan to keep to the floor.
+floor, ``k`` must be worth as much as ``o`` in it too, for the plan to keep to the floor; and ``k`` and ``o`` must both
+be barred or both not.
 
 When the models of a whole catalog may serve a role, that leaves tens of its thousands of points.
 """
@@ -55,9 +56,11 @@ def points(problem: Problem) -> Points:
     roles, origins = [], []
     held = tuple(stage for stage, _ in problem.floors)
     for position, role in enumerate(problem.roles):
-        groups: dict[tuple[int, int, int, bool], list[_Point]] = {}
+        groups: dict[tuple[int, ...], list[_Point]] = {}
         for index, candidate in enumerate(role.candidates):
-            groups.setdefault(candidate.layout, []).extend(_points(problem, position, index, candidate))
+            groups.setdefault((*candidate.layout, candidate.barred), []).extend(
+                _points(problem, position, index, candidate)
+            )
         kept = sorted((point.candidate, point.fewer) for group in groups.values() for point in _unbeaten(group, held))
         found = [(index, -fewer) for index, fewer in kept]
         candidates = tuple(_settled(role.candidates[index], sequences) for index, sequences in found)

@@ -16,8 +16,9 @@ COST = "cost"
 class Candidate:
     """One option of a role: sizes in bytes per GPU, ``worth`` has one pair per stage.
 
-    ``width`` is a power of two. The blocks of a server's ``stages`` are apart: ``across`` puts each on a node of its own,
-    otherwise they are different GPUs of one node. ``least`` and ``most`` are the sequences of each of the servers.
+    ``width`` is a power of two. The blocks of a server's ``stages`` are apart: each on a node of its own when
+    ``across``, otherwise on different GPUs of one node. ``least`` and ``most`` are the sequences of each server.
+    Not all roles that have ``barred`` candidates may choose one: that finds another combination than a known one.
     """
 
     pool: int = 0
@@ -35,6 +36,7 @@ class Candidate:
     least: int
     most: int
     worth: tuple[tuple[int, int], ...]
+    barred: bool = False
 
     @property
     def gpus(self) -> int:

@@ -1,6 +1,7 @@
 """Prepared options and a fleet's objective -> Problem."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from itertools import combinations
 
 from planner.fleet import Fleet, Role
@@ -43,12 +44,15 @@ def servable(prepared: Prepared) -> tuple[RoleOptions, ...]:
     return tuple(found for found in prepared.roles if found.options)
 
 
-def problem(fleet: Fleet, prepared: Prepared) -> Problem:
-    """Return the problem of a fleet whose every required role has options."""
+def problem(fleet: Fleet, prepared: Prepared, barred: Mapping[str, str] | None = None) -> Problem:
+    """Return the problem of a fleet whose every required role has options.
+
+    ``barred`` has the variants of roles that an answer may not have all together.
+    """
     names = stages(fleet.objective)
     roles = servable(prepared)
     return Problem(
-        roles=tuple(_role(fleet, found, names) for found in roles),
+        roles=tuple(_role(fleet, found, names, (barred or {}).get(found.role.name, "")) for found in roles),
         pools=pools(fleet),
         stages=names,
         apart=apart([found.role for found in roles]),
@@ -112,11 +116,14 @@ def candidate(weight: int, option: Option, names: tuple[str, ...]) -> Candidate:
     )
 
 
-def _role(fleet: Fleet, found: RoleOptions, names: tuple[str, ...]) -> RoleProblem:
+def _role(fleet: Fleet, found: RoleOptions, names: tuple[str, ...], barred: str) -> RoleProblem:
     role = found.role
     return RoleProblem(
         name=role.name,
-        candidates=tuple(candidate(role.weight, option, names) for option in found.options),
+        candidates=tuple(
+            replace(candidate(role.weight, option, names), barred=option.variant.repository == barred)
+            for option in found.options
+        ),
         optional=role.optional,
         stacked=stacked(role, sum(pool.gpu_count for pool in fleet.pools_of(role))),
         spread=role.spread == "node",
