@@ -15,6 +15,7 @@ from dataclasses import dataclass
 from ortools.sat.python import cp_model
 
 from planner.errors import PlannerError
+from planner.solve import watch
 from planner.solve.model import Model
 from planner.solve.problem import COST, StageValue
 
@@ -115,28 +116,32 @@ def choices(model: Model, solver: cp_model.CpSolver) -> list[tuple[int, int] | N
 
 
 def new_solver(budget: int) -> cp_model.CpSolver:
-    """Return a solver that repeats itself, with one step of its presolve off.
+    """Return a solver that repeats itself, with two steps off that lose solutions.
 
     ortools 9.15 loses solutions, the best ones among them, and calls models impossible that are not, when it looks for
     linear constraints included in one another: ours have many over the same variables with coefficients of many GiB.
-    tests/test_solver.py has fleets that it gets wrong with that step.
+    And it does when it gathers precedences of one variable before several others into one constraint.
+    tests/test_solver.py and tests/test_cost.py have fleets that it gets wrong with these steps.
     """
     solver = cp_model.CpSolver()
     solver.parameters.num_workers = 1
     solver.parameters.random_seed = SEED
     solver.parameters.max_deterministic_time = budget
     solver.parameters.presolve_inclusion_work_limit = 0
+    solver.parameters.auto_detect_greater_than_at_least_one_of = False
     return solver
 
 
-def run(model: Model, budget: int) -> cp_model.CpSolver | None:
+def run(model: Model, budget: int, stage: str = "", figure: watch.Figure = round) -> cp_model.CpSolver | None:
     """Run the solver so that the same model gives the same answer anywhere; None when nothing is feasible.
+
+    Whoever watches is told the ``stage``, and its value and bound by ``figure`` of the objective's.
 
     Raises:
         BudgetSpent: the solver could not tell.
     """
     solver = new_solver(budget)
-    status = solver.solve(model.cp)
+    status = watch.solve(solver, model.cp, stage, figure)
     assert status != cp_model.MODEL_INVALID, model.cp.validate()
     if status == cp_model.INFEASIBLE:
         return None
@@ -200,7 +205,7 @@ def _bundles(goals: list[_Goal], terms: int) -> list[list[_Goal]]:
 def _maximise(model: Model, goals: list[_Goal], budget: int) -> cp_model.CpSolver | None:
     """Solve one bundle; None when nothing is feasible."""
     model.cp.maximize(cp_model.LinearExpr.weighted_sum([goal.expression for goal in goals], _weights(goals)))
-    return run(model, budget)
+    return run(model, budget, goals[0].name, lambda total: _leading(goals, total))
 
 
 def _weights(goals: list[_Goal]) -> list[int]:
@@ -208,12 +213,17 @@ def _weights(goals: list[_Goal]) -> list[int]:
     return [math.prod(later.high - later.low + 1 for later in goals[place + 1 :]) for place in range(len(goals))]
 
 
+def _leading(goals: list[_Goal], total: float) -> int:
+    """Return what a value, or a bound, of the weighted sum of a bundle is for its first goal."""
+    weights = _weights(goals)
+    least = sum(weight * goal.low for weight, goal in zip(weights, goals, strict=True))
+    return goals[0].low + (round(total) - least) // weights[0]
+
+
 def _hold(model: Model, goals: list[_Goal], solver: cp_model.CpSolver) -> list[StageValue]:
     """Hold the goals of a bundle at what was reached, and return that with what was proven."""
     optimal = round(solver.objective_value) == round(solver.best_objective_bound)
-    weights = _weights(goals)
-    least = sum(weight * goal.low for weight, goal in zip(weights, goals, strict=True))
-    first = goals[0].low + (round(solver.best_objective_bound) - least) // weights[0]
+    first = _leading(goals, solver.best_objective_bound)
     found = []
     for goal in goals:
         value = solver.value(goal.expression)
