@@ -46,7 +46,7 @@ def what_if(
     found = fleets(written, wanted, catalog)
     with _answering(catalog, budget, min(workers or _cores(), len(found))) as answers:
         for scenario, fleet, answer in zip(wanted, found, answers(found), strict=True):
-            price = hourly_price(fleet, catalog)
+            price = hourly_price(fleet)
             yield ScenarioOutcome(scenario=scenario, fleet=fleet, answer=answer, price=price)
 
 

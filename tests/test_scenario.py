@@ -142,11 +142,11 @@ def test_the_price_is_the_files_or_the_cheapest_offer(tmp_path: Path) -> None:
     own = edited(LAB, tmp_path, Edit("--set", "nodes.v2.big.price_per_hour=2.5"), Edit("--set", "nodes.small="))
     listed = edited(PAIR, tmp_path, Edit("--gpu", "l40s:2"))
     offers = [p.microdollars_per_hour / p.gpu_count for p in catalog().prices if p.gpu == "L40S"]
-    price = hourly_price(listed, catalog())
+    price = hourly_price(listed)
 
     assert price is not None
     assert 2 * min(offers) <= price.microdollars_per_hour < 2 * min(offers) + 2
-    own_price = hourly_price(own, catalog())
+    own_price = hourly_price(own)
     assert own_price is not None
     assert (own_price.microdollars_per_hour, own_price.sources) == (20_000_000, ("nodes.v2.big.price_per_hour",))
-    assert hourly_price(edited(PAIR, tmp_path, Edit("--gpu", "rtx-2080-ti")), catalog()) is None
+    assert hourly_price(edited(PAIR, tmp_path, Edit("--gpu", "rtx-2080-ti"))) is None

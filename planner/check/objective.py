@@ -12,6 +12,7 @@ from planner.plan import AXES, FrontierPoint, Plan, ServerPlan
 
 def check_objective(facts: Recomputed) -> Iterator[Violation]:
     """Recompute every stage of the objective but headroom, which counts with the solver's rounding."""
+    yield from _check_prices(facts)
     values = _values(facts)
     for stage in facts.plan.proof.stages:
         if stage.name in values and stage.value != values[stage.name]:
@@ -64,6 +65,15 @@ def _cost(facts: Recomputed) -> int:
     prices = {pool.name: pool.microdollars_per_gpu_hour for pool in facts.fleet.pools}
     known = None not in prices.values()
     return sum((prices[gpu.pool] or 0) if known else 1 for gpu in facts.plan.gpus if gpu.servers)
+
+
+def _check_prices(facts: Recomputed) -> Iterator[Violation]:
+    """The prices are those of the fleet, and there are some exactly when cost is counted in dollars."""
+    pools = facts.fleet.pools
+    counted = "cost" in facts.plan.objective and all(pool.microdollars_per_gpu_hour is not None for pool in pools)
+    expected = [(pool.name, pool.microdollars_per_gpu_hour) for pool in pools] if counted else []
+    if [(price.pool, price.microdollars_per_gpu_hour) for price in facts.plan.prices] != expected:
+        yield Violation("prices", "are not those of the fleet")
 
 
 def _default_batch(facts: Recomputed, server: ServerPlan, role: Role, replicas: int) -> int:

@@ -5,7 +5,7 @@ from collections.abc import Iterator
 from planner.explain.difference import difference
 from planner.explain.reasons import binding_lines, runner_up_lines
 from planner.explain.rejections import rejection
-from planner.explain.words import accuracy, less, listed, more, plural, stage_value
+from planner.explain.words import COSTS, accuracy, less, listed, more, plural, stage_value
 from planner.plan import Binding, GPULedger, Plan, ServerPlan, differences, gain
 from planner.plan.account import Account, Alternative, Growth, LeftOut
 from planner.units import format_tokens
@@ -103,7 +103,8 @@ def _bought(plan: Plan, growth: Growth) -> Iterator[str]:
     elif bought is None or bought.stage == _FREE_MEMORY:
         yield "buy nothing but free memory"
     else:
-        yield f"buy {stage_value(bought.stage, bought.by)} of {bought.stage}:"
+        amount = stage_value(bought.stage, bought.by)
+        yield f"save {amount}:" if bought.stage in COSTS else f"buy {amount} of {bought.stage}:"
         changed = differences(plan, growth.answer)
         served = [item for item in changed if item.kind == "server" and item.field not in _NOT_SERVED]
         yield from (f"  {line}" for line in difference(served).splitlines())

@@ -2,13 +2,16 @@
 
 from collections.abc import Iterator
 
-from planner.explain.words import accuracy, less, listed, more, percent, plural, stage_change, stage_value
+from planner.explain.words import COSTS, accuracy, less, listed, more, percent, plural, stage_change, stage_value
 from planner.plan import Binding, Plan, RunnerUp, RunnerUpServer, ServerPlan
 from planner.units import format_tokens
 
 _SATISFIED = {"concurrency": "the requests asked for", "context": "the context wished for"}
 _STAGES = {
     "balanced": "the balanced objective",
+    "cost": "the price of the GPUs in use",
+    "GPUs in use": "the number of GPUs in use",
+    "score": "the scores × weights",
     "context": "context, as a share of the wish",
     "batched tokens": "batched tokens, as a share of the engine's own",
     "accuracy below a point": "accuracy below a whole point (scores × weights)",
@@ -41,8 +44,10 @@ def _proof(plan: Plan) -> str:
     if plan.proof.proven:
         return f"proven best for {goal}"
     stage = next(stage for stage in plan.proof.stages if not stage.proven)
-    found, bound = stage_value(stage.name, stage.value), stage_value(stage.name, stage.bound)
-    return f"not proven best for {goal} ({stage.name} is {found}, and up to {bound} is not excluded)"
+    name = plan.title(stage.name)
+    found, bound = stage_value(name, stage.value), stage_value(name, stage.bound)
+    way = "down" if name in COSTS else "up"
+    return f"{cut}not proven best for {goal} ({name} is {found}, and {way} to {bound} is not excluded)"
 
 
 def binding_lines(plan: Plan, role: str | None = None) -> Iterator[str]:
@@ -113,8 +118,8 @@ def runner_up_lines(plan: Plan, other: RunnerUp) -> Iterator[str]:
         yield "all else as above"
     for here, there in zip(plan.proof.stages, other.stages, strict=True):
         if here.value != there.value:
-            loss = stage_change(here.name, there.value, here.value)
-            yield f"it loses in {_STAGES.get(here.name, here.name)}: {loss}"
+            name = plan.title(here.name)
+            yield f"it loses in {_STAGES.get(name, name)}: {stage_change(name, there.value, here.value)}"
             return
     yield "it is equal in everything that is maximised; the order of names decided"
 

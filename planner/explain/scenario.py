@@ -1,6 +1,6 @@
 """What a scenario brings, in one line."""
 
-from planner.explain.words import listed, more, stage_value
+from planner.explain.words import COSTS, listed, more, stage_value
 from planner.plan import Gain, NoPlan
 
 
@@ -9,6 +9,8 @@ def told(found: Gain | None) -> str:
     if found is None:
         return "same"
     sign = "+" if found.by > 0 else "−"
+    if found.stage in COSTS:
+        return f"{'−' if found.by > 0 else '+'}{stage_value(found.stage, found.by)}"
     return f"{sign}{stage_value(found.stage, abs(found.by))} {found.stage}"
 
 

@@ -3,13 +3,17 @@
 from collections.abc import Sequence
 
 from planner.accuracy import Accuracy
-from planner.plan import GPUGroup
+from planner.plan import COST, GPUS_IN_USE, GPUGroup
 from planner.units import GIB, format_gib
 
 _MILLIONTHS = 1_000_000
 _THOUSANDTHS = 1_000
 _PLACES = {"balanced": _MILLIONTHS, "accuracy": _MILLIONTHS, "concurrency": _MILLIONTHS, "context": _THOUSANDTHS,
-           "batched tokens": _THOUSANDTHS, "accuracy below a point": 100}  # fmt: skip
+           "batched tokens": _THOUSANDTHS, "score": 100, "accuracy below a point": 100}  # fmt: skip
+
+
+COSTS = (COST, GPUS_IN_USE)
+"""Stages that are negative in a plan, so that more is better as everywhere else."""
 
 
 def percent(hundredths: int) -> str:
@@ -32,6 +36,10 @@ def stage_value(name: str, value: int) -> str:
     """Write the value of a stage in the unit of docs/objective.md."""
     if name == "headroom":
         return format_gib(value)
+    if name == COST:
+        return f"{abs(value) / _MILLIONTHS:.4f}".rstrip("0").rstrip(".") + " $/h"
+    if name == GPUS_IN_USE:
+        return plural(abs(value), "GPU")
     return f"{value / _PLACES.get(name, 1):.4f}".rstrip("0").rstrip(".")
 
 

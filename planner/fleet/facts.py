@@ -32,8 +32,9 @@ class Pool:
 
     ``path`` is where the file describes it: ``gpu`` or ``nodes.NAME``. On every node the device numbers begin at
     ``gpu_index`` and ``memory_in_use_bytes`` of each GPU are held by others. Pools of one node each may name the same
-    node, which then has GPUs of several kinds. ``microdollars_per_gpu_hour`` is what the file says, None when nothing.
-    A MIG slice counts as a GPU here.
+    node, which then has GPUs of several kinds. ``microdollars_per_gpu_hour`` is what the file says or else the
+    cheapest list price in the catalog, as ``price_source`` tells; None when neither is known. A MIG slice counts as a
+    GPU here.
     """
 
     name: str
@@ -44,6 +45,7 @@ class Pool:
     gpu_index: int = 0
     memory_in_use_bytes: int = 0
     microdollars_per_gpu_hour: int | None = None
+    price_source: str = ""
 
     @property
     def nodes(self) -> int:
@@ -184,6 +186,11 @@ class Fleet:
     def with_pool(self, changed: Pool) -> "Fleet":
         """Return the fleet with one pool replaced by another of the same name."""
         return replace(self, pools=tuple(changed if pool.name == changed.name else pool for pool in self.pools))
+
+    @property
+    def priced(self) -> bool:
+        """Whether the price of every GPU is known, so that cost is counted in dollars and not in GPUs."""
+        return all(pool.microdollars_per_gpu_hour is not None for pool in self.pools)
 
     @property
     def gpu_count(self) -> int:

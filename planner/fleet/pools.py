@@ -4,6 +4,7 @@ from planner.errors import UnknownName
 from planner.fleet import values
 from planner.fleet.facts import Pool
 from planner.fleet.findings import Findings
+from planner.fleet.price import priced
 from planner.fleet.schema import FleetMap, PoolMap
 from planner.gpu import GPU
 from planner.units import format_gib
@@ -26,7 +27,7 @@ def pools(findings: Findings, read: FleetMap) -> tuple[Pool, ...]:
         findings.refuse(("nodes",), "a fleet needs at least one node", "write one, such as box: {gpu: L40S, gpus: 2}")
     found = [_short_form(findings, read)] if read.gpu else []
     found += [_pool(findings, name, (read.nodes or {})[name]) for name in sorted(read.nodes or {})]
-    known = tuple(pool for pool in found if pool)
+    known = tuple(priced(pool, findings.catalog) for pool in found if pool)
     _check_devices(findings, known)
     return known
 

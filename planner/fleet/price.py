@@ -1,6 +1,6 @@
 """What the GPUs of a fleet cost for an hour: as the file says, or the cheapest list price in the catalog."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from planner.catalog import Catalog
 from planner.fleet.facts import Fleet, Pool
@@ -17,22 +17,24 @@ class Price:
     sources: tuple[str, ...]
 
 
-def hourly_price(fleet: Fleet, catalog: Catalog) -> Price | None:
+def hourly_price(fleet: Fleet) -> Price | None:
     """Return what a fleet costs; None when the price of one of its GPUs is not known."""
-    found = [_per_gpu(pool, catalog) for pool in fleet.pools]
-    known = [price for price in found if price]
-    if len(known) < len(found):
+    if not fleet.priced:
         return None
-    total = sum(price * pool.gpu_count for (price, _), pool in zip(known, fleet.pools, strict=True))
-    return Price(microdollars_per_hour=total, sources=tuple(dict.fromkeys(source for _, source in known)))
+    total = sum((pool.microdollars_per_gpu_hour or 0) * pool.gpu_count for pool in fleet.pools)
+    return Price(microdollars_per_hour=total, sources=tuple(dict.fromkeys(pool.price_source for pool in fleet.pools)))
 
 
-def _per_gpu(pool: Pool, catalog: Catalog) -> tuple[int, str] | None:
+def priced(pool: Pool, catalog: Catalog) -> Pool:
+    """Return a pool with the source of its price, and with the cheapest list price where the file has none."""
     if pool.microdollars_per_gpu_hour is not None:
-        return pool.microdollars_per_gpu_hour, f"{pool.path}.price_per_hour"
-    listed = [price for price in catalog.prices if price.gpu == pool.gpu.name]
+        return replace(pool, price_source=f"{pool.path}.price_per_hour")
     offers = [
         (one.provider == _NO_OFFER, -(-one.microdollars_per_hour // one.gpu_count), f"{one.provider} {one.instance}")
-        for one in listed
+        for one in catalog.prices
+        if one.gpu == pool.gpu.name
     ]
-    return min(offers)[1:] if offers else None
+    if not offers:
+        return pool
+    _, price, source = min(offers)
+    return replace(pool, microdollars_per_gpu_hour=price, price_source=source)

@@ -7,11 +7,14 @@ Everything a reader, an artifact template or the checker needs is in the plan; n
 from planner.plan.difference import Difference, Gain, differences, gain
 from planner.plan.document import SCHEMA, plan_from_yaml, plan_json, plan_to_yaml
 from planner.plan.facts import (
+    COST,
+    GPUS_IN_USE,
     Binding,
     Cost,
     FrontierPoint,
     GPUGroup,
     GPULedger,
+    GPUPrice,
     Ledger,
     Plan,
     Proof,
@@ -26,6 +29,8 @@ from planner.plan.no_plan import Change, Need, NoPlan, Requirement, Supply
 
 __all__ = [
     "AXES",
+    "COST",
+    "GPUS_IN_USE",
     "SCHEMA",
     "Binding",
     "Change",
@@ -35,6 +40,7 @@ __all__ = [
     "FrontierPoint",
     "GPUGroup",
     "GPULedger",
+    "GPUPrice",
     "Gain",
     "Ledger",
     "Lock",

@@ -5,7 +5,7 @@ What is compared is what a plan promises: engine, servers, GPUs, and the values 
 """
 
 import dataclasses
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from typing import Any, Literal, TypeAlias
 
 from planner.plan.facts import GPULedger, Plan, ServerPlan, Stage
@@ -48,16 +48,16 @@ def differences(old: Plan, new: Plan) -> tuple[Difference, ...]:
     found = [*_compare("plan", {"": old}, {"": new})]
     found += _compare("server", {item.name: item for item in old.servers}, {item.name: item for item in new.servers})
     found += _compare("gpu", *_places(old, new))
-    found += _compare("stage", _stages(old.proof.stages), _stages(new.proof.stages))
+    found += _compare("stage", _stages(old), _stages(new))
     return tuple(found)
 
 
 def gain(old: Plan, new: Plan) -> Gain | None:
     """Return the first thing maximised in both of which ``new`` has another amount; None when nothing differs."""
-    before = {stage.name: stage.value for stage in old.proof.stages}
-    for stage in new.proof.stages:
-        if stage.value != before.get(stage.name, stage.value):
-            return Gain(stage=stage.name, by=stage.value - before[stage.name])
+    before = _stages(old)
+    for name, stage in _stages(new).items():
+        if name in before and stage.value != before[name].value:
+            return Gain(stage=name, by=stage.value - before[name].value)
     return None
 
 
@@ -68,8 +68,9 @@ def _places(*plans: Plan) -> Iterator[dict[str, GPULedger]]:
         yield {f"{gpu.node} GPU {gpu.index}" if several else f"GPU {gpu.index}": gpu for gpu in plan.gpus}
 
 
-def _stages(stages: Sequence[Stage]) -> dict[str, Stage]:
-    return {stage.name: stage for stage in stages}
+def _stages(plan: Plan) -> dict[str, Stage]:
+    """Return the stages of a plan by titles, so that dollars are never held against a number of GPUs."""
+    return {plan.title(stage.name): stage for stage in plan.proof.stages}
 
 
 def _compare(kind: Kind, old: dict[str, Any], new: dict[str, Any]) -> Iterator[Difference]:

@@ -13,7 +13,14 @@ from planner.plan.facts import Plan
 from planner.plan.no_plan import NoPlan
 from planner.yaml_source import FieldPath, Source, read_yaml
 
-_USUAL = {"pipeline_parallel_size": 1, "later_stages": (), "master_port": 0, "point": None, "interrupted": False}
+_USUAL = {
+    "pipeline_parallel_size": 1,
+    "later_stages": (),
+    "master_port": 0,
+    "point": None,
+    "prices": (),
+    "interrupted": False,
+}
 """Keys that are not written where they have these values: a server is in one stage, a plan is on no frontier, a search
 ended by itself."""
 

@@ -16,6 +16,7 @@ __all__ = [
     "FrontierPoint",
     "GPUGroup",
     "GPULedger",
+    "GPUPrice",
     "Ledger",
     "Lock",
     "Plan",
@@ -25,6 +26,9 @@ __all__ = [
     "ServerPlan",
     "Stage",
 ]
+
+COST, GPUS_IN_USE = "cost", "GPUs in use"
+"""Two names of one stage: the price of the GPUs in use, or their number."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -113,6 +117,15 @@ class GPULedger:
     memory_in_use_bytes: int
     servers: tuple[str, ...]
     free_bytes: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class GPUPrice:
+    """What a GPU of one pool costs for an hour, in millionths of a US dollar, and who says so."""
+
+    pool: str
+    microdollars_per_gpu_hour: int
+    source: str
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -221,7 +234,8 @@ class Plan:
 
     ``servers`` are in order of their names; ``start_order`` names them in the order in which they must be started, one
     after another. ``engine_known`` is false when the memory profile is that of a neighbouring version. ``left_out`` are
-    optional roles that are not served. ``lock`` says what it was made from.
+    optional roles that are not served. ``lock`` says what it was made from. ``prices`` are those that cost was counted
+    in, by pool; none when it was counted in GPUs, or was no part of the objective.
     ``point`` is None but on a Pareto frontier.
     """
 
@@ -235,10 +249,15 @@ class Plan:
     start_order: tuple[str, ...]
     left_out: tuple[str, ...] = ()
     gpus: tuple[GPULedger, ...]
+    prices: tuple[GPUPrice, ...] = ()
     proof: Proof
     lock: Lock
     bindings: tuple[Binding, ...]
     runner_up: RunnerUp | None
+
+    def title(self, stage: str) -> str:
+        """Return the name of a stage, which tells its unit: where no prices are known, cost is ``GPUs in use``."""
+        return GPUS_IN_USE if stage == COST and not self.prices else stage
 
     def server(self, name: str) -> ServerPlan:
         """Return the server of this name.

@@ -10,8 +10,8 @@ from planner.fleet import POOLING_TASKS, ROUTER_PORT, Fleet, Pool, Role
 from planner.memory.demand import ledger, with_sequences
 from planner.memory.estimate import Server, terms
 from planner.options import Option, Prepared
-from planner.plan import GPULedger, Lock, Plan, Proof, ServerPlan, Stage
-from planner.solve.problem import Answer, Block
+from planner.plan import GPULedger, GPUPrice, Lock, Plan, Proof, ServerPlan, Stage
+from planner.solve.problem import COST, Answer, Block
 from planner.solve.stages import SEED
 from planner.solve.translate import servable
 
@@ -77,6 +77,7 @@ def assemble(fleet: Fleet, prepared: Prepared, answer: Answer, budget: int, lock
         start_order=tuple(server.name for server in order),
         left_out=tuple(role.name for role in fleet.roles if role.name not in served),
         gpus=tuple(ledgers(fleet, servers)),
+        prices=_prices(fleet),
         proof=_proof(answer, budget),
         lock=lock,
         bindings=(),
@@ -187,6 +188,20 @@ def _ledger(pool: Pool, node: str, index: int, servers: Sequence[ServerPlan]) ->
         memory_in_use_bytes=pool.memory_in_use_bytes,
         servers=tuple(server.name for server in servers),
         free_bytes=pool.capacity_bytes - taken,
+    )
+
+
+def _prices(fleet: Fleet) -> tuple[GPUPrice, ...]:
+    """Return what cost was counted in, where it was."""
+    if COST not in fleet.objective or not fleet.priced:
+        return ()
+    return tuple(
+        GPUPrice(
+            pool=pool.name,
+            microdollars_per_gpu_hour=pool.microdollars_per_gpu_hour or 0,
+            source=pool.price_source,
+        )
+        for pool in fleet.pools
     )
 
 

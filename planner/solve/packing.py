@@ -42,7 +42,10 @@ def pack(
     ``most_gpus`` limits the GPUs in use of each pool. None proves nothing: the search is bounded.
     """
     items = sorted(_items(problem, decided), key=lambda item: (-item.candidate.width, -item.size, item.role))
-    board = None if most_gpus else fill(problem, items, emptiest=True) or fill(problem, items, emptiest=False)
+    board = None if most_gpus else fill(problem, items, emptiest=True)
+    board = board or fill(problem, items, emptiest=False)
+    if board and most_gpus and any(board.used(pool) > most for pool, most in enumerate(most_gpus)):
+        board = None
     if board is None and sum(item.candidate.blocks for item in items) <= _MOST_SEARCHED:
         board = _search(problem, items, most_gpus)
     return [board.blocks(role) for role in range(len(problem.roles))] if board else None

@@ -9,6 +9,8 @@ import dataclasses
 import hashlib
 from collections.abc import Sequence
 
+from ortools.sat.python.cp_model import CpSolver
+
 from planner.solve.decompose import Packed, decompose
 from planner.solve.model import Model, build
 from planner.solve.packing import Decided, pack
@@ -60,15 +62,14 @@ def _optimise(problem: Problem, budget: int) -> Answer | None:
     if chain is None:
         return None
     decided = choices(model, chain.solver)
-    if found := pack(problem, decided, _most_gpus(model, chain)):
+    if found := pack(problem, decided, _most_gpus(model, chain.solver)):
         return _answer(decided, found, chain.stages, digest)
     bound = chain.stages[0].bound
     packed = decompose(problem, budget, bound) if size > _FEW else None
     if packed is None:
         return _whole(problem, budget, digest, bound)
     try:
-        reached = None if problem.stages[0] == COST else packed.value[0]
-        answer = _whole(problem, min(budget, _POLISH), digest, bound, reached)
+        answer = _whole(problem, min(budget, _POLISH), digest, bound, packed.value[0])
     except BudgetSpent:
         answer = None
     if answer is None or _values(answer) < packed.value:
@@ -109,7 +110,7 @@ def _whole(problem: Problem, budget: int, digest: str, bound: int, reached: int 
     if chain is None:
         return None
     decided = choices(model, chain.solver)
-    found = pack(problem, decided, _most_gpus(model, chain)) or _solved_places(placing, chain, decided)
+    found = pack(problem, decided, _most_gpus(model, chain.solver)) or _solved_places(placing, chain, decided)
     first, *rest = chain.stages
     limit = min(first.bound, bound)
     first = dataclasses.replace(first, bound=limit, proven=first.value == limit)
@@ -123,19 +124,21 @@ def _many(problem: Problem, budget: int, digest: str) -> Answer | None:
     if solver is None:
         return None
     bound = first_bound(model, solver)
-    if pack(problem, choices(model, solver)) and (chain := run_chain(build(problem), budget, canonical=False)):
-        decided = choices(model, chain.solver)
-        if found := pack(problem, decided):
-            return _answer(decided, found, chain.stages, digest)
+    if pack(problem, choices(model, solver), _most_gpus(model, solver)):
+        best = build(problem)
+        if chain := run_chain(best, budget, canonical=False):
+            decided = choices(best, chain.solver)
+            if found := pack(problem, decided, _most_gpus(best, chain.solver)):
+                return _answer(decided, found, chain.stages, digest)
     packed = decompose(problem, budget, bound)
     if packed is None:
         raise BudgetSpent(budget)
     return _packed_answer(problem, packed, bound, digest)
 
 
-def _most_gpus(model: Model, chain: Chain) -> list[int] | None:
+def _most_gpus(model: Model, solver: CpSolver) -> list[int] | None:
     """Return the GPUs in use of each pool where their number was minimised."""
-    return [chain.solver.value(used) for used in model.used] if COST in model.problem.stages else None
+    return [solver.value(used) for used in model.used] if COST in model.problem.stages else None
 
 
 def _solved_places(placing: Placing, chain: Chain, decided: Sequence[Decided]) -> list[tuple[Block, ...]]:
@@ -169,14 +172,12 @@ def _packed_answer(problem: Problem, packed: Packed, bound: int, digest: str) ->
     limits = ceilings(model)
     found = [packed.board.blocks(role) for role in range(len(problem.roles))]
     headroom = sum(packed.board.free)
-    cost = -sum(pool.price * packed.board.used(index) for index, pool in enumerate(problem.pools))
     stages = []
     for position, (name, value) in enumerate(zip((*problem.stages, HEADROOM), (*packed.value, headroom), strict=True)):
-        reached = cost if name == COST else value
         limit = bound if position == 0 else limits[name]
-        stages.append(StageValue(name=name, value=reached, bound=limit, proven=position == 0 and reached == bound))
+        stages.append(StageValue(name=name, value=value, bound=limit, proven=position == 0 and value == bound))
     return _answer(list(packed.decided), found, tuple(stages), digest)
 
 
 def _values(answer: Answer) -> tuple[int, ...]:
-    return tuple(0 if stage.name == COST else stage.value for stage in answer.stages if stage.name != HEADROOM)
+    return tuple(stage.value for stage in answer.stages if stage.name != HEADROOM)

@@ -34,7 +34,9 @@ _STAGES: dict[str, Callable[[Worth], Pair]] = {
 def stages(objective: tuple[str, ...]) -> tuple[str, ...]:
     """Return everything that is maximised, in order: the objective, and what it leaves open."""
     asked = list(objective)
-    if BALANCED not in asked:
+    if not {BALANCED, ACCURACY, CONCURRENCY} & set(asked):
+        asked.append(BALANCED)
+    elif BALANCED not in asked:
         asked += [name for name in (ACCURACY, CONCURRENCY) if name not in asked]
     return tuple(asked + [name for name in (CONTEXT, BATCH, ACCURACY_LEFT) if name not in asked])
 
@@ -63,19 +65,17 @@ def problem(fleet: Fleet, prepared: Prepared, barred: Mapping[str, str] | None =
 def pools(fleet: Fleet) -> tuple[PoolProblem, ...]:
     """Return the pools of a fleet as the solver sees them.
 
-    GPUs cost what the file says, in millionths of a dollar per hour, or one each when a price is missing.
+    GPUs cost millionths of a dollar per hour, or one each when a price is not known.
     """
     nodes = sorted({name for pool in fleet.pools for name in pool.node_names})
-    prices = [pool.microdollars_per_gpu_hour for pool in fleet.pools]
-    known = all(price is not None for price in prices)
     return tuple(
         PoolProblem(
             capacity=pool.capacity_bytes,
             width=pool.gpus_per_node,
             nodes=tuple(nodes.index(name) for name in pool.node_names),
-            price=price if known and price is not None else 1,
+            price=(pool.microdollars_per_gpu_hour or 0) if fleet.priced else 1,
         )
-        for pool, price in zip(fleet.pools, prices, strict=True)
+        for pool in fleet.pools
     )
 
 
