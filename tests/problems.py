@@ -28,9 +28,12 @@ def candidates(draw: st.DrawFn, pools: tuple[PoolProblem, ...] = (PoolProblem(ca
     small = st.integers(0, 6)
     pool = draw(st.integers(0, len(pools) - 1))
     widths = [width for width in (1, 2) if width <= pools[pool].width]
+    stages, across = draw(st.sampled_from([(1, False), (1, False), (2, False), (2, True), (3, False), (3, True)]))
     return Candidate(
         pool=pool,
         width=draw(st.sampled_from(widths)),
+        stages=stages if pools[pool].gpus > 1 else 1,
+        across=across and pools[pool].gpus > 1,
         blocks=draw(st.integers(1, 2)) if pools[pool].gpus > 1 else 1,
         fixed=draw(st.integers(1, 30)),
         per_sequence=draw(st.integers(0, 2)),
@@ -58,6 +61,9 @@ def many_gpus(draw: st.DrawFn) -> Planted:
         [
             (PoolProblem(capacity=0, width=2),),
             (PoolProblem(capacity=0, width=1, nodes=(0, 1)),),
+            (PoolProblem(capacity=0, width=3),),
+            (PoolProblem(capacity=0, width=2, nodes=(0, 1)),),
+            (PoolProblem(capacity=0, width=1, nodes=(0, 1, 2)),),
             (PoolProblem(capacity=0, width=2, price=3), PoolProblem(capacity=0, nodes=(1,), price=2)),
             (PoolProblem(capacity=0, width=1, price=1), PoolProblem(capacity=0, width=2, nodes=(0,), price=1)),
         ]
@@ -117,15 +123,24 @@ def plans(problem: Problem) -> Iterator[Plan]:
 def _choices(problem: Problem, position: int) -> Iterator[Choice]:
     role = problem.roles[position]
     for index, candidate in enumerate(role.candidates):
-        places = list(blocks(problem, candidate.pool, candidate.width))
-        for found in itertools.combinations_with_replacement(places, candidate.blocks):
+        servers = list(_servers(problem, candidate))
+        for several in itertools.combinations_with_replacement(servers, candidate.blocks):
+            found = tuple(block for server in several for block in server)
             if max(_count(found, gpu) for block in found for gpu in block.gpus) > role.stacked:
                 continue
-            nodes = [problem.pools[block.pool].nodes[block.node] for block in found]
-            if role.spread and len(set(nodes)) < len(nodes):
+            nodes = [{problem.pools[block.pool].nodes[block.node] for block in server} for server in several]
+            if role.spread and any(one & other for one, other in itertools.combinations(nodes, 2)):
                 continue
             for sequences in range(candidate.least, candidate.most + 1):
                 yield Choice(candidate=index, sequences=sequences, blocks=found)
+
+
+def _servers(problem: Problem, candidate: Candidate) -> Iterator[tuple[Block, ...]]:
+    """Yield the places of one server: a block for each stage, all on nodes of their own or all on one node."""
+    for server in itertools.combinations(blocks(problem, candidate.pool, candidate.width), candidate.stages):
+        nodes = {block.node for block in server}
+        if len(nodes) == (candidate.stages if candidate.across else 1):
+            yield server
 
 
 def _count(found: tuple[Block, ...], gpu: tuple[int, int, int]) -> int:

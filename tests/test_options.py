@@ -161,7 +161,7 @@ def options(draw: st.DrawFn) -> Option:
         replicas=1,
         model=cast(Any, None),
         variant=cast(Any, _Named(draw(st.sampled_from("abc")))),
-        server=cast(Any, _Started(_Split(draw(st.sampled_from([1, 2]))))),
+        server=cast(Any, _Started(_Split(*draw(st.sampled_from([(1, 1), (2, 1), (1, 2)]))))),
         request_tokens=1,
         sequences_min=1,
         sequences_max=most,
@@ -180,6 +180,7 @@ class _Named:
 @dataclasses.dataclass(frozen=True)
 class _Split:
     tensor_parallel_size: int
+    pipeline_parallel_size: int
 
 
 @dataclasses.dataclass(frozen=True)

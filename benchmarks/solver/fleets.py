@@ -39,6 +39,7 @@ class _Named:
 @dataclasses.dataclass(frozen=True)
 class _Flags:
     tensor_parallel_size: int
+    pipeline_parallel_size: int = 1
 
 
 @dataclasses.dataclass(frozen=True)

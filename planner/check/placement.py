@@ -12,7 +12,7 @@ from planner.fleet import Fleet, Role
 from planner.memory.estimate import estimate
 from planner.plan import Plan, ServerPlan
 
-_OWN_FIELDS = ("name", "port", "node", "gpu_indices")
+_OWN_FIELDS = ("name", "port", "master_port", "node", "gpu_indices", "later_stages")
 
 
 def check_same_fleet(plan: Plan, fleet: Fleet) -> Iterator[Violation]:
@@ -50,7 +50,7 @@ def check_gpus(plan: Plan, fleet: Fleet) -> Iterator[Violation]:
         yield Violation("GPUs", "are not those of the fleet, with its memory in use")
     for gpu in plan.gpus:
         where = f"GPU {gpu.index} of {gpu.node}"
-        names = [s.name for s in plan.servers if s.node == gpu.node and gpu.index in s.gpu_indices]
+        names = [s.name for s in plan.servers if (gpu.node, gpu.index) in s.gpus]
         if names != list(gpu.servers):
             yield Violation(where, f"lists {', '.join(gpu.servers) or 'nothing'}, carries {', '.join(names)}")
         taken = sum(plan.server(name).ledger.total_bytes for name in names)
@@ -58,9 +58,12 @@ def check_gpus(plan: Plan, fleet: Fleet) -> Iterator[Violation]:
             yield Violation(where, "the ledger does not add up")
         if gpu.free_bytes < 0:
             yield Violation(where, f"is {-gpu.free_bytes} bytes too small")
-    ports = Counter((server.node, server.port) for server in plan.servers)
+    ports = Counter((server.node, port) for server in plan.servers for port in {server.port, server.master_port} - {0})
     for node, port in sorted(key for key, count in ports.items() if count > 1):
         yield Violation("ports", f"two servers on {node} listen on {port}")
+    for server in plan.servers:
+        if server.port == server.master_port:
+            yield Violation("ports", f"{server.name} listens on {server.port} twice")
 
 
 def check_roles(plan: Plan, fleet: Fleet) -> Iterator[Violation]:
@@ -70,7 +73,7 @@ def check_roles(plan: Plan, fleet: Fleet) -> Iterator[Violation]:
         if servers:
             yield from _check_replicas(role, servers)
     for one, other in combinations(plan.servers, 2):
-        if one.node == other.node and set(one.gpu_indices) & set(other.gpu_indices):
+        if set(one.gpus) & set(other.gpus):
             first, second = fleet.role(one.role), fleet.role(other.role)
             if not first.shares_with(second):
                 yield Violation(one.name, f"shares a GPU with {other.name}, which the fleet forbids")
@@ -85,7 +88,8 @@ def _check_replicas(role: Role, servers: list[ServerPlan]) -> Iterator[Violation
     ports = [server.port for server in servers]
     if role.port not in ports:
         yield Violation(role.name, f"no server listens on port {role.port}")
-    if role.spread == "node" and len({server.node for server in servers}) < len(servers):
+    nodes = [node for server in servers for node in server.nodes]
+    if role.spread == "node" and len(set(nodes)) < len(nodes):
         yield Violation(role.name, "has two servers on one node")
     first = _common(servers[0])
     for server in servers[1:]:
@@ -105,12 +109,12 @@ def check_start(facts: Recomputed) -> Iterator[Violation]:
     for name in plan.start_order:
         server = plan.server(name)
         gpu = facts.gpu(server)
-        in_use = max(used[server.node, index] for index in server.gpu_indices)
+        in_use = max(used[gpu] for gpu in server.gpus)
         share = math.ceil(gpu.memory_bytes * server.gpu_memory_utilization)
         if share + server.ledger.baseline_bytes > gpu.memory_bytes - in_use:
             yield Violation(name, f"its utilization asks for {share} bytes, more than is free when it starts")
         expected = estimate(facts.server(server), gpu, facts.profile, in_use)
         if not expected.starts:
             yield Violation(name, f"does not start: {expected.reason}")
-        for index in server.gpu_indices:
-            used[server.node, index] += server.ledger.total_bytes
+        for place in server.gpus:
+            used[place] += server.ledger.total_bytes

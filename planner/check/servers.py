@@ -11,10 +11,10 @@ from planner.flags import default_flags
 from planner.fleet import POOLING_TASKS, Fleet, Pool, Role
 from planner.gpu import GPU
 from planner.memory import requirements
-from planner.memory.demand import ledger
-from planner.memory.estimate import Server, terms
+from planner.memory.demand import ledger, scarcest_layout
+from planner.memory.estimate import Server
 from planner.options.figures import RoleFigures
-from planner.options.limits import KV_CACHE_DTYPES
+from planner.options.limits import KV_CACHE_DTYPES, stages_refusal
 from planner.options.served import context_limit, served
 from planner.plan import Plan, ServerPlan
 from planner.variant import Model, Variant
@@ -38,7 +38,7 @@ class Recomputed:
         """Return the pool that has the GPUs a server is on; None when no pool has all of them."""
         for pool in self.fleet.pools:
             devices = range(pool.gpu_index, pool.gpu_index + pool.gpus_per_node)
-            if plan.node in pool.node_names and plan.gpu_indices and set(plan.gpu_indices) <= set(devices):
+            if plan.gpus and all(node in pool.node_names and index in devices for node, index in plan.gpus):
                 return pool
         return None
 
@@ -65,6 +65,7 @@ class Recomputed:
             kv_cache_dtype=plan.kv_cache_dtype,
             dtype=plan.dtype,
             tensor_parallel_size=plan.tensor_parallel_size,
+            pipeline_parallel_size=plan.pipeline_parallel_size,
         )
         return Server(architecture=architecture, quantization=quantization, flags=flags)
 
@@ -110,16 +111,43 @@ def variant_of(role: Role, plan: ServerPlan) -> tuple[Model, Variant] | None:
 
 
 def _place(facts: Recomputed, role: Role, plan: ServerPlan) -> Iterator[Violation]:
-    """The server is on adjacent GPUs of one pool that the role may use, as many as it is split over."""
+    """The server is on GPUs of one pool that the role may use, as many as it is split over, stage by stage."""
     pool = facts.pool(plan)
     if pool is None:
-        yield Violation(plan.name, f"GPU {', '.join(map(str, plan.gpu_indices))} of {plan.node} is not in the fleet")
+        groups = [f"{', '.join(map(str, group.gpu_indices))} of {group.node}" for group in plan.groups]
+        yield Violation(plan.name, f"GPU {' and '.join(groups)} is not in the fleet")
         return
     if role.pools is not None and pool.name not in role.pools:
         yield Violation(plan.name, f"is in pool {pool.name}, which the role may not use")
     size = plan.tensor_parallel_size
     if size not in (role.tensor_parallel_sizes or pool.tensor_parallel_sizes):
         yield Violation(plan.name, f"is split over {size} GPUs, which role or pool do not allow")
+    yield from _stages(facts, role, plan, pool)
+
+
+def _stages(facts: Recomputed, role: Role, plan: ServerPlan, pool: Pool) -> Iterator[Violation]:
+    """The stages have as many GPUs each, all different, on one node or each on a node of its own."""
+    stages = plan.pipeline_parallel_size
+    if role.pipeline_parallel_sizes is not None and stages not in role.pipeline_parallel_sizes:
+        yield Violation(plan.name, f"has {stages} pipeline stages, which the role does not allow")
+    if stages != len(plan.groups):
+        yield Violation(plan.name, f"has {stages} pipeline stages on {len(plan.groups)} groups of GPUs")
+    for group in plan.groups:
+        if len(group.gpu_indices) != plan.tensor_parallel_size:
+            yield Violation(plan.name, f"has {len(group.gpu_indices)} GPUs of {group.node} for a stage")
+    if len(set(plan.gpus)) < len(plan.gpus):
+        yield Violation(plan.name, "has a GPU twice")
+    nodes = len(plan.nodes)
+    if nodes not in (1, len(plan.groups)):
+        yield Violation(plan.name, f"has {len(plan.groups)} stages on {nodes} nodes")
+    if (nodes > 1) != bool(plan.master_port):
+        yield Violation(plan.name, f"has the master port {plan.master_port} on {nodes} nodes")
+    if stages > 1 and role.task in POOLING_TASKS:
+        yield Violation(plan.name, f"has pipeline stages, which {role.task} has not")
+    if stages > 1 and pool.gpu.parent:
+        yield Violation(plan.name, "combines MIG slices")
+    if refusal := stages_refusal(stages, nodes, facts.profile):
+        yield Violation(plan.name, refusal)
 
 
 def _limits(facts: Recomputed, role: Role, plan: ServerPlan, server: Server, model: Model) -> Iterator[Violation]:
@@ -137,7 +165,7 @@ def _limits(facts: Recomputed, role: Role, plan: ServerPlan, server: Server, mod
 
 def _guarantees(facts: Recomputed, plan: ServerPlan, server: Server) -> Iterator[Violation]:
     """The KV cache holds what is promised, with the block that the engine keeps for itself left out."""
-    layout = terms(server, facts.gpu(plan), facts.profile).layout
+    layout = scarcest_layout(server, facts.gpu(plan), facts.profile)
     if not layout.groups:
         return
     blocks = layout.blocks(plan.kv_cache_memory_bytes)
@@ -177,6 +205,7 @@ def _pins(role: Role, plan: ServerPlan, variant: Variant) -> Iterator[Violation]
         yield Violation(plan.name, f"KV cache {plan.kv_cache_dtype} instead of {role.kv_cache_dtype}")
     facts = (
         ("scheme", plan.scheme, variant.scheme),
+        ("unseen", plan.unseen, variant.unseen),
         ("revision", plan.revision, variant.revision),
         ("task", plan.task, role.task),
         ("pooling", plan.pooling, role.task in POOLING_TASKS),

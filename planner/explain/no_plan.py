@@ -53,8 +53,10 @@ def _supply(found: NoPlan) -> str:
 
 def _with(found: NoPlan, need: Need) -> str:
     limits = f"{format_tokens(need.max_model_len)} context, {plural(need.max_num_seqs, 'request')}"
-    where = f", on {plural(need.tensor_parallel_size, 'GPU')} of {need.pool}" if len(found.gpus) > 1 else ""
-    where = where or (f", on {need.tensor_parallel_size} GPUs" if need.tensor_parallel_size > 1 else "")
+    stages = f"{need.pipeline_parallel_size} stages of " if need.pipeline_parallel_size > 1 else ""
+    gpus = f", on {stages}{plural(need.tensor_parallel_size, 'GPU')}"
+    several = stages or need.tensor_parallel_size > 1
+    where = f"{gpus} of {need.pool}" if len(found.gpus) > 1 else gpus if several else ""
     many = f"{need.replicas} × " if need.replicas > 1 else ""
     return (
         f"{many}{need.repository}, {limits}, KV cache {need.kv_cache_dtype}, batch {need.max_num_batched_tokens}{where}"

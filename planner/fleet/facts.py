@@ -72,6 +72,26 @@ class Pool:
         most = 1 if self.gpu.parent else self.gpus_per_node
         return tuple(size for size in PARALLEL_SIZES if size <= most)
 
+    def server_nodes(self, tensor_parallel_size: int, stages: int) -> int:
+        """Return how many nodes a server of so many pipeline stages is on: one, one for each stage, or 0 for none.
+
+        All stages are on one node where it has GPUs enough. Otherwise each is on a node of its own: the engine gives
+        every node the same number of ranks (``local_world_size`` in vLLM's config/parallel.py, 0.12.0 to 0.33.0).
+        """
+        if tensor_parallel_size not in self.tensor_parallel_sizes or (self.gpu.parent and stages > 1):
+            return 0
+        if tensor_parallel_size * stages <= self.gpus_per_node:
+            return 1
+        return stages if stages <= self.nodes else 0
+
+    def servers(self, tensor_parallel_size: int, stages: int) -> int:
+        """Return how many such servers have GPUs of their own."""
+        groups = self.gpus_per_node // tensor_parallel_size
+        nodes = self.server_nodes(tensor_parallel_size, stages)
+        if not nodes:
+            return 0
+        return self.nodes * (groups // stages) if nodes == 1 else self.nodes * groups // stages
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Role:

@@ -3,7 +3,7 @@
 from planner.fleet import values
 from planner.fleet.facts import Pool
 from planner.fleet.findings import Findings
-from planner.fleet.schema import FleetMap, RoleMap
+from planner.fleet.schema import POOLING_TASKS, FleetMap, RoleMap
 from planner.yaml_source import FieldPath
 
 
@@ -70,39 +70,41 @@ def _check_room(findings: Findings, path: FieldPath, role: RoleMap, pools: tuple
         hint += "; MIG slices cannot be combined" if any(pool.gpu.parent for pool in pools) else ""
         findings.refuse((*path, "tensor_parallel"), f"no node can split a server {role.tensor_parallel[0]} ways", hint)
         return
-    stages = min(role.pipeline_parallel or (1,))
-    if max(_places(pool, min(wanted)) for pool in pools) < stages:
-        message = f"{stages} stages of {_gpus(min(wanted))} are more than {names} has"
-        findings.refuse((*path, "pipeline_parallel"), message)
+    stages = role.pipeline_parallel or (1,)
+    if role.task in POOLING_TASKS and min(stages) > 1:
+        hint = "split its layers with tensor_parallel, or allow 1 stage too"
+        findings.refuse((*path, "pipeline_parallel"), f"a role for {role.task} has no pipeline stages", hint)
         return
-    if stages > 1:
-        hint = "split the layers with tensor_parallel, or allow 1 stage too"
-        findings.refuse((*path, "pipeline_parallel"), "servers of several stages are not planned yet", hint)
-    _check_replicas(findings, path, role, pools, (min(wanted), stages), names)
+    shapes = [(pool, size, count) for pool in pools for size in wanted for count in stages]
+    shapes = [(pool, size, count) for pool, size, count in shapes if pool.server_nodes(size, count)]
+    if not shapes:
+        message = f"{min(stages)} stages of {_gpus(min(wanted))} fit neither one node of {names} nor a node each"
+        hint = "MIG slices cannot be combined" if any(pool.gpu.parent for pool in pools) else ""
+        findings.refuse((*path, "pipeline_parallel"), message, hint)
+        return
+    _check_replicas(findings, path, role, shapes, names if len(pools) == 1 else "")
 
 
 def _check_replicas(
-    findings: Findings, path: FieldPath, role: RoleMap, pools: tuple[Pool, ...], least: tuple[int, int], names: str
+    findings: Findings, path: FieldPath, role: RoleMap, shapes: list[tuple[Pool, int, int]], names: str
 ) -> None:
+    """Refuse more replicas than fit apart from each other in any pool; ``names`` is that of the only one."""
     if role.spread is None or role.replicas is None:
         return
-    size, stages = least
-    if role.spread == "node":
-        what, rooms = "node", [pool.nodes if _places(pool, size) >= stages else 0 for pool in pools]
-    else:
-        what, rooms = "GPU", [_places(pool, size) // stages for pool in pools]
+    rooms = [_room(pool, size, stages, role.spread) for pool, size, stages in shapes]
     most = max(rooms)
     if role.replicas > most:
-        largest = pools[rooms.index(most)]
-        there = _gpus(largest.gpu_count) if what == "GPU" else f"{most} node{'s' * (most > 1)}"
-        whose = f"{largest.name}, which has the most" if len(pools) > 1 else names
+        largest = shapes[rooms.index(most)][0]
+        there = _gpus(largest.gpu_count) if role.spread == "gpu" else f"{most} node{'s' * (most > 1)}"
+        whose = names or f"{largest.name}, which has the most"
+        what = "GPU" if role.spread == "gpu" else "node"
         message = f"{role.replicas} replicas, each on its own {what}, do not fit the {there} of {whose}"
         findings.refuse((*path, "replicas"), message, f"at most {most} fit; the replicas of a role are in one pool")
 
 
-def _places(pool: Pool, size: int) -> int:
-    """How many groups of ``size`` GPUs the nodes of a pool have."""
-    return pool.nodes * (pool.gpus_per_node // size) if size in pool.tensor_parallel_sizes else 0
+def _room(pool: Pool, size: int, stages: int, spread: str) -> int:
+    """Return how many servers of so many stages a pool has GPUs, or nodes, of their own for."""
+    return pool.servers(size, stages) if spread == "gpu" else pool.nodes // pool.server_nodes(size, stages)
 
 
 def _gpus(count: int) -> str:

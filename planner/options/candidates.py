@@ -5,7 +5,7 @@ from dataclasses import dataclass, replace
 
 from planner.architecture import Architecture
 from planner.errors import InvalidConfig, UnsupportedModel
-from planner.fleet import Role
+from planner.fleet import POOLING_TASKS, Role
 from planner.options import limits
 from planner.options.option import Reason, Rejection
 from planner.options.place import Place
@@ -16,10 +16,11 @@ from planner.variant import Model, Variant
 
 @dataclass(frozen=True, slots=True)
 class Candidate:
-    """A variant that can be sized, with one KV cache dtype, on GPUs of one pool."""
+    """A variant that can be sized, with one KV cache dtype, on GPUs of one pool, in so many pipeline stages."""
 
     place: Place
     tensor_parallel_size: int
+    pipeline_parallel_size: int
     model: Model
     variant: Variant
     architecture: Architecture
@@ -31,6 +32,11 @@ class Candidate:
         """The KV cache dtype that ``auto`` means for this checkpoint."""
         return self.quantization.kv_cache_dtype or "auto" if self.kv_cache_dtype == "auto" else self.kv_cache_dtype
 
+    @property
+    def nodes(self) -> int:
+        """The nodes each server is on; 0 when the place has not GPUs enough."""
+        return self.place.nodes.server_nodes(self.tensor_parallel_size, self.pipeline_parallel_size)
+
     def rejected(self, role: Role, reason: Reason, wanted: int = 0, found: int = 0, detail: str = "") -> Rejection:
         """Return a rejection of this candidate."""
         return Rejection(
@@ -40,6 +46,7 @@ class Candidate:
             kv_cache_dtype=self.kv_cache_dtype,
             pool=self.place.name,
             tensor_parallel_size=self.tensor_parallel_size,
+            pipeline_parallel_size=self.pipeline_parallel_size,
             reason=reason,
             wanted=wanted,
             found=found,
@@ -66,7 +73,10 @@ def pinned_out(role: Role) -> list[Rejection]:
 
 
 def candidates(role: Role, where: Sequence[Place]) -> Iterator[Candidate | Rejection]:
-    """Yield what can be sized, in every place the role may use, and what cannot."""
+    """Yield what can be sized, in every place the role may use, and what cannot.
+
+    Servers have one pipeline stage unless the role says otherwise.
+    """
     profile = where[0].profile
     for model, variant in allowed(role):
         try:
@@ -86,21 +96,31 @@ def candidates(role: Role, where: Sequence[Place]) -> Iterator[Candidate | Rejec
 def _with_caches(
     role: Role, place: Place, named: tuple[Model, Variant], made_of: tuple[Architecture, Quantization]
 ) -> Iterator[Candidate | Rejection]:
-    first = Candidate(place, 1, *named, *made_of, kv_cache_dtype="auto")
+    first = Candidate(place, 1, 1, *named, *made_of, kv_cache_dtype="auto")
     dtypes: tuple[str, ...] = limits.KV_CACHE_DTYPES
     if role.kv_cache_dtype:
         dtypes = (role.kv_cache_dtype,)
     elif first.effective_cache != "auto" or not _has_cache(first.architecture):
         dtypes = ("auto",)
-    sizes = role.tensor_parallel_sizes or place.tensor_parallel_sizes
     for kv_cache_dtype in dtypes:
         one = replace(first, kv_cache_dtype=kv_cache_dtype)
         if text := limits.cache_refusal(one.effective_cache, one.model, one.architecture, place.gpu):
             yield one.rejected(role, "capability", detail=text)
             continue
-        for size in sizes:
-            if size in place.tensor_parallel_sizes:
-                yield replace(one, tensor_parallel_size=size)
+        for size in role.tensor_parallel_sizes or place.nodes.tensor_parallel_sizes:
+            for stages in role.pipeline_parallel_sizes or (1,):
+                yield from _split(role, replace(one, tensor_parallel_size=size, pipeline_parallel_size=stages))
+
+
+def _split(role: Role, candidate: Candidate) -> Iterator[Candidate | Rejection]:
+    """Yield a candidate that is split over as many GPUs as its place has, or why the engine cannot start it there."""
+    nodes = candidate.nodes
+    if not nodes or (candidate.pipeline_parallel_size > 1 and role.task in POOLING_TASKS):
+        return
+    if needed := limits.stages_refusal(candidate.pipeline_parallel_size, nodes, candidate.place.profile):
+        yield candidate.rejected(role, "capability", detail=needed)
+    else:
+        yield candidate
 
 
 def _has_cache(architecture: Architecture) -> bool:

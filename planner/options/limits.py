@@ -12,6 +12,7 @@ KV_CACHE_DTYPES = ("auto", "fp8")
 # latent attention has FP8 kernels on 9.x and 10.x only (v1/attention/backends, 0.33.0).
 _FLASH_ATTENTION_FP8 = (9, 10)
 _FP8_CACHE_HEADS = (64, 128, 256, 512)
+_STAGES, _NODES_WITHOUT_RAY = "0.9.1", "0.12.0"
 
 
 def engine_refusal(model: Model, variant: Variant, profile: EngineProfile) -> str:
@@ -19,6 +20,18 @@ def engine_refusal(model: Model, variant: Variant, profile: EngineProfile) -> st
     minima = [text for text in (model.engine_minimum, variant.engine_minimum) if text]
     needed = max(minima, key=parse_version, default="")
     return needed if needed and parse_version(needed) > parse_version(profile.version) else ""
+
+
+def stages_refusal(stages: int, nodes: int, profile: EngineProfile) -> str:
+    """Say why an engine version does not start a server of so many pipeline stages on so many nodes, or return nothing.
+
+    Until 0.9 pipeline stages without Ray took the engine's older core (``engine/arg_utils.py`` 0.8.5), which is not
+    sized with them; until 0.12 several nodes needed Ray (``nnodes`` in ``config/parallel.py``), which is not planned.
+    """
+    what, needed = ("stages on several nodes", _NODES_WITHOUT_RAY) if nodes > 1 else ("pipeline stages", _STAGES)
+    if stages == 1 or parse_version(profile.version) >= parse_version(needed):
+        return ""
+    return f"{what} need version {needed} of the engine or newer"
 
 
 def cache_refusal(kv_cache_dtype: str, model: Model, architecture: Architecture, gpu: GPU) -> str:

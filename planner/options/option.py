@@ -22,10 +22,10 @@ Reason = Literal[
 class Option:
     """One way to serve a role: a variant, a KV cache dtype, a context, a batch size, on how many GPUs of which pool.
 
-    ``server`` is what would be started, ``replicas`` times, with ``max_num_seqs`` at its largest; ``pool`` is the
-    position of the pool in the fleet. ``demand`` is the memory on each of the server's GPUs as a function of its
-    sequences, from ``sequences_min``, where it is ``least_bytes``, to ``sequences_max``; each counts with
-    ``request_tokens``.
+    ``server`` is what would be started, ``replicas`` times, with ``max_num_seqs`` at its largest, each on so many
+    ``nodes``; ``pool`` is the position of the pool in the fleet. ``demand`` is the memory on each of the server's GPUs
+    as a function of its sequences, from ``sequences_min``, where it is ``least_bytes``, to ``sequences_max``; each
+    counts with ``request_tokens``.
     """
 
     role: str
@@ -33,6 +33,7 @@ class Option:
     model: Model
     variant: Variant
     server: Server
+    nodes: int = 1
     replicas: int
     request_tokens: int
     sequences_min: int
@@ -58,9 +59,19 @@ class Option:
         return self.server.flags.tensor_parallel_size
 
     @property
+    def pipeline_parallel_size(self) -> int:
+        """The stages that hold the layers of each server one after another."""
+        return self.server.flags.pipeline_parallel_size
+
+    @property
+    def layout(self) -> tuple[int, int, int, int]:
+        """What decides, beside the tensor parallel size, where the servers may be: pool, servers, stages, nodes."""
+        return self.pool, self.replicas, self.pipeline_parallel_size, self.nodes
+
+    @property
     def total_bytes(self) -> int:
         """The least memory of all servers on all their GPUs."""
-        return self.least_bytes * self.tensor_parallel_size * self.replicas
+        return self.least_bytes * self.tensor_parallel_size * self.pipeline_parallel_size * self.replicas
 
     @property
     def kv_cache_dtype(self) -> str:
@@ -83,6 +94,7 @@ class Rejection:
     kv_cache_dtype: str = ""
     pool: str = ""
     tensor_parallel_size: int = 1
+    pipeline_parallel_size: int = 1
     reason: Reason
     wanted: int = 0
     found: int = 0

@@ -11,30 +11,29 @@ from planner.gpu import GPU
 class Place:
     """What a server would run on: GPUs of one pool, the memory of each that is free, an engine version.
 
-    ``pool`` is the position of the pool in the fleet.
+    ``pool`` is the position of the pool in the fleet, ``nodes`` the pool itself.
     """
 
     pool: int
-    name: str
-    gpu: GPU
-    capacity_bytes: int
-    gpu_count: int
-    tensor_parallel_sizes: tuple[int, ...]
+    nodes: Pool
     profile: EngineProfile
+
+    @property
+    def name(self) -> str:
+        """The name of the pool."""
+        return self.nodes.name
+
+    @property
+    def gpu(self) -> GPU:
+        """The kind of GPU."""
+        return self.nodes.gpu
+
+    @property
+    def capacity_bytes(self) -> int:
+        """What servers may take of each GPU."""
+        return self.nodes.capacity_bytes
 
 
 def places(fleet: Fleet, profile: EngineProfile) -> tuple[Place, ...]:
     """Return the places of a fleet, one for each pool."""
-    return tuple(_place(position, pool, profile) for position, pool in enumerate(fleet.pools))
-
-
-def _place(position: int, pool: Pool, profile: EngineProfile) -> Place:
-    return Place(
-        pool=position,
-        name=pool.name,
-        gpu=pool.gpu,
-        capacity_bytes=pool.capacity_bytes,
-        gpu_count=pool.gpu_count,
-        tensor_parallel_sizes=pool.tensor_parallel_sizes,
-        profile=profile,
-    )
+    return tuple(Place(pool=position, nodes=pool, profile=profile) for position, pool in enumerate(fleet.pools))

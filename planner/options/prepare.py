@@ -22,6 +22,10 @@ from planner.options.worth import measure
 from planner.units import ceil_div
 
 
+STAGES = (2, 3, 4, 6, 8, 12, 16)
+"""Numbers of pipeline stages that are tried where a single one fits nowhere in a pool."""
+
+
 @dataclass(frozen=True, slots=True)
 class _Ladder:
     """A candidate that is an option if it fits, with the loads its servers may have, its lowest and highest rung."""
@@ -56,6 +60,9 @@ def prepare(fleet: Fleet, catalog: Catalog, profile: EngineProfile) -> Prepared:
 def prepare_role(role: Role, where: Sequence[Place], catalog: Catalog) -> RoleOptions:
     """Return the options of one role in canonical order, and its rejections, sorted."""
     ladders, refused = _ladders(role, where, catalog)
+    if role.pipeline_parallel_sizes is None:
+        more, refused_stages = _in_stages(role, where, catalog, ladders)
+        ladders, refused = ladders + more, refused + refused_stages
     spans = [ladder.span for ladder in ladders]
     found: list[Option] = []
     for ladder in ladders:
@@ -90,7 +97,8 @@ def _ladders(role: Role, where: Sequence[Place], catalog: Catalog) -> tuple[list
         if isinstance(candidate, Rejection):
             refused.append(candidate)
             continue
-        counts = replicas.counts(role, candidate.place, candidate.tensor_parallel_size)
+        stages = candidate.pipeline_parallel_size
+        counts = replicas.counts(role, candidate.place, candidate.tensor_parallel_size, stages)
         rungs = Rungs(role, candidate, _widest(role, counts), figures, best)
         if rejection := rungs.refusal():
             refused.append(rejection)
@@ -98,6 +106,19 @@ def _ladders(role: Role, where: Sequence[Place], catalog: Catalog) -> tuple[list
         loads = tuple(load for count in counts for load in replicas.loads(role, count))
         ladders.append(_Ladder(rungs, loads, Span(lowest=rungs.lowest(), highest=rungs.highest())))
     return ladders, refused
+
+
+def _in_stages(
+    role: Role, where: Sequence[Place], catalog: Catalog, ladders: Sequence[_Ladder]
+) -> tuple[list[_Ladder], list[Rejection]]:
+    """Return candidates of several pipeline stages, in the places where none of a single stage fits."""
+    served = {
+        ladder.candidate.place.pool
+        for ladder in ladders
+        if ladder.span.lowest.least_bytes <= ladder.candidate.place.capacity_bytes
+    }
+    others = [place for place in where if place.pool not in served]
+    return _ladders(replace(role, pipeline_parallel_sizes=STAGES), others, catalog) if others else ([], [])
 
 
 def _widest(role: Role, counts: Sequence[int]) -> replicas.Load:
@@ -130,6 +151,7 @@ def _canonical(option: Option) -> tuple[int | str, ...]:
         option.kv_cache_dtype,
         option.variant.repository,
         option.pool,
+        option.pipeline_parallel_size,
         option.tensor_parallel_size,
         option.replicas,
         -value.context,

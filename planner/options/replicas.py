@@ -23,14 +23,14 @@ class Load:
     served: int
 
 
-def counts(role: Role, place: Place, tensor_parallel_size: int) -> tuple[int, ...]:
+def counts(role: Role, place: Place, tensor_parallel_size: int, stages: int) -> tuple[int, ...]:
     """Return the numbers of replicas to try: the role's own, or 1, 2, 3, 4, 6, 8, 12 and so on.
 
     More servers than GPUs, or than sequences wanted, are of no use where the number is open.
     """
     if role.replicas is not None:
         return (role.replicas,)
-    most = min(place.gpu_count // tensor_parallel_size, role.concurrency_target)
+    most = min(place.nodes.servers(tensor_parallel_size, stages), role.concurrency_target)
     ladder = [1, 2, 3, *(step << power for power in range(1, most.bit_length()) for step in (2, 3))]
     return tuple(count for count in sorted(set(ladder)) if count <= max(most, 1))
 

@@ -94,6 +94,7 @@ class Rungs:
             max_num_seqs=self.load.most,
             kv_cache_dtype=self.candidate.kv_cache_dtype,
             tensor_parallel_size=self.candidate.tensor_parallel_size,
+            pipeline_parallel_size=self.candidate.pipeline_parallel_size,
         )
         return replace(flags, max_num_batched_tokens=max(flags.max_num_batched_tokens, self._least_batch(flags)))
 
@@ -149,6 +150,7 @@ class Rungs:
             model=candidate.model,
             variant=candidate.variant,
             server=server,
+            nodes=candidate.nodes,
             replicas=load.replicas,
             request_tokens=request,
             sequences_min=load.least,

@@ -40,12 +40,13 @@ class Need:
     max_num_batched_tokens: int
     pool: str = ""
     tensor_parallel_size: int = 1
+    pipeline_parallel_size: int = 1
     replicas: int = 1
 
     @property
     def total_bytes(self) -> int:
         """What all servers take of all their GPUs."""
-        return self.needed_bytes * self.tensor_parallel_size * self.replicas
+        return self.needed_bytes * self.tensor_parallel_size * self.pipeline_parallel_size * self.replicas
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

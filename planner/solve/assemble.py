@@ -7,15 +7,17 @@ from dataclasses import dataclass, replace
 from itertools import count
 
 from planner.fleet import POOLING_TASKS, ROUTER_PORT, Fleet, Pool, Role
-from planner.memory.demand import ledger, with_sequences
-from planner.memory.estimate import Server, terms
+from planner.memory.demand import ledger, scarcest_layout, with_sequences
+from planner.memory.estimate import Server
 from planner.options import Option, Prepared
-from planner.plan import GPULedger, GPUPrice, Lock, Plan, Proof, ServerPlan, Stage
+from planner.plan import GPUGroup, GPULedger, GPUPrice, Lock, Plan, Proof, ServerPlan, Stage
 from planner.solve.problem import COST, Answer, Block
 from planner.solve.stages import SEED
 from planner.solve.translate import servable
 
 _STEPS = 10_000
+_MASTER_PORT = 29501
+"""The engine's own port for the processes of a server to find each other (vLLM's config/parallel.py); each has one."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -62,8 +64,9 @@ def assemble(fleet: Fleet, prepared: Prepared, answer: Answer, budget: int, lock
     """Return the plan of an answer, without what binds and without a runner-up."""
     decided = decisions(prepared, answer)
     taken = {role.port for role in fleet.roles} | {ROUTER_PORT}
+    masters = (port for port in count(_MASTER_PORT) if port not in taken)
     ports = (port for port in count(min(role.port for role in fleet.roles)) if port not in taken)
-    servers = [server for decision in decided for server in _servers(fleet, prepared, decision, ports)]
+    servers = [server for decision in decided for server in _servers(fleet, prepared, decision, ports, masters)]
     servers.sort(key=lambda server: server.name)
     order = sorted(servers, key=lambda server: (-server.ledger.total_bytes, server.name))
     served = {decision.role.name for decision in decided}
@@ -89,8 +92,8 @@ def ledgers(fleet: Fleet, servers: Sequence[ServerPlan]) -> Iterator[GPULedger]:
     """Yield the ledger of every GPU, in order of pools, nodes and device numbers."""
     on: dict[tuple[str, int], list[ServerPlan]] = {}
     for server in servers:
-        for index in server.gpu_indices:
-            on.setdefault((server.node, index), []).append(server)
+        for gpu in server.gpus:
+            on.setdefault(gpu, []).append(server)
     for pool in fleet.pools:
         for node in pool.node_names:
             for index in range(pool.gpu_index, pool.gpu_index + pool.gpus_per_node):
@@ -115,26 +118,35 @@ def plan_stages(answer: Answer) -> tuple[Stage, ...]:
     return tuple(Stage(name=s.name, value=s.value, bound=s.bound, proven=s.proven) for s in answer.stages)
 
 
-def _servers(fleet: Fleet, prepared: Prepared, decision: Decision, ports: Iterator[int]) -> Iterator[ServerPlan]:
+def _servers(
+    fleet: Fleet, prepared: Prepared, decision: Decision, ports: Iterator[int], masters: Iterator[int]
+) -> Iterator[ServerPlan]:
     """Yield the servers of a role; the first keeps the role's port, and its name when it is the only one."""
-    pool = fleet.pools[decision.option.pool]
-    plain = _server_plan(prepared, decision, pool)
-    for number, block in enumerate(decision.blocks, 1):
-        first = pool.gpu_index + block.first
+    pool, stages = fleet.pools[decision.option.pool], decision.option.pipeline_parallel_size
+    plain, replicas = _server_plan(prepared, decision, pool), decision.option.replicas
+    groups = [_group(pool, block) for block in decision.blocks]
+    for number, first in enumerate(range(0, len(groups), stages), 1):
         yield replace(
             plain,
-            name=f"{plain.role}-{number}" if len(decision.blocks) > 1 else plain.role,
+            name=f"{plain.role}-{number}" if replicas > 1 else plain.role,
             port=plain.port if number == 1 else next(ports),
-            node=pool.node_names[block.node],
-            gpu_indices=tuple(range(first, first + block.width)),
+            node=groups[first].node,
+            gpu_indices=groups[first].gpu_indices,
+            later_stages=tuple(groups[first + 1 : first + stages]),
+            master_port=next(masters) if decision.option.nodes > 1 else 0,
         )
+
+
+def _group(pool: Pool, block: Block) -> GPUGroup:
+    first = pool.gpu_index + block.first
+    return GPUGroup(node=pool.node_names[block.node], gpu_indices=tuple(range(first, first + block.width)))
 
 
 def _server_plan(prepared: Prepared, decision: Decision, pool: Pool) -> ServerPlan:
     """Return what all servers of a role have in common."""
     role, option, server = decision.role, decision.option, decision.server
     exact = ledger(server, pool.gpu, prepared.profile)
-    layout = terms(server, pool.gpu, prepared.profile).layout
+    layout = scarcest_layout(server, pool.gpu, prepared.profile)
     length, batch = option.max_model_len, option.max_num_batched_tokens
     blocks = layout.blocks(exact.kv_cache_bytes)
 
@@ -150,7 +162,7 @@ def _server_plan(prepared: Prepared, decision: Decision, pool: Pool) -> ServerPl
         repository=option.variant.path or option.variant.repository,
         revision=option.variant.revision,
         local=bool(option.variant.path),
-        download_bytes=option.variant.published_bytes or exact.weights_bytes * option.tensor_parallel_size,
+        download_bytes=option.variant.published_bytes or exact.weights_bytes * server.flags.ranks,
         scheme=option.variant.scheme,
         dtype=server.flags.dtype,
         kv_cache_dtype=option.kv_cache_dtype,
@@ -158,6 +170,7 @@ def _server_plan(prepared: Prepared, decision: Decision, pool: Pool) -> ServerPl
         max_num_seqs=decision.sequences,
         max_num_batched_tokens=batch,
         tensor_parallel_size=option.tensor_parallel_size,
+        pipeline_parallel_size=option.pipeline_parallel_size,
         node="",
         gpu_indices=(),
         port=role.port,

@@ -20,9 +20,9 @@ def bindings(prepared: Prepared, decided: Sequence[Decision]) -> tuple[Binding, 
     return tuple(found)
 
 
-def _shape(option: Option) -> tuple[int, int, int]:
+def _shape(option: Option) -> tuple[object, ...]:
     """What an option must have in common with another to take its place on the same GPUs."""
-    return option.pool, option.tensor_parallel_size, option.replicas
+    return option.layout, option.tensor_parallel_size
 
 
 def _room(prepared: Prepared, decided: Sequence[Decision], own: Decision) -> int:

@@ -1,7 +1,9 @@
 """Board: the GPUs of a problem, what is left of each, and which servers are where."""
 
+from collections import Counter
 from collections.abc import Iterable
 from functools import cache
+from typing import NamedTuple
 
 from planner.solve.problem import Block, Candidate, Problem
 
@@ -9,10 +11,19 @@ Spot = tuple[int, int, int]
 """The number of a block's first GPU, the number after its last, and the number of its node."""
 
 
+class _Before(NamedTuple):
+    """The spots of a role, what it takes of each of their GPUs, and the stages of its servers."""
+
+    spots: list[Spot]
+    size: int
+    stages: int
+
+
 class Board:
     """Servers of roles on blocks of GPUs; a place is only given when memory, sharing and spreading allow it.
 
-    GPUs have numbers: those of the first pool first, node by node.
+    GPUs have numbers: those of the first pool first, node by node. ``spots`` are those of each role, server by server;
+    a server of several stages has one for each.
     """
 
     def __init__(self, problem: Problem) -> None:
@@ -24,15 +35,16 @@ class Board:
         self.on: list[list[int]] = [[] for _ in self.free]
         self.spots: dict[int, list[Spot]] = {}
         self._sizes: dict[int, int] = {}
-        self._strict = bool(problem.apart) or any(role.spread for role in problem.roles)
+        self._stages: dict[int, int] = {}
+        staged = any(candidate.stages > 1 for role in problem.roles for candidate in role.candidates)
+        self._strict = bool(problem.apart) or staged or any(role.spread for role in problem.roles)
         self._all_spots = cache(self._list_spots)
 
     def put(self, role: int, candidate: Candidate, sequences: int, *, emptiest: bool = False) -> bool:
         """Place all servers of a role on the fullest blocks that take them, or the emptiest; all or none."""
         size = candidate.footprint(sequences)
-        self._sizes[role] = size
-        self.spots[role] = []
-        for _ in range(candidate.blocks):
+        self.begin(role, size, candidate.stages)
+        for _ in range(candidate.blocks * candidate.stages):
             fitting = [(self._rank(spot, emptiest=emptiest), spot) for spot in self.fitting(role, candidate, size)]
             if not fitting:
                 self.remove(role)
@@ -41,9 +53,9 @@ class Board:
         return True
 
     def fitting(self, role: int, candidate: Candidate, size: int) -> Iterable[Spot]:
-        """Yield the spots that take one more server of a role."""
+        """Yield the spots that take one more server of a role, or the next stage of a server that lacks some."""
         stacked = self.problem.roles[role].stacked
-        for spot in self._all_spots(candidate.pool, candidate.width):
+        for spot in self._next_stage(role, candidate, size):
             first, last, _ = spot
             if min(self.free[first:last]) < size:
                 continue
@@ -53,26 +65,28 @@ class Board:
                 continue
             yield spot
 
-    def begin(self, role: int, size: int) -> None:
-        """Say what each server of a role takes, before any is added."""
+    def begin(self, role: int, size: int, stages: int) -> None:
+        """Say what each server of a role takes of its GPUs and how many stages it has, before any is added."""
         self._sizes[role] = size
+        self._stages[role] = stages
         self.spots[role] = []
 
     def add(self, role: int, spot: Spot) -> None:
-        """Put one more server of a role on a spot."""
+        """Put one more server of a role, or one more stage of it, on a spot."""
         for gpu in range(spot[0], spot[1]):
             self.free[gpu] -= self._sizes[role]
             self.on[gpu].append(role)
         self.spots[role].append(spot)
 
     def take_back(self, role: int, spot: Spot) -> None:
-        """Take one server of a role off a spot."""
+        """Take the server, or the stage, that was put on a spot last off it."""
         for gpu in range(spot[0], spot[1]):
             self.free[gpu] += self._sizes[role]
             self.on[gpu].remove(role)
-        self.spots[role].remove(spot)
+        spots = self.spots[role]
+        del spots[len(spots) - 1 - spots[::-1].index(spot)]
 
-    def remove(self, role: int) -> tuple[list[Spot], int] | None:
+    def remove(self, role: int) -> _Before | None:
         """Take all servers of a role off, and return what ``restore`` needs to put them back; None if it has none."""
         if role not in self.spots:
             return None
@@ -80,18 +94,20 @@ class Board:
         for spot in spots:
             self.take_back(role, spot)
         del self.spots[role]
-        return spots, self._sizes.pop(role)
+        return _Before(spots, self._sizes.pop(role), self._stages.pop(role))
 
-    def restore(self, role: int, before: tuple[list[Spot], int] | None) -> None:
+    def restore(self, role: int, before: _Before | None) -> None:
         """Put back what ``remove`` took off."""
         if before:
-            self.begin(role, before[1])
-            for spot in before[0]:
+            self.begin(role, before.size, before.stages)
+            for spot in before.spots:
                 self.add(role, spot)
 
     def blocks(self, role: int) -> tuple[Block, ...]:
-        """Return the blocks of a role's servers."""
-        return tuple(sorted(self._block(spot) for spot in self.spots.get(role, [])))
+        """Return the blocks of a role's servers, those of a server's stages one after another."""
+        found, stages = [self._block(spot) for spot in self.spots.get(role, [])], self._stages.get(role, 1)
+        servers = sorted(sorted(found[first : first + stages]) for first in range(0, len(found), stages))
+        return tuple(block for server in servers for block in server)
 
     def used(self, pool: int) -> int:
         """Return how many GPUs of a pool have a server."""
@@ -108,9 +124,35 @@ class Board:
         left = min(self.free[gpu] for gpu in gpus)
         return (max(len(self.on[gpu]) for gpu in gpus), -left) if emptiest else (left, 0)
 
+    def _next_stage(self, role: int, candidate: Candidate, size: int) -> Iterable[Spot]:
+        """Return the spots that the stages of a server leave to its next one; all of them for one stage."""
+        spots = self._all_spots(candidate.pool, candidate.width)
+        if candidate.stages == 1:
+            return spots
+        begun = self._begun(role)
+        if candidate.across:
+            return [spot for spot in spots if all(spot[2] != other[2] for other in begun)]
+        if begun:
+            return [spot for spot in spots if spot[2] == begun[0][2] and spot not in begun]
+        stacked = self.problem.roles[role].stacked
+        free = Counter(
+            node
+            for first, last, node in spots
+            if all(self.free[gpu] >= size and self.on[gpu].count(role) < stacked for gpu in range(first, last))
+        )
+        return [spot for spot in spots if free[spot[2]] >= candidate.stages]
+
+    def _begun(self, role: int) -> list[Spot]:
+        """Return the spots of the server that lacks some of its stages."""
+        spots = self.spots.get(role, [])
+        return spots[len(spots) - len(spots) % self._stages.get(role, 1) :]
+
     def _allowed(self, role: int, spot: Spot) -> bool:
-        if self.problem.roles[role].spread and any(spot[2] == other[2] for other in self.spots.get(role, [])):
-            return False
+        if self.problem.roles[role].spread:
+            spots = self.spots.get(role, [])
+            others = spots[: len(spots) - len(self._begun(role))]
+            if any(spot[2] == other[2] for other in others):
+                return False
         apart = self.problem.apart
         return not any(
             (min(role, other), max(role, other)) in apart for gpu in range(spot[0], spot[1]) for other in self.on[gpu]

@@ -63,5 +63,6 @@ def _need(fleet: Fleet, option: Option) -> Need:
         max_num_batched_tokens=option.max_num_batched_tokens,
         pool=fleet.pools[option.pool].name,
         tensor_parallel_size=option.tensor_parallel_size,
+        pipeline_parallel_size=option.pipeline_parallel_size,
         replicas=option.replicas,
     )

@@ -142,7 +142,7 @@ def _add_memory(model: Model, pool: int) -> None:
             label = f"{found.name}@{pool}"
             parts.append(footprint(model, rows, label, shape.capacity * shape.gpus, lambda c: c.gpus))
         stacked = found.stacked
-        model.cp.add(model.line(rows, lambda c: c.width * ceil_div(c.blocks, stacked), lambda c: 0) <= used)  # noqa: B023
+        model.cp.add(model.line(rows, lambda c: c.width * ceil_div(c.blocks * c.stages, stacked), lambda c: 0) <= used)  # noqa: B023
     taken = cp_model.LinearExpr.sum(parts)
     model.cp.add(taken <= shape.capacity * used)
     large = [(key, c) for key, c in model.rows(None, pool) if 2 * c.footprint(c.least) > shape.capacity]

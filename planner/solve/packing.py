@@ -33,6 +33,11 @@ class _Item:
         """The bytes each takes of each of its GPUs."""
         return self.candidate.footprint(self.sequences)
 
+    @property
+    def spots(self) -> int:
+        """The blocks of GPUs all of them need: one for each stage of each server."""
+        return self.candidate.blocks * self.candidate.stages
+
 
 def pack(
     problem: Problem, decided: Sequence[Decided], most_gpus: Sequence[int] | None = None
@@ -46,7 +51,7 @@ def pack(
     board = board or fill(problem, items, emptiest=False)
     if board and most_gpus and any(board.used(pool) > most for pool, most in enumerate(most_gpus)):
         board = None
-    if board is None and sum(item.candidate.blocks for item in items) <= _MOST_SEARCHED:
+    if board is None and sum(item.spots for item in items) <= _MOST_SEARCHED:
         board = _search(problem, items, most_gpus)
     return [board.blocks(role) for role in range(len(problem.roles))] if board else None
 
@@ -82,7 +87,7 @@ def _items(problem: Problem, decided: Sequence[Decided]) -> Iterator[_Item]:
 def _search(problem: Problem, items: Sequence[_Item], most_gpus: Sequence[int] | None) -> Board | None:
     """Try places depth first, one server after another, the fullest that still takes it first."""
     board = Board(problem)
-    servers = [item for item in items for _ in range(item.candidate.blocks)]
+    servers = [item for item in items for _ in range(item.spots)]
     steps = 0
 
     def place(index: int) -> bool:
@@ -91,7 +96,7 @@ def _search(problem: Problem, items: Sequence[_Item], most_gpus: Sequence[int] |
             return True
         item, tried = servers[index], set()
         if item.role not in board.spots:
-            board.begin(item.role, item.size)
+            board.begin(item.role, item.size, item.candidate.stages)
         spots = list(board.fitting(item.role, item.candidate, item.size))
         for spot in sorted(spots, key=lambda spot: (min(board.free[spot[0] : spot[1]]), spot)):
             likeness = board.likeness(spot)

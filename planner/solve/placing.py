@@ -1,22 +1,28 @@
 """Where servers go: the GPUs, added to the model of the choice.
 
-Every role has one integer per block of GPUs that it may use: how many of its servers are there. What a role takes of a
-GPU is its footprint for each of them; a row per GPU keeps the sum within the capacity.
+Every role has one integer per block of GPUs that it may use: how many of its servers are there, or have a stage there.
+What a role takes of a GPU is its footprint for each of them; a row per GPU keeps the sum within the capacity.
+
+Which stages belong to one server is left open. They can be dealt out to the servers when no node has more of them than
+there are servers (stages across nodes), or when every node has those of a whole number of servers and no block has more
+than that (stages inside a node): ``deal`` does it.
 """
 
 import itertools
-from collections.abc import Iterator
+from collections.abc import Callable, Iterable, Iterator
 
 from ortools.sat.python import cp_model
 
 from planner.solve.model import Model, footprint
-from planner.solve.problem import COST, Block, Problem
+from planner.solve.problem import COST, Block, Candidate, Problem
 
 GPU = tuple[int, int, int]
+Node = tuple[int, int]
+"""A pool, and the position of a node in it."""
 
 
 class Placing:
-    """A model with the blocks of every role: ``servers[role, block]`` counts servers."""
+    """A model with the blocks of every role: ``servers[role, block]`` counts servers, or stages of servers."""
 
     def __init__(self, model: Model) -> None:
         self.model = model
@@ -29,7 +35,7 @@ class Placing:
         self._add_rows()
 
     def _add_blocks(self, role: int) -> None:
-        """As many servers as the chosen candidate has, on blocks of its width in its pool."""
+        """As many blocks as the chosen candidate needs, of its width in its pool."""
         cp, found = self.model.cp, self.model.problem.roles[role]
         for pool, width in sorted({(candidate.pool, candidate.width) for candidate in found.candidates}):
             allowed = list(blocks(self.model.problem, pool, width))
@@ -37,19 +43,47 @@ class Placing:
                 self.servers[role, block] = cp.new_int_var(0, found.stacked, f"{found.name}@{block}")
             rows = [row for row in self.model.rows(role, pool) if row[1].width == width]
             here = cp_model.LinearExpr.sum([self.servers[role, block] for block in allowed])
-            cp.add(here == self.model.line(rows, lambda c: c.blocks, lambda c: 0))
-        if found.spread:
-            self._spread(role)
+            cp.add(here == self.model.line(rows, lambda c: c.blocks * c.stages, lambda c: 0))
+        if found.spread or any(candidate.across for candidate in found.candidates):
+            self._limit_nodes(role)
+        for pool, width, stages in sorted(
+            {(c.pool, c.width, c.stages) for c in found.candidates if c.stages > 1 and not c.across}
+        ):
+            self._keep_inside(role, pool, width, stages)
 
-    def _spread(self, role: int) -> None:
-        """At most one server of a role on a node."""
-        per_node: dict[int, list[cp_model.IntVar]] = {}
+    def _limit_nodes(self, role: int) -> None:
+        """A node has one stage of each server, or all when they are not across; of one server when these are spread."""
+        spread = self.model.problem.roles[role].spread
+
+        def most(candidate: Candidate) -> int:
+            return (1 if spread else candidate.blocks) * (1 if candidate.across else candidate.stages)
+
+        for (pool, _), counts in self._by_node(role).items():
+            limit = self.model.line(list(self.model.rows(role, pool)), most, lambda c: 0)
+            self.model.cp.add(cp_model.LinearExpr.sum(counts) <= limit)
+
+    def _keep_inside(self, role: int, pool: int, width: int, stages: int) -> None:
+        """Every node has all stages of so many servers, each of them on blocks that differ."""
+        cp, found = self.model.cp, self.model.problem.roles[role]
+        label = f"{found.name}@{pool}.{width}x{stages}"
+        rows = [row for row in self.model.rows(role, pool) if (row[1].width, row[1].stages) == (width, stages)]
+        chosen = cp.new_bool_var(label)
+        cp.add(self.model.line(rows, lambda c: int(not c.across), lambda c: 0) == chosen)
+        for (where, node), counts in self._by_node(role, width).items():
+            if where != pool:
+                continue
+            whole = cp.new_int_var(0, max(candidate.blocks for _, candidate in rows), f"{label}.{node}")
+            cp.add(cp_model.LinearExpr.sum(counts) == stages * whole).only_enforce_if(chosen)
+            for count in counts:
+                cp.add(count <= whole).only_enforce_if(chosen)
+
+    def _by_node(self, role: int, width: int | None = None) -> dict[Node, list[cp_model.IntVar]]:
+        """Return the counts of a role's blocks by pool and position of the node."""
+        found: dict[Node, list[cp_model.IntVar]] = {}
         for (other, block), count in self.servers.items():
-            if other == role:
-                node = self.model.problem.pools[block.pool].nodes[block.node]
-                per_node.setdefault(node, []).append(count)
-        for counts in per_node.values():
-            self.model.cp.add(cp_model.LinearExpr.sum(counts) <= 1)
+            if other == role and width in (None, block.width):
+                found.setdefault((block.pool, block.node), []).append(count)
+        return found
 
     def _add_loads(self, role: int) -> None:
         """What a role takes of each GPU: nothing, or its footprint for every server there."""
@@ -112,3 +146,25 @@ def blocks(problem: Problem, pool: int, width: int) -> Iterator[Block]:
     for node in range(len(shape.nodes)):
         for first in range(0, shape.width - width + 1, width):
             yield Block(pool, node, first, width)
+
+
+def deal(candidate: Candidate, taken: Iterable[Block]) -> tuple[Block, ...]:
+    """Return the blocks of a candidate's servers, those of a server's stages one after another.
+
+    Neighbours go together where that keeps the stages of a server apart. Otherwise the blocks are dealt out one by one,
+    which always does: as many in a row as there are servers have nothing in common with one another.
+    """
+    found = sorted(taken)
+    if candidate.stages == 1:
+        return tuple(found)
+    if candidate.across:
+        return tuple(_dealt(found, candidate.stages, lambda block: (block.pool, block.node)))
+    nodes = itertools.groupby(found, lambda block: (block.pool, block.node))
+    return tuple(block for _, group in nodes for block in _dealt(list(group), candidate.stages, lambda block: block))
+
+
+def _dealt(found: list[Block], stages: int, apart: Callable[[Block], object]) -> Iterator[Block]:
+    servers = [found[first : first + stages] for first in range(0, len(found), stages)]
+    if any(len({apart(block) for block in server}) < stages for server in servers):
+        servers = [found[first :: len(servers)] for first in range(len(servers))]
+    return (block for server in sorted(servers) for block in server)

@@ -88,6 +88,9 @@ def _of_role(role: Role) -> Iterator[Relaxable]:
     if role.tensor_parallel_sizes is not None:
         value = ", ".join(map(str, role.tensor_parallel_sizes))
         yield relaxable("tensor_parallel", value, lambda r: replace(r, tensor_parallel_sizes=None))
+    if role.pipeline_parallel_sizes is not None:
+        value = ", ".join(map(str, role.pipeline_parallel_sizes))
+        yield relaxable("pipeline_parallel", value, lambda r: replace(r, pipeline_parallel_sizes=None))
     if role.pools is not None:
         yield relaxable("pool", ", ".join(role.pools), lambda r: replace(r, pools=None))
     if role.share_with is not None:

@@ -30,7 +30,7 @@ class Sizing:
         key = (
             role.name, role.context_min, role.context_wish, role.concurrency_min, role.recovery_floor,
             role.score_floor, role.schemes, role.variant, role.kv_cache_dtype, role.replicas,
-            role.tensor_parallel_sizes, role.pools,
+            role.tensor_parallel_sizes, role.pipeline_parallel_sizes, role.pools,
             *((pool.gpu.name, pool.capacity_bytes, pool.gpus_per_node, pool.nodes) for pool in fleet.pools),
         )  # fmt: skip
         if key not in self._seen:
@@ -105,9 +105,9 @@ def _required(fleet: Fleet) -> list[Role]:
 
 def _smallest(options: Iterable[Option]) -> Iterable[Option]:
     """Return the option with the least memory of every shape."""
-    found: dict[tuple[int, int, int], Option] = {}
+    found: dict[object, Option] = {}
     for option in options:
-        shape = option.pool, option.tensor_parallel_size, option.replicas
+        shape = option.layout, option.tensor_parallel_size
         if shape not in found or option.least_bytes < found[shape].least_bytes:
             found[shape] = option
     return found.values()

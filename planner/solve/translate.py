@@ -102,6 +102,8 @@ def candidate(weight: int, option: Option, names: tuple[str, ...]) -> Candidate:
     return Candidate(
         pool=option.pool,
         width=option.tensor_parallel_size,
+        stages=option.pipeline_parallel_size,
+        across=option.nodes > 1,
         blocks=option.replicas,
         fixed=demand.fixed_bytes,
         per_sequence=demand.state_bytes_per_sequence,
