@@ -87,7 +87,8 @@ def serve_arguments(
     """Return the options that start one server exactly as planned; the model comes before them.
 
     A server on several nodes is one process on each; ``node_rank`` is the position of the node in ``server.nodes``, and
-    ``master_address`` that of the first of them as the others reach it. Only the process there answers requests.
+    ``master_address`` that of the first of them as the others reach it, its name when nothing is said. Only the process
+    there answers requests.
 
     Numbers are plain integers, because a suffix means different things in upper and lower case. A value of zero or
     nothing is not written: a pooling server has no KV cache to size.
@@ -148,7 +149,7 @@ def _several_nodes(server: ServerPlan, node_rank: int, master_address: str) -> l
     joined = [
         Argument("--nnodes", str(len(server.nodes))),
         Argument("--node-rank", str(node_rank)),
-        Argument("--master-addr", master_address),
+        Argument("--master-addr", master_address or server.node),
     ]
     return [*joined, Argument("--headless")] if node_rank else joined
 
