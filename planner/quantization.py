@@ -82,6 +82,7 @@ class Quantization:
     the family of formats (``awq-int4``, ``fp8``, ``bf16`` …). ``linear`` is the storage of linear layers and
     ``experts`` that of expert matrices, unless ``named`` (by canonical module path) or the first matching rule says
     otherwise. ``kv_cache_dtype`` is what the checkpoint asks of a KV cache left at ``auto`` (None: nothing).
+    ``widest`` is how a checkpoint whose config was not seen may be stored at its largest (None: it was seen).
     """
 
     method: str | None = None
@@ -97,6 +98,7 @@ class Quantization:
     act_order: bool = False
     kv_cache_dtype: str | None = None
     dtype_needed: str | None = None
+    widest: "Quantization | None" = None
 
     def storage(self, path: str, *, expert: bool = False) -> Storage | None:
         """Return how the module at ``path`` (such as ``layers.3.mlp.down_proj``) is stored; None: not quantized."""

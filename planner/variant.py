@@ -34,6 +34,11 @@ class Variant:
     sources: tuple[str, ...] = ()
     path: str = ""
 
+    @property
+    def unseen(self) -> tuple[str, ...]:
+        """The assumed fields on which the size of the weights depends, sorted."""
+        return tuple(sorted({*_WIDEST, "ignore"} & set(self.assumed_fields)))
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Model:

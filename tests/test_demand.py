@@ -97,6 +97,29 @@ def test_ledger_needs_a_fixed_cache() -> None:
         ledger(server("0.33.0", 8, 2048, 8192), H100, load_profile("0.33.0"))
 
 
+def test_the_margin_covers_what_an_unseen_config_may_add_to_the_weights() -> None:
+    profile = load_profile("0.33.0")
+    four_bits = parse_config({**QWEN_7B, "quantization_config": awq(128)}, where="test")[1]
+    fine_groups = parse_config({**QWEN_7B, "quantization_config": awq(32)}, where="test")[1]
+    seen = dataclasses.replace(server("0.33.0", 8, 2048, 8192), quantization=four_bits)
+    unseen = dataclasses.replace(seen, quantization=dataclasses.replace(four_bits, widest=fine_groups))
+    extra = terms(dataclasses.replace(seen, quantization=fine_groups), H100, profile).weights_bytes
+    extra -= terms(seen, H100, profile).weights_bytes
+
+    assert extra > 300_000_000
+    assert demand(unseen, H100, profile, 8192).fixed_bytes - demand(seen, H100, profile, 8192).fixed_bytes == extra
+    books = [ledger(with_sequences(one, 8, 2 * GIB), H100, profile) for one in (seen, unseen)]
+    assert books[1].margin_bytes - books[0].margin_bytes == extra
+    assert books[0].weights_bytes == books[1].weights_bytes
+    guesses = [estimate(one, H100, profile) for one in (seen, unseen)]
+    assert guesses[0].kv_cache_low_bytes - guesses[1].kv_cache_low_bytes == extra
+    assert guesses[0].kv_cache_bytes == guesses[1].kv_cache_bytes
+
+
+def awq(group_size: int) -> dict[str, Any]:
+    return {"quant_method": "awq", "bits": 4, "group_size": group_size, "zero_point": True}
+
+
 def test_planned_cache_holds_the_promised_requests() -> None:
     profile = load_profile("0.33.0")
     line = demand(server("0.33.0", 64, 2048, 32768), H100, profile, 5000)

@@ -8,9 +8,10 @@ import click
 
 from planner.architecture import Architecture
 from planner.catalog import Catalog, load_catalog
+from planner.catalog.stored import stored
 from planner.checkpoint import read_folder
 from planner.cli.frame import catalog_option
-from planner.config_json import as_pooling, parse_config
+from planner.config_json import as_pooling
 from planner.engine import EngineProfile, load_profile
 from planner.errors import UnknownName
 from planner.flags import default_flags
@@ -116,10 +117,8 @@ def estimate(
     server = Server(architecture=architecture, quantization=asked.quantization, flags=flags)
     result = estimate_server(server, gpu, profile, in_use_bytes)
     if asked.assumed:
-        worst = estimate_server(dataclasses.replace(server, quantization=asked.widest), gpu, profile, in_use_bytes)
         note = f"assumed, not read from the checkpoint: {', '.join(asked.assumed)}; the low end allows for it"
-        low_bytes = min(result.kv_cache_low_bytes, worst.kv_cache_low_bytes)
-        result = dataclasses.replace(result, kv_cache_low_bytes=low_bytes, notes=(*result.notes, note))
+        result = dataclasses.replace(result, notes=(*result.notes, note))
     if as_json:
         click.echo(json.dumps(result.to_json(), indent=2))
     else:
@@ -128,11 +127,10 @@ def estimate(
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class _Model:
-    """A model as asked for: ``widest`` is its storage if what was ``assumed`` about it is at its largest."""
+    """A model as asked for, and what was ``assumed`` about its config."""
 
     architecture: Architecture
     quantization: Quantization
-    widest: Quantization
     assumed: tuple[str, ...] = ()
 
 
@@ -145,16 +143,15 @@ def _model(catalog: Catalog, name: str) -> _Model:
         if Path(name).is_dir():
             return _folder(name)
         raise
-    architecture, quantization = parse_config(base.config_for(variant), where=variant.repository)
+    architecture, quantization = stored(base, variant)
     if set(base.tasks) <= _POOLING_TASKS and not architecture.is_pooling:
         architecture = as_pooling(architecture)
-    _, widest = parse_config(base.widest_config_for(variant), where=variant.repository)
-    return _Model(architecture, quantization, widest, variant.assumed_fields)
+    return _Model(architecture, quantization, variant.assumed_fields)
 
 
 def _folder(path: str) -> _Model:
     folder = read_folder(path)
-    return _Model(folder.architecture, folder.quantization, folder.quantization)
+    return _Model(folder.architecture, folder.quantization)
 
 
 def _gpu(catalog: Catalog, name: str, memory_bytes: int | None) -> GPU:

@@ -29,19 +29,20 @@ def plan_text(plan: Plan) -> str:
         explain.headline(plan),
         _variants(plan),
         _limits(plan),
-        *_stages(plan),
         *ledgers,
+        *_unseen(plan),
         wrapped(explain.reasons(plan)),
         sources,
     ]
     return "\n\n".join(texts)
 
 
-def _stages(plan: Plan) -> Iterator[str]:
-    """Say which servers are split into pipeline stages, and where these are."""
-    split = [server for server in plan.servers if server.pipeline_parallel_size > 1]
-    if split:
-        yield "\n".join(fill(f"{server.name}: {explain.stages(server)}", "", "  ") for server in split)
+def _unseen(plan: Plan) -> Iterator[str]:
+    """Say for which servers the margin holds what a config that nobody has seen may add."""
+    roles = {server.role: ", ".join(server.unseen) for server in plan.servers if server.unseen}
+    if roles:
+        lines = [f"  {role}: {fields}" for role, fields in roles.items()]
+        yield "\n".join(["The margin also covers larger weights, where the checkpoint's config was not seen:", *lines])
 
 
 def _variants(plan: Plan) -> str:

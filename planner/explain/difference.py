@@ -9,7 +9,7 @@ from planner.units import format_tokens
 
 _FOLLOWS_THE_VARIANT = frozenset({
     "model", "repository", "revision", "local", "download_bytes", "scheme", "dtype", "pooling", "tool_parser",
-    "reasoning_parser",
+    "reasoning_parser", "unseen",
 })  # fmt: skip
 _FOLLOWS_THE_LIMITS = frozenset({"gpu_memory_utilization", "kv_cache_memory_bytes", "concurrency_full_context"})
 
@@ -20,6 +20,7 @@ _WORDS: dict[str, tuple[str, Callable[[Any], str]]] = {
     "kv_cache_dtype": ("KV cache", str),
     "kv_cache_tokens": ("tokens in the KV cache", lambda count: f"{count:,}"),
     "request_tokens": ("length of a request", format_tokens),
+    "output_tokens": ("length of an answer", format_tokens),
     "concurrency_request": ("requests that the KV cache holds", str),
     "tensor_parallel_size": ("tensor parallel size", str),
     "pipeline_parallel_size": ("pipeline stages", str),

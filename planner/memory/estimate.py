@@ -1,7 +1,7 @@
 """Estimate: what the engine will log for one server on one type of GPU, and whether it starts at all."""
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from planner.architecture import Architecture
 from planner.engine import EngineProfile
@@ -48,9 +48,13 @@ class Server:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Terms:
-    """The memory of one pipeline stage on one GPU, in bytes, as the engine accounts it."""
+    """The memory of one pipeline stage on one GPU, in bytes, as the engine accounts it.
+
+    ``assumed_bytes`` is by how much the weights may be larger because part of the checkpoint's config was not seen.
+    """
 
     weights_bytes: int
+    assumed_bytes: int
     line: ActivationLine
     activation: Activation
     non_torch_bytes: int
@@ -111,9 +115,28 @@ def terms(server: Server, gpu: GPU, profile: EngineProfile, pipeline_rank: int =
         quantized=server.quantized,
         pipeline_rank=pipeline_rank,
     )
-    loaded = weights_bytes(
-        architecture,
-        server.quantization,
+    loaded = _loaded(server, server.quantization, gpu, profile, pipeline_rank)
+    widest = server.quantization.widest
+    largest = _loaded(server, widest, gpu, profile, pipeline_rank) if widest else loaded
+    return Terms(
+        weights_bytes=max(0, loaded - flags.cpu_offload_bytes),
+        assumed_bytes=max(0, largest - loaded),
+        line=line,
+        activation=line.at(flags.sampled_rows),
+        non_torch_bytes=non_torch_bytes(
+            flags, profile, gpu, vocabulary=architecture.vocab_size, second=_second(server, profile)
+        ),
+        cuda_graph_bytes=cuda_graph_bytes(architecture, flags, profile, gpu, pipeline_rank=pipeline_rank),
+        layout=_layout(server, gpu, profile, pipeline_rank),
+    )
+
+
+def _loaded(server: Server, quantization: Quantization, gpu: GPU, profile: EngineProfile, pipeline_rank: int) -> int:
+    """Return the weights of one pipeline stage, stored as ``quantization`` says."""
+    flags = server.flags
+    return weights_bytes(
+        server.architecture,
+        quantization,
         dtype_bytes=server.dtype_bytes,
         tensor_parallel_size=flags.tensor_parallel_size,
         pipeline_parallel_size=flags.pipeline_parallel_size,
@@ -122,16 +145,6 @@ def terms(server: Server, gpu: GPU, profile: EngineProfile, pipeline_rank: int =
         expert_parallel=flags.expert_parallel,
         max_num_batched_tokens=flags.max_num_batched_tokens,
         rules=weight_rules(profile, gpu),
-    )
-    return Terms(
-        weights_bytes=max(0, loaded - flags.cpu_offload_bytes),
-        line=line,
-        activation=line.at(flags.sampled_rows),
-        non_torch_bytes=non_torch_bytes(
-            flags, profile, gpu, vocabulary=architecture.vocab_size, second=_second(server, profile)
-        ),
-        cuda_graph_bytes=cuda_graph_bytes(architecture, flags, profile, gpu, pipeline_rank=pipeline_rank),
-        layout=_layout(server, gpu, profile, pipeline_rank),
     )
 
 
@@ -305,7 +318,7 @@ def _non_torch_logged(stage: Terms, profile: EngineProfile) -> int:
 
 def stage_margin(server: Server, gpu: GPU, profile: EngineProfile, stage: Terms, *, with_graphs: bool) -> Margin:
     """Return how far the terms of one stage may be off; ``with_graphs`` counts the CUDA graphs among them."""
-    return margin(
+    found = margin(
         server.architecture,
         server.flags,
         profile,
@@ -315,3 +328,4 @@ def stage_margin(server: Server, gpu: GPU, profile: EngineProfile, stage: Terms,
         graph_bytes=stage.cuda_graph_bytes if with_graphs else 0,
         savable_bytes=stage.activation.transient_bytes - stage.line.least_at(server.flags.sampled_rows),
     )
+    return replace(found, low_bytes=found.low_bytes + stage.assumed_bytes)

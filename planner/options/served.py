@@ -1,10 +1,17 @@
 """What a server of a role would load: a variant's architecture and storage, as the role's task runs it."""
 
+import functools
+from typing import TypeVar
+
 from planner.architecture import Architecture
-from planner.config_json import as_pooling, parse_config
+from planner.catalog.stored import stored
+from planner.config_json import as_pooling
 from planner.fleet import POOLING_TASKS
 from planner.quantization import Quantization
+from planner.tensors.identity import Same
 from planner.variant import Model, Variant
+
+T = TypeVar("T")
 
 
 def served(model: Model, variant: Variant, task: str) -> tuple[Architecture, Quantization]:
@@ -14,10 +21,21 @@ def served(model: Model, variant: Variant, task: str) -> tuple[Architecture, Qua
         UnsupportedModel: the variant cannot be sized.
         InvalidConfig: its config is broken.
     """
-    architecture, quantization = parse_config(model.config_for(variant), where=variant.repository)
-    if task in POOLING_TASKS and not architecture.is_pooling:
+    return _served(Same(model), Same(variant), task in POOLING_TASKS)
+
+
+@functools.lru_cache(maxsize=8192)
+def _served(model: Same[Model], variant: Same[Variant], pooling: bool) -> tuple[Architecture, Quantization]:
+    """Return one object for all equal ones, in whatever role or checkpoint, so that its weights are added up once."""
+    architecture, quantization = stored(model.value, variant.value)
+    if pooling and not architecture.is_pooling:
         architecture = as_pooling(architecture)
-    return architecture, quantization
+    return _first_equal(architecture), _first_equal(quantization)
+
+
+@functools.lru_cache(maxsize=8192)
+def _first_equal(value: T) -> T:
+    return value
 
 
 def context_limit(model: Model, architecture: Architecture) -> int:

@@ -19,6 +19,7 @@ _USUAL = {
     "master_port": 0,
     "point": None,
     "prices": (),
+    "unseen": (),
     "interrupted": False,
 }
 """Keys that are not written where they have these values: a server is in one stage, a plan is on no frontier, a search

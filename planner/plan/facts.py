@@ -46,12 +46,14 @@ class ServerPlan:
     ``repository`` is a Hugging Face id, or the folder when ``local``. ``kv_cache_dtype`` and ``dtype`` are spelled as
     the engine spells them. ``concurrency_request`` requests of ``request_tokens`` fit into the KV cache at once, and
     ``concurrency_full_context`` requests of ``max_model_len``; a server without a KV cache has both at
-    ``max_num_seqs``. The servers of a role are its replicas: equal but for name, ports and place.
+    ``max_num_seqs``. ``output_tokens`` of a request are its answer, 0 where the fleet does not say. The servers of a
+    role are its replicas: equal but for name, ports and place.
 
     ``gpu_indices`` of ``node`` hold the first pipeline stage and, when it is the only one, the whole model;
     ``later_stages`` hold the others in their order, either all on this node or each stage on a node of its own.
     ``ledger`` is that of the largest stage and is set aside on every GPU. A server on several nodes has a
-    ``master_port``, on which its processes find each other at the first node; otherwise it is 0.
+    ``master_port``, on which its processes find each other at the first node; otherwise it is 0. ``unseen`` names
+    assumed fields of the checkpoint's config; the ledger's margin covers the largest weights they allow.
     """
 
     name: str
@@ -79,6 +81,7 @@ class ServerPlan:
     kv_cache_memory_bytes: int
     kv_cache_tokens: int
     request_tokens: int
+    output_tokens: int = 0
     concurrency_request: int
     concurrency_full_context: int
     accuracy: Accuracy
@@ -86,6 +89,7 @@ class ServerPlan:
     trust_remote_code: bool
     tool_parser: str
     reasoning_parser: str
+    unseen: tuple[str, ...] = ()
     ledger: Ledger
 
     @property

@@ -2,16 +2,15 @@
 
 import importlib.metadata
 import math
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from itertools import count
 
-from planner.fleet import POOLING_TASKS, Fleet, Pool, Role
+from planner.fleet import POOLING_TASKS, ROUTER_PORT, Fleet, Pool, Role
 from planner.memory.demand import ledger, scarcest_layout, with_sequences
 from planner.memory.estimate import Server
 from planner.options import Option, Prepared
 from planner.plan import GPUGroup, GPULedger, GPUPrice, Lock, Plan, Proof, ServerPlan, Stage
-from planner.solve.ports import ports
 from planner.solve.problem import COST, Answer, Block
 from planner.solve.stages import SEED
 from planner.solve.translate import servable
@@ -61,13 +60,14 @@ def decisions(prepared: Prepared, answer: Answer) -> tuple[Decision, ...]:
     )
 
 
-def assemble(
-    fleet: Fleet, prepared: Prepared, answer: Answer, budget: int, lock: Lock, previous: Plan | None = None
-) -> Plan:
-    """Return the plan of an answer, without what binds and without a runner-up; ports are those of a previous plan."""
+def assemble(fleet: Fleet, prepared: Prepared, answer: Answer, budget: int, lock: Lock) -> Plan:
+    """Return the plan of an answer, without what binds and without a runner-up."""
     decided = decisions(prepared, answer)
-    portless = [server for decision in decided for server in _servers(fleet, prepared, decision)]
-    servers = sorted(_with_ports(portless, ports(fleet, portless, previous)), key=lambda server: server.name)
+    taken = {role.port for role in fleet.roles} | {ROUTER_PORT}
+    masters = (port for port in count(_MASTER_PORT) if port not in taken)
+    ports = (port for port in count(min(role.port for role in fleet.roles)) if port not in taken)
+    servers = [server for decision in decided for server in _servers(fleet, prepared, decision, ports, masters)]
+    servers.sort(key=lambda server: server.name)
     order = sorted(servers, key=lambda server: (-server.ledger.total_bytes, server.name))
     served = {decision.role.name for decision in decided}
     return Plan(
@@ -118,15 +118,10 @@ def plan_stages(answer: Answer) -> tuple[Stage, ...]:
     return tuple(Stage(name=s.name, value=s.value, bound=s.bound, proven=s.proven) for s in answer.stages)
 
 
-def _with_ports(servers: Sequence[ServerPlan], ports: Mapping[str, int]) -> Iterator[ServerPlan]:
-    """Yield servers with their ports, those on several nodes with one more for their processes."""
-    masters = (port for port in count(_MASTER_PORT) if port not in ports.values())
-    for server in servers:
-        yield replace(server, port=ports[server.name], master_port=next(masters) if len(server.nodes) > 1 else 0)
-
-
-def _servers(fleet: Fleet, prepared: Prepared, decision: Decision) -> Iterator[ServerPlan]:
-    """Yield the servers of a role, still without ports; one that is alone has the role's name."""
+def _servers(
+    fleet: Fleet, prepared: Prepared, decision: Decision, ports: Iterator[int], masters: Iterator[int]
+) -> Iterator[ServerPlan]:
+    """Yield the servers of a role; the first keeps the role's port, and its name when it is the only one."""
     pool, stages = fleet.pools[decision.option.pool], decision.option.pipeline_parallel_size
     plain, replicas = _server_plan(prepared, decision, pool), decision.option.replicas
     groups = [_group(pool, block) for block in decision.blocks]
@@ -134,9 +129,11 @@ def _servers(fleet: Fleet, prepared: Prepared, decision: Decision) -> Iterator[S
         yield replace(
             plain,
             name=f"{plain.role}-{number}" if replicas > 1 else plain.role,
+            port=plain.port if number == 1 else next(ports),
             node=groups[first].node,
             gpu_indices=groups[first].gpu_indices,
             later_stages=tuple(groups[first + 1 : first + stages]),
+            master_port=next(masters) if decision.option.nodes > 1 else 0,
         )
 
 
@@ -176,7 +173,7 @@ def _server_plan(prepared: Prepared, decision: Decision, pool: Pool) -> ServerPl
         pipeline_parallel_size=option.pipeline_parallel_size,
         node="",
         gpu_indices=(),
-        port=0,
+        port=role.port,
         gpu_memory_utilization=utilization(pool.gpu.memory_bytes, exact.total_bytes - exact.baseline_bytes),
         kv_cache_memory_bytes=exact.kv_cache_bytes,
         kv_cache_tokens=layout.tokens_logged(blocks, length, batch),
@@ -188,6 +185,7 @@ def _server_plan(prepared: Prepared, decision: Decision, pool: Pool) -> ServerPl
         trust_remote_code=role.trust_remote_code,
         tool_parser=option.model.tool_parser,
         reasoning_parser=option.model.reasoning_parser,
+        unseen=option.variant.unseen,
         ledger=exact,
     )
 
