@@ -16,6 +16,9 @@ Match = Literal["exact", "contains", "prefix", "suffix", "regex", "glob"]
 
 _WRAPPERS = ("model.", "language_model.", "backbone.", "thinker.", "transformer.", "llm.", "text_model.")
 
+_NUMBERED = re.compile(r"layers|[0-9\[\\{?]")
+"""What a pattern needs to fit some numbers and not others; a backslash before a dot is taken for one too."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Storage:
@@ -112,6 +115,12 @@ class Quantization:
                 if rule.matches(names):
                     return rule.storage
         return self.experts if expert else self.linear
+
+
+    @property
+    def tells_layers_apart(self) -> bool:
+        """Whether some name or rule may fit one layer and not another: it has a number, a class or a count in it."""
+        return bool(self.named) or any(_NUMBERED.search(rule.text) for rule in self.rules)
 
 
 def canonical(path: str) -> str:

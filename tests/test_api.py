@@ -24,7 +24,8 @@ SIGNATURES = {
     "read_fleet": "(path: Path | str) -> FleetFile",
     "render": "(plan: Plan, templates: Path | None = None, targets: Collection[str] = …) -> dict[str, File]",
     "scenarios": "(edits: Sequence[Edit], *, matrix: bool) -> tuple[Scenario, ...]",
-    "solve": "(fleet: Fleet, catalog: Catalog | None = None, budget: int = 60) -> Plan | NoPlan",
+    "solve": "(fleet: Fleet, catalog: Catalog | None = None, budget: int = 60, "
+    "previous: Plan | None = None) -> Plan | NoPlan",
     "what_if": "(written: FleetFile, wanted: Sequence[Scenario], catalog: Catalog, budget: int = 60, "
     "workers: int | None = None) -> Iterator[ScenarioOutcome]",
     "write": "(files: Mapping[str, File], folder: Path, *, force: bool = False, dry_run: bool = False) "

@@ -122,10 +122,10 @@ def test_two_roles_share_when_neither_forbids_it(lab: Fleet) -> None:
     assert not large.shares_with(large)
 
 
-def test_free_ports_follow_the_role_names_and_avoid_the_given_ones(catalog: Catalog, tmp_path: Path) -> None:
+def test_a_role_has_no_port_unless_it_is_given_one(catalog: Catalog, tmp_path: Path) -> None:
     fleet = read(SHORT, catalog, tmp_path)
 
-    assert {role.name: role.port for role in fleet.roles} == {"code": 8001, "find": 8002, "talk": 8003}
+    assert {role.name: role.port for role in fleet.roles} == {"code": None, "find": None, "talk": None}
 
 
 def test_order_of_the_file_decides_nothing(catalog: Catalog, tmp_path: Path) -> None:

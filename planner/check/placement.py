@@ -86,7 +86,7 @@ def _check_replicas(role: Role, servers: list[ServerPlan]) -> Iterator[Violation
     if requests < role.concurrency_min:
         yield Violation(role.name, f"serves {requests} requests of the {role.concurrency_min} required")
     ports = [server.port for server in servers]
-    if role.port not in ports:
+    if role.port is not None and role.port not in ports:
         yield Violation(role.name, f"no server listens on port {role.port}")
     nodes = [node for server in servers for node in server.nodes]
     if role.spread == "node" and len(set(nodes)) < len(nodes):

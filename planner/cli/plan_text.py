@@ -29,12 +29,20 @@ def plan_text(plan: Plan) -> str:
         explain.headline(plan),
         _variants(plan),
         _limits(plan),
+        *_stages(plan),
         *ledgers,
         *_unseen(plan),
         wrapped(explain.reasons(plan)),
         sources,
     ]
     return "\n\n".join(texts)
+
+
+def _stages(plan: Plan) -> Iterator[str]:
+    """Say which servers are split into pipeline stages, and where these are."""
+    split = [server for server in plan.servers if server.pipeline_parallel_size > 1]
+    if split:
+        yield "\n".join(fill(f"{server.name}: {explain.stages(server)}", "", "  ") for server in split)
 
 
 def _unseen(plan: Plan) -> Iterator[str]:

@@ -5,7 +5,7 @@ from collections.abc import Iterator
 from planner.explain.difference import difference
 from planner.explain.reasons import binding_lines, runner_up_lines
 from planner.explain.rejections import rejection
-from planner.explain.words import COSTS, accuracy, less, listed, more, plural, stage_value
+from planner.explain.words import COSTS, accuracy, less, listed, more, plural, stage_value, stages
 from planner.plan import Binding, GPULedger, Plan, ServerPlan, differences, gain
 from planner.plan.account import Account, Alternative, Growth, LeftOut
 from planner.units import format_tokens
@@ -13,7 +13,8 @@ from planner.units import format_tokens
 _FREE_MEMORY = "headroom"
 """The stage that more memory always raises, and that nobody serves requests with."""
 _NOT_SERVED = frozenset({
-    "gpu_indices", "node", "port", "ledger", "gpu_memory_utilization", "kv_cache_memory_bytes", "kv_cache_tokens",
+    "gpu_indices", "node", "later_stages", "port", "master_port", "ledger", "gpu_memory_utilization",
+    "kv_cache_memory_bytes", "kv_cache_tokens",
 })  # fmt: skip
 """Fields of a server that say where it is and what it takes, not what it serves."""
 
@@ -52,7 +53,8 @@ def _served(servers: list[ServerPlan]) -> str:
     one = servers[0]
     replicas = f"{plural(len(servers), 'replica')}, each with " if len(servers) > 1 else ""
     limits = f"{plural(one.max_num_seqs, 'request')} at once, context {format_tokens(one.max_model_len)}"
-    return f"{one.repository}, {replicas}{limits}, KV cache {one.kv_cache_dtype}; {accuracy(one.accuracy)}"
+    where = "".join(f"; {stages(server)}" for server in servers if server.pipeline_parallel_size > 1)
+    return f"{one.repository}, {replicas}{limits}, KV cache {one.kv_cache_dtype}; {accuracy(one.accuracy)}{where}"
 
 
 def _roles(plan: Plan, gpu: GPULedger) -> list[str]:

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 
 from planner.accuracy import Accuracy
-from planner.plan import COST, GPUS_IN_USE, GPUGroup
+from planner.plan import COST, GPUS_IN_USE, GPUGroup, ServerPlan
 from planner.units import GIB, format_gib
 
 _MILLIONTHS = 1_000_000
@@ -73,9 +73,17 @@ def plural(count: int, word: str) -> str:
 
 
 def places(groups: Sequence[GPUGroup]) -> str:
-    """Name the GPUs of pipeline stages in their order: ``0 and 1 of box-1, then 0 and 1 of box-2``."""
-    found = [
-        listed([str(index) for index in group.gpu_indices]) + (f" of {group.node}" if group.node else "")
-        for group in groups
-    ]
-    return ", then ".join(found)
+    """Name the GPUs of pipeline stages in their order: ``0 and 1 of box-1, then 0 to 3 of box-2``."""
+    return ", then ".join(_numbers(group.gpu_indices) + (f" of {group.node}" if group.node else "") for group in groups)
+
+
+def stages(server: ServerPlan) -> str:
+    """Say how a server is split into pipeline stages, and where they are."""
+    gpus = plural(server.tensor_parallel_size, "GPU")
+    return f"{server.pipeline_parallel_size} stages of {gpus}, on GPU {places(server.groups)}"
+
+
+def _numbers(indices: Sequence[int]) -> str:
+    first, last = indices[0], indices[-1]
+    adjacent = len(indices) > 2 and tuple(indices) == tuple(range(first, last + 1))
+    return f"{first} to {last}" if adjacent else listed([str(index) for index in indices])

@@ -99,9 +99,9 @@ class Role:
 
     ``models`` are the candidates in order of their names, each with the variants that may be chosen when the file
     names variants of its own; ``schemes`` and ``variant`` are pins on top, None when everything is allowed.
-    ``kv_cache_dtype`` is ``auto``, ``fp8`` or None, which leaves it to the planner. A request has ``prompt_tokens``
-    and ``output_tokens``; both are None when concurrency counts at full context. Floors are in hundredths of a
-    percent, None when there is none.
+    ``kv_cache_dtype`` is ``auto``, ``fp8`` or None, which leaves it to the planner, as None does for the ``port``. A
+    request has ``prompt_tokens`` and ``output_tokens``; both are None when concurrency counts at full context. Floors
+    are in hundredths of a percent, None when there is none.
 
     ``replicas`` is a fixed number of equal servers, or None: as many as the minimum concurrency needs. The parallel
     sizes are those allowed, ascending, None when the planner chooses. ``pools`` are the names of the pools the role may
@@ -125,7 +125,7 @@ class Role:
     variant: str | None
     schemes: tuple[str, ...] | None
     kv_cache_dtype: str | None
-    port: int
+    port: int | None
     trust_remote_code: bool
     figures: tuple[Figure, ...] = ()
     replicas: int | None = 1

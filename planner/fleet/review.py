@@ -12,15 +12,13 @@ from planner.fleet.schema import POOLING_TASKS, ContextMap, FleetMap, RoleMap
 from planner.units import format_tokens
 from planner.yaml_source import FieldPath, dotted
 
-FIRST_ROLE_PORT = 8001
-
 
 def review(findings: Findings, read: FleetMap) -> Fleet | None:
     """Return the fleet; None, with the reasons in ``findings``, when a part of it is missing or wrong."""
     _check_engine(findings, read.engine.version)
     found_pools = pools(findings, read)
-    ports = _ports(findings, read)
-    found = [_role(findings, name, read.roles[name], ports[name]) for name in sorted(read.roles)]
+    _check_ports(findings, read)
+    found = [_role(findings, name, read.roles[name]) for name in sorted(read.roles)]
     if findings.source.data.get("roles") == {}:
         findings.refuse(
             ("roles",), "a fleet needs at least one role", "write one, such as chat: {task: chat, context: 16k}"
@@ -47,8 +45,8 @@ def _check_engine(findings: Findings, version: str | None) -> None:
         findings.refuse(("engine", "version"), f"no memory profile covers {values.found(version)}", hint)
 
 
-def _ports(findings: Findings, read: FleetMap) -> dict[str, int]:
-    """Give every role its port; the roles without one get the next free ports in order of their names."""
+def _check_ports(findings: Findings, read: FleetMap) -> None:
+    """Refuse a port that two roles have, or the router."""
     ports: dict[str, int] = {}
     for name, role in read.roles.items():
         if role.port is None:
@@ -60,12 +58,9 @@ def _ports(findings: Findings, read: FleetMap) -> dict[str, int]:
             hint = "give each role its own port, or leave the key out"
             findings.refuse(("roles", name, "port"), f"port {role.port} is that of {owner}", hint)
         ports[name] = role.port
-    taken = set(ports.values())
-    free = (port for port in range(FIRST_ROLE_PORT, values.LAST_PORT + 1) if port not in taken)
-    return ports | {name: next(free) for name in sorted(read.roles) if name not in ports}
 
 
-def _role(findings: Findings, name: str, read: RoleMap, port: int) -> Role | None:
+def _role(findings: Findings, name: str, read: RoleMap) -> Role | None:
     path: FieldPath = ("roles", name)
     if refusal := values.name_refusal(name):
         findings.refuse(path, *refusal, at_key=True)
@@ -97,7 +92,7 @@ def _role(findings: Findings, name: str, read: RoleMap, port: int) -> Role | Non
         variant=found.variant,
         schemes=tuple(filter(None, read.schemes)) if read.schemes else None,
         kv_cache_dtype=read.kv_cache_dtype,
-        port=port,
+        port=read.port,
         trust_remote_code=read.trust_remote_code,
         figures=found.figures,
         replicas=read.replicas,

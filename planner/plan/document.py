@@ -8,7 +8,7 @@ from typing import Any
 
 import yaml
 
-from planner.errors import InputError, Problem
+from planner.errors import InputError, NewerPlan, Problem
 from planner.plan.facts import Plan
 from planner.plan.no_plan import NoPlan
 from planner.yaml_source import FieldPath, Source, read_yaml
@@ -51,17 +51,18 @@ def plan_from_yaml(path: Path) -> Plan:
         hint = "`planner solve` writes plan.yaml"
         raise InputError((Problem(source.file, 0, 0, "", "this is not a plan", hint),))
     if data["schema"] != SCHEMA:
-        raise InputError((source.problem(("schema",), *_other_schema(data["schema"])),))
+        raise _other_schema(source, data["schema"])
     return _validated({key: value for key, value in data.items() if key != "schema"}, source)
 
 
-def _other_schema(found: object) -> tuple[str, str]:
+def _other_schema(source: Source, found: object) -> InputError:
     """Say why a plan of another schema is not read, and what to do."""
-    again = "make the plan again with `planner solve`"
+    again = "make the plan again with `planner solve --fresh`"
     if isinstance(found, int) and found > SCHEMA:
         message = f"a newer planner wrote this plan: its schema is {found}, and this version reads {SCHEMA}"
-        return message, f"upgrade the planner, or {again}"
-    return f"plan schema {found!r} cannot be read by this version, which reads {SCHEMA}", again
+        return NewerPlan((source.problem(("schema",), message, f"upgrade the planner, or {again}"),))
+    message = f"plan schema {found!r} cannot be read by this version, which reads {SCHEMA}"
+    return InputError((source.problem(("schema",), message, again),))
 
 
 def _document(plan: Plan | NoPlan) -> dict[str, Any]:

@@ -21,22 +21,25 @@ from planner.solve.whole import whole
 __all__ = ["BUDGET", "BudgetSpent", "solve", "solve_and_check"]
 
 
-def solve(fleet: Fleet, catalog: Catalog, budget: int = BUDGET) -> Plan | NoPlan:
+def solve(fleet: Fleet, catalog: Catalog, budget: int = BUDGET, previous: Plan | None = None) -> Plan | NoPlan:
     """Return the best plan for a fleet, or why there is none.
 
-    ``budget`` is in deterministic seconds: it counts steps of the solver, so that a run repeats on any machine.
+    ``budget`` is in deterministic seconds: it counts steps of the solver, so that a run repeats on any machine. What a
+    ``previous`` plan decided stays where nothing is better for a change.
 
     Raises:
         BudgetSpent: neither could be shown within the solver's budget.
         UnknownName: no memory profile covers the engine version.
     """
-    found = whole(fleet, catalog, budget)
+    found = whole(fleet, catalog, budget, previous)
     if isinstance(found, NoPlan):
         return found
     return dataclasses.replace(found.plan, runner_up=next_best(fleet, found.prepared, found.decided, budget))
 
 
-def solve_and_check(fleet: Fleet, catalog: Catalog | None = None, budget: int = BUDGET) -> Plan | NoPlan:
+def solve_and_check(
+    fleet: Fleet, catalog: Catalog | None = None, budget: int = BUDGET, previous: Plan | None = None
+) -> Plan | NoPlan:
     """Return what ``solve`` returns, after the independent check; by default with the shipped catalog.
 
     Raises:
@@ -45,7 +48,7 @@ def solve_and_check(fleet: Fleet, catalog: Catalog | None = None, budget: int = 
         UnknownName: no memory profile covers the engine version.
     """
     catalog = catalog or load_catalog()
-    answer = solve(fleet, catalog, budget)
+    answer = solve(fleet, catalog, budget, previous)
     if isinstance(answer, Plan):
         require(answer, fleet, catalog)
     return answer
@@ -54,8 +57,10 @@ def solve_and_check(fleet: Fleet, catalog: Catalog | None = None, budget: int = 
 class _Room(types.ModuleType):
     """This room, which hides the function ``planner.solve`` by its name, and is called in its place."""
 
-    def __call__(self, fleet: Fleet, catalog: Catalog | None = None, budget: int = BUDGET) -> Plan | NoPlan:
-        return solve_and_check(fleet, catalog, budget)
+    def __call__(
+        self, fleet: Fleet, catalog: Catalog | None = None, budget: int = BUDGET, previous: Plan | None = None
+    ) -> Plan | NoPlan:
+        return solve_and_check(fleet, catalog, budget, previous)
 
 
 sys.modules[__name__].__class__ = _Room

@@ -2,15 +2,16 @@
 
 import importlib.metadata
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import count
 
-from planner.fleet import POOLING_TASKS, ROUTER_PORT, Fleet, Pool, Role
+from planner.fleet import POOLING_TASKS, Fleet, Pool, Role
 from planner.memory.demand import ledger, scarcest_layout, with_sequences
 from planner.memory.estimate import Server
 from planner.options import Option, Prepared
 from planner.plan import GPUGroup, GPULedger, GPUPrice, Lock, Plan, Proof, ServerPlan, Stage
+from planner.solve.ports import ports
 from planner.solve.problem import COST, Answer, Block
 from planner.solve.stages import SEED
 from planner.solve.translate import servable
@@ -60,14 +61,13 @@ def decisions(prepared: Prepared, answer: Answer) -> tuple[Decision, ...]:
     )
 
 
-def assemble(fleet: Fleet, prepared: Prepared, answer: Answer, budget: int, lock: Lock) -> Plan:
-    """Return the plan of an answer, without what binds and without a runner-up."""
+def assemble(
+    fleet: Fleet, prepared: Prepared, answer: Answer, budget: int, lock: Lock, previous: Plan | None = None
+) -> Plan:
+    """Return the plan of an answer, without what binds and without a runner-up; ports are those of a previous plan."""
     decided = decisions(prepared, answer)
-    taken = {role.port for role in fleet.roles} | {ROUTER_PORT}
-    masters = (port for port in count(_MASTER_PORT) if port not in taken)
-    ports = (port for port in count(min(role.port for role in fleet.roles)) if port not in taken)
-    servers = [server for decision in decided for server in _servers(fleet, prepared, decision, ports, masters)]
-    servers.sort(key=lambda server: server.name)
+    portless = [server for decision in decided for server in _servers(fleet, prepared, decision)]
+    servers = sorted(_with_ports(portless, ports(fleet, portless, previous)), key=lambda server: server.name)
     order = sorted(servers, key=lambda server: (-server.ledger.total_bytes, server.name))
     served = {decision.role.name for decision in decided}
     return Plan(
@@ -118,10 +118,15 @@ def plan_stages(answer: Answer) -> tuple[Stage, ...]:
     return tuple(Stage(name=s.name, value=s.value, bound=s.bound, proven=s.proven) for s in answer.stages)
 
 
-def _servers(
-    fleet: Fleet, prepared: Prepared, decision: Decision, ports: Iterator[int], masters: Iterator[int]
-) -> Iterator[ServerPlan]:
-    """Yield the servers of a role; the first keeps the role's port, and its name when it is the only one."""
+def _with_ports(servers: Sequence[ServerPlan], ports: Mapping[str, int]) -> Iterator[ServerPlan]:
+    """Yield servers with their ports, those on several nodes with one more for their processes."""
+    masters = (port for port in count(_MASTER_PORT) if port not in ports.values())
+    for server in servers:
+        yield replace(server, port=ports[server.name], master_port=next(masters) if len(server.nodes) > 1 else 0)
+
+
+def _servers(fleet: Fleet, prepared: Prepared, decision: Decision) -> Iterator[ServerPlan]:
+    """Yield the servers of a role, still without ports; one that is alone has the role's name."""
     pool, stages = fleet.pools[decision.option.pool], decision.option.pipeline_parallel_size
     plain, replicas = _server_plan(prepared, decision, pool), decision.option.replicas
     groups = [_group(pool, block) for block in decision.blocks]
@@ -129,11 +134,9 @@ def _servers(
         yield replace(
             plain,
             name=f"{plain.role}-{number}" if replicas > 1 else plain.role,
-            port=plain.port if number == 1 else next(ports),
             node=groups[first].node,
             gpu_indices=groups[first].gpu_indices,
             later_stages=tuple(groups[first + 1 : first + stages]),
-            master_port=next(masters) if decision.option.nodes > 1 else 0,
         )
 
 
@@ -173,7 +176,7 @@ def _server_plan(prepared: Prepared, decision: Decision, pool: Pool) -> ServerPl
         pipeline_parallel_size=option.pipeline_parallel_size,
         node="",
         gpu_indices=(),
-        port=role.port,
+        port=0,
         gpu_memory_utilization=utilization(pool.gpu.memory_bytes, exact.total_bytes - exact.baseline_bytes),
         kv_cache_memory_bytes=exact.kv_cache_bytes,
         kv_cache_tokens=layout.tokens_logged(blocks, length, batch),

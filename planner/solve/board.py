@@ -1,7 +1,7 @@
 """Board: the GPUs of a problem, what is left of each, and which servers are where."""
 
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from functools import cache
 from typing import NamedTuple
 
@@ -40,16 +40,29 @@ class Board:
         self._strict = bool(problem.apart) or staged or any(role.spread for role in problem.roles)
         self._all_spots = cache(self._list_spots)
 
-    def put(self, role: int, candidate: Candidate, sequences: int, *, emptiest: bool = False) -> bool:
-        """Place all servers of a role on the fullest blocks that take them, or the emptiest; all or none."""
+    def put(
+        self,
+        role: int,
+        candidate: Candidate,
+        sequences: int,
+        *,
+        emptiest: bool = False,
+        wanted: Sequence[Block] = (),
+    ) -> bool:
+        """Place all servers of a role on the fullest blocks that take them, or the emptiest; all or none.
+
+        Each goes to the block that is ``wanted`` for it, in their order, when that takes it.
+        """
         size = candidate.footprint(sequences)
         self.begin(role, size, candidate.stages)
-        for _ in range(candidate.blocks * candidate.stages):
-            fitting = [(self._rank(spot, emptiest=emptiest), spot) for spot in self.fitting(role, candidate, size)]
+        for place in range(candidate.blocks * candidate.stages):
+            fitting = list(self.fitting(role, candidate, size))
             if not fitting:
                 self.remove(role)
                 return False
-            self.add(role, min(fitting)[1])
+            spot = self._spot(wanted[place]) if place < len(wanted) else None
+            ranked = fitting if spot not in fitting else [spot]
+            self.add(role, min(ranked, key=lambda spot: (self._rank(spot, emptiest=emptiest), spot)))
         return True
 
     def fitting(self, role: int, candidate: Candidate, size: int) -> Iterable[Spot]:
@@ -166,6 +179,11 @@ class Board:
                 start = offset + position * shape.width + first
                 found.append((start, start + width, node))
         return tuple(found)
+
+    def _spot(self, block: Block) -> Spot:
+        shape = self.problem.pools[block.pool]
+        start = self._offsets[block.pool] + block.node * shape.width + block.first
+        return start, start + block.width, shape.nodes[block.node]
 
     def _block(self, spot: Spot) -> Block:
         pool = max(index for index in range(len(self.problem.pools)) if self._offsets[index] <= spot[0])

@@ -10,6 +10,7 @@ from planner.plan import NoPlan, Plan, lock_of
 from planner.solve.assemble import Decision, assemble, decisions
 from planner.solve.bindings import bindings
 from planner.solve.conflict import conflict
+from planner.solve.hold import earlier, hold
 from planner.solve.problem import Answer
 from planner.solve.search import optimise
 from planner.solve.translate import problem
@@ -24,8 +25,8 @@ class Solved:
     decided: tuple[Decision, ...]
 
 
-def whole(fleet: Fleet, catalog: Catalog, budget: int) -> Solved | NoPlan:
-    """Return the best plan for a fleet, or why there is none.
+def whole(fleet: Fleet, catalog: Catalog, budget: int, previous: Plan | None = None) -> Solved | NoPlan:
+    """Return the best plan for a fleet, or why there is none; it follows a previous plan where that costs nothing.
 
     Raises:
         BudgetSpent: neither could be shown within the solver's budget.
@@ -34,15 +35,29 @@ def whole(fleet: Fleet, catalog: Catalog, budget: int) -> Solved | NoPlan:
     prepared = prepare(fleet, catalog, load_profile(fleet.engine_version))
     if not all(found.options or found.role.optional for found in prepared.roles):
         return conflict(fleet, catalog, prepared)
-    answer = optimise(problem(fleet, prepared), budget)
+    whole_problem = problem(fleet, prepared)
+    answer = optimise(whole_problem, budget)
     if answer is None:
         return conflict(fleet, catalog, prepared)
-    return solved(fleet, catalog, prepared, answer, budget)
+    fresh = solved(fleet, catalog, prepared, answer, budget)
+    if previous is None:
+        return fresh
+    held = hold(whole_problem, answer, earlier(fleet, prepared, previous))
+    followed = solved(fleet, catalog, prepared, held, budget, previous)
+    return fresh if followed.plan.servers == fresh.plan.servers else _held(followed)
 
 
-def solved(fleet: Fleet, catalog: Catalog, prepared: Prepared, answer: Answer, budget: int) -> Solved:
-    """Return the plan of an answer, with what binds it."""
+def _held(found: Solved) -> Solved:
+    """Say that a plan would be another one without the previous plan."""
+    lock = dataclasses.replace(found.plan.lock, held=True)
+    return dataclasses.replace(found, plan=dataclasses.replace(found.plan, lock=lock))
+
+
+def solved(
+    fleet: Fleet, catalog: Catalog, prepared: Prepared, answer: Answer, budget: int, previous: Plan | None = None
+) -> Solved:
+    """Return the plan of an answer, with what binds it and the ports of a previous plan."""
     decided = decisions(prepared, answer)
-    plan = assemble(fleet, prepared, answer, budget, lock_of(fleet, catalog, prepared.profile))
+    plan = assemble(fleet, prepared, answer, budget, lock_of(fleet, catalog, prepared.profile), previous)
     plan = dataclasses.replace(plan, bindings=bindings(prepared, decided))
     return Solved(plan=plan, prepared=prepared, decided=decided)

@@ -1,0 +1,189 @@
+"""A plan follows the one before it: what need not change stays, and nothing gets worse for that."""
+
+import dataclasses
+from collections.abc import Sequence
+from typing import Any
+
+import pytest
+from fleets import catalog, changed, fleet
+from hypothesis import given, settings
+from problems import Plan as Choices
+from problems import Planted, headroom, many_gpus, plans, valid, values
+
+from planner.check import check
+from planner.plan import Plan, differences
+from planner.solve import solve
+from planner.solve.hold import Earlier, hold
+from planner.solve.problem import COST, Answer, Problem
+from planner.solve.search import optimise
+
+few = settings(max_examples=60, deadline=None)
+
+BOX: dict[str, Any] = {
+    "name": "box",
+    "engine": {"name": "vllm", "version": "0.33.0"},
+    "gpu": {"name": "L40S", "count": 4},
+    "roles": {
+        "chat": {
+            "task": "general", "models": ["Mistral-7B-Instruct-v0.3"], "replicas": 2, "context": "8k",
+            "concurrency": {"min": 2, "target": 8},
+        },
+        "find": {"task": "embedding", "models": ["bge-m3"], "context": "8k"},
+        "talk": {"task": "general", "models": ["Mistral-7B-Instruct-v0.3"], "context": "8k"},
+    },
+}  # fmt: skip
+
+
+def solved(document: dict[str, Any], previous: Plan | None = None) -> Plan:
+    found = fleet(document)
+    answer = solve(found, catalog(), previous=previous)
+
+    assert isinstance(answer, Plan)
+    assert check(answer, found, catalog()) == []
+    return answer
+
+
+def places(plan: Plan) -> dict[str, tuple[object, ...]]:
+    return {server.name: (server.node, server.gpu_indices, server.port) for server in plan.servers}
+
+
+def stages(plan: Plan) -> list[tuple[str, int]]:
+    return [(stage.name, stage.value) for stage in plan.proof.stages]
+
+
+def earlier(choices: Choices) -> Sequence[Earlier]:
+    return [
+        Earlier((choice.candidate, choice.sequences), choice.blocks) if choice else Earlier() for choice in choices
+    ]
+
+
+def rank(problem: Problem, choices: Choices) -> tuple[int, ...]:
+    return (*values(problem, choices), headroom(problem, choices))
+
+
+def best(problem: Problem) -> Answer | None:
+    return optimise(problem)
+
+
+@few
+@given(many_gpus())
+def test_no_earlier_plan_makes_a_plan_worse(case: Planted) -> None:
+    fresh = best(case.problem)
+    if fresh is None or not case.choices:
+        return
+    held = hold(case.problem, fresh, earlier(case.choices))
+
+    assert valid(case.problem, held.choices)
+    assert rank(case.problem, held.choices) >= rank(case.problem, fresh.choices)
+    assert tuple(stage.value for stage in held.stages[:-1]) == values(case.problem, held.choices)
+    assert all(stage.proven for stage in held.stages) or not all(stage.proven for stage in fresh.stages)
+
+
+@few
+@given(many_gpus())
+def test_following_a_plan_again_changes_nothing(case: Planted) -> None:
+    fresh = best(case.problem)
+    if fresh is None or not case.choices:
+        return
+    held = hold(case.problem, fresh, earlier(case.choices))
+
+    assert hold(case.problem, fresh, earlier(held.choices)) == held
+    assert hold(case.problem, fresh, earlier(fresh.choices)) == fresh
+
+
+@few
+@given(many_gpus())
+def test_a_plan_that_is_as_good_stays_where_gpus_are_to_be_few(case: Planted) -> None:
+    if COST not in case.problem.stages:
+        return
+    fresh = best(case.problem)
+    if fresh is None:
+        return
+    equal = [one for one in plans(case.problem) if rank(case.problem, one) == rank(case.problem, fresh.choices)]
+    for one in equal[-3:]:
+        held = hold(case.problem, fresh, earlier(one))
+
+        assert [choice and (choice.candidate, choice.sequences, sorted(choice.blocks)) for choice in held.choices] == [
+            choice and (choice.candidate, choice.sequences, sorted(choice.blocks)) for choice in one
+        ]
+
+
+def test_a_plan_follows_itself() -> None:
+    plan = solved(BOX)
+
+    assert solved(BOX, plan) == plan
+    assert not plan.lock.held
+
+
+def test_a_new_role_moves_no_other_server() -> None:
+    before = solved(BOX)
+    wider = changed(BOX, "roles.a-new-one", BOX["roles"]["find"])
+    fresh, after = solved(wider), solved(wider, before)
+
+    assert {name: places(fresh).get(name) for name in places(before)} != places(before)
+    assert {name: places(after).get(name) for name in places(before)} == places(before)
+    assert stages(after) == stages(fresh)
+    assert (fresh.lock.held, after.lock.held) == (False, True)
+    assert solved(wider, after) == after
+
+
+def test_a_role_that_goes_moves_no_other_server() -> None:
+    before = solved(BOX)
+    fewer = changed(BOX, "roles.chat", None)
+    after = solved(fewer, before)
+
+    assert places(after) == {name: place for name, place in places(before).items() if not name.startswith("chat")}
+
+
+def test_replicas_that_stay_keep_gpu_and_port() -> None:
+    before = solved(BOX)
+    after = solved(changed(BOX, "roles.chat.replicas", 3), before)
+
+    assert {name: places(after)[name] for name in places(before)} == places(before)
+    assert set(places(after)) == {*places(before), "chat-3"}
+
+
+def test_a_gpu_that_is_gone_takes_only_its_servers_along() -> None:
+    before = solved(BOX)
+    after = solved(changed(BOX, "gpu.count", 3), before)
+    there = {name: place for name, place in places(before).items() if place[1] != (3,)}
+
+    assert {name: place for name, place in places(after).items() if place[1] == places(before)[name][1]} == there
+
+
+def test_servers_do_not_share_a_gpu_for_the_sake_of_an_earlier_plan() -> None:
+    small = changed(changed(BOX, "roles.chat", None), "gpu.count", 1)
+    before = solved(small)
+    after = solved(changed(small, "gpu.count", 2), before)
+
+    assert {gpu.servers for gpu in before.gpus} == {("find", "talk")}
+    assert all(len(gpu.servers) == 1 for gpu in after.gpus)
+
+
+def test_a_port_that_the_fleet_gives_goes_first() -> None:
+    before = solved(BOX)
+    taken = places(before)["talk"][2]
+    after = solved(changed(BOX, "roles.find.port", taken), before)
+
+    assert places(after)["find"][2] == taken
+    assert places(after)["talk"][2] not in {taken, 8000}
+    assert places(after)["chat-1"] == places(before)["chat-1"]
+
+
+def test_a_better_plan_is_taken() -> None:
+    before = solved(changed(BOX, "roles.chat.concurrency", {"min": 2, "target": 2}))
+    after = solved(BOX, before)
+
+    assert stages(after) == stages(solved(BOX))
+    assert dataclasses.replace(after, lock=before.lock) != before
+    assert {item.name for item in differences(before, after) if item.kind == "server"} == {"chat-1", "chat-2"}
+
+
+@pytest.mark.parametrize("name", ["chat", "find"])
+def test_fresh_ports_follow_the_role_names(name: str) -> None:
+    plan = solved(changed(BOX, f"roles.{name}.port", 8002))
+    ports = {server.name: server.port for server in plan.servers}
+
+    expected = {"chat": [8002, 8001, 8003], "find": [8001, 8002, 8003]}[name]
+    assert [ports[key] for key in ("chat-1", "find", "talk")] == expected
+    assert ports["chat-2"] == 8004
