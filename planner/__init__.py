@@ -22,8 +22,8 @@ if TYPE_CHECKING:
     from planner.errors import CheckFailed, InputError, PlannerError, Problem
     from planner.fleet import Edit, Fleet, Pool, Role, Scenario, load_fleet, read_fleet, scenarios
     from planner.outcomes import ScenarioOutcome, what_if
-    from planner.plan import Difference, NoPlan, Plan, ServerPlan, differences, plan_from_yaml, plan_to_yaml
-    from planner.solve import BudgetSpent
+    from planner.plan import Difference, Frontier, NoPlan, Plan, ServerPlan, differences, plan_from_yaml, plan_to_yaml
+    from planner.solve import BudgetSpent, pareto
     from planner.solve import solve_and_check as solve
 
 __version__ = "0.1.0"
@@ -34,8 +34,8 @@ _HOMES = {
     "errors": ("CheckFailed", "InputError", "PlannerError", "Problem"),
     "fleet": ("Edit", "Fleet", "Pool", "Role", "Scenario", "load_fleet", "read_fleet", "scenarios"),
     "outcomes": ("ScenarioOutcome", "what_if"),
-    "plan": ("Difference", "NoPlan", "Plan", "ServerPlan", "differences", "plan_from_yaml", "plan_to_yaml"),
-    "solve": ("BudgetSpent", "solve"),
+    "plan": ("Difference", "Frontier", "NoPlan", "Plan", "ServerPlan", "differences", "plan_from_yaml", "plan_to_yaml"),
+    "solve": ("BudgetSpent", "pareto", "solve"),
 }
 """Room -> the public names it holds. The room ``solve`` is callable itself, for a room hides a function of its name."""
 
@@ -47,6 +47,7 @@ __all__ = [
     "Edit",
     "File",
     "Fleet",
+    "Frontier",
     "InputError",
     "NoPlan",
     "Plan",
@@ -61,6 +62,7 @@ __all__ = [
     "differences",
     "load_catalog",
     "load_fleet",
+    "pareto",
     "plan_from_yaml",
     "plan_to_yaml",
     "read_fleet",

@@ -19,6 +19,8 @@ SIGNATURES = {
     "differences": "(old: Plan, new: Plan) -> tuple[Difference, ...]",
     "load_catalog": "(directory: Path | None = None, overlays: Iterable[Path] = ()) -> Catalog",
     "load_fleet": "(path: Path | str, catalog: Catalog | None = None) -> Fleet",
+    "pareto": "(fleet: Fleet, x: str, y: str, catalog: Catalog | None = None, budget: int = 60, most: int = 25) "
+    "-> Frontier | NoPlan",
     "plan_from_yaml": "(path: Path) -> Plan",
     "plan_to_yaml": "(plan: Plan) -> str",
     "read_fleet": "(path: Path | str) -> FleetFile",
@@ -32,7 +34,7 @@ SIGNATURES = {
     "-> tuple[Outcome, ...]",
 }
 CLASSES = {
-    "BudgetSpent", "Catalog", "CheckFailed", "Difference", "Edit", "File", "Fleet", "InputError", "NoPlan", "Plan",
+    "BudgetSpent", "Catalog", "CheckFailed", "Difference", "Edit", "File", "Fleet", "Frontier", "InputError", "NoPlan", "Plan",
     "PlannerError", "Pool", "Problem", "Role", "Scenario", "ScenarioOutcome", "ServerPlan",
 }  # fmt: skip
 

@@ -10,7 +10,7 @@ import importlib
 import click
 
 from planner import __version__
-from planner.cli.frame import EXIT_ERROR
+from planner.cli.frame import EXIT_ERROR, EXIT_INTERRUPTED
 from planner.errors import InputError, PlannerError
 
 COMMANDS = {
@@ -19,6 +19,7 @@ COMMANDS = {
     "estimate": "Say what vLLM will log for one server, and whether it starts.",
     "explain": "Explain the plan of a fleet, or of one role.",
     "init": "Write a commented starter fleet.yaml.",
+    "pareto": "List the plans of which none is better in both of two things.",
     "render": "Render the files of a plan again, without solving.",
     "schema": "Print the JSON Schema of fleet.yaml for editors.",
     "solve": "Find the proven best plan for a fleet and render its files.",
@@ -54,6 +55,9 @@ class Commands(click.Group):
         """Run a command; an error made on purpose becomes text on stderr and an exit code, never a traceback."""
         try:
             return super().invoke(ctx)
+        except KeyboardInterrupt:
+            click.echo("interrupted", err=True)
+            ctx.exit(EXIT_INTERRUPTED)
         except PlannerError as error:
             click.echo(message(error), err=True)
             ctx.exit(EXIT_ERROR)

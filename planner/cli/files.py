@@ -1,12 +1,15 @@
 """What commands that write a plan share: its files, what happened to each, and whether they are up to date."""
 
-from collections.abc import Collection
+import contextlib
+import signal
+from collections.abc import Collection, Iterator
 from pathlib import Path
 
 import click
 
 from planner.artifacts import DEFAULT_TARGETS, EXTRA_TARGETS, HOME, File, Verb, changes, render, write
 from planner.cli.frame import EXIT_FILES_DIFFER, hint, verb
+from planner.errors import OutputError
 from planner.plan import Plan, plan_to_yaml
 
 PLAN_FILE = "plan.yaml"
@@ -37,9 +40,24 @@ def plan_files(plan: Plan, templates: Path | None, targets: Collection[str]) -> 
     return {PLAN_FILE: File(plan_to_yaml(plan)), **{f"{HOME}/{path}": file for path, file in artifacts.items()}}
 
 
+def save(path: Path, content: bytes) -> None:
+    """Write one file that was asked for by name, and say so.
+
+    Raises:
+        OutputError: it cannot be written.
+    """
+    there = path.exists()
+    try:
+        path.write_bytes(content)
+    except OSError as error:
+        raise OutputError(str(path), (error.strerror or str(error)).lower()) from error
+    verb(Verb.OVERWRITE if there else Verb.CREATE, str(path))
+
+
 def write_files(files: dict[str, File], folder: Path, *, force: bool, dry_run: bool) -> bool:
     """Write the files, say what happened to each, and return whether one was left alone because it differs."""
-    outcomes = write(files, folder, force=force, dry_run=dry_run)
+    with _undisturbed():
+        outcomes = write(files, folder, force=force, dry_run=dry_run)
     for outcome in outcomes:
         verb(outcome.verb, str(folder / outcome.path))
     conflicts = any(outcome.verb is Verb.CONFLICT for outcome in outcomes)
@@ -48,6 +66,16 @@ def write_files(files: dict[str, File], folder: Path, *, force: bool, dry_run: b
     elif dry_run:
         hint("this was a dry run; nothing was written")
     return conflicts
+
+
+@contextlib.contextmanager
+def _undisturbed() -> Iterator[None]:
+    """Let no Ctrl-C come between two files of which one makes no sense without the other; it takes milliseconds."""
+    before = signal.signal(signal.SIGINT, signal.SIG_IGN)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, before)
 
 
 def check_files(files: dict[str, File], folder: Path) -> None:

@@ -18,6 +18,7 @@ EXIT_USAGE = 2
 EXIT_NO_PLAN = 3
 EXIT_NOT_PROVEN = 4
 EXIT_FILES_DIFFER = 5
+EXIT_INTERRUPTED = 130
 
 catalog_option = click.option(
     "--catalog",

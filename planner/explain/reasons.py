@@ -26,6 +26,8 @@ def reasons(plan: Plan) -> str:
     if plan.runner_up:
         others = (f"  {line}" for line in runner_up_lines(plan, plan.runner_up))
         lines += ["", "Next best combination of variants:", *others]
+    if plan.proof.proven and plan.proof.interrupted:
+        lines += ["", "The search for the next best combination of variants was interrupted."]
     return "\n".join(lines)
 
 
@@ -41,8 +43,11 @@ def headline(plan: Plan) -> str:
 
 def _proof(plan: Plan) -> str:
     goal = ", then ".join(plan.objective)
+    if plan.point:
+        goal += f" on point {plan.point.number} of the frontier of {plan.point.x} and {plan.point.y}"
     if plan.proof.proven:
         return f"proven best for {goal}"
+    cut = "interrupted, " if plan.proof.interrupted else ""
     stage = next(stage for stage in plan.proof.stages if not stage.proven)
     name = plan.title(stage.name)
     found, bound = stage_value(name, stage.value), stage_value(name, stage.bound)

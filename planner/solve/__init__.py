@@ -6,7 +6,6 @@ better and ``alternatives`` what the next best combination of variants would be.
 finds the requirements that exclude each other and ``changes`` what would help.
 """
 
-import dataclasses
 import sys
 import types
 
@@ -14,11 +13,12 @@ from planner.catalog import Catalog, load_catalog
 from planner.check import require
 from planner.fleet import Fleet
 from planner.plan import NoPlan, Plan
-from planner.solve.alternatives import next_best
+from planner.solve.alternatives import with_runner_up
+from planner.solve.frontier import NoSuchPoint, pareto
 from planner.solve.stages import BUDGET, BudgetSpent
 from planner.solve.whole import whole
 
-__all__ = ["BUDGET", "BudgetSpent", "solve", "solve_and_check"]
+__all__ = ["BUDGET", "BudgetSpent", "NoSuchPoint", "pareto", "solve", "solve_and_check"]
 
 
 def solve(fleet: Fleet, catalog: Catalog, budget: int = BUDGET, previous: Plan | None = None) -> Plan | NoPlan:
@@ -32,9 +32,7 @@ def solve(fleet: Fleet, catalog: Catalog, budget: int = BUDGET, previous: Plan |
         UnknownName: no memory profile covers the engine version.
     """
     found = whole(fleet, catalog, budget, previous)
-    if isinstance(found, NoPlan):
-        return found
-    return dataclasses.replace(found.plan, runner_up=next_best(fleet, found.prepared, found.decided, budget))
+    return found if isinstance(found, NoPlan) else with_runner_up(fleet, found, budget)
 
 
 def solve_and_check(

@@ -7,6 +7,7 @@ from planner.catalog import Catalog
 from planner.fleet import Fleet, Pool
 from planner.plan import NoPlan, Plan
 from planner.plan.account import Account, Alternative, Growth, LeftOut
+from planner.solve import watch
 from planner.solve.alternatives import next_best
 from planner.solve.stages import BUDGET, BudgetSpent
 from planner.solve.whole import Solved, whole
@@ -33,6 +34,7 @@ def account(fleet: Fleet, catalog: Catalog, role: str | None = None, budget: int
 def _alternatives(fleet: Fleet, found: Solved, role: str | None, budget: int) -> Iterator[Alternative]:
     for decision in found.decided:
         if role in (None, decision.role.name):
+            watch.task(f"without the variant of {decision.role.name}")
             other = next_best(fleet, found.prepared, [decision], budget)
             yield Alternative(role=decision.role.name, runner_up=other)
 
@@ -50,6 +52,7 @@ def _growth(fleet: Fleet, pool: Pool, catalog: Catalog, budget: int) -> Growth:
         gpu = dataclasses.replace(pool.gpu, memory_bytes=pool.gpu.memory_bytes + GIB)
         larger = dataclasses.replace(pool, gpu=gpu)
     answer: Plan | NoPlan | None
+    watch.task(f"1 GiB more in {pool.name}")
     try:
         found = whole(fleet.with_pool(larger), catalog, budget)
         answer = found if isinstance(found, NoPlan) else found.plan

@@ -1,14 +1,17 @@
 """The next best combination of variants: what a plan without one of the chosen variants would be."""
 
+import dataclasses
 from collections.abc import Sequence
 
 from planner.fleet import Fleet
 from planner.options import Prepared
-from planner.plan import RunnerUp, RunnerUpServer
+from planner.plan import Plan, RunnerUp, RunnerUpServer
+from planner.solve import watch
 from planner.solve.assemble import Decision, decisions, plan_stages
 from planner.solve.search import optimise
 from planner.solve.stages import BudgetSpent
 from planner.solve.translate import problem
+from planner.solve.whole import Solved
 
 
 def next_best(fleet: Fleet, prepared: Prepared, decided: Sequence[Decision], budget: int) -> RunnerUp | None:
@@ -25,6 +28,14 @@ def next_best(fleet: Fleet, prepared: Prepared, decided: Sequence[Decision], bud
         return None
     servers = tuple(_server(decision) for decision in decisions(prepared, answer))
     return RunnerUp(servers=servers, stages=plan_stages(answer))
+
+
+def with_runner_up(fleet: Fleet, found: Solved, budget: int) -> Plan:
+    """Return a plan with its runner-up; it is interrupted, too, when the search for that was."""
+    watch.task("next best")
+    other = next_best(fleet, found.prepared, found.decided, budget)
+    proof = dataclasses.replace(found.plan.proof, interrupted=watch.stopped())
+    return dataclasses.replace(found.plan, runner_up=other, proof=proof)
 
 
 def _server(decision: Decision) -> RunnerUpServer:

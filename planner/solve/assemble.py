@@ -232,4 +232,5 @@ def _proof(answer: Answer, budget: int) -> Proof:
         seed=SEED,
         budget=budget,
         model_sha256=answer.model_sha256,
+        interrupted=answer.interrupted,
     )

@@ -11,6 +11,7 @@ steps from the first plan's value to the most there is, and each plan listed is 
 """
 
 import dataclasses
+import itertools
 from collections.abc import Callable, Iterator, Sequence
 
 from planner.catalog import Catalog, load_catalog
@@ -20,14 +21,14 @@ from planner.errors import PlannerError
 from planner.fleet import Fleet
 from planner.options import Prepared, prepare
 from planner.plan import AXES, Frontier, FrontierPoint, NoPlan, Plan
-from planner.solve.alternatives import next_best
-from planner.solve.assemble import decisions
+from planner.solve import watch
+from planner.solve.alternatives import with_runner_up
 from planner.solve.conflict import conflict
 from planner.solve.problem import COST, Answer
 from planner.solve.search import optimise
 from planner.solve.stages import BUDGET, BudgetSpent
 from planner.solve.translate import problem
-from planner.solve.whole import solved
+from planner.solve.whole import Solved, solved
 from planner.units import ceil_div
 
 MOST = 25
@@ -122,7 +123,8 @@ def pareto(
     listed = _listed(search, most)
     if not listed.found:
         return conflict(fleet, catalog, search.prepared)
-    plans = tuple(_plan(search, catalog, (x, y), listed, number) for number in range(1, len(listed.found) + 1))
+    numbers = range(1, len(listed.found) + 1)
+    plans = tuple(_solved(search, catalog, (x, y), listed, number).plan for number in numbers)
     for plan in plans:
         require(plan, fleet, catalog)
     return Frontier(x=x, y=y, plans=plans, complete=listed.complete, open_end=listed.open_end)
@@ -144,10 +146,8 @@ def point(
         return conflict(fleet, catalog, search.prepared)
     if number > len(listed.found):
         raise NoSuchPoint(number, len(listed.found))
-    found = listed.found[number - 1]
-    plan = _plan(search, catalog, (x, y), listed, number)
-    decided = decisions(search.prepared, found.answer)
-    return dataclasses.replace(plan, runner_up=next_best(search.at(found.floor), search.prepared, decided, budget))
+    found = _solved(search, catalog, (x, y), listed, number)
+    return with_runner_up(search.at(listed.found[number - 1].floor), found, budget)
 
 
 def walk(best: Callable[[int | None], Answer | None], steps: Sequence[int] | None = None) -> Iterator[Found]:
@@ -161,7 +161,8 @@ def walk(best: Callable[[int | None], Answer | None], steps: Sequence[int] | Non
     """
     waiting: list[Found] = []
     floor: int | None = None
-    while True:
+    for number in itertools.count(1):
+        watch.task(f"point {number}")
         try:
             answer = best(floor)
         except BudgetSpent:
@@ -219,8 +220,9 @@ def _taken(points: Iterator[Found], most: int) -> _Listed:
     return _Listed(tuple(found), complete=True, open_end=False)
 
 
-def _plan(search: _Search, catalog: Catalog, axes: tuple[str, str], listed: _Listed, number: int) -> Plan:
+def _solved(search: _Search, catalog: Catalog, axes: tuple[str, str], listed: _Listed, number: int) -> Solved:
+    """Return the plan of a point."""
     found = listed.found[number - 1]
-    plan = solved(search.at(found.floor), catalog, search.prepared, found.answer, search.budget).plan
-    x, y = axes
-    return dataclasses.replace(plan, point=FrontierPoint(x=x, y=y, number=number, floor=found.floor))
+    own = solved(search.at(found.floor), catalog, search.prepared, found.answer, search.budget)
+    point = FrontierPoint(x=axes[0], y=axes[1], number=number, floor=found.floor)
+    return dataclasses.replace(own, plan=dataclasses.replace(own.plan, point=point))

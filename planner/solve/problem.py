@@ -163,8 +163,12 @@ class StageValue:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Answer:
-    """One choice per role, in the problem's order, None for an optional role left out; and what was proven about it."""
+    """One choice per role, in the problem's order, None for an optional role left out; and what was proven about it.
+
+    It is ``interrupted`` when whoever watched the solver ended the search.
+    """
 
     choices: tuple[Choice | None, ...]
     stages: tuple[StageValue, ...]
     model_sha256: str
+    interrupted: bool = False

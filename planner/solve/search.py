@@ -29,6 +29,7 @@ from planner.solve.stages import (
     run,
     run_chain,
 )
+from planner.solve.watch import stopped
 
 _FEW = 400
 """Places of all roles together up to which the GPUs join the model at once: proofs take seconds there."""
@@ -48,7 +49,7 @@ def optimise(problem: Problem, budget: int = BUDGET) -> Answer | None:
     """
     found = points(problem)
     answer = _optimise(found.problem, budget) if found.served else None
-    return answer and found.original(answer)
+    return answer and dataclasses.replace(found.original(answer), interrupted=stopped())
 
 
 def _optimise(problem: Problem, budget: int) -> Answer | None:

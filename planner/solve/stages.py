@@ -24,6 +24,9 @@ BUDGET = 60
 """Deterministic seconds per solve: a count of the solver's steps, so that a run repeats on any machine."""
 
 HEADROOM = "headroom"
+ORDER = "order of "
+"""What the names of the last stages begin with, which settle the canonical order; a role's name follows."""
+
 _WIDEST = 1 << 50
 _LARGEST = 1 << 61
 """What the terms of an objective may add up to, regardless of sign and of what excludes what: CP-SAT refuses a model
@@ -184,7 +187,7 @@ def _canonical(model: Model) -> list[_Goal]:
         variables = [model.chosen[key] for key in keys] + [model.sequences[key] for key in keys]
         factors = [-key[1] * step for key in keys] + [1] * len(keys)
         expression = cp_model.LinearExpr.weighted_sum(variables, factors)
-        goals.append(_Goal(f"order of {role.name}", expression, -step * len(role.candidates), step))
+        goals.append(_Goal(f"{ORDER}{role.name}", expression, -step * len(role.candidates), step))
     return goals
 
 

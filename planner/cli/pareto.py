@@ -1,0 +1,201 @@
+"""``planner pareto``: what more of one thing costs of another, as the plans of which none is better in both."""
+
+import csv
+import io
+import json
+from pathlib import Path
+from typing import Any
+
+import click
+
+from planner.catalog import load_catalog
+from planner.cli.axes import check_axes, points_option, x_option, y_option
+from planner.cli.chart import FORMATS, draw, require_matplotlib
+from planner.cli.files import save
+from planner.cli.frame import EXIT_NO_PLAN, EXIT_NOT_PROVEN, EXIT_PROVEN, catalog_option, hint, table, wrapped
+from planner.cli.progress import watched
+from planner.explain import no_plan
+from planner.explain.frontier import UNITS, axis_text, axis_title, axis_value, listed_points
+from planner.fleet import Fleet, load_fleet
+from planner.plan import Frontier, NoPlan, Plan, ServerPlan, plan_json, undominated
+from planner.solve import BUDGET
+from planner.solve.frontier import pareto as find_frontier
+from planner.units import format_tokens
+
+_EPILOG = """\b
+Examples:
+  planner pareto fleet.yaml --x concurrency --y accuracy --chart frontier.svg
+  planner pareto fleet.yaml --x cost --y concurrency --csv frontier.csv
+  planner solve fleet.yaml --x concurrency --y accuracy --point 3
+\b
+Exit code: 0 every point is proven; 3 no plan exists, and the output explains why;
+4 one was not proven within --time-limit, or the frontier may go on; 1 any other error.
+"""
+
+
+def _chart_path(_: click.Context, __: click.Parameter, path: Path | None) -> Path | None:
+    """Refuse a chart of a kind that is not drawn, before anything is solved."""
+    if path is not None and path.suffix.lower() not in FORMATS:
+        raise click.BadParameter(f"the name must end in {' or '.join(FORMATS)}")
+    return path
+
+
+@click.command(epilog=_EPILOG)
+@click.argument("fleet_file", type=click.Path(path_type=Path), default="fleet.yaml")
+@x_option(required=True)
+@y_option(required=True)
+@points_option
+@catalog_option
+@click.option("--json", "as_json", is_flag=True, help="Print the points and their plans as JSON.")
+@click.option("--csv", "csv_file", type=click.Path(path_type=Path), metavar="FILE", help="Write the points as CSV.")
+@click.option(
+    "--chart",
+    type=click.Path(path_type=Path),
+    callback=_chart_path,
+    metavar="FILE",
+    help="Draw the points, as .svg or .png; needs the extra planner[chart].",
+)
+@click.option(
+    "--time-limit",
+    type=click.IntRange(min=1),
+    default=BUDGET,
+    show_default=True,
+    metavar="SECONDS",
+    help="Deterministic seconds for each solve of each point.",
+)
+def pareto(
+    fleet_file: Path,
+    x: str,
+    y: str,
+    points: int,
+    catalog_folders: tuple[Path, ...],
+    as_json: bool,
+    csv_file: Path | None,
+    chart: Path | None,
+    time_limit: int,
+) -> None:
+    """List the plans of which none is better in both of two things.
+
+    The things are accuracy, concurrency, context and cost. Each plan is complete and checked;
+    planner solve with the same --x and --y and with --point N writes the one with number N.
+    """
+    check_axes(x, y)
+    if chart:
+        require_matplotlib()
+    catalog = load_catalog(overlays=catalog_folders)
+    fleet = load_fleet(fleet_file, catalog)
+    found = watched(fleet, lambda: find_frontier(fleet, x, y, catalog, time_limit, points))
+    if isinstance(found, NoPlan):
+        click.echo(plan_json(found) if as_json else wrapped(no_plan(found)), nl=not as_json)
+        raise SystemExit(EXIT_NO_PLAN)
+    weights = sum(role.weight for role in fleet.roles)
+    click.echo(_json(found, fleet, weights) if as_json else _text(found, fleet, weights))
+    if csv_file:
+        save(csv_file, _csv(found, fleet, weights).encode())
+    if chart:
+        save(chart, draw(found, f"{fleet.name}: {x} and {y}", weights, chart.suffix.lower()))
+    if not as_json:
+        hint(f"planner solve {fleet_file} --x {x} --y {y} --point N writes the plan of a point")
+    proven = not found.open_end and all(map(undominated, found.plans))
+    raise SystemExit(EXIT_PROVEN if proven else EXIT_NOT_PROVEN)
+
+
+def _text(frontier: Frontier, fleet: Fleet, weights: int) -> str:
+    """Return the table, and below it what it is a table of."""
+    roles = [role.name for role in fleet.roles]
+    titles = [axis_title(frontier, axis) for axis in (frontier.x, frontier.y)]
+    names = {role: _models(frontier, role) for role in roles}
+    header = ["point", *titles, "plan", *(_heading(role, names[role]) for role in roles)]
+    rows = []
+    for number, plan in enumerate(frontier.plans, 1):
+        values = (axis_value(plan, axis, weights) for axis in (frontier.x, frontier.y))
+        figures = [axis_text(value, title) for value, title in zip(values, titles, strict=True)]
+        proven = "proven" if undominated(plan) else "not proven"
+        rows.append([str(number), *figures, proven, *(_served(plan, role, len(names[role]) > 1) for role in roles)])
+    units = [f"{title}: {UNITS[title]}" for title in titles if title != UNITS[title]]
+    return "\n".join([table(header, rows, frozenset({0, 1, 2})), "", *units, wrapped(listed_points(frontier))])
+
+
+def _models(frontier: Frontier, role: str) -> set[str]:
+    """Return the models that serve a role in any point."""
+    return {server.model for plan in frontier.plans for server in plan.servers if server.role == role}
+
+
+def _heading(role: str, models: set[str]) -> str:
+    return f"{role}: {min(models)}" if len(models) == 1 else role
+
+
+def _of(plan: Plan, role: str) -> list[ServerPlan]:
+    return [server for server in plan.servers if server.role == role]
+
+
+def _served(plan: Plan, role: str, named: bool) -> str:
+    """Say how a role is served: scheme and cache, context and requests, and how many servers; the model if asked."""
+    servers = _of(plan, role)
+    if not servers:
+        return "left out"
+    one = servers[0]
+    parts = [one.model] if named else []
+    parts.append(one.scheme)
+    parts += [f"{one.kv_cache_dtype} KV cache"] if one.kv_cache_dtype != "auto" else []
+    parts.append(f"{format_tokens(one.max_model_len)} × {one.max_num_seqs}")
+    return (f"{len(servers)} of " if len(servers) > 1 else "") + ", ".join(parts)
+
+
+def _csv(frontier: Frontier, fleet: Fleet, weights: int) -> str:
+    """Return one line per point: the axes in the units of docs/pareto.md, and what each role has."""
+    text = io.StringIO()
+    rows = csv.DictWriter(text, list(_row(frontier, fleet, weights, 0)), lineterminator="\n")
+    rows.writeheader()
+    rows.writerows(_row(frontier, fleet, weights, index) for index in range(len(frontier.plans)))
+    return text.getvalue()
+
+
+def _row(frontier: Frontier, fleet: Fleet, weights: int, index: int) -> dict[str, object]:
+    plan = frontier.plans[index]
+    row: dict[str, object] = {"point": index + 1}
+    for axis in (frontier.x, frontier.y):
+        row[axis_title(frontier, axis)] = f"{axis_value(plan, axis, weights):.6f}".rstrip("0").rstrip(".")
+    row["proven"] = str(undominated(plan)).lower()
+    for role in fleet.roles:
+        row.update({f"{role.name}.{name}": value for name, value in _columns(_of(plan, role.name)).items()})
+    return row
+
+
+def _columns(servers: list[ServerPlan]) -> dict[str, object]:
+    """Return what a role has, empty where it is left out; ``requests`` are those of all its servers."""
+    one = servers[0] if servers else None
+    score = one.accuracy.score if one else None
+    return {
+        "variant": one.repository if one else "",
+        "scheme": one.scheme if one else "",
+        "kv_cache_dtype": one.kv_cache_dtype if one else "",
+        "score": "" if score is None else score / 100,
+        "context": one.max_model_len if one else "",
+        "requests": sum(server.max_num_seqs for server in servers),
+        "gpus": sum(len(server.gpu_indices) for server in servers),
+    }
+
+
+def _json(frontier: Frontier, fleet: Fleet, weights: int) -> str:
+    return json.dumps(_document(frontier, fleet, weights), indent=2, ensure_ascii=False)
+
+
+def _document(frontier: Frontier, fleet: Fleet, weights: int) -> dict[str, Any]:
+    axes = {"x": frontier.x, "y": frontier.y}
+    titles = {name: axis_title(frontier, axis) for name, axis in axes.items()}
+    return {
+        "fleet": fleet.name,
+        **{name: {"axis": axis, "unit": UNITS[titles[name]]} for name, axis in axes.items()},
+        "complete": frontier.complete,
+        "open_end": frontier.open_end,
+        "points": [
+            {
+                "number": number,
+                **{name: axis_value(plan, axis, weights) for name, axis in axes.items()},
+                "proven": undominated(plan),
+                "plan": json.loads(plan_json(plan)),
+            }
+            for number, plan in enumerate(frontier.plans, 1)
+        ],
+    }

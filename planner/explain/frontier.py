@@ -1,0 +1,63 @@
+"""A Pareto frontier in words and figures: what its axes measure, and which of its points are listed."""
+
+from planner.explain.words import listed, plural
+from planner.plan import AXES, COST, Frontier, Plan, reached, undominated
+
+_SHARES = {"concurrency": 1_000_000, "context": 1_000}
+_HUNDREDTHS = 100
+_MILLIONTHS = 1_000_000
+
+UNITS = {
+    "accuracy": "weighted mean of the scores, points",
+    "concurrency": "requests at once, weighted % of the targets",
+    "context": "context, weighted % of the wishes",
+    "cost": "GPUs in use, $ per hour",
+    "GPUs in use": "number of GPUs in use",
+}
+"""What an axis measures, by its title."""
+
+
+def axis_title(frontier: Frontier, axis: str) -> str:
+    """Return the name of an axis, which tells its unit: without prices, cost is ``GPUs in use``."""
+    return frontier.plans[0].title(COST) if axis == COST else axis
+
+
+def axis_value(plan: Plan, axis: str, weights: int) -> float:
+    """Return what a plan has of an axis in the unit of ``UNITS``; ``weights`` are those of all roles together."""
+    value = reached(plan, axis)
+    if axis == COST:
+        return value / _MILLIONTHS if plan.prices else value
+    if axis == "accuracy":
+        return value / _HUNDREDTHS / weights
+    return 100 * value / _SHARES[axis] / weights
+
+
+def axis_text(value: float, title: str) -> str:
+    """Write a value of an axis for a table."""
+    return f"{value:g}" if title == "GPUs in use" else f"{value:.2f}"
+
+
+def listed_points(frontier: Frontier) -> str:
+    """Say whether the points listed are all there are, and which of them are not proven."""
+    count = len(frontier.plans)
+    if frontier.complete and count == 1:
+        lines = ["One plan has the most of both, so it is the whole frontier."]
+    elif frontier.complete:
+        lines = ["This is the whole frontier: no plan is better in one of the two without being worse in the other."]
+    elif frontier.open_end:
+        lines = [f"The search ended after {plural(count, 'point')}; there may be more beyond the last."]
+    else:
+        lines = [
+            f"There are more points than these {count}: listed are both ends and, from each of equal steps of "
+            f"{_stepped(frontier)} between them, the point that comes next."
+        ]
+    unproven = [str(plan.point.number) for plan in frontier.plans if plan.point and not undominated(plan)]
+    if unproven:
+        them = f"points {listed(unproven)} are" if len(unproven) > 1 else f"point {unproven[0]} is"
+        lines.append(f"It is not proven that {them} on the frontier: a better plan may exist.")
+    return "\n".join(lines)
+
+
+def _stepped(frontier: Frontier) -> str:
+    """Return the axis whose floor rises from point to point."""
+    return next(axis for axis in (frontier.x, frontier.y) if AXES[axis] == frontier.plans[0].objective[1])
