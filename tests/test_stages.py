@@ -13,6 +13,7 @@ from planner.cli.plan_text import plan_text
 from planner.fleet import Pool
 from planner.plan import GPUGroup, NoPlan, Plan, ServerPlan, plan_from_yaml, plan_to_yaml
 from planner.solve import solve, solve_and_check
+from planner.solve.ports import master_ports
 
 TWO_NODES: dict[str, Any] = {
     "name": "two-nodes",
@@ -103,6 +104,14 @@ def test_two_servers_across_nodes_find_each_other_on_ports_of_their_own() -> Non
 
     assert not set(one.nodes) & set(other.nodes)
     assert one.master_port != other.master_port
+
+
+def test_a_master_port_stays_as_it_was() -> None:
+    old = tampered("large", {"master_port": 29507})
+
+    assert master_ports(two_nodes().servers, [8001, 8002], None) == {"large": 29501}
+    assert master_ports(two_nodes().servers, [8001, 8002], old) == {"large": 29507}
+    assert master_ports(two_nodes().servers, [8001, 29507], old) == {"large": 29501}
 
 
 def test_an_engine_that_needs_ray_for_several_nodes_is_refused() -> None:

@@ -173,7 +173,7 @@ def _columns(servers: list[ServerPlan]) -> dict[str, object]:
         "score": "" if score is None else score / 100,
         "context": one.max_model_len if one else "",
         "requests": sum(server.max_num_seqs for server in servers),
-        "gpus": sum(len(server.gpu_indices) for server in servers),
+        "gpus": sum(len(server.gpus) for server in servers),
     }
 
 

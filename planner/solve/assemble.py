@@ -2,23 +2,20 @@
 
 import importlib.metadata
 import math
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
-from itertools import count
 
 from planner.fleet import POOLING_TASKS, Fleet, Pool, Role
 from planner.memory.demand import ledger, scarcest_layout, with_sequences
 from planner.memory.estimate import Server
 from planner.options import Option, Prepared
 from planner.plan import GPUGroup, GPULedger, GPUPrice, Lock, Plan, Proof, ServerPlan, Stage
-from planner.solve.ports import ports
+from planner.solve.ports import master_ports, ports
 from planner.solve.problem import COST, Answer, Block
 from planner.solve.stages import SEED
 from planner.solve.translate import servable
 
 _STEPS = 10_000
-_MASTER_PORT = 29501
-"""The engine's own port for the processes of a server to find each other (vLLM's config/parallel.py); each has one."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -67,7 +64,7 @@ def assemble(
     """Return the plan of an answer, without what binds and without a runner-up; ports are those of a previous plan."""
     decided = decisions(prepared, answer)
     portless = [server for decision in decided for server in _servers(fleet, prepared, decision)]
-    servers = sorted(_with_ports(portless, ports(fleet, portless, previous)), key=lambda server: server.name)
+    servers = sorted(_with_ports(fleet, portless, previous), key=lambda server: server.name)
     order = sorted(servers, key=lambda server: (-server.ledger.total_bytes, server.name))
     served = {decision.role.name for decision in decided}
     return Plan(
@@ -118,11 +115,12 @@ def plan_stages(answer: Answer) -> tuple[Stage, ...]:
     return tuple(Stage(name=s.name, value=s.value, bound=s.bound, proven=s.proven) for s in answer.stages)
 
 
-def _with_ports(servers: Sequence[ServerPlan], ports: Mapping[str, int]) -> Iterator[ServerPlan]:
+def _with_ports(fleet: Fleet, servers: Sequence[ServerPlan], previous: Plan | None) -> Iterator[ServerPlan]:
     """Yield servers with their ports, those on several nodes with one more for their processes."""
-    masters = (port for port in count(_MASTER_PORT) if port not in ports.values())
+    own = ports(fleet, servers, previous)
+    masters = master_ports(servers, own.values(), previous)
     for server in servers:
-        yield replace(server, port=ports[server.name], master_port=next(masters) if len(server.nodes) > 1 else 0)
+        yield replace(server, port=own[server.name], master_port=masters.get(server.name, 0))
 
 
 def _servers(fleet: Fleet, prepared: Prepared, decision: Decision) -> Iterator[ServerPlan]:

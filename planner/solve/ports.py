@@ -7,6 +7,8 @@ from planner.fleet import ROUTER_PORT, Fleet
 from planner.plan import Plan, ServerPlan
 
 FIRST_PORT = 8001
+FIRST_MASTER_PORT = 29501
+"""The engine's own port for the processes of a server to find each other (vLLM's config/parallel.py)."""
 
 
 def ports(fleet: Fleet, servers: Sequence[ServerPlan], previous: Plan | None) -> dict[str, int]:
@@ -33,6 +35,18 @@ def ports(fleet: Fleet, servers: Sequence[ServerPlan], previous: Plan | None) ->
             port = next(free)
             found |= {name: port} if name else {}
     return found
+
+
+def master_ports(servers: Sequence[ServerPlan], taken: Iterable[int], previous: Plan | None) -> dict[str, int]:
+    """Return the port on which the processes of each server on several nodes find each other, by the server's name.
+
+    It is the one they had in the previous plan, or the next free one from the engine's own.
+    """
+    several = [server.name for server in servers if len(server.nodes) > 1]
+    before = {server.name: server.master_port for server in (previous.servers if previous else ())}
+    found = {name: before[name] for name in several if before.get(name, 0) not in (0, *taken)}
+    free = (port for port in count(FIRST_MASTER_PORT) if port not in (*taken, *found.values()))
+    return {name: found.get(name) or next(free) for name in several}
 
 
 def _earlier(servers: Sequence[ServerPlan], previous: Plan | None) -> Iterable[tuple[str, int]]:
