@@ -116,7 +116,6 @@ class Quantization:
                     return rule.storage
         return self.experts if expert else self.linear
 
-
     @property
     def tells_layers_apart(self) -> bool:
         """Whether some name or rule may fit one layer and not another: it has a number, a class or a count in it."""

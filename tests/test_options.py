@@ -238,11 +238,12 @@ def test_what_two_others_overshadow_is_needed_by_no_plan_even_without_one_of_the
     groups: list[list[Option]], capacity: int
 ) -> None:
     spans = [_span(group) for group in groups]
+    by_size = sorted(spans, key=lambda span: span.highest.least_bytes)
     every = [option for group in groups for option in group] + [span.highest for span in spans]
     kept = [
         option
         for group, span in zip(groups, spans, strict=True)
-        if not overshadowed(span, spans)
+        if not overshadowed(span, by_size)
         for option in (*group, span.highest)
     ]
 

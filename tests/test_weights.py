@@ -1,5 +1,6 @@
 """Weight bytes of one rank against what real start-ups logged."""
 
+from contextlib import suppress
 from itertools import pairwise
 from typing import Any
 
@@ -8,11 +9,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 from test_kv_cache import DEEPSEEK_V4
 
+from planner.catalog import load_catalog
 from planner.config_json import parse_config
+from planner.errors import PlannerError
+from planner.quantization import Quantization
 from planner.tensors.allocator import allocated_bytes
 from planner.tensors.stages import stage_layers
 from planner.tensors.weight_rules import WeightRules
-from planner.tensors.weights import weights_bytes
+from planner.tensors.weights import Rank, parameter_bytes, weights_bytes
 from planner.units import GIB, MIB
 
 LLAMA_8B: dict[str, Any] = {
@@ -79,6 +83,32 @@ def test_quantized_matrices_take_codes_scales_and_zero_points_and_the_vocabulary
     rotary_and_norms = 131072 * 128 * 2 + 65 * 4096 * 2
     expected = LINEAR * bytes_per_linear_weight + VOCABULARY * 2 + rotary_and_norms
     assert expected <= size < 1.003 * expected
+
+
+def test_layers_alike_are_added_up_once_with_the_same_result_as_one_by_one(monkeypatch: pytest.MonkeyPatch) -> None:
+    found = []
+    for model in load_catalog().models[::6]:
+        for variant in model.variants:
+            with suppress(PlannerError):
+                found.append(parse_config(model.config_for(variant), where=variant.repository))
+    sizes = [parameter_bytes(*parsed, Rank()) for parsed in found]
+    monkeypatch.setattr(Quantization, "tells_layers_apart", property(lambda self: True))
+
+    assert any(quantization.rules for _, quantization in found)
+    assert sizes == [parameter_bytes(*parsed, Rank()) for parsed in found]
+
+
+@pytest.mark.parametrize("ignored", ["model.layers.3.mlp.down_proj", "re:.*[.]3[.]mlp.*", r"re:.*\.3\.mlp.*"])
+def test_a_rule_may_leave_one_layer_alone(ignored: str) -> None:
+    settings = {"quant_method": "compressed-tensors", "ignore": [ignored], "config_groups": {"group_0": {
+        "targets": ["Linear"], "weights": {"num_bits": 8, "type": "float", "strategy": "channel"}}}}  # fmt: skip
+    whole = {**settings, "ignore": []}
+    one, every = (
+        weights_bytes(*parse_config({**LLAMA_8B, "quantization_config": config}, where="test"))
+        for config in (settings, whole)
+    )
+
+    assert one > every
 
 
 def test_modules_left_alone_stay_in_the_model_dtype() -> None:

@@ -1,6 +1,9 @@
 """A Hugging Face ``config.json`` as data -> Architecture and Quantization; what is unknown is refused by name."""
 
+import functools
+import json
 from collections.abc import Mapping
+from dataclasses import dataclass, field
 from typing import Any
 
 from planner.architecture import Architecture
@@ -35,8 +38,29 @@ def parse_config(config: Mapping[str, Any], *, where: str) -> tuple[Architecture
     names = fields.texts("architectures")
     if not names:
         raise fields.error("architectures", "missing; it names the model class")
-    architecture = _architecture(names[0], fields)
+    architecture = _parsed(_Facts(_written(config), names[0], fields))
     return architecture, parse_quantization(fields, architecture.torch_dtype)
+
+
+@dataclass(frozen=True, slots=True)
+class _Facts:
+    """A config by what an architecture is made from; of its quantization that is the method alone."""
+
+    written: str
+    name: str
+    fields: Fields = field(compare=False)
+
+
+def _written(config: Mapping[str, Any]) -> str:
+    quantization = config.get("quantization_config")
+    method = quantization.get("quant_method") if isinstance(quantization, Mapping) else quantization
+    return json.dumps({**config, "quantization_config": method}, default=str)
+
+
+@functools.lru_cache(maxsize=2048)
+def _parsed(facts: _Facts) -> Architecture:
+    """Return the architecture of a config; most checkpoints of a model differ in their quantization alone."""
+    return _architecture(facts.name, facts.fields)
 
 
 def _architecture(name: str, fields: Fields) -> Architecture:

@@ -5,6 +5,7 @@ The profile runs ``max_num_batched_tokens`` tokens through the model and then sa
 that stay allocated from their first use on. docs/accuracy-of-estimates.md derives the temporaries.
 """
 
+import functools
 from dataclasses import dataclass
 
 from planner.architecture import Architecture
@@ -14,6 +15,7 @@ from planner.gpu import GPU
 from planner.memory.experts import workspace_bytes
 from planner.memory.forward import Forward
 from planner.memory.vision import encoder_peak
+from planner.tensors.identity import Same
 from planner.units import MIB, ceil_div
 
 _FLOAT = 4
@@ -131,8 +133,7 @@ def activation_line(
 
 def second_runner(architecture: Architecture, profile: EngineProfile, *, quantized: bool) -> bool:
     """Whether this engine version runs the model with its second model runner ("Using V2 Model Runner")."""
-    mixture = any(layer.mixture for layer in architecture.layers)
-    recurrent = any(layer.state for layer in architecture.layers)
+    mixture, recurrent = _kinds(Same(architecture))
     listed = architecture.name in profile.second_runner_architectures
     if profile.second_runner == "always":
         return True
@@ -141,6 +142,13 @@ def second_runner(architecture: Architecture, profile: EngineProfile, *, quantiz
     if profile.second_runner == "dense":
         return not architecture.is_pooling and (listed or not (mixture or recurrent))
     return profile.second_runner == "listed-plain" and listed and not (mixture or quantized)
+
+
+@functools.lru_cache(maxsize=4096)
+def _kinds(of: Same[Architecture]) -> tuple[bool, bool]:
+    """Return whether any layer is a mixture of experts, and whether any is recurrent."""
+    layers = of.value.layers
+    return any(layer.mixture for layer in layers), any(layer.state for layer in layers)
 
 
 def penalty_bytes(architecture: Architecture, max_num_seqs: int) -> int:

@@ -15,9 +15,16 @@ class RoleFigures:
         self._tables = catalog.accuracy
         self._scale = catalog.accuracy.scale_for(role.task, role.models)
         self._given = {figure.name: figure for figure in role.figures}
+        self._known: dict[tuple[str, str, int], Accuracy] = {}
 
     def of(self, model: Model, variant: Variant, kv_cache_dtype: str, context_tokens: int) -> Accuracy:
         """Return the accuracy of a variant with this KV cache dtype and context."""
+        key = variant.repository, kv_cache_dtype, context_tokens
+        if key not in self._known:
+            self._known[key] = self._of(model, variant, kv_cache_dtype, context_tokens)
+        return self._known[key]
+
+    def _of(self, model: Model, variant: Variant, kv_cache_dtype: str, context_tokens: int) -> Accuracy:
         published = self._tables.of(
             model, variant, self._task, scale=self._scale, kv_cache_dtype=kv_cache_dtype, context_tokens=context_tokens
         )

@@ -21,7 +21,6 @@ from planner.options.rungs import Rungs
 from planner.options.worth import measure
 from planner.units import ceil_div
 
-
 STAGES = (2, 3, 4, 6, 8, 12, 16)
 """Numbers of pipeline stages that are tried where a single one fits nowhere in a pool."""
 
@@ -63,7 +62,7 @@ def prepare_role(role: Role, where: Sequence[Place], catalog: Catalog) -> RoleOp
     if role.pipeline_parallel_sizes is None:
         more, refused_stages = _in_stages(role, where, catalog, ladders)
         ladders, refused = ladders + more, refused + refused_stages
-    spans = [ladder.span for ladder in ladders]
+    spans = sorted((ladder.span for ladder in ladders), key=lambda span: span.highest.least_bytes)
     found: list[Option] = []
     for ladder in ladders:
         place, least = ladder.candidate.place, ladder.span.lowest.least_bytes

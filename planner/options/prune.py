@@ -27,14 +27,20 @@ class Span:
 def overshadowed(span: Span, others: Sequence[Span]) -> bool:
     """Whether the highest options of two other variants dominate everything a candidate has.
 
-    Two, because a plan without one variant is asked for too: then the other still dominates.
+    ``others`` are in order of the least bytes of their highest options. Two, because a plan without one variant is
+    asked for too: then the other still dominates.
     """
-    least = span.lowest.least_bytes
+    own, least = span.lowest.variant.repository, span.lowest.least_bytes
     names: set[str] = set()
     for other in others:
-        if other.highest.least_bytes <= least and _covers(other.highest, span):
-            names.add(other.highest.variant.repository)
-    return len(names - {span.lowest.variant.repository}) > 1
+        if other.highest.least_bytes > least:
+            return False
+        name = other.highest.variant.repository
+        if name != own and name not in names and _covers(other.highest, span):
+            names.add(name)
+            if len(names) > 1:
+                return True
+    return False
 
 
 def _covers(top: Option, span: Span) -> bool:

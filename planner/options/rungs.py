@@ -5,14 +5,18 @@ graphs only add. So the lowest rung is the smallest option of its candidate, and
 lowest rung does not fit at all.
 """
 
+import functools
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 
 from planner.accuracy import Accuracy
+from planner.architecture import Architecture
+from planner.engine import EngineProfile
 from planner.flags import ServeFlags, default_flags
 from planner.fleet import Role
+from planner.gpu import GPU
 from planner.memory import requirements
-from planner.memory.demand import demand
+from planner.memory.demand import Demand, demand
 from planner.memory.estimate import Server
 from planner.options import ladders
 from planner.options.candidates import Candidate
@@ -22,6 +26,8 @@ from planner.options.prune import never_larger
 from planner.options.replicas import Load
 from planner.options.served import context_limit
 from planner.options.worth import Measure, worth
+from planner.quantization import Quantization
+from planner.tensors.identity import Same
 
 
 @dataclass(frozen=True, slots=True)
@@ -141,7 +147,14 @@ class Rungs:
         flags = replace(defaults, max_num_batched_tokens=batch, max_num_seqs=sequences)
         server = Server(architecture=candidate.architecture, quantization=candidate.quantization, flags=flags)
         request = self.role.request_tokens or length
-        needed = demand(server, place.gpu, place.profile, request)
+        needed = _demand(
+            Same(candidate.architecture),
+            Same(candidate.quantization),
+            flags,
+            Same(place.gpu),
+            Same(place.profile),
+            request,
+        )
         accuracy = self._accuracy(length)
         figure = self.best.figure(accuracy) or 0
         return Option(
@@ -162,6 +175,20 @@ class Rungs:
                 self.role, figure, self.best, flags, defaults.max_num_batched_tokens, load.served_base, load.served
             ),
         )
+
+
+@functools.lru_cache(maxsize=1 << 16)
+def _demand(
+    architecture: Same[Architecture],
+    quantization: Same[Quantization],
+    flags: ServeFlags,
+    gpu: Same[GPU],
+    profile: Same[EngineProfile],
+    request_tokens: int,
+) -> Demand:
+    """Return the memory of a server; roles alike, checkpoints stored alike and scenarios ask for the same ones."""
+    server = Server(architecture=architecture.value, quantization=quantization.value, flags=flags)
+    return demand(server, gpu.value, profile.value, request_tokens)
 
 
 def _same_memory(larger: Option, smaller: Option) -> bool:

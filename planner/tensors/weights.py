@@ -4,7 +4,7 @@ import functools
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from planner.architecture import Architecture, Experts, Linear, Part, Vocabulary
+from planner.architecture import Architecture, Experts, Layer, Linear, Part, Vocabulary
 from planner.quantization import Quantization, Storage
 from planner.tensors.allocator import allocated_bytes
 from planner.tensors.identity import Same
@@ -56,7 +56,7 @@ def weights_bytes(
         expert_ranks=all_ranks if expert_parallel else 1,
         expert_tensor_ranks=1 if expert_parallel else all_ranks,
         dtype_bytes=dtype_bytes,
-        batched_tokens=max_num_batched_tokens if any(_buffers_per_token(architecture)) else 0,
+        batched_tokens=max_num_batched_tokens if any(_buffers_per_token(Same(architecture))) else 0,
         rules=rules,
     )
     return _rank_bytes(Same(architecture), Same(quantization), rank, pipeline_parallel_size, pipeline_rank)
@@ -97,9 +97,15 @@ def _tensors(
         before += architecture.first
     for part in before:
         yield from part_tensors(part, "", quantization, rank)
+    known: dict[Layer, tuple[int, ...]] = {}
     for index in range(first, last):
-        for part in layer_parts(architecture.layers[index], architecture.hidden_size):
-            yield from part_tensors(part, f"layers.{index}.", quantization, rank)
+        layer = architecture.layers[index]
+        if layer not in known or quantization.tells_layers_apart:
+            parts = layer_parts(layer, architecture.hidden_size)
+            known[layer] = tuple(
+                size for part in parts for size in part_tensors(part, f"layers.{index}.", quantization, rank)
+            )
+        yield from known[layer]
         if index == first:
             yield from _tables(architecture, rank)
     if is_last:
@@ -113,16 +119,17 @@ def _buffers(architecture: Architecture, rank: Rank) -> Iterator[int]:
 
     Source: models/qwen3_vl.py (deepstack inputs) and models/deepseek_v2.py (chosen tokens), vLLM 0.11.0 to 0.33.0.
     """
-    levels, chosen = _buffers_per_token(architecture)
+    levels, chosen = _buffers_per_token(Same(architecture))
     for _ in range(levels):
         yield rank.batched_tokens * architecture.hidden_size * rank.dtype_bytes
     yield rank.batched_tokens * chosen * 4
 
 
-def _buffers_per_token(architecture: Architecture) -> tuple[int, int]:
+@functools.lru_cache(maxsize=4096)
+def _buffers_per_token(of: Same[Architecture]) -> tuple[int, int]:
     """Return the hidden vectors and the token indices that are set aside per batched token."""
-    levels = architecture.vision.stacked_levels if architecture.vision else 0
-    sparse = (layer.attention.latent or layer.attention.compressed for layer in architecture.layers if layer.attention)
+    levels = of.value.vision.stacked_levels if of.value.vision else 0
+    sparse = (layer.attention.latent or layer.attention.compressed for layer in of.value.layers if layer.attention)
     return levels, max((facts.index_topk for facts in sparse if facts), default=0)
 
 
