@@ -47,6 +47,7 @@ def server(name: str, **changes: Any) -> ServerPlan:  # noqa: ANN401 - any field
         kv_cache_memory_bytes=8 * GIB,
         kv_cache_tokens=149792,
         request_tokens=16384,
+        output_tokens=2048,
         concurrency_request=9,
         concurrency_full_context=9,
         accuracy=NAMELESS,

@@ -16,6 +16,7 @@ from hypothesis import strategies as st
 from staged import program
 
 from planner.artifacts import DEFAULT_TARGETS, File, context, render, write
+from planner.artifacts.bench import Bench
 from planner.artifacts.context import Checkpoint, Context, Device, Node, Pod, Role, Router, Server, build_context
 from planner.artifacts.metrics import Metrics
 from planner.artifacts.quoting import FILTERS
@@ -60,7 +61,7 @@ def run(*command: str | Path, **environment: str) -> None:
 def scripts(folder: Path) -> list[Path]:
     found = sorted(folder.rglob("*.sh"))
     assert {path.name for path in found} == {
-        "launch.sh", "gate.sh", "download.sh", "smoke.sh", "install.sh", "install-quadlet.sh",
+        "launch.sh", "gate.sh", "download.sh", "load.sh", "smoke.sh", "install.sh", "install-quadlet.sh",
     }  # fmt: skip
     return found
 
@@ -163,7 +164,7 @@ def test_hostile_names_run_nothing(tmp_path: Path) -> None:
     marker = tmp_path / "owned"
     nasty = f"$(touch {marker})`touch {marker}`';touch {marker};'\n touch {marker}\n\"; touch {marker}; \""
     write(render(plans.plan(plans.server(nasty, repository=nasty, revision=nasty), fleet=nasty)), tmp_path / "out")
-    for script, argument in (("launch.sh", "show"), ("launch.sh", "status"), ("smoke.sh", ""), ("download.sh", "")):
+    for script, argument in (("launch.sh", "show"), ("launch.sh", "status"), ("smoke.sh", ""), ("download.sh", ""), ("load.sh", "")):
         environment = {
             "PATH": "/usr/bin:/bin", "HOME": str(tmp_path), "VLLM_API_KEY": "x", "HF_HOME": str(tmp_path / "hf"),
         }  # fmt: skip
@@ -195,10 +196,11 @@ def test_a_role_more_touches_only_its_own_lines() -> None:
     assert changed == {
         "README.md", "compose.yaml", "kubernetes/fleet/haproxy.cfg", "kubernetes/fleet/models.json",
         "kubernetes/fleet/network-policy.yaml", "kubernetes/fleet/servers.yaml", "kubernetes/weights.yaml", "launch.sh",
+        "load.sh", "kubernetes/load.sh",
         "monitoring/alerts.yml", "monitoring/alerts_test.yml", "monitoring/dashboard.json", "monitoring/prometheus.yml",
-        "quadlet/planner-workstation-small.container", "quadlet/planner-workstation.target",
+        "quadlet/planner-workstation--small.container", "quadlet/planner-workstation.target",
         "router/compose.cfg", "router/haproxy.cfg", "router/models.json", "smoke.sh",
-        "systemd/planner-workstation-small.service", "systemd/planner-workstation.target",
+        "systemd/planner-workstation--small.service", "systemd/planner-workstation.target",
     }  # fmt: skip
     sums = re.compile("maxconn|storage:|sizeLimit:|progressDeadlineSeconds:|terminationGracePeriodSeconds:")
     for path in changed & before.keys() - {"README.md", "router/models.json", "kubernetes/fleet/models.json"}:
@@ -211,7 +213,7 @@ def test_every_field_and_filter_is_documented() -> None:
     page = (ROOT / "docs" / "artifacts.md").read_text(encoding="utf-8")
     names = {
         item.name
-        for kind in (Context, Server, Device, Pod, Role, Checkpoint, Router, Node, Metrics)
+        for kind in (Context, Server, Bench, Device, Pod, Role, Checkpoint, Router, Node, Metrics)
         for item in fields(kind)
     }
 

@@ -42,7 +42,9 @@ def test_a_solved_plan_passes() -> None:
         ("max_num_seqs", -3, "takes -3 requests at once"),
         ("kv_cache_memory_bytes", -3, "promises"),
         ("scheme", "fp8-of-another-kind", "scheme is 'fp8-of-another-kind'"),
-        ("port", 9999, "no server listens on port 8002"),
+        ("port", 8000, "listens on port 8000, which is the router's"),
+        ("port", 80, "listens on port 80, which is"),
+        ("port", 8001, "two servers on pair listen on 8001"),
         ("max_model_len", 4096, "outside what the role and model allow"),
         ("max_model_len", 1 << 20, "outside what the role and model allow"),
         ("max_num_seqs", 1, "of the 4 required"),
@@ -53,6 +55,7 @@ def test_a_solved_plan_passes() -> None:
         ("kv_cache_tokens", 1, "the engine will log"),
         ("concurrency_full_context", 99, "promises 99 requests of full context"),
         ("request_tokens", 12, "counts concurrency at another length"),
+        ("output_tokens", 12, "another length of the answer"),
         ("gpu_memory_utilization", 0.99, "asks for"),
         ("gpu_memory_utilization", 0.9999, "does not start"),
         ("pooling", True, "pooling is True"),
@@ -129,11 +132,15 @@ def test_a_plan_for_another_fleet_is_refused(path: str, value: object, message: 
     assert found if message else True
 
 
+def test_a_role_has_the_port_that_its_fleet_gives() -> None:
+    assert messages(plan(), changed(PAIR, "roles.coder.port", 9000)) == "coder: no server listens on port 9000"
+
+
 def test_a_failed_check_says_everything_at_once() -> None:
     with pytest.raises(CheckFailed) as error:
         require(tampered("coder", port=1, revision="main"), fleet(PAIR), catalog())
 
-    assert "no server listens on port 8001" in str(error.value)
+    assert "listens on port 1, which is" in str(error.value)
     assert "revision is 'main'" in str(error.value)
 
 

@@ -61,11 +61,11 @@ def unquoted(word: str) -> str:
 def test_podman_makes_one_service_of_each_server(plan: Plan) -> None:
     built = build_context(plan)
     units = generated(plan)
-    names = {f"{built.unit_prefix}-{name}" for name in (*(one.name for one in built.servers), built.router.name)}
+    names = {f"{built.unit_prefix}--{name}" for name in (*(one.name for one in built.servers), built.router.name)}
 
     assert set(units) == names | {f"{built.unit_prefix}_net-network", f"{built.unit_prefix}_cache-volume"}
     for server in built.servers:
-        unit = units[f"{built.unit_prefix}-{server.name}"]
+        unit = units[f"{built.unit_prefix}--{server.name}"]
         command = words(unit)
         served = command[command.index("--") + 1 :]
         wanted = [word for item in server.container_arguments for word in (item.flag, item.value) if word]
@@ -93,18 +93,18 @@ def test_systemd_accepts_what_podman_makes(plan: Plan, tmp_path: Path) -> None:
 def test_a_server_waits_for_those_before_it_on_its_gpus() -> None:
     units = generated(plans.many_roles())
     after = {
-        name.removeprefix("planner-workstation-"): set(
-            re.findall(r"planner-workstation-([\w-]+)\.service", " ".join(re.findall("^After=(.*)$", unit, re.M)))
+        name.removeprefix("planner-workstation--"): set(
+            re.findall(r"planner-workstation--([\w-]+)\.service", " ".join(re.findall("^After=(.*)$", unit, re.M)))
         )
         for name, unit in units.items()
-        if name.startswith("planner-workstation-")
+        if name.startswith("planner-workstation--")
     }
 
     assert after == {
         "big": set(), "embed": {"big"}, "chat-1": {"big", "embed"}, "chat-2": {"big"}, "router": set(),
     }  # fmt: skip
     for name in ("big", "embed", "chat-1", "chat-2"):
-        unit = units[f"planner-workstation-{name}"]
+        unit = units[f"planner-workstation--{name}"]
         assert "--sdnotify=healthy" in unit
         assert "StartLimitBurst=4" in unit
         assert "/opt/planner/locks/gpu-" in unit
@@ -136,7 +136,7 @@ def test_any_name_reaches_the_engine_unchanged(role: str, model: str, revision: 
 @pytest.mark.parametrize("path", ["/models/plain", "/models/two words", "/models/a,b\"c':d$e%f"])
 def test_a_local_folder_is_mounted_where_the_engine_looks(path: str) -> None:
     plan = plans.plan(plans.server("one", repository=path, revision="", local=True))
-    command = words(generated(plan)["planner-workstation-one"])
+    command = words(generated(plan)["planner-workstation--one"])
     field = path.replace('"', '""')
 
     assert command[command.index("--mount") + 1] == f'type=bind,"source={field}","destination={field}",ro=true'
@@ -152,8 +152,8 @@ def test_the_installer_fills_a_root_folder(tmp_path: Path) -> None:
     units = {path.name for path in (root / "etc/containers/systemd/planner-workstation").iterdir()}
 
     assert units == {
-        "planner-workstation-coder.container", "planner-workstation-general.container",
-        "planner-workstation-router.container", "planner-workstation_cache.volume", "planner-workstation_net.network",
+        "planner-workstation--coder.container", "planner-workstation--general.container",
+        "planner-workstation--router.container", "planner-workstation_cache.volume", "planner-workstation_net.network",
     }  # fmt: skip
     assert (root / "etc/systemd/system/planner-workstation.target").is_file()
     assert (root / "etc/planner/workstation/locks/gpu-0").is_file()
@@ -171,7 +171,7 @@ def test_the_installer_does_not_mix_with_the_units_of_systemd(tmp_path: Path) ->
     )  # fmt: skip
 
     assert result.returncode == 78
-    assert "planner-workstation-coder.service is installed from systemd/; remove that first" in result.stderr
+    assert "planner-workstation--coder.service is installed from systemd/; remove that first" in result.stderr
 
 
 def test_the_installer_is_a_clean_script(tmp_path: Path) -> None:

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 import yaml
-from hypothesis import given
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from planner.artifacts import quoting
@@ -68,6 +68,20 @@ def test_slugs_are_safe_and_distinct(one: str, other: str) -> None:
     assert set(slug) <= set("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789._-")
     assert slug[0] not in ".-"
     assert (slug == quoting.slug(other)) == (one == other)
+
+
+@settings(max_examples=500)
+@given(*[st.text("ab-._", min_size=1, max_size=5)] * 4)
+@example("a", "b-c", "a-b", "c")
+@example("a", "-b", "a-", "b")
+@example("a--b", "c", "a", "b--c")
+def test_two_names_joined_are_no_other_two(fleet: str, server: str, other_fleet: str, other_server: str) -> None:
+    """The unit of one server of one fleet is not that of another server of another fleet."""
+    same = (fleet, server) == (other_fleet, other_server)
+
+    assert (
+        f"{quoting.slug(fleet)}--{quoting.slug(server)}" == f"{quoting.slug(other_fleet)}--{quoting.slug(other_server)}"
+    ) is same
 
 
 def test_admitted_role_names_are_their_own_slug() -> None:

@@ -13,10 +13,11 @@ from planner.artifacts import context
 
 @pytest.fixture
 def fleet(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Stage]:
-    coder, embed, router = free_ports(3)
+    coder, embed, sorter, router = free_ports(4)
     monkeypatch.setattr(context, "ROUTER_PORT", router)
     embedder = plans.server("embed", port=embed, pooling=True, kv_cache_memory_bytes=0, kv_cache_tokens=0)
-    staged = stage(plans.plan(plans.server("coder", port=coder), embedder), tmp_path, PLANNER_ROUTER="on")
+    ranker = replace(embedder, name="sorter", role="sorter", task="rerank", port=sorter)
+    staged = stage(plans.plan(plans.server("coder", port=coder), embedder, ranker), tmp_path, PLANNER_ROUTER="on")
     yield staged
     staged.run("launch.sh", "down")
 
@@ -32,6 +33,7 @@ def test_a_healthy_fleet_passes(fleet: Stage) -> None:
     for line in (
         "coder                completion of 8 tokens",
         "embed                embedding",
+        "sorter               two documents ranked",
         "closed path /metrics: 404",
     ):
         assert line in smoke.stdout

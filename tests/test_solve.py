@@ -244,3 +244,16 @@ def test_every_answer_holds(in_use: str, gpus: int, requests: int, context: str)
     else:
         assert not sizing().fits(found)
         assert answer.conflict
+
+
+def test_no_replica_is_called_as_another_role() -> None:
+    document = changed(changed(PAIR, "gpu.count", 3), "roles.general.replicas", 2)
+    document["roles"]["general-1"] = document["roles"]["coder"]
+    del document["roles"]["coder"]
+    found = fleet(document)
+
+    answer = solve(found, catalog())
+
+    assert isinstance(answer, Plan)
+    assert [server.name for server in answer.servers] == ["general-1", "general_1", "general_2"]
+    assert check(answer, found, catalog()) == []

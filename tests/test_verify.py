@@ -77,8 +77,8 @@ CHANGES = [
     ("launch.sh", "        --dtype auto\n", "", "lacks --dtype auto"),
     ("compose.yaml", '"--max-model-len=', '"--max-model-len=1', "compose.yaml: coder: --max-model-len is 1"),
     ("compose.yaml", '"--kv-cache-memory-bytes=', '"--kv-cache-size=', "vLLM 0.33.0 has no option --kv-cache-size"),
-    ("systemd/planner-pair-general.service", "serve RedHatAI/", "serve RedHat/", "systemd: general: serves RedHat/"),
-    ("systemd/planner-pair-general.service", "--port 8", "--port 9", "systemd: general: --port is 9"),
+    ("systemd/planner-pair--general.service", "serve RedHatAI/", "serve RedHat/", "systemd: general: serves RedHat/"),
+    ("systemd/planner-pair--general.service", "--port 8", "--port 9", "systemd: general: --port is 9"),
 ]  # fmt: skip
 
 
@@ -121,7 +121,7 @@ def test_a_change_is_sized_again(folder: Path) -> None:
 
 
 def test_a_missing_server_is_named(folder: Path) -> None:
-    (folder / "systemd" / "planner-pair-general.service").unlink()
+    (folder / "systemd" / "planner-pair--general.service").unlink()
 
     assert found(folder) == ["systemd: general: is not in the file"]
 

@@ -4,35 +4,27 @@
 """
 
 import itertools
-import re
 from collections import Counter
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
-from fractions import Fraction
 
 from planner.artifacts.metrics import Metrics, metrics
-from planner.artifacts.nodes import many, node_names
+from planner.artifacts.nodes import address_variable, many, node_names
+from planner.artifacts.processes import Server, all_processes
 from planner.artifacts.quoting import slug
 from planner.errors import CheckFailed
 from planner.fleet import ROUTER_PORT
 from planner.plan import Plan, ServerPlan
 from planner.serve_args import (
     DRAIN_SECONDS,
-    Argument,
-    EngineOptions,
     engine_options,
     refused_arguments,
-    serve_arguments,
 )
-from planner.units import MIB, ceil_div
+from planner.units import MIB
 
 _HEADER = "Rendered by planner for fleet {fleet} on vLLM {version}; change the fleet, not this file."
 # The HAProxy release that Debian 13 ships; the tests run the configuration on 2.6 too.
 _HAPROXY_VERSION = "3.0.11"
-# A start reads the weights once, compiles and captures graphs. 200 MB/s is a slow network disk; five minutes covers
-# compilation and capture with a cold cache (minutes in vLLM's own "init engine … took" lines for 30B models).
-_READ_BYTES_PER_SECOND = 200 * 10**6
-_COMPILE_SECONDS = 300
 # What remains of a stop after the drain, before the process is killed.
 _STOP_MARGIN_SECONDS = 30
 # JSON spends up to six bytes on one escaped UTF-16 unit and a token covers a few characters; sixteen bytes a token is
@@ -41,32 +33,6 @@ _BODY_BYTES_PER_TOKEN = 16
 _BODY_FLOOR_BYTES = 4 * MIB
 # HAProxy's buffer holds the headers too, and keeps tune.maxrewrite (1 KiB by default) of it free.
 _HEADER_BYTES = MIB // 4
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Server:
-    """One engine process."""
-
-    name: str
-    role: str
-    model: str
-    revision: str
-    local: bool
-    pooling: bool
-    port: int
-    node: str
-    gpu_indices: tuple[int, ...]
-    gpu_product: str
-    after: tuple[str, ...]
-    arguments: tuple[Argument, ...]
-    container_arguments: tuple[Argument, ...]
-    memory_bytes: int
-    kv_cache_tokens: int
-    max_model_len: int
-    max_num_seqs: int
-    request_tokens: int
-    start_seconds: int
-    queue_seconds: int
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -95,6 +61,7 @@ class Role:
 
     name: str
     slug: str
+    task: str
     pooling: bool
     max_model_len: int
     servers: tuple[str, ...]
@@ -144,6 +111,7 @@ class Context:
     haproxy_version: str
     gpus: tuple[Device, ...]
     servers: tuple[Server, ...]
+    processes: tuple[Server, ...]
     pods: tuple[Pod, ...]
     roles: tuple[Role, ...]
     checkpoints: tuple[Checkpoint, ...]
@@ -152,22 +120,24 @@ class Context:
     metrics: Metrics
     download_name: str
     stop_seconds: int
+    targets: tuple[str, ...]
 
 
-def build_context(plan: Plan) -> Context:
-    """Return what the templates of one plan see; servers in the order in which they start.
+def build_context(plan: Plan, targets: Collection[str] = ()) -> Context:
+    """Return what the templates of one plan see; servers in the order in which they start, targets as they are given.
 
     Raises:
         CheckFailed: the plan needs an option that its engine version does not have.
     """
     options = engine_options(plan.engine_version)
     ordered = [plan.server(name) for name in plan.start_order]
-    servers = _servers(plan, ordered, options)
-    refused = [(one.name, text) for one in servers for text in refused_arguments(one.arguments, options)]
+    processes = all_processes(plan, options)
+    servers = tuple(process for process in processes if process.rank == 0)
+    refused = [(one.name, text) for one in processes for text in refused_arguments(one.arguments, options)]
     if refused:
         raise CheckFailed(tuple(f"{name}: {text}" for name, text in refused))
-    nodes = tuple(_node(name, servers) for name in node_names(plan))
-    taken = {server.name for server in servers}
+    nodes = tuple(_node(name, processes) for name in node_names(plan))
+    taken = {process.name for process in processes}
     return Context(
         header=_HEADER.format(fleet=plan.fleet, version=plan.engine_version),
         fleet=plan.fleet,
@@ -175,80 +145,37 @@ def build_context(plan: Plan) -> Context:
         install_dir=f"/etc/planner/{slug(plan.fleet)}",
         engine_version=plan.engine_version,
         haproxy_version=_HAPROXY_VERSION,
-        gpus=_devices(plan, servers),
+        gpus=_devices(plan, processes),
         servers=servers,
-        pods=_pods(servers),
+        processes=processes,
+        pods=_pods([process for process in processes if process.node_count == 1]),
         roles=_roles(servers),
         checkpoints=_checkpoints(ordered),
-        router=_router(servers, taken, nodes if many(plan) else ()),
+        router=_router(processes, taken, nodes if many(plan) else ()),
         nodes=nodes,
         metrics=metrics(plan.engine_version),
         download_name=_unused("download", taken),
         stop_seconds=DRAIN_SECONDS + _STOP_MARGIN_SECONDS,
+        targets=tuple(targets),
     )
 
 
-def _servers(plan: Plan, ordered: list[ServerPlan], options: EngineOptions) -> tuple[Server, ...]:
-    devices = {(gpu.node, gpu.index): gpu for gpu in plan.gpus}
-    servers: list[Server] = []
-    for server in ordered:
-        gpus = [devices[server.node, index] for index in server.gpu_indices]
-        neighbours = {name for gpu in gpus for name in gpu.servers}
-        earlier = [one for one, other in zip(servers, ordered, strict=False) if other.name in neighbours]
-        start_seconds = _start_seconds(server)
-        servers.append(
-            Server(
-                name=slug(server.name),
-                role=server.role,
-                model=server.repository,
-                revision=server.revision,
-                local=server.local,
-                pooling=server.pooling,
-                port=server.port,
-                node=server.node,
-                gpu_indices=server.gpu_indices,
-                gpu_product=gpus[0].product,
-                after=tuple(other.name for other in earlier),
-                arguments=serve_arguments(server, options),
-                container_arguments=serve_arguments(server, options, host="0.0.0.0"),
-                memory_bytes=_memory_bytes(server, min(gpu.total_bytes for gpu in gpus)),
-                kv_cache_tokens=server.kv_cache_tokens,
-                max_model_len=server.max_model_len,
-                max_num_seqs=server.max_num_seqs,
-                request_tokens=server.request_tokens,
-                start_seconds=start_seconds,
-                queue_seconds=start_seconds + sum(other.start_seconds for other in earlier),
-            )
-        )
-    return tuple(servers)
-
-
-def _memory_bytes(server: ServerPlan, total_bytes: int) -> int:
-    """What must be free on each GPU: the engine itself asks for its share of the total before it loads."""
-    share = Fraction(str(server.gpu_memory_utilization)) * total_bytes
-    return max(ceil_div(share.numerator, share.denominator), server.ledger.total_bytes)
-
-
-def _start_seconds(server: ServerPlan) -> int:
-    """How long a start may take, in whole minutes."""
-    read = ceil_div(server.ledger.weights_bytes * server.tensor_parallel_size, _READ_BYTES_PER_SECOND)
-    return ceil_div(_COMPILE_SECONDS + read, 60) * 60
-
-
-def _devices(plan: Plan, servers: tuple[Server, ...]) -> tuple[Device, ...]:
+def _devices(plan: Plan, processes: tuple[Server, ...]) -> tuple[Device, ...]:
     return tuple(
         Device(
             node=gpu.node,
             index=gpu.index,
             product=gpu.product,
-            memory_bytes=sum(server.memory_bytes for server in servers if server.name in map(slug, gpu.servers)),
+            memory_bytes=sum(
+                one.memory_bytes for one in processes if one.node == gpu.node and gpu.index in one.gpu_indices
+            ),
         )
         for gpu in plan.gpus
         if gpu.servers
     )
 
 
-def _pods(servers: tuple[Server, ...]) -> tuple[Pod, ...]:
+def _pods(servers: Sequence[Server]) -> tuple[Pod, ...]:
     """Group the servers that wait for one another; a pod is called as the first of its servers that starts."""
     groups: list[list[Server]] = []
     for server in servers:
@@ -275,6 +202,7 @@ def _roles(servers: tuple[Server, ...]) -> tuple[Role, ...]:
             Role(
                 name=name,
                 slug=slug(name),
+                task=replicas[0].task,
                 pooling=replicas[0].pooling,
                 max_model_len=min(server.max_model_len for server in replicas),
                 servers=tuple(server.name for server in replicas),
@@ -297,28 +225,28 @@ def _checkpoints(ordered: list[ServerPlan]) -> tuple[Checkpoint, ...]:
     )
 
 
-def _router(servers: tuple[Server, ...], taken: Collection[str], nodes: tuple[Node, ...]) -> Router:
-    longest = max(server.max_model_len for server in servers)
+def _router(processes: tuple[Server, ...], taken: Collection[str], nodes: tuple[Node, ...]) -> Router:
+    longest = max(one.max_model_len for one in processes)
     body_bytes = max(_BODY_FLOOR_BYTES, _BODY_BYTES_PER_TOKEN * longest)
-    connections = 4 * sum(server.max_num_seqs for server in servers)
+    connections = 4 * sum(one.max_num_seqs for one in processes)
     return Router(
         name=_unused("router", taken),
-        port=_router_port({server.port for server in servers} | {node.port for node in nodes}),
+        port=_router_port({one.port for one in processes} | {node.port for node in nodes}),
         body_bytes=body_bytes,
         buffer_bytes=body_bytes + _HEADER_BYTES,
         connections=min(max(connections, 256), 1024),
     )
 
 
-def _node(name: str, servers: tuple[Server, ...]) -> Node:
-    here = tuple(server for server in servers if server.node == name)
+def _node(name: str, processes: tuple[Server, ...]) -> Node:
+    here = tuple(process for process in processes if process.node == name)
     return Node(
         name=name,
         slug=slug(name),
-        variable="PLANNER_NODE_" + re.sub("[^A-Z0-9]", "_", slug(name).upper()),
-        port=_router_port({server.port for server in here}),
-        servers=tuple(server.name for server in here),
-        replicas=dict(Counter(server.role for server in here)),
+        variable=address_variable(name),
+        port=_router_port({process.port for process in here}),
+        servers=tuple(process.name for process in here),
+        replicas=dict(Counter(process.role for process in here if process.rank == 0)),
     )
 
 

@@ -90,11 +90,12 @@ def markdown(value: object) -> str:
 def slug(value: object) -> str:
     """Write a name for files, services and units: letters, digits, ``.``, ``_``, ``-``, and never a path or an option.
 
-    Names that the fleet loader admits stay as they are, up to 64 characters. Any other name becomes its readable
-    characters and a hash of all of it, so that different names stay different.
+    Names that the fleet loader admits stay as they are, but for a few: no slug is longer than 64 characters, ends with
+    ``-`` or holds ``--``, so that ``--`` can stand between two of them. Any other name becomes its readable characters
+    and a hash of all of it, so that different names stay different.
     """
     text = _text(value)
-    if _PLAIN.fullmatch(text) and text[0] not in ".-" and len(text) <= 64:
+    if _PLAIN.fullmatch(text) and text[0] not in ".-" and text[-1] != "-" and "--" not in text and len(text) <= 64:
         return text
     readable = re.sub("[^A-Za-z0-9]+", "-", text)[:24].strip("-")
     return f"{readable}_{hashlib.sha256(text.encode()).hexdigest()[:12]}"

@@ -97,7 +97,7 @@ def _unit(path: Path) -> Iterator[Command]:
         (target,) = path.parent.glob("*.target")
         gpus = [words[index + 1] for index, word in enumerate(words) if word == "--gpu"]
         gpus += re.findall(r"^AddDevice=nvidia\.com/gpu=([0-9]+)$", text, re.M)
-        yield _command(path.stem.removeprefix(f"{target.stem}-"), _after_serve(words), gpus)
+        yield _command(path.stem.removeprefix(f"{target.stem}--"), _after_serve(words), gpus)
 
 
 def _deployments(path: Path) -> Iterator[Command]:

@@ -7,8 +7,9 @@ from typing import Any
 
 from jinja2 import ChoiceLoader, Environment, FileSystemLoader, StrictUndefined, TemplateError, TemplateSyntaxError
 
-from planner.artifacts.context import Context, Server, build_context
+from planner.artifacts.context import Context, build_context
 from planner.artifacts.nodes import many, node_names, on_node
+from planner.artifacts.processes import Server
 from planner.artifacts.quoting import FILTERS, slug
 from planner.artifacts.targets import CLUSTER_TARGETS, DEFAULT_TARGETS, Entry, cluster_entries, entries
 from planner.artifacts.write import File
@@ -48,7 +49,7 @@ def _filled(
     targets: Collection[str],
 ) -> dict[str, File]:
     """Fill in every template that a listing names, by output path."""
-    context = build_context(plan)
+    context = build_context(plan, targets)
     return {
         path: File(_text(environment, template, context, server), executable=path.endswith(".sh"))
         for path, template, server in listing(context, targets)

@@ -2,7 +2,8 @@
 
 from collections.abc import Callable, Collection, Iterator
 
-from planner.artifacts.context import Context, Server
+from planner.artifacts.context import Context
+from planner.artifacts.processes import Server
 from planner.errors import InputError, Problem
 
 Entry = tuple[str, str, Server | None]
@@ -46,7 +47,7 @@ def _common(context: Context) -> Iterator[Entry]:
     yield "gate.sh", "common/gate.sh", None
     for gpu in context.gpus:
         yield f"locks/gpu-{gpu.index}", "common/lock", None
-    for name in ("download.sh", "smoke.sh"):
+    for name in ("download.sh", "load.sh", "smoke.sh"):
         yield name, f"script/{name}.j2", None
     for name in ("haproxy.cfg", "compose.cfg", "models.json"):
         yield f"router/{name}", f"router/{name}.j2", None
@@ -71,9 +72,9 @@ def _systemd(context: Context) -> Iterator[Entry]:
     yield "systemd/install.sh", "systemd/install.sh.j2", None
     yield "systemd/env", "systemd/env", None
     yield f"{unit}.target", "systemd/fleet.target.j2", None
-    yield f"{unit}-{context.router.name}.service", "systemd/router.service.j2", None
+    yield f"{unit}--{context.router.name}.service", "systemd/router.service.j2", None
     for server in context.servers:
-        yield f"{unit}-{server.name}.service", "systemd/server.service.j2", server
+        yield f"{unit}--{server.name}.service", "systemd/server.service.j2", server
 
 
 def _monitoring(context: Context) -> Iterator[Entry]:
@@ -85,12 +86,12 @@ def _quadlet(context: Context) -> Iterator[Entry]:
     unit = f"quadlet/{context.unit_prefix}"
     yield "quadlet/install-quadlet.sh", "quadlet/install-quadlet.sh.j2", None
     yield f"{unit}.target", "systemd/fleet.target.j2", None
-    # A name that no server's unit can have: "-" begins those.
+    # A name that no server's unit can have: those hold "--".
     yield f"{unit}_net.network", "quadlet/fleet.network.j2", None
     yield f"{unit}_cache.volume", "quadlet/cache.volume.j2", None
-    yield f"{unit}-{context.router.name}.container", "quadlet/router.container.j2", None
+    yield f"{unit}--{context.router.name}.container", "quadlet/router.container.j2", None
     for server in context.servers:
-        yield f"{unit}-{server.name}.container", "quadlet/server.container.j2", server
+        yield f"{unit}--{server.name}.container", "quadlet/server.container.j2", server
 
 
 def _kubernetes(context: Context) -> Iterator[Entry]:
@@ -101,6 +102,7 @@ def _kubernetes(context: Context) -> Iterator[Entry]:
         yield f"kubernetes/fleet/{name}", f"kubernetes/fleet/{name}.j2", None
     # Kustomize reads no file outside its own folder, so these are here a second time.
     yield "kubernetes/download/download.sh", "script/download.sh.j2", None
+    yield "kubernetes/load.sh", "script/load.sh.j2", None
     yield "kubernetes/fleet/gate.sh", "common/gate.sh", None
     yield "kubernetes/fleet/models.json", "router/models.json.j2", None
     yield from _errors("kubernetes/fleet/errors")

@@ -161,6 +161,8 @@ def _limits(facts: Recomputed, role: Role, plan: ServerPlan, server: Server, mod
         yield Violation(plan.name, f"a batch of {plan.max_num_batched_tokens} tokens is too small")
     if plan.request_tokens != (role.request_tokens or plan.max_model_len):
         yield Violation(plan.name, "counts concurrency at another length than the role's request")
+    if plan.output_tokens != (role.output_tokens or 0):
+        yield Violation(plan.name, "has another length of the answer than the role's request")
 
 
 def _guarantees(facts: Recomputed, plan: ServerPlan, server: Server) -> Iterator[Violation]:

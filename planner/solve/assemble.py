@@ -2,8 +2,9 @@
 
 import importlib.metadata
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass, replace
+from itertools import chain, count
 
 from planner.fleet import POOLING_TASKS, Fleet, Pool, Role
 from planner.memory.demand import ledger, scarcest_layout, with_sequences
@@ -127,11 +128,12 @@ def _servers(fleet: Fleet, prepared: Prepared, decision: Decision) -> Iterator[S
     """Yield the servers of a role, still without ports; one that is alone has the role's name."""
     pool, stages = fleet.pools[decision.option.pool], decision.option.pipeline_parallel_size
     plain, replicas = _server_plan(prepared, decision, pool), decision.option.replicas
+    between = _separator(plain.role, replicas, {role.name for role in fleet.roles})
     groups = [_group(pool, block) for block in decision.blocks]
     for number, first in enumerate(range(0, len(groups), stages), 1):
         yield replace(
             plain,
-            name=f"{plain.role}-{number}" if replicas > 1 else plain.role,
+            name=f"{plain.role}{between}{number}" if replicas > 1 else plain.role,
             node=groups[first].node,
             gpu_indices=groups[first].gpu_indices,
             later_stages=tuple(groups[first + 1 : first + stages]),
@@ -141,6 +143,14 @@ def _servers(fleet: Fleet, prepared: Prepared, decision: Decision) -> Iterator[S
 def _group(pool: Pool, block: Block) -> GPUGroup:
     first = pool.gpu_index + block.first
     return GPUGroup(node=pool.node_names[block.node], gpu_indices=tuple(range(first, first + block.width)))
+
+
+def _separator(role: str, replicas: int, roles: Collection[str]) -> str:
+    """What stands between the name of a role and the number of a replica, so that no other role is called the same."""
+    separators = chain("-", ("_" * length for length in count(1)))
+    return next(
+        one for one in separators if not any(f"{role}{one}{number}" in roles for number in range(1, replicas + 1))
+    )
 
 
 def _server_plan(prepared: Prepared, decision: Decision, pool: Pool) -> ServerPlan:
@@ -179,6 +189,7 @@ def _server_plan(prepared: Prepared, decision: Decision, pool: Pool) -> ServerPl
         kv_cache_memory_bytes=exact.kv_cache_bytes,
         kv_cache_tokens=layout.tokens_logged(blocks, length, batch),
         request_tokens=option.request_tokens,
+        output_tokens=role.output_tokens or 0,
         concurrency_request=concurrency(option.request_tokens),
         concurrency_full_context=concurrency(length),
         accuracy=option.accuracy,

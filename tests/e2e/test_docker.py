@@ -77,11 +77,11 @@ class Docker:
         )
 
     def inspect(self, server: str, what: str) -> str:
-        return self.docker("inspect", f"workstation-{server}-1", "--format", f"{{{{{what}}}}}").stdout.strip()
+        return self.docker("inspect", f"planner-workstation--{server}", "--format", f"{{{{{what}}}}}").stdout.strip()
 
     def events(self) -> list[str]:
         """What the engines did, without their places: ``start coder``, ``ready coder``, …"""
-        text = self.docker("exec", "workstation-router-1", "cat", "/cache/events", check=False).stdout
+        text = self.docker("exec", "planner-workstation--router", "cat", "/cache/events", check=False).stdout
         if not text:
             text = self.docker(
                 "run", "--rm", "--entrypoint=cat", "-v", "workstation_cache:/cache", "haproxy:3.0.11", "/cache/events"
@@ -225,9 +225,9 @@ def test_a_crashing_server_is_restarted_a_few_times_and_harms_no_other(host: Doc
     host.wait_until_healthy("coder", "general")
     engine = "grep -aq vllm $p/cmdline && grep -aq python3 $p/cmdline"
     kill = f"for p in /proc/[0-9]*; do {engine} && kill -9 ${{p#/proc/}}; done"
-    healthy = ("exec", "workstation-coder-1", "curl", "-fs", "http://127.0.0.1:8001/health")
+    healthy = ("exec", "planner-workstation--coder", "curl", "-fs", "http://127.0.0.1:8001/health")
     for _ in range(4):
-        host.docker("exec", "--user=2000", "workstation-coder-1", "sh", "-c", kill, check=False)
+        host.docker("exec", "--user=2000", "planner-workstation--coder", "sh", "-c", kill, check=False)
         for _ in range(60):
             time.sleep(0.5)
             if host.inspect("coder", ".State.Status") == "exited":

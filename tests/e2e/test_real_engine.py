@@ -62,6 +62,17 @@ def test_the_smoke_test_is_green(up: Stage) -> None:
     assert "KV tokens: 131072, planned 131072" in smoke.stdout
 
 
+def test_the_load_test_holds_the_plan(up: Stage) -> None:
+    """Both servers at the same time, at the planned concurrency and lengths, with the engine's own benchmark."""
+    load = up.run("load.sh", timeout=900)
+
+    assert load.returncode == 0, load.stdout + load.stderr
+    for name in ("coder", "general"):
+        assert f"ok    {name:20} 24 requests of 512 + 1024 tokens, 8 at once, all answered" in load.stdout
+        assert f"ok    {name:20} requests at once: 8, planned 8" in load.stdout
+    assert "measured: " in load.stdout
+
+
 def test_the_router_serves_the_real_engine(up: Stage) -> None:
     long = json.dumps({"prompt": "x " * 700, "max_tokens": 4, "user": "u" * 100_000, "model": "general"}).encode()
     status, body = post(up, long)
@@ -80,6 +91,28 @@ def test_a_stream_arrives_in_pieces(up: Stage) -> None:
 
     assert len(arrivals) > 100
     assert arrivals[-1] - arrivals[0] > 0.1
+
+
+def test_a_stop_lets_answers_finish(up: Stage) -> None:
+    """A server that is told to stop ends the stream it is at and takes no new request; the router says so."""
+    body = json.dumps(
+        {"model": "general", "prompt": "a", "max_tokens": 1500, "ignore_eos": True, "stream": True}
+    ).encode()
+    headers = {"Authorization": f"Bearer {KEY}", "Content-Type": "application/json"}
+    request = urllib.request.Request(up.environment["ROUTER"] + "/v1/completions", body, headers)
+    with urllib.request.urlopen(request, timeout=120) as answer:
+        lines = [answer.readline() for _ in range(20)]
+        stop = up.start("launch.sh", "down", "general")
+        time.sleep(1)
+        refused = post(up, b'{"model": "general", "prompt": "x", "max_tokens": 2}')[0]
+        lines += list(answer)
+    assert up.finish(stop) == 0
+    assert sum(line.startswith(b"data:") for line in lines) > 1500
+    assert b"data: [DONE]\n" in lines
+    assert refused == 503
+    assert post(up, b'{"model": "coder", "prompt": "x", "max_tokens": 2}')[0] == 200
+    again = up.run("launch.sh", "up", timeout=900)
+    assert again.returncode == 0, again.stderr
 
 
 def test_killing_one_leaves_the_other_and_down_leaves_nothing(up: Stage) -> None:
@@ -119,5 +152,8 @@ def test_an_embedder_answers_embeddings(tmp_path: Path, monkeypatch: pytest.Monk
         smoke = staged.run("smoke.sh", timeout=200)
         assert smoke.returncode == 0, smoke.stdout
         assert "embedding" in smoke.stdout
+        load = staged.run("load.sh", timeout=300)
+        assert load.returncode == 0, load.stdout + load.stderr
+        assert "24 requests of 1536 + 0 tokens, 8 at once, all answered" in load.stdout
     finally:
         staged.run("launch.sh", "down", timeout=200)

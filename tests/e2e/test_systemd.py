@@ -21,21 +21,21 @@ PROOF = """#!/bin/bash
 exec >/proof.log 2>&1
 trap 'systemctl poweroff' EXIT
 unit=planner-workstation
-journal() { journalctl --no-pager -o cat -u "$unit-*"; }
+journal() { journalctl --no-pager -o cat -u "$unit--*"; }
 echo "== start"; systemctl start $unit.target
 journal | grep -E "^(Start|gate)"
 echo "== smoke"; VLLM_API_KEY=@KEY@ /etc/planner/workstation/smoke.sh
-echo "== user"; ps -o user= -p "$(systemctl show -p MainPID --value $unit-coder)"
-echo "== crash"; systemctl kill --signal=KILL --kill-who=main $unit-coder; sleep 5
-systemctl is-active $unit-coder $unit-general
-for i in $(seq 60); do [ "$(systemctl is-active $unit-coder)" = active ] && break; sleep 3; done
-systemctl is-active $unit-coder $unit-general
-echo "== restart"; mark=$(journal | wc -l); systemctl restart $unit-general $unit-coder
+echo "== user"; ps -o user= -p "$(systemctl show -p MainPID --value $unit--coder)"
+echo "== crash"; systemctl kill --signal=KILL --kill-who=main $unit--coder; sleep 5
+systemctl is-active $unit--coder $unit--general
+for i in $(seq 60); do [ "$(systemctl is-active $unit--coder)" = active ] && break; sleep 3; done
+systemctl is-active $unit--coder $unit--general
+echo "== restart"; mark=$(journal | wc -l); systemctl restart $unit--general $unit--coder
 journal | tail -n +$((mark + 1)) | grep -E "^(Start|Stopped|gate)"
-echo "== refuse"; systemctl stop $unit-general; sed -i s/NVIDIA/OTHER/ /usr/local/bin/nvidia-smi
-mark=$(journal | wc -l); systemctl start $unit-general; sleep 25; systemctl is-active $unit-general
+echo "== refuse"; systemctl stop $unit--general; sed -i s/NVIDIA/OTHER/ /usr/local/bin/nvidia-smi
+mark=$(journal | wc -l); systemctl start $unit--general; sleep 25; systemctl is-active $unit--general
 journal | tail -n +$((mark + 1)) | grep -E "^(Start|Sched|gate)"
-echo "== stop"; systemctl stop "$unit*"; ps -eo args | grep -cE "[v]llm serve|[V]LLM::|[h]aproxy"
+echo "== stop"; systemctl stop "$unit.target" "$unit--*"; ps -eo args | grep -cE "[v]llm serve|[V]LLM::|[h]aproxy"
 echo "== end"
 """
 BOOT = """[Unit]
@@ -52,10 +52,10 @@ def test_the_units_start_serve_restart_refuse_and_stop(tmp_path: Path) -> None:
 
     in_order(
         parts["start"],
-        "Starting planner-workstation-coder",
-        "Started planner-workstation-coder",
-        "Starting planner-workstation-general",
-        "Started planner-workstation-general",
+        "Starting planner-workstation--coder",
+        "Started planner-workstation--coder",
+        "Starting planner-workstation--general",
+        "Started planner-workstation--general",
     )
     assert "all checks passed" in parts["smoke"], log
     assert "KV tokens: 131072, planned 131072" in parts["smoke"]
@@ -63,9 +63,9 @@ def test_the_units_start_serve_restart_refuse_and_stop(tmp_path: Path) -> None:
     assert parts["crash"].split() == ["activating", "active", "active", "active"], "one falls, the other stays"
     in_order(
         parts["restart"],
-        "Started planner-workstation-coder",
-        "Starting planner-workstation-general",
-        "Started planner-workstation-general",
+        "Started planner-workstation--coder",
+        "Starting planner-workstation--general",
+        "Started planner-workstation--general",
     )
     assert "gate: the plan is for NVIDIA RTX PRO 6000" in parts["refuse"]
     assert "Scheduled restart" not in parts["refuse"], "what no restart can mend is not restarted"
