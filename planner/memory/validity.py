@@ -5,16 +5,16 @@ from collections.abc import Iterator
 from dataclasses import dataclass, replace
 
 from planner.architecture import Architecture, Layer, Linear, Mixture, Vision
-from planner.engine import EngineProfile
+from planner.engine import EngineProfile, parse_version
 from planner.flags import ServeFlags
 from planner.quantization import Quantization, Storage
 from planner.tensors.identity import Same
 from planner.tensors.parameters import layer_parts
 
 _VOCABULARY_PADDING = 64
-# Decoders without ``SupportsPP`` in model_executor/models, in every version that has them, to 0.33.0. Those that run
-# through the Transformers backend may lack a plan for stages.
-_WITHOUT_STAGES = ("Gemma3nForCausalLM",)
+# Decoders that lack ``SupportsPP`` in model_executor/models, and the version that has it first where one does (0.9.1 to
+# 0.33.0). Those that run through the Transformers backend may lack a plan for stages.
+_STAGES_SINCE = {"Gemma3nForCausalLM": None, "DeepseekV4ForCausalLM": "0.22.1"}
 # Kinds of recurrent state without heads.
 _CHANNELWISE = ("mamba1", "short-conv")
 
@@ -46,9 +46,10 @@ def _has_stages(architecture: Architecture, profile: EngineProfile) -> bool:
 
     Encoders cannot, and layers that share the KV cache of another must be on the same stage (models/gemma4.py).
     """
-    named = architecture.name in (*_WITHOUT_STAGES, *profile.transformers_classes)
+    since = _STAGES_SINCE.get(architecture.name, "0.0.0")
+    written = since is not None and parse_version(profile.version) >= parse_version(since)
     uncached = any(layer.attention and not layer.attention.cached for layer in architecture.layers)
-    return not (named or uncached)
+    return written and architecture.name not in profile.transformers_classes and not uncached
 
 
 @dataclass(frozen=True, slots=True)
