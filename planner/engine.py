@@ -109,6 +109,7 @@ class EngineProfile:
     kv_cache_dtypes: tuple[str, ...]
     least_capability: int
     method_capability: Mapping[str, int]
+    method_ceiling: Mapping[str, int]
     activation_order: bool
 
     # Loading weights (fields of planner.tensors.weight_rules.WeightRules)

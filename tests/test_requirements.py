@@ -64,6 +64,77 @@ def test_compute_capability_by_version_and_format(
     assert bool(reason(version, device, config)) is refused
 
 
+def compressed(kind: str, bits: int, inputs: bool = False, group: int | None = None) -> dict[str, Any]:
+    weights = {"type": kind, "num_bits": bits, "strategy": "group" if group else "channel", "group_size": group}
+    activations = {"type": kind, "num_bits": bits} if inputs else None
+    group_0 = {"targets": ["Linear"], "weights": weights, "input_activations": activations}
+    return {"quant_method": "compressed-tensors", "config_groups": {"group_0": group_0}}
+
+
+FORMATS: dict[str, dict[str, Any]] = {
+    "awq": AWQ,
+    "gptq": {"quant_method": "gptq", "bits": 4, "group_size": 128, "desc_act": False, "sym": True},
+    "fp8": FP8,
+    "ct w4a16": compressed("int", 4, group=128),
+    "ct w8a16": compressed("int", 8),
+    "ct w8a8 int8": compressed("int", 8, inputs=True),
+    "ct fp8": compressed("float", 8, inputs=True),
+    "ct nvfp4": compressed("float", 4, inputs=True, group=16),
+    "ct mxfp4": compressed("float", 4, inputs=True, group=32),
+    "modelopt fp8": {"quant_method": "modelopt", "quant_algo": "FP8"},
+    "modelopt nvfp4": {"quant_method": "modelopt", "quant_algo": "NVFP4", "group_size": 16},
+    "mxfp4": {"quant_method": "mxfp4"},
+    "fbgemm fp8": {"quant_method": "fbgemm_fp8", "activation_scale_ub": 1200.0},
+    "bitsandbytes": {"quant_method": "bitsandbytes", "load_in_4bit": True},
+}
+GENERATIONS = [(7, 0), (7, 5), (8, 0), (8, 9), (9, 0), (10, 0), (12, 0)]
+# The least and the newest compute capability by version and format: get_min_capability of each module in
+# model_executor/layers/quantization, read in the source of that version; INT8 also csrc/quantization. None: refused.
+CAPABILITIES: dict[str, dict[str, int | tuple[int, int] | None]] = {
+    "0.8.5": {
+        "awq": 75, "gptq": 70, "fp8": 80, "ct w4a16": 80, "ct w8a16": 80, "ct w8a8 int8": (75, 90), "ct fp8": 80,
+        "modelopt fp8": 89, "modelopt nvfp4": 100, "mxfp4": None, "fbgemm fp8": 80, "bitsandbytes": 70,
+    },
+    "0.11.0": {
+        "awq": 75, "gptq": 70, "fp8": 80, "ct w4a16": 80, "ct w8a16": 80, "ct w8a8 int8": (75, 90), "ct fp8": 80,
+        "ct nvfp4": 80, "modelopt fp8": 89, "modelopt nvfp4": 80, "mxfp4": 80, "fbgemm fp8": 80, "bitsandbytes": 70,
+    },
+    "0.14.1": {
+        "awq": 75, "gptq": 70, "fp8": 75, "ct w4a16": 75, "ct w8a16": 75, "ct w8a8 int8": (75, 90), "ct fp8": 80,
+        "ct nvfp4": 80, "ct mxfp4": 80, "modelopt fp8": 89, "modelopt nvfp4": 75, "mxfp4": 80, "fbgemm fp8": None,
+        "bitsandbytes": 70,
+    },
+    "0.19.0": {
+        "awq": 75, "gptq": 70, "fp8": 75, "ct w4a16": 75, "ct w8a16": 75, "ct w8a8 int8": (75, 90), "ct fp8": 75,
+        "ct nvfp4": 75, "ct mxfp4": 80, "modelopt fp8": 89, "modelopt nvfp4": 75, "mxfp4": 80, "fbgemm fp8": None,
+        "bitsandbytes": 70,
+    },
+    "0.28.0": {
+        "awq": 75, "gptq": 70, "fp8": 75, "ct w4a16": 75, "ct w8a16": 75, "ct w8a8 int8": (75, 90), "ct fp8": 75,
+        "ct nvfp4": 75, "ct mxfp4": 80, "modelopt fp8": 80, "modelopt nvfp4": 75, "mxfp4": 80, "fbgemm fp8": None,
+        "bitsandbytes": None,
+    },
+    "0.33.0": {
+        "awq": 75, "gptq": 75, "fp8": 75, "ct w4a16": 75, "ct w8a16": 75, "ct w8a8 int8": (75, 90), "ct fp8": 75,
+        "ct nvfp4": 75, "ct mxfp4": 80, "modelopt fp8": 80, "modelopt nvfp4": 75, "mxfp4": 80, "fbgemm fp8": None,
+        "bitsandbytes": None,
+    },
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("version", CAPABILITIES)
+@pytest.mark.parametrize("generation", GENERATIONS, ids=lambda generation: f"SM{generation[0]}{generation[1]}")
+def test_formats_start_where_the_engine_has_kernels_for_them(version: str, generation: tuple[int, int]) -> None:
+    capability = 10 * generation[0] + generation[1]
+    expected, found = {}, {}
+    for name, limits in CAPABILITIES[version].items():
+        least, newest = limits if isinstance(limits, tuple) else (limits or 1000, 1000)
+        expected[name] = least <= capability <= newest
+        found[name] = reason(version, gpu(*generation), {"quantization_config": FORMATS[name]}, dtype="auto") == ""
+
+    assert found == expected
+
+
 @pytest.mark.parametrize(
     ("changes", "text"),
     [

@@ -40,7 +40,14 @@ def _device_reasons(quantization: Quantization, profile: EngineProfile, gpu: GPU
     if capability < profile.least_capability:
         yield f"{profile} has no kernels for compute capability {_dotted(capability)} ({gpu.name})"
     method = quantization.method or ""
-    needed = profile.method_capability.get(f"{method}/{quantization.scheme}", profile.method_capability.get(method, 0))
+    key = f"{method}/{quantization.scheme}"
+    needed = profile.method_capability.get(key, profile.method_capability.get(method, 0))
+    newest = profile.method_ceiling.get(key, capability)
+    if capability > newest:
+        yield (
+            f"{profile} has no {quantization.scheme} kernels for compute capability {_dotted(capability)} "
+            f"({gpu.name}), none above {_dotted(newest)}"
+        )
     if capability < needed:
         yield (
             f"the quantization method {method} is not supported for the current GPU: minimum capability "
@@ -49,6 +56,8 @@ def _device_reasons(quantization: Quantization, profile: EngineProfile, gpu: GPU
 
 
 def _format_reasons(quantization: Quantization, profile: EngineProfile) -> Iterator[str]:
+    if quantization.method and quantization.method not in profile.method_capability:
+        yield f"{profile} does not load checkpoints of the quantization method {quantization.method}"
     if quantization.act_order and not profile.activation_order:
         yield (
             f"{profile} no longer supports {quantization.method} checkpoints whose groups are ordered by activation "
