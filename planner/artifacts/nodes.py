@@ -1,13 +1,45 @@
 """A plan for several machines, seen from one of them."""
 
 import dataclasses
+import re
+from dataclasses import dataclass
 
-from planner.plan import Plan
+from planner.artifacts.quoting import slug
+from planner.plan import Plan, ServerPlan
+
+
+@dataclass(frozen=True, slots=True)
+class Part:
+    """What one node runs of a server: the whole of it, or some of its pipeline stages as process ``rank`` of several.
+
+    Rank 0 answers requests for all; the others have no API.
+    """
+
+    server: ServerPlan
+    rank: int
+    node: str
+    gpu_indices: tuple[int, ...]
+
+
+def parts(plan: Plan) -> tuple[Part, ...]:
+    """Return every process on the plan's nodes, in the order in which they start."""
+    here = {gpu.node for gpu in plan.gpus}
+    return tuple(
+        Part(server, rank, node, tuple(index for place, index in server.gpus if place == node))
+        for server in map(plan.server, plan.start_order)
+        for rank, node in enumerate(server.nodes)
+        if node in here
+    )
+
+
+def address_variable(node: str) -> str:
+    """Return the environment variable that may hold a node's address."""
+    return "PLANNER_NODE_" + re.sub("[^A-Z0-9]", "_", slug(node).upper())
 
 
 def node_names(plan: Plan) -> tuple[str, ...]:
     """Return the nodes that run servers, in the plan's order; one name only when the fleet is one machine."""
-    used = {server.node for server in plan.servers}
+    used = {node for server in plan.servers for node in server.nodes}
     names = dict.fromkeys(gpu.node for gpu in plan.gpus)
     return tuple(name for name in names if name in used) if len(names) > 1 else tuple(names)[:1]
 
@@ -18,8 +50,8 @@ def many(plan: Plan) -> bool:
 
 
 def on_node(plan: Plan, node: str) -> Plan:
-    """Return what one node carries out of a plan: its servers, their order, its GPUs."""
-    servers = tuple(server for server in plan.servers if server.node == node)
+    """Return what one node carries out of a plan: the servers it runs or has a part of, their order, its GPUs."""
+    servers = tuple(server for server in plan.servers if node in server.nodes)
     names = {server.name for server in servers}
     return dataclasses.replace(
         plan,

@@ -1,0 +1,127 @@
+"""The engine processes of a plan, as templates see them: one for each server, or one on each of a server's nodes."""
+
+from dataclasses import dataclass
+from fractions import Fraction
+
+from planner.artifacts.bench import Bench, bench
+from planner.artifacts.nodes import Part, address_variable, parts
+from planner.artifacts.quoting import slug
+from planner.plan import GPULedger, Plan, ServerPlan
+from planner.serve_args import Argument, EngineOptions, serve_arguments
+from planner.units import ceil_div
+
+# A start reads the weights once, compiles and captures graphs. 200 MB/s is a slow network disk; five minutes covers
+# compilation and capture with a cold cache (minutes in vLLM's own "init engine … took" lines for 30B models).
+_READ_BYTES_PER_SECOND = 200 * 10**6
+_COMPILE_SECONDS = 300
+# How long the first part of a server waits for the others, which somebody starts on other machines. PyTorch itself
+# gives up after half an hour (torch/distributed/constants.py, default_pg_timeout).
+_JOIN_SECONDS = 900
+MASTER_ADDRESS = "--master-addr"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Server:
+    """One engine process: a whole server, or the part of it that one of its ``node_count`` nodes runs.
+
+    ``rank`` is the part's number; part 0, on the node ``head``, answers requests for all. The parts find each other at
+    ``master_port`` there; ``head_variable`` and ``node_variable`` hold the addresses of that node and of this one.
+    """
+
+    name: str
+    role: str
+    task: str
+    model: str
+    revision: str
+    local: bool
+    pooling: bool
+    port: int
+    node: str
+    node_count: int
+    rank: int
+    head: str
+    head_variable: str
+    node_variable: str
+    master_port: int
+    gpu_indices: tuple[int, ...]
+    gpu_product: str
+    after: tuple[str, ...]
+    arguments: tuple[Argument, ...]
+    container_arguments: tuple[Argument, ...]
+    memory_bytes: int
+    kv_cache_bytes: int
+    kv_cache_tokens: int
+    max_model_len: int
+    max_num_seqs: int
+    request_tokens: int
+    bench: Bench
+    start_seconds: int
+    queue_seconds: int
+
+
+def all_processes(plan: Plan, options: EngineOptions) -> tuple[Server, ...]:
+    """Return the processes on the plan's nodes in the order in which they start."""
+    devices = {(gpu.node, gpu.index): gpu for gpu in plan.gpus}
+    processes: list[Server] = []
+    for part in parts(plan):
+        gpus = [devices[part.node, index] for index in part.gpu_indices]
+        earlier = [one for one in processes if one.node == part.node and set(one.gpu_indices) & set(part.gpu_indices)]
+        processes.append(_process(plan, part, gpus, earlier, options))
+    return tuple(processes)
+
+
+def _process(plan: Plan, part: Part, gpus: list[GPULedger], earlier: list[Server], options: EngineOptions) -> Server:
+    server = part.server
+    several = len(server.nodes) > 1
+    start_seconds = _start_seconds(part)
+    local, published = (_arguments(part, options, host) for host in ("127.0.0.1", "0.0.0.0"))
+    return Server(
+        name=slug(server.name),
+        role=server.role,
+        task=server.task,
+        model=server.repository,
+        revision=server.revision,
+        local=server.local,
+        pooling=server.pooling,
+        port=server.port,
+        node=part.node,
+        node_count=len(server.nodes),
+        rank=part.rank,
+        head=server.node,
+        head_variable=address_variable(server.node),
+        node_variable=address_variable(part.node),
+        master_port=server.master_port,
+        gpu_indices=part.gpu_indices,
+        gpu_product=gpus[0].product,
+        after=tuple(other.name for other in earlier),
+        arguments=local,
+        container_arguments=local if several else published,
+        memory_bytes=_memory_bytes(server, min(gpu.total_bytes for gpu in gpus)),
+        kv_cache_bytes=server.kv_cache_memory_bytes,
+        kv_cache_tokens=server.kv_cache_tokens,
+        max_model_len=server.max_model_len,
+        max_num_seqs=server.max_num_seqs,
+        request_tokens=server.request_tokens,
+        bench=bench(server, plan.engine_version),
+        start_seconds=start_seconds,
+        queue_seconds=start_seconds + sum(other.start_seconds for other in earlier),
+    )
+
+
+def _arguments(part: Part, options: EngineOptions, host: str) -> tuple[Argument, ...]:
+    """Return the options of a process but the address of the first node, which each target takes from a variable."""
+    arguments = serve_arguments(part.server, options, host=host, node_rank=part.rank)
+    return tuple(argument for argument in arguments if argument.flag != MASTER_ADDRESS)
+
+
+def _memory_bytes(server: ServerPlan, total_bytes: int) -> int:
+    """What must be free on each GPU: the engine itself asks for its share of the total before it loads."""
+    share = Fraction(str(server.gpu_memory_utilization)) * total_bytes
+    return max(ceil_div(share.numerator, share.denominator), server.ledger.total_bytes)
+
+
+def _start_seconds(part: Part) -> int:
+    """How long a start may take, in whole minutes."""
+    read = ceil_div(part.server.ledger.weights_bytes * len(part.gpu_indices), _READ_BYTES_PER_SECOND)
+    wait = _JOIN_SECONDS if len(part.server.nodes) > 1 else 0
+    return ceil_div(_COMPILE_SECONDS + read + wait, 60) * 60
