@@ -2,6 +2,7 @@
 
 PlannerError                 the root; the command line maps each class to one exit code
 ├── InputError               a file the user wrote has problems (all of them, not the first)
+│   └── NewerPlan            a plan.yaml that a newer planner wrote
 ├── UnknownName              a model, GPU, engine or scheme the catalog does not have
 ├── UnsupportedModel         an architecture or format the memory model cannot size
 ├── InvalidConfig            a config.json or checkpoint with missing or contradictory facts
@@ -50,6 +51,10 @@ class InputError(PlannerError):
 
     def __str__(self) -> str:
         return "\n".join(str(problem) for problem in self.problems)
+
+
+class NewerPlan(InputError):
+    """A plan.yaml whose schema is newer than this version reads; it is neither understood nor overwritten."""
 
 
 class UnknownName(PlannerError):

@@ -52,9 +52,7 @@ def stages(plan: Plan) -> list[tuple[str, int]]:
 
 
 def earlier(choices: Choices) -> Sequence[Earlier]:
-    return [
-        Earlier((choice.candidate, choice.sequences), choice.blocks) if choice else Earlier() for choice in choices
-    ]
+    return [Earlier((choice.candidate, choice.sequences), choice.blocks) if choice else Earlier() for choice in choices]
 
 
 def rank(problem: Problem, choices: Choices) -> tuple[int, ...]:

@@ -149,7 +149,7 @@ def test_no_plan_as_json(folder: Path) -> None:
 
 
 def test_an_unproven_plan_has_its_own_exit_code(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    def unproven(fleet: Fleet, catalog: Catalog, budget: int) -> Plan:
+    def unproven(fleet: Fleet, catalog: Catalog, budget: int, previous: Plan | None) -> Plan:
         plan = solve_fleet(fleet, catalog, budget)
         assert isinstance(plan, Plan)
         stages = tuple(dataclasses.replace(stage, proven=False) for stage in plan.proof.stages)

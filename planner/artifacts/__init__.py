@@ -2,6 +2,17 @@
 
 from planner.artifacts.render import render
 from planner.artifacts.targets import DEFAULT_TARGETS, EXTRA_TARGETS
-from planner.artifacts.write import HOME, File, Outcome, Verb, changes, write
+from planner.artifacts.write import HOME, File, Outcome, Verb, changes, edited, write
 
-__all__ = ["DEFAULT_TARGETS", "EXTRA_TARGETS", "HOME", "File", "Outcome", "Verb", "changes", "render", "write"]
+__all__ = [
+    "DEFAULT_TARGETS",
+    "EXTRA_TARGETS",
+    "HOME",
+    "File",
+    "Outcome",
+    "Verb",
+    "changes",
+    "edited",
+    "render",
+    "write",
+]

@@ -106,6 +106,16 @@ def changes(files: Mapping[str, File], folder: Path) -> str:
     return "".join(piece if piece.endswith("\n") or not piece else f"{piece}\n" for piece in pieces)
 
 
+def edited(folder: Path, path: str) -> bool:
+    """Whether a file is not what was written there last; one that no ``SHA256SUMS`` names is not known to be edited.
+
+    Raises:
+        OutputError: a file in the folder cannot be read.
+    """
+    found, digest = _read(folder / path), _read_sums(folder).get(path)
+    return found is not None and digest is not None and digest != _digest(found[0])
+
+
 def _plan(files: Mapping[str, File], folder: Path, sums: Mapping[str, str], force: bool) -> tuple[Outcome, ...]:
     outcomes = []
     for path in sorted({*files, *sums}):

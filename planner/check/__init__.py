@@ -18,18 +18,18 @@ from planner.plan import Plan
 __all__ = ["Violation", "check", "require"]
 
 
-def require(plan: Plan, fleet: Fleet, catalog: Catalog) -> None:
-    """Do nothing when a plan holds.
+def require(plan: Plan, fleet: Fleet, catalog: Catalog, *, objective: bool = True) -> None:
+    """Do nothing when a plan holds; without ``objective`` its value is not compared, as for a fleet that has changed.
 
     Raises:
         CheckFailed: with every violation.
     """
-    violations = check(plan, fleet, catalog)
+    violations = check(plan, fleet, catalog, objective=objective)
     if violations:
         raise CheckFailed(tuple(str(violation) for violation in violations))
 
 
-def check(plan: Plan, fleet: Fleet, catalog: Catalog) -> list[Violation]:
+def check(plan: Plan, fleet: Fleet, catalog: Catalog, *, objective: bool = True) -> list[Violation]:
     """Return every way in which a plan breaks its fleet's requirements, the engine's rules, or its own figures."""
     found = list(check_same_fleet(plan, fleet))
     if found:
@@ -40,5 +40,5 @@ def check(plan: Plan, fleet: Fleet, catalog: Catalog) -> list[Violation]:
     found += check_gpus(plan, fleet)
     found += check_roles(plan, fleet)
     if not found:
-        found = [*check_start(facts), *check_objective(facts)]
+        found = [*check_start(facts), *(check_objective(facts) if objective else ())]
     return sorted(set(found))

@@ -8,7 +8,8 @@ from itertools import combinations
 
 from planner.check.servers import Recomputed
 from planner.check.violation import Violation
-from planner.fleet import Fleet, Role
+from planner.fleet import ROUTER_PORT, Fleet, Role
+from planner.fleet.values import FIRST_PORT, LAST_PORT
 from planner.memory.estimate import estimate
 from planner.plan import Plan, ServerPlan
 
@@ -61,6 +62,9 @@ def check_gpus(plan: Plan, fleet: Fleet) -> Iterator[Violation]:
     ports = Counter((server.node, port) for server in plan.servers for port in {server.port, server.master_port} - {0})
     for node, port in sorted(key for key, count in ports.items() if count > 1):
         yield Violation("ports", f"two servers on {node} listen on {port}")
+    for server in plan.servers:
+        if server.port == ROUTER_PORT or not FIRST_PORT <= server.port <= LAST_PORT:
+            yield Violation(server.name, f"listens on port {server.port}, which is the router's or no port for servers")
     for server in plan.servers:
         if server.port == server.master_port:
             yield Violation("ports", f"{server.name} listens on {server.port} twice")

@@ -2,17 +2,16 @@
 
 import contextlib
 import signal
-from collections.abc import Collection, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 
 import click
 
 from planner.artifacts import DEFAULT_TARGETS, EXTRA_TARGETS, HOME, File, Verb, changes, render, write
 from planner.cli.frame import EXIT_FILES_DIFFER, hint, verb
+from planner.cli.lock import PLAN_FILE
 from planner.errors import OutputError
 from planner.plan import Plan, plan_to_yaml
-
-PLAN_FILE = "plan.yaml"
 
 templates_option = click.option(
     "--templates",
@@ -25,7 +24,7 @@ targets_option = click.option(
     "targets",
     type=click.Choice(EXTRA_TARGETS),
     multiple=True,
-    help="Render this too; can be given several times.",
+    help="Render this too, instead of what was rendered too before; can be given several times.",
 )
 check_option = click.option(
     "--check", is_flag=True, help="Write nothing; print a diff of files that are stale or edited by hand."
@@ -34,9 +33,9 @@ dry_run_option = click.option("--dry-run", is_flag=True, help="Write nothing; sa
 force_option = click.option("--force", is_flag=True, help="Overwrite files that were edited by hand.")
 
 
-def plan_files(plan: Plan, templates: Path | None, targets: Collection[str]) -> dict[str, File]:
+def plan_files(plan: Plan, templates: Path | None) -> dict[str, File]:
     """Return ``plan.yaml`` and everything rendered from it, by path beside the fleet file."""
-    artifacts = render(plan, templates, (*DEFAULT_TARGETS, *targets))
+    artifacts = render(plan, templates, (*DEFAULT_TARGETS, *plan.lock.targets))
     return {PLAN_FILE: File(plan_to_yaml(plan)), **{f"{HOME}/{path}": file for path, file in artifacts.items()}}
 
 

@@ -7,7 +7,6 @@ import click
 from planner.catalog import load_catalog
 from planner.check import require
 from planner.cli.files import (
-    PLAN_FILE,
     check_files,
     check_option,
     dry_run_option,
@@ -18,6 +17,7 @@ from planner.cli.files import (
     write_files,
 )
 from planner.cli.frame import EXIT_FILES_DIFFER, catalog_option
+from planner.cli.lock import PLAN_FILE, say_stale, with_targets
 from planner.fleet import load_fleet
 from planner.plan import plan_from_yaml
 
@@ -55,12 +55,15 @@ def render(
     """Render the files of a plan again, without solving.
 
     FOLDER holds plan.yaml, and gets artifacts/. The plan
-    is checked first, as after a solve: one that breaks its promises is not rendered.
+    is checked first, as after a solve: one that breaks its promises is not rendered. When the
+    fleet has changed since the plan was made, stderr says so, and the plan must still keep its promises.
     """
     catalog = load_catalog(overlays=catalog_folders)
     plan = plan_from_yaml(folder / PLAN_FILE)
-    require(plan, load_fleet(fleet_file or folder / "fleet.yaml", catalog), catalog)
-    files = plan_files(plan, templates, targets)
+    fleet = load_fleet(fleet_file or folder / "fleet.yaml", catalog)
+    changed = say_stale(plan, fleet, catalog, folder)
+    require(plan, fleet, catalog, objective=not changed)
+    files = plan_files(with_targets(plan, targets or plan.lock.targets), templates)
     if check:
         check_files(files, folder)
     elif write_files(files, folder, force=force, dry_run=dry_run):

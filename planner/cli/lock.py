@@ -1,0 +1,104 @@
+"""plan.yaml as the lock of its fleet: the plan that is there, whether it is up to date, and what to render from it."""
+
+import dataclasses
+import importlib.metadata
+from collections.abc import Collection, Iterator
+from pathlib import Path
+
+import click
+
+from planner.artifacts import EXTRA_TARGETS, edited
+from planner.catalog import Catalog
+from planner.check import check
+from planner.cli.frame import hint
+from planner.engine import load_profile
+from planner.errors import InputError, NewerPlan
+from planner.explain.words import listed
+from planner.fleet import Fleet
+from planner.plan import Plan, ServerPlan, lock_of, plan_from_yaml, stale
+
+PLAN_FILE = "plan.yaml"
+
+fresh_option = click.option(
+    "--fresh", is_flag=True, help="Plan as if there were no plan.yaml: follow none of its choices, places and targets."
+)
+
+
+def plan_there(folder: Path) -> Plan | None:
+    """Return the plan of a folder, None when it has none, or none that the planner wrote and can read.
+
+    Raises:
+        NewerPlan: a newer planner wrote it.
+    """
+    path = folder / PLAN_FILE
+    if not path.exists():
+        return None
+    if edited(folder, PLAN_FILE):
+        hint(f"{path} was edited by hand, so it is not followed")
+        return None
+    try:
+        return plan_from_yaml(path)
+    except NewerPlan:
+        raise
+    except InputError:
+        hint(f"{path} is no plan that this version reads, so it is not followed")
+        return None
+
+
+def up_to_date(plan: Plan, fleet: Fleet, catalog: Catalog, budget: int) -> bool:
+    """Whether solving again would give the same: nothing that the plan was made from has changed, and it holds."""
+    solver = importlib.metadata.version("ortools")
+    return (
+        not changed(plan, fleet, catalog)
+        and (plan.proof.solver_version, plan.proof.budget) == (solver, budget)
+        and not plan.proof.interrupted
+        and plan.point is None
+        and not check(plan, fleet, catalog)
+    )
+
+
+def changed(plan: Plan, fleet: Fleet, catalog: Catalog) -> tuple[str, ...]:
+    """Return what changed since a plan was made, by name."""
+    return stale(plan.lock, lock_of(fleet, catalog, load_profile(fleet.engine_version)))
+
+
+def say_stale(plan: Plan, fleet: Fleet, catalog: Catalog, folder: Path) -> bool:
+    """Say, and return, whether anything that a plan was made from has changed."""
+    found = changed(plan, fleet, catalog)
+    if found:
+        has = "has" if len(found) == 1 else "have"
+        hint(f"the {listed(found)} {has} changed since {folder / PLAN_FILE} was made; `planner solve` plans again")
+    return bool(found)
+
+
+def say_gone(plan: Plan, fleet: Fleet, folder: Path) -> None:
+    """Say which servers of an earlier plan cannot stay, because their GPUs or models are no longer in the fleet."""
+    for server, reason in _gone(plan, fleet):
+        hint(f"{folder / PLAN_FILE} has {server.name} on {reason}, which the fleet has no longer")
+
+
+def with_targets(plan: Plan, targets: Collection[str]) -> Plan:
+    """Return a plan whose lock names these targets, in their usual order."""
+    lock = dataclasses.replace(plan.lock, targets=tuple(name for name in EXTRA_TARGETS if name in targets))
+    return dataclasses.replace(plan, lock=lock)
+
+
+def _gone(plan: Plan, fleet: Fleet) -> Iterator[tuple[ServerPlan, str]]:
+    places = {
+        (node, index)
+        for pool in fleet.pools
+        for node in pool.node_names
+        for index in range(pool.gpu_index, pool.gpu_index + pool.gpus_per_node)
+    }
+    variants = {
+        role.name: {variant.path or variant.repository for model in role.models for variant in model.variants}
+        for role in fleet.roles
+    }
+    for server in plan.servers:
+        if server.role not in variants:
+            continue
+        missing = [f"GPU {index} of {node}" for node, index in server.gpus if (node, index) not in places]
+        if missing:
+            yield server, listed(missing)
+        if server.repository not in variants[server.role]:
+            yield server, server.repository
