@@ -110,6 +110,7 @@ class EngineProfile:
     least_capability: int
     method_capability: Mapping[str, int]
     method_ceiling: Mapping[str, int]
+    online_quantizations: tuple[str, ...]
     activation_order: bool
 
     # Loading weights (fields of planner.tensors.weight_rules.WeightRules)
@@ -294,7 +295,13 @@ def _typed(settings: dict[str, Any]) -> dict[str, Any]:
     )
     for name in ("communicator", "communicator_context"):
         typed[name] = Communicator(**{key.replace("_mib", "_bytes"): mib * MIB for key, mib in settings[name].items()})
-    for name in ("second_runner_architectures", "state_checkpoints", "kv_cache_dtypes", "transformers_classes"):
+    for name in (
+        "second_runner_architectures",
+        "state_checkpoints",
+        "kv_cache_dtypes",
+        "transformers_classes",
+        "online_quantizations",
+    ):
         typed[name] = tuple(settings[name])
     return typed
 

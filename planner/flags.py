@@ -18,6 +18,7 @@ class ServeFlags:
 
     ``kv_cache_dtype`` and ``dtype`` are spelled as the engine spells them, ``auto`` included. With
     ``kv_cache_memory_bytes`` the KV cache has exactly that size. ``prefix_caching`` None leaves it to the engine.
+    ``quantization`` names how the engine quantizes an unquantized checkpoint while it loads it (empty: not).
     """
 
     max_model_len: int
@@ -27,6 +28,7 @@ class ServeFlags:
     kv_cache_memory_bytes: int | None = None
     kv_cache_dtype: str = "auto"
     dtype: str = "auto"
+    quantization: str = ""
     tensor_parallel_size: int = 1
     pipeline_parallel_size: int = 1
     data_parallel_size: int = 1

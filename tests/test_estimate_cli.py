@@ -49,6 +49,20 @@ def test_flags_not_given_are_the_engines_own(version: str) -> None:
     )
 
 
+def test_an_unquantized_checkpoint_may_be_quantized_while_loading() -> None:
+    logged = estimate(
+        LLAMA, "--gpu", "H100", "--gpu-memory-gib", "79.19", "--engine-version", "0.19.0", "--quantization", "fp8",
+        "--gpu-memory-utilization", "0.95", "--max-model-len", "8192", "--no-enable-prefix-caching",
+    )  # fmt: skip
+    newer = estimate(LLAMA, "--gpu", "H100", "--quantization", "fp8")
+    code, output = run("Qwen/Qwen3-8B-AWQ", "--gpu", "L4", "--quantization", "fp8")
+
+    assert (logged["kv_cache_tokens"], logged["starts"]) == (529248, True)  # llm-d-planner#205
+    assert "does not quantize while loading as fp8; it knows fp8_per_tensor" in str(newer["reason"])
+    assert code == 2
+    assert "needs an unquantized checkpoint; this one is awq-int4" in output
+
+
 def test_server_that_does_not_start_is_an_answer_not_an_error() -> None:
     code, output = run(LLAMA, "--gpu", "L4", "--max-model-len", "128k")
 

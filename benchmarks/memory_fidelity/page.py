@@ -6,6 +6,7 @@ from benchmarks.memory_fidelity import peers, report
 from benchmarks.memory_fidelity.predict import model
 from benchmarks.memory_fidelity.score import Pair
 from benchmarks.memory_fidelity.table import Row
+from planner.config_json.quantization_config import while_loading
 from planner.engine import parse_version
 
 _HEAD = """# How accurate is it
@@ -127,7 +128,8 @@ def _between(since: str, before: str) -> Callable[[Row], bool]:
 
 
 def _scheme(row: Row) -> str:
-    return model(row.model, row.config)[1].scheme
+    stored = while_loading(row.quantization) if row.quantization else model(row.model, row.config)[1]
+    return stored.scheme
 
 
 def _series(row: Row) -> str:

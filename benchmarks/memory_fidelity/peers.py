@@ -41,6 +41,7 @@ def comparable(row: Row) -> bool:
         and row.pipeline_parallel_size == row.data_parallel_size == 1
         and (row.dtype, row.kv_cache_dtype) in (("auto", "auto"), ("bfloat16", "auto"))
         and quantization.method is None
+        and not row.quantization
         and not row.in_use_gib
         and not row.cpu_offload_gib
     )

@@ -10,6 +10,7 @@ from planner.architecture import Architecture
 from planner.catalog import load_catalog
 from planner.catalog.catalog import Catalog
 from planner.config_json import parse_config
+from planner.config_json.quantization_config import while_loading
 from planner.engine import EngineProfile, load_profile
 from planner.flags import default_flags
 from planner.gpu import GPU
@@ -51,6 +52,8 @@ def predict(row: Row) -> Estimate:
 def described(row: Row) -> tuple[Server, GPU, EngineProfile]:
     """Return what a row started, on which GPU, with which engine."""
     architecture, quantization = model(row.model, row.config)
+    if row.quantization:
+        quantization = while_loading(row.quantization)
     gpu = catalog().gpu(row.gpu)
     if row.total_gib is not None:
         gpu = dataclasses.replace(gpu, memory_bytes=round(row.total_gib * GIB))
@@ -69,6 +72,7 @@ def described(row: Row) -> tuple[Server, GPU, EngineProfile]:
         expert_parallel=row.expert_parallel,
         enforce_eager=row.enforce_eager,
         dtype=row.dtype,
+        quantization=row.quantization,
         kv_cache_dtype=row.kv_cache_dtype,
         prefix_caching=row.prefix_caching,
         cpu_offload_bytes=round(row.cpu_offload_gib * GIB),

@@ -15,7 +15,8 @@ class Row:
 
     ``config`` names a file in ``configs/`` where the catalog does not have the model. ``informs`` marks rows that a
     constant of the engine profiles quotes as its source; they count as fitted. ``runner`` is ``v0`` where the older
-    engine core was chosen. Sizes in GiB per GPU as logged. ``outcome``: started, or why not.
+    engine core was chosen. ``quantization`` names what an unquantized checkpoint
+    was turned into while loading. Sizes in GiB per GPU as logged. ``outcome``: started, or why not.
     """
 
     id: str
@@ -35,6 +36,7 @@ class Row:
     data_parallel_size: int = 1
     expert_parallel: bool = False
     dtype: str = "auto"
+    quantization: str = ""
     kv_cache_dtype: str = "auto"
     max_model_len: int | None = None
     max_num_seqs: int | None = None

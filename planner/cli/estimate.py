@@ -12,6 +12,7 @@ from planner.catalog.stored import stored
 from planner.checkpoint import read_folder
 from planner.cli.frame import catalog_option
 from planner.config_json import as_pooling
+from planner.config_json.quantization_config import ONLINE, while_loading
 from planner.engine import EngineProfile, load_profile
 from planner.errors import UnknownName
 from planner.flags import default_flags
@@ -90,6 +91,10 @@ def _number(text: str) -> float:
 @click.option("--gpu-memory-utilization", type=_share, metavar="F")
 @click.option("--kv-cache-dtype", type=_kv_cache_dtype, default="auto", show_default=True, metavar="DTYPE")
 @click.option("--dtype", type=click.Choice(_DTYPES), default="auto", show_default=True)
+@click.option(
+    "--quantization", type=click.Choice(sorted(ONLINE)), help="Quantize an unquantized checkpoint while it loads."
+)
+@click.option("--enable-prefix-caching/--no-enable-prefix-caching", "prefix_caching", default=None)
 @click.option("--engine-version", metavar="V", help="vLLM version; the newest known one if not given.")
 @click.option("--enforce-eager", is_flag=True, help="Without CUDA graphs.")
 @click.option(
@@ -112,9 +117,11 @@ def estimate(
     profile = load_profile(engine_version)
     gpu = _gpu(catalog, gpu_name, memory_bytes)
     asked = _model(catalog, model)
-    architecture = asked.architecture
+    architecture, quantization = asked.architecture, asked.quantization
+    if name := given["quantization"]:
+        quantization = _while_loading(quantization, str(name))
     flags = default_flags(profile, gpu, architecture, **given)
-    server = Server(architecture=architecture, quantization=asked.quantization, flags=flags)
+    server = Server(architecture=architecture, quantization=quantization, flags=flags)
     result = estimate_server(server, gpu, profile, in_use_bytes)
     if asked.assumed:
         note = f"assumed, not read from the checkpoint: {', '.join(asked.assumed)}; the low end allows for it"
@@ -123,6 +130,12 @@ def estimate(
         click.echo(json.dumps(result.to_json(), indent=2))
     else:
         click.echo(_table(model, server, gpu, profile, result))
+
+
+def _while_loading(stored: Quantization, name: str) -> Quantization:
+    if stored.method is not None:
+        raise click.UsageError(f"--quantization {name} needs an unquantized checkpoint; this one is {stored.scheme}.")
+    return while_loading(name)
 
 
 @dataclasses.dataclass(frozen=True, slots=True)

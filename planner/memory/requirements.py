@@ -26,7 +26,7 @@ def refusal(
     """Return the first reason for which this engine version would not even load the model, or None."""
     reasons = (
         *_device_reasons(quantization, profile, gpu),
-        *_format_reasons(quantization, profile),
+        *_format_reasons(quantization, flags, profile),
         *_dtype_reasons(architecture, quantization, flags, profile, gpu),
         *_length_reasons(architecture, flags, profile),
     )
@@ -55,7 +55,10 @@ def _device_reasons(quantization: Quantization, profile: EngineProfile, gpu: GPU
         )
 
 
-def _format_reasons(quantization: Quantization, profile: EngineProfile) -> Iterator[str]:
+def _format_reasons(quantization: Quantization, flags: ServeFlags, profile: EngineProfile) -> Iterator[str]:
+    if flags.quantization and flags.quantization not in profile.online_quantizations:
+        known = ", ".join(profile.online_quantizations)
+        yield f"{profile} does not quantize while loading as {flags.quantization}; it knows {known}"
     if quantization.method and quantization.method not in profile.method_capability:
         yield f"{profile} does not load checkpoints of the quantization method {quantization.method}"
     if quantization.act_order and not profile.activation_order:
