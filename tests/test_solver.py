@@ -204,6 +204,34 @@ def test_many_gpus_are_packed_within_a_thousandth_of_the_bound() -> None:
     assert first.bound - first.value <= first.bound // 1000
 
 
+def test_stages_find_places_where_gpus_are_many() -> None:
+    plain, _ = fleet(40, 60, 64, 1)
+    roles = [dataclasses.replace(role, candidates=tuple(map(in_stages, role.candidates))) for role in plain.roles]
+    problem = dataclasses.replace(plain, roles=tuple(roles))
+    answer = solved(problem)
+    staged = 0
+    for role, choice in zip(problem.roles, answer.choices, strict=True):
+        candidate = role.candidates[choice.candidate] if choice else sized(0)
+        blocks = choice.blocks if choice else ()
+        assert len(blocks) == candidate.blocks * candidate.stages * bool(choice)
+        for first in range(0, len(blocks), candidate.stages):
+            server = blocks[first : first + candidate.stages]
+            staged += len(server) > 1
+            assert len(set(server)) == candidate.stages
+            assert len({block.node for block in server}) == (candidate.stages if candidate.across else 1)
+
+    assert staged > 20
+    assert fits(problem, answer.choices)
+    assert answer.stages[0].bound - answer.stages[0].value <= answer.stages[0].bound // 1000
+
+
+def in_stages(candidate: Candidate) -> Candidate:
+    """Cut servers on eight GPUs into stages on two nodes, and those on four into stages inside a node."""
+    if candidate.width < 4:
+        return candidate
+    return dataclasses.replace(candidate, width=candidate.width // 2, stages=2, across=candidate.width == 8)
+
+
 def test_a_spent_budget_is_an_error_of_its_own() -> None:
     members = tuple(dataclasses.replace(sized(7 + i), worth=((i, 1),), most=9) for i in range(30))
     roles = tuple(RoleProblem(name=f"r{i:02}", candidates=members) for i in range(12))
