@@ -27,23 +27,28 @@ STAGES = (2, 3, 4, 6, 8, 12, 16)
 
 @dataclass(frozen=True, slots=True)
 class _Ladder:
-    """A candidate that is an option if it fits, with the loads its servers may have, its lowest and highest rung."""
+    """A candidate that is an option if its lowest rung fits, with the loads its servers may have."""
 
     rungs: Rungs
     loads: tuple[replicas.Load, ...]
-    span: Span
+    lowest: Option
 
     @property
     def candidate(self) -> Candidate:
         """The candidate."""
         return self.rungs.candidate
 
+    @property
+    def fits(self) -> bool:
+        """Whether the lowest rung fits empty GPUs."""
+        return self.lowest.least_bytes <= self.candidate.place.capacity_bytes
+
     def options(self) -> Iterator[Option]:
         """Yield the options of every load."""
         for load in self.loads:
             yield from replace(self.rungs, load=load).fitting()
 
-    def lowest(self) -> Iterator[Option]:
+    def smallest(self) -> Iterator[Option]:
         """Yield the smallest option of every load."""
         for load in self.loads:
             yield replace(self.rungs, load=load).lowest()
@@ -59,20 +64,15 @@ def prepare(fleet: Fleet, catalog: Catalog, profile: EngineProfile) -> Prepared:
 def prepare_role(role: Role, where: Sequence[Place], catalog: Catalog) -> RoleOptions:
     """Return the options of one role in canonical order, and its rejections, sorted."""
     ladders, refused = _ladders(role, where, catalog)
-    if role.pipeline_parallel_sizes is None:
-        more, refused_stages = _in_stages(role, where, catalog, ladders)
-        ladders, refused = ladders + more, refused + refused_stages
-    spans = sorted((ladder.span for ladder in ladders), key=lambda span: span.highest.least_bytes)
+    spans = [Span(lowest=ladder.lowest, highest=ladder.rungs.highest()) for ladder in ladders if ladder.fits]
+    spans.sort(key=lambda span: span.highest.least_bytes)
+    worthwhile = {id(span.lowest) for span in spans if not overshadowed(span, spans)}
     found: list[Option] = []
     for ladder in ladders:
-        place, least = ladder.candidate.place, ladder.span.lowest.least_bytes
-        if least > place.capacity_bytes:
-            refused.append(ladder.candidate.rejected(role, "memory", least, place.capacity_bytes))
-            found.extend(ladder.lowest())
-        elif overshadowed(ladder.span, spans):
-            found.extend(ladder.lowest())
-        else:
-            found.extend(ladder.options())
+        if not ladder.fits:
+            capacity = ladder.candidate.place.capacity_bytes
+            refused.append(ladder.candidate.rejected(role, "memory", ladder.lowest.least_bytes, capacity))
+        found.extend(ladder.options() if id(ladder.lowest) in worthwhile else ladder.smallest())
     found.sort(key=_canonical)
     return RoleOptions(
         role=role,
@@ -82,13 +82,31 @@ def prepare_role(role: Role, where: Sequence[Place], catalog: Catalog) -> RoleOp
     )
 
 
+def smallest(role: Role, where: Sequence[Place], catalog: Catalog) -> tuple[Option, ...]:
+    """Return the smallest option of every candidate and load, whether it fits or not; the most accurate ones first."""
+    ladders, _ = _ladders(role, where, catalog)
+    return tuple(sorted((option for ladder in ladders for option in ladder.smallest()), key=_canonical))
+
+
 def fitting(options: Sequence[Option], where: Sequence[Place]) -> tuple[Option, ...]:
     """Return the options that fit otherwise empty GPUs."""
-    return tuple(option for option in options if option.least_bytes <= where[option.pool].capacity_bytes)
+    capacity = {place.pool: place.capacity_bytes for place in where}
+    return tuple(option for option in options if option.least_bytes <= capacity[option.pool])
 
 
 def _ladders(role: Role, where: Sequence[Place], catalog: Catalog) -> tuple[list[_Ladder], list[Rejection]]:
     """Return the candidates whose lowest rung is an option if it fits, and why the others are out."""
+    ladders, refused = _ladders_of(role, where, catalog)
+    if role.pipeline_parallel_sizes is None:
+        served = {ladder.candidate.place.pool for ladder in ladders if ladder.fits}
+        if others := [place for place in where if place.pool not in served]:
+            more = _ladders_of(replace(role, pipeline_parallel_sizes=STAGES), others, catalog)
+            return ladders + more[0], refused + more[1]
+    return ladders, refused
+
+
+def _ladders_of(role: Role, where: Sequence[Place], catalog: Catalog) -> tuple[list[_Ladder], list[Rejection]]:
+    """Return the same with the role's own numbers of pipeline stages, or with a single stage."""
     figures = RoleFigures(role, catalog)
     best = measure([figures.of(model, variant, "auto", role.context_min) for model, variant in allowed(role)])
     ladders, refused = [], pinned_out(role)
@@ -103,21 +121,8 @@ def _ladders(role: Role, where: Sequence[Place], catalog: Catalog) -> tuple[list
             refused.append(rejection)
             continue
         loads = tuple(load for count in counts for load in replicas.loads(role, count))
-        ladders.append(_Ladder(rungs, loads, Span(lowest=rungs.lowest(), highest=rungs.highest())))
+        ladders.append(_Ladder(rungs, loads, rungs.lowest()))
     return ladders, refused
-
-
-def _in_stages(
-    role: Role, where: Sequence[Place], catalog: Catalog, ladders: Sequence[_Ladder]
-) -> tuple[list[_Ladder], list[Rejection]]:
-    """Return candidates of several pipeline stages, in the places where none of a single stage fits."""
-    served = {
-        ladder.candidate.place.pool
-        for ladder in ladders
-        if ladder.span.lowest.least_bytes <= ladder.candidate.place.capacity_bytes
-    }
-    others = [place for place in where if place.pool not in served]
-    return _ladders(replace(role, pipeline_parallel_sizes=STAGES), others, catalog) if others else ([], [])
 
 
 def _widest(role: Role, counts: Sequence[int]) -> replicas.Load:

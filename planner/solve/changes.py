@@ -143,7 +143,7 @@ def _score(fleet: Fleet, role: Role, sizing: Sizing) -> Iterator[_Edit]:
 
 def _open(fleet: Fleet, role: Role, sizing: Sizing) -> list[Option]:
     """Return what a role with one pin less could use, the most accurate first."""
-    found = sizing.options(fleet, role).considered
+    found = sizing.smallest(fleet, role)
     return sorted(found, key=lambda option: (-option.worth.accuracy, -option.worth.accuracy_left, option.least_bytes))
 
 

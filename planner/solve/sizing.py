@@ -4,13 +4,13 @@ Only the smallest option of every shape (pool, GPUs per server, number of server
 fit with these, it does not fit with any other.
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import replace
 
 from planner.catalog import Catalog
 from planner.engine import EngineProfile
 from planner.fleet import Fleet, Role
-from planner.options import Option, Prepared, RoleOptions, places, prepare_role
+from planner.options import Option, Place, Prepared, RoleOptions, places, prepare_role, smallest
 from planner.solve.problem import PoolProblem, Problem, RoleProblem
 from planner.solve.search import feasible
 from planner.solve.translate import apart, candidate, pools, problem, stacked
@@ -18,29 +18,27 @@ from planner.units import MIB
 
 
 class Sizing:
-    """Answers about fleets that differ in a few lines; roles seen before are not sized again."""
+    """Answers about fleets that differ in a few lines; what a role takes in a pool seen before is not sized again."""
 
     def __init__(self, catalog: Catalog, profile: EngineProfile) -> None:
         self.catalog = catalog
         self.profile = profile
-        self._seen: dict[tuple[object, ...], RoleOptions] = {}
+        self._smallest: dict[object, tuple[Option, ...]] = {}
+        self._options: dict[object, tuple[Option, ...]] = {}
 
-    def options(self, fleet: Fleet, role: Role) -> RoleOptions:
-        """Return the options of a role on the GPUs of a fleet."""
-        key = (
-            role.name, role.context_min, role.context_wish, role.concurrency_min, role.recovery_floor,
-            role.score_floor, role.schemes, role.variant, role.kv_cache_dtype, role.replicas,
-            role.tensor_parallel_sizes, role.pipeline_parallel_sizes, role.pools,
-            *((pool.gpu.name, pool.capacity_bytes, pool.gpus_per_node, pool.nodes) for pool in fleet.pools),
-        )  # fmt: skip
-        if key not in self._seen:
-            self._seen[key] = prepare_role(role, places(fleet, self.profile), self.catalog)
-        return self._seen[key]
+    def smallest(self, fleet: Fleet, role: Role) -> list[Option]:
+        """Return the smallest option of every candidate of a role on the GPUs of a fleet, fit or not."""
+        found: list[Option] = []
+        for place in places(fleet, self.profile):
+            key = _key(role, place)
+            if key not in self._smallest:
+                self._smallest[key] = smallest(role, [place], self.catalog)
+            found += self._smallest[key]
+        return found
 
     def least(self, fleet: Fleet, role: Role) -> Option | None:
         """Return the option with the least memory in all, fit or not; None when no variant is left at all."""
-        found = self.options(fleet, role).considered
-        return min(found, key=lambda option: option.total_bytes, default=None)
+        return min(self.smallest(fleet, role), key=lambda option: option.total_bytes, default=None)
 
     def fits(self, fleet: Fleet) -> bool:
         """Whether all required roles of a fleet can be served."""
@@ -48,11 +46,21 @@ class Sizing:
 
     def solved(self, fleet: Fleet) -> bool:
         """Whether the solver finds a plan for a fleet: the proof of what ``fits`` says."""
-        roles = tuple(self.options(fleet, role) for role in fleet.roles)
-        if not all(found.options or found.role.optional for found in roles):
+        where = places(fleet, self.profile)
+        roles = tuple(self._prepared(role, where) for role in _required(fleet))
+        if not all(found.options for found in roles):
             return False
-        prepared = Prepared(places=places(fleet, self.profile), profile=self.profile, roles=roles)
-        return feasible(problem(fleet, prepared))
+        return feasible(problem(fleet, Prepared(places=where, profile=self.profile, roles=roles)))
+
+    def _prepared(self, role: Role, where: Sequence[Place]) -> RoleOptions:
+        """Return the options of a role, one place after another."""
+        found: list[Option] = []
+        for place in where:
+            key = _key(role, place)
+            if key not in self._options:
+                self._options[key] = prepare_role(role, [place], self.catalog).options
+            found += self._options[key]
+        return RoleOptions(role=role, options=tuple(found), considered=tuple(found), rejections=())
 
     def deficit_bytes(self, fleet: Fleet) -> int:
         """Return how much more memory each GPU would need, 0 when none or when no amount would help.
@@ -76,7 +84,7 @@ class Sizing:
     def _fits(self, fleet: Fleet, more_bytes: int) -> bool:
         """Whether a fleet could be served if every GPU had so much more memory."""
         roles = _required(fleet)
-        shapes = [list(_smallest(self.options(fleet, role).considered)) for role in roles]
+        shapes = [list(_of_every_shape(self.smallest(fleet, role))) for role in roles]
         if not all(shapes):
             return False
         if fleet.gpu_count == 1:
@@ -103,7 +111,14 @@ def _required(fleet: Fleet) -> list[Role]:
     return [role for role in fleet.roles if not role.optional]
 
 
-def _smallest(options: Iterable[Option]) -> Iterable[Option]:
+def _key(role: Role, place: Place) -> object:
+    """Return what decides about a role's options in a place; the models of a role never change."""
+    pool = place.nodes
+    shape = place.pool, pool.name, pool.gpu.name, pool.capacity_bytes, pool.gpus_per_node, pool.nodes
+    return replace(role, models=()), shape
+
+
+def _of_every_shape(options: Iterable[Option]) -> Iterable[Option]:
     """Return the option with the least memory of every shape."""
     found: dict[object, Option] = {}
     for option in options:
