@@ -1,17 +1,21 @@
 """A Pareto frontier as a chart, drawn by matplotlib, an optional extra; the same frontier gives the same bytes."""
 
 import io
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 from planner.errors import PlannerError
 from planner.explain.frontier import UNITS, axis_title, axis_value
-from planner.plan import COST, Frontier, undominated
+from planner.plan import COST, GPUS_IN_USE, Frontier, undominated
 
 FORMATS = (".svg", ".png")
 
 _STYLE: Any = {"svg.hashsalt": "planner", "font.family": "DejaVu Sans", "font.size": 10}
 _INCHES = (8, 5)
 _DOTS_PER_INCH = 150
+_CLOSE = (0.025, 0.04)
+"""Shares of the axes within which the numbers of two points would cover each other."""
+
 _BLUE, _GREY = "#1f5fa8", "#8a8a8a"
 _UNDATED: dict[str, dict[str, Any]] = {".svg": {"Date": None, "Creator": None}, ".png": {"Software": None}}
 """What would otherwise stand in the file besides the picture, and change from day to day or version to version."""
@@ -40,6 +44,7 @@ def draw(frontier: Frontier, title: str, weights: int, suffix: str) -> bytes:
     """Return the chart of a frontier in a format of ``FORMATS``; points that are not proven are hollow."""
     import matplotlib
     from matplotlib.figure import Figure
+    from matplotlib.ticker import MaxNLocator
 
     x = [axis_value(plan, frontier.x, weights) for plan in frontier.plans]
     y = [axis_value(plan, frontier.y, weights) for plan in frontier.plans]
@@ -49,10 +54,14 @@ def draw(frontier: Frontier, title: str, weights: int, suffix: str) -> bytes:
         axes.plot(x, y, color=_GREY, linewidth=1, drawstyle=_steps(frontier), zorder=1)
         filled = [_BLUE if undominated(plan) else "white" for plan in frontier.plans]
         axes.scatter(x, y, c=filled, edgecolors=_BLUE, s=36, zorder=2)
-        for number, place in enumerate(zip(x, y, strict=True), 1):
-            axes.annotate(str(number), place, xytext=_free(frontier), textcoords="offset points")
+        for number, (place, side) in enumerate(zip(zip(x, y, strict=True), _sides(x, y), strict=True), 1):
+            if side:
+                axes.annotate(str(number), place, textcoords="offset points", **_beside(frontier, side))
         axes.set_xlabel(_label(frontier, frontier.x))
         axes.set_ylabel(_label(frontier, frontier.y))
+        for name, one in ((frontier.x, axes.xaxis), (frontier.y, axes.yaxis)):
+            if axis_title(frontier, name) == GPUS_IN_USE:
+                one.set_major_locator(MaxNLocator(integer=True))
         axes.set_title(title, loc="left")
         axes.grid(visible=True, color="#e4e4e4", linewidth=0.6)
         axes.set_axisbelow(True)
@@ -65,7 +74,7 @@ def draw(frontier: Frontier, title: str, weights: int, suffix: str) -> bytes:
 
 def _label(frontier: Frontier, axis: str) -> str:
     title = axis_title(frontier, axis)
-    return UNITS[title] if title == "GPUs in use" else f"{title}: {UNITS[title]}"
+    return UNITS[title] if title == GPUS_IN_USE else f"{title}: {UNITS[title]}"
 
 
 def _steps(frontier: Frontier) -> str:
@@ -73,6 +82,27 @@ def _steps(frontier: Frontier) -> str:
     return "steps-post" if frontier.x == COST else "steps-pre"
 
 
-def _free(frontier: Frontier) -> tuple[int, int]:
-    """Return where there is room for a number beside a point, in typographic points: the side that no plan reaches."""
-    return (-9 if frontier.x == COST else 5), (-13 if frontier.y == COST else 5)
+def _sides(x: Sequence[float], y: Sequence[float]) -> Iterator[int]:
+    """Yield on which side of each point its number stands: 1 the free side, -1 the other one, 0 nowhere.
+
+    Numbers of points that are close would cover each other.
+    """
+    wide, high = (max(x) - min(x)) * _CLOSE[0], (max(y) - min(y)) * _CLOSE[1]
+
+    def close(one: int, other: int) -> bool:
+        return abs(x[one] - x[other]) <= wide and abs(y[one] - y[other]) <= high
+
+    last: dict[int, int] = {}
+    for index in range(len(x)):
+        crowded = index + 1 < len(x) and close(index, index + 1)
+        sides = (-1, 1) if crowded else (1, -1)
+        side = next((side for side in sides if side not in last or not close(index, last[side])), 0)
+        last[side] = index
+        yield side
+
+
+def _beside(frontier: Frontier, side: int) -> dict[str, Any]:
+    """Return where a number stands beside its point; the free side is the one that no plan reaches."""
+    right = side * (-1 if frontier.x == COST else 1) > 0
+    above = side * (-1 if frontier.y == COST else 1) > 0
+    return {"xytext": (5 if right else -5, 5 if above else -13), "ha": "left" if right else "right"}

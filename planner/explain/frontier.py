@@ -1,7 +1,7 @@
 """A Pareto frontier in words and figures: what its axes measure, and which of its points are listed."""
 
 from planner.explain.words import listed, plural
-from planner.plan import AXES, COST, Frontier, Plan, reached, undominated
+from planner.plan import AXES, COST, GPUS_IN_USE, Frontier, Plan, reached, undominated
 
 _SHARES = {"concurrency": 1_000_000, "context": 1_000}
 _HUNDREDTHS = 100
@@ -11,8 +11,8 @@ UNITS = {
     "accuracy": "weighted mean of the scores, points",
     "concurrency": "requests at once, weighted % of the targets",
     "context": "context, weighted % of the wishes",
-    "cost": "GPUs in use, $ per hour",
-    "GPUs in use": "number of GPUs in use",
+    COST: "$ per hour of the GPUs in use",
+    GPUS_IN_USE: "number of GPUs in use",
 }
 """What an axis measures, by its title."""
 
@@ -34,7 +34,7 @@ def axis_value(plan: Plan, axis: str, weights: int) -> float:
 
 def axis_text(value: float, title: str) -> str:
     """Write a value of an axis for a table."""
-    return f"{value:g}" if title == "GPUs in use" else f"{value:.2f}"
+    return f"{value:g}" if title == GPUS_IN_USE else f"{value:.2f}"
 
 
 def listed_points(frontier: Frontier) -> str:

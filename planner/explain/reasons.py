@@ -38,13 +38,14 @@ def headline(plan: Plan) -> str:
     engine = f"{plan.engine} {plan.engine_version}"
     if not plan.engine_known:
         engine += " (not studied: sized as its nearest older version)"
-    return f"{plan.fleet}: {_proof(plan)}, on {listed(counts)} with {engine}"
+    place = ""
+    if plan.point:
+        place = f"point {plan.point.number} of the frontier of {plan.point.x} and {plan.point.y}, "
+    return f"{plan.fleet}: {place}{_proof(plan)}, on {listed(counts)} with {engine}"
 
 
 def _proof(plan: Plan) -> str:
     goal = ", then ".join(plan.objective)
-    if plan.point:
-        goal += f" on point {plan.point.number} of the frontier of {plan.point.x} and {plan.point.y}"
     if plan.proof.proven:
         return f"proven best for {goal}"
     cut = "interrupted, " if plan.proof.interrupted else ""

@@ -1,9 +1,9 @@
 """Problem: the fleet as integers only; the solver iterates over it and computes nothing.
 
-A candidate is one option of one role on one pool: ``blocks`` equal servers, each on ``width`` GPUs of one node, or on as
-many such blocks of GPUs as it has pipeline stages. Memory on each of these GPUs is ``Demand``'s: linear in the server's
-sequences but for two floors. Each stage of the objective
-is a sum over the roles of ``constant + per_sequence × sequences`` of the chosen candidate.
+A candidate is one option of one role on one pool: ``blocks`` equal servers, each on ``width`` GPUs of one node, or on
+as many such blocks of GPUs as it has pipeline stages. Memory on each GPU is ``Demand``'s: linear in the server's
+sequences but for two floors. Each stage of the objective is a sum over the roles of
+``constant + per_sequence × sequences`` of the chosen candidate.
 """
 
 from dataclasses import dataclass

@@ -38,7 +38,8 @@ def stages(objective: tuple[str, ...]) -> tuple[str, ...]:
         asked.append(BALANCED)
     elif BALANCED not in asked:
         asked += [name for name in (ACCURACY, CONCURRENCY) if name not in asked]
-    return tuple(asked + [name for name in (CONTEXT, BATCH, ACCURACY_LEFT) if name not in asked])
+    left = (CONTEXT, BATCH) if SCORE in asked else (CONTEXT, BATCH, ACCURACY_LEFT)
+    return tuple(asked + [name for name in left if name not in asked])
 
 
 def servable(prepared: Prepared) -> tuple[RoleOptions, ...]:
