@@ -86,6 +86,14 @@ def test_one_stage_is_enough_where_a_node_holds_the_model() -> None:
     assert all(server.pipeline_parallel_size == 1 for server in solved(quantized).servers)
 
 
+def test_no_more_stages_than_it_takes_unless_they_are_asked_for() -> None:
+    four_nodes = changed(TWO_NODES, "nodes.h100.count", 4)
+    asked = changed(four_nodes, "roles.large.pipeline_parallel", [3, 4])
+
+    assert solved(four_nodes).server("large").pipeline_parallel_size == 2
+    assert solved(asked).server("large").pipeline_parallel_size in (3, 4)
+
+
 def test_stages_that_are_asked_for_are_planned() -> None:
     document = changed(TWO_NODES, "roles.small.pipeline_parallel", 2)
     document = changed(document, "roles.small.tensor_parallel", 1)

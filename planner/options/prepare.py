@@ -22,7 +22,7 @@ from planner.options.worth import measure
 from planner.units import ceil_div
 
 STAGES = (2, 3, 4, 6, 8, 12, 16)
-"""Numbers of pipeline stages that are tried where a single one fits nowhere in a pool."""
+"""Numbers of pipeline stages that are tried, one after another, where fewer fit nowhere in a pool."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,13 +95,16 @@ def fitting(options: Sequence[Option], where: Sequence[Place]) -> tuple[Option, 
 
 
 def _ladders(role: Role, where: Sequence[Place], catalog: Catalog) -> tuple[list[_Ladder], list[Rejection]]:
-    """Return the candidates whose lowest rung is an option if it fits, and why the others are out."""
+    """Return the candidates whose lowest rung is an option if it fits, and why the others are out.
+
+    Where the role leaves the number of pipeline stages open, no place has more than it takes for one candidate to fit.
+    """
     ladders, refused = _ladders_of(role, where, catalog)
-    if role.pipeline_parallel_sizes is None:
+    for stages in STAGES if role.pipeline_parallel_sizes is None else ():
         served = {ladder.candidate.place.pool for ladder in ladders if ladder.fits}
         if others := [place for place in where if place.pool not in served]:
-            more = _ladders_of(replace(role, pipeline_parallel_sizes=STAGES), others, catalog)
-            return ladders + more[0], refused + more[1]
+            more = _ladders_of(replace(role, pipeline_parallel_sizes=(stages,)), others, catalog)
+            ladders, refused = ladders + more[0], refused + more[1]
     return ladders, refused
 
 
