@@ -84,6 +84,10 @@ class Pool:
             return 1
         return stages if stages <= self.nodes else 0
 
+    def splits(self, stages: int) -> bool:
+        """Whether any server can have so many pipeline stages."""
+        return any(self.server_nodes(size, stages) for size in self.tensor_parallel_sizes)
+
     def servers(self, tensor_parallel_size: int, stages: int) -> int:
         """Return how many such servers have GPUs of their own."""
         groups = self.gpus_per_node // tensor_parallel_size

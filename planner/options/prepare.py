@@ -102,7 +102,7 @@ def _ladders(role: Role, where: Sequence[Place], catalog: Catalog) -> tuple[list
     ladders, refused = _ladders_of(role, where, catalog)
     for stages in STAGES if role.pipeline_parallel_sizes is None else ():
         served = {ladder.candidate.place.pool for ladder in ladders if ladder.fits}
-        if others := [place for place in where if place.pool not in served]:
+        if others := [place for place in where if place.pool not in served and place.nodes.splits(stages)]:
             more = _ladders_of(replace(role, pipeline_parallel_sizes=(stages,)), others, catalog)
             ladders, refused = ladders + more[0], refused + more[1]
     return ladders, refused
