@@ -136,6 +136,27 @@ def test_a_second_node_is_offered_to_a_model_that_one_is_too_small_for() -> None
     assert ("nodes.h100.count", "1", "2") in {(change.path, change.before, change.after) for change in answer.changes}
 
 
+def test_more_stages_are_offered_where_the_others_leave_too_little_for_fewer() -> None:
+    crowded = {
+        "name": "crowded",
+        "engine": {"name": "vllm", "version": "0.33.0"},
+        "nodes": {"box": {"gpu": "rtx-4090", "count": 3}},
+        "roles": {
+            "large": {"task": "general", "models": ["Qwen2.5-32B-Instruct"], "schemes": "awq-int4", "context": "8k"},
+            "everywhere": {
+                "task": "code", "models": ["Qwen2.5-Coder-7B-Instruct"], "schemes": "awq-int4", "context": "8k",
+                "replicas": 3, "spread": "node",
+            },
+        },
+    }  # fmt: skip
+    answer = solve(fleet(crowded), catalog())
+
+    assert isinstance(answer, NoPlan)
+    offered = {(change.path, change.before, change.after) for change in answer.changes}
+    assert ("roles.large.pipeline_parallel", "auto", "2") in offered
+    assert solved(changed(crowded, "roles.large.pipeline_parallel", 2)).server("large").pipeline_parallel_size == 2
+
+
 def test_too_little_for_a_number_of_stages_is_told_with_it() -> None:
     document = changed(THREE_GPUS, "roles.large.pipeline_parallel", 3)
     answer = solve(fleet(changed(document, "gpu.memory_in_use", "12GiB")), catalog())

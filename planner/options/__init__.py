@@ -8,9 +8,9 @@
 
 from planner.options.option import Option, Prepared, Rejection, RoleOptions
 from planner.options.place import Place, places
-from planner.options.prepare import fitting, prepare, prepare_role, smallest
+from planner.options.prepare import STAGES, fitting, prepare, prepare_role, smallest
 
 __all__ = [
-    "Option", "Place", "Prepared", "Rejection", "RoleOptions", "fitting", "places", "prepare", "prepare_role",
-    "smallest",
+    "STAGES", "Option", "Place", "Prepared", "Rejection", "RoleOptions", "fitting", "places", "prepare",
+    "prepare_role", "smallest",
 ]  # fmt: skip

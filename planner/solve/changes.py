@@ -1,7 +1,8 @@
 """Changes: single edits of the fleet file that make a plan possible, each solved before it is offered.
 
 They are listed by what they cost the user, the least first: an FP8 KV cache, a shorter context, fewer requests at once,
-another quantization or a lower accuracy floor, memory that others give back, one more GPU, a larger GPU, one role less.
+more pipeline stages than the role would need alone, another quantization or a lower accuracy floor, memory that others
+give back, one more GPU, a larger GPU, one role less.
 Of each kind it is the smallest amount that helps.
 """
 
@@ -9,8 +10,8 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
 
 from planner.accuracy import Accuracy
-from planner.fleet import Fleet, Pool, Role
-from planner.options import Option
+from planner.fleet import POOLING_TASKS, Fleet, Pool, Role
+from planner.options import STAGES, Option
 from planner.plan import Change
 from planner.solve.requirements import change_role, drop_role, percent, shortest_context
 from planner.solve.sizing import Sizing
@@ -31,7 +32,7 @@ class _Edit:
 def changes(fleet: Fleet, sizing: Sizing) -> tuple[Change, ...]:
     """Return every kind of single change that helps."""
     found: list[Change | None] = []
-    for edits in (_cache, _context, _concurrency, _scheme, _variant, _recovery, _score):
+    for edits in (_cache, _context, _concurrency, _stages, _scheme, _variant, _recovery, _score):
         found += [_first(edits(fleet, role, sizing), sizing) for role in fleet.roles]
     for supplies in (_memory_in_use, _more_gpus, _larger_gpu):
         found += [_first(supplies(fleet, pool, sizing), sizing) for pool in fleet.pools]
@@ -90,6 +91,14 @@ def _concurrency(fleet: Fleet, role: Role, sizing: Sizing) -> Iterator[_Edit]:
         low, high = (middle, high) if sizing.fits(lowered(middle).fleet) else (low, middle)
     if low:
         yield lowered(low)
+
+
+def _stages(fleet: Fleet, role: Role, sizing: Sizing) -> Iterator[_Edit]:
+    """Pipeline stages, the fewest first."""
+    for stages in STAGES if role.pipeline_parallel_sizes is None and role.task not in POOLING_TASKS else ():
+        if any(pool.splits(stages) for pool in fleet.pools_of(role)):
+            changed = replace(role, pipeline_parallel_sizes=(stages,))
+            yield _role_edit(fleet, role, changed, "pipeline_parallel", "auto", str(stages))
 
 
 def _scheme(fleet: Fleet, role: Role, sizing: Sizing) -> Iterator[_Edit]:
