@@ -39,10 +39,15 @@ def review(findings: Findings, read: FleetMap) -> Fleet | None:
 
 def _check_engine(findings: Findings, version: str | None) -> None:
     try:
-        load_profile(version)
+        profile = load_profile(version)
     except UnknownName as error:
         hint = f"the oldest one with a profile is {error.nearest[0]}" if error.nearest else ""
         findings.refuse(("engine", "version"), f"no memory profile covers {values.found(version)}", hint)
+        return
+    if not profile.has_kv_cache_memory_bytes:
+        problem = f"{profile} cannot be told the size of its KV cache, which a plan fixes"
+        hint = "0.10.2 is the first version that can; `planner estimate` knows older ones"
+        findings.refuse(("engine", "version"), problem, hint)
 
 
 def _check_ports(findings: Findings, read: FleetMap) -> None:
