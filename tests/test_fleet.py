@@ -191,7 +191,7 @@ def test_the_schema_accepts_what_the_planner_reads(path: Path) -> None:
 READ_ONLY_BY_THE_PLANNER = {
     # names of the catalog
     "unknown-gpu", "unknown-gpu-far", "refused-gpu", "unknown-models", "model-without-facts", "wrong-task",
-    "task-without-models", "pinned-variant", "context-too-long", "engine-version",
+    "task-without-models", "pinned-variant", "context-too-long", "engine-version", "engine-without-cache-size",
     "pool-gpus", "pools-of-roles",
     # rules between keys
     "sharing", "too-many-replicas", "parallel-sizes", "stages", "shared-node", "pool-of-short-form", "min-above-wish",

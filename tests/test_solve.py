@@ -221,7 +221,8 @@ def test_a_role_nothing_is_left_for_is_named_with_its_rejections() -> None:
     answer = refused(changed(PAIR, "gpu.name", "rtx-4080"))
 
     assert answer.empty_roles == ("coder",)
-    assert {item.reason for item in answer.rejections if item.role == "coder"} == {"memory"}
+    # Checkpoints whose groups are ordered by activation are refused by the engine before they could be too large.
+    assert {item.reason for item in answer.rejections if item.role == "coder"} == {"memory", "capability"}
 
 
 @settings(max_examples=12, deadline=None)
