@@ -125,7 +125,7 @@ def test_two_roles_share_when_neither_forbids_it(lab: Fleet) -> None:
 def test_a_role_has_no_port_unless_it_is_given_one(catalog: Catalog, tmp_path: Path) -> None:
     fleet = read(SHORT, catalog, tmp_path)
 
-    assert {role.name: role.port for role in fleet.roles} == {"code": None, "find": None, "talk": None}
+    assert {role.name: role.port for role in fleet.roles} == {"code": None, "find": 8002, "talk": None}
 
 
 def test_order_of_the_file_decides_nothing(catalog: Catalog, tmp_path: Path) -> None:

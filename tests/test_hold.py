@@ -1,7 +1,7 @@
 """A plan follows the one before it: what need not change stays, and nothing gets worse for that."""
 
 import dataclasses
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import pytest
@@ -11,10 +11,11 @@ from problems import Plan as Choices
 from problems import Planted, headroom, many_gpus, plans, valid, values
 
 from planner.check import check
+from planner.explain import reasons
 from planner.plan import Plan, differences
 from planner.solve import solve
 from planner.solve.hold import Earlier, hold
-from planner.solve.problem import COST, Answer, Choice, Problem, RoleProblem
+from planner.solve.problem import COST, MINIMAL_CHANGE, Answer, Candidate, Choice, Problem, RoleProblem
 from planner.solve.search import optimise
 
 few = settings(max_examples=60, deadline=None)
@@ -57,10 +58,10 @@ def earlier(choices: Choices) -> Sequence[Earlier]:
 
 def in_order(problem: Problem, choices: Choices) -> Choices:
     """The same choices with the servers of each role in order of their blocks, as brute force lists them."""
-    return tuple(choice and _in_order(problem.roles[role], choice) for role, choice in enumerate(choices))
+    return tuple(choice and in_order_of(problem.roles[role], choice) for role, choice in enumerate(choices))
 
 
-def _in_order(role: RoleProblem, choice: Choice) -> Choice:
+def in_order_of(role: RoleProblem, choice: Choice) -> Choice:
     stages = role.candidates[choice.candidate].stages
     servers = sorted(choice.blocks[first : first + stages] for first in range(0, len(choice.blocks), stages))
     return dataclasses.replace(choice, blocks=tuple(block for server in servers for block in server))
@@ -194,3 +195,89 @@ def test_fresh_ports_follow_the_role_names(name: str) -> None:
     expected = {"chat": [8002, 8001, 8003], "find": [8001, 8002, 8003]}[name]
     assert [ports[key] for key in ("chat-1", "find", "talk")] == expected
     assert ports["chat-2"] == 8004
+
+
+LEAST = changed(BOX, "objective", "minimal-change")
+
+
+def test_what_fits_stays_though_something_better_is_there() -> None:
+    small = changed(BOX, "roles.chat.concurrency", {"min": 2, "target": 2})
+    before = solved(small)
+    better, least = solved(BOX, before), solved(LEAST, before)
+
+    assert {server.max_num_seqs for server in least.servers if server.role == "chat"} == {1}
+    assert least.servers == before.servers
+    assert stages(least) < stages(better)
+    assert [stage.name for stage in least.proof.stages] == [stage.name for stage in better.proof.stages]
+    assert (least.proof.proven, least.lock.held) == (True, True)
+
+
+def test_what_must_change_is_best_and_the_rest_stays() -> None:
+    before = solved(changed(BOX, "roles.chat.concurrency", {"min": 2, "target": 2}))
+    more = changed(LEAST, "roles.chat.concurrency", {"min": 6, "target": 8})
+    after = solved(more, before)
+
+    assert {server.max_num_seqs for server in after.servers if server.role == "chat"} == {4}
+    assert {name: place for name, place in places(after).items() if not name.startswith("chat")} == {
+        name: place for name, place in places(before).items() if not name.startswith("chat")
+    }
+
+
+def test_minimal_change_may_come_after_something_else() -> None:
+    before = solved(changed(BOX, "roles.chat.concurrency", {"min": 2, "target": 2}))
+    last = solved(changed(BOX, "objective", ["balanced", "minimal-change"]), before)
+
+    assert stages(last)[0] == stages(solved(BOX))[0]
+
+
+def test_minimal_change_without_a_plan_is_balanced_and_again_changes_nothing() -> None:
+    first = solved(LEAST)
+    before = solved(changed(BOX, "roles.chat.concurrency", {"min": 2, "target": 2}))
+    after = solved(LEAST, before)
+
+    assert stages(first) == stages(solved(BOX))
+    assert solved(LEAST, first) == first
+    assert solved(LEAST, after) == after
+
+
+def test_a_runner_up_of_a_plan_that_changes_little_may_be_better_but_for_that() -> None:
+    before = solved(changed(BOX, "roles.chat.concurrency", {"min": 2, "target": 2}))
+    after = solved(LEAST, before)
+
+    assert after.runner_up is not None
+    assert "loses in" in reasons(after) or "it changes servers that this plan leaves as they are" in reasons(after)
+
+
+@few
+@given(many_gpus())
+def test_the_fewest_roles_change(case: Planted) -> None:
+    """Brute force counts the roles that stay in every plan there is."""
+    if not case.choices:
+        return
+    roles = [
+        dataclasses.replace(role, candidates=tuple(with_stays(role.candidates, choice)))
+        for role, choice in zip(case.problem.roles, case.choices, strict=True)
+    ]
+    stages = (MINIMAL_CHANGE, *case.problem.stages)
+    answer = best(dataclasses.replace(case.problem, roles=tuple(roles), stages=stages))
+    expected = max(
+        (sum(mine is not None and mine == old for mine, old in zip(one, case.choices, strict=True)),
+         values(case.problem, one))
+        for one in plans(case.problem)
+    )  # fmt: skip
+
+    assert answer is not None
+    assert (answer.stages[0].value, tuple(stage.value for stage in answer.stages[1:-1])) == expected
+    for role, (choice, old) in enumerate(zip(answer.choices, case.choices, strict=True)):
+        if choice and choice.candidate == len(case.problem.roles[role].candidates):
+            assert old
+            assert in_order_of(roles[role], choice).blocks == in_order_of(roles[role], old).blocks
+
+
+def with_stays(candidates: Sequence[Candidate], old: Choice | None) -> Iterator[Candidate]:
+    """Candidates of which none stays as it was, and then the one that does."""
+    for one in candidates:
+        yield dataclasses.replace(one, worth=((0, 0), *one.worth))
+    if old:
+        one, worth = candidates[old.candidate], ((1, 0), *candidates[old.candidate].worth)
+        yield dataclasses.replace(one, least=old.sequences, most=old.sequences, places=old.blocks, worth=worth)

@@ -183,6 +183,14 @@ def test_a_file_that_is_no_plan_is_told(folder: Path) -> None:
     assert "hint: plan.yaml is no plan that this version reads, so it is not followed" in result.stderr
 
 
+def test_solving_says_how_many_servers_stay(folder: Path) -> None:
+    write_fleet(folder, "roles.general.concurrency.target", 12)
+    changed, again = run("solve"), run("solve")
+
+    assert "hint: 1 of 2 servers stay as plan.yaml had them" in changed.stderr
+    assert "stay as" not in again.stderr
+
+
 def test_what_is_gone_is_told(folder: Path) -> None:
     write_fleet(folder, "gpu.index", 1)
     place = run("solve", "--dry-run")

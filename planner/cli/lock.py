@@ -77,6 +77,14 @@ def say_gone(plan: Plan, fleet: Fleet, folder: Path) -> None:
         hint(f"{folder / PLAN_FILE} has {server.name} on {reason}, which the fleet has no longer")
 
 
+def say_followed(before: Plan, plan: Plan, folder: Path) -> None:
+    """Say how many servers of an earlier plan stay as they are, unless it is all of them."""
+    now = {server.name: server for server in plan.servers}
+    same = sum(now.get(server.name) == server for server in before.servers)
+    if same < len(before.servers):
+        hint(f"{same} of {len(before.servers)} servers stay as {folder / PLAN_FILE} had them")
+
+
 def with_targets(plan: Plan, targets: Collection[str]) -> Plan:
     """Return a plan whose lock names these targets, in their usual order."""
     lock = dataclasses.replace(plan.lock, targets=tuple(name for name in EXTRA_TARGETS if name in targets))

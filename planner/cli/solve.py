@@ -26,7 +26,7 @@ from planner.cli.frame import (
     catalog_option,
     wrapped,
 )
-from planner.cli.lock import fresh_option, plan_there, say_gone, up_to_date, with_targets
+from planner.cli.lock import fresh_option, plan_there, say_followed, say_gone, up_to_date, with_targets
 from planner.cli.plan_text import plan_text
 from planner.cli.progress import watched
 from planner.fleet import Fleet, load_fleet
@@ -120,6 +120,8 @@ def solve(
         check_files(files, folder)
         return
     click.echo(plan_json(answer) if as_json else plan_text(answer), nl=not as_json)
+    if before:
+        say_followed(before, answer, folder)
     differ = write_files(files, folder, force=force, dry_run=dry_run)
     if differ:
         raise SystemExit(EXIT_FILES_DIFFER)

@@ -125,6 +125,9 @@ def runner_up_lines(plan: Plan, other: RunnerUp) -> Iterator[str]:
     for here, there in zip(plan.proof.stages, other.stages, strict=True):
         if here.value != there.value:
             name = plan.title(here.name)
+            if there.value > here.value:
+                yield "it changes servers that this plan leaves as they are"
+                return
             yield f"it loses in {_STAGES.get(name, name)}: {stage_change(name, there.value, here.value)}"
             return
     yield "it is equal in everything that is maximised; the order of names decided"

@@ -22,7 +22,7 @@ from planner.fleet import values
 from planner.fleet.facts import PARALLEL_SIZES
 
 ENGINES = ("vllm",)
-OBJECTIVES = ("balanced", "accuracy", "concurrency", "cost")
+OBJECTIVES = ("balanced", "accuracy", "concurrency", "cost", "minimal-change")
 TASKS = (
     "code", "general", "reasoning", "chat", "math", "long-context", "agent", "vision", "embedding", "rerank",
 )  # fmt: skip

@@ -35,7 +35,7 @@ def _alternatives(fleet: Fleet, found: Solved, role: str | None, budget: int) ->
     for decision in found.decided:
         if role in (None, decision.role.name):
             watch.task(f"without the variant of {decision.role.name}")
-            other = next_best(fleet, found.prepared, [decision], budget)
+            other = next_best(fleet, found.prepared, [decision], budget, found.kept)
             yield Alternative(role=decision.role.name, runner_up=other)
 
 

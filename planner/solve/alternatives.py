@@ -1,7 +1,7 @@
 """The next best combination of variants: what a plan without one of the chosen variants would be."""
 
 import dataclasses
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from planner.fleet import Fleet
 from planner.options import Prepared
@@ -10,18 +10,24 @@ from planner.solve import watch
 from planner.solve.assemble import Decision, decisions, plan_stages
 from planner.solve.search import optimise
 from planner.solve.stages import BudgetSpent
-from planner.solve.translate import problem
+from planner.solve.translate import Kept, problem
 from planner.solve.whole import Solved
 
 
-def next_best(fleet: Fleet, prepared: Prepared, decided: Sequence[Decision], budget: int) -> RunnerUp | None:
+def next_best(
+    fleet: Fleet,
+    prepared: Prepared,
+    decided: Sequence[Decision],
+    budget: int,
+    kept: Mapping[str, Kept] | None = None,
+) -> RunnerUp | None:
     """Return the best plan with another combination of variants; None if there is none, or none was found in time.
 
     Another combination lacks the chosen variant in at least one of the decided roles; all else is free.
     """
     chosen = {decision.role.name: decision.option.variant.repository for decision in decided}
     try:
-        answer = optimise(problem(fleet, prepared, barred=chosen), budget)
+        answer = optimise(problem(fleet, prepared, barred=chosen, kept=kept), budget)
     except BudgetSpent:
         return None
     if answer is None:
@@ -33,7 +39,7 @@ def next_best(fleet: Fleet, prepared: Prepared, decided: Sequence[Decision], bud
 def with_runner_up(fleet: Fleet, found: Solved, budget: int) -> Plan:
     """Return a plan with its runner-up; it is interrupted, too, when the search for that was."""
     watch.task("next best")
-    other = next_best(fleet, found.prepared, found.decided, budget)
+    other = next_best(fleet, found.prepared, found.decided, budget, found.kept)
     proof = dataclasses.replace(found.plan.proof, interrupted=watch.stopped())
     return dataclasses.replace(found.plan, runner_up=other, proof=proof)
 

@@ -12,7 +12,7 @@ from planner.memory.estimate import Server
 from planner.options import Option, Prepared
 from planner.plan import GPUGroup, GPULedger, GPUPrice, Lock, Plan, Proof, ServerPlan, Stage
 from planner.solve.ports import master_ports, ports
-from planner.solve.problem import COST, Answer, Block
+from planner.solve.problem import COST, MINIMAL_CHANGE, Answer, Block
 from planner.solve.stages import SEED
 from planner.solve.translate import servable
 
@@ -112,8 +112,12 @@ def utilization(total_bytes: int, allowed_bytes: int) -> float:
 
 
 def plan_stages(answer: Answer) -> tuple[Stage, ...]:
-    """Return the stages of an answer as a plan shows them."""
-    return tuple(Stage(name=s.name, value=s.value, bound=s.bound, proven=s.proven) for s in answer.stages)
+    """Return the stages of an answer as a plan shows them: without the change, which is against another plan."""
+    return tuple(
+        Stage(name=s.name, value=s.value, bound=s.bound, proven=s.proven)
+        for s in answer.stages
+        if s.name != MINIMAL_CHANGE
+    )
 
 
 def _with_ports(fleet: Fleet, servers: Sequence[ServerPlan], previous: Plan | None) -> Iterator[ServerPlan]:
@@ -234,7 +238,7 @@ def _prices(fleet: Fleet) -> tuple[GPUPrice, ...]:
 def _proof(answer: Answer, budget: int) -> Proof:
     stages = plan_stages(answer)
     return Proof(
-        proven=all(stage.proven for stage in stages),
+        proven=all(stage.proven for stage in answer.stages),
         stages=stages,
         solver="ortools cp-sat",
         solver_version=importlib.metadata.version("ortools"),

@@ -68,7 +68,10 @@ class Board:
     def fitting(self, role: int, candidate: Candidate, size: int) -> Iterable[Spot]:
         """Yield the spots that take one more server of a role, or the next stage of a server that lacks some."""
         stacked = self.problem.roles[role].stacked
+        only = self._spot(candidate.places[len(self.spots.get(role, []))]) if candidate.places else None
         for spot in self._next_stage(role, candidate, size):
+            if only not in (None, spot):
+                continue
             first, last, _ = spot
             if min(self.free[first:last]) < size:
                 continue

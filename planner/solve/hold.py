@@ -6,7 +6,7 @@ its GPUs. A better answer is never given up for that, nor do servers share GPUs 
 unless the GPUs in use are to be few.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from planner.fleet import Fleet
@@ -17,7 +17,7 @@ from planner.solve.decompose import value
 from planner.solve.packing import Decided
 from planner.solve.problem import COST, Answer, Block, Candidate, Choice, Problem, StageValue
 from planner.solve.stages import HEADROOM
-from planner.solve.translate import servable
+from planner.solve.translate import Kept, servable
 
 Choices = Sequence[Choice | None]
 
@@ -32,10 +32,32 @@ class Earlier:
 
 def earlier(fleet: Fleet, prepared: Prepared, plan: Plan) -> tuple[Earlier, ...]:
     """Return what an earlier plan has for each role of the problem; nothing for new roles and GPUs that are gone."""
-    return tuple(
-        _earlier(fleet, found, [server for server in plan.servers if server.role == found.role.name])
-        for found in servable(prepared)
-    )
+    return tuple(_earlier(fleet, found, _servers(plan, found.role.name)) for found in servable(prepared))
+
+
+@dataclass(frozen=True, slots=True)
+class Keeping:
+    """Options to which those of an earlier plan were added, the last of each role in ``kept``, and that plan."""
+
+    prepared: Prepared
+    kept: Mapping[str, Kept]
+    old: tuple[Earlier, ...]
+
+
+def keep(fleet: Fleet, prepared: Prepared, plan: Plan) -> Keeping:
+    """Return options among which every role can stay as it is where its rules allow that, though another beats it."""
+    kept: dict[str, Kept] = {}
+    old = list(earlier(fleet, prepared, plan))
+    options: dict[str, tuple[Option, ...]] = {}
+    for position, found in enumerate(servable(prepared)):
+        name, blocks = found.role.name, old[position].blocks
+        servers = _servers(plan, name)
+        if option := _option((*found.options, *found.considered), servers, blocks):
+            kept[name] = Kept(servers[0].max_num_seqs, blocks)
+            old[position] = Earlier((len(found.options), servers[0].max_num_seqs), blocks)
+            options[name] = (*found.options, option)
+    roles = (replace(found, options=options.get(found.role.name, found.options)) for found in prepared.roles)
+    return Keeping(replace(prepared, roles=tuple(roles)), kept, tuple(old))
 
 
 def hold(problem: Problem, fresh: Answer, old: Sequence[Earlier]) -> Answer:
@@ -53,17 +75,26 @@ def hold(problem: Problem, fresh: Answer, old: Sequence[Earlier]) -> Answer:
     return fresh
 
 
-def _earlier(fleet: Fleet, found: RoleOptions, servers: list[ServerPlan]) -> Earlier:
-    servers.sort(key=lambda server: (len(server.name), server.name))
+def _servers(plan: Plan, role: str) -> list[ServerPlan]:
+    """Return the servers of a role in order of their numbers."""
+    found = [server for server in plan.servers if server.role == role]
+    return sorted(found, key=lambda server: (len(server.name), server.name))
+
+
+def _earlier(fleet: Fleet, found: RoleOptions, servers: Sequence[ServerPlan]) -> Earlier:
     blocks = [_block(fleet, group) for server in servers for group in server.groups]
     places = tuple(block for block in blocks if block)
     if not servers or len(places) < len(blocks):
         return Earlier()
-    sequences = servers[0].max_num_seqs
-    for index, option in enumerate(found.options):
-        if _same(option, servers, places) and option.sequences_min <= sequences <= option.sequences_max:
-            return Earlier((index, sequences), places)
-    return Earlier(None, places)
+    option = _option(found.options, servers, places)
+    if option is None:
+        return Earlier(None, places)
+    return Earlier((found.options.index(option), servers[0].max_num_seqs), places)
+
+
+def _option(options: Iterable[Option], servers: Sequence[ServerPlan], blocks: Sequence[Block]) -> Option | None:
+    """Return the option that starts servers as they are, where they are."""
+    return next((option for option in options if servers and blocks and _same(option, servers, blocks)), None)
 
 
 def _same(option: Option, servers: Sequence[ServerPlan], blocks: Sequence[Block]) -> bool:
@@ -78,6 +109,7 @@ def _same(option: Option, servers: Sequence[ServerPlan], blocks: Sequence[Block]
         and option.pipeline_parallel_size == server.pipeline_parallel_size
         and option.replicas == len(servers)
         and {option.pool} == {block.pool for block in blocks}
+        and option.sequences_min <= server.max_num_seqs <= option.sequences_max
     )
 
 

@@ -46,7 +46,7 @@ def pack(
 
     ``most_gpus`` limits the GPUs in use of each pool. None proves nothing: the search is bounded.
     """
-    items = sorted(_items(problem, decided), key=lambda item: (-item.candidate.width, -item.size, item.role))
+    items = sorted(_items(problem, decided), key=_order)
     board = None if most_gpus else fill(problem, items, emptiest=True)
     board = board or fill(problem, items, emptiest=False)
     if board and most_gpus and any(board.used(pool) > most for pool, most in enumerate(most_gpus)):
@@ -54,6 +54,11 @@ def pack(
     if board is None and sum(item.spots for item in items) <= _MOST_SEARCHED:
         board = _search(problem, items, most_gpus)
     return [board.blocks(role) for role in range(len(problem.roles))] if board else None
+
+
+def _order(item: _Item) -> tuple[int, ...]:
+    """Those that may be in one place alone go first, then the widest and largest."""
+    return not item.candidate.places, -item.candidate.width, -item.size, item.role
 
 
 def fill(problem: Problem, items: Sequence[_Item], *, emptiest: bool) -> Board | None:
@@ -69,7 +74,7 @@ def fullest(problem: Problem, decided: Sequence[Decided]) -> Board | None:
     """Pack as tightly as a few orders of the roles allow, without searching."""
     items = list(_items(problem, decided))
     for order in (
-        lambda item: (-item.candidate.width, -item.size, item.role),
+        _order,
         lambda item: (-item.size, -item.candidate.width, item.role),
         lambda item: (-item.size * item.candidate.gpus, item.role),
     ):

@@ -9,11 +9,12 @@ than that (stages inside a node): ``deal`` does it.
 """
 
 import itertools
+from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
 
 from ortools.sat.python import cp_model
 
-from planner.solve.model import Model, footprint
+from planner.solve.model import Model, Row, footprint
 from planner.solve.problem import COST, Block, Candidate, Problem
 
 GPU = tuple[int, int, int]
@@ -22,16 +23,24 @@ Node = tuple[int, int]
 
 
 class Placing:
-    """A model with the blocks of every role: ``servers[role, block]`` counts servers, or stages of servers."""
+    """A model with the blocks of every role: ``servers[role, block]`` counts servers, or stages of servers.
 
-    def __init__(self, model: Model) -> None:
+    Memory is counted by the role, whose footprint is a variable, or ``by_size``, for candidates with settled sequences:
+    the first is found quickly where there is much room, the second proves much faster where there is little.
+    """
+
+    def __init__(self, model: Model, *, by_size: bool = False) -> None:
         self.model = model
         self.servers: dict[tuple[int, Block], cp_model.IntVar] = {}
-        self._on: dict[tuple[int, GPU], cp_model.IntVar] = {}
-        self._loads: dict[GPU, list[cp_model.IntVar]] = {gpu: [] for gpu in gpus(model.problem)}
+        self._levels: dict[tuple[int, GPU], list[cp_model.IntVar]] = {}
+        self._loads: dict[GPU, list[cp_model.LinearExprT]] = {gpu: [] for gpu in gpus(model.problem)}
         for role in range(len(model.problem.roles)):
             self._add_blocks(role)
-            self._add_loads(role)
+            self._add_levels(role)
+            if by_size:
+                self._add_sizes(role)
+            else:
+                self._add_loads(role)
         self._add_rows()
 
     def _add_blocks(self, role: int) -> None:
@@ -44,6 +53,9 @@ class Placing:
             rows = [row for row in self.model.rows(role, pool) if row[1].width == width]
             here = cp_model.LinearExpr.sum([self.servers[role, block] for block in allowed])
             cp.add(here == self.model.line(rows, lambda c: c.blocks * c.stages, lambda c: 0))
+            for key, candidate in rows:
+                for block, count in Counter(candidate.places).items():
+                    cp.add(self.servers[role, block] >= count).only_enforce_if(self.model.chosen[key])
         if found.spread or any(candidate.across for candidate in found.candidates):
             self._limit_nodes(role)
         for pool, width, stages in sorted(
@@ -85,26 +97,52 @@ class Placing:
                 found.setdefault((block.pool, block.node), []).append(count)
         return found
 
-    def _add_loads(self, role: int) -> None:
-        """What a role takes of each GPU: nothing, or its footprint for every server there."""
-        cp, problem = self.model.cp, self.model.problem
-        found = problem.roles[role]
-        largest = max(pool.capacity for pool in problem.pools)
-        rows = list(self.model.rows(role))
-        size = footprint(self.model, rows, found.name, largest, lambda c: 1)
+    def _add_levels(self, role: int) -> None:
+        """How many servers of a role a GPU has, at least one, at least two and so on."""
+        cp, found = self.model.cp, self.model.problem.roles[role]
         for gpu in self._loads:
             counts = [count for (other, block), count in self.servers.items() if other == role and gpu in block.gpus]
             if not counts:
                 continue
             levels = [cp.new_bool_var(f"{found.name}@{gpu}>={level}") for level in range(1, found.stacked + 1)]
             cp.add(cp_model.LinearExpr.sum(counts) == cp_model.LinearExpr.sum(levels))
-            load = cp.new_int_var(0, problem.pools[gpu[0]].capacity, f"{found.name}@{gpu}.bytes")
-            for level, reached in enumerate(levels, 1):
-                cp.add(load >= level * size).only_enforce_if(reached)
             for fewer, more in itertools.pairwise(levels):
                 cp.add_implication(more, fewer)
-            self._on[role, gpu] = levels[0]
-            self._loads[gpu].append(load)
+            self._levels[role, gpu] = levels
+
+    def _add_loads(self, role: int) -> None:
+        """What a role takes of each GPU: nothing, or its footprint for every server there."""
+        cp, problem = self.model.cp, self.model.problem
+        found = problem.roles[role]
+        largest = max(pool.capacity for pool in problem.pools)
+        size = footprint(self.model, list(self.model.rows(role)), found.name, largest, lambda c: 1)
+        for gpu, loads in self._loads.items():
+            if levels := self._levels.get((role, gpu)):
+                load = cp.new_int_var(0, problem.pools[gpu[0]].capacity, f"{found.name}@{gpu}.bytes")
+                for level, reached in enumerate(levels, 1):
+                    cp.add(load >= level * size).only_enforce_if(reached)
+                loads.append(load)
+
+    def _add_sizes(self, role: int) -> None:
+        """The same with one integer per block and footprint: many more of them, with much tighter bounds."""
+        cp, found = self.model.cp, self.model.problem.roles[role]
+        sizes: dict[tuple[int, int, int], list[Row]] = {}
+        for row in self.model.rows(role):
+            candidate = row[1]
+            sizes.setdefault((candidate.pool, candidate.width, candidate.footprint(candidate.least)), []).append(row)
+        parts: dict[Block, list[cp_model.IntVar]] = {}
+        for (pool, width, size), rows in sizes.items():
+            counts = []
+            for block in blocks(self.model.problem, pool, width):
+                count = cp.new_int_var(0, found.stacked, f"{found.name}@{block}.{size}")
+                counts.append(count)
+                parts.setdefault(block, []).append(count)
+                for gpu in block.gpus:
+                    self._loads[gpu].append(size * count)
+            needed = self.model.line(rows, lambda c: c.blocks * c.stages, lambda c: 0)
+            cp.add(cp_model.LinearExpr.sum(counts) == needed)
+        for block, some in parts.items():
+            cp.add(cp_model.LinearExpr.sum(some) == self.servers[role, block])
 
     def _add_rows(self) -> None:
         """Each GPU holds what is on it; roles that may not share are apart; GPUs in use are counted."""
@@ -113,8 +151,8 @@ class Placing:
             cp.add(cp_model.LinearExpr.sum(loads) <= problem.pools[gpu[0]].capacity)
         for one, other in sorted(problem.apart):
             for gpu in self._loads:
-                if (one, gpu) in self._on and (other, gpu) in self._on:
-                    cp.add_at_most_one(self._on[one, gpu], self._on[other, gpu])
+                if (one, gpu) in self._levels and (other, gpu) in self._levels:
+                    cp.add_at_most_one(self._levels[one, gpu][0], self._levels[other, gpu][0])
         if COST in problem.stages:
             self._count_used()
 
@@ -127,8 +165,8 @@ class Placing:
                 flag = self.model.cp.new_bool_var(f"{gpu}.used")
                 flags.append(flag)
                 for role in range(len(self.model.problem.roles)):
-                    if (role, gpu) in self._on:
-                        self.model.cp.add_implication(self._on[role, gpu], flag)
+                    if (role, gpu) in self._levels:
+                        self.model.cp.add_implication(self._levels[role, gpu][0], flag)
             self.model.cp.add(cp_model.LinearExpr.sum(flags) <= total)
 
 

@@ -56,7 +56,7 @@ def points(problem: Problem) -> Points:
     roles, origins = [], []
     held = tuple(stage for stage, _ in problem.floors)
     for position, role in enumerate(problem.roles):
-        groups: dict[tuple[int, ...], list[_Point]] = {}
+        groups: dict[tuple[object, ...], list[_Point]] = {}
         for index, candidate in enumerate(role.candidates):
             groups.setdefault((*candidate.layout, candidate.barred), []).extend(
                 _points(problem, position, index, candidate)

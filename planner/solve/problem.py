@@ -11,6 +11,9 @@ from dataclasses import dataclass
 COST = "cost"
 """The stage that counts the price of the GPUs in use, negative so that more is better."""
 
+MINIMAL_CHANGE = "minimal-change"
+"""The stage that counts the roles whose servers stay as an earlier plan has them."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Candidate:
@@ -19,6 +22,7 @@ class Candidate:
     ``width`` is a power of two. The blocks of a server's ``stages`` are apart: each on a node of its own when
     ``across``, otherwise on different GPUs of one node. ``least`` and ``most`` are the sequences of each server.
     Not all roles that have ``barred`` candidates may choose one: that finds another combination than a known one.
+    ``places`` are the only blocks that the servers may be on, in their order; empty when they may be anywhere.
     """
 
     pool: int = 0
@@ -37,6 +41,7 @@ class Candidate:
     most: int
     worth: tuple[tuple[int, int], ...]
     barred: bool = False
+    places: "tuple[Block, ...]" = ()
 
     @property
     def gpus(self) -> int:
@@ -44,9 +49,9 @@ class Candidate:
         return self.width * self.stages * self.blocks
 
     @property
-    def layout(self) -> tuple[int, int, int, bool]:
-        """What decides, beside the width, where the servers may be: pool, servers, stages, and stages across nodes."""
-        return self.pool, self.blocks, self.stages, self.across
+    def layout(self) -> "tuple[int, int, int, bool, tuple[Block, ...]]":
+        """What decides, beside the width, where the servers may be: pool, servers, stages, across nodes, places."""
+        return self.pool, self.blocks, self.stages, self.across, self.places
 
     def footprint(self, sequences: int) -> int:
         """Return the bytes taken of each GPU with so many sequences per server."""

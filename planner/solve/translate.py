@@ -1,13 +1,13 @@
 """Prepared options and a fleet's objective -> Problem."""
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from itertools import combinations
 
 from planner.fleet import Fleet, Role
 from planner.options import Option, Prepared, RoleOptions
 from planner.options.worth import Worth
-from planner.solve.problem import COST, Candidate, PoolProblem, Problem, RoleProblem
+from planner.solve.problem import COST, MINIMAL_CHANGE, Block, Candidate, PoolProblem, Problem, RoleProblem
 from planner.units import ceil_div
 
 ACCURACY, CONCURRENCY, BALANCED = "accuracy", "concurrency", "balanced"
@@ -23,6 +23,7 @@ _STAGES: dict[str, Callable[[Worth], Pair]] = {
     ACCURACY: lambda worth: (worth.accuracy, 0),
     CONCURRENCY: lambda worth: (worth.served_base, worth.served),
     COST: lambda worth: (0, 0),
+    MINIMAL_CHANGE: lambda worth: (0, 0),
     SCORE: lambda worth: (worth.accuracy_left, 0),
     CONTEXT: lambda worth: (worth.context, 0),
     BATCH: lambda worth: (worth.batch, 0),
@@ -31,9 +32,20 @@ _STAGES: dict[str, Callable[[Worth], Pair]] = {
 """What a stage adds up over the roles, before their weights: a constant, and something per sequence."""
 
 
-def stages(objective: tuple[str, ...]) -> tuple[str, ...]:
-    """Return everything that is maximised, in order: the objective, and what it leaves open."""
-    asked = list(objective)
+@dataclass(frozen=True, slots=True)
+class Kept:
+    """What the servers of a role would stay as: with so many sequences each, on these blocks."""
+
+    sequences: int
+    blocks: tuple[Block, ...]
+
+
+def stages(objective: tuple[str, ...], *, kept: bool = False) -> tuple[str, ...]:
+    """Return everything that is maximised, in order: the objective, and what it leaves open.
+
+    What stays as it was is counted only when something of an earlier plan can be ``kept``.
+    """
+    asked = [name for name in objective if kept or name != MINIMAL_CHANGE]
     if not {BALANCED, ACCURACY, CONCURRENCY} & set(asked):
         asked.append(BALANCED)
     elif BALANCED not in asked:
@@ -47,15 +59,24 @@ def servable(prepared: Prepared) -> tuple[RoleOptions, ...]:
     return tuple(found for found in prepared.roles if found.options)
 
 
-def problem(fleet: Fleet, prepared: Prepared, barred: Mapping[str, str] | None = None) -> Problem:
+def problem(
+    fleet: Fleet,
+    prepared: Prepared,
+    barred: Mapping[str, str] | None = None,
+    kept: Mapping[str, Kept] | None = None,
+) -> Problem:
     """Return the problem of a fleet whose every required role has options.
 
-    ``barred`` has the variants of roles that an answer may not have all together.
+    ``barred`` has the variants of roles that an answer may not have all together. The last option of each role in
+    ``kept`` is that of an earlier plan.
     """
-    names = stages(fleet.objective)
+    names = stages(fleet.objective, kept=bool(kept))
     roles = servable(prepared)
     return Problem(
-        roles=tuple(_role(fleet, found, names, (barred or {}).get(found.role.name, "")) for found in roles),
+        roles=tuple(
+            _role(fleet, found, names, (barred or {}).get(found.role.name, ""), (kept or {}).get(found.role.name))
+            for found in roles
+        ),
         pools=pools(fleet),
         stages=names,
         apart=apart([found.role for found in roles]),
@@ -119,15 +140,24 @@ def candidate(weight: int, option: Option, names: tuple[str, ...]) -> Candidate:
     )
 
 
-def _role(fleet: Fleet, found: RoleOptions, names: tuple[str, ...], barred: str) -> RoleProblem:
+def _role(fleet: Fleet, found: RoleOptions, names: tuple[str, ...], barred: str, kept: Kept | None) -> RoleProblem:
     role = found.role
+    candidates = [
+        replace(candidate(role.weight, option, names), barred=option.variant.repository == barred)
+        for option in found.options
+    ]
+    if kept:
+        candidates[-1] = _stays(candidates[-1], kept, names)
     return RoleProblem(
         name=role.name,
-        candidates=tuple(
-            replace(candidate(role.weight, option, names), barred=option.variant.repository == barred)
-            for option in found.options
-        ),
+        candidates=tuple(candidates),
         optional=role.optional,
         stacked=stacked(role, sum(pool.gpu_count for pool in fleet.pools_of(role))),
         spread=role.spread == "node",
     )
+
+
+def _stays(found: Candidate, kept: Kept, names: tuple[str, ...]) -> Candidate:
+    """Return a candidate as an earlier plan has it, which counts as one role that stays."""
+    worth = ((1, 0) if name == MINIMAL_CHANGE else pair for name, pair in zip(names, found.worth, strict=True))
+    return replace(found, least=kept.sequences, most=kept.sequences, places=kept.blocks, worth=tuple(worth))

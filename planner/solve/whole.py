@@ -1,6 +1,7 @@
 """One fleet, solved: options, answer, plan; what ``solve`` and everything that explains its plan begin with."""
 
 import dataclasses
+from collections.abc import Mapping
 
 from planner.catalog import Catalog
 from planner.engine import load_profile
@@ -10,23 +11,29 @@ from planner.plan import NoPlan, Plan, lock_of
 from planner.solve.assemble import Decision, assemble, decisions
 from planner.solve.bindings import bindings
 from planner.solve.conflict import conflict
-from planner.solve.hold import earlier, hold
-from planner.solve.problem import Answer
+from planner.solve.hold import Keeping, earlier, hold, keep
+from planner.solve.problem import MINIMAL_CHANGE, Answer
 from planner.solve.search import optimise
-from planner.solve.translate import problem
+from planner.solve.translate import Kept, problem
 
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
 class Solved:
-    """A plan, still without a runner-up, and what it was made from."""
+    """A plan, still without a runner-up, and what it was made from.
+
+    ``kept`` is what a runner-up should leave as the plan has it, the last of the options of these roles.
+    """
 
     plan: Plan
     prepared: Prepared
     decided: tuple[Decision, ...]
+    kept: Mapping[str, Kept] = dataclasses.field(default_factory=dict)
 
 
 def whole(fleet: Fleet, catalog: Catalog, budget: int, previous: Plan | None = None) -> Solved | NoPlan:
-    """Return the best plan for a fleet, or why there is none; it follows a previous plan where that costs nothing.
+    """Return the best plan for a fleet, or why there is none.
+
+    It follows a previous plan where that costs nothing, and as far as the objective asks for minimal change.
 
     Raises:
         BudgetSpent: neither could be shown within the solver's budget.
@@ -35,15 +42,29 @@ def whole(fleet: Fleet, catalog: Catalog, budget: int, previous: Plan | None = N
     prepared = prepare(fleet, catalog, load_profile(fleet.engine_version))
     if not all(found.options or found.role.optional for found in prepared.roles):
         return conflict(fleet, catalog, prepared)
-    whole_problem = problem(fleet, prepared)
-    answer = optimise(whole_problem, budget)
+    answer = optimise(problem(fleet, prepared), budget)
     if answer is None:
         return conflict(fleet, catalog, prepared)
-    fresh = solved(fleet, catalog, prepared, answer, budget)
-    if previous is None:
-        return fresh
-    held = hold(whole_problem, answer, earlier(fleet, prepared, previous))
-    followed = solved(fleet, catalog, prepared, held, budget, previous)
+    found = solved(fleet, catalog, prepared, answer, budget)
+    if previous is not None:
+        found = _following(fleet, catalog, found, answer, previous, budget)
+    if MINIMAL_CHANGE in fleet.objective:
+        keeping = keep(fleet, prepared, found.plan)
+        found = dataclasses.replace(found, prepared=keeping.prepared, kept=keeping.kept)
+    return found
+
+
+def _following(fleet: Fleet, catalog: Catalog, fresh: Solved, answer: Answer, previous: Plan, budget: int) -> Solved:
+    """Return the plan that follows a previous one; ``answer`` is that of the plan that does not, ``fresh``."""
+    keeping = Keeping(fresh.prepared, {}, earlier(fleet, fresh.prepared, previous))
+    if MINIMAL_CHANGE in fleet.objective:
+        keeping = keep(fleet, fresh.prepared, previous)
+    if keeping.kept:
+        least = optimise(problem(fleet, keeping.prepared, kept=keeping.kept), budget)
+        assert least is not None
+        answer = dataclasses.replace(least, model_sha256=answer.model_sha256)
+    held = hold(problem(fleet, keeping.prepared, kept=keeping.kept), answer, keeping.old)
+    followed = solved(fleet, catalog, keeping.prepared, held, budget, previous)
     return fresh if followed.plan.servers == fresh.plan.servers else _held(followed)
 
 
