@@ -122,6 +122,7 @@ class EngineProfile:
 
     # The budget: what gpu_memory_utilization covers
     runner: Literal["v0", "v1"]
+    older_core: tuple[str, ...]
     budget: Literal["device", "instance", "consumed"]
     communicator_in_budget: bool
     free_memory_check: bool
@@ -301,6 +302,7 @@ def _typed(settings: dict[str, Any]) -> dict[str, Any]:
         "kv_cache_dtypes",
         "transformers_classes",
         "online_quantizations",
+        "older_core",
     ):
         typed[name] = tuple(settings[name])
     return typed

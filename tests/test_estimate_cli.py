@@ -63,6 +63,29 @@ def test_an_unquantized_checkpoint_may_be_quantized_while_loading() -> None:
     assert "needs an unquantized checkpoint; this one is awq-int4" in output
 
 
+@pytest.mark.parametrize(
+    ("version", "arguments", "older"),
+    [
+        ("0.7.3", ("--gpu", "A10"), False),
+        ("0.8.5", ("--gpu", "A10"), False),
+        ("0.8.5", ("--gpu", "T4", "--dtype", "half"), True),
+        ("0.8.5", ("--gpu", "A10", "--kv-cache-dtype", "fp8"), True),
+        ("0.8.5", ("--gpu", "H100", "--kv-cache-dtype", "fp8"), False),
+        ("0.8.5", ("--gpu", "A10", "--pipeline-parallel-size", "2"), True),
+        ("0.9.2", ("--gpu", "A10", "--pipeline-parallel-size", "2"), False),
+        ("0.9.2", ("--gpu", "T4", "--dtype", "half"), True),
+        ("0.10.2", ("--gpu", "T4", "--dtype", "half"), False),
+    ],
+)
+def test_versions_with_two_engine_cores_say_when_the_older_one_runs(
+    version: str, arguments: tuple[str, ...], older: bool
+) -> None:
+    _, output = run("Llama-3.2-1B-Instruct", "--engine-version", version, "--max-model-len", "4k", *arguments)
+
+    assert ("older engine core (V0)" in output) == older
+    assert ("max_num_batched_tokens 4096" in output) == (older or version == "0.7.3")
+
+
 def test_server_that_does_not_start_is_an_answer_not_an_error() -> None:
     code, output = run(LLAMA, "--gpu", "L4", "--max-model-len", "128k")
 

@@ -14,6 +14,7 @@ from planner.config_json.quantization_config import while_loading
 from planner.engine import EngineProfile, load_profile
 from planner.flags import default_flags
 from planner.gpu import GPU
+from planner.memory.core import running_core
 from planner.memory.estimate import Estimate, Server, estimate
 from planner.quantization import Quantization
 from planner.units import GIB
@@ -58,6 +59,14 @@ def described(row: Row) -> tuple[Server, GPU, EngineProfile]:
     if row.total_gib is not None:
         gpu = dataclasses.replace(gpu, memory_bytes=round(row.total_gib * GIB))
     profile = load_profile(_LAST_V0 if row.runner == "v0" and row.version.startswith("0.8") else row.version)
+    profile = running_core(
+        profile,
+        gpu,
+        architecture,
+        kv_cache_dtype=row.kv_cache_dtype,
+        dtype=row.dtype,
+        pipeline_parallel_size=row.pipeline_parallel_size,
+    )
     flags = default_flags(
         profile,
         gpu,

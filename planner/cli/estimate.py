@@ -17,6 +17,7 @@ from planner.engine import EngineProfile, load_profile
 from planner.errors import UnknownName
 from planner.flags import default_flags
 from planner.gpu import GPU, unknown_gpu
+from planner.memory.core import running_core
 from planner.memory.estimate import Estimate, Server
 from planner.memory.estimate import estimate as estimate_server
 from planner.quantization import Quantization
@@ -120,6 +121,14 @@ def estimate(
     architecture, quantization = asked.architecture, asked.quantization
     if name := given["quantization"]:
         quantization = _while_loading(quantization, str(name))
+    profile = running_core(
+        profile,
+        gpu,
+        architecture,
+        kv_cache_dtype=str(given["kv_cache_dtype"]),
+        dtype=str(given["dtype"]),
+        pipeline_parallel_size=int(given["pipeline_parallel_size"] or 1),
+    )
     flags = default_flags(profile, gpu, architecture, **given)
     server = Server(architecture=architecture, quantization=quantization, flags=flags)
     result = estimate_server(server, gpu, profile, in_use_bytes)
@@ -175,7 +184,7 @@ def _gpu(catalog: Catalog, name: str, memory_bytes: int | None) -> GPU:
         if memory_bytes is None:
             raise
         return unknown_gpu(name, memory_bytes)
-    return gpu if memory_bytes is None else dataclasses.replace(gpu, memory_bytes=memory_bytes)
+    return gpu if memory_bytes is None else dataclasses.replace(gpu, memory_bytes=memory_bytes, memory_assumed="")
 
 
 def _table(model: str, server: Server, gpu: GPU, profile: EngineProfile, result: Estimate) -> str:

@@ -4,7 +4,7 @@ import math
 from dataclasses import dataclass, replace
 
 from planner.architecture import Architecture
-from planner.engine import EngineProfile
+from planner.engine import EngineProfile, parse_version
 from planner.flags import ServeFlags
 from planner.gpu import GPU
 from planner.memory import verdict
@@ -25,6 +25,9 @@ _DTYPE_BYTES = {"float32": 4, "float": 4}
 # Running out of memory while or after capturing graphs is predicted only where even this share of their estimate, in
 # percent, does not fit: measured graphs are between 0.4 and 2 times the estimate.
 _GRAPH_SHARE = 40
+
+# From this version on there are two engine cores.
+_TWO_CORES = (0, 8, 0)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -258,6 +261,8 @@ def _failure(
 
 def _notes(profile: EngineProfile, gpu: GPU) -> tuple[str, ...]:
     notes = []
+    if profile.runner == "v0" and parse_version(profile.version) >= _TWO_CORES:
+        notes.append(f"{profile} runs this server with its older engine core (V0)")
     if not profile.exact:
         notes.append(f"{profile} was not studied: figures of its nearest older version, with a wider range")
     if gpu.vendor == "unknown":

@@ -1,0 +1,46 @@
+"""Which engine core runs a server: 0.8 and 0.9 have two, and take the older one for what the newer cannot do yet."""
+
+import dataclasses
+
+from planner.architecture import Architecture
+from planner.engine import EngineProfile, load_profile
+from planner.gpu import GPU
+
+_HOPPER = (9, 0)
+_AMPERE = (8, 0)
+# The last version that had only the older core.
+_OLDER = "0.7.3"
+# What a version keeps whichever core it runs: the formats it loads, the kernels it has, what devices cost.
+_SHARED = (
+    "version", "exact", "devices", "kv_cache_dtypes", "least_capability", "method_capability", "method_ceiling",
+    "online_quantizations", "activation_order", "load_split_limit_mib", "multimodal_rope_factor",
+    "latent_rope_single_precision", "transformers_classes", "mxfp4_hopper",
+)  # fmt: skip
+
+
+def running_core(
+    profile: EngineProfile,
+    gpu: GPU,
+    architecture: Architecture,
+    *,
+    kv_cache_dtype: str = "auto",
+    dtype: str = "auto",
+    pipeline_parallel_size: int = 1,
+) -> EngineProfile:
+    """Return the profile of the core that runs a server: ``profile``, or that of the older core under its version.
+
+    Source: ``engine/arg_utils.py:_is_v1_supported_oracle``, vLLM 0.8.3 to 0.10.2.
+    """
+    capability = gpu.compute_capability
+    reasons = {
+        "old-gpu": capability is not None and capability < _AMPERE,
+        "other-vendor": gpu.vendor not in ("nvidia", "unknown"),
+        "fp8-cache": kv_cache_dtype.startswith("fp8") and capability != _HOPPER,
+        "float32": dtype in ("float", "float32"),
+        "pooling": architecture.is_pooling,
+        "stages": pipeline_parallel_size > 1,
+        "state": architecture.has_state,
+    }
+    if not any(reasons[name] for name in profile.older_core):
+        return profile
+    return dataclasses.replace(load_profile(_OLDER), **{name: getattr(profile, name) for name in _SHARED})
