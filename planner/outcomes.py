@@ -6,6 +6,7 @@ catalog; so a scenario costs what it takes to solve it.
 
 import multiprocessing
 import os
+import signal
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from contextlib import contextmanager
@@ -89,6 +90,7 @@ _worker: dict[str, tuple[Catalog, int]] = {}
 
 
 def _start_worker(catalog: Catalog, budget: int) -> None:
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches all processes; the one that began them ends them
     _worker["given"] = (catalog, budget)
 
 

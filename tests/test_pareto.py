@@ -21,6 +21,7 @@ from planner.plan import Frontier, FrontierPoint, NoPlan, Plan, Stage, plan_from
 from planner.solve import BudgetSpent, NoSuchPoint
 from planner.solve import frontier as search
 from planner.solve.problem import Answer, Problem, StageValue
+from planner.solve.search import optimise
 
 SMALL = """
 name: small
@@ -210,7 +211,6 @@ def test_a_spent_budget_leaves_the_end_open(fleet: Fleet, monkeypatch: pytest.Mo
             raise BudgetSpent(budget)
         return optimise(problem, budget)
 
-    optimise = search.optimise
     monkeypatch.setattr(search, "optimise", spent)
     some = planner.pareto(fleet, "concurrency", "accuracy", catalog())
 

@@ -9,6 +9,7 @@ import click
 
 from planner.catalog import load_catalog
 from planner.cli.frame import EXIT_NO_PLAN, EXIT_NOT_PROVEN, EXIT_PROVEN, catalog_option, wrapped
+from planner.cli.progress import watched
 from planner.errors import UnknownName
 from planner.explain import headline, no_plan
 from planner.explain.account import account as told
@@ -47,7 +48,7 @@ def explain(
     catalog = load_catalog(overlays=catalog_folders)
     fleet = load_fleet(fleet_file, catalog)
     _check_role(fleet, role)
-    found = account(fleet, catalog, role, time_limit)
+    found = watched(fleet, lambda: account(fleet, catalog, role, time_limit))
     if isinstance(found, NoPlan):
         click.echo(plan_json(found) if as_json else wrapped(no_plan(found)), nl=not as_json)
         raise SystemExit(EXIT_NO_PLAN)

@@ -4,16 +4,17 @@ The work is done in a thread of its own, so that this one can look at it and hea
 nothing is shown: a log wants no line that is rewritten.
 """
 
+import multiprocessing
 import os
 import shutil
 import signal
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor, wait
 from contextlib import contextmanager
 from types import FrameType
-from typing import TypeVar
+from typing import NoReturn, TypeVar
 
 import click
 
@@ -38,67 +39,101 @@ def watched(fleet: Fleet, work: Callable[[], T]) -> T:
     The first Ctrl-C asks the solver for the best it has, which then is the answer; without any the process ends. The
     second one ends it at once.
     """
-    watch, line = Watch(), _Line(fleet.priced)
+    watch = Watch()
+    line = _Line()
+
+    def interrupt(_: int, __: FrameType | None) -> None:
+        line.clear()
+        if watch.stopped:
+            _end()
+        watch.stop()
+        hint("interrupted: taking the best plan found so far; once more ends at once")
+
+    with _aside(watch, work, interrupt) as future:
+        while not wait([future], _TICK_SECONDS).done:
+            if watch.stopped:
+                watch.stop()  # again, for a search that began just when it was stopped
+            else:
+                line.show(f"{progress(watch, priced=fleet.priced)}  (Ctrl-C takes the best so far)")
+        line.clear()
+        try:
+            return future.result()
+        except BudgetSpent:
+            if not watch.stopped:
+                raise
+            click.echo("interrupted before a plan was found; it is not proven that there is none", err=True)
+            raise SystemExit(EXIT_INTERRUPTED) from None
+
+
+def counted(items: Iterable[T], total: int, what: str) -> list[T]:
+    """Return all of some items that take long to come, and show how many there are; Ctrl-C ends the process."""
+    watch = Watch()
+    line = _Line()
+    found: list[T] = []
+
+    def interrupt(_: int, __: FrameType | None) -> None:
+        line.clear()
+        if watch.stopped:
+            _end()
+        watch.stop()
+        for process in multiprocessing.active_children():
+            process.terminate()
+
+    def collect() -> None:
+        for item in items:
+            found.append(item)
+            if watch.stopped:
+                return
+
+    with _aside(watch, collect, interrupt) as future:
+        while not wait([future], _TICK_SECONDS).done:
+            line.show(f"{len(found)} of {total} {what}")
+        line.clear()
+        if watch.stopped:
+            raise KeyboardInterrupt
+        future.result()
+    return found
+
+
+@contextmanager
+def _aside(
+    watch: Watch, work: Callable[[], T], interrupt: Callable[[int, FrameType | None], None]
+) -> Iterator["Future[T]"]:
+    """Do work that solves in a thread of its own, and have Ctrl-C do what it is to do meanwhile."""
 
     def inside() -> T:
         with watched_by(watch):
             return work()
 
-    with ThreadPoolExecutor(1) as pool, _interrupting(watch, line):
-        future = pool.submit(inside)
-        while not wait([future], _TICK_SECONDS).done:
-            if watch.stopped:
-                watch.stop()  # again, for a search that began just when it was stopped
-            line.show(watch)
-        line.clear()
-        return _result(future, watch)
-
-
-def _result(future: "Future[T]", watch: Watch) -> T:
-    try:
-        return future.result()
-    except BudgetSpent:
-        if not watch.stopped:
-            raise
-        click.echo("interrupted before a plan was found; it is not proven that there is none", err=True)
-        raise SystemExit(EXIT_INTERRUPTED) from None
-
-
-@contextmanager
-def _interrupting(watch: Watch, line: "_Line") -> Iterator[None]:
-    """Let the first Ctrl-C stop the search and the second one end the process."""
-
-    def interrupt(_: int, __: FrameType | None) -> None:
-        line.clear()
-        if watch.stopped:
-            sys.stderr.write("interrupted; nothing was written\n")
-            sys.stderr.flush()
-            os._exit(EXIT_INTERRUPTED)  # the solver's thread cannot be ended in any other way
-        watch.stop()
-        hint("interrupted: taking the best plan found so far; once more ends at once")
-
     before = signal.signal(signal.SIGINT, interrupt)
     try:
-        yield
+        with ThreadPoolExecutor(1) as pool:
+            yield pool.submit(inside)
     finally:
         signal.signal(signal.SIGINT, before)
+
+
+def _end() -> NoReturn:
+    """End the process at once: a thread that solves cannot be ended in any other way."""
+    sys.stderr.write("interrupted; nothing was written\n")
+    sys.stderr.flush()
+    os._exit(EXIT_INTERRUPTED)
 
 
 class _Line:
     """One line of a terminal that is rewritten; shows nothing in the first seconds, and never where it is a file."""
 
-    def __init__(self, priced: bool) -> None:
-        self._priced = priced
+    def __init__(self) -> None:
         self._begin = time.monotonic()
         self._there = False
         self._terminal = sys.stderr.isatty() and os.environ.get("TERM") != "dumb"
 
-    def show(self, watch: Watch) -> None:
-        """Write how far the search is."""
+    def show(self, text: str) -> None:
+        """Write how long it has taken, and how far it is."""
         seconds = time.monotonic() - self._begin
-        if self._terminal and seconds >= _QUIET_SECONDS and not watch.stopped:
-            text = f"{seconds:.0f} s  {progress(watch, priced=self._priced)}  (Ctrl-C takes the best so far)"
-            sys.stderr.write(_CLEAR + text[: shutil.get_terminal_size().columns - 1])
+        if self._terminal and seconds >= _QUIET_SECONDS:
+            whole = f"{seconds:.0f} s  {text}"
+            sys.stderr.write(_CLEAR + whole[: shutil.get_terminal_size().columns - 1])
             sys.stderr.flush()
             self._there = True
 

@@ -2,7 +2,6 @@
 
 import dataclasses
 import json
-import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -11,6 +10,7 @@ import click
 
 from planner.catalog import load_catalog
 from planner.cli.frame import EXIT_NOT_PROVEN, EXIT_PROVEN, catalog_option, table
+from planner.cli.progress import counted
 from planner.explain.scenario import in_short, told
 from planner.fleet import GPU_OPTION, SET_OPTION, Edit, Fleet, Price, read_fleet, scenarios
 from planner.outcomes import ScenarioOutcome
@@ -72,8 +72,7 @@ def what_if(
     wanted = scenarios(edits, matrix=matrix)
     catalog = load_catalog(overlays=catalog_folders)
     found = solve_scenarios(read_fleet(fleet_file), wanted, catalog, time_limit, jobs)
-    with click.progressbar(found, length=len(wanted), file=sys.stderr) as bar:
-        outcomes = list(bar)
+    outcomes = counted(found, len(wanted), "scenarios")
     click.echo(_json(outcomes) if as_json else _text(outcomes))
     proven = all(_proven(outcome) for outcome in outcomes)
     raise SystemExit(EXIT_PROVEN if proven else EXIT_NOT_PROVEN)

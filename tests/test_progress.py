@@ -1,0 +1,162 @@
+"""Progress and Ctrl-C: shown on a terminal only, changing no answer, and ending a search with the best plan so far."""
+
+import dataclasses
+import os
+import pty
+import re
+import select
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+import yaml
+from fleets import PAIR, catalog, fleet
+from hypothesis import given, settings
+from problems import Planted, many_gpus
+
+from benchmarks.solver.fleets import fleet as random_problem
+from planner.check import check
+from planner.cli.progress import progress, watched
+from planner.fleet import load_fleet
+from planner.plan import plan_from_yaml
+from planner.solve import BudgetSpent
+from planner.solve.search import optimise
+from planner.solve.watch import Watch, stopped, watched_by
+
+MODELS = ["Mistral-7B-Instruct-v0.3", "Qwen2.5-14B-Instruct", "Qwen2.5-7B-Instruct", "Qwen2.5-32B-Instruct"]
+LONG = {
+    "name": "long",
+    "engine": {"version": "0.33.0"},
+    "nodes": {"node": {"gpu": "L40S", "gpus": 4}},
+    "roles": {
+        f"r{i}": {
+            "task": "general",
+            "models": MODELS[i % 2 : i % 2 + 3],
+            "context": {"min": "8k", "wish": "32k"},
+            "concurrency": {"min": 3 + i % 5, "target": 37 + 5 * i},
+            "request": {"prompt_tokens": f"{3 + i % 3}k", "output_tokens": "1k"},
+            "weight": 1 + i % 4,
+        }
+        for i in range(7)
+    },
+}
+"""Seven roles on four GPUs, which takes minutes to prove."""
+
+
+@settings(max_examples=30, deadline=None)
+@given(many_gpus())
+def test_watching_changes_no_answer(case: Planted) -> None:
+    with watched_by(Watch()):
+        seen = optimise(case.problem)
+
+    assert seen == optimise(case.problem)
+
+
+def test_watching_changes_no_answer_of_a_larger_fleet() -> None:
+    problem, _ = random_problem(6, 80, 8, 1)
+    watch = Watch()
+    with watched_by(watch):
+        seen = optimise(problem)
+
+    assert seen == optimise(problem)
+    assert watch.stage
+
+
+def test_nothing_is_searched_after_a_stop() -> None:
+    problem, _ = random_problem(2, 40, 1, 1)
+    watch = Watch()
+    watch.stop()
+    with watched_by(watch), pytest.raises(BudgetSpent):
+        optimise(problem)
+    assert not stopped()
+
+
+def test_progress_in_words() -> None:
+    cost = Watch(stage="cost", value=-2_500_000, bound=-1_250_000)
+
+    assert progress(Watch(), priced=True) == "preparing"
+    assert progress(Watch(stage="headroom"), priced=True) == "headroom"
+    assert progress(Watch(stage="order of r1", value=-3), priced=True) == "settling the order of r1"
+    assert progress(Watch(task="point 3", stage="score", value=4150), priced=True) == "point 3: score 41.5"
+    assert progress(cost, priced=True) == "cost 2.5 $/h, at least 1.25 $/h"
+    assert progress(dataclasses.replace(cost, value=-3, bound=-1), priced=False) == "GPUs in use 3 GPUs, at least 1 GPU"
+
+
+def test_ctrl_c_before_there_is_a_plan(capsys: pytest.CaptureFixture[str]) -> None:
+    def work() -> None:
+        os.kill(os.getpid(), signal.SIGINT)
+        while not stopped():
+            time.sleep(0.01)
+        raise BudgetSpent(60)
+
+    with pytest.raises(SystemExit) as error:
+        watched(fleet(PAIR), work)
+
+    assert error.value.code == 130
+    assert capsys.readouterr().err == (
+        "  hint: interrupted: taking the best plan found so far; once more ends at once\n"
+        "interrupted before a plan was found; it is not proven that there is none\n"
+    )
+
+
+@contextmanager
+def solving(folder: Path) -> Iterator["tuple[subprocess.Popen[str], int]"]:
+    """A process that solves a long fleet, once it has a plan that it goes on improving; its stderr is a terminal."""
+    (folder / "fleet.yaml").write_text(yaml.safe_dump(LONG, sort_keys=False), encoding="utf-8")
+    terminal, end = pty.openpty()
+    command = [sys.executable, "-m", "planner", "solve"]
+    with subprocess.Popen(command, cwd=folder, stdout=subprocess.PIPE, stderr=end, text=True) as process:
+        os.close(end)
+        shown = ""
+        while len(set(re.findall(r"(\d+) s  balanced [\d.]+, at most", shown))) < 2:
+            shown += read(terminal)
+            assert process.poll() is None, shown
+        try:
+            yield process, terminal
+        finally:
+            process.kill()
+            os.close(terminal)
+
+
+def read(terminal: int) -> str:
+    """What a terminal shows next, within a minute."""
+    ready, _, _ = select.select([terminal], [], [], 60)
+    assert ready, "nothing was shown for a minute"
+    try:
+        return os.read(terminal, 4096).decode(errors="replace")
+    except OSError:  # the other end is closed
+        return ""
+
+
+@pytest.mark.slow
+def test_ctrl_c_takes_the_best_checked_plan(tmp_path: Path) -> None:
+    with solving(tmp_path) as (process, _):
+        process.send_signal(signal.SIGINT)
+        printed, _ = process.communicate(timeout=60)
+    plan = plan_from_yaml(tmp_path / "plan.yaml")
+
+    assert process.returncode == 4
+    assert printed.startswith("long: interrupted, not proven best for balanced (balanced is ")
+    assert (plan.proof.proven, plan.proof.interrupted) == (False, True)
+    assert plan.proof.stages[0].bound > plan.proof.stages[0].value
+    assert not check(plan, load_fleet(tmp_path / "fleet.yaml", catalog()), catalog())
+    assert (tmp_path / "artifacts" / "launch.sh").is_file()
+
+
+@pytest.mark.slow
+def test_a_second_ctrl_c_ends_at_once_and_writes_nothing(tmp_path: Path) -> None:
+    with solving(tmp_path) as (process, terminal):
+        process.send_signal(signal.SIGINT)
+        shown = ""
+        while "once more ends at once" not in shown:
+            shown += read(terminal)
+        process.send_signal(signal.SIGINT)
+        printed, _ = process.communicate(timeout=60)
+
+    assert (process.returncode, printed) == (130, "")
+    assert [path.name for path in tmp_path.iterdir()] == ["fleet.yaml"]
