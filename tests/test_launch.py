@@ -11,6 +11,7 @@ import plans
 import pytest
 from staged import Stage, amend, free_ports, stage
 
+from planner.artifacts import render, write
 from planner.plan import Plan
 
 
@@ -54,6 +55,38 @@ def test_servers_start_one_after_another_and_stop_in_reverse(two: Stage) -> None
     assert names(two.events())[4:] == ["stop general", "stop coder"]
     assert not any(alive(pid) for pid in pids)
     assert two.run("launch.sh", "status").returncode == 3
+
+
+def test_a_server_of_another_plan_is_not_taken_for_this_one(two: Stage) -> None:
+    """The folder was exchanged while the fleet ran: going back to the last plan must not leave a mixture."""
+    assert two.run("launch.sh", "up").returncode == 0
+    amend(two.folder / "launch.sh", "--max-num-seqs 8", "--max-num-seqs 9")
+
+    again = two.run("launch.sh", "up")
+    assert again.returncode == 75
+    assert "coder runs as another plan says: launch.sh down coder, then up" in again.stderr
+    assert len(two.events()) == 4, "nothing was started or stopped"
+
+    assert two.run("launch.sh", "down").returncode == 0
+    assert two.run("launch.sh", "up").returncode == 0
+
+
+def test_a_server_that_the_plan_no_longer_has_is_stopped_too(tmp_path: Path) -> None:
+    before = on_free_ports(plans.two_roles())
+    two = stage(before, tmp_path)
+    try:
+        assert two.run("launch.sh", "up").returncode == 0
+        pid = two.pid("general")
+        write(render(plans.plan(before.server("coder"))), two.folder, force=True)
+
+        up = two.run("launch.sh", "up")
+        assert up.returncode == 75
+        assert "servers of another plan are here: general; launch.sh down, then up" in up.stderr
+    finally:
+        down = two.run("launch.sh", "down")
+    assert down.returncode == 0
+    assert not alive(pid)
+    assert list((two.folder / "run").glob("*.pid")) == []
 
 
 def test_servers_of_different_gpus_start_together(tmp_path: Path) -> None:

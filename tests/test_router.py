@@ -167,6 +167,23 @@ def test_replicas_share_the_load(door: int) -> None:
     assert len(ports) == 2, "while one replica answers, the other gets the next request"
 
 
+def test_a_replica_that_stops_is_not_noticed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its connections are refused before the router's next check has found out."""
+    *ports, router = free_ports(3)
+    monkeypatch.setattr(context, "ROUTER_PORT", router)
+    replicas = [plans.server(f"chat-{number}", role="chat", port=port) for number, port in enumerate(ports, 1)]
+    staged = stage(plans.plan(*replicas), tmp_path, PLANNER_ROUTER="on")
+    try:
+        assert staged.run("launch.sh", "up").returncode == 0
+        wait_until_balanced(router)
+        time.sleep(3)
+        assert staged.run("launch.sh", "down", "chat-1").returncode == 0
+        for _ in range(8):
+            assert post(router, "/v1/completions", {"model": "chat"})[0] == 200
+    finally:
+        staged.run("launch.sh", "down")
+
+
 def test_a_role_without_a_healthy_server_is_503(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     port, router = free_ports(2)
     monkeypatch.setattr(context, "ROUTER_PORT", router)

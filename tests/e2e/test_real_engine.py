@@ -95,9 +95,8 @@ def test_a_stream_arrives_in_pieces(up: Stage) -> None:
 
 def test_a_stop_lets_answers_finish(up: Stage) -> None:
     """A server that is told to stop ends the stream it is at and takes no new request; the router says so."""
-    body = json.dumps(
-        {"model": "general", "prompt": "a", "max_tokens": 1500, "ignore_eos": True, "stream": True}
-    ).encode()
+    asked = {"model": "general", "prompt": "a", "max_tokens": 1500, "ignore_eos": True, "stream": True}
+    body = json.dumps({**asked, "stream_options": {"include_usage": True}}).encode()
     headers = {"Authorization": f"Bearer {KEY}", "Content-Type": "application/json"}
     request = urllib.request.Request(up.environment["ROUTER"] + "/v1/completions", body, headers)
     with urllib.request.urlopen(request, timeout=120) as answer:
@@ -107,7 +106,7 @@ def test_a_stop_lets_answers_finish(up: Stage) -> None:
         refused = post(up, b'{"model": "general", "prompt": "x", "max_tokens": 2}')[0]
         lines += list(answer)
     assert up.finish(stop) == 0
-    assert sum(line.startswith(b"data:") for line in lines) > 1500
+    assert b'"completion_tokens":1500' in lines[-4].replace(b" ", b"")
     assert b"data: [DONE]\n" in lines
     assert refused == 503
     assert post(up, b'{"model": "coder", "prompt": "x", "max_tokens": 2}')[0] == 200

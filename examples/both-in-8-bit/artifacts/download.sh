@@ -73,7 +73,7 @@ fetch() {
 # repository, revision (empty: the newest), bytes
 readonly checkpoints=(
   Qwen/Qwen2.5-Coder-32B-Instruct-GPTQ-Int8 '' 35021531136
-  RedHatAI/Qwen2.5-14B-Instruct-quantized.w8a8 '' 16523307008
+  Qwen/Qwen2.5-14B-Instruct-GPTQ-Int8 '' 16721512448
 )
 
 main() {

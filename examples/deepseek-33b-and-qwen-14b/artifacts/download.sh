@@ -72,7 +72,7 @@ fetch() {
 
 # repository, revision (empty: the newest), bytes
 readonly checkpoints=(
-  TheBloke/deepseek-coder-33B-instruct-GPTQ '' 18122442752
+  TheBloke/deepseek-coder-33B-instruct-AWQ '' 18010000000
   Qwen/Qwen2.5-14B-Instruct '' 29400000000
 )
 

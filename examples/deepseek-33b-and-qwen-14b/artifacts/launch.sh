@@ -34,12 +34,12 @@ plan_of() {
       port=8001
       gpus=(0)
       after=()
-      memory=50169655420 # bytes on each GPU, everything included
+      memory=50290142768 # bytes on each GPU, everything included
       start_seconds=420
-      weights=TheBloke/deepseek-coder-33B-instruct-GPTQ
+      weights=TheBloke/deepseek-coder-33B-instruct-AWQ
       revision=''
       arguments=(
-        TheBloke/deepseek-coder-33B-instruct-GPTQ
+        TheBloke/deepseek-coder-33B-instruct-AWQ
         --host 127.0.0.1
         --port 8001
         --served-model-name coder
@@ -49,7 +49,7 @@ plan_of() {
         --max-num-batched-tokens 8192
         --kv-cache-dtype auto
         --kv-cache-memory-bytes 29129310208
-        --gpu-memory-utilization 0.4857
+        --gpu-memory-utilization 0.4869
         --tensor-parallel-size 1
         --shutdown-timeout 30
         --disable-access-log-for-endpoints '/health,/metrics,/ping'
@@ -122,13 +122,25 @@ process() {
 pid_of() {
   local pid since status born
   [[ -f "${state}/$1.pid" ]] || return 0
-  read -r pid since <"${state}/$1.pid"
+  read -r pid since _ <"${state}/$1.pid"
   read -r status _ born <<<"$(process "${pid}")"
   [[ "${status:-Z}" != Z && "${born}" == "${since}" ]] || return 0
   printf '%s' "${pid}"
 }
 
 running() { [[ -n "$(pid_of "$1")" ]]; }
+
+# Prints a number for the command line of the server; another plan's is another.
+command_sum() { printf '%q ' "${gpus[*]}" "${arguments[@]}" | cksum | tr ' ' -; }
+
+# Succeeds when the server runs with other options than the plan's: another plan started it.
+stale() {
+  local sum
+  running "$1" || return 1
+  read -r _ _ sum <"${state}/$1.pid"
+  plan_of "$1"
+  [[ "${sum:-}" != "$(command_sum)" ]]
+}
 
 # Prints every living process of a process group.
 members() {
@@ -158,27 +170,27 @@ healthy() { curl --fail --silent --max-time 3 --output /dev/null "http://127.0.0
 
 router_wanted() { [[ "${PLANNER_ROUTER:-on}" != off ]] && command -v haproxy >/dev/null; }
 
-# Starts a program in a session of its own and remembers it.
+# Starts a program in a session of its own and remembers it, with the number that stale wants to see.
 spawn() {
-  local name=$1 pid
-  shift
+  local name=$1 sum=$2 pid
+  shift 2
   setsid "$@" </dev/null >>"${logs}/${name}.log" 2>&1 9>&- &
   pid=$!
   started+=("${name}")
-  printf '%s %s\n' "${pid}" "$(process "${pid}" | cut -d ' ' -f 3)" >"${state}/${name}.pid"
+  printf '%s %s %s\n' "${pid}" "$(process "${pid}" | cut -d ' ' -f 3)" "${sum}" >"${state}/${name}.pid"
 }
 
 start() {
   plan_of "$1"
   say "starting $1 on GPU ${gpus[*]}, port ${port}"
-  CUDA_DEVICE_ORDER=PCI_BUS_ID CUDA_VISIBLE_DEVICES=$(gpu_ids) spawn "$1" vllm serve "${arguments[@]}"
+  CUDA_DEVICE_ORDER=PCI_BUS_ID CUDA_VISIBLE_DEVICES=$(gpu_ids) spawn "$1" "$(command_sum)" vllm serve "${arguments[@]}"
 }
 
 # Ends what a stopped or dead server left in its process group: workers outlive a killed parent, with all their memory.
 clear_group() {
   local name=$1 pid since born
   [[ -f "${state}/${name}.pid" ]] || return 0
-  read -r pid since <"${state}/${name}.pid"
+  read -r pid since _ <"${state}/${name}.pid"
   read -r _ _ born <<<"$(process "${pid}")"
   if [[ -z "${born:-}" || "${born}" == "${since}" ]]; then # else the number belongs to another program by now
     while [[ -n "$(members "${pid}")" ]]; do
@@ -199,6 +211,15 @@ stop() {
     while running "${name}" && ((SECONDS < deadline)); do pause; done
   fi
   clear_group "${name}"
+}
+
+# Prints what runs or ran here and is not in the plan: servers of another plan.
+leftovers() {
+  local file name
+  for file in "${state}"/*.pid; do
+    name=$(basename -- "${file}" .pid)
+    [[ ! -f "${file}" || " ${servers[*]} router " == *" ${name} "* ]] || printf '%s\n' "${name}"
+  done
 }
 
 # Stops the named servers, last first.
@@ -273,7 +294,7 @@ start_router() {
   fi
   running router && return
   say "starting the router, port ${router_port}"
-  spawn router haproxy -W -db -f "${here}/router/haproxy.cfg"
+  spawn router - haproxy -W -db -f "${here}/router/haproxy.cfg"
   until (exec 3<>"/dev/tcp/${PLANNER_BIND:-127.0.0.1}/${router_port}") 2>/dev/null; do
     if ! running router; then
       tail -n 40 "${logs}/router.log" >&2
@@ -284,8 +305,13 @@ start_router() {
 }
 
 up() {
-  local name
-  for name in "$@"; do running "${name}" || clear_group "${name}"; done
+  local name names
+  for name in "$@"; do
+    ! stale "${name}" || { say "${name} runs as another plan says: launch.sh down ${name}, then up" && exit 75; }
+    running "${name}" || clear_group "${name}"
+  done
+  names=$(leftovers)
+  [[ -z "${names}" ]] || { say "servers of another plan are here: ${names//$'\n'/ }; launch.sh down, then up" && exit 75; }
   check "$@"
   trap 'fail "interrupted"' INT TERM HUP
   ulimit -S -n 65536 2>/dev/null || say "warning: only $(ulimit -n) open files are allowed; the engine wants 65536"
@@ -348,7 +374,7 @@ usage() {
 }
 
 main() {
-  local action=${1:-} names
+  local action=${1:-} names left
   (($# > 0)) || usage
   shift
   names=$(chosen "$@")
@@ -369,7 +395,8 @@ main() {
       elif (($# > 0)); then
         stop_all "${names[@]}"
       else
-        stop_all "${names[@]}" router
+        mapfile -t left < <(leftovers)
+        stop_all "${left[@]}" "${names[@]}" router
       fi
       ;;
     *) usage ;;

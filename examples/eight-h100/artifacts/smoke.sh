@@ -54,10 +54,10 @@ check_text() {
   if ((${lines:-0} > 1)); then ok "${name}" "stream of ${lines} events"; else bad "${name}" "no stream"; fi
 }
 
-check_embedding() {
+check_rerank() {
   local name=$1 model=$2 base=$3 answer
-  answer=$(post "${base}/v1/embeddings" "{\"model\": ${model}, \"input\": \"One, two, three\"}") || true
-  if grep -Eq '"embedding": *\[ *-?[0-9]' <<<"${answer}"; then ok "${name}" 'embedding'; else bad "${name}" "no embedding: ${answer:0:200}"; fi
+  answer=$(post "${base}/v1/rerank" "{\"model\": ${model}, \"query\": \"One, two\", \"documents\": [\"three\", \"four\"]}") || true
+  if grep -Eq '"relevance_score": *-?[0-9]' <<<"${answer}"; then ok "${name}" 'two documents ranked'; else bad "${name}" "no scores: ${answer:0:200}"; fi
 }
 
 check_limits() {
@@ -104,7 +104,7 @@ name=reranker model='"reranker"' url=http://127.0.0.1:8003
 expect_code "${name}" 'health' 200 curl --silent --max-time 10 "${url}/health"
 expect_code "${name}" 'without a key' 401 curl --silent --max-time 10 "${url}/v1/models"
 check_limits "${name}" "${url}" "${model}" 8192 262160
-check_embedding "${name}" "${model}" "${url}"
+check_rerank "${name}" "${model}" "${url}"
 
 # The router notices within seconds that a server has become healthy.
 settle() {
@@ -122,7 +122,7 @@ if [[ "${PLANNER_ROUTER:-on}" != off ]]; then
   settle '"coder"'
   check_text router '"coder"' "${router}"
   settle '"reranker"'
-  check_embedding router '"reranker"' "${router}"
+  check_rerank router '"reranker"' "${router}"
   expect_code router 'model list' 200 call "${router}/v1/models"
   expect_code router 'without a key' 401 curl --silent --max-time 10 "${router}/v1/models"
   expect_code router 'wrong key' 401 curl --silent --max-time 10 --header 'Authorization: Bearer wrong' "${router}/v1/models"

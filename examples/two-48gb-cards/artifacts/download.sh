@@ -74,7 +74,7 @@ fetch() {
 readonly checkpoints=(
   Qwen/Qwen2.5-Coder-32B-Instruct-GPTQ-Int4 '' 19351496704
   RedHatAI/Qwen2.5-14B-Instruct-quantized.w8a8 '' 16523307008
-  Qwen/Qwen3-Embedding-0.6B '' 1218736128
+  Qwen/Qwen3-Embedding-0.6B '' 1201813504
 )
 
 main() {

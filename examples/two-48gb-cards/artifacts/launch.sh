@@ -36,7 +36,7 @@ plan_of() {
       port=8002
       gpus=(0)
       after=()
-      memory=37492408263 # bytes on each GPU, everything included
+      memory=39467024327 # bytes on each GPU, everything included
       start_seconds=420
       weights=Qwen/Qwen2.5-Coder-32B-Instruct-GPTQ-Int4
       revision=''
@@ -51,7 +51,7 @@ plan_of() {
         --max-num-batched-tokens 2048
         --kv-cache-dtype fp8
         --kv-cache-memory-bytes 15034482688
-        --gpu-memory-utilization 0.7756
+        --gpu-memory-utilization 0.817
         --tensor-parallel-size 1
         --tool-call-parser hermes
         --enable-auto-tool-choice
@@ -64,7 +64,7 @@ plan_of() {
       port=8001
       gpus=(1)
       after=()
-      memory=35086977469 # bytes on each GPU, everything included
+      memory=29949217213 # bytes on each GPU, everything included
       start_seconds=420
       weights=RedHatAI/Qwen2.5-14B-Instruct-quantized.w8a8
       revision=''
@@ -77,9 +77,9 @@ plan_of() {
         --max-model-len 32768
         --max-num-seqs 32
         --max-num-batched-tokens 2048
-        --kv-cache-dtype auto
-        --kv-cache-memory-bytes 16109273088
-        --gpu-memory-utilization 0.7251
+        --kv-cache-dtype fp8
+        --kv-cache-memory-bytes 8054636544
+        --gpu-memory-utilization 0.6174
         --tensor-parallel-size 1
         --tool-call-parser hermes
         --enable-auto-tool-choice
@@ -90,9 +90,9 @@ plan_of() {
       ;;
     embedder)
       port=8003
-      gpus=(0 1)
-      after=(coder chat)
-      memory=9750431569 # bytes on each GPU, everything included
+      gpus=(1)
+      after=(chat)
+      memory=17731906343 # bytes on each GPU, everything included
       start_seconds=360
       weights=Qwen/Qwen3-Embedding-0.6B
       revision=''
@@ -106,9 +106,9 @@ plan_of() {
         --max-num-seqs 16
         --max-num-batched-tokens 8192
         --kv-cache-dtype auto
-        --kv-cache-memory-bytes 7517110272
-        --gpu-memory-utilization 0.191
-        --tensor-parallel-size 2
+        --kv-cache-memory-bytes 15034220544
+        --gpu-memory-utilization 0.3613
+        --tensor-parallel-size 1
         --runner pooling
         --shutdown-timeout 30
         --disable-access-log-for-endpoints '/health,/metrics,/ping'
@@ -153,13 +153,25 @@ process() {
 pid_of() {
   local pid since status born
   [[ -f "${state}/$1.pid" ]] || return 0
-  read -r pid since <"${state}/$1.pid"
+  read -r pid since _ <"${state}/$1.pid"
   read -r status _ born <<<"$(process "${pid}")"
   [[ "${status:-Z}" != Z && "${born}" == "${since}" ]] || return 0
   printf '%s' "${pid}"
 }
 
 running() { [[ -n "$(pid_of "$1")" ]]; }
+
+# Prints a number for the command line of the server; another plan's is another.
+command_sum() { printf '%q ' "${gpus[*]}" "${arguments[@]}" | cksum | tr ' ' -; }
+
+# Succeeds when the server runs with other options than the plan's: another plan started it.
+stale() {
+  local sum
+  running "$1" || return 1
+  read -r _ _ sum <"${state}/$1.pid"
+  plan_of "$1"
+  [[ "${sum:-}" != "$(command_sum)" ]]
+}
 
 # Prints every living process of a process group.
 members() {
@@ -189,27 +201,27 @@ healthy() { curl --fail --silent --max-time 3 --output /dev/null "http://127.0.0
 
 router_wanted() { [[ "${PLANNER_ROUTER:-on}" != off ]] && command -v haproxy >/dev/null; }
 
-# Starts a program in a session of its own and remembers it.
+# Starts a program in a session of its own and remembers it, with the number that stale wants to see.
 spawn() {
-  local name=$1 pid
-  shift
+  local name=$1 sum=$2 pid
+  shift 2
   setsid "$@" </dev/null >>"${logs}/${name}.log" 2>&1 9>&- &
   pid=$!
   started+=("${name}")
-  printf '%s %s\n' "${pid}" "$(process "${pid}" | cut -d ' ' -f 3)" >"${state}/${name}.pid"
+  printf '%s %s %s\n' "${pid}" "$(process "${pid}" | cut -d ' ' -f 3)" "${sum}" >"${state}/${name}.pid"
 }
 
 start() {
   plan_of "$1"
   say "starting $1 on GPU ${gpus[*]}, port ${port}"
-  CUDA_DEVICE_ORDER=PCI_BUS_ID CUDA_VISIBLE_DEVICES=$(gpu_ids) spawn "$1" vllm serve "${arguments[@]}"
+  CUDA_DEVICE_ORDER=PCI_BUS_ID CUDA_VISIBLE_DEVICES=$(gpu_ids) spawn "$1" "$(command_sum)" vllm serve "${arguments[@]}"
 }
 
 # Ends what a stopped or dead server left in its process group: workers outlive a killed parent, with all their memory.
 clear_group() {
   local name=$1 pid since born
   [[ -f "${state}/${name}.pid" ]] || return 0
-  read -r pid since <"${state}/${name}.pid"
+  read -r pid since _ <"${state}/${name}.pid"
   read -r _ _ born <<<"$(process "${pid}")"
   if [[ -z "${born:-}" || "${born}" == "${since}" ]]; then # else the number belongs to another program by now
     while [[ -n "$(members "${pid}")" ]]; do
@@ -230,6 +242,15 @@ stop() {
     while running "${name}" && ((SECONDS < deadline)); do pause; done
   fi
   clear_group "${name}"
+}
+
+# Prints what runs or ran here and is not in the plan: servers of another plan.
+leftovers() {
+  local file name
+  for file in "${state}"/*.pid; do
+    name=$(basename -- "${file}" .pid)
+    [[ ! -f "${file}" || " ${servers[*]} router " == *" ${name} "* ]] || printf '%s\n' "${name}"
+  done
 }
 
 # Stops the named servers, last first.
@@ -304,7 +325,7 @@ start_router() {
   fi
   running router && return
   say "starting the router, port ${router_port}"
-  spawn router haproxy -W -db -f "${here}/router/haproxy.cfg"
+  spawn router - haproxy -W -db -f "${here}/router/haproxy.cfg"
   until (exec 3<>"/dev/tcp/${PLANNER_BIND:-127.0.0.1}/${router_port}") 2>/dev/null; do
     if ! running router; then
       tail -n 40 "${logs}/router.log" >&2
@@ -315,8 +336,13 @@ start_router() {
 }
 
 up() {
-  local name
-  for name in "$@"; do running "${name}" || clear_group "${name}"; done
+  local name names
+  for name in "$@"; do
+    ! stale "${name}" || { say "${name} runs as another plan says: launch.sh down ${name}, then up" && exit 75; }
+    running "${name}" || clear_group "${name}"
+  done
+  names=$(leftovers)
+  [[ -z "${names}" ]] || { say "servers of another plan are here: ${names//$'\n'/ }; launch.sh down, then up" && exit 75; }
   check "$@"
   trap 'fail "interrupted"' INT TERM HUP
   ulimit -S -n 65536 2>/dev/null || say "warning: only $(ulimit -n) open files are allowed; the engine wants 65536"
@@ -379,7 +405,7 @@ usage() {
 }
 
 main() {
-  local action=${1:-} names
+  local action=${1:-} names left
   (($# > 0)) || usage
   shift
   names=$(chosen "$@")
@@ -400,7 +426,8 @@ main() {
       elif (($# > 0)); then
         stop_all "${names[@]}"
       else
-        stop_all "${names[@]}" router
+        mapfile -t left < <(leftovers)
+        stop_all "${left[@]}" "${names[@]}" router
       fi
       ;;
     *) usage ;;

@@ -72,7 +72,7 @@ fetch() {
 
 # repository, revision (empty: the newest), bytes
 readonly checkpoints=(
-  Qwen/Qwen2.5-Coder-32B-Instruct-GPTQ-Int8 '' 35021531136
+  Qwen/Qwen2.5-Coder-32B-Instruct '' 65530000000
   shuyuej/Llama-3.3-70B-Instruct-GPTQ '' 39627816960
 )
 

@@ -13,11 +13,15 @@ readonly units="${DESTDIR:-}/etc/systemd/system"
 here=$(cd -- "$(dirname -- "${BASH_SOURCE[0]}")/.." && pwd)
 readonly here
 
-# The units of an earlier plan may have other names, so the list of what was installed is kept.
+# The units of an earlier plan may have other names, so the list of what was installed is kept. One that has no successor
+# is stopped, because nobody would stop it any more.
 drop_units() {
   local unit
   [[ -f "${target}/units" ]] || return 0
-  while read -r unit; do rm -f "${units}/${unit}"; done <"${target}/units"
+  while read -r unit; do
+    [[ -n "${DESTDIR:-}" || -e "${here}/systemd/${unit}" ]] || systemctl stop "${unit}"
+    rm -f "${units}/${unit}"
+  done <"${target}/units"
 }
 
 reload() {
