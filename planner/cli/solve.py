@@ -141,4 +141,4 @@ def _answer(
     """Return the best plan for the fleet's objective, or that of a point of a frontier."""
     if x is None or y is None or point is None:
         return solve_fleet(fleet, catalog, budget, before)
-    return solve_point(fleet, catalog, x, y, point, budget, points)
+    return solve_point(fleet, catalog, x, y, point, budget, points, before)

@@ -28,7 +28,7 @@ from planner.solve.problem import COST, Answer
 from planner.solve.search import optimise
 from planner.solve.stages import BUDGET, BudgetSpent
 from planner.solve.translate import problem
-from planner.solve.whole import Solved, solved
+from planner.solve.whole import Solved, planned
 from planner.units import ceil_div
 
 MOST = 25
@@ -124,16 +124,25 @@ def pareto(
     if not listed.found:
         return conflict(fleet, catalog, search.prepared)
     numbers = range(1, len(listed.found) + 1)
-    plans = tuple(_solved(search, catalog, (x, y), listed, number).plan for number in numbers)
+    plans = tuple(_planned(search, catalog, (x, y), listed, number).plan for number in numbers)
     for plan in plans:
         require(plan, fleet, catalog)
     return Frontier(x=x, y=y, plans=plans, complete=listed.complete, open_end=listed.open_end)
 
 
 def point(
-    fleet: Fleet, catalog: Catalog, x: str, y: str, number: int, budget: int = BUDGET, most: int = MOST
+    fleet: Fleet,
+    catalog: Catalog,
+    x: str,
+    y: str,
+    number: int,
+    budget: int = BUDGET,
+    most: int = MOST,
+    previous: Plan | None = None,
 ) -> Plan | NoPlan:
     """Return the plan of one point of the frontier that ``pareto`` finds, with its runner-up; or why there is no plan.
+
+    It follows a previous plan where that costs nothing.
 
     Raises:
         BudgetSpent: neither a plan nor its impossibility could be shown within the solver's budget.
@@ -146,7 +155,7 @@ def point(
         return conflict(fleet, catalog, search.prepared)
     if number > len(listed.found):
         raise NoSuchPoint(number, len(listed.found))
-    found = _solved(search, catalog, (x, y), listed, number)
+    found = _planned(search, catalog, (x, y), listed, number, previous)
     return with_runner_up(search.at(listed.found[number - 1].floor), found, budget)
 
 
@@ -220,9 +229,16 @@ def _taken(points: Iterator[Found], most: int) -> _Listed:
     return _Listed(tuple(found), complete=True, open_end=False)
 
 
-def _solved(search: _Search, catalog: Catalog, axes: tuple[str, str], listed: _Listed, number: int) -> Solved:
+def _planned(
+    search: _Search,
+    catalog: Catalog,
+    axes: tuple[str, str],
+    listed: _Listed,
+    number: int,
+    previous: Plan | None = None,
+) -> Solved:
     """Return the plan of a point."""
     found = listed.found[number - 1]
-    own = solved(search.at(found.floor), catalog, search.prepared, found.answer, search.budget)
+    own = planned(search.at(found.floor), catalog, search.prepared, found.answer, search.budget, previous)
     point = FrontierPoint(x=axes[0], y=axes[1], number=number, floor=found.floor)
     return dataclasses.replace(own, plan=dataclasses.replace(own.plan, point=point))

@@ -45,6 +45,13 @@ def whole(fleet: Fleet, catalog: Catalog, budget: int, previous: Plan | None = N
     answer = optimise(problem(fleet, prepared), budget)
     if answer is None:
         return conflict(fleet, catalog, prepared)
+    return planned(fleet, catalog, prepared, answer, budget, previous)
+
+
+def planned(
+    fleet: Fleet, catalog: Catalog, prepared: Prepared, answer: Answer, budget: int, previous: Plan | None = None
+) -> Solved:
+    """Return the plan of an answer, following a previous plan as ``whole`` does."""
     found = solved(fleet, catalog, prepared, answer, budget)
     if previous is not None:
         found = _following(fleet, catalog, found, answer, previous, budget)
