@@ -164,6 +164,7 @@ class EngineProfile:
     capture_limit_by_seqs: bool
     graph_layer_bytes: int
     graph_mixture_layer_bytes: int
+    graph_triton_layer_bytes: int
 
     # The KV cache (fields of planner.tensors.kv_rules.KVRules)
     hybrid_groups: bool

@@ -4,6 +4,7 @@ from planner.architecture import Architecture
 from planner.engine import EngineProfile
 from planner.flags import ServeFlags
 from planner.gpu import GPU
+from planner.quantization import Quantization
 from planner.tensors.stages import stage_layers
 from planner.units import ceil_div
 
@@ -11,7 +12,7 @@ _FINE_STEP = 8
 _COARSE_STEP = 16
 _SMALLEST = (1, 2, 4)
 _SPLITS = 32
-_FLASH_ATTENTION_3 = 9
+_HOPPER = 9
 
 
 def capture_sizes(flags: ServeFlags, profile: EngineProfile, gpu: GPU) -> tuple[int, ...]:
@@ -63,13 +64,28 @@ def cuda_graph_bytes(
     return profile.device(gpu).graph_base_bytes + (len(sizes) + len(full)) * layers + partial
 
 
+def triton_capture_bytes(
+    architecture: Architecture, quantization: Quantization, flags: ServeFlags, profile: EngineProfile, gpu: GPU
+) -> int:
+    """Return what capturing gpt-oss's experts through Triton takes at least, beyond other graphs, and uncounted.
+
+    Triton compiles a kernel for every range of batch sizes, and the memory profile runs one size alone.
+    """
+    hopper = gpu.compute_capability is not None and gpu.compute_capability[0] == _HOPPER
+    if quantization.method != "mxfp4" or not hopper or profile.mxfp4_hopper == "marlin":
+        return 0
+    sizes, full = capture_sizes(flags, profile, gpu), full_sizes(architecture, flags, profile, gpu)
+    layers = sum(1 for layer in architecture.layers if layer.mixture and layer.mixture.bias)
+    return (len(sizes) + len(full)) * layers * profile.graph_triton_layer_bytes
+
+
 def _partial_bytes(architecture: Architecture, flags: ServeFlags, gpu: GPU) -> int:
     """Return the float results per token that FlashAttention 3 keeps when it splits a long context over processors.
 
     Source: ``flash_attn_max_num_splits_for_cuda_graph`` in ``config/attention.py``, 0.13.0 to 0.33.0; measured 260 MiB
     for the first full graph of Llama-3.1-8B at 512 tokens, 132 MiB on two GPUs (H100, 0.19.0, llm-d-planner#205).
     """
-    if gpu.compute_capability is None or gpu.compute_capability[0] != _FLASH_ATTENTION_3:
+    if gpu.compute_capability is None or gpu.compute_capability[0] != _HOPPER:
         return 0
     widths = [
         ceil_div(layer.attention.num_heads, flags.tensor_parallel_size) * layer.attention.value_head_dim

@@ -9,7 +9,7 @@ from planner.flags import ServeFlags
 from planner.gpu import GPU
 from planner.memory import verdict
 from planner.memory.activation import Activation, ActivationLine, activation_line, second_runner
-from planner.memory.cuda_graphs import cuda_graph_bytes
+from planner.memory.cuda_graphs import cuda_graph_bytes, triton_capture_bytes
 from planner.memory.overhead import baseline_bytes, non_torch_bytes
 from planner.memory.requirements import refusal
 from planner.memory.uncertainty import Margin, margin
@@ -250,12 +250,21 @@ def _failure(
         if blocks_short(stage, room, flags, profile):
             return verdict.too_many_sequences(flags.max_num_seqs, stage.layout.blocks(room))
         left += stage.activation.transient_bytes - room
-        graphs = stage.cuda_graph_bytes * _GRAPH_SHARE // 100
-        if left < graphs:
-            return verdict.graphs_do_not_fit(stage.cuda_graph_bytes, left)
-        sampler = stage.line.sampler_at(flags.sampled_rows)
-        if profile.runner == "v1" and not _second(server, profile) and left - graphs < sampler:
-            return verdict.sampler_does_not_fit(sampler, left - graphs, flags.sampled_rows)
+        if reason := _capture_failure(server, gpu, profile, stage, left):
+            return reason
+    return None
+
+
+def _capture_failure(server: Server, gpu: GPU, profile: EngineProfile, stage: Terms, left: int) -> str | None:
+    """Return what fails once the KV cache is there and ``left`` bytes remain: capturing graphs, sampling once more."""
+    rows = server.flags.sampled_rows
+    left -= triton_capture_bytes(server.architecture, server.quantization, server.flags, profile, gpu)
+    graphs = stage.cuda_graph_bytes * _GRAPH_SHARE // 100
+    if left < graphs:
+        return verdict.graphs_do_not_fit(stage.cuda_graph_bytes, left)
+    sampler = stage.line.sampler_at(rows)
+    if profile.runner == "v1" and not _second(server, profile) and left - graphs < sampler:
+        return verdict.sampler_does_not_fit(sampler, left - graphs, rows)
     return None
 
 
@@ -333,4 +342,7 @@ def stage_margin(server: Server, gpu: GPU, profile: EngineProfile, stage: Terms,
         graph_bytes=stage.cuda_graph_bytes if with_graphs else 0,
         savable_bytes=stage.activation.transient_bytes - stage.line.least_at(server.flags.sampled_rows),
     )
-    return replace(found, low_bytes=found.low_bytes + stage.assumed_bytes)
+    low_bytes = found.low_bytes + stage.assumed_bytes
+    if with_graphs:
+        low_bytes += triton_capture_bytes(server.architecture, server.quantization, server.flags, profile, gpu)
+    return replace(found, low_bytes=low_bytes)
