@@ -86,6 +86,22 @@ def test_versions_with_two_engine_cores_say_when_the_older_one_runs(
     assert ("max_num_batched_tokens 4096" in output) == (older or version == "0.7.3")
 
 
+def test_recurrent_layers_on_the_older_engine_core_are_refused_by_name() -> None:
+    code, output = run("nvidia/NVIDIA-Nemotron-Nano-9B-v2", "--gpu", "H100", "--engine-version", "0.9.2")
+
+    assert code != 0
+    assert "not supported: recurrent layers on the older engine core of vllm 0.9.2" in output
+
+
+def test_an_assumed_total_widens_the_range_upwards() -> None:
+    assumed = estimate("Llama-3.2-1B-Instruct", "--gpu", "RTX 3070", "--max-model-len", "8k")
+    given = estimate("Llama-3.2-1B-Instruct", "--gpu", "RTX 3070", "--max-model-len", "8k", "--gpu-memory-gib", "7.64")
+
+    ranges = [(float(str(a["kv_cache_gib_low"])), float(str(a["kv_cache_gib_high"]))) for a in (assumed, given)]
+    assert ranges[0][0] == pytest.approx(ranges[1][0], abs=0.01)
+    assert ranges[0][1] == pytest.approx(ranges[1][1] + 7.64 * 0.92 * 0.047, abs=0.02)
+
+
 def test_server_that_does_not_start_is_an_answer_not_an_error() -> None:
     code, output = run(LLAMA, "--gpu", "L4", "--max-model-len", "128k")
 

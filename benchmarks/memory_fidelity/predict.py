@@ -57,7 +57,7 @@ def described(row: Row) -> tuple[Server, GPU, EngineProfile]:
         quantization = while_loading(row.quantization)
     gpu = catalog().gpu(row.gpu)
     if row.total_gib is not None:
-        gpu = dataclasses.replace(gpu, memory_bytes=round(row.total_gib * GIB))
+        gpu = dataclasses.replace(gpu, memory_bytes=round(row.total_gib * GIB), memory_assumed="")
     profile = load_profile(_LAST_V0 if row.runner == "v0" and row.version.startswith("0.8") else row.version)
     profile = running_core(
         profile,

@@ -4,6 +4,7 @@ import dataclasses
 
 from planner.architecture import Architecture
 from planner.engine import EngineProfile, load_profile
+from planner.errors import UnsupportedModel
 from planner.gpu import GPU
 
 _HOPPER = (9, 0)
@@ -30,6 +31,9 @@ def running_core(
     """Return the profile of the core that runs a server: ``profile``, or that of the older core under its version.
 
     Source: ``engine/arg_utils.py:_is_v1_supported_oracle``, vLLM 0.8.3 to 0.10.2.
+
+    Raises:
+        UnsupportedModel: the older core keeps recurrent states outside its KV cache, which is not sized.
     """
     capability = gpu.compute_capability
     reasons = {
@@ -41,6 +45,12 @@ def running_core(
         "stages": pipeline_parallel_size > 1,
         "state": architecture.has_state,
     }
-    if not any(reasons[name] for name in profile.older_core):
-        return profile
-    return dataclasses.replace(load_profile(_OLDER), **{name: getattr(profile, name) for name in _SHARED})
+    if any(reasons[name] for name in profile.older_core):
+        profile = dataclasses.replace(load_profile(_OLDER), **{name: getattr(profile, name) for name in _SHARED})
+    if profile.runner == "v0" and architecture.has_state:
+        raise UnsupportedModel(
+            architecture.name,
+            f"recurrent layers on the older engine core of {profile}",
+            "0.10 is the first version sized",
+        )
+    return profile

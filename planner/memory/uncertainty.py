@@ -10,6 +10,8 @@ from planner.gpu import GPU
 # Weights are exact to a fraction of a percent; this share covers repacking that differs between kernels.
 _WEIGHTS_PARTS = 400
 _ACTIVATION_PARTS = 20
+# Totals that no log shows are assumed downwards, by up to this much below the label (docs/catalog.md).
+_ASSUMED_PERMILLE = 47
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -44,4 +46,7 @@ def margin(
         spread += activation_bytes // _ACTIVATION_PARTS * (1 if profile.exact else 4)
     if not profile.exact:
         spread += profile.unknown_spread_bytes
-    return Margin(low_bytes=spread, high_bytes=spread + savable_bytes)
+    high = spread + savable_bytes
+    if gpu.memory_assumed:
+        high += int(gpu.memory_bytes * flags.gpu_memory_utilization) * _ASSUMED_PERMILLE // 1000
+    return Margin(low_bytes=spread, high_bytes=high)
