@@ -37,6 +37,9 @@ _FEW = 400
 _SOME = 3_000
 """Places up to which they join it after a plan has been found without them."""
 
+_QUICK = 3
+"""Deterministic seconds per solve after which the model of places is changed for the one that is made for proofs."""
+
 _POLISH = 10
 """Deterministic seconds per solve for improving on a plan that is there already."""
 
@@ -101,9 +104,34 @@ def places(problem: Problem) -> int:
 
 
 def _whole(problem: Problem, budget: int, digest: str, bound: int, reached: int | None = None) -> Answer | None:
-    """Decide choices and places together; the first stage cannot exceed ``bound`` and must be at least ``reached``."""
+    """Decide choices and places together; the first stage cannot exceed ``bound`` and must be at least ``reached``.
+
+    The model that is usually fast is given a little time, and the one that proves what is hard the rest.
+    """
+    quick: Answer | None = None
+    if budget > _QUICK:
+        try:
+            quick = _placed(problem, _QUICK, digest, (bound, reached), by_size=False)
+            if quick is None or quick.stages[0].proven:
+                return quick
+            bound = quick.stages[0].bound
+        except BudgetSpent:
+            pass
+    try:
+        return _placed(problem, budget, digest, (bound, reached), by_size=True)
+    except BudgetSpent:
+        if quick:
+            return quick
+        raise
+
+
+def _placed(
+    problem: Problem, budget: int, digest: str, limits: tuple[int, int | None], *, by_size: bool
+) -> Answer | None:
+    """Decide with one of the two models of places; ``limits`` are the most and the least of the first stage."""
+    bound, reached = limits
     model = build(problem)
-    placing = Placing(model)
+    placing = Placing(model, by_size=by_size)
     model.cp.add(model.stage(0) <= bound)
     if reached is not None:
         model.cp.add(model.stage(0) >= reached)
