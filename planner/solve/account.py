@@ -52,6 +52,8 @@ def _growth(fleet: Fleet, pool: Pool, catalog: Catalog, budget: int) -> Growth:
         gpu = dataclasses.replace(pool.gpu, memory_bytes=pool.gpu.memory_bytes + GIB)
         larger = dataclasses.replace(pool, gpu=gpu)
     answer: Plan | NoPlan | None
+    if watch.stopped():
+        return Growth(pool=pool.name, more_bytes=GIB, answer=None)
     watch.task(f"1 GiB more in {pool.name}")
     try:
         found = whole(fleet.with_pool(larger), catalog, budget)

@@ -95,6 +95,8 @@ class _Search:
 
     def best(self, floor: int | None) -> Answer | None:
         """Return the answer above a floor; None when there is none."""
+        if watch.stopped():
+            raise BudgetSpent(self.budget)
         return optimise(problem(self.at(floor), self.prepared), self.budget)
 
     def most(self) -> int:
