@@ -64,7 +64,7 @@ def test_one_more_gib_is_what_solving_with_it_gives(found: Account) -> None:
 
     assert (growth.pool, growth.more_bytes) == ("gpu", GIB)
     assert isinstance(with_it, Plan)
-    assert growth.answer == dataclasses.replace(with_it, runner_up=None)
+    assert growth.answer == dataclasses.replace(with_it, runner_up=None, lock=found.plan.lock)
     assert values(with_it.proof.stages) > values(found.plan.proof.stages)
 
 

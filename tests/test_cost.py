@@ -129,7 +129,6 @@ def test_dollars_and_gpus_are_never_compared() -> None:
     assert [v.where for v in check(counted, fleet(LAB), catalog())] == ["prices"]
 
 
-
 @pytest.mark.parametrize("seed", [100, 131, 285])
 def test_no_step_of_the_solver_loses_solutions(seed: int) -> None:
     """Fleets in bytes that ortools 9.15 calls impossible when it gathers precedences."""

@@ -1,6 +1,7 @@
 """plan.yaml is the lock of its fleet: what it was made from is recorded, used again, and told when it has changed."""
 
 import hashlib
+import json
 import shutil
 from pathlib import Path
 from typing import Any
@@ -201,3 +202,17 @@ def test_what_is_gone_is_told(folder: Path) -> None:
     assert (place.exit_code, model.exit_code) == (0, 0)
     assert "hint: plan.yaml has coder on GPU 0 of pair, which the fleet has no longer" in place.stderr
     assert f"hint: plan.yaml has general on {gone}, which the fleet has no longer" in model.stderr
+
+
+def test_explain_is_about_the_plan_that_is_there(folder: Path) -> None:
+    ports = [("coder", 8001), ("general", 8002)]
+    write_fleet(folder, "roles.a-new-one", {"task": "embedding", "models": ["bge-m3"], "context": "8k"})
+    assert run("solve").exit_code == 0
+    explained = json.loads(run("explain", "fleet.yaml", "coder", "--json").stdout)["plan"]
+    held = plan_from_yaml(folder / "plan.yaml")
+
+    assert held.lock.held
+    assert [(server.name, server.port) for server in held.servers if server.name != "a-new-one"] == ports
+    assert [(server["name"], server["port"]) for server in explained["servers"]] == [
+        (server.name, server.port) for server in held.servers
+    ]

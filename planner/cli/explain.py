@@ -9,6 +9,7 @@ import click
 
 from planner.catalog import load_catalog
 from planner.cli.frame import EXIT_NO_PLAN, EXIT_NOT_PROVEN, EXIT_PROVEN, catalog_option, wrapped
+from planner.cli.lock import plan_there
 from planner.cli.progress import watched
 from planner.errors import UnknownName
 from planner.explain import headline, no_plan
@@ -43,12 +44,14 @@ def explain(
     """Explain the plan of a fleet, or of one role.
 
     Why each role has this variant and not another, what binds on each GPU, and what one more GiB
-    would buy: all of it solved, not estimated. Without a plan it says what planner solve says.
+    would buy: all of it solved, not estimated. The plan is the one that planner solve would make
+    now; without any it says what planner solve says.
     """
     catalog = load_catalog(overlays=catalog_folders)
     fleet = load_fleet(fleet_file, catalog)
     _check_role(fleet, role)
-    found = watched(fleet, lambda: account(fleet, catalog, role, time_limit))
+    before = plan_there(fleet_file.parent)
+    found = watched(fleet, lambda: account(fleet, catalog, role, time_limit, before))
     if isinstance(found, NoPlan):
         click.echo(plan_json(found) if as_json else wrapped(no_plan(found)), nl=not as_json)
         raise SystemExit(EXIT_NO_PLAN)

@@ -14,20 +14,24 @@ from planner.solve.whole import Solved, whole
 from planner.units import GIB
 
 
-def account(fleet: Fleet, catalog: Catalog, role: str | None = None, budget: int = BUDGET) -> Account | NoPlan:
+def account(
+    fleet: Fleet, catalog: Catalog, role: str | None = None, budget: int = BUDGET, previous: Plan | None = None
+) -> Account | NoPlan:
     """Return the plan of a fleet with its account, of all roles or of one; or why there is no plan.
+
+    Like ``solve``, it follows a ``previous`` plan.
 
     Raises:
         BudgetSpent: neither a plan nor its impossibility could be shown within the solver's budget.
     """
-    found = whole(fleet, catalog, budget)
+    found = whole(fleet, catalog, budget, previous)
     if isinstance(found, NoPlan):
         return found
     return Account(
         plan=found.plan,
         left_out=tuple(_left_out(found, name) for name in found.plan.left_out if role in (None, name)),
         alternatives=tuple(_alternatives(fleet, found, role, budget)),
-        growths=tuple(_growth(fleet, pool, catalog, budget) for pool in fleet.pools),
+        growths=tuple(_growth(fleet, found.plan, pool, catalog, budget) for pool in fleet.pools),
     )
 
 
@@ -44,8 +48,11 @@ def _left_out(found: Solved, name: str) -> LeftOut:
     return LeftOut(role=name, rejections=() if own.options else own.rejections)
 
 
-def _growth(fleet: Fleet, pool: Pool, catalog: Catalog, budget: int) -> Growth:
-    """Solve again with one GiB more: less in use by others where there is that much, else on a larger GPU."""
+def _growth(fleet: Fleet, plan: Plan, pool: Pool, catalog: Catalog, budget: int) -> Growth:
+    """Solve again with one GiB more: less in use by others where there is that much, else on a larger GPU.
+
+    The plan stays as it is where nothing is better for a change.
+    """
     if pool.memory_in_use_bytes >= GIB:
         larger = dataclasses.replace(pool, memory_in_use_bytes=pool.memory_in_use_bytes - GIB)
     else:
@@ -56,7 +63,7 @@ def _growth(fleet: Fleet, pool: Pool, catalog: Catalog, budget: int) -> Growth:
         return Growth(pool=pool.name, more_bytes=GIB, answer=None)
     watch.task(f"1 GiB more in {pool.name}")
     try:
-        found = whole(fleet.with_pool(larger), catalog, budget)
+        found = whole(fleet.with_pool(larger), catalog, budget, plan)
         answer = found if isinstance(found, NoPlan) else found.plan
     except BudgetSpent:
         answer = None
