@@ -171,6 +171,7 @@ class EngineProfile:
     in_flight_batches: int
     batches_grow_with_stages: bool
     pad_groups_percent: int
+    packed_groups: bool
     null_block_in_check: bool
     tokens_from_concurrency: bool
     state_blocks: int

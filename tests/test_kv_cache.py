@@ -107,6 +107,17 @@ def test_compressed_attention_has_the_tokens_vllm_logged() -> None:
     assert round(older.max_concurrency(blocks, 98_304, 8192), 2) == 7.66
 
 
+def test_older_versions_give_compressed_attention_a_slot_for_every_page() -> None:
+    # vLLM 0.22 needed 6.66 GiB for 30,000 tokens in batches of 16,384, had 5.44, and named 13,528 tokens as the longest
+    # request (github.com/vllm-project/vllm/issues/44376).
+    found = cut(DEEPSEEK_V4, rules("0.22.1"), ranks=2)
+
+    assert [len(group.layers) for group in found.groups] == [62, 22, 21, 42, 20]
+    assert round(found.bytes_needed(30_000, 16_384) / GIB, 2) == 6.66
+    assert round(found.bytes_needed(13_528, 16_384) / GIB, 2) == 5.44
+    assert found.bytes_needed(13_825, 16_384) > found.bytes_needed(13_528, 16_384)
+
+
 def test_windowed_layers_share_groups_of_the_size_of_the_smallest_kind() -> None:
     found = cut(GEMMA_27B)
 

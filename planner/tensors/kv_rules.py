@@ -18,6 +18,8 @@ class KVRules:
     ``batches_grow_with_stages``: each further pipeline stage adds one.
     ``pad_groups_percent``: when the largest bucket of layers is below this share of the smallest, groups are padded
     to the largest instead of cut to the smallest (0: never).
+    ``packed_groups``: pages of compressed attention lie side by side in blocks cut to the groups; otherwise every block
+    has slots for all of them.
     ``null_block_in_check``: the fit check sets aside the block that stands for "no block".
     ``tokens_from_concurrency``: the logged token count is concurrency × context, not blocks × block size.
     ``state_blocks``: blocks of recurrent state one sequence holds (2 when prefix caching aligns states to blocks).
@@ -29,6 +31,7 @@ class KVRules:
     in_flight_batches: int = 2
     batches_grow_with_stages: bool = True
     pad_groups_percent: int = 150
+    packed_groups: bool = True
     null_block_in_check: bool = True
     tokens_from_concurrency: bool = True
     state_blocks: int = 2
@@ -60,6 +63,7 @@ def kv_rules(profile: EngineProfile, prefix_caching: bool | None = None, gpu: GP
         in_flight_batches=profile.in_flight_batches,
         batches_grow_with_stages=profile.batches_grow_with_stages,
         pad_groups_percent=profile.pad_groups_percent,
+        packed_groups=profile.packed_groups,
         null_block_in_check=profile.null_block_in_check,
         tokens_from_concurrency=profile.tokens_from_concurrency,
         state_blocks=states,
