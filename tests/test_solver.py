@@ -246,3 +246,12 @@ def sized(fixed: int) -> Candidate:
         fixed=fixed, per_sequence=1, kv_floor=3, kv_per_sequence=2, peak_floor=1, peak_base=0, peak_per_sequence=1,
         least=1, most=1, worth=((1, 0),),
     )  # fmt: skip
+
+
+def test_stages_after_the_first_have_bounds_of_their_own_where_gpus_are_many() -> None:
+    problem, _ = fleet(40, 60, 64, 1)
+    first, headroom = solved(problem).stages
+    free = sum(pool.capacity * pool.gpus for pool in problem.pools)
+
+    assert not first.proven
+    assert headroom.value < headroom.bound < free

@@ -26,6 +26,7 @@ from planner.solve.stages import (
     choices,
     first_bound,
     maximise_first,
+    relaxed,
     run,
     run_chain,
 )
@@ -40,6 +41,9 @@ _SOME = 3_000
 _QUICK = 3
 """Deterministic seconds per solve after which the model of places is changed for the one that is made for proofs."""
 
+_BOUND = 2
+"""Deterministic seconds for the bound of each stage after the first that is not proven."""
+
 _POLISH = 10
 """Deterministic seconds per solve for improving on a plan that is there already."""
 
@@ -52,7 +56,12 @@ def optimise(problem: Problem, budget: int = BUDGET) -> Answer | None:
     """
     found = points(problem)
     answer = _optimise(found.problem, budget) if found.served else None
-    return answer and dataclasses.replace(found.original(answer), interrupted=stopped())
+    if answer is None:
+        return None
+    if not all(stage.proven for stage in answer.stages):
+        stages = relaxed(build(found.problem), answer.stages, min(budget, _BOUND))
+        answer = dataclasses.replace(answer, stages=tuple(stages))
+    return dataclasses.replace(found.original(answer), interrupted=stopped())
 
 
 def _optimise(problem: Problem, budget: int) -> Answer | None:

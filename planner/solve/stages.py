@@ -7,6 +7,7 @@ among plans equal in everything, the one whose roles, in order of their names, h
 sequences.
 """
 
+import contextlib
 import dataclasses
 import math
 from collections.abc import Iterable, Iterator
@@ -107,6 +108,22 @@ def first_bound(model: Model, solver: cp_model.CpSolver) -> int:
 def ceilings(model: Model) -> dict[str, int]:
     """Return what each stage could reach if all roles had what is best for it alone."""
     return {goal.name: goal.high for goal in [*_goals(model), _headroom(model)]}
+
+
+def relaxed(model: Model, stages: Iterable[StageValue], budget: int) -> Iterator[StageValue]:
+    """Yield stages with bounds as low as the choice alone shows: what is as good in all stages before has no more.
+
+    ``model`` has no places, so that each of these solves is short; it is used up.
+    """
+    goals = {goal.name: goal for goal in [*_goals(model), _headroom(model)]}
+    for position, stage in enumerate(stages):
+        goal, bound = goals[stage.name], stage.bound
+        if position > 0 and not stage.proven and bound > stage.value:
+            with contextlib.suppress(BudgetSpent):
+                if solver := _maximise(model, [goal], budget):
+                    bound = min(bound, max(stage.value, round(solver.best_objective_bound)))
+        model.cp.add(goal.expression >= stage.value)
+        yield dataclasses.replace(stage, bound=bound)
 
 
 def choices(model: Model, solver: cp_model.CpSolver) -> list[tuple[int, int] | None]:
