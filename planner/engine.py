@@ -104,6 +104,7 @@ class EngineProfile:
     block_size: int
     whole_prompt_batches: bool
     seqs_within_batch: bool
+    batch_within_requests: bool
     whole_item_batches: bool
     has_kv_cache_memory_bytes: bool
     kv_cache_dtypes: tuple[str, ...]

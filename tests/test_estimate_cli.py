@@ -102,6 +102,14 @@ def test_an_assumed_total_widens_the_range_upwards() -> None:
     assert ranges[0][1] == pytest.approx(ranges[1][1] + 7.64 * 0.92 * 0.047, abs=0.02)
 
 
+@pytest.mark.parametrize(("version", "tokens"), [("0.8.5", 2048), ("0.11.0", 2048), ("0.12.0", 512), ("0.33.0", 512)])
+def test_the_default_batch_is_cut_to_the_requests_from_0_12_on(version: str, tokens: int) -> None:
+    few = ("--max-num-seqs", "1", "--max-model-len", "512")
+    _, output = run("Llama-3.2-1B-Instruct", "--gpu", "A10", "--engine-version", version, *few)
+
+    assert f"max_num_batched_tokens {tokens}" in output
+
+
 def test_server_that_does_not_start_is_an_answer_not_an_error() -> None:
     code, output = run(LLAMA, "--gpu", "L4", "--max-model-len", "128k")
 
