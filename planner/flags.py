@@ -65,7 +65,8 @@ def default_flags(profile: EngineProfile, gpu: GPU, architecture: Architecture, 
             tokens = max(max_model_len, tokens)
         if profile.whole_item_batches and architecture.vision and architecture.vision.both_ways:
             tokens = max(tokens, architecture.vision.max_item_tokens)
-        values["max_num_batched_tokens"] = min(seqs * max_model_len, tokens) if profile.batch_within_requests else tokens
+        most = seqs * max_model_len if profile.batch_within_requests else tokens
+        values["max_num_batched_tokens"] = min(tokens, most)
     if "max_num_seqs" not in values and profile.seqs_within_batch:
         seqs = min(seqs, values["max_num_batched_tokens"])
     values["max_num_seqs"] = seqs
