@@ -43,7 +43,7 @@ _COMPLETIONS: dict[str, dict[str, Any]] = {
     "MiMoForCausalLM": {"sliding_window": None},  # its own config class drops a window that is switched off
     "MiniMaxM2ForCausalLM": {"scoring_func": "sigmoid"},
 }
-_FILES = {
+FILES = {
     "KimiK25ForConditionalGeneration": {
         "preprocessor_config.json": {
             "image_processor_type": "Qwen2VLImageProcessor",
@@ -69,7 +69,7 @@ def cases() -> Iterator[dict[str, Any]]:
             yield {
                 "id": f"{name}|tp{ranks}",
                 "config": complete(config, architecture),
-                "files": _FILES.get(config["architectures"][0], {}),
+                "files": FILES.get(config["architectures"][0], {}),
                 "pooling": pooling,
                 "tensor_parallel_size": ranks,
                 "block_size": _block_size(architecture),
