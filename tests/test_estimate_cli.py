@@ -110,6 +110,17 @@ def test_the_default_batch_is_cut_to_the_requests_from_0_12_on(version: str, tok
     assert f"max_num_batched_tokens {tokens}" in output
 
 
+@pytest.mark.parametrize(
+    ("length", "said"),
+    [(8192, ""), (36864, "at the low end"), (43008, "at the high end"), (98304, "")],
+)
+def test_a_close_call_is_said_aloud(length: int, said: str) -> None:
+    _, output = run(LLAMA, "--gpu", "L4", "--max-model-len", str(length), "--gpu-memory-utilization", "0.97")
+
+    assert ("a close call" in output) == bool(said)
+    assert said in output
+
+
 def test_server_that_does_not_start_is_an_answer_not_an_error() -> None:
     code, output = run(LLAMA, "--gpu", "L4", "--max-model-len", "128k")
 

@@ -1,6 +1,7 @@
 """Estimate: what the engine will log for one server on one type of GPU, and whether it starts at all."""
 
 import math
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
 
 from planner.architecture import Architecture
@@ -183,8 +184,17 @@ def estimate(server: Server, gpu: GPU, profile: EngineProfile, memory_in_use_byt
         baseline_bytes=baseline,
         has_cache=bool(first.layout.groups),
         graphs_in_budget=graphs_in_budget(server, profile),
-        notes=_notes(profile, gpu),
+        notes=(*_notes(profile, gpu), *_close_calls(first, available[0], spread, flags, starts=fits)),
     )
+
+
+def _close_calls(stage: Terms, room: int, spread: Margin, flags: ServeFlags, *, starts: bool) -> Iterator[str]:
+    """Say when one end of the range answers otherwise whether a request of ``max_model_len`` fits."""
+    needed = stage.layout.bytes_needed(flags.max_model_len, flags.max_num_batched_tokens)
+    if starts and room >= needed > room - spread.low_bytes:
+        yield f"a close call: at the low end of the range one request of {flags.max_model_len} tokens does not fit"
+    elif not starts and room < needed <= room + spread.high_bytes:
+        yield f"a close call: at the high end of the range one request of {flags.max_model_len} tokens fits"
 
 
 def graphs_in_budget(server: Server, profile: EngineProfile) -> bool:
