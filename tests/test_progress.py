@@ -8,6 +8,7 @@ import select
 import signal
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -100,8 +101,16 @@ def test_ctrl_c_before_there_is_a_plan(capsys: pytest.CaptureFixture[str]) -> No
     assert error.value.code == 130
     assert capsys.readouterr().err == (
         "  hint: interrupted: taking the best plan found so far; once more ends at once\n"
-        "interrupted before a plan was found; it is not proven that there is none\n"
+        "interrupted before a plan was found\n"
     )
+
+
+def test_ctrl_c_in_a_program_of_ones_own_is_what_it_always_is() -> None:
+    problem, _ = random_problem(10, 300, 8, 1)
+    timer = threading.Timer(0.5, os.kill, (os.getpid(), signal.SIGINT))
+    timer.start()
+    with pytest.raises(KeyboardInterrupt):
+        optimise(problem)
 
 
 @contextmanager

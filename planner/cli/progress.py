@@ -61,7 +61,7 @@ def watched(fleet: Fleet, work: Callable[[], T]) -> T:
         except BudgetSpent:
             if not watch.stopped:
                 raise
-            click.echo("interrupted before a plan was found; it is not proven that there is none", err=True)
+            click.echo("interrupted before a plan was found", err=True)
             raise SystemExit(EXIT_INTERRUPTED) from None
 
 
@@ -147,11 +147,11 @@ class _Line:
 
 def progress(watch: Watch, *, priced: bool) -> str:
     """Say what is being looked for, which stage that is at, and how far its value may still go."""
+    if not watch.stage:
+        return watch.task or "preparing"
     task = f"{watch.task}: " if watch.task else ""
     stage = GPUS_IN_USE if watch.stage == COST and not priced else watch.stage
     value, bound = watch.value, watch.bound
-    if not stage:
-        return f"{task}preparing"
     if value is None:
         return f"{task}{stage}"
     if stage.startswith(ORDER):

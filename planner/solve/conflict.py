@@ -9,6 +9,7 @@ from planner.catalog import Catalog
 from planner.fleet import Fleet
 from planner.options import Option, Prepared
 from planner.plan import Need, NoPlan, Supply
+from planner.solve import watch
 from planner.solve.changes import changes
 from planner.solve.requirements import Relaxable, requirements, without
 from planner.solve.sizing import Sizing
@@ -16,6 +17,7 @@ from planner.solve.sizing import Sizing
 
 def conflict(fleet: Fleet, catalog: Catalog, prepared: Prepared) -> NoPlan:
     """Return the explanation of a fleet that cannot be served."""
+    watch.task("there is no plan; looking for what would help")
     sizing = Sizing(catalog, prepared.profile)
     core = minimal(fleet, sizing)
     kept = {item.requirement for item in core}

@@ -5,11 +5,14 @@ stopped is what a spent budget would have left: the best plan so far, or none.
 """
 
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor, wait
 from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass
 
 from ortools.sat.python import cp_model
+
+_TICK_SECONDS = 0.1
 
 _current: ContextVar["Watch | None"] = ContextVar("watch", default=None)
 
@@ -41,7 +44,6 @@ class Watch:
     def follow(self, solver: cp_model.CpSolver, model: cp_model.CpModel, figure: Figure) -> cp_model.CpSolverStatus:
         """Solve a model, and note what is reached."""
         self.value = self.bound = None
-        solver.parameters.catch_sigint_signal = False
         solver.best_bound_callback = lambda bound: self._note(bound=figure(bound))
         self._solver = solver
         try:
@@ -91,10 +93,23 @@ def task(name: str) -> None:
 
 def solve(solver: cp_model.CpSolver, model: cp_model.CpModel, stage: str, figure: Figure) -> cp_model.CpSolverStatus:
     """Solve a model; whoever watches is told which stage that is, and may end it."""
+    solver.parameters.catch_sigint_signal = False  # it would take Ctrl-C for a spent budget, and say nothing
     watch = _current.get()
     if watch is None:
-        return solver.solve(model)
+        return _alone(solver, model)
     if watch.stopped:
         return cp_model.UNKNOWN
     watch.stage = stage
     return watch.follow(solver, model, figure)
+
+
+def _alone(solver: cp_model.CpSolver, model: cp_model.CpModel) -> cp_model.CpSolverStatus:
+    """Solve a model that nobody watches, in a thread, so that Ctrl-C is heard and raises as in any Python code."""
+    with ThreadPoolExecutor(1) as pool:
+        future = pool.submit(solver.solve, model)
+        try:
+            return future.result()
+        except KeyboardInterrupt:
+            while not wait([future], _TICK_SECONDS).done:
+                solver.stop_search()
+            raise
