@@ -51,9 +51,10 @@ These requirements alone need 1.00 GiB more than there is; without any one of th
   roles.coder must be served
   roles.coder.schemes: bf16
 
-hint: roles.coder.schemes: bf16, awq-int4 instead of bf16 \
+Each of these changes alone makes a plan possible, the least first:
+hint: set roles.coder.schemes to bf16, awq-int4 instead of bf16 \
 (40.3 on bigcodebench; keeps 96 % of the unquantized score, at least 95 % (default))
-hint: gpu.count: 2 instead of 1
+hint: set gpu.count to 2 instead of 1
 hint: leave out roles.general"""
 
     assert expected == explain.no_plan(NO_PLAN)
@@ -70,7 +71,8 @@ def test_a_role_without_options_is_told_every_reason() -> None:
 no plan exists for workstation on 1 × RTX PRO 6000
 
 coder: no variant can serve it, even with the GPU to itself
-  maker/coder-33b-AWQ: reads at most 16k tokens; context.min is 32k
+  context.min is 32k:
+    maker/coder-33b-AWQ: reads at most 16k
 
 No variant meets these requirements together; without any one of them there is a plan:
   roles.coder must be served
@@ -153,10 +155,33 @@ def test_every_reason_has_a_sentence(reason: Reason) -> None:
         role="r", model="m", repository="maker/m", reason=reason, wanted=9_500, found=9_000, detail="a detail"
     )
 
-    text = explain.rejection(found)
+    reason_line, variant_line = explain.rejection_lines([found])
 
-    assert text.startswith("maker/m: ")
-    assert len(text) > len("maker/m: ")
+    assert reason_line.endswith(":")
+    assert len(reason_line) > len(":")
+    assert variant_line.startswith("  maker/m")
+
+
+def test_variants_out_for_one_reason_are_told_together_the_closest_first() -> None:
+    def too_large(name: str, cache: str, wanted_gib: int) -> Rejection:
+        return Rejection(role="r", model="m", repository=name, kv_cache_dtype=cache, reason="memory", pool="gpu",
+                         wanted=wanted_gib * GIB, found=24 * GIB, tensor_parallel_size=2)  # fmt: skip
+
+    found = [
+        Rejection(role="r", model="m", repository="maker/a", kv_cache_dtype="fp8", reason="capability", detail="no"),
+        Rejection(role="r", model="m", repository="maker/b", kv_cache_dtype="fp8", reason="capability", detail="no"),
+        *(too_large("maker/a", cache, size) for cache, size in (("auto", 40), ("fp8", 30))),
+        *(too_large(f"maker/{number}", "auto", 30 + number) for number in range(1, 6)),
+    ]
+    expected = [
+        "no:", "  maker/a with KV cache fp8", "  maker/b with KV cache fp8",
+        "too large for the GPUs:",
+        "  maker/a with KV cache fp8: takes 30.00 GiB of the 24.00 GiB of each of 2 GPUs",
+        *(f"  maker/{number}: takes {30 + number}.00 GiB of the 24.00 GiB of each of 2 GPUs" for number in (1, 2, 3)),
+        "  … and 2 more",
+    ]  # fmt: skip
+
+    assert expected == list(explain.rejection_lines(found))
 
 
 def test_unknown_accuracy_is_called_unknown() -> None:

@@ -1,14 +1,14 @@
 """Explain: facts -> sentences. All prose about plans, rejections and conflicts lives here.
 
 ``headline`` says of a plan how far it is proven, ``reasons`` what binds and what the next best combination of variants
-would have cost; ``no_plan`` says why a fleet cannot be served and what would help; ``rejection`` why one variant is no
-option; ``difference`` what two plans do not have in common; ``stages`` how a server is split into pipeline stages.
+would have cost; ``no_plan`` says why a fleet cannot be served and what would help; ``rejection_lines`` why variants are
+no options; ``difference`` what two plans do not have in common; ``stages`` how a server is split into pipeline stages.
 """
 
 from planner.explain.difference import difference
 from planner.explain.no_plan import no_plan
 from planner.explain.reasons import headline, reasons
-from planner.explain.rejections import rejection
+from planner.explain.rejections import rejection_lines
 from planner.explain.words import stages
 
-__all__ = ["difference", "headline", "no_plan", "reasons", "rejection", "stages"]
+__all__ = ["difference", "headline", "no_plan", "reasons", "rejection_lines", "stages"]

@@ -4,7 +4,7 @@ from collections.abc import Iterator
 
 from planner.explain.difference import difference
 from planner.explain.reasons import binding_lines, runner_up_lines
-from planner.explain.rejections import rejection
+from planner.explain.rejections import rejection_lines
 from planner.explain.words import COSTS, accuracy, less, listed, more, plural, stage_value, stages
 from planner.plan import Binding, GPULedger, Plan, ServerPlan, differences, gain
 from planner.plan.account import Account, Alternative, Growth, LeftOut
@@ -45,7 +45,7 @@ def _left_out(item: LeftOut) -> str:
     if not item.rejections:
         return f"{item.role}: left out; what it would take is worth more to the others"
     return "\n".join(
-        [f"{item.role}: left out; no variant can serve it", *(f"  {rejection(one)}" for one in item.rejections)]
+        [f"{item.role}: left out; no variant can serve it", *(f"  {one}" for one in rejection_lines(item.rejections))]
     )
 
 

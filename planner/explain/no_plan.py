@@ -2,12 +2,10 @@
 
 from collections.abc import Iterator
 
-from planner.explain.rejections import rejection
+from planner.explain.rejections import rejection_lines
 from planner.explain.words import accuracy, less, listed, more, plural
 from planner.plan import Change, Need, NoPlan, Requirement
 from planner.units import format_tokens
-
-_MOST_REJECTIONS = 8
 
 
 def no_plan(found: NoPlan) -> str:
@@ -23,12 +21,14 @@ def _headline(found: NoPlan) -> str:
 
 def _empty_roles(found: NoPlan) -> Iterator[str]:
     """One paragraph for each role that nothing is left for, with the reasons."""
+    alone = "the GPU" if _single(found) else "all GPUs"
     for role in found.empty_roles:
-        reasons = [rejection(item) for item in found.rejections if item.role == role]
-        lines = [f"{role}: no variant can serve it, even with the GPU to itself", *(f"  {text}" for text in reasons)]
-        if len(reasons) > _MOST_REJECTIONS:
-            lines = [*lines[: _MOST_REJECTIONS + 1], f"  … and {len(reasons) - _MOST_REJECTIONS} more"]
-        yield "\n".join(lines)
+        reasons = rejection_lines(item for item in found.rejections if item.role == role)
+        yield "\n".join([f"{role}: no variant can serve it, even with {alone} to itself", *(f"  {r}" for r in reasons)])
+
+
+def _single(found: NoPlan) -> bool:
+    return sum(supply.count for supply in found.gpus) == 1
 
 
 def _needs(found: NoPlan) -> str:
@@ -37,7 +37,7 @@ def _needs(found: NoPlan) -> str:
         return ""
     rows = [(need.role, more(need.total_bytes), _with(found, need)) for need in found.needs]
     total = sum(need.total_bytes for need in found.needs)
-    rows += [("together", more(total), f"of {_supply(found)} {more(found.deficit_bytes)} too little")]
+    rows += [("together", more(total), _supply(found))]
     width = max(len(row[0]) for row in rows)
     amount = max(len(row[1]) for row in rows)
     lines = [f"  {name:<{width}}  {size:>{amount}}  {text}" for name, size, text in rows]
@@ -45,18 +45,18 @@ def _needs(found: NoPlan) -> str:
 
 
 def _supply(found: NoPlan) -> str:
+    """Say what there is, and how much that lacks."""
+    if _single(found):
+        return f"of {less(found.gpus[0].capacity_bytes)} on the GPU: {more(found.deficit_bytes)} too little"
     amounts = [f"{supply.count} × {less(supply.capacity_bytes)}" for supply in found.gpus]
-    if [supply.count for supply in found.gpus] == [1]:
-        return f"{less(found.gpus[0].capacity_bytes)} on the GPU:"
-    return f"{listed(amounts)}; every GPU has"
+    return f"where there are {listed(amounts)}: each GPU lacks {more(found.deficit_bytes)}"
 
 
 def _with(found: NoPlan, need: Need) -> str:
     limits = f"{format_tokens(need.max_model_len)} context, {plural(need.max_num_seqs, 'request')}"
     stages = f"{need.pipeline_parallel_size} stages of " if need.pipeline_parallel_size > 1 else ""
     gpus = f", on {stages}{plural(need.tensor_parallel_size, 'GPU')}"
-    several = stages or need.tensor_parallel_size > 1
-    where = f"{gpus} of {need.pool}" if len(found.gpus) > 1 else gpus if several else ""
+    where = f"{gpus} of {need.pool}" if len(found.gpus) > 1 else "" if _single(found) else gpus
     many = f"{need.replicas} × " if need.replicas > 1 else ""
     return (
         f"{many}{need.repository}, {limits}, KV cache {need.kv_cache_dtype}, batch {need.max_num_batched_tokens}{where}"
@@ -67,7 +67,8 @@ def _conflict(found: NoPlan) -> str:
     if not found.conflict:
         return ""
     if found.conflict_deficit_bytes:
-        head = f"These requirements alone need {more(found.conflict_deficit_bytes)} more than there is"
+        where = "" if _single(found) else " on each GPU"
+        head = f"These requirements alone need {more(found.conflict_deficit_bytes)} more{where} than there is"
     else:
         head = "No variant meets these requirements together"
     reason = "; without any one of them there is a plan:" if len(found.conflict) > 1 else ":"
@@ -81,11 +82,12 @@ def _requirement(item: Requirement) -> str:
 def _hints(found: NoPlan) -> str:
     if not found.changes:
         return "hint: no single change makes a plan possible; drop or relax several of the requirements above"
-    return "\n".join(f"hint: {_change(change)}" for change in found.changes)
+    several = "Each of these changes alone makes a plan possible, the least first:\n" if len(found.changes) > 1 else ""
+    return several + "\n".join(f"hint: {_change(change)}" for change in found.changes)
 
 
 def _change(change: Change) -> str:
     if not change.after:
         return f"leave out {change.path}"
     cost = f" ({accuracy(change.accuracy)})" if change.accuracy else ""
-    return f"{change.path}: {change.after} instead of {change.before}{cost}"
+    return f"set {change.path} to {change.after} instead of {change.before}{cost}"

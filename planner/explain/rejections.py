@@ -1,37 +1,89 @@
-"""One sentence for every reason why a variant is no option."""
+"""Why variants are no options: what they have in common once, then each of them with its own figure."""
 
-from planner.explain.words import less, more, percent
+from collections.abc import Iterable, Iterator
+
+from planner.explain.words import less, more, percent, plural
 from planner.options import Rejection
 from planner.units import format_tokens
 
-
-def rejection(found: Rejection) -> str:
-    """Say which variant is out and why."""
-    cache = f" with KV cache {found.kv_cache_dtype}" if found.kv_cache_dtype not in ("", "auto") else ""
-    return f"{found.repository}{cache}: {reason(found)}"
+_MOST = 4
+"""Variants that are named under one reason."""
 
 
-def reason(found: Rejection) -> str:
-    """Say why, without naming the variant."""
+def rejection_lines(rejections: Iterable[Rejection]) -> Iterator[str]:
+    """Yield a line for each reason and, two columns further in, the variants that came closest and their number."""
+    groups: dict[str, list[Rejection]] = {}
+    for found in rejections:
+        groups.setdefault(_reason(found), []).append(found)
+    for reason, group in groups.items():
+        variants = list(_variants(group))
+        yield f"{reason}:"
+        yield from (f"  {text}" for text in variants[:_MOST])
+        if len(variants) > _MOST:
+            yield f"  … and {len(variants) - _MOST} more"
+
+
+def _variants(group: list[Rejection]) -> Iterator[str]:
+    """Yield each variant of one reason with its figure, where it comes closest; the closest variant first."""
+    closest: dict[str, Rejection] = {}
+    for found in sorted(group, key=_distance):
+        closest.setdefault(found.repository, found)
+    for name, found in closest.items():
+        cached = found.kv_cache_dtype not in ("", "auto")
+        cache = f" with KV cache {found.kv_cache_dtype}" if cached else ""
+        yield f"{name}{cache}" + (f": {figure}" if (figure := _figure(found)) else "")
+
+
+def _distance(found: Rejection) -> tuple[int, str, str]:
+    """Order rejections of one reason: the least missing first."""
+    missing = abs(found.wanted - found.found) * found.tensor_parallel_size * found.pipeline_parallel_size
+    return missing, found.repository, found.kv_cache_dtype
+
+
+def _reason(found: Rejection) -> str:
+    """Say what is the same for all variants that are out for a reason."""
     if found.reason == "variant":
         return f"the role is pinned to {found.detail}"
     if found.reason == "scheme":
-        return f"the scheme {found.detail} is not among the role's schemes"
+        return "the role's schemes leave it out"
     if found.reason == "engine":
-        return f"needs version {found.detail} of the engine or newer"
+        return "needs a newer engine"
     if found.reason == "context":
-        return f"reads at most {format_tokens(found.found)} tokens; context.min is {format_tokens(found.wanted)}"
+        return f"context.min is {format_tokens(found.wanted)}"
     if found.reason == "unscored":
         return f"no published score on {found.detail}; state one under accuracy.figures"
     if found.reason == "unknown":
         return f"nothing is published about what {found.detail} keeps; state it under accuracy.figures"
     if found.reason == "recovery":
-        return f"keeps {_floor(found)} of the unquantized score; accuracy.recovery is {percent(found.wanted)}"
+        return f"accuracy.recovery is {percent(found.wanted)} of the unquantized score"
     if found.reason == "score":
-        return f"scores {_floor(found)}; accuracy.score is {percent(found.wanted)}"
+        return f"accuracy.score is {percent(found.wanted)}"
     if found.reason == "memory":
-        return f"takes at least {more(found.wanted)} of the {less(found.found)} that an empty GPU has"
+        return "too large for the GPUs"
     return found.detail
+
+
+def _figure(found: Rejection) -> str:
+    """Say what is a variant's own; nothing where the reason says all."""
+    if found.reason == "scheme":
+        return found.detail
+    if found.reason == "engine":
+        return f"needs {found.detail}"
+    if found.reason == "context":
+        return f"reads at most {format_tokens(found.found)}"
+    if found.reason == "recovery":
+        return f"keeps {_floor(found)}"
+    if found.reason == "score":
+        return f"scores {_floor(found)}"
+    if found.reason == "memory":
+        return f"takes {more(found.wanted)} of {_gpus(found)}"
+    return ""
+
+
+def _gpus(found: Rejection) -> str:
+    """Name the GPUs of the place where a variant comes closest, and what each of them has."""
+    count = found.tensor_parallel_size * found.pipeline_parallel_size
+    return f"the {less(found.found)} of " + (f"each of {plural(count, 'GPU')}" if count > 1 else "a GPU")
 
 
 def _floor(found: Rejection) -> str:

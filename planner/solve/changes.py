@@ -166,16 +166,24 @@ def _memory_in_use(fleet: Fleet, pool: Pool, sizing: Sizing) -> Iterator[_Edit]:
 
 
 def _more_gpus(fleet: Fleet, pool: Pool, sizing: Sizing) -> Iterator[_Edit]:
-    """More GPUs where the fleet has one node, else more nodes; the next few counts, then twice and four times."""
+    """The fewest more GPUs that help where the fleet has one node, else nodes, found by halving: more never hurt."""
     single = pool.path == "gpu"
     have = pool.gpus_per_node if single else pool.nodes
-    for count in sorted({*range(have + 1, have + len(fleet.roles) + 1), 2 * have, 4 * have}):
+
+    def raised(count: int) -> _Edit:
         changed = (
             replace(pool, gpus_per_node=count)
             if single
             else replace(pool, node_names=tuple(f"{pool.name}-{number}" for number in range(1, count + 1)))
         )
-        yield _pool_edit(fleet, changed, "count", str(have), str(count))
+        return _pool_edit(fleet, changed, "count", str(have), str(count))
+
+    low, high = have, max(4 * have, have + len(fleet.roles))
+    if sizing.fits(raised(high).fleet):
+        while high - low > 1:
+            middle = (low + high) // 2
+            low, high = (low, middle) if sizing.fits(raised(middle).fleet) else (middle, high)
+        yield raised(high)
 
 
 def _larger_gpu(fleet: Fleet, pool: Pool, sizing: Sizing) -> Iterator[_Edit]:
