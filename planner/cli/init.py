@@ -28,7 +28,7 @@ gpu:
   # What others hold on it: a desktop, another process.
   memory_in_use: {memory_in_use}
 
-# What to maximise: balanced (accuracy and concurrency together), accuracy, concurrency, or a list in order.
+# What to maximise: balanced (accuracy and concurrency together), accuracy, concurrency, cost, or a list in order.
 objective: balanced
 
 # One entry per job. The name of a role is the model name that clients ask for.

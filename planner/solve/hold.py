@@ -6,6 +6,7 @@ its GPUs. A better answer is never given up for that, nor do servers share GPUs 
 unless the GPUs in use are to be few.
 """
 
+from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 
@@ -16,6 +17,7 @@ from planner.solve.board import Board
 from planner.solve.decompose import value
 from planner.solve.packing import Decided
 from planner.solve.problem import COST, Answer, Block, Candidate, Choice, Problem, StageValue
+from planner.solve.relabel import relabelled
 from planner.solve.stages import HEADROOM
 from planner.solve.translate import Kept, servable
 
@@ -61,18 +63,23 @@ def keep(fleet: Fleet, prepared: Prepared, plan: Plan) -> Keeping:
 
 
 def hold(problem: Problem, fresh: Answer, old: Sequence[Earlier]) -> Answer:
-    """Return the answer that follows the earlier plan most among those as good as ``fresh``; ``fresh`` if none does."""
-    there = _board(problem, fresh.choices, [_blocks(choice) for choice in fresh.choices])
+    """Return the answer that follows the earlier plan most among those as good as ``fresh``, or ``fresh`` itself."""
+    there = next(_boards(problem, fresh.choices, [_blocks(choice) for choice in fresh.choices]), None)
     if there is None:
         return fresh
-    least = _rank(problem, fresh.choices, there)
-    for choices in _followed(problem, fresh.choices, old):
-        board = _board(problem, choices, [one.blocks for one in old])
-        if board is None or _rank(problem, choices, board) < least:
-            continue
-        if COST in problem.stages or _crowding(board) <= _crowding(there):
-            return _answer(problem, fresh, choices, board, old)
-    return fresh
+    least, crowding = _rank(problem, fresh.choices, there), _crowding(there)
+    best, most = fresh, _stays(fresh.choices, old)
+    places = [one.blocks for one in old]
+    same = relabelled(problem, [_blocks(choice) for choice in fresh.choices], places)
+    ways = [(choices, places) for choices in _followed(problem, fresh.choices, old)]
+    for choices, wanted in (*ways, (fresh.choices, same)):
+        for board in _boards(problem, choices, wanted):
+            roomy = COST in problem.stages or _crowding(board) <= crowding
+            if roomy and _rank(problem, choices, board) >= least:
+                answer = _answer(problem, fresh, choices, board, old)
+                if (stays := _stays(answer.choices, old)) > most:
+                    best, most = answer, stays
+    return best
 
 
 def _servers(plan: Plan, role: str) -> list[ServerPlan]:
@@ -157,21 +164,31 @@ def _rank(problem: Problem, choices: Choices, board: Board) -> tuple[int, ...]:
     return (*value(problem, decided, board), headroom)
 
 
-def _board(problem: Problem, choices: Choices, wanted: Sequence[tuple[Block, ...]]) -> Board | None:
-    """Put servers on the blocks that are wanted where they fit, and the others where there is room after that."""
-    board = Board(problem)
+def _boards(problem: Problem, choices: Choices, wanted: Sequence[tuple[Block, ...]]) -> Iterator[Board]:
+    """Yield boards with servers on the blocks that are wanted where they fit, and the others where there is room.
+
+    Those for which blocks are wanted go first, or else the widest and largest, as in a new plan; the others go to the
+    emptiest GPUs, or else to the fullest.
+    """
     items: list[tuple[int, Candidate, int, tuple[Block, ...]]] = []
     for role, choice in enumerate(choices):
         if choice:
             one = problem.roles[role].candidates[choice.candidate]
             fitting = all((block.pool, block.width) == (one.pool, one.width) for block in wanted[role])
             items.append((role, one, choice.sequences, wanted[role] if fitting else ()))
-    items.sort(key=lambda item: (not item[3], -item[1].width, -item[1].footprint(item[2]), item[0]))
-    few = COST in problem.stages
-    for role, one, sequences, blocks in items:
-        if not board.put(role, one, sequences, emptiest=not few, wanted=blocks):
-            return None
-    return board
+    items.sort(key=lambda item: (-item[1].width, -item[1].footprint(item[2]), item[0]))
+    for order in (sorted(items, key=lambda item: not item[3]), items):
+        for emptiest in (False,) if COST in problem.stages else (True, False):
+            board = Board(problem)
+            if all(board.put(role, one, count, emptiest=emptiest, wanted=there) for role, one, count, there in order):
+                yield board
+
+
+def _stays(choices: Choices, old: Sequence[Earlier]) -> tuple[int, int]:
+    """Return how many roles have what they had, and on how many blocks a server of a role is where it was."""
+    pairs = [(choice, one) for choice, one in zip(choices, old, strict=True) if choice]
+    same = sum((choice.candidate, choice.sequences) == one.decided for choice, one in pairs)
+    return same, sum((Counter(choice.blocks) & Counter(one.blocks)).total() for choice, one in pairs)
 
 
 def _crowding(board: Board) -> list[int]:
