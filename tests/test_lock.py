@@ -184,6 +184,21 @@ def test_a_file_that_is_no_plan_is_told(folder: Path) -> None:
     assert "hint: plan.yaml is no plan that this version reads, so it is not followed" in result.stderr
 
 
+def test_minimal_change_keeps_what_it_can_and_then_changes_nothing(folder: Path) -> None:
+    before = plan_from_yaml(folder / "plan.yaml")
+    document = changed(changed(PAIR, "objective", "minimal-change"), "roles.general.concurrency.min", 12)
+    text = yaml.safe_dump(changed(document, "roles.coder.concurrency.target", 20), sort_keys=False)
+    (folder / "fleet.yaml").write_text(text, encoding="utf-8")
+    solved = run("solve")
+    written = (folder / "plan.yaml").read_bytes()
+
+    assert (solved.exit_code, run("solve", "--check").exit_code, run("solve").exit_code) == (0, 0, 0)
+    assert (folder / "plan.yaml").read_bytes() == written
+    after = plan_from_yaml(folder / "plan.yaml")
+    assert [server.max_num_seqs for server in after.servers] == [server.max_num_seqs for server in before.servers]
+    assert "would fit; the objective asks for minimal change" in solved.stdout
+
+
 def test_solving_says_how_many_servers_stay(folder: Path) -> None:
     write_fleet(folder, "roles.general.concurrency.target", 12)
     changed, again = run("solve"), run("solve")

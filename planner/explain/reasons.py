@@ -64,18 +64,25 @@ def binding_lines(plan: Plan, role: str | None = None) -> Iterator[str]:
         if reached:
             yield f"{name} has {listed(reached)}"
         for binding in own:
-            if sentence := _sentence(binding, proven=plan.proof.proven):
+            if sentence := _sentence(binding, _why(plan)):
                 yield f"{name}: {sentence}"
 
 
-def _sentence(binding: Binding, *, proven: bool) -> str:
+def _why(plan: Plan) -> str:
+    """Say why a step that fits, and costs its role nothing, was not taken."""
+    if "minimal-change" in plan.objective:
+        return "the objective asks for minimal change, or other roles would have less"
+    return "other roles would have less" if plan.proof.proven else "the plan is not proven best"
+
+
+def _sentence(binding: Binding, why: str) -> str:
     """Say what stops the next step; nothing where the fleet or the engine asks for no more."""
     if binding.limit == "model":
         return f"the model reads no more than {_tokens(binding.now)}"
     if binding.limit == "memory":
         return f"{_step(binding)} would take {more(binding.needed_bytes)} more; {less(binding.free_bytes)} are free"
     if binding.limit == "objective":
-        return _forgone(binding, proven=proven)
+        return _forgone(binding, why)
     return ""
 
 
@@ -89,12 +96,11 @@ def _step(binding: Binding) -> str:
     return f"{binding.next}, which is more accurate,"
 
 
-def _forgone(binding: Binding, *, proven: bool) -> str:
+def _forgone(binding: Binding, why: str) -> str:
     """Say what a step that fits would have cost; without a cost the role itself loses nothing by it."""
     cost = binding.cost
     if cost is None:
-        reason = "other roles would have less" if proven else "the plan is not proven best"
-        return f"{_step(binding)} would fit; {reason}"
+        return f"{_step(binding)} would fit; {why}"
     if cost.what == "recovery":
         return (
             f"{_step(binding)} would keep {percent(cost.then)} of the unquantized score instead of {percent(cost.now)}"
