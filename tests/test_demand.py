@@ -12,7 +12,8 @@ from planner.engine import load_profile
 from planner.flags import ServeFlags
 from planner.gpu import GPU
 from planner.memory.demand import demand, ledger, with_sequences
-from planner.memory.estimate import Server, estimate, terms
+from planner.memory.estimate import estimate
+from planner.memory.terms import Server, terms
 from planner.units import GIB
 
 QWEN_7B: dict[str, Any] = {

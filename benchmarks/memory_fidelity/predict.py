@@ -15,7 +15,8 @@ from planner.engine import EngineProfile, load_profile
 from planner.flags import default_flags
 from planner.gpu import GPU
 from planner.memory.core import running_core
-from planner.memory.estimate import Estimate, Server, estimate
+from planner.memory.estimate import Estimate, estimate
+from planner.memory.terms import Server
 from planner.quantization import Quantization
 from planner.units import GIB
 

@@ -12,7 +12,7 @@ from planner.fleet import POOLING_TASKS, Fleet, Pool, Role
 from planner.gpu import GPU
 from planner.memory import requirements
 from planner.memory.demand import ledger, scarcest_layout
-from planner.memory.estimate import Server
+from planner.memory.terms import Server
 from planner.options.figures import RoleFigures
 from planner.options.limits import KV_CACHE_DTYPES, stages_refusal
 from planner.options.served import context_limit, served

@@ -18,8 +18,9 @@ from planner.errors import UnknownName
 from planner.flags import default_flags
 from planner.gpu import GPU, unknown_gpu
 from planner.memory.core import running_core
-from planner.memory.estimate import Estimate, Server
+from planner.memory.estimate import Estimate
 from planner.memory.estimate import estimate as estimate_server
+from planner.memory.terms import Server
 from planner.quantization import Quantization
 from planner.tensors.kv_pages import known_dtype
 from planner.units import GIB, format_gib, parse_tokens

@@ -8,8 +8,9 @@ from dataclasses import dataclass
 
 from planner.engine import EngineProfile
 from planner.gpu import GPU
-from planner.memory.estimate import Server, Terms, stage_margin, terms
 from planner.memory.overhead import baseline_bytes
+from planner.memory.terms import Server, Terms, terms
+from planner.memory.uncertainty import stage_margin
 from planner.tensors.kv_cache import KVLayout
 
 

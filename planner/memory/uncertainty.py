@@ -1,11 +1,13 @@
 """How far an estimate may be off: spreads from the residuals of the benchmark, by engine era and kind of device."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from planner.architecture import Architecture
 from planner.engine import EngineProfile
 from planner.flags import ServeFlags
 from planner.gpu import GPU
+from planner.memory.cuda_graphs import triton_capture_bytes
+from planner.memory.terms import Server, Terms
 
 # Weights are exact to a fraction of a percent; this share covers repacking that differs between kernels.
 _WEIGHTS_PARTS = 400
@@ -50,3 +52,21 @@ def margin(
     if gpu.memory_assumed:
         high += int(gpu.memory_bytes * flags.gpu_memory_utilization) * _ASSUMED_PERMILLE // 1000
     return Margin(low_bytes=spread, high_bytes=high)
+
+
+def stage_margin(server: Server, gpu: GPU, profile: EngineProfile, stage: Terms, *, with_graphs: bool) -> Margin:
+    """Return how far the terms of one stage may be off; ``with_graphs`` counts the CUDA graphs among them."""
+    found = margin(
+        server.architecture,
+        server.flags,
+        profile,
+        gpu,
+        weights_bytes=stage.weights_bytes,
+        activation_bytes=stage.activation.total_bytes,
+        graph_bytes=stage.cuda_graph_bytes if with_graphs else 0,
+        savable_bytes=stage.activation.transient_bytes - stage.line.least_at(server.flags.sampled_rows),
+    )
+    low_bytes = found.low_bytes + stage.assumed_bytes
+    if with_graphs:
+        low_bytes += triton_capture_bytes(server.architecture, server.quantization, server.flags, profile, gpu)
+    return replace(found, low_bytes=low_bytes)

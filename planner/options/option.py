@@ -7,7 +7,7 @@ from planner.accuracy import Accuracy
 from planner.engine import EngineProfile
 from planner.fleet import Role
 from planner.memory.demand import Demand
-from planner.memory.estimate import Server
+from planner.memory.terms import Server
 from planner.options.place import Place
 from planner.options.worth import Worth
 from planner.variant import Model, Variant

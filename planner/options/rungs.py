@@ -17,7 +17,7 @@ from planner.fleet import Role
 from planner.gpu import GPU
 from planner.memory import requirements
 from planner.memory.demand import Demand, demand
-from planner.memory.estimate import Server
+from planner.memory.terms import Server
 from planner.options import ladders
 from planner.options.candidates import Candidate
 from planner.options.figures import RoleFigures

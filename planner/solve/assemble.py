@@ -8,7 +8,7 @@ from itertools import chain, count
 
 from planner.fleet import POOLING_TASKS, Fleet, Pool, Role
 from planner.memory.demand import ledger, scarcest_layout, with_sequences
-from planner.memory.estimate import Server
+from planner.memory.terms import Server
 from planner.options import Option, Prepared
 from planner.plan import GPUGroup, GPULedger, GPUPrice, Lock, Plan, Proof, ServerPlan, Stage
 from planner.solve.ports import master_ports, ports

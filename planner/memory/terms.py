@@ -1,0 +1,125 @@
+"""The terms of one server's memory on one GPU: weights, activation, overheads, graphs, and how its cache is cut."""
+
+from dataclasses import dataclass
+
+from planner.architecture import Architecture
+from planner.engine import EngineProfile
+from planner.flags import ServeFlags
+from planner.gpu import GPU
+from planner.memory.activation import Activation, ActivationLine, activation_line, second_runner
+from planner.memory.cuda_graphs import cuda_graph_bytes
+from planner.memory.overhead import non_torch_bytes
+from planner.quantization import Quantization
+from planner.tensors.kv_cache import KVLayout, layout
+from planner.tensors.kv_rules import kv_rules
+from planner.tensors.weight_rules import weight_rules
+from planner.tensors.weights import weights_bytes
+
+_DTYPE_BYTES = {"float32": 4, "float": 4}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Server:
+    """One server: a model as stored, and the flags it is started with."""
+
+    architecture: Architecture
+    quantization: Quantization
+    flags: ServeFlags
+
+    @property
+    def dtype_bytes(self) -> int:
+        """Bytes of one activation or unquantized weight."""
+        return 4 if self.flags.dtype in _DTYPE_BYTES else 2
+
+    @property
+    def quantized(self) -> bool:
+        """Whether the checkpoint is quantized."""
+        return self.quantization.method is not None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Terms:
+    """The memory of one pipeline stage on one GPU, in bytes, as the engine accounts it.
+
+    ``assumed_bytes`` is by how much the weights may be larger because part of the checkpoint's config was not seen.
+    """
+
+    weights_bytes: int
+    assumed_bytes: int
+    line: ActivationLine
+    activation: Activation
+    non_torch_bytes: int
+    cuda_graph_bytes: int
+    layout: KVLayout
+
+
+def terms(server: Server, gpu: GPU, profile: EngineProfile, pipeline_rank: int = 0) -> Terms:
+    """Return the memory of one pipeline stage, without any budget."""
+    flags, architecture = server.flags, server.architecture
+    line = activation_line(
+        architecture,
+        flags,
+        profile,
+        gpu,
+        dtype_bytes=server.dtype_bytes,
+        quantized=server.quantized,
+        pipeline_rank=pipeline_rank,
+    )
+    loaded = _loaded(server, server.quantization, gpu, profile, pipeline_rank)
+    widest = server.quantization.widest
+    largest = _loaded(server, widest, gpu, profile, pipeline_rank) if widest else loaded
+    return Terms(
+        weights_bytes=max(0, loaded - flags.cpu_offload_bytes),
+        assumed_bytes=max(0, largest - loaded),
+        line=line,
+        activation=line.at(flags.sampled_rows),
+        non_torch_bytes=non_torch_bytes(
+            flags, profile, gpu, vocabulary=architecture.vocab_size, second=runs_second(server, profile)
+        ),
+        cuda_graph_bytes=cuda_graph_bytes(architecture, flags, profile, gpu, pipeline_rank=pipeline_rank),
+        layout=_layout(server, gpu, profile, pipeline_rank),
+    )
+
+
+def _loaded(server: Server, quantization: Quantization, gpu: GPU, profile: EngineProfile, pipeline_rank: int) -> int:
+    """Return the weights of one pipeline stage, stored as ``quantization`` says."""
+    flags = server.flags
+    return weights_bytes(
+        server.architecture,
+        quantization,
+        dtype_bytes=server.dtype_bytes,
+        tensor_parallel_size=flags.tensor_parallel_size,
+        pipeline_parallel_size=flags.pipeline_parallel_size,
+        pipeline_rank=pipeline_rank,
+        data_parallel_size=flags.data_parallel_size,
+        expert_parallel=flags.expert_parallel,
+        max_num_batched_tokens=flags.max_num_batched_tokens,
+        rules=weight_rules(profile, gpu),
+    )
+
+
+def _layout(server: Server, gpu: GPU, profile: EngineProfile, pipeline_rank: int) -> KVLayout:
+    flags = server.flags
+    asked = server.quantization.kv_cache_dtype if flags.kv_cache_dtype == "auto" else flags.kv_cache_dtype
+    return layout(
+        server.architecture,
+        rules=kv_rules(profile, flags.prefix_caching, gpu),
+        kv_cache_dtype=asked or "auto",
+        dtype_bytes=server.dtype_bytes,
+        block_size=flags.block_size or profile.block_size,
+        tensor_parallel_size=flags.tensor_parallel_size,
+        pipeline_parallel_size=flags.pipeline_parallel_size,
+        pipeline_rank=pipeline_rank,
+    )
+
+
+def graphs_in_budget(server: Server, profile: EngineProfile) -> bool:
+    """Whether the engine sets aside memory for CUDA graphs before it sizes the KV cache."""
+    if runs_second(server, profile):
+        return profile.second_runner_graphs_in_budget
+    return profile.graphs_in_budget
+
+
+def runs_second(server: Server, profile: EngineProfile) -> bool:
+    """Whether the engine version runs a server with its second model runner."""
+    return second_runner(server.architecture, profile, quantized=server.quantized)
