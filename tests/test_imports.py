@@ -16,6 +16,7 @@ ROOMS = {
     "ortools": ("solve",),
     "jinja2": ("artifacts",),
     "click": ("cli",),
+    "matplotlib": ("cli",),
     "pydantic": ("engine", "catalog", "fleet", "plan"),
     "yaml": ("yaml_source", "engine", "catalog", "fleet", "plan", "artifacts", "cli"),
 }

@@ -191,6 +191,7 @@ def test_a_chart_without_the_extra_says_what_to_install(folder: Path, monkeypatc
     assert result.stderr == (
         "error: a chart needs matplotlib, which is not installed\n  hint: pip install 'planner[chart]'\n"
     )
+    assert run("pareto", *AXES, "--csv", "points.csv").exit_code == 0
 
 
 def test_more_points_than_asked_for_are_thinned_and_said_to_be(folder: Path, found: Frontier) -> None:
