@@ -28,6 +28,7 @@ from planner.solve.watch import Watch, watched_by
 
 _TICK_SECONDS = 0.2
 _QUIET_SECONDS = 2.0
+_STDERR = 2
 _CLEAR = "\r\x1b[K"
 
 T = TypeVar("T")
@@ -39,22 +40,17 @@ def watched(fleet: Fleet, work: Callable[[], T]) -> T:
     The first Ctrl-C asks the solver for the best it has, which then is the answer; without any the process ends. The
     second one ends it at once.
     """
-    watch = Watch()
-    line = _Line()
-
-    def interrupt(_: int, __: FrameType | None) -> None:
-        line.clear()
-        if watch.stopped:
-            _end()
-        watch.stop()
-        hint("interrupted: taking the best plan found so far; once more ends at once")
-
-    with _aside(watch, work, interrupt) as future:
+    watch, line, told = Watch(), _Line(), False
+    with _aside(watch, work) as future:
         while not wait([future], _TICK_SECONDS).done:
-            if watch.stopped:
-                watch.stop()  # again, for a search that began just when it was stopped
-            else:
+            if not watch.stopped:
                 line.show(f"{progress(watch, priced=fleet.priced)}  (Ctrl-C takes the best so far)")
+                continue
+            watch.stop()  # again, for a search that began just when it was stopped
+            line.clear()
+            if not told:
+                hint("interrupted: taking the best plan found so far; once more ends at once")
+            told = True
         line.clear()
         try:
             return future.result()
@@ -67,17 +63,8 @@ def watched(fleet: Fleet, work: Callable[[], T]) -> T:
 
 def counted(items: Iterable[T], total: int, what: str) -> list[T]:
     """Return all of some items that take long to come, and show how many there are; Ctrl-C ends the process."""
-    watch = Watch()
-    line = _Line()
+    watch, line = Watch(), _Line()
     found: list[T] = []
-
-    def interrupt(_: int, __: FrameType | None) -> None:
-        line.clear()
-        if watch.stopped:
-            _end()
-        watch.stop()
-        for process in multiprocessing.active_children():
-            process.terminate()
 
     def collect() -> None:
         for item in items:
@@ -85,9 +72,12 @@ def counted(items: Iterable[T], total: int, what: str) -> list[T]:
             if watch.stopped:
                 return
 
-    with _aside(watch, collect, interrupt) as future:
+    with _aside(watch, collect) as future:
         while not wait([future], _TICK_SECONDS).done:
             line.show(f"{len(found)} of {total} {what}")
+            if watch.stopped:
+                for process in multiprocessing.active_children():
+                    process.terminate()
         line.clear()
         if watch.stopped:
             raise KeyboardInterrupt
@@ -96,14 +86,17 @@ def counted(items: Iterable[T], total: int, what: str) -> list[T]:
 
 
 @contextmanager
-def _aside(
-    watch: Watch, work: Callable[[], T], interrupt: Callable[[int, FrameType | None], None]
-) -> Iterator["Future[T]"]:
-    """Do work that solves in a thread of its own, and have Ctrl-C do what it is to do meanwhile."""
+def _aside(watch: Watch, work: Callable[[], T]) -> Iterator["Future[T]"]:
+    """Do work that solves in a thread of its own; Ctrl-C stops its search, and a second one ends the process."""
 
     def inside() -> T:
         with watched_by(watch):
             return work()
+
+    def interrupt(_: int, __: FrameType | None) -> None:
+        if watch.stopped:
+            _end()
+        watch.stop()
 
     before = signal.signal(signal.SIGINT, interrupt)
     try:
@@ -114,9 +107,11 @@ def _aside(
 
 
 def _end() -> NoReturn:
-    """End the process at once: a thread that solves cannot be ended in any other way."""
-    sys.stderr.write("interrupted; nothing was written\n")
-    sys.stderr.flush()
+    """End the process at once: a thread that solves cannot be ended in any other way.
+
+    It is called while a signal is handled, where a stream that is being written to must not be touched.
+    """
+    os.write(_STDERR, b"\ninterrupted; nothing was written\n")
     os._exit(EXIT_INTERRUPTED)
 
 
