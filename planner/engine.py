@@ -22,6 +22,7 @@ from planner.units import GIB, MIB
 Version = tuple[int, int, int]
 
 _NODE_GPUS = 8
+_PARTS = {"engine", "versions_read", "settings", "unknown_architectures", "devices"}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -97,6 +98,7 @@ class EngineProfile:
     version: str
     exact: bool
     devices: tuple[Device, ...]
+    unknown_architectures: tuple[str, ...]
 
     # Flags and defaults
     gpu_memory_utilization: float
@@ -241,8 +243,15 @@ def _profile(version: str | None, directory: Path) -> EngineProfile:
         version=wanted.removeprefix("v"),
         exact=_exact(document, [parse_version(item) for item in read], key),
         devices=tuple(_device(entry) for entry in document["devices"]),
+        unknown_architectures=_unknown_architectures(document, key),
         **_typed(settings),
     )
+
+
+def _unknown_architectures(document: dict[str, Any], key: Version) -> tuple[str, ...]:
+    """Return the model classes that this version does not know: a newer one was read that does not list them either."""
+    late = (names for last, names in document["unknown_architectures"].items() if key <= parse_version(str(last)))
+    return tuple(sorted(name for names in late for name in names))
 
 
 def _device(entry: dict[str, Any]) -> Device:
@@ -286,7 +295,13 @@ def _value_at(name: str, eras: list[dict[str, Any]], key: Version) -> Any:  # no
 
 def _typed(settings: dict[str, Any]) -> dict[str, Any]:
     """Check that the settings are exactly the profile's fields and turn YAML data into their types."""
-    fields = {field.name for field in dataclasses.fields(EngineProfile)} - {"name", "version", "exact", "devices"}
+    fields = {field.name for field in dataclasses.fields(EngineProfile)} - {
+        "name",
+        "version",
+        "exact",
+        "devices",
+        "unknown_architectures",
+    }
     for name in sorted(fields ^ settings.keys()):
         problem = "is missing" if name in fields else "is not a setting of the profile"
         raise InvalidConfig("engines/vllm.yaml", name, problem)
@@ -319,6 +334,6 @@ def _document(directory: Path) -> dict[str, Any]:
         document = yaml.load(path.read_text(encoding="utf-8"), Loader=loader)
     except (OSError, yaml.YAMLError) as error:
         raise InvalidConfig(str(path), "", f"cannot be read: {error}") from error
-    if not isinstance(document, dict) or not {"engine", "versions_read", "settings", "devices"} <= document.keys():
-        raise InvalidConfig(str(path), "", "needs engine, versions_read, settings and devices")
+    if not isinstance(document, dict) or not document.keys() >= _PARTS:
+        raise InvalidConfig(str(path), "", f"needs {', '.join(sorted(_PARTS))}")
     return document

@@ -136,6 +136,24 @@ def test_formats_start_where_the_engine_has_kernels_for_them(version: str, gener
 
 
 @pytest.mark.parametrize(
+    ("name", "version", "known"),
+    [
+        ("Qwen3ForCausalLM", "0.7.3", False),
+        ("Qwen3ForCausalLM", "0.8.4", True),  # not read, and the next version read knows it
+        ("Qwen3ForCausalLM", "0.8.5", True),
+        ("SeedOssForCausalLM", "0.9.2", False),
+        ("SeedOssForCausalLM", "0.10.2", True),
+        ("SeedOssForCausalLM", "0.33.0", True),
+    ],
+)
+def test_architectures_that_came_later_are_refused(name: str, version: str, known: bool) -> None:
+    said = reason(version, gpu(9, 0), {"architectures": [name], "head_dim": 128})
+
+    assert (said == "") == known
+    assert known or said.endswith(f"does not know the architecture {name} yet")
+
+
+@pytest.mark.parametrize(
     ("changes", "text"),
     [
         ({"dtype": "bfloat16"}, "bfloat16 needs compute capability 8.0"),

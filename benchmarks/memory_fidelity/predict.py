@@ -14,14 +14,11 @@ from planner.config_json.quantization_config import while_loading
 from planner.engine import EngineProfile, load_profile
 from planner.flags import default_flags
 from planner.gpu import GPU
-from planner.memory.core import running_core
+from planner.memory.core import older_core, running_core
 from planner.memory.estimate import Estimate, estimate
 from planner.memory.terms import Server
 from planner.quantization import Quantization
 from planner.units import GIB
-
-# The last version whose default was the older engine core; later rows that chose it behave like this one.
-_LAST_V0 = "0.7.3"
 
 
 @functools.cache
@@ -59,7 +56,9 @@ def described(row: Row) -> tuple[Server, GPU, EngineProfile]:
     gpu = catalog().gpu(row.gpu)
     if row.total_gib is not None:
         gpu = dataclasses.replace(gpu, memory_bytes=round(row.total_gib * GIB), memory_assumed="")
-    profile = load_profile(_LAST_V0 if row.runner == "v0" and row.version.startswith("0.8") else row.version)
+    profile = load_profile(row.version)
+    if row.runner == "v0" and profile.runner != "v0":
+        profile = older_core(profile)
     profile = running_core(
         profile,
         gpu,

@@ -13,10 +13,15 @@ _AMPERE = (8, 0)
 _OLDER = "0.7.3"
 # What a version keeps whichever core it runs: the formats it loads, the kernels it has, what devices cost.
 _SHARED = (
-    "version", "exact", "devices", "kv_cache_dtypes", "least_capability", "method_capability", "method_ceiling",
-    "online_quantizations", "activation_order", "load_split_limit_mib", "multimodal_rope_factor",
+    "version", "exact", "devices", "unknown_architectures", "kv_cache_dtypes", "least_capability", "method_capability",
+    "method_ceiling", "online_quantizations", "activation_order", "load_split_limit_mib", "multimodal_rope_factor",
     "latent_rope_single_precision", "transformers_classes", "mxfp4_hopper",
 )  # fmt: skip
+
+
+def older_core(profile: EngineProfile) -> EngineProfile:
+    """Return the profile of a version's older core."""
+    return dataclasses.replace(load_profile(_OLDER), **{name: getattr(profile, name) for name in _SHARED})
 
 
 def running_core(
@@ -46,7 +51,7 @@ def running_core(
         "state": architecture.has_state,
     }
     if any(reasons[name] for name in profile.older_core):
-        profile = dataclasses.replace(load_profile(_OLDER), **{name: getattr(profile, name) for name in _SHARED})
+        profile = older_core(profile)
     if profile.runner == "v0" and architecture.has_state:
         raise UnsupportedModel(
             architecture.name,

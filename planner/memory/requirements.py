@@ -25,12 +25,18 @@ def refusal(
 ) -> str | None:
     """Return the first reason for which this engine version would not even load the model, or None."""
     reasons = (
+        *_architecture_reasons(architecture, profile),
         *_device_reasons(quantization, profile, gpu),
         *_format_reasons(quantization, flags, profile),
         *_dtype_reasons(architecture, quantization, flags, profile, gpu),
         *_length_reasons(architecture, flags, profile),
     )
     return next(iter(reasons), None) or invalid(architecture, quantization, flags, profile)
+
+
+def _architecture_reasons(architecture: Architecture, profile: EngineProfile) -> Iterator[str]:
+    if architecture.name in profile.unknown_architectures:
+        yield f"{profile} does not know the architecture {architecture.name} yet"
 
 
 def _device_reasons(quantization: Quantization, profile: EngineProfile, gpu: GPU) -> Iterator[str]:
