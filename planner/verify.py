@@ -8,17 +8,26 @@ import dataclasses
 from collections.abc import Iterator
 from pathlib import Path
 
-from planner.artifacts.nodes import many, node_names, on_node
+from planner.artifacts.nodes import Part, address_variable, many, node_names, on_node, parts
 from planner.artifacts.quoting import label, slug
-from planner.artifacts.read_back import Command, read_back
+from planner.artifacts.read_back import WORKER, Command, read_back
 from planner.artifacts.targets import CLUSTER_TARGETS
 from planner.catalog import Catalog
 from planner.check import check
 from planner.fleet import Fleet
 from planner.plan import Plan, ServerPlan
-from planner.serve_args import Argument, engine_options, planned_server, refused_arguments, serve_arguments
+from planner.serve_args import (
+    Argument,
+    EngineOptions,
+    engine_options,
+    planned_server,
+    refused_arguments,
+    serve_arguments,
+)
 
 HELM = "helm-values"
+# Set in every pod of a LeaderWorkerSet.
+LEADER_ADDRESS, WORKER_INDEX = "LWS_LEADER_ADDRESS", "LWS_WORKER_INDEX"
 LOOPBACK, ALL_ADDRESSES = "127.0.0.1", "0.0.0.0"
 
 
@@ -45,7 +54,8 @@ def verify(plan: Plan, fleet: Fleet, catalog: Catalog, folder: Path) -> tuple[tu
     for part, place in _parts(plan, folder):
         for target, commands in _by_target(read_back(place)).items():
             found += _compared(part, target, commands)
-            targets.setdefault(target, {}).update(commands)
+            heads = {name for name, planned in _planned(part, target).items() if planned.rank == 0}
+            targets.setdefault(target, {}).update({name: commands[name] for name in heads & commands.keys()})
     for target, commands in targets.items():
         if all(_spelled(server, target) in commands for server in plan.servers):
             found += _checked(plan, fleet, catalog, target, commands)
@@ -73,7 +83,7 @@ def _by_target(files: dict[str, tuple[Command, ...]]) -> dict[str, dict[str, Com
 
 
 def _compared(plan: Plan, target: str, read: dict[str, Command]) -> Iterator[Difference]:
-    planned = {_spelled(server, target): server for server in plan.servers}
+    planned = _planned(plan, target)
     for name in sorted(planned.keys() - read.keys()):
         yield Difference(target, name, "is not in the file")
     for name in sorted(read.keys() - planned.keys()):
@@ -83,14 +93,24 @@ def _compared(plan: Plan, target: str, read: dict[str, Command]) -> Iterator[Dif
             yield Difference(target, name, message)
 
 
-def _unequal(plan: Plan, target: str, server: ServerPlan, command: Command) -> Iterator[str]:
+def _planned(plan: Plan, target: str) -> dict[str, Part]:
+    """Return what a target must start, by the name it has there."""
+    planned: dict[str, Part] = {}
+    for part in parts(plan):
+        name = _spelled(part.server, target)
+        planned.setdefault(name + WORKER if target in CLUSTER_TARGETS and part.rank else name, part)
+    return planned
+
+
+def _unequal(plan: Plan, target: str, part: Part, command: Command) -> Iterator[str]:
+    server = part.server
     options = engine_options(plan.engine_version)
     yield from refused_arguments(command.arguments, options)
     if command.model != server.repository:
         yield f"serves {command.model}, planned {server.repository}"
-    if command.gpu_indices not in (None, server.gpu_indices):
-        yield f"runs on GPU {_list(command.gpu_indices or ())}, planned {_list(server.gpu_indices)}"
-    expected = _values(serve_arguments(server, options))
+    if command.gpu_indices not in (None, part.gpu_indices):
+        yield f"runs on GPU {_list(command.gpu_indices or ())}, planned {_list(part.gpu_indices)}"
+    expected = _expected(part, target, options)
     actual = _values(command.arguments)
     if target == HELM:
         actual = {"--host": LOOPBACK, "--port": expected["--port"], **actual}  # the chart sets them
@@ -103,6 +123,14 @@ def _unequal(plan: Plan, target: str, server: ServerPlan, command: Command) -> I
             yield f"has {flag} {actual[flag]}, which is not planned".replace(" ,", ",")
         elif actual[flag] != expected[flag]:
             yield f"{flag} is {actual[flag]}, planned {expected[flag]}"
+
+
+def _expected(part: Part, target: str, options: EngineOptions) -> dict[str, str]:
+    """Return a process's options; addresses, and ranks in a cluster, are the names of variables."""
+    cluster = target in CLUSTER_TARGETS
+    address = LEADER_ADDRESS if cluster else address_variable(part.server.node)
+    expected = _values(serve_arguments(part.server, options, node_rank=part.rank, master_address=address))
+    return {**expected, "--node-rank": WORKER_INDEX} if cluster and part.rank else expected
 
 
 def _checked(plan: Plan, fleet: Fleet, catalog: Catalog, target: str, read: dict[str, Command]) -> Iterator[Difference]:

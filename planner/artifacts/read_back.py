@@ -15,6 +15,8 @@ import yaml
 from planner.errors import InputError, Problem
 from planner.serve_args import Argument
 
+WORKER = " worker"
+"""What the workers of a server in a cluster are called besides its name: they are one template, whatever their number."""
 _SYSTEMD_ESCAPE = re.compile(r"\\(x[0-9a-fA-F]{2}|u[0-9a-fA-F]{4}|U[0-9a-fA-F]{8}|.)", re.S)
 
 
@@ -111,6 +113,17 @@ def _deployments(path: Path) -> Iterator[Command]:
                 yield _command(container["name"], _after_serve(words), gpus)
 
 
+def _groups(path: Path) -> Iterator[Command]:
+    """Read the leader and the workers of every LeaderWorkerSet; each pod has GPUs of its own."""
+    for document in yaml.safe_load_all(path.read_text(encoding="utf-8")):
+        if document and document["kind"] == "LeaderWorkerSet":
+            templates = document["spec"]["leaderWorkerTemplate"]
+            for template, suffix in (("leaderTemplate", ""), ("workerTemplate", WORKER)):
+                (container,) = templates[template]["spec"]["containers"]
+                words = [str(word).replace("$$", "$") for word in container["args"]]
+                yield _command(container["name"] + suffix, _after_serve(words), None)
+
+
 def _values(path: Path) -> Iterator[Command]:
     """Read the engines of the production stack's chart, which sets address and port itself."""
     stack = yaml.safe_load(path.read_text(encoding="utf-8"))["servingEngineSpec"]
@@ -150,7 +163,7 @@ def _command(server: str, words: list[str], gpus: list[str] | None) -> Command:
         flag, _, value = word.partition("=")
         if "=" not in word and rest and not rest[0].startswith("--"):
             value = rest.pop(0)
-        arguments.append(Argument(flag, value))
+        arguments.append(Argument(flag, _variable(value)))
     indices = None if gpus is None else tuple(int(index) for index in gpus)
     return Command(server, model, tuple(arguments), indices)
 
@@ -160,6 +173,12 @@ def _after_serve(words: list[str]) -> list[str]:
     if words[start + 1] != "serve":
         raise ValueError(f"vllm {words[start + 1]} is not vllm serve")
     return words[start + 2 :]
+
+
+def _variable(text: str) -> str:
+    """Return the name of the variable that holds a value, such as the address of a machine; else the value itself."""
+    match = re.fullmatch(r"\$[{(]((?:PLANNER|LWS)_[A-Z0-9_]+)(?::[-?][^})]*)?[})]", text)
+    return match[1] if match else text
 
 
 def _default(text: str) -> str:
@@ -175,5 +194,6 @@ _READERS: dict[str, _Reader] = {
     "systemd/*.service": _unit,
     "quadlet/*.container": _unit,
     "kubernetes/fleet/servers.yaml": _deployments,
+    "kubernetes/fleet/groups.yaml": _groups,
     "helm-values/values.yaml": _values,
 }

@@ -47,7 +47,10 @@ def _common(context: Context) -> Iterator[Entry]:
     yield "gate.sh", "common/gate.sh", None
     for gpu in context.gpus:
         yield f"locks/gpu-{gpu.index}", "common/lock", None
-    for name in ("download.sh", "load.sh", "smoke.sh"):
+    yield "download.sh", "script/download.sh.j2", None
+    if not context.servers:
+        return  # a machine with parts of servers only, which answer nothing
+    for name in ("load.sh", "smoke.sh"):
         yield name, f"script/{name}.j2", None
     for name in ("haproxy.cfg", "compose.cfg", "models.json"):
         yield f"router/{name}", f"router/{name}.j2", None
@@ -72,13 +75,14 @@ def _systemd(context: Context) -> Iterator[Entry]:
     yield "systemd/install.sh", "systemd/install.sh.j2", None
     yield "systemd/env", "systemd/env", None
     yield f"{unit}.target", "systemd/fleet.target.j2", None
-    yield f"{unit}--{context.router.name}.service", "systemd/router.service.j2", None
-    for server in context.servers:
+    if context.servers:
+        yield f"{unit}--{context.router.name}.service", "systemd/router.service.j2", None
+    for server in context.processes:
         yield f"{unit}--{server.name}.service", "systemd/server.service.j2", server
 
 
 def _monitoring(context: Context) -> Iterator[Entry]:
-    for name in ("prometheus.yml", "alerts.yml", "alerts_test.yml", "dashboard.json"):
+    for name in ("prometheus.yml", "alerts.yml", "alerts_test.yml", "dashboard.json") if context.servers else ():
         yield f"monitoring/{name}", f"monitoring/{name}.j2", None
 
 
@@ -89,16 +93,29 @@ def _quadlet(context: Context) -> Iterator[Entry]:
     # A name that no server's unit can have: those hold "--".
     yield f"{unit}_net.network", "quadlet/fleet.network.j2", None
     yield f"{unit}_cache.volume", "quadlet/cache.volume.j2", None
-    yield f"{unit}--{context.router.name}.container", "quadlet/router.container.j2", None
-    for server in context.servers:
+    if context.servers:
+        yield f"{unit}--{context.router.name}.container", "quadlet/router.container.j2", None
+    for server in context.processes:
         yield f"{unit}--{server.name}.container", "quadlet/server.container.j2", server
 
 
 def _kubernetes(context: Context) -> Iterator[Entry]:
+    groups = [server for server in context.servers if server.node_count > 1]
+    shared = [
+        f"{server.name} runs on several machines and shares a GPU there, but the pods of a group have GPUs of their own"
+        for server in groups
+        if _neighbours(context, server)
+    ]
+    if shared:
+        hint = "render a folder for each machine instead: script, compose, systemd or quadlet"
+        raise InputError(tuple(Problem("kubernetes", 0, 0, "", mistake, hint) for mistake in shared))
     yield "kubernetes/weights.yaml", "kubernetes/weights.yaml.j2", None
     for name in ("kustomization.yaml", "job.yaml"):
         yield f"kubernetes/download/{name}", f"kubernetes/download/{name}.j2", None
-    for name in ("kustomization.yaml", "network-policy.yaml", "router.yaml", "servers.yaml", "haproxy.cfg"):
+    files = ["kustomization.yaml", "network-policy.yaml", "router.yaml", "haproxy.cfg"]
+    files += ["servers.yaml"] if context.pods else []
+    files += ["groups.yaml"] if groups else []
+    for name in files:
         yield f"kubernetes/fleet/{name}", f"kubernetes/fleet/{name}.j2", None
     # Kustomize reads no file outside its own folder, so these are here a second time.
     yield "kubernetes/download/download.sh", "script/download.sh.j2", None
@@ -106,6 +123,13 @@ def _kubernetes(context: Context) -> Iterator[Entry]:
     yield "kubernetes/fleet/gate.sh", "common/gate.sh", None
     yield "kubernetes/fleet/models.json", "router/models.json.j2", None
     yield from _errors("kubernetes/fleet/errors")
+
+
+def _neighbours(context: Context, server: Server) -> bool:
+    """Say whether another server is on a GPU of one of a server's parts."""
+    places = {(one.node, index) for one in context.processes if one.name == server.name for index in one.gpu_indices}
+    others = {(one.node, index) for one in context.processes if one.name != server.name for index in one.gpu_indices}
+    return bool(places & others)
 
 
 def _helm_values(context: Context) -> Iterator[Entry]:
@@ -119,6 +143,11 @@ def _helm_values(context: Context) -> Iterator[Entry]:
         f"{server.name} reads its weights from the folder {server.model}, which the production stack cannot mount"
         for server in context.servers
         if server.local
+    ]
+    mistakes += [
+        f"{server.name} runs on several machines, but the production stack gives every engine one pod"
+        for server in context.servers
+        if server.node_count > 1
     ]
     if mistakes:
         raise InputError(tuple(Problem("helm-values", 0, 0, "", mistake, hint) for mistake in mistakes))

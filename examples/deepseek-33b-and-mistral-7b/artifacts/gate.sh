@@ -18,6 +18,16 @@
 #   --listens PORT      it is up when this port of PLANNER_BIND (127.0.0.1) is open
 #   --timeout SEC       how long that may take (default 1800)
 #
+# For one part of a server that spans machines:
+#   --here VARIABLE     holds this machine's address, which the parts use among themselves
+#   --head VARIABLE     holds the address of the machine whose part answers requests
+#   --takes BYTES       a part that answers nothing is up when it has taken so much of each GPU ...
+#   --follows PORT      ... and stops when the head no longer listens on this port, because it cannot serve another start
+#                       of the head; it then counts as failed, so that it is started again
+#   --followed PORT     the head's own: it stops, to be started again, when a part that joined on this port has gone,
+#                       because the engine would let every request wait for it
+#   --ready FILE        written when it is up
+#
 # Servers that start with the same lock files never load or profile at the same time: at the first start, in a crash
 # loop, after a reboot. The lock belongs to the kernel, so a server that dies while loading gives it back.
 # Exit codes: 78 the machine does not match the plan, 75 try again later, 143 stopped by a signal, otherwise the code of
@@ -28,7 +38,8 @@
 set -Eeuo pipefail
 
 check_only=no engine='' weights='' revision='' memory='' memory_wait=60 port='' health='' listens='' timeout=1800
-gpus=() gpu_names=() locks=() lock_fds=() command=()
+here='' head='' takes='' follows='' followed='' ready=''
+gpus=() gpu_names=() locks=() lock_fds=() command=() free_before=() joined=0
 child='' told_to_stop=no
 
 say() { printf 'gate: %s\n' "$*" >&2; }
@@ -65,6 +76,12 @@ parse() {
       --health) health=$2 ;;
       --listens) listens=$2 ;;
       --timeout) timeout=$2 ;;
+      --here) here=$2 ;;
+      --head) head=$2 ;;
+      --takes) takes=$2 ;;
+      --follows) follows=$2 ;;
+      --followed) followed=$2 ;;
+      --ready) ready=$2 ;;
       *) stop_with 64 "unknown option $1" ;;
     esac
     shift 2
@@ -97,6 +114,40 @@ check_key() {
   fi
   [[ -n "${VLLM_API_KEY:-}" ]] || stop_with 78 "VLLM_API_KEY is not set: copy .env.example to .env and put a long random key there"
   [[ "${VLLM_API_KEY}" =~ ^[[:graph:]]+$ ]] || stop_with 78 'VLLM_API_KEY contains spaces or control characters'
+}
+
+# Prints "NAME ADDRESS" of each network interface; nothing where Python is missing.
+interfaces() {
+  command -v python3 >/dev/null || return 0
+  python3 - <<'PYTHON'
+import fcntl, socket, struct
+
+with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe:
+    for _, name in socket.if_nameindex():
+        try:
+            answer = fcntl.ioctl(probe, 0x8915, struct.pack("256s", name.encode()[:15]))  # SIOCGIFADDR
+        except OSError:
+            continue
+        print(name, socket.inet_ntoa(answer[20:24]))
+PYTHON
+}
+
+# The parts of one server find each other by address, and must not guess the interface: a machine has several.
+check_addresses() {
+  local name address found
+  for name in ${here:+"${here}"} ${head:+"${head}"}; do
+    [[ -n "${!name:-}" ]] || stop_with 78 "${name} is not set: write the private addresses of the machines into .env, the same on all of them"
+  done
+  [[ -n "${here}" ]] || return 0
+  address=${!here}
+  [[ "${address}" =~ ^[0-9.]+$|: ]] || stop_with 78 "${here} must be an IP address, not ${address}"
+  export VLLM_HOST_IP=${address}
+  [[ "${address}" != *:* ]] || return 0
+  found=$(interfaces)
+  [[ -n "${found}" ]] || return 0
+  found=$(awk -v address="${address}" '$2 == address { print $1; exit }' <<<"${found}")
+  [[ -n "${found}" ]] || stop_with 78 "${here} is ${address}, which is no address of this machine"
+  export GLOO_SOCKET_IFNAME=${GLOO_SOCKET_IFNAME:-${found}} NCCL_SOCKET_IFNAME=${NCCL_SOCKET_IFNAME:-${found}}
 }
 
 check_engine() {
@@ -213,8 +264,38 @@ drop_locks() {
   lock_fds=()
 }
 
+# Prints the free MiB of each GPU, one a line.
+free_mib() { query index,memory.free 2>/dev/null | sed 's/.*, *//'; }
+
+# Says whether the command has taken its memory on every GPU since the start.
+taken() {
+  local before after index
+  [[ -n "${free_before[*]}" ]] || return 0 # nvidia-smi is missing, or the memory is unified
+  mapfile -t after < <(free_mib)
+  for index in "${!free_before[@]}"; do
+    before=${free_before[${index}]}
+    ((before - ${after[${index}]:-${before}} >= takes / 1048576)) || return 1
+  done
+}
+
+head_listens() { (exec 3<>"/dev/tcp/${!head}/${follows}") 2>/dev/null; }
+
+# Prints how many connections the parts of a server keep open to the port of its head (proc(5), /proc/net/tcp).
+connections() {
+  local port
+  printf -v port ':%04X' "${followed}"
+  cat /proc/net/tcp /proc/net/tcp6 2>/dev/null | awk -v port="${port}" '$4 == "01" && $2 ~ port "$"' | wc -l
+}
+
+# Says whether the other parts of the server are still there.
+together() {
+  if [[ -n "${follows}" ]]; then head_listens; else (($(connections) >= joined)); fi
+}
+
 healthy() {
-  if [[ -n "${listens}" ]]; then
+  if [[ -n "${takes}" ]]; then
+    taken
+  elif [[ -n "${listens}" ]]; then
     (exec 3<>"/dev/tcp/${PLANNER_BIND:-127.0.0.1}/${listens}") 2>/dev/null
   elif command -v curl >/dev/null; then
     curl --fail --silent --max-time 3 --output /dev/null "${health}" 2>/dev/null
@@ -243,10 +324,23 @@ forward() {
   kill -TERM "${child}" 2>/dev/null || true
 }
 
-# Ends a child that did not become healthy, by force if need be.
-give_up() {
+# Waits for the child, and ends it when another part of its server has gone.
+watch_parts() {
+  local misses=0
+  while alive && [[ "${told_to_stop}" == no ]]; do
+    if together; then misses=0; else misses=$((misses + 1)); fi
+    ((misses < 3)) || end_child 'another part of this server has stopped'
+    for _ in {1..5}; do
+      alive && [[ "${told_to_stop}" == no ]] || return 0
+      pause
+    done
+  done
+}
+
+# Ends a child that is of no use, by force if need be.
+end_child() {
   local deadline=$((SECONDS + 30))
-  say "no answer from ${health:-port ${listens}} after ${timeout} seconds"
+  say "$1"
   kill -TERM "${child}" 2>/dev/null || true
   while alive && ((SECONDS < deadline)); do pause; done
   kill -KILL "${child}" 2>/dev/null || true
@@ -254,7 +348,9 @@ give_up() {
 }
 
 serve() {
-  local deadline
+  local deadline waited_for="no answer from ${health:-port ${listens}}"
+  [[ -z "${takes}" ]] || { waited_for='the memory of the GPUs is not taken' && mapfile -t free_before < <(free_mib); }
+  [[ -z "${ready}" ]] || rm -f -- "${ready}"
   # The child must not inherit the locks, nor report itself ready before it answers.
   (
     drop_locks
@@ -262,12 +358,12 @@ serve() {
     exec "${command[@]}"
   ) &
   child=$!
-  if [[ -n "${health}${listens}" ]]; then
+  if [[ -n "${health}${listens}${takes}" ]]; then
     deadline=$((SECONDS + timeout))
     until healthy; do
       alive || finish
       if ((SECONDS >= deadline)); then
-        give_up
+        end_child "${waited_for} after ${timeout} seconds"
       fi
       pause
     done
@@ -275,6 +371,9 @@ serve() {
   fi
   drop_locks
   if [[ -n "${NOTIFY_SOCKET:-}" ]] && command -v systemd-notify >/dev/null; then systemd-notify --ready; fi
+  [[ -z "${ready}" ]] || : >"${ready}"
+  [[ -z "${followed}" ]] || joined=$(connections)
+  [[ -z "${follows}${followed}" ]] || watch_parts
   finish
 }
 
@@ -282,6 +381,7 @@ parse "$@"
 trap forward TERM INT
 choose_gpus
 check_key
+check_addresses
 check_engine
 check_weights
 take_locks
