@@ -47,6 +47,7 @@ LONG = {
     },
 }
 """Seven roles on four GPUs, which takes minutes to prove."""
+IMPROVING = r"balanced [\d.]+, at most"
 
 
 @settings(max_examples=30, deadline=None)
@@ -115,15 +116,17 @@ def test_ctrl_c_in_a_program_of_ones_own_is_what_it_always_is() -> None:
 
 
 @contextmanager
-def solving(folder: Path) -> Iterator["subprocess.Popen[str]"]:
-    """A process that solves a long fleet, once it has a plan that it goes on improving; its stderr is a terminal."""
+def running(folder: Path, shows: str, *command: str) -> Iterator["subprocess.Popen[str]"]:
+    """A process about a long fleet, once its terminal has shown something at two different seconds."""
     (folder / "fleet.yaml").write_text(yaml.safe_dump(LONG, sort_keys=False), encoding="utf-8")
     terminal, end = pty.openpty()
-    command = [sys.executable, "-m", "planner", "solve"]
-    with subprocess.Popen(command, cwd=folder, stdout=subprocess.PIPE, stderr=end, text=True) as process:
+    program = [sys.executable, "-m", "planner", *command]
+    with subprocess.Popen(
+        program, cwd=folder, stdout=subprocess.PIPE, stderr=end, text=True, start_new_session=True
+    ) as process:
         os.close(end)
         shown = ""
-        while len(set(re.findall(r"(\d+) s  balanced [\d.]+, at most", shown))) < 2:
+        while len(set(re.findall(rf"(\d+) s  {shows}", shown))) < 2:
             shown += read(terminal)
             assert process.poll() is None, shown
         try:
@@ -145,7 +148,7 @@ def read(terminal: int) -> str:
 
 @pytest.mark.slow
 def test_ctrl_c_takes_the_best_checked_plan(tmp_path: Path) -> None:
-    with solving(tmp_path) as process:
+    with running(tmp_path, IMPROVING, "solve") as process:
         process.send_signal(signal.SIGINT)
         printed, _ = process.communicate(timeout=60)
     plan = plan_from_yaml(tmp_path / "plan.yaml")
@@ -160,7 +163,7 @@ def test_ctrl_c_takes_the_best_checked_plan(tmp_path: Path) -> None:
 
 @pytest.mark.slow
 def test_a_second_ctrl_c_ends_at_once_and_writes_nothing(tmp_path: Path) -> None:
-    with solving(tmp_path) as process:
+    with running(tmp_path, IMPROVING, "solve") as process:
         process.send_signal(signal.SIGINT)
         time.sleep(0.1)  # two signals at the same moment are one
         process.send_signal(signal.SIGINT)
@@ -168,3 +171,16 @@ def test_a_second_ctrl_c_ends_at_once_and_writes_nothing(tmp_path: Path) -> None
 
     assert (process.returncode, printed) == (130, "")
     assert [path.name for path in tmp_path.iterdir()] == ["fleet.yaml"]
+
+
+@pytest.mark.slow
+def test_ctrl_c_ends_all_processes_of_what_if(tmp_path: Path) -> None:
+    with running(tmp_path, "0 of 2 scenarios", "what-if", "--gpu", "l40s:5", "--jobs", "2") as process:
+        os.killpg(process.pid, signal.SIGINT)  # as a terminal does
+        printed, _ = process.communicate(timeout=60)
+
+        assert (process.returncode, printed) == (130, "")
+        with pytest.raises(ProcessLookupError):
+            for _ in range(100):
+                os.killpg(process.pid, 0)
+                time.sleep(0.1)
