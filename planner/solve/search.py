@@ -39,7 +39,7 @@ _SOME = 3_000
 """Places up to which they join it after a plan has been found without them."""
 
 _QUICK = 3
-"""Deterministic seconds per solve after which the model of places is changed for the one that is made for proofs."""
+"""Deterministic seconds for the first stage, after which the model of places is changed for the one made for proofs."""
 
 _BOUND = 2
 """Deterministic seconds for the bound of each stage after the first that is not proven."""
@@ -118,16 +118,16 @@ def _whole(problem: Problem, budget: int, digest: str, bound: int, reached: int 
     The model that is usually fast is given a little time, and the one that proves what is hard the rest.
     """
     quick: Answer | None = None
-    if budget > _QUICK:
-        try:
-            quick = _placed(problem, _QUICK, digest, (bound, reached), by_size=False)
-            if quick is None or quick.stages[0].proven:
-                return quick
-            bound = quick.stages[0].bound
-        except BudgetSpent:
-            pass
     try:
-        return _placed(problem, budget, digest, (bound, reached), by_size=True)
+        quick = _placed(problem, budget, digest, (bound, reached), patience=_QUICK)
+        if quick is None or quick.stages[0].proven:
+            return quick
+        bound = quick.stages[0].bound
+    except BudgetSpent:
+        if budget <= _QUICK:
+            raise
+    try:
+        return _placed(problem, budget, digest, (bound, reached))
     except BudgetSpent:
         if quick:
             return quick
@@ -135,16 +135,19 @@ def _whole(problem: Problem, budget: int, digest: str, bound: int, reached: int 
 
 
 def _placed(
-    problem: Problem, budget: int, digest: str, limits: tuple[int, int | None], *, by_size: bool
+    problem: Problem, budget: int, digest: str, limits: tuple[int, int | None], patience: int | None = None
 ) -> Answer | None:
-    """Decide with one of the two models of places; ``limits`` are the most and the least of the first stage."""
+    """Decide with the model for proofs, or with the quick one for as long as there is ``patience``.
+
+    ``limits`` are the most and the least of the first stage.
+    """
     bound, reached = limits
     model = build(problem)
-    placing = Placing(model, by_size=by_size)
+    placing = Placing(model, by_size=patience is None)
     model.cp.add(model.stage(0) <= bound)
     if reached is not None:
         model.cp.add(model.stage(0) >= reached)
-    chain = run_chain(model, budget)
+    chain = run_chain(model, budget, patience=patience)
     if chain is None:
         return None
     decided = choices(model, chain.solver)
