@@ -8,7 +8,15 @@ from collections.abc import Iterator
 import pytest
 
 from benchmarks.serve_args.excuses import excused, reasons
-from benchmarks.serve_args.lines import ROOT, SETTLED, Line, example_commands, lines, refused_lines, versions
+from benchmarks.serve_args.lines import (
+    ROOT,
+    SETTLED,
+    checkpoint_lines,
+    example_commands,
+    lines,
+    refused_lines,
+    versions,
+)
 from benchmarks.serve_args.verdicts import read
 from planner.artifacts.read_back import Command
 
@@ -25,14 +33,16 @@ def commands() -> Iterator[Command]:
 def test_every_line_was_asked_and_accepted(version: str) -> None:
     unasked = [line for line in lines(version) if version not in RECORDED.get(line, {})]
     assert not unasked, f"{len(unasked)} lines are not recorded for {version}; {HINT}"
-    refused = {line.line: RECORDED[line][version] for line in lines(version) if RECORDED[line][version]}
-    assert {line: why for line, why in refused.items() if not excused(why)} == {}
+    assert {line.line: RECORDED[line][version] for line in lines(version) if RECORDED[line][version]} == {}
 
 
-def test_lines_of_the_examples_are_never_excused() -> None:
-    for version in versions():
-        for command in example_commands(version):
-            assert RECORDED[Line.of(command.model, command.arguments)][version] == "", HINT
+@pytest.mark.parametrize("version", versions())
+def test_checkpoints_of_the_catalog_were_asked_and_accepted(version: str) -> None:
+    """Those added to the catalog since then are not in the record yet."""
+    planned = checkpoint_lines(version)
+    said = [RECORDED[line][version] for line in planned if version in RECORDED.get(line, {})]
+    assert len(said) > 0.8 * len(planned), HINT
+    assert [why for why in said if why and not excused(why)] == []
 
 
 @pytest.mark.parametrize("version", versions())

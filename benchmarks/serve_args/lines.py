@@ -94,10 +94,19 @@ def versions() -> tuple[str, ...]:
 
 
 def lines(version: str) -> tuple[Line, ...]:
-    """Return every line of one engine version that must be accepted, each once."""
+    """Return every line of one engine version that must be recorded and accepted, each once."""
     written = {line for server in _features(load_catalog(), version) for line in _lines_of(server, version)}
     written |= {Line.of(command.model, command.arguments) for command in example_commands(version)}
     return tuple(sorted(written | {Line(_MODEL, text) for text in LIMITS}))
+
+
+def checkpoint_lines(version: str) -> tuple[Line, ...]:
+    """Return a line for the first checkpoint of every class, and of every scheme, that the planner would choose.
+
+    The catalog grows faster than engines are asked, so these may be missing from the record.
+    """
+    servers = _kinds(load_catalog(), version)
+    return tuple(sorted({line for server in servers for line in _lines_of(server, version)}))
 
 
 def refused_lines() -> tuple[Line, ...]:
@@ -157,7 +166,6 @@ def _features(catalog: Catalog, version: str) -> Iterator[ServerPlan]:
         )  # fmt: skip
     for tool_parser, reasoning_parser in _parsers(catalog, version):
         yield _server(_MODEL, tool_parser=tool_parser, reasoning_parser=reasoning_parser)
-    yield from _kinds(catalog, version)
 
 
 def _parsers(catalog: Catalog, version: str) -> list[tuple[str, str]]:

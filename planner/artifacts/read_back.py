@@ -16,7 +16,7 @@ from planner.errors import InputError, Problem
 from planner.serve_args import Argument
 
 WORKER = " worker"
-"""What the workers of a server in a cluster are called besides its name: they are one template, whatever their number."""
+"""What the workers of a server in a cluster are called beside its name: they are one template, however many."""
 _SYSTEMD_ESCAPE = re.compile(r"\\(x[0-9a-fA-F]{2}|u[0-9a-fA-F]{4}|U[0-9a-fA-F]{8}|.)", re.S)
 
 
