@@ -48,8 +48,9 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 def verbs(result: Result) -> dict[str, str]:
-    words = (line.split() for line in result.stderr.splitlines() if not line.startswith("  hint:"))
-    return {path: word for word, path in words}
+    """Return what is said of each path, without the hints and the count of files that stay."""
+    lines = (line.split() for line in result.stderr.splitlines() if not line.startswith("  hint:"))
+    return {words[1]: words[0] for words in lines if words[0] != "identical"}
 
 
 def files(folder: Path) -> Iterator[tuple[str, bytes]]:
@@ -82,7 +83,7 @@ def test_running_again_changes_nothing(folder: Path) -> None:
     result = run("fleet.yaml")
 
     assert result.exit_code == 0
-    assert set(verbs(result).values()) == {"identical"}
+    assert result.stderr == f"identical {len(before.keys() - {'fleet.yaml', 'artifacts/SHA256SUMS'})} files\n"
     assert dict(files(folder)) == before
 
 

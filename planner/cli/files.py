@@ -54,11 +54,14 @@ def save(path: Path, content: bytes) -> None:
 
 
 def write_files(files: dict[str, File], folder: Path, *, force: bool, dry_run: bool) -> bool:
-    """Write the files, say what happened to each, and return whether one was left alone because it differs."""
+    """Write the files, say what changed, and return whether one was left alone because it differs."""
     with _undisturbed():
         outcomes = write(files, folder, force=force, dry_run=dry_run)
     for outcome in outcomes:
-        verb(outcome.verb, str(folder / outcome.path))
+        if outcome.verb is not Verb.IDENTICAL:
+            verb(outcome.verb, str(folder / outcome.path))
+    if same := sum(outcome.verb is Verb.IDENTICAL for outcome in outcomes):
+        verb(Verb.IDENTICAL, f"{same} files" if same > 1 else "1 file")
     conflicts = any(outcome.verb is Verb.CONFLICT for outcome in outcomes)
     if conflicts:
         hint("a file was edited by hand, so nothing was written; --force overwrites it")
