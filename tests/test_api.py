@@ -34,8 +34,8 @@ SIGNATURES = {
     "-> tuple[Outcome, ...]",
 }
 CLASSES = {
-    "BudgetSpent", "Catalog", "CheckFailed", "Difference", "Edit", "File", "Fleet", "Frontier", "InputError", "NoPlan", "Plan",
-    "PlannerError", "Pool", "Problem", "Role", "Scenario", "ScenarioOutcome", "ServerPlan",
+    "BudgetSpent", "Catalog", "CheckFailed", "Difference", "Edit", "File", "Fleet", "Frontier", "InputError", "NoPlan",
+    "Plan", "PlannerError", "Pool", "Problem", "Role", "Scenario", "ScenarioOutcome", "ServerPlan",
 }  # fmt: skip
 
 
