@@ -116,6 +116,16 @@ def test_the_leader_worker_set_follows_its_schema() -> None:
             kubernetes_validate.validate(document, "1.34", strict=True)
 
 
+def test_the_readme_names_what_there_is_when_every_server_is_a_group() -> None:
+    whole = spanning()
+    alone = replace(whole, servers=(whole.server("big"),), start_order=("big",))
+    files = render(alone, targets=("kubernetes",))
+    group = next(iter(yaml.safe_load_all(files["kubernetes/fleet/groups.yaml"].text)))["metadata"]["name"]
+
+    assert f"kubectl logs pod/{group}-0 -c big\n" in files["README.md"].text
+    assert f"kubectl scale leaderworkerset/{group} --replicas=0" in files["README.md"].text
+
+
 def test_pods_of_a_group_cannot_share_a_gpu() -> None:
     plan = spanning()
     crowded = replace(plan, servers=tuple(replace(one, gpu_indices=(0,)) for one in plan.servers))
