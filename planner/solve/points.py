@@ -15,6 +15,7 @@ be barred or both not.
 When the models of a whole catalog may serve a role, that leaves tens of its thousands of points.
 """
 
+from bisect import bisect_right
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from operator import le
@@ -56,12 +57,14 @@ def points(problem: Problem) -> Points:
     roles, origins = [], []
     held = tuple(stage for stage, _ in problem.floors)
     for position, role in enumerate(problem.roles):
-        groups: dict[tuple[object, ...], list[_Point]] = {}
+        groups: dict[tuple[object, ...], list[int]] = {}
         for index, candidate in enumerate(role.candidates):
-            groups.setdefault((*candidate.layout, candidate.barred), []).extend(
-                _points(problem, position, index, candidate)
-            )
-        kept = sorted((point.candidate, point.fewer) for group in groups.values() for point in _unbeaten(group, held))
+            groups.setdefault((*candidate.layout, candidate.barred), []).append(index)
+        kept = sorted(
+            (point.candidate, point.fewer)
+            for group in groups.values()
+            for point in _unbeaten(_promising(_Sizes(problem, position), group, held), held)
+        )
         found = [(index, -fewer) for index, fewer in kept]
         candidates = tuple(_settled(role.candidates[index], sequences) for index, sequences in found)
         roles.append(replace(role, candidates=candidates))
@@ -69,17 +72,58 @@ def points(problem: Problem) -> Points:
     return Points(replace(problem, roles=tuple(roles)), tuple(origins))
 
 
-def _points(problem: Problem, role: int, index: int, candidate: Candidate) -> Iterator[_Point]:
-    """Yield the points of a candidate that fit an empty GPU; a role that shares with nobody takes its GPUs whole."""
-    capacity = problem.pools[candidate.pool].capacity
-    alone = problem.alone(role)
-    worth = [(0, 0) if name == COST else pair for name, pair in zip(problem.stages, candidate.worth, strict=True)]
-    for sequences in range(candidate.least, candidate.most + 1):
-        size = candidate.footprint(sequences)
-        if size > capacity:
-            return
-        loss = tuple([-constant - slope * sequences for constant, slope in worth])
-        yield _Point(capacity if alone else size, candidate.width, loss, index, -sequences)
+class _Sizes:
+    """What the candidates of one role are as points."""
+
+    def __init__(self, problem: Problem, role: int) -> None:
+        self._problem = problem
+        self._names = problem.stages
+        self._candidates = problem.roles[role].candidates
+        self._alone = problem.alone(role)
+
+    def points(self, index: int, *, ends: bool = False) -> Iterator[_Point]:
+        """Yield the points of a candidate that fit an empty GPU, or the first and the last; alone it takes it whole."""
+        candidate = self._candidates[index]
+        capacity = self._problem.pools[candidate.pool].capacity
+        worth = self._worth(candidate)
+        first, last = candidate.least, candidate.most
+        for sequences in sorted({first, last}) if ends else range(first, last + 1):
+            size = candidate.footprint(sequences)
+            if size > capacity:
+                return
+            loss = tuple([-constant - slope * sequences for constant, slope in worth])
+            yield _Point(capacity if self._alone else size, candidate.width, loss, index, -sequences)
+
+    def least_loss(self, index: int) -> tuple[int, ...]:
+        """Return the least loss of a candidate: with the most sequences, which are never worth less than fewer."""
+        candidate = self._candidates[index]
+        return tuple([-constant - slope * candidate.most for constant, slope in self._worth(candidate)])
+
+    def _worth(self, candidate: Candidate) -> list[tuple[int, int]]:
+        return [(0, 0) if name == COST else pair for name, pair in zip(self._names, candidate.worth, strict=True)]
+
+
+def _promising(sizes: _Sizes, group: Sequence[int], held: Sequence[int]) -> Iterator[_Point]:
+    """Yield the points of candidates that are not beaten as a whole, by the first or last points of others."""
+    ends = {index: list(sizes.points(index, ends=True)) for index in group}
+    stairs: dict[int, tuple[list[int], list[tuple[int, ...]]]] = {}
+    for point in _unbeaten((point for found in ends.values() for point in found), held):
+        own, losses = stairs.setdefault(point.width, ([], []))
+        own.append(point.size)
+        losses.append(point.loss)
+    for index in group:
+        if not ends[index]:
+            continue
+        first, loss = ends[index][0], sizes.least_loss(index)
+        if held or not any(_below(stairs[width], first.size, loss) for width in stairs if width <= first.width):
+            yield from sizes.points(index)
+
+
+def _below(stair: tuple[list[int], list[tuple[int, ...]]], size: int, loss: tuple[int, ...]) -> bool:
+    """Whether a step is smaller and loses no more, or is no larger and loses less; steps lose less as they grow."""
+    own, losses = stair
+    step = bisect_right(own, size) - 1
+    return step >= 0 and (losses[step] < loss or (losses[step] == loss and own[step] < size))
 
 
 def _unbeaten(group: Iterable[_Point], held: Sequence[int]) -> Iterator[_Point]:

@@ -117,8 +117,8 @@ def stacked(role: Role, gpus: int) -> int:
     return min(role.replicas, max(_STACKED, ceil_div(role.replicas, gpus)))
 
 
-def candidate(weight: int, option: Option, names: tuple[str, ...]) -> Candidate:
-    """Return an option as the solver sees it, for a role of this weight and these stages."""
+def candidate(weight: int, option: Option, names: tuple[str, ...], barred: str = "") -> Candidate:
+    """Return an option as the solver sees it, for a role of this weight and these stages; a variant may be barred."""
     demand = option.demand
     pairs = [_STAGES[name](option.worth) for name in names]
     return Candidate(
@@ -136,16 +136,14 @@ def candidate(weight: int, option: Option, names: tuple[str, ...]) -> Candidate:
         peak_per_sequence=demand.activation_bytes_per_sequence,
         least=option.sequences_min,
         most=option.sequences_max,
-        worth=tuple((weight * constant, weight * slope) for constant, slope in pairs),
+        worth=tuple([(weight * constant, weight * slope) for constant, slope in pairs]),
+        barred=option.variant.repository == barred,
     )
 
 
 def _role(fleet: Fleet, found: RoleOptions, names: tuple[str, ...], barred: str, kept: Kept | None) -> RoleProblem:
     role = found.role
-    candidates = [
-        replace(candidate(role.weight, option, names), barred=option.variant.repository == barred)
-        for option in found.options
-    ]
+    candidates = [candidate(role.weight, option, names, barred) for option in found.options]
     if kept:
         candidates[-1] = _stays(candidates[-1], kept, names)
     return RoleProblem(
