@@ -1,10 +1,8 @@
 """How far an estimate may be off: spreads from the residuals of the benchmark, by engine era and kind of device."""
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
-from planner.architecture import Architecture
 from planner.engine import EngineProfile
-from planner.flags import ServeFlags
 from planner.gpu import GPU
 from planner.memory.cuda_graphs import triton_capture_bytes
 from planner.memory.terms import Server, Terms
@@ -24,49 +22,30 @@ class Margin:
     high_bytes: int
 
 
-def margin(
-    architecture: Architecture,
-    flags: ServeFlags,
-    profile: EngineProfile,
-    gpu: GPU,
-    *,
-    weights_bytes: int,
-    activation_bytes: int,
-    graph_bytes: int,
-    savable_bytes: int = 0,
-) -> Margin:
-    """Return the margin of one GPU's memory.
+def stage_margin(server: Server, gpu: GPU, profile: EngineProfile, stage: Terms, *, with_graphs: bool) -> Margin:
+    """Return how far the terms of one stage may be off; ``with_graphs`` counts the CUDA graphs among them.
 
-    ``graph_bytes`` are the CUDA graphs inside the budget, whose estimate is noisy in the engine itself.
-    ``savable_bytes`` is what a start saves that finds its kernels compiled and a leaner sampler installed.
+    Less may be left where a checkpoint's config was not seen, or graphs take what nobody counts; more where a start
+    finds its kernels compiled and a leaner sampler installed, or the GPU has more memory than is assumed.
     """
+    spread = _spread(server, gpu, profile, stage, with_graphs=with_graphs)
+    low = spread + stage.assumed_bytes
+    if with_graphs:
+        low += triton_capture_bytes(server.architecture, server.quantization, server.flags, profile, gpu)
+    high = spread + stage.activation.transient_bytes - stage.line.least_at(server.flags.sampled_rows)
+    if gpu.memory_assumed:
+        high += int(gpu.memory_bytes * server.flags.gpu_memory_utilization) * _ASSUMED_PERMILLE // 1000
+    return Margin(low_bytes=low, high_bytes=high)
+
+
+def _spread(server: Server, gpu: GPU, profile: EngineProfile, stage: Terms, *, with_graphs: bool) -> int:
+    """Return what is added to both sides; CUDA graphs inside the budget are noisy in the engine's own estimate."""
+    architecture = server.architecture
+    graph_bytes = stage.cuda_graph_bytes if with_graphs else 0
     spread = profile.spread_bytes + profile.device(gpu).spread_bytes
-    spread += weights_bytes // _WEIGHTS_PARTS + graph_bytes * profile.graph_spread_percent // 100
-    spread += profile.peer_spread_bytes * (flags.ranks - 1)
+    spread += stage.weights_bytes // _WEIGHTS_PARTS + graph_bytes * profile.graph_spread_percent // 100
+    spread += profile.peer_spread_bytes * (server.flags.ranks - 1)
     unusual = any(layer.mixture or layer.attention is None for layer in architecture.layers)
     if unusual or architecture.vision or not profile.exact:
-        spread += activation_bytes // _ACTIVATION_PARTS * (1 if profile.exact else 4)
-    if not profile.exact:
-        spread += profile.unknown_spread_bytes
-    high = spread + savable_bytes
-    if gpu.memory_assumed:
-        high += int(gpu.memory_bytes * flags.gpu_memory_utilization) * _ASSUMED_PERMILLE // 1000
-    return Margin(low_bytes=spread, high_bytes=high)
-
-
-def stage_margin(server: Server, gpu: GPU, profile: EngineProfile, stage: Terms, *, with_graphs: bool) -> Margin:
-    """Return how far the terms of one stage may be off; ``with_graphs`` counts the CUDA graphs among them."""
-    found = margin(
-        server.architecture,
-        server.flags,
-        profile,
-        gpu,
-        weights_bytes=stage.weights_bytes,
-        activation_bytes=stage.activation.total_bytes,
-        graph_bytes=stage.cuda_graph_bytes if with_graphs else 0,
-        savable_bytes=stage.activation.transient_bytes - stage.line.least_at(server.flags.sampled_rows),
-    )
-    low_bytes = found.low_bytes + stage.assumed_bytes
-    if with_graphs:
-        low_bytes += triton_capture_bytes(server.architecture, server.quantization, server.flags, profile, gpu)
-    return replace(found, low_bytes=low_bytes)
+        spread += stage.activation.total_bytes // _ACTIVATION_PARTS * (1 if profile.exact else 4)
+    return spread if profile.exact else spread + profile.unknown_spread_bytes
