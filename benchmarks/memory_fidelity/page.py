@@ -48,6 +48,8 @@ A range is what each term may be off by: weights by 0.25 %, CUDA graphs inside t
 engine era, device and further GPU, and for vision models, mixtures and recurrent layers 5 % of the activation. From 0.8
 to 0.11 the upper end is that of FlashInfer's sampler: it runs where FlashInfer is installed, as in the official images,
 and the lower end is that of the wheel, which sorts. From 0.27 the upper end is a start that finds its kernels compiled.
+A GPU whose total no log shows may have 4.7 % more; a checkpoint whose config was not seen may be as large as its format
+allows. Plans set the lower end aside.
 
 The last column asks what the table would say of servers nobody has seen: each publication's rows are judged by ranges
 as wide as the other publications of that era need for 95 %.
