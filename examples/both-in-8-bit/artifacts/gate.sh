@@ -324,11 +324,11 @@ forward() {
   kill -TERM "${child}" 2>/dev/null || true
 }
 
-# Waits for the child, and ends it when another part of its server has gone.
+# Waits for the child, and ends it when another part of its server has gone that was there.
 watch_parts() {
-  local misses=0
+  local misses=0 met=no
   while alive && [[ "${told_to_stop}" == no ]]; do
-    if together; then misses=0; else misses=$((misses + 1)); fi
+    if together; then misses=0 met=yes; elif [[ "${met}" == yes ]]; then misses=$((misses + 1)); fi
     ((misses < 3)) || end_child 'another part of this server has stopped'
     for _ in {1..5}; do
       alive && [[ "${told_to_stop}" == no ]] || return 0
