@@ -1,6 +1,7 @@
 """A server on several machines: what each of them gets, what it waits for, and that its parts only work together."""
 
 import re
+import shutil
 import subprocess
 import time
 from collections.abc import Callable, Iterable, Iterator
@@ -12,15 +13,18 @@ import kubernetes_validate
 import plans
 import pytest
 import test_artifacts
+import test_kubernetes
 import test_quadlet
 import yaml
-from staged import Stage, free_ports, stage
+from click.testing import CliRunner
+from staged import Stage, amend, free_ports, stage
 from test_artifacts import run
 from test_launch import alive, names
 
 from planner.artifacts import context, render, write
 from planner.artifacts.nodes import on_node
 from planner.artifacts.read_back import read_back
+from planner.cli import main
 from planner.errors import InputError
 from planner.plan import GPUGroup, GPULedger, Plan
 from planner.serve_args import Argument
@@ -124,6 +128,11 @@ def test_the_readme_names_what_there_is_when_every_server_is_a_group() -> None:
 
     assert f"kubectl logs pod/{group}-0 -c big\n" in files["README.md"].text
     assert f"kubectl scale leaderworkerset/{group} --replicas=0" in files["README.md"].text
+
+
+def test_kustomize_finds_every_file(tmp_path: Path) -> None:
+    test_kubernetes.test_kustomize_finds_every_file_and_every_config_map(spanning(), tmp_path)
+    test_kubernetes.test_names_are_unique_labels(spanning())
 
 
 def test_pods_of_a_group_cannot_share_a_gpu() -> None:
@@ -241,3 +250,35 @@ def test_the_installers_want_the_addresses(tmp_path: Path) -> None:
     (tmp_path / "files/rack-2/.env").write_text(lines, encoding="utf-8")
     subprocess.run(["bash", script], env=environment, check=True, capture_output=True)
     assert (tmp_path / "root/etc/planner/workstation/addresses").read_text(encoding="utf-8") == lines
+
+
+EXAMPLE = Path(__file__).resolve().parent.parent / "examples" / "two-nodes-one-large-model"
+
+
+def test_a_changed_part_is_found_in_the_files_of_its_machine(tmp_path: Path) -> None:
+    folder = shutil.copytree(EXAMPLE, tmp_path / "example")
+    targets = ["--target", "quadlet", "--target", "kubernetes"]
+    rendered = CliRunner().invoke(main, ["render", str(folder), *targets])
+    assert rendered.exit_code == 0, rendered.output
+    good = CliRunner().invoke(main, ["verify", str(folder)])
+    assert good.exit_code == 0, good.output
+    assert sorted(line.split(":")[0] for line in good.output.splitlines()) == [
+        "compose.yaml", "kubernetes", "launch.sh", "quadlet", "systemd",
+    ]  # fmt: skip
+
+    amend(folder / "artifacts/h100-2/launch.sh", "--node-rank 1", "--node-rank 2")
+    amend(folder / "artifacts/h100-2/launch.sh", "gpus=(0 1 2 3 4 5 6 7)", "gpus=(0 1 2 3 4 5 6)")
+    address = "--master-addr=${PLANNER_NODE_H100_"
+    amend(folder / "artifacts/h100-2/compose.yaml", f"{address}1", f"{address}2")
+    groups = folder / "artifacts/kubernetes/fleet/groups.yaml"
+    groups.write_text(groups.read_text(encoding="utf-8").replace('"--headless"', "--enforce-eager"), encoding="utf-8")
+    bad = CliRunner().invoke(main, ["verify", str(folder)])
+    assert bad.exit_code == 5
+    for difference in (
+        "launch.sh: assistant: --node-rank is 2, planned 1",
+        "launch.sh: assistant: runs on GPU 0, 1, 2, 3, 4, 5, 6, planned 0, 1, 2, 3, 4, 5, 6, 7",
+        "compose.yaml: assistant: --master-addr is PLANNER_NODE_H100_2, planned PLANNER_NODE_H100_1",
+        "kubernetes: assistant worker: lacks --headless",
+        "kubernetes: assistant worker: has --enforce-eager, which is not planned",
+    ):
+        assert difference in bad.output
