@@ -11,6 +11,13 @@ from planner.solve.problem import Candidate, Problem
 
 def greedy(problem: Problem) -> tuple[int, int]:
     """Return the value of the first stage and the number of roles dropped."""
+    chosen = choices(problem)
+    value = sum(candidate.value(0, candidate.most) for candidate in chosen.values())
+    return value, len(problem.roles) - len(chosen)
+
+
+def choices(problem: Problem) -> dict[int, Candidate]:
+    """Return the candidate of every role that has found a place, by the position of the role."""
     board = Board(problem)
     chosen: dict[int, Candidate] = {}
     smallest = {index: min(role.candidates, key=_size) for index, role in enumerate(problem.roles)}
@@ -19,8 +26,7 @@ def greedy(problem: Problem) -> tuple[int, int]:
             chosen[role] = smallest[role]
     while _upgrade(problem, board, chosen):
         pass
-    value = sum(candidate.value(0, candidate.most) for candidate in chosen.values())
-    return value, len(problem.roles) - len(chosen)
+    return chosen
 
 
 def _upgrade(problem: Problem, board: Board, chosen: dict[int, Candidate]) -> bool:
