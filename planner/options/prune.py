@@ -46,10 +46,10 @@ def overshadowed(span: Span, others: Sequence[Span]) -> bool:
 def _covers(top: Option, span: Span) -> bool:
     low, high = span.lowest, span.highest
     return (
-        (top.pool, top.pipeline_parallel_size, top.nodes) == (low.pool, low.pipeline_parallel_size, low.nodes)
-        and top.tensor_parallel_size <= low.tensor_parallel_size
+        top.worth.accuracy_left >= low.worth.accuracy_left
         and top.worth.accuracy >= low.worth.accuracy
-        and top.worth.accuracy_left >= low.worth.accuracy_left
+        and (top.pool, top.pipeline_parallel_size, top.nodes) == (low.pool, low.pipeline_parallel_size, low.nodes)
+        and top.tensor_parallel_size <= low.tensor_parallel_size
         and top.worth.context >= high.worth.context
         and top.worth.batch >= high.worth.batch
         and top.sequences_max >= high.sequences_max
