@@ -164,7 +164,8 @@ def test_hostile_names_run_nothing(tmp_path: Path) -> None:
     marker = tmp_path / "owned"
     nasty = f"$(touch {marker})`touch {marker}`';touch {marker};'\n touch {marker}\n\"; touch {marker}; \""
     write(render(plans.plan(plans.server(nasty, repository=nasty, revision=nasty), fleet=nasty)), tmp_path / "out")
-    for script, argument in (("launch.sh", "show"), ("launch.sh", "status"), ("smoke.sh", ""), ("download.sh", ""), ("load.sh", "")):
+    alone = [(script, "") for script in ("smoke.sh", "download.sh", "load.sh")]
+    for script, argument in (("launch.sh", "show"), ("launch.sh", "status"), *alone):
         environment = {
             "PATH": "/usr/bin:/bin", "HOME": str(tmp_path), "VLLM_API_KEY": "x", "HF_HOME": str(tmp_path / "hf"),
         }  # fmt: skip

@@ -28,7 +28,8 @@ def test_an_example_is_solved_to_the_committed_bytes(
 ) -> None:
     monkeypatch.chdir(ROOT)
     out = example if update_golden else tmp_path
-    arguments = ["solve", str(example / "fleet.yaml"), "--out", str(out), "--fresh", *(["--force"] if update_golden else [])]
+    force = ["--force"] if update_golden else []
+    arguments = ["solve", str(example / "fleet.yaml"), "--out", str(out), "--fresh", *force]
 
     result = CliRunner().invoke(main, arguments, prog_name="planner")
 

@@ -24,7 +24,8 @@ CASES = {
 }
 # What is there without being rendered: programs of the machine, and verbs whose operands are checked below.
 PROGRAMS = {
-    "cp", "chmod", "docker", "sudo", "systemctl", "journalctl", "podman", "kubectl", "helm", "set", ".", "haproxy", "planner",
+    "cp", "chmod", "docker", "sudo", "systemctl", "journalctl", "podman", "kubectl", "helm", "set", ".", "haproxy",
+    "planner",
 }  # fmt: skip
 HEADINGS = {
     "script": "## With the scripts", "compose": "## With Docker Compose", "systemd": "## With systemd",
@@ -114,7 +115,7 @@ def follow_kubectl(rest: list[str], files: dict[str, File]) -> None:
         for document in yaml.safe_load_all(file.text)
     ]
     text = "".join(file.text for path, file in files.items() if path.startswith("kubernetes/"))
-    for flag, value in zip(rest, rest[1:] + [""], strict=True):
+    for flag, value in zip(rest, [*rest[1:], ""], strict=True):
         kind, _, name = flag.partition("/")
         if kind in {"deployment", "job"} and name:
             assert (kind, name) in objects, flag
@@ -125,7 +126,7 @@ def follow_kubectl(rest: list[str], files: dict[str, File]) -> None:
         if flag == "-c":
             assert f'name: "{value}"' in text
         if flag == "-l":
-            assert value.replace("=", ": \"") + '"' in text
+            assert value.replace("=", ': "') + '"' in text
         if flag == "generic":
             assert f"secretKeyRef: {{ name: {value}," in text
 
