@@ -166,7 +166,7 @@ def _memory_in_use(fleet: Fleet, pool: Pool, sizing: Sizing) -> Iterator[_Edit]:
 
 
 def _more_gpus(fleet: Fleet, pool: Pool, sizing: Sizing) -> Iterator[_Edit]:
-    """The fewest more GPUs that help where the fleet has one node, else nodes, found by halving: more never hurt."""
+    """The fewest more GPUs that help where the fleet has one node, else nodes: more never hurt, so steps grow first."""
     single = pool.path == "gpu"
     have = pool.gpus_per_node if single else pool.nodes
 
@@ -178,12 +178,15 @@ def _more_gpus(fleet: Fleet, pool: Pool, sizing: Sizing) -> Iterator[_Edit]:
         )
         return _pool_edit(fleet, changed, "count", str(have), str(count))
 
-    low, high = have, max(4 * have, have + len(fleet.roles))
-    if sizing.fits(raised(high).fleet):
-        while high - low > 1:
-            middle = (low + high) // 2
-            low, high = (low, middle) if sizing.fits(raised(middle).fleet) else (middle, high)
-        yield raised(high)
+    low, high, most = have, have + 1, max(4 * have, have + len(fleet.roles))
+    while high <= most and not sizing.fits(raised(high).fleet):
+        low, high = high, min(have + 2 * (high - have), most) if high < most else most + 1
+    if high > most:
+        return
+    while high - low > 1:
+        middle = (low + high) // 2
+        low, high = (low, middle) if sizing.fits(raised(middle).fleet) else (middle, high)
+    yield raised(high)
 
 
 def _larger_gpu(fleet: Fleet, pool: Pool, sizing: Sizing) -> Iterator[_Edit]:
