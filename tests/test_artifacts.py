@@ -17,8 +17,9 @@ from staged import program
 
 from planner.artifacts import DEFAULT_TARGETS, File, context, render, write
 from planner.artifacts.bench import Bench
-from planner.artifacts.context import Checkpoint, Context, Device, Node, Pod, Role, Router, Server, build_context
+from planner.artifacts.context import Checkpoint, Context, Device, Node, Pod, Role, Router, build_context
 from planner.artifacts.metrics import Metrics
+from planner.artifacts.processes import Server
 from planner.artifacts.quoting import FILTERS
 from planner.errors import CheckFailed
 from planner.plan import Plan

@@ -15,7 +15,8 @@ from staged import program
 from test_artifacts import NAMES, PLANS, hostile
 
 from planner.artifacts import render, write
-from planner.artifacts.context import Server, build_context
+from planner.artifacts.context import build_context
+from planner.artifacts.processes import Server
 from planner.errors import InputError
 from planner.plan import Plan
 
