@@ -11,6 +11,7 @@ from pathlib import Path
 from planner.artifacts.nodes import Part, address_variable, many, node_names, on_node, parts
 from planner.artifacts.quoting import label, slug
 from planner.artifacts.read_back import WORKER, Command, read_back
+from planner.artifacts.read_routes import wrong_routes
 from planner.artifacts.targets import CLUSTER_TARGETS
 from planner.catalog import Catalog
 from planner.check import check
@@ -59,6 +60,11 @@ def verify(plan: Plan, fleet: Fleet, catalog: Catalog, folder: Path) -> tuple[tu
     for target, commands in targets.items():
         if all(_spelled(server, target) in commands for server in plan.servers):
             found += _checked(plan, fleet, catalog, target, commands)
+    for part, place in _parts(plan, folder):
+        for path, mistakes in wrong_routes(part, place).items():
+            target, _, file = path.partition("/")
+            targets.setdefault(target, {})
+            found += [Difference(target, file, mistake) for mistake in mistakes]
     return tuple(targets), sorted(set(found))
 
 

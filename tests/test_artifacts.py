@@ -17,7 +17,7 @@ from staged import program
 
 from planner.artifacts import DEFAULT_TARGETS, File, context, render, write
 from planner.artifacts.bench import Bench
-from planner.artifacts.context import Checkpoint, Context, Device, Node, Pod, Role, Router, build_context
+from planner.artifacts.context import Checkpoint, Context, Device, LiteLLM, Node, Pod, Role, Router, build_context
 from planner.artifacts.metrics import Metrics
 from planner.artifacts.processes import Server
 from planner.artifacts.quoting import FILTERS
@@ -40,7 +40,7 @@ def hostile() -> Plan:
 
 
 # All but the Helm values, which not every plan can have.
-TARGETS = (*DEFAULT_TARGETS, "kubernetes", "quadlet")
+TARGETS = (*DEFAULT_TARGETS, "kubernetes", "litellm", "quadlet")
 PLANS = {"two-roles": plans.two_roles(), "many-roles": plans.many_roles(), "hostile": hostile()}
 
 
@@ -62,7 +62,7 @@ def run(*command: str | Path, **environment: str) -> None:
 def scripts(folder: Path) -> list[Path]:
     found = sorted(folder.rglob("*.sh"))
     assert {path.name for path in found} == {
-        "launch.sh", "gate.sh", "download.sh", "load.sh", "smoke.sh", "install.sh", "install-quadlet.sh",
+        "launch.sh", "gate.sh", "download.sh", "load.sh", "smoke.sh", "install.sh", "install-quadlet.sh", "run.sh",
     }  # fmt: skip
     return found
 
@@ -87,6 +87,10 @@ def test_compose_follows_the_specification(rendered: Path) -> None:
     run("check-jsonschema", "--builtin-schema", "vendor.compose-spec", rendered / "compose.yaml")
 
 
+def test_litellm_follows_the_specification_of_compose(rendered: Path) -> None:
+    run("check-jsonschema", "--builtin-schema", "vendor.compose-spec", rendered / "litellm" / "compose.yaml")
+
+
 def test_units_verify_and_are_hardened(rendered: Path) -> None:
     units = sorted((rendered / "systemd").glob("*.service"))
     verify = subprocess.run(
@@ -99,8 +103,8 @@ def test_units_verify_and_are_hardened(rendered: Path) -> None:
         run("systemd-analyze", "security", "--offline=true", "--threshold=40", unit)
 
 
-def test_haproxy_accepts_both_configurations(rendered: Path) -> None:
-    for name in ("haproxy.cfg", "compose.cfg"):
+def test_haproxy_accepts_every_configuration(rendered: Path) -> None:
+    for name in ("haproxy.cfg", "compose.cfg", "litellm.cfg", "litellm-compose.cfg"):
         run("haproxy", "-q", "-c", "-f", rendered / "router" / name, VLLM_API_KEY="x")
 
 
@@ -198,6 +202,7 @@ def test_a_role_more_touches_only_its_own_lines() -> None:
     assert changed == {
         "README.md", "compose.yaml", "kubernetes/fleet/haproxy.cfg", "kubernetes/fleet/models.json",
         "kubernetes/fleet/network-policy.yaml", "kubernetes/fleet/servers.yaml", "kubernetes/weights.yaml", "launch.sh",
+        "litellm/config-compose.yaml", "litellm/config.yaml", "router/litellm-compose.cfg", "router/litellm.cfg",
         "load.sh", "kubernetes/load.sh",
         "monitoring/alerts.yml", "monitoring/alerts_test.yml", "monitoring/dashboard.json", "monitoring/prometheus.yml",
         "quadlet/planner-workstation--small.container", "quadlet/planner-workstation.target",
@@ -215,7 +220,7 @@ def test_every_field_and_filter_is_documented() -> None:
     page = (ROOT / "docs" / "artifacts.md").read_text(encoding="utf-8")
     names = {
         item.name
-        for kind in (Context, Server, Bench, Device, Pod, Role, Checkpoint, Router, Node, Metrics)
+        for kind in (Context, Server, Bench, Device, Pod, Role, Checkpoint, Router, LiteLLM, Node, Metrics)
         for item in fields(kind)
     }
 

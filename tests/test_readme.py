@@ -1,5 +1,6 @@
 """What the operator's README tells to type exists: every file, option, service, unit and object in a command of it."""
 
+import itertools
 import re
 import shlex
 from collections.abc import Iterator
@@ -14,7 +15,7 @@ from test_nodes import two_nodes
 from planner.artifacts import DEFAULT_TARGETS, EXTRA_TARGETS, File, render
 from planner.plan import Plan
 
-LOCAL = (*DEFAULT_TARGETS, "quadlet", "kubernetes")
+LOCAL = (*DEFAULT_TARGETS, "quadlet", "kubernetes", "litellm")
 CASES = {
     "two": (plans.two_roles(), LOCAL),
     "many": (plans.many_roles(), LOCAL),
@@ -30,6 +31,7 @@ PROGRAMS = {
 HEADINGS = {
     "script": "## With the scripts", "compose": "## With Docker Compose", "systemd": "## With systemd",
     "quadlet": "## With Podman", "kubernetes": "## In Kubernetes", "helm-values": "## With the Helm chart",
+    "litellm": "## With LiteLLM behind the router",
 }  # fmt: skip
 
 
@@ -73,6 +75,7 @@ def test_the_page_before_several_machines() -> None:
 
 def follow(words: list[str], files: dict[str, File]) -> None:
     """Assert that a command names nothing that was not rendered."""
+    words = [word for word in words if not word.startswith("PLANNER_ROUTER=")]
     words = words[words[0] == "sudo" :]
     program, *rest = words
     if "<" in rest:
@@ -92,7 +95,9 @@ def follow_operands(program: str, rest: list[str], files: dict[str, File]) -> No
     """Assert that services, units and objects that a program is told about are in the files it reads."""
     if program == "docker":
         services = yaml.safe_load(files["compose.yaml"].text)["services"]
-        verb, *operands = [word for word in rest[1:] if not word.startswith("-")]
+        overlays = [value for flag, value in itertools.pairwise(rest) if flag == "--file"]
+        assert all(path in files for path in overlays)
+        verb, *operands = [word for word in rest[1:] if not word.startswith("-") and word not in overlays]
         assert verb in {"run", "up", "ps", "logs", "exec", "stop", "down"}
         assert not operands or operands[-1 if verb == "logs" else 0] in services, rest
     for unit in re.findall(r"planner-\S+\.(?:target|service)|planner-\S+--\*", " ".join(rest)):

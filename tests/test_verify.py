@@ -16,6 +16,7 @@ from staged import amend
 from planner.artifacts import DEFAULT_TARGETS, EXTRA_TARGETS, render, write
 from planner.artifacts.quoting import systemd
 from planner.artifacts.read_back import read_back, systemd_words
+from planner.artifacts.read_routes import wrong_routes
 from planner.cli import main
 from planner.errors import InputError
 from planner.plan import Plan, plan_to_yaml
@@ -52,7 +53,7 @@ def found(folder: Path) -> list[str]:
 def test_what_was_rendered_is_the_plan(folder: Path) -> None:
     targets, differences = verify(pair(), fleet(PAIR), catalog(), folder)
 
-    assert targets == ("launch.sh", "compose.yaml", "systemd")
+    assert targets == ("launch.sh", "compose.yaml", "systemd", "router")
     assert differences == []
 
 
@@ -71,13 +72,17 @@ def test_every_target_holds_every_server(plan: Plan, tmp_path: Path) -> None:
 
 
 CHANGES = [
+    ("router/haproxy.cfg", "server coder 127.0.0.1:8001", "server coder 127.0.0.1:8002",
+     "router: haproxy.cfg: coder is answered by 127.0.0.1:8002, planned 127.0.0.1:8001"),
+    ("router/compose.cfg", "  server general general:", "  # server general:", "general is answered by nobody"),
+    ("router/haproxy.cfg", "-- general }", "-- generals }", "router: haproxy.cfg: general is answered by nobody"),
     ("launch.sh", "--max-num-seqs ", "--max-num-seqs 1", "launch.sh: coder: --max-num-seqs is"),
     ("launch.sh", "  --kv-cache-dtype", "  --enforce-eager\n  --kv-cache-dtype", "has --enforce-eager, which"),
     ("launch.sh", "gpus=(0)", "gpus=(1)", "runs on GPU 1, planned 0"),
     ("launch.sh", "        --dtype auto\n", "", "lacks --dtype auto"),
     ("compose.yaml", '"--max-model-len=', '"--max-model-len=1', "compose.yaml: coder: --max-model-len is 1"),
     ("compose.yaml", '"--kv-cache-memory-bytes=', '"--kv-cache-size=', "vLLM 0.33.0 has no option --kv-cache-size"),
-    ("systemd/planner-pair--general.service", "serve RedHatAI/", "serve RedHat/", "systemd: general: serves RedHat/"),
+    ("systemd/planner-pair--general.service", "serve neuralmagic/", "serve neural/", "general: serves neural/"),
     ("systemd/planner-pair--general.service", "--port 8", "--port 9", "systemd: general: --port is 9"),
 ]  # fmt: skip
 
@@ -94,7 +99,7 @@ def test_every_other_target_is_verified_too(tmp_path: Path) -> None:
         write(render(pair(), targets=(name,)), tmp_path / name)
 
         targets, differences = verify(pair(), fleet(PAIR), catalog(), tmp_path / name)
-        assert (targets, differences) == ((target,), [])
+        assert (targets, differences) == (tuple(sorted({target, "router"})), [])
 
 
 def test_helm_values_of_a_server_with_a_gpu_of_its_own(tmp_path: Path) -> None:
@@ -102,11 +107,25 @@ def test_helm_values_of_a_server_with_a_gpu_of_its_own(tmp_path: Path) -> None:
     plan = solve(fleet(alone), catalog())
     assert isinstance(plan, Plan)
     write(render(plan, targets=("helm-values",)), tmp_path)
-    assert verify(plan, fleet(alone), catalog(), tmp_path) == (("helm-values",), [])
+    assert verify(plan, fleet(alone), catalog(), tmp_path) == (("helm-values", "router"), [])
 
     amend(tmp_path / "helm-values" / "values.yaml", '"--max-model-len=', '"--max-model-len=1')
     differences = verify(plan, fleet(alone), catalog(), tmp_path)[1]
     assert any("helm-values: coder: --max-model-len is 1" in str(difference) for difference in differences)
+
+
+def test_the_routes_of_litellm_are_read_back_too(tmp_path: Path) -> None:
+    write(render(pair(), targets=("script", "litellm")), tmp_path)
+    targets, differences = verify(pair(), fleet(PAIR), catalog(), tmp_path)
+    assert (targets, differences) == (("launch.sh", "router", "litellm"), [])
+
+    amend(tmp_path / "litellm" / "config.yaml", "http://127.0.0.1:8002", "http://127.0.0.1:8001")
+    assert found(tmp_path) == [
+        "litellm: config.yaml: general is answered by 127.0.0.1:8001, planned 127.0.0.1:8002",
+    ]  # fmt: skip
+    amend(tmp_path / "litellm" / "config.yaml", "hosted_vllm/general", "hosted_vllm/coder")
+    with pytest.raises(InputError, match="general asks for hosted_vllm/coder, not hosted_vllm/general"):
+        found(tmp_path)
 
 
 def test_a_change_is_sized_again(folder: Path) -> None:
@@ -152,6 +171,20 @@ def test_hostile_names_survive_the_round_trip(tmp_path: Path, model: str, parser
     for path, (command,) in read_back(tmp_path).items():
         assert command.model == model, path
         assert {one.flag: one.value for one in command.arguments}["--reasoning-parser"] == parser, path
+    assert set(wrong_routes(plan, tmp_path)) > {"router/haproxy.cfg", "litellm/config.yaml"}
+
+
+@settings(max_examples=50, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(role=NAMES)
+@example('a"b$c\\ \x1b \u2028')
+def test_hostile_roles_are_read_back_from_every_router(tmp_path: Path, role: str) -> None:
+    plan = plans.plan(plans.server("one", role=role), fleet="x")
+    write(render(plan, targets=("kubernetes", "litellm")), tmp_path, force=True)
+
+    assert wrong_routes(plan, tmp_path) == {
+        "router/haproxy.cfg": [], "router/compose.cfg": [], "kubernetes/fleet/haproxy.cfg": [],
+        "litellm/config.yaml": [], "litellm/config-compose.yaml": [],
+    }  # fmt: skip
 
 
 def test_options_become_the_server_again() -> None:
@@ -166,7 +199,8 @@ def test_the_command(folder: Path) -> None:
     (folder / "fleet.yaml").write_text(yaml.safe_dump(PAIR), encoding="utf-8")
     good = CliRunner().invoke(main, ["verify", str(folder)])
     assert (good.exit_code, good.output.splitlines()) == (
-        0, ["launch.sh: starts the plan", "compose.yaml: starts the plan", "systemd: starts the plan"],
+        0, ["launch.sh: starts the plan", "compose.yaml: starts the plan", "systemd: starts the plan",
+            "router: starts the plan"],
     )  # fmt: skip
 
     amend(folder / "artifacts" / "launch.sh", "--dtype auto", "--dtype float16")

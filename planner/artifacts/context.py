@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from planner.artifacts.metrics import Metrics, metrics
 from planner.artifacts.nodes import address_variable, many, node_names
 from planner.artifacts.processes import Server, all_processes
-from planner.artifacts.quoting import slug
+from planner.artifacts.quoting import slug, unit_prefix
 from planner.errors import CheckFailed
 from planner.fleet import ROUTER_PORT
 from planner.plan import Plan, ServerPlan
@@ -25,6 +25,9 @@ from planner.units import MIB
 _HEADER = "Rendered by planner for fleet {fleet} on vLLM {version}; change the fleet, not this file."
 # The HAProxy release that Debian 13 ships; the tests run the configuration on 2.6 too.
 _HAPROXY_VERSION = "3.0.11"
+# The release that the proof run puts between the router and the real engine.
+_LITELLM_VERSION = "1.108.5"
+_LITELLM_PORT = 4000
 # What remains of a stop after the drain, before the process is killed.
 _STOP_MARGIN_SECONDS = 30
 # JSON spends up to six bytes on one escaped UTF-16 unit and a token covers a few characters; sixteen bytes a token is
@@ -88,6 +91,15 @@ class Router:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class LiteLLM:
+    """The proxy that may stand between the router and the servers."""
+
+    name: str
+    port: int
+    version: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Node:
     """One machine: the folder with its files, the variable that may name its address, and how many servers answer."""
 
@@ -116,6 +128,7 @@ class Context:
     roles: tuple[Role, ...]
     checkpoints: tuple[Checkpoint, ...]
     router: Router
+    litellm: LiteLLM
     nodes: tuple[Node, ...]
     metrics: Metrics
     download_name: str
@@ -138,10 +151,11 @@ def build_context(plan: Plan, targets: Collection[str] = ()) -> Context:
         raise CheckFailed(tuple(f"{name}: {text}" for name, text in refused))
     nodes = tuple(_node(name, processes) for name in node_names(plan))
     taken = {process.name for process in processes}
+    router = _router(processes, taken, nodes if many(plan) else ())
     return Context(
         header=_HEADER.format(fleet=plan.fleet, version=plan.engine_version),
         fleet=plan.fleet,
-        unit_prefix=f"planner-{slug(plan.fleet)}",
+        unit_prefix=unit_prefix(plan.fleet),
         install_dir=f"/etc/planner/{slug(plan.fleet)}",
         engine_version=plan.engine_version,
         haproxy_version=_HAPROXY_VERSION,
@@ -151,7 +165,12 @@ def build_context(plan: Plan, targets: Collection[str] = ()) -> Context:
         pods=_pods([process for process in processes if process.node_count == 1]),
         roles=_roles(servers),
         checkpoints=_checkpoints(ordered),
-        router=_router(processes, taken, nodes if many(plan) else ()),
+        router=router,
+        litellm=LiteLLM(
+            name=_unused("litellm", taken),
+            port=_free_port({one.port for one in processes} | {router.port}, _LITELLM_PORT),
+            version=_LITELLM_VERSION,
+        ),
         nodes=nodes,
         metrics=metrics(plan.engine_version),
         download_name=_unused("download", taken),
@@ -231,7 +250,7 @@ def _router(processes: tuple[Server, ...], taken: Collection[str], nodes: tuple[
     connections = 4 * sum(one.max_num_seqs for one in processes)
     return Router(
         name=_unused("router", taken),
-        port=_router_port({one.port for one in processes} | {node.port for node in nodes}),
+        port=_free_port({one.port for one in processes} | {node.port for node in nodes}, ROUTER_PORT),
         body_bytes=body_bytes,
         buffer_bytes=body_bytes + _HEADER_BYTES,
         connections=min(max(connections, 256), 1024),
@@ -244,14 +263,14 @@ def _node(name: str, processes: tuple[Server, ...]) -> Node:
         name=name,
         slug=slug(name),
         variable=address_variable(name),
-        port=_router_port({process.port for process in here}),
+        port=_free_port({process.port for process in here}, ROUTER_PORT),
         servers=tuple(process.name for process in here),
         replicas=dict(Counter(process.role for process in here if process.rank == 0)),
     )
 
 
-def _router_port(taken: Collection[int]) -> int:
-    return next(port for port in itertools.count(ROUTER_PORT) if port not in taken)
+def _free_port(taken: Collection[int], first: int) -> int:
+    return next(port for port in itertools.count(first) if port not in taken)
 
 
 def _unused(name: str, taken: Collection[str]) -> str:

@@ -101,6 +101,11 @@ def slug(value: object) -> str:
     return f"{readable}_{hashlib.sha256(text.encode()).hexdigest()[:12]}"
 
 
+def unit_prefix(fleet: str) -> str:
+    """Return what the names of a fleet's units, containers and objects begin with; ``--`` separates what follows."""
+    return f"planner-{slug(fleet)}"
+
+
 def label(value: object) -> str:
     """Write a DNS label for Kubernetes names (RFC 1123: lower case, digits, ``-``; at most 63 characters).
 

@@ -154,6 +154,13 @@ def _helm_values(context: Context) -> Iterator[Entry]:
     yield "helm-values/values.yaml", "helm-values/values.yaml.j2", None
 
 
+def _litellm(context: Context) -> Iterator[Entry]:
+    for name in ("litellm.cfg", "litellm-compose.cfg"):
+        yield f"router/{name}", f"router/{name}.j2", None
+    for name in ("config.yaml", "config-compose.yaml", "compose.yaml", "run.sh"):
+        yield f"litellm/{name}", f"litellm/{name}.j2", None
+
+
 _TARGETS: dict[str, Callable[[Context], Iterator[Entry]]] = {
     "script": _script,
     "compose": _compose,
@@ -162,6 +169,7 @@ _TARGETS: dict[str, Callable[[Context], Iterator[Entry]]] = {
     "quadlet": _quadlet,
     "kubernetes": _kubernetes,
     "helm-values": _helm_values,
+    "litellm": _litellm,
 }
 DEFAULT_TARGETS = ("script", "compose", "systemd", "monitoring")
 """Rendered for every plan: what runs and watches it on the machine it is for."""
