@@ -140,6 +140,12 @@ def refused_arguments(arguments: Iterable[Argument], options: EngineOptions) -> 
     return tuple(problems)
 
 
+def known_value(flag: str, value: str, options: EngineOptions) -> str:
+    """Return an option's value if the engine version accepts it, else nothing: the server then starts without it."""
+    kind = options.flags.get(flag)
+    return value if kind and (isinstance(kind, str) or value in kind) else ""
+
+
 def _several_nodes(server: ServerPlan, node_rank: int, master_address: str) -> list[Argument]:
     """Join the processes of a server's nodes; all but the first have no API of their own.
 

@@ -16,7 +16,7 @@ from planner.artifacts.targets import CLUSTER_TARGETS
 from planner.catalog import Catalog
 from planner.check import check
 from planner.fleet import Fleet
-from planner.plan import Plan, ServerPlan
+from planner.plan import GPUGroup, Plan, ServerPlan
 from planner.serve_args import (
     Argument,
     EngineOptions,
@@ -149,11 +149,24 @@ def _checked(plan: Plan, fleet: Fleet, catalog: Catalog, target: str, read: dict
         except ValueError as error:
             yield Difference(target, command.server, str(error))
             return
-        gpu_indices = server.gpu_indices if command.gpu_indices is None else command.gpu_indices
         port = server.port if target == HELM else carried_out.port
-        servers.append(dataclasses.replace(carried_out, repository=command.model, gpu_indices=gpu_indices, port=port))
+        carried_out = dataclasses.replace(carried_out, repository=command.model, port=port)
+        servers.append(_placed(carried_out, server.tensor_parallel_size, command.gpu_indices))
     for violation in check(dataclasses.replace(plan, servers=tuple(servers)), fleet, catalog):
         yield Difference(target, violation.where, violation.message)
+
+
+def _placed(server: ServerPlan, width: int, gpu_indices: tuple[int, ...] | None) -> ServerPlan:
+    """Return a server on the GPUs that the file gives it, ``width`` for each stage where all are on one node."""
+    if gpu_indices is None:
+        return server
+    if len(server.nodes) > 1:
+        return dataclasses.replace(server, gpu_indices=gpu_indices)
+    later = tuple(
+        GPUGroup(node=server.node, gpu_indices=gpu_indices[first : first + width])
+        for first in range(width, len(gpu_indices), width)
+    )
+    return dataclasses.replace(server, gpu_indices=gpu_indices[:width], later_stages=later)
 
 
 def _spelled(server: ServerPlan, target: str) -> str:

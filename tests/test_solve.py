@@ -258,3 +258,21 @@ def test_no_replica_is_called_as_another_role() -> None:
     assert isinstance(answer, Plan)
     assert [server.name for server in answer.servers] == ["general-1", "general_1", "general_2"]
     assert check(answer, found, catalog()) == []
+
+
+def test_all_replicas_may_share_the_only_gpu_that_is_left() -> None:
+    chat = {"task": "general", "models": ["qwen3-8b"], "context": "8k", "exclusive": True}
+    small = {"task": "embedding", "models": ["Qwen/Qwen3-Embedding-0.6B"], "context": "2k", "replicas": 6}
+    found = plan({"name": "six", "gpu": {"name": "a100-80gb-sxm", "count": 2}, "roles": {"small": small, "chat": chat}})
+
+    assert len({server.gpu_indices for server in found.servers if server.role == "small"}) == 1
+
+
+def test_a_parser_that_the_engine_lacks_is_left_out() -> None:
+    role = {"task": "reasoning", "models": ["Seed-OSS-36B-Instruct"], "context": "4k"}
+    document = {"name": "seed", "gpu": "h200-sxm", "roles": {"only": role}}
+    old = plan({**document, "engine": {"name": "vllm", "version": "0.10.2"}}).servers[0]
+    new = plan({**document, "engine": {"name": "vllm", "version": "0.12.0"}}).servers[0]
+
+    assert (old.tool_parser, old.reasoning_parser) == ("seed_oss", "")
+    assert (new.tool_parser, new.reasoning_parser) == ("seed_oss", "seed_oss")

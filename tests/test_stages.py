@@ -2,18 +2,21 @@
 
 import dataclasses
 import functools
+from pathlib import Path
 from typing import Any
 
 import pytest
 from fleets import catalog, changed, fleet
 
 from planner import explain
+from planner.artifacts import render, write
 from planner.check import check
 from planner.cli.plan_text import plan_text
 from planner.fleet import Pool
 from planner.plan import GPUGroup, NoPlan, Plan, ServerPlan, plan_from_yaml, plan_to_yaml
 from planner.solve import solve, solve_and_check
 from planner.solve.ports import master_ports
+from planner.verify import verify
 
 TWO_NODES: dict[str, Any] = {
     "name": "two-nodes",
@@ -78,6 +81,15 @@ def test_stages_inside_a_node_where_no_power_of_two_is_enough() -> None:
     assert (server.tensor_parallel_size, server.pipeline_parallel_size) == (1, 3)
     assert server.gpus == tuple(("three-gpus", index) for index in range(3))
     assert server.master_port == 0
+
+
+def test_the_files_of_stages_inside_a_node_start_the_plan(tmp_path: Path) -> None:
+    write(render(solved(THREE_GPUS)), tmp_path)
+
+    targets, differences = verify(solved(THREE_GPUS), fleet(THREE_GPUS), catalog(), tmp_path)
+
+    assert "compose.yaml" in targets
+    assert differences == []
 
 
 def test_one_stage_is_enough_where_a_node_holds_the_model() -> None:

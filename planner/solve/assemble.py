@@ -11,6 +11,7 @@ from planner.memory.demand import ledger, scarcest_layout, with_sequences
 from planner.memory.terms import Server
 from planner.options import Option, Prepared
 from planner.plan import GPUGroup, GPULedger, GPUPrice, Lock, Plan, Proof, ServerPlan, Stage
+from planner.serve_args import engine_options, known_value
 from planner.solve.ports import master_ports, ports
 from planner.solve.problem import COST, MINIMAL_CHANGE, Answer, Block
 from planner.solve.stages import SEED
@@ -164,6 +165,7 @@ def _server_plan(prepared: Prepared, decision: Decision, pool: Pool) -> ServerPl
     layout = scarcest_layout(server, pool.gpu, prepared.profile)
     length, batch = option.max_model_len, option.max_num_batched_tokens
     blocks = layout.blocks(exact.kv_cache_bytes)
+    options = engine_options(prepared.profile.version)
 
     def concurrency(tokens: int) -> int:
         per_request = layout.blocks_per_request(tokens, batch)
@@ -199,8 +201,8 @@ def _server_plan(prepared: Prepared, decision: Decision, pool: Pool) -> ServerPl
         accuracy=option.accuracy,
         pooling=role.task in POOLING_TASKS,
         trust_remote_code=role.trust_remote_code,
-        tool_parser=option.model.tool_parser,
-        reasoning_parser=option.model.reasoning_parser,
+        tool_parser=known_value("--tool-call-parser", option.model.tool_parser, options),
+        reasoning_parser=known_value("--reasoning-parser", option.model.reasoning_parser, options),
         unseen=option.variant.unseen,
         ledger=exact,
     )

@@ -90,17 +90,16 @@ class Sizing:
         if fleet.gpu_count == 1:
             taken = sum(min(option.least_bytes for option in options) for options in shapes)
             return taken <= fleet.pools[0].capacity_bytes + more_bytes
-        members = [
-            RoleProblem(
-                name=role.name,
-                candidates=tuple(replace(candidate(1, option, ()), most=option.sequences_min) for option in options),
-                stacked=stacked(role, sum(pool.gpu_count for pool in fleet.pools_of(role))),
-                spread=role.spread == "node",
-            )
-            for role, options in zip(roles, shapes, strict=True)
-        ]
         grown = tuple(_grown(pool, more_bytes) for pool in pools(fleet))
-        return feasible(Problem(roles=tuple(members), pools=grown, stages=(), apart=apart(roles)))
+        members = tuple(_smallest(role, options, grown) for role, options in zip(roles, shapes, strict=True))
+        return feasible(Problem(roles=members, pools=grown, stages=(), apart=apart(roles)))
+
+
+def _smallest(role: Role, options: Sequence[Option], where: Sequence[PoolProblem]) -> RoleProblem:
+    """Return a role whose servers take no more than they must."""
+    candidates = tuple(replace(candidate(1, option, ()), most=option.sequences_min) for option in options)
+    number = stacked(role, candidates, where)
+    return RoleProblem(name=role.name, candidates=candidates, stacked=number, spread=role.spread == "node")
 
 
 def _grown(pool: PoolProblem, more_bytes: int) -> PoolProblem:

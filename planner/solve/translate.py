@@ -8,13 +8,9 @@ from planner.fleet import Fleet, Role
 from planner.options import Option, Prepared, RoleOptions
 from planner.options.worth import Worth
 from planner.solve.problem import COST, MINIMAL_CHANGE, Block, Candidate, PoolProblem, Problem, RoleProblem
-from planner.units import ceil_div
 
 ACCURACY, CONCURRENCY, BALANCED = "accuracy", "concurrency", "balanced"
 SCORE, CONTEXT, BATCH, ACCURACY_LEFT = "score", "context", "batched tokens", "accuracy below a point"
-
-_STACKED = 4
-"""Servers of one role on one GPU that are tried; more only when there are more servers than that on every GPU."""
 
 Pair = tuple[int, int]
 
@@ -107,14 +103,15 @@ def apart(roles: Sequence[Role]) -> frozenset[tuple[int, int]]:
     return frozenset((one, other) for (one, first), (other, second) in pairs if not first.shares_with(second))
 
 
-def stacked(role: Role, gpus: int) -> int:
-    """Return how many servers of a role may be on one GPU.
+def stacked(role: Role, candidates: Sequence[Candidate], where: Sequence[PoolProblem]) -> int:
+    """Return how many servers of a role may be on one GPU: all of them, as far as their memory allows it anywhere.
 
     Where their number is open it is one: two servers on a GPU do what one with as many sequences does with less.
     """
     if role.replicas is None or role.spread:
         return 1
-    return min(role.replicas, max(_STACKED, ceil_div(role.replicas, gpus)))
+    fit = max(where[found.pool].capacity // found.footprint(found.least) for found in candidates)
+    return max(1, min(role.replicas, fit))
 
 
 def candidate(weight: int, option: Option, names: tuple[str, ...], barred: str = "") -> Candidate:
@@ -150,7 +147,7 @@ def _role(fleet: Fleet, found: RoleOptions, names: tuple[str, ...], barred: str,
         name=role.name,
         candidates=tuple(candidates),
         optional=role.optional,
-        stacked=stacked(role, sum(pool.gpu_count for pool in fleet.pools_of(role))),
+        stacked=stacked(role, candidates, pools(fleet)),
         spread=role.spread == "node",
     )
 
