@@ -13,6 +13,7 @@ import yaml
 from hypothesis import given, settings
 from staged import program
 from test_artifacts import NAMES, PLANS, hostile
+from test_nodes import two_nodes
 
 from planner.artifacts import render, write
 from planner.artifacts.context import build_context
@@ -164,6 +165,28 @@ def test_servers_apart_have_pods_and_gpus_of_their_own() -> None:
 
     assert found == [[2], [2], [1]]
     assert "ResourceClaimTemplate" not in {item["kind"] for item in documents(apart())}
+
+
+def test_pods_run_where_the_planned_gpu_is_and_on_one_machine_with_their_volume() -> None:
+    for pod in pods(apart()):
+        (term,) = pod["affinity"]["nodeAffinity"]["requiredDuringSchedulingIgnoredDuringExecution"]["nodeSelectorTerms"]
+        assert term["matchExpressions"] == [
+            {"key": "nvidia.com/gpu.product", "operator": "In",
+             "values": ["NVIDIA-RTX-PRO-6000-Blackwell-Server-Edition"]},
+        ]  # fmt: skip
+        (together,) = pod["affinity"]["podAffinity"]["requiredDuringSchedulingIgnoredDuringExecution"]
+        assert together["topologyKey"] == "kubernetes.io/hostname"
+        assert together["labelSelector"]["matchLabels"]["app.kubernetes.io/component"] == "server"
+    (claim,) = [item for item in documents(apart()) if item["kind"] == "PersistentVolumeClaim"]
+    assert claim["spec"]["accessModes"] == ["ReadWriteOnce"]
+    assert "affinity" not in pods(plans.two_roles())[0], "one pod, whose claim asks for the product"
+
+
+def test_pods_of_several_machines_share_one_volume() -> None:
+    (claim,) = [item for item in documents(two_nodes()) if item["kind"] == "PersistentVolumeClaim"]
+
+    assert claim["spec"]["accessModes"] == ["ReadWriteMany"]
+    assert not any("podAffinity" in pod.get("affinity", {}) for pod in pods(two_nodes()))
 
 
 @pytest.mark.parametrize("plan", ALL.values(), ids=ALL)
