@@ -1,5 +1,6 @@
 """A fleet of several machines: a folder for each, and one door before them."""
 
+import re
 import subprocess
 import time
 from collections.abc import Iterator
@@ -12,7 +13,7 @@ from staged import KEY, Stage, free_ports, program, stage
 from test_router import post
 
 from planner.artifacts import context, render, write
-from planner.artifacts.nodes import on_node
+from planner.artifacts.nodes import address_variable, on_node
 from planner.artifacts.read_back import read_back
 from planner.plan import GPULedger, Plan
 
@@ -68,6 +69,14 @@ def test_each_folder_reads_back_as_its_share(tmp_path: Path) -> None:
 
     assert [one.server for one in read_back(tmp_path / "rack-1")["launch.sh"]] == ["chat-1"]
     assert [one.server for one in read_back(tmp_path / "rack-2")["launch.sh"]] == ["chat-2", "code"]
+
+
+def test_no_two_nodes_share_the_variable_of_their_address() -> None:
+    names = ["a-b", "a.b", "a_b", "a-b-c", "a.b-c", "ab"]
+
+    assert address_variable("rack-1") == "PLANNER_NODE_RACK_1"
+    assert len({address_variable(name) for name in names}) == len(names)
+    assert all(re.fullmatch("PLANNER_NODE_[A-Z0-9_]+", address_variable(name)) for name in names)
 
 
 def test_the_front_configuration_is_valid(tmp_path: Path) -> None:

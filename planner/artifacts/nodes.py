@@ -1,6 +1,7 @@
 """A plan for several machines, seen from one of them."""
 
 import dataclasses
+import hashlib
 import re
 from dataclasses import dataclass
 
@@ -33,8 +34,10 @@ def parts(plan: Plan) -> tuple[Part, ...]:
 
 
 def address_variable(node: str) -> str:
-    """Return the environment variable that may hold a node's address."""
-    return "PLANNER_NODE_" + re.sub("[^A-Z0-9]", "_", slug(node).upper())
+    """Return the environment variable that may hold a node's address; ``a-b``, ``a.b`` and ``a_b`` each have one."""
+    name = slug(node)
+    unlike = f"_{hashlib.sha256(name.encode()).hexdigest()[:6].upper()}" if re.search("[._]", name) else ""
+    return "PLANNER_NODE_" + re.sub("[^A-Z0-9]", "_", name.upper()) + unlike
 
 
 def node_names(plan: Plan) -> tuple[str, ...]:
