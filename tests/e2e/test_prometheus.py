@@ -32,7 +32,7 @@ class Watched:
 
     def ask(self, path: str, **query: str) -> Any:  # noqa: ANN401 - an answer of Prometheus
         url = f"{self.prometheus}/api/v1/{path}?{urllib.parse.urlencode(query)}"
-        with urllib.request.urlopen(url, timeout=10) as answer:
+        with urllib.request.urlopen(url, timeout=60) as answer:
             return json.load(answer)["data"]
 
     def firing(self) -> set[str]:
@@ -103,21 +103,23 @@ def test_more_demand_than_planned_fires_and_every_panel_shows_something(watched:
 
     def load() -> None:
         while not enough.is_set():
-            watched.complete(100)
+            watched.complete(300)
 
     threads = [threading.Thread(target=load) for _ in range(8)]
     for thread in threads:
         thread.start()
-    watched.wait_for("VLLMDemandAbovePlan")
     empty = []
-    for panel in watched.dashboard["panels"]:
-        for target in panel.get("targets", []):
-            expr = target["expr"].replace("$__rate_interval", "20s")
-            if not watched.ask("query", query=expr)["result"]:
-                empty.append(panel["title"])
-    enough.set()
-    for thread in threads:
-        thread.join()
+    try:
+        watched.wait_for("VLLMDemandAbovePlan")
+        for panel in watched.dashboard["panels"]:
+            for target in panel.get("targets", []):
+                expr = target["expr"].replace("$__rate_interval", "20s")
+                if not watched.ask("query", query=expr)["result"]:
+                    empty.append(panel["title"])
+    finally:
+        enough.set()
+        for thread in threads:
+            thread.join()
 
     assert empty == []
 

@@ -83,7 +83,7 @@ def test_the_router_serves_the_real_engine(up: Stage) -> None:
 
 
 def test_a_stream_arrives_in_pieces(up: Stage) -> None:
-    body = json.dumps({"model": "coder", "prompt": "a", "max_tokens": 200, "ignore_eos": True, "stream": True}).encode()
+    body = json.dumps({"model": "coder", "prompt": "a", "max_tokens": 999, "ignore_eos": True, "stream": True}).encode()
     headers = {"Authorization": f"Bearer {KEY}", "Content-Type": "application/json"}
     request = urllib.request.Request(up.environment["ROUTER"] + "/v1/completions", body, headers)
     with urllib.request.urlopen(request, timeout=120) as answer:
