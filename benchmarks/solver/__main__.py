@@ -84,7 +84,8 @@ def _random(size: str, seed: int) -> Row:
     from benchmarks.solver.fleets import fleet
     from planner.solve.search import optimise
 
-    problem, _ = fleet(*map(int, size.split(" × ")), seed)
+    roles, options, gpus = map(int, size.split(" × "))
+    problem, _ = fleet(roles, options, gpus, seed)
     answer = optimise(problem)
     assert answer is not None
     return _row(problem, answer.stages[0].value, answer.stages[0].bound, ())
