@@ -55,6 +55,7 @@ _FIELDS = {
     "--master-port": "master_port",
     "--reasoning-parser": "reasoning_parser",
     "--tool-call-parser": "tool_parser",
+    "--hf-overrides": "hf_overrides",
 }
 # Defaults of the engine that are not written.
 _DEFAULTS: dict[str, str | int | float] = {"--pipeline-parallel-size": 1}

@@ -74,6 +74,7 @@ class Model:
     engine_minimum: str = ""
     tool_parser: str = ""
     reasoning_parser: str = ""
+    hf_overrides: str = ""
     cache_refusals: Mapping[str, str] = field(default_factory=dict)
     assumed_fields: tuple[str, ...] = ()
     conflicts: tuple[str, ...] = ()

@@ -100,6 +100,15 @@ def test_every_model_begins_with_its_own_repository(catalog: Catalog) -> None:
     assert all(sum(variant.native for variant in model.variants) == 1 for model in catalog.models)
 
 
+def test_a_reranker_published_as_a_language_model_says_what_makes_it_one(catalog: Catalog) -> None:
+    """Served as it is, it would answer with the likeness of two embeddings it was never trained for."""
+    rerankers = [model for model in catalog.models if "rerank" in model.tasks]
+    published = [model for model in rerankers if model.config["architectures"][0].endswith("ForCausalLM")]
+
+    assert published
+    assert all("ForSequenceClassification" in model.hf_overrides for model in published)
+
+
 def test_every_fact_has_a_source(catalog: Catalog) -> None:
     unsourced = [gpu.name for gpu in catalog.gpus if not gpu.sources]
     unsourced += [model.name for model in catalog.models if not model.sources]

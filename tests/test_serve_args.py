@@ -35,7 +35,7 @@ def test_the_key_is_never_on_the_command_line() -> None:
 def test_optional_facts_become_options() -> None:
     server = plans.server(
         "rank", pooling=True, kv_cache_memory_bytes=0, trust_remote_code=True, tool_parser="hermes",
-        reasoning_parser="qwen3", revision="",
+        reasoning_parser="qwen3", revision="", hf_overrides='{"a":1}',
     )  # fmt: skip
     text = line(serve_arguments(server, NEWEST, host="0.0.0.0"))
 
@@ -45,6 +45,7 @@ def test_optional_facts_become_options() -> None:
     assert "--tool-call-parser hermes" in text
     assert "--enable-auto-tool-choice" in text
     assert "--reasoning-parser qwen3" in text
+    assert '--hf-overrides {"a":1}' in text
     assert "--host 0.0.0.0" in text
     assert "--revision" not in text
 

@@ -7,6 +7,7 @@ replaced by a fixed value inside that range, so that a record stays true when a 
 
 import dataclasses
 import re
+import shlex
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
@@ -84,7 +85,8 @@ class Line:
     def of(cls, repository: str, arguments: Iterable[Argument]) -> "Line":
         """Return the line of these arguments; values that have no rule but a range are replaced."""
         settled = [(argument.flag, SETTLED.get(argument.flag, argument.value)) for argument in arguments]
-        return cls(repository, " ".join(f"{flag} {value}".strip() for flag, value in settled))
+        words = ((flag, value) if value else (flag,) for flag, value in settled)
+        return cls(repository, shlex.join(word for pair in words for word in pair))
 
 
 def versions() -> tuple[str, ...]:

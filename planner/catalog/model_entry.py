@@ -1,5 +1,6 @@
 """One entry of catalog/models/*.yaml -> Model with its Variants; quantization schemes are expanded here."""
 
+import json
 from collections.abc import Iterator, Mapping
 from typing import Any
 
@@ -43,6 +44,7 @@ def _model(entry: Entry, family: str, named: Mapping[str, str], schemes: Entry, 
         engine_minimum=entry.get("engine_minimum", ""),
         tool_parser=entry.get("tool_parser", ""),
         reasoning_parser=entry.get("reasoning_parser", ""),
+        hf_overrides=_compact(entry.get("hf_overrides")),
         cache_refusals=entry.get("cache_refusals", {}),
         assumed_fields=tuple(entry.get("assumed", ())),
         conflicts=tuple(entry.get("conflicts", ())),
@@ -50,6 +52,11 @@ def _model(entry: Entry, family: str, named: Mapping[str, str], schemes: Entry, 
         sources=_sources(entry, named),
         file=file,
     )
+
+
+def _compact(overrides: Mapping[str, Any] | None) -> str:
+    """Return what the engine is told to change in the model's config, as it takes it on a command line."""
+    return json.dumps(overrides, separators=(",", ":")) if overrides else ""
 
 
 def _native(entry: Entry, named: Mapping[str, str], schemes: Entry) -> Variant:

@@ -56,6 +56,7 @@ class ModelMap(_Map):
     engine_minimum: str = ""
     tool_parser: str = ""
     reasoning_parser: str = ""
+    hf_overrides: _Config | None = None
     base: str = ""
     scheme: str = ""
     quantization_config: _Config | None = None

@@ -77,7 +77,7 @@ def check_server(facts: Recomputed, plan: ServerPlan) -> Iterator[Violation]:
     if found is None:
         yield Violation(plan.name, f"{plan.repository} is not among the variants of role {role.name}")
         return
-    wrong = [*_pins(role, plan, found[1]), *_place(facts, role, plan)]
+    wrong = [*_pins(role, plan, *found), *_place(facts, role, plan)]
     if wrong:
         yield from wrong
         return
@@ -200,13 +200,14 @@ def _accuracy(facts: Recomputed, role: Role, plan: ServerPlan, found: tuple[Mode
             yield Violation(plan.name, f"its {name} is below the floor of {floor / 100:g}")
 
 
-def _pins(role: Role, plan: ServerPlan, variant: Variant) -> Iterator[Violation]:
+def _pins(role: Role, plan: ServerPlan, model: Model, variant: Variant) -> Iterator[Violation]:
     if not role.allows(variant):
         yield Violation(plan.name, f"{plan.repository} is not allowed by the role's pins")
     if role.kv_cache_dtype not in (None, plan.kv_cache_dtype):
         yield Violation(plan.name, f"KV cache {plan.kv_cache_dtype} instead of {role.kv_cache_dtype}")
     facts = (
         ("scheme", plan.scheme, variant.scheme),
+        ("hf_overrides", plan.hf_overrides, model.hf_overrides),
         ("unseen", plan.unseen, variant.unseen),
         ("revision", plan.revision, variant.revision),
         ("task", plan.task, role.task),

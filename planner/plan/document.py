@@ -20,6 +20,7 @@ _USUAL = {
     "point": None,
     "prices": (),
     "unseen": (),
+    "hf_overrides": "",
     "interrupted": False,
 }
 """Keys that are not written where they have these values: a server is in one stage, a plan is on no frontier, a search

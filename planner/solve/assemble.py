@@ -203,6 +203,7 @@ def _server_plan(prepared: Prepared, decision: Decision, pool: Pool) -> ServerPl
         trust_remote_code=role.trust_remote_code,
         tool_parser=known_value("--tool-call-parser", option.model.tool_parser, options),
         reasoning_parser=known_value("--reasoning-parser", option.model.reasoning_parser, options),
+        hf_overrides=option.model.hf_overrides,
         unseen=option.variant.unseen,
         ledger=exact,
     )

@@ -144,6 +144,7 @@ plan_of() {
         --kv-cache-memory-bytes 9664266240
         --gpu-memory-utilization 0.1776
         --tensor-parallel-size 4
+        --hf-overrides '{"architectures":["Qwen3ForSequenceClassification"],"classifier_from_token":["no","yes"],"is_original_qwen3_reranker":true}'
         --runner pooling
         --shutdown-timeout 30
         --disable-access-log-for-endpoints '/health,/metrics,/ping'
