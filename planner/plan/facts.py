@@ -53,7 +53,8 @@ class ServerPlan:
     ``later_stages`` hold the others in their order, either all on this node or each stage on a node of its own.
     ``ledger`` is that of the largest stage and is set aside on every GPU. A server on several nodes has a
     ``master_port``, on which its processes find each other at the first node; otherwise it is 0. ``hf_overrides`` is
-    what the engine must change in the model's config, as JSON, nothing for most. ``unseen`` names assumed fields of the checkpoint's config; the ledger's margin covers the largest weights they allow.
+    what the engine must change in the model's config, as JSON, nothing for most. ``unseen`` names assumed fields of the
+    checkpoint's config; the ledger's margin covers the largest weights they allow.
     """
 
     name: str
