@@ -95,7 +95,8 @@ def planted(
     roomy = _resized(problem, [1 << 20] * len(pools))
     possible = [list(_choices(roomy, role)) for role in range(len(members))]
     choices = tuple(draw(st.sampled_from(ways)) if ways else None for ways in possible)
-    hopeful = all(ways or role.optional for ways, role in zip(possible, members, strict=True)) and fits(roomy, choices)
+    hopeful = all(ways or role.optional for ways, role in zip(possible, members, strict=True))
+    hopeful = hopeful and any(choices) and fits(roomy, choices)
     taken = _taken(problem, choices) if hopeful else {}
     sizes = [max([0, *(size for gpu, size in taken.items() if gpu[0] == pool)]) for pool in range(len(pools))]
     return Planted(_resized(problem, [size + draw(st.integers(0, 20)) for size in sizes]), choices if hopeful else ())
@@ -116,7 +117,7 @@ def plans(problem: Problem) -> Iterator[Plan]:
         for position, role in enumerate(problem.roles)
     ]
     for choices in itertools.product(*ways):
-        if fits(problem, choices):
+        if any(choices) and fits(problem, choices):
             yield choices
 
 

@@ -225,6 +225,13 @@ def test_a_role_nothing_is_left_for_is_named_with_its_rejections() -> None:
     assert {item.reason for item in answer.rejections if item.role == "coder"} == {"memory", "capability"}
 
 
+def test_a_plan_serves_something_even_when_every_role_may_be_left_out() -> None:
+    optional = changed(changed(PAIR, "roles.coder.optional", True), "roles.general.optional", True)
+
+    assert plan(changed(optional, "objective", "cost")).servers
+    assert refused(changed(optional, "gpu.memory_in_use", "94GiB")).needs
+
+
 @settings(max_examples=12, deadline=None)
 @given(
     st.sampled_from(["24GiB", "40GiB", "60GiB", "75GiB", "85GiB"]),

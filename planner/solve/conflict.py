@@ -5,9 +5,11 @@ deletion filter: requirements are dropped one after another and stay dropped whi
 what remains cannot be met together, and could without any one of it.
 """
 
+from dataclasses import replace
+
 from planner.catalog import Catalog
 from planner.fleet import Fleet
-from planner.options import Option, Prepared
+from planner.options import Option, Prepared, prepare
 from planner.plan import Need, NoPlan, Supply
 from planner.solve import watch
 from planner.solve.changes import changes
@@ -16,7 +18,13 @@ from planner.solve.sizing import Sizing
 
 
 def conflict(fleet: Fleet, catalog: Catalog, prepared: Prepared) -> NoPlan:
-    """Return the explanation of a fleet that cannot be served."""
+    """Return the explanation of a fleet that cannot be served.
+
+    When all roles are optional, each of them is too large, and so they are explained as if they were required.
+    """
+    if all(role.optional for role in fleet.roles):
+        fleet = replace(fleet, roles=tuple(replace(role, optional=False) for role in fleet.roles))
+        prepared = prepare(fleet, catalog, prepared.profile)
     watch.task("there is no plan; looking for what would help")
     sizing = Sizing(catalog, prepared.profile)
     core = minimal(fleet, sizing)

@@ -101,7 +101,10 @@ def footprint(
 
 
 def _add_choices(model: Model) -> None:
-    """One candidate per role, at most one of an optional role; sequences within the limits of the one chosen."""
+    """One candidate per role, at most one of an optional role; sequences within the limits of the one chosen.
+
+    A plan serves something: when all roles are optional, one of them is not left out.
+    """
     cp = model.cp
     for role, found in enumerate(model.problem.roles):
         for index, candidate in enumerate(found.candidates):
@@ -116,6 +119,8 @@ def _add_choices(model: Model) -> None:
             cp.add_at_most_one(ways)
         else:
             cp.add_exactly_one(ways)
+    if all(found.optional for found in model.problem.roles):
+        cp.add_bool_or(model.chosen.values())
 
 
 def _add_bar(model: Model) -> None:

@@ -70,7 +70,7 @@ class Candidate:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RoleProblem:
-    """One role: exactly one of its candidates is chosen, or at most one when it is ``optional``.
+    """One role: exactly one of its candidates is chosen, or at most one when it is ``optional`` and others are not.
 
     ``stacked`` is how many of the role's servers may be on one GPU. ``spread`` puts each on a node of its own.
     """
