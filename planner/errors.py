@@ -58,7 +58,7 @@ class NewerPlan(InputError):
 
 
 class UnknownName(PlannerError):
-    """A name that no catalog entry carries, with the nearest ones that exist."""
+    """A name that nothing carries, with the nearest ones that exist; of roles, which are few, with all."""
 
     def __init__(self, kind: str, name: str, nearest: tuple[str, ...] = ()) -> None:
         self.kind, self.name, self.nearest = kind, name, nearest
@@ -70,6 +70,8 @@ class UnknownName(PlannerError):
         if self.kind == "engine version":
             oldest = f"; the oldest with a memory profile is {self.nearest[0]}" if self.nearest else ""
             return f"a version is written like 0.33.0{oldest}"
+        if self.kind == "role":
+            return f"the roles are {', '.join(self.nearest)}"
         if self.nearest:
             return f"did you mean {' or '.join(self.nearest)}?"
         return f"no name is close to it; `planner catalog list{' --gpus' * (self.kind == 'GPU')}` shows them all"

@@ -109,7 +109,7 @@ def test_a_role_that_is_not_there_is_refused(tmp_path: Path) -> None:
     result = run(TIGHT, tmp_path, "codr")
 
     assert result.exit_code == 1
-    assert result.stderr == "error: unknown role 'codr'\n  hint: did you mean coder?\n"
+    assert result.stderr == "error: unknown role 'codr'\n  hint: the roles are coder, general\n"
 
 
 def test_without_a_plan_it_says_what_solve_says(tmp_path: Path) -> None:

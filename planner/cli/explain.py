@@ -2,7 +2,6 @@
 
 import dataclasses
 import json
-from difflib import get_close_matches
 from pathlib import Path
 
 import click
@@ -65,4 +64,4 @@ def explain(
 def _check_role(fleet: Fleet, role: str | None) -> None:
     names = [item.name for item in fleet.roles]
     if role is not None and role not in names:
-        raise UnknownName("role", role, tuple(get_close_matches(role, names, 2)))
+        raise UnknownName("role", role, tuple(names))
