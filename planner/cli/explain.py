@@ -9,13 +9,12 @@ import click
 from planner.catalog import load_catalog
 from planner.cli.frame import EXIT_NO_PLAN, EXIT_NOT_PROVEN, EXIT_PROVEN, catalog_option, wrapped
 from planner.cli.lock import plan_there
-from planner.cli.progress import watched
+from planner.cli.progress import time_limit_option, watched
 from planner.errors import UnknownName
 from planner.explain import headline, no_plan
 from planner.explain.account import account as told
 from planner.fleet import Fleet, load_fleet
 from planner.plan import NoPlan, plan_json
-from planner.solve import BUDGET
 from planner.solve.account import account
 
 _EPILOG = """\b
@@ -29,14 +28,7 @@ Exit code: 0 the plan is proven best; 3 no plan exists, and stdout explains why;
 @click.argument("role", required=False)
 @catalog_option
 @click.option("--json", "as_json", is_flag=True, help="Print the facts as JSON.")
-@click.option(
-    "--time-limit",
-    type=click.IntRange(min=1),
-    default=BUDGET,
-    show_default=True,
-    metavar="SECONDS",
-    help="Deterministic seconds for each solve.",
-)
+@time_limit_option
 def explain(
     fleet_file: Path, role: str | None, catalog_folders: tuple[Path, ...], as_json: bool, time_limit: int
 ) -> None:

@@ -13,12 +13,11 @@ from planner.cli.axes import check_axes, points_option, x_option, y_option
 from planner.cli.chart import FORMATS, draw, require_matplotlib
 from planner.cli.files import save
 from planner.cli.frame import EXIT_NO_PLAN, EXIT_NOT_PROVEN, EXIT_PROVEN, catalog_option, hint, table, wrapped
-from planner.cli.progress import watched
+from planner.cli.progress import time_limit_option, watched
 from planner.explain import no_plan
 from planner.explain.frontier import UNITS, axis_text, axis_title, axis_value, listed_points
 from planner.fleet import Fleet, load_fleet
 from planner.plan import Frontier, NoPlan, Plan, ServerPlan, plan_json, undominated
-from planner.solve import BUDGET
 from planner.solve.frontier import pareto as find_frontier
 from planner.units import format_tokens
 
@@ -55,14 +54,7 @@ def _chart_path(_: click.Context, __: click.Parameter, path: Path | None) -> Pat
     metavar="FILE",
     help="Draw the points, as .svg or .png; needs the extra planner[chart].",
 )
-@click.option(
-    "--time-limit",
-    type=click.IntRange(min=1),
-    default=BUDGET,
-    show_default=True,
-    metavar="SECONDS",
-    help="Deterministic seconds for each solve of each point.",
-)
+@time_limit_option
 def pareto(
     fleet_file: Path,
     x: str,

@@ -1,4 +1,4 @@
-"""Progress on stderr while the solver works, and Ctrl-C, which asks it for the best it has.
+"""What commands that solve share: how long they may, progress on stderr, and Ctrl-C, which asks for the best there is.
 
 The work is done in a thread of its own, so that this one can look at it and hear signals. Where stderr is no terminal
 nothing is shown: a log wants no line that is rewritten.
@@ -22,7 +22,7 @@ from planner.cli.frame import EXIT_INTERRUPTED, hint
 from planner.explain.words import COSTS, stage_value
 from planner.fleet import Fleet
 from planner.plan import COST, GPUS_IN_USE
-from planner.solve import BudgetSpent
+from planner.solve import BUDGET, BudgetSpent
 from planner.solve.stages import ORDER
 from planner.solve.watch import Watch, watched_by
 
@@ -32,6 +32,15 @@ _STDERR = 2
 _CLEAR = "\r\x1b[K"
 
 T = TypeVar("T")
+
+time_limit_option = click.option(
+    "--time-limit",
+    type=click.IntRange(min=1),
+    default=BUDGET,
+    show_default=True,
+    metavar="SECONDS",
+    help="Deterministic seconds for each solve, which count steps and not the clock: they repeat on any machine.",
+)
 
 
 def watched(fleet: Fleet, work: Callable[[], T]) -> T:

@@ -28,10 +28,9 @@ from planner.cli.frame import (
 )
 from planner.cli.lock import fresh_option, plan_there, say_followed, say_gone, up_to_date, with_targets
 from planner.cli.plan_text import plan_text
-from planner.cli.progress import watched
+from planner.cli.progress import time_limit_option, watched
 from planner.fleet import Fleet, load_fleet
 from planner.plan import NoPlan, Plan, plan_json
-from planner.solve import BUDGET
 from planner.solve import solve as solve_fleet
 from planner.solve.frontier import point as solve_point
 
@@ -67,14 +66,7 @@ edited by hand was left alone, or --check found a difference; 1 any other error.
     help="Plan point N of the list that planner pareto prints, instead of the fleet's own objective.",
 )
 @points_option
-@click.option(
-    "--time-limit",
-    type=click.IntRange(min=1),
-    default=BUDGET,
-    show_default=True,
-    metavar="SECONDS",
-    help="Deterministic seconds for each solve, which count steps and not the clock: they repeat on any machine.",
-)
+@time_limit_option
 def solve(
     fleet_file: Path,
     out: Path | None,

@@ -10,13 +10,12 @@ import click
 
 from planner.catalog import load_catalog
 from planner.cli.frame import EXIT_NOT_PROVEN, EXIT_PROVEN, catalog_option, table
-from planner.cli.progress import counted
+from planner.cli.progress import counted, time_limit_option
 from planner.explain.scenario import in_short, told
 from planner.fleet import GPU_OPTION, SET_OPTION, Edit, Fleet, Price, read_fleet, scenarios
 from planner.outcomes import ScenarioOutcome
 from planner.outcomes import what_if as solve_scenarios
 from planner.plan import NoPlan, Plan, ServerPlan, differences, gain, plan_json
-from planner.solve import BUDGET
 from planner.units import format_tokens
 
 _EPILOG = """\b
@@ -46,14 +45,7 @@ was not proven within --time-limit; 1 a scenario makes no valid fleet.
 @catalog_option
 @click.option("--json", "as_json", is_flag=True, help="Print scenarios and their plans as JSON.")
 @click.option("--jobs", type=click.IntRange(min=1), metavar="N", help="Processes; by default one for each core.")
-@click.option(
-    "--time-limit",
-    type=click.IntRange(min=1),
-    default=BUDGET,
-    show_default=True,
-    metavar="SECONDS",
-    help="Deterministic seconds for each solve of each scenario.",
-)
+@time_limit_option
 def what_if(
     fleet_file: Path,
     gpus: tuple[str, ...],
