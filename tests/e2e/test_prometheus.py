@@ -40,7 +40,7 @@ class Watched:
         return {alert["labels"]["alertname"] for alert in alerts if alert["state"] == "firing"}
 
     def wait_for(self, alert: str) -> None:
-        deadline = time.monotonic() + 60
+        deadline = time.monotonic() + 120
         while alert not in self.firing():
             assert time.monotonic() < deadline, f"{alert} does not fire; firing are {self.firing()}"
             time.sleep(1)
@@ -55,8 +55,12 @@ class Watched:
 
 
 def hurried(text: str) -> str:
-    """The rules with every wait cut to seconds, and the configuration with a scrape every second: nothing else."""
-    return re.sub(r"for: (2m|10m)$", "for: 3s", text, flags=re.M).replace("15s", "1s")
+    """The rules with every wait cut to seconds, and the configuration with a scrape every three: nothing else.
+
+    A scrape may take as long as the time to the next: on a busy machine one second is too little, and one scrape that is
+    missing begins every wait again.
+    """
+    return re.sub(r"for: (2m|10m)$", "for: 5s", text, flags=re.M).replace("15s", "3s")
 
 
 @pytest.fixture(scope="module")
@@ -93,7 +97,7 @@ def test_nothing_fires_while_all_is_well(watched: Watched) -> None:
         assert time.monotonic() < deadline, "Prometheus does not reach the engine"
         time.sleep(1)
     watched.complete(8)
-    time.sleep(8)
+    time.sleep(15)
 
     assert watched.firing() == set()
 
