@@ -57,7 +57,7 @@ class Watched:
 def hurried(text: str) -> str:
     """The rules with every wait cut to seconds, and the configuration with a scrape every three: nothing else.
 
-    A scrape may take as long as the time to the next: on a busy machine one second is too little, and one scrape that is
+    A scrape may take as long as the time to the next: on a busy machine one second is too little, and a scrape that is
     missing begins every wait again.
     """
     return re.sub(r"for: (2m|10m)$", "for: 5s", text, flags=re.M).replace("15s", "3s")
