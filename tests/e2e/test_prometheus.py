@@ -140,4 +140,4 @@ def test_the_rules_are_the_rendered_ones(tmp_path: Path) -> None:
     changed = [(old, new) for old, new in zip(text.splitlines(), hurried(text).splitlines(), strict=True) if old != new]
 
     assert changed
-    assert all(re.fullmatch(r" +for: (2|10)m", old) and new.strip() == "for: 3s" for old, new in changed)
+    assert all(re.fullmatch(r" +for: (2|10)m", old) and new.strip() == "for: 5s" for old, new in changed)
