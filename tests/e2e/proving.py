@@ -34,9 +34,8 @@ def tiny(name: str, models: Path, port: int, **changes: Any) -> ServerPlan:  # n
         "max_model_len": 2048,
         "max_num_seqs": 8,
         "max_num_batched_tokens": 2048,
-        # Short prompts and long answers, so that the answers overlap however slowly a busy CPU reads the prompts.
-        "request_tokens": 1920,
-        "output_tokens": 1792,
+        "request_tokens": 1536,
+        "output_tokens": 1024,
         "kv_cache_memory_bytes": KV_CACHE_BYTES,
         "kv_cache_tokens": KV_CACHE_TOKENS,
         "gpu_memory_utilization": 0.02,

@@ -68,7 +68,7 @@ def test_the_load_test_holds_the_plan(up: Stage) -> None:
 
     assert load.returncode == 0, load.stdout + load.stderr
     for name in ("coder", "general"):
-        assert f"ok    {name:20} 24 requests of 128 + 1792 tokens, 8 at once, all answered" in load.stdout
+        assert f"ok    {name:20} 24 requests of 512 + 1024 tokens, 8 at once, all answered" in load.stdout
         assert f"ok    {name:20} requests at once: 8, planned 8" in load.stdout
     assert "measured: " in load.stdout
 
@@ -151,6 +151,6 @@ def test_an_embedder_answers_embeddings(tmp_path: Path, monkeypatch: pytest.Monk
         assert "embedding" in smoke.stdout
         load = staged.run("load.sh", timeout=300)
         assert load.returncode == 0, load.stdout + load.stderr
-        assert "24 requests of 1920 + 0 tokens, 8 at once, all answered" in load.stdout
+        assert "24 requests of 1536 + 0 tokens, 8 at once, all answered" in load.stdout
     finally:
         staged.run("launch.sh", "down", timeout=200)
