@@ -5,7 +5,7 @@ from collections.abc import Iterable, Sequence
 from functools import cache
 from typing import NamedTuple
 
-from planner.solve.problem import Block, Candidate, Problem
+from planner.solve.problem import Block, Candidate, Problem, by_server
 
 Spot = tuple[int, int, int]
 """The number of a block's first GPU, the number after its last, and the number of its node."""
@@ -122,7 +122,7 @@ class Board:
     def blocks(self, role: int) -> tuple[Block, ...]:
         """Return the blocks of a role's servers, those of a server's stages one after another."""
         found, stages = [self._block(spot) for spot in self.spots.get(role, [])], self._stages.get(role, 1)
-        servers = sorted(sorted(found[first : first + stages]) for first in range(0, len(found), stages))
+        servers = sorted(sorted(server) for server in by_server(found, stages))
         return tuple(block for server in servers for block in server)
 
     def used(self, pool: int) -> int:

@@ -16,7 +16,7 @@ from planner.plan import GPUGroup, Plan, ServerPlan
 from planner.solve.board import Board
 from planner.solve.decompose import value
 from planner.solve.packing import Decided
-from planner.solve.problem import COST, Answer, Block, Candidate, Choice, Problem, StageValue
+from planner.solve.problem import COST, Answer, Block, Candidate, Choice, Problem, StageValue, by_server
 from planner.solve.relabel import relabelled
 from planner.solve.stages import HEADROOM
 from planner.solve.translate import Kept, servable
@@ -68,7 +68,7 @@ def hold(problem: Problem, fresh: Answer, old: Sequence[Earlier]) -> Answer:
     if there is None:
         return fresh
     least, crowding = _rank(problem, fresh.choices, there), _crowding(there)
-    best, most = fresh, _stays(fresh.choices, old)
+    best, most = fresh, _stays(problem, fresh.choices, old)
     places = [one.blocks for one in old]
     same = relabelled(problem, [_blocks(choice) for choice in fresh.choices], places)
     ways = [(choices, places) for choices in _followed(problem, fresh.choices, old)]
@@ -77,7 +77,7 @@ def hold(problem: Problem, fresh: Answer, old: Sequence[Earlier]) -> Answer:
             roomy = COST in problem.stages or _crowding(board) <= crowding
             if roomy and _rank(problem, choices, board) >= least:
                 answer = _answer(problem, fresh, choices, board, old)
-                if (stays := _stays(answer.choices, old)) > most:
+                if (stays := _stays(problem, answer.choices, old)) > most:
                     best, most = answer, stays
     return best
 
@@ -132,7 +132,13 @@ def _block(fleet: Fleet, group: GPUGroup) -> Block | None:
 
 
 def _followed(problem: Problem, fresh: Choices, old: Sequence[Earlier]) -> Iterator[list[Choice | None]]:
-    """Yield choices that follow the earlier ones: all of them, then those that are worth the same, role by role."""
+    """Yield choices that follow the earlier ones: also in what is left out, as far as they are there, or role by role.
+
+    Role by role, those are taken that are worth the same.
+    """
+    exact = [_choice(one) for one in old]
+    if any(exact) and all(choice or role.optional for choice, role in zip(exact, problem.roles, strict=True)):
+        yield exact
     yield [_choice(one) or choice for one, choice in zip(old, fresh, strict=True)]
     yield [
         mine if (mine := _choice(one)) and _weight(problem, role, mine) == _weight(problem, role, choice) else choice
@@ -184,11 +190,16 @@ def _boards(problem: Problem, choices: Choices, wanted: Sequence[tuple[Block, ..
                 yield board
 
 
-def _stays(choices: Choices, old: Sequence[Earlier]) -> tuple[int, int]:
-    """Return how many roles have what they had, and on how many blocks a server of a role is where it was."""
-    pairs = [(choice, one) for choice, one in zip(choices, old, strict=True) if choice]
-    same = sum((choice.candidate, choice.sequences) == one.decided for choice, one in pairs)
-    return same, sum((Counter(choice.blocks) & Counter(one.blocks)).total() for choice, one in pairs)
+def _stays(problem: Problem, choices: Choices, old: Sequence[Earlier]) -> tuple[int, int]:
+    """Return how many roles have what they had, and how many servers are where one of their role was."""
+    same = servers = 0
+    for role, (choice, one) in enumerate(zip(choices, old, strict=True)):
+        if choice:
+            same += (choice.candidate, choice.sequences) == one.decided
+            stages = problem.roles[role].candidates[choice.candidate].stages
+            now, before = (Counter(by_server(blocks, stages)) for blocks in (choice.blocks, one.blocks))
+            servers += (now & before).total()
+    return same, servers
 
 
 def _crowding(board: Board) -> list[int]:
@@ -217,10 +228,10 @@ def _in_order(
 ) -> tuple[Block, ...]:
     """Number servers as they were: each that is where one was before keeps its number, the others have what is left."""
     stages = problem.roles[role].candidates[choice.candidate].stages
-    servers = [blocks[first : first + stages] for first in range(0, len(blocks), stages)]
+    servers = by_server(blocks, stages)
     places: list[tuple[Block, ...] | None] = [None] * len(servers)
-    for place, first in enumerate(range(0, min(len(before), len(blocks)), stages)):
-        if (server := before[first : first + stages]) in servers:
+    for place, server in enumerate(by_server(before, stages)[: len(places)]):
+        if server in servers:
             servers.remove(server)
             places[place] = server
     rest = iter(servers)

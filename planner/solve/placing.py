@@ -15,7 +15,7 @@ from collections.abc import Callable, Iterable, Iterator
 from ortools.sat.python import cp_model
 
 from planner.solve.model import Model, Row, footprint
-from planner.solve.problem import COST, Block, Candidate, Problem
+from planner.solve.problem import COST, Block, Candidate, Problem, by_server
 
 GPU = tuple[int, int, int]
 Node = tuple[int, int]
@@ -202,7 +202,7 @@ def deal(candidate: Candidate, taken: Iterable[Block]) -> tuple[Block, ...]:
 
 
 def _dealt(found: list[Block], stages: int, apart: Callable[[Block], object]) -> Iterator[Block]:
-    servers = [found[first : first + stages] for first in range(0, len(found), stages)]
+    servers = by_server(found, stages)
     if any(len({apart(block) for block in server}) < stages for server in servers):
-        servers = [found[first :: len(servers)] for first in range(len(servers))]
+        servers = [tuple(found[first :: len(servers)]) for first in range(len(servers))]
     return (block for server in sorted(servers) for block in server)

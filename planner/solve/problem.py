@@ -6,6 +6,7 @@ sequences but for two floors. Each stage of the objective is a sum over the role
 ``constant + per_sequence × sequences`` of the chosen candidate.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 COST = "cost"
@@ -139,6 +140,11 @@ class Block:
     def gpus(self) -> tuple[tuple[int, int, int], ...]:
         """The GPUs, each as pool, position of the node in the pool, position in the node."""
         return tuple((self.pool, self.node, index) for index in range(self.first, self.first + self.width))
+
+
+def by_server(blocks: Sequence[Block], stages: int) -> list[tuple[Block, ...]]:
+    """Return the blocks of each server, of those that follow one another."""
+    return [tuple(blocks[first : first + stages]) for first in range(0, len(blocks), stages)]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
