@@ -255,3 +255,17 @@ def test_stages_after_the_first_have_bounds_of_their_own_where_gpus_are_many() -
 
     assert not first.proven
     assert headroom.value < headroom.bound < free
+
+
+def test_a_choice_that_finds_places_is_not_lost_when_the_search_ends_there(monkeypatch: pytest.MonkeyPatch) -> None:
+    def spent(*_: object, **__: object) -> None:
+        raise BudgetSpent(BUDGET)
+
+    problem, _ = fleet(4, 10, 64, 1)
+    monkeypatch.setattr("planner.solve.search._SOME", 0)
+    monkeypatch.setattr("planner.solve.search.run_chain", spent)
+    monkeypatch.setattr("planner.solve.search.decompose", lambda *_: None)
+    answer = solved(problem)
+
+    assert fits(problem, answer.choices)
+    assert answer.stages[0].value == answer.stages[0].bound

@@ -51,6 +51,12 @@ def decompose(problem: Problem, budget: int, bound: int) -> Packed | None:
     return best
 
 
+def packed_as(problem: Problem, decided: Sequence[Decided]) -> Packed | None:
+    """Return a choice as it is, with its places; None when it finds none."""
+    board = fullest(problem, decided)
+    return Packed(tuple(decided), board, value(problem, decided, board)) if board else None
+
+
 def value(problem: Problem, decided: Sequence[Decided], board: Board) -> Value:
     """Return the value of every stage."""
     per_role = (_worth(problem, role, choice) for role, choice in enumerate(decided))

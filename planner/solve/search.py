@@ -11,7 +11,7 @@ from collections.abc import Sequence
 
 from ortools.sat.python.cp_model import CpSolver
 
-from planner.solve.decompose import Packed, decompose
+from planner.solve.decompose import Packed, decompose, packed_as
 from planner.solve.model import Model, build
 from planner.solve.packing import Decided, pack
 from planner.solve.placing import Placing, blocks, deal
@@ -165,16 +165,25 @@ def _many(problem: Problem, budget: int, digest: str) -> Answer | None:
     if solver is None:
         return None
     bound = first_bound(model, solver)
-    if pack(problem, choices(model, solver), _most_gpus(model, solver)):
-        best = build(problem)
-        if chain := run_chain(best, budget, canonical=False):
-            decided = choices(best, chain.solver)
-            if found := pack(problem, decided, _most_gpus(best, chain.solver)):
-                return _answer(decided, found, chain.stages, digest)
-    packed = decompose(problem, budget, bound)
+    first = choices(model, solver)
+    if pack(problem, first, _most_gpus(model, solver)) and (answer := _best_choice(problem, budget, digest)):
+        return answer
+    packed = decompose(problem, budget, bound) or packed_as(problem, first)
     if packed is None:
         raise BudgetSpent(budget)
     return _packed_answer(problem, packed, bound, digest)
+
+
+def _best_choice(problem: Problem, budget: int, digest: str) -> Answer | None:
+    """Return the best choice with all its stages; None when it finds no place, or the budget does not suffice."""
+    model = build(problem)
+    try:
+        chain = run_chain(model, budget, canonical=False)
+    except BudgetSpent:
+        return None
+    decided = choices(model, chain.solver) if chain else []
+    found = pack(problem, decided, _most_gpus(model, chain.solver)) if chain else None
+    return _answer(decided, found, chain.stages, digest) if chain and found else None
 
 
 def _most_gpus(model: Model, solver: CpSolver) -> list[int] | None:
