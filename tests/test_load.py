@@ -60,7 +60,7 @@ def test_a_server_that_keeps_its_promise(tmp_path: Path) -> None:
     [
         ({"FAKE_PREEMPT": "1"}, "12 requests were thrown out of the KV cache"),
         ({"FAKE_AT_ONCE": "2"}, "requests at once: 2, planned 4: the KV cache is full"),
-        ({"FAKE_REFUSE": "1"}, "0 of 12 requests were answered: error: HTTP Error 400"),
+        ({"FAKE_REFUSE": "1"}, "0 of 12 requests were answered: urllib.error.HTTPError: HTTP Error 400"),
     ],
 )
 def test_a_server_that_does_not(tmp_path: Path, environment: dict[str, str], message: str) -> None:
@@ -72,7 +72,7 @@ def test_a_server_that_does_not(tmp_path: Path, environment: dict[str, str], mes
 
     assert run.returncode == 1
     assert f"FAIL  coder                {message}" in run.stdout
-    assert "1 servers fall short of the plan" in run.stdout
+    assert "servers that fall short of the plan: 1" in run.stdout
     assert "embed" not in run.stdout
 
 

@@ -82,6 +82,9 @@ metric() {
 # Prints the number that follows "field": in the benchmark's report, without its decimals.
 reported() { sed -n "s/.*\"$1\": \([0-9]*\).*/\1/p" "${report}" | head -n 1; }
 
+# Prints why the benchmark counts a request as lost: the last line of its first traceback, or the first one about an error.
+reason() { grep -Em 1 '^[[:alnum:]_.]+(Error|Exception)' "${log}" || grep -im 1 error "${log}" || true; }
+
 ok() { printf 'ok    %-20s %s\n' "${name}" "$1"; }
 
 bad() {
@@ -127,7 +130,7 @@ judge() {
   if ((done_requests == rounds * concurrency)); then
     ok "${done_requests} requests of ${prompt_tokens} + ${output_tokens} tokens, ${concurrency} at once, all answered"
   else
-    bad "${done_requests} of $((rounds * concurrency)) requests were answered: $(grep -im 1 error "${log}" || true)"
+    bad "${done_requests} of $((rounds * concurrency)) requests were answered: $(reason)"
   fi
   preempted=$((($(metrics | metric vllm:num_preemptions_total) - before) / 100))
   if ((preempted == 0)); then ok 'no request was thrown out of the KV cache'; else bad "${preempted} requests were thrown out of the KV cache"; fi
@@ -175,7 +178,7 @@ main() {
     pids=("${pids[@]:1}")
     cat "${work}/${name}.out"
   done
-  ((failed == 0)) || { printf '%s servers fall short of the plan\n' "${failed}" && exit 1; }
+  ((failed == 0)) || { printf 'servers that fall short of the plan: %s\n' "${failed}" && exit 1; }
   printf 'the plan holds under its load\n'
 }
 
