@@ -1,6 +1,5 @@
 """ServeFlags: the limits a server is started with, and what the engine chooses where a flag is not given."""
 
-import dataclasses
 from dataclasses import dataclass
 from typing import Any
 
@@ -84,8 +83,3 @@ def batch_defaults(profile: EngineProfile, gpu: GPU) -> tuple[int, int]:
         if named and not excepted and memory_bytes >= entry.min_memory_gib * GIB:
             return entry.max_num_seqs, entry.max_num_batched_tokens
     raise AssertionError("the last entry of batch_defaults has no condition")
-
-
-def with_seqs(flags: ServeFlags, max_num_seqs: int) -> ServeFlags:
-    """Return the same flags with another ``max_num_seqs``."""
-    return dataclasses.replace(flags, max_num_seqs=max_num_seqs)

@@ -97,7 +97,6 @@ class Quantization:
     head: Storage | None = None
     named: Mapping[str, Storage | None] = field(default_factory=dict, hash=False)
     rules: tuple[Rule, ...] = ()
-    activation_bits: int = 16
     act_order: bool = False
     kv_cache_dtype: str | None = None
     dtype_needed: str | None = None

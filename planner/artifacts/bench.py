@@ -1,7 +1,7 @@
 """The load test of one server: how the engine's own benchmark (``vllm bench serve``) is asked for the planned requests.
 
 Its options are those of ``vllm/benchmarks/serve.py`` and ``datasets``, read in 0.10.2 to 0.33.0;
-``tests/data/bench-flags.json`` lists them.
+``tests/data/bench-options.json`` lists them.
 """
 
 from dataclasses import dataclass

@@ -33,7 +33,7 @@ def compressed_tensors(settings: Fields) -> Quantization:
     scheme, main = min(found, key=lambda pair: pair[1].bits)
     return Quantization(
         method="compressed-tensors", scheme=scheme, bits=main.bits, group_size=main.group_size, linear=default,
-        experts=default, rules=tuple(rules), activation_bits=_activation_bits(groups),
+        experts=default, rules=tuple(rules),
         act_order=any(storage.index_bytes for _, storage in found), kv_cache_dtype=_kv_cache_dtype(settings),
     )  # fmt: skip
 
@@ -88,11 +88,6 @@ def _fp8(weights: Fields, strategy: str) -> Storage:
 
 def _rows(strategy: str) -> int:
     return 1 if strategy == "channel" else 0
-
-
-def _activation_bits(groups: Fields) -> int:
-    bits = [groups.section(key).section("input_activations").integer("num_bits", 16) for key in sorted(groups.values)]
-    return min(bits)
 
 
 def _ignored(settings: Fields, name: str) -> Rule:

@@ -32,7 +32,7 @@ def modelopt(settings: Fields) -> Quantization:
     return Quantization(
         method="modelopt", scheme=_SCHEMES.get(storage.name, "fp8"), bits=storage.bits,
         group_size=storage.group_size, linear=storage, experts=storage, rules=tuple(excluded),
-        activation_bits=storage.bits if algorithm != "W4A16_NVFP4" else 16, kv_cache_dtype=_kv_cache_dtype(inner),
+        kv_cache_dtype=_kv_cache_dtype(inner),
     )  # fmt: skip
 
 
@@ -58,7 +58,7 @@ def _mixed(inner: Fields, excluded: list[Rule]) -> Quantization:
     smallest = min((storage for storage in named.values() if storage), key=lambda storage: storage.bits, default=NVFP4)
     return Quantization(
         method="modelopt", scheme="mixed", bits=smallest.bits, group_size=smallest.group_size,
-        named=_with_experts(named), rules=tuple(patterns), activation_bits=smallest.bits,
+        named=_with_experts(named), rules=tuple(patterns),
         kv_cache_dtype=_kv_cache_dtype(inner),
     )  # fmt: skip
 

@@ -135,7 +135,7 @@ def _fp8(settings: Fields) -> Quantization:
     names = settings.texts("ignored_layers") + settings.texts("modules_to_not_convert")
     return Quantization(
         method="fp8", scheme="fp8", bits=8, group_size=storage.group_size, linear=storage, experts=storage,
-        activation_bits=8, rules=exact(names),
+        rules=exact(names),
     )  # fmt: skip
 
 
@@ -151,7 +151,6 @@ def while_loading(name: str) -> Quantization:
     storage = ONLINE[name]
     return Quantization(
         method="fp8", scheme="fp8", bits=8, group_size=storage.group_size, linear=storage, experts=storage,
-        activation_bits=8,
     )  # fmt: skip
 
 
@@ -159,7 +158,7 @@ def _fbgemm_fp8(settings: Fields) -> Quantization:
     """FBGEMM FP8: one byte per weight and one fp32 scale per output (quantization/fbgemm_fp8.py)."""
     storage = Storage(name="fp8-channel", bits=8, scale_bytes=4)
     return Quantization(
-        method="fbgemm_fp8", scheme="fp8", bits=8, linear=storage, activation_bits=8,
+        method="fbgemm_fp8", scheme="fp8", bits=8, linear=storage,
         rules=exact(settings.texts("modules_to_not_convert")),
     )  # fmt: skip
 
