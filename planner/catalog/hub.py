@@ -75,7 +75,7 @@ class _Hub:
             from huggingface_hub import constants, errors, utils
         except ImportError:
             reason = "reading a repository needs huggingface_hub"
-            raise SourceUnavailable(repository, reason, "pip install 'planner[hub]'") from None
+            raise SourceUnavailable(repository, reason, "pip install huggingface_hub") from None
         # The library exports its public helpers lazily, which a type checker cannot follow.
         self._api: Any = huggingface_hub
         self._errors: Any = errors

@@ -25,7 +25,7 @@ class NoChart(PlannerError):
     """The library that draws charts is not installed."""
 
     def __str__(self) -> str:
-        return "a chart needs matplotlib, which is not installed\n  hint: pip install 'planner[chart]'"
+        return "a chart needs matplotlib, which is not installed\n  hint: pip install matplotlib"
 
 
 def require_matplotlib() -> None:

@@ -52,7 +52,7 @@ def _chart_path(_: click.Context, __: click.Parameter, path: Path | None) -> Pat
     type=click.Path(path_type=Path),
     callback=_chart_path,
     metavar="FILE",
-    help="Draw the points, as .svg or .png; needs the extra planner[chart].",
+    help="Draw the points, as .svg or .png; needs matplotlib, the extra 'chart'.",
 )
 @time_limit_option
 def pareto(
