@@ -14,6 +14,8 @@ that ``import planner`` loads neither the solver nor the template engine.
 import importlib
 from typing import TYPE_CHECKING
 
+from planner import version
+
 if TYPE_CHECKING:
     from planner.artifacts import File
     from planner.artifacts.render import render
@@ -21,21 +23,22 @@ if TYPE_CHECKING:
     from planner.catalog import Catalog, load_catalog
     from planner.errors import CheckFailed, InputError, PlannerError, Problem
     from planner.fleet import Edit, Fleet, Pool, Role, Scenario, load_fleet, read_fleet, scenarios
-    from planner.outcomes import ScenarioOutcome, what_if
     from planner.plan import Difference, Frontier, NoPlan, Plan, ServerPlan, differences, plan_from_yaml, plan_to_yaml
     from planner.solve import BudgetSpent, pareto
     from planner.solve import solve_and_check as solve
+    from planner.solve.scenarios import ScenarioOutcome, what_if
 
-__version__ = "0.1.0"
+
+__version__ = version.VERSION
 
 _HOMES = {
     "artifacts": ("File", "render", "write"),
     "catalog": ("Catalog", "load_catalog"),
     "errors": ("CheckFailed", "InputError", "PlannerError", "Problem"),
     "fleet": ("Edit", "Fleet", "Pool", "Role", "Scenario", "load_fleet", "read_fleet", "scenarios"),
-    "outcomes": ("ScenarioOutcome", "what_if"),
     "plan": ("Difference", "Frontier", "NoPlan", "Plan", "ServerPlan", "differences", "plan_from_yaml", "plan_to_yaml"),
     "solve": ("BudgetSpent", "pareto", "solve"),
+    "solve.scenarios": ("ScenarioOutcome", "what_if"),
 }
 """Room -> the public names it holds. The room ``solve`` is callable itself, for a room hides a function of its name."""
 

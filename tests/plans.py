@@ -3,7 +3,7 @@
 import dataclasses
 from typing import Any
 
-from planner.accuracy import Accuracy
+from planner.facts.accuracy import Accuracy
 from planner.plan import GPUGroup, GPULedger, Ledger, Lock, Plan, Proof, ServerPlan
 from planner.units import GIB
 

@@ -10,9 +10,9 @@ from typing import NamedTuple
 
 from hypothesis import strategies as st
 
-from planner.solve.packing import Decided
-from planner.solve.placing import blocks
-from planner.solve.problem import COST, Block, Candidate, Choice, PoolProblem, Problem, RoleProblem
+from planner.search.packing import Decided
+from planner.search.placing import blocks
+from planner.search.problem import COST, Block, Candidate, Choice, PoolProblem, Problem, RoleProblem
 
 Plan = tuple[Choice | None, ...]
 

@@ -12,7 +12,7 @@ from fleets import PAIR, catalog, changed, fleet
 from plans import NAMELESS, plan, server
 
 from planner.cli import main
-from planner.explain.account import account as told
+from planner.explain.account_text import account as told
 from planner.options import Rejection
 from planner.plan import Binding, Plan, Proof, RunnerUp, RunnerUpServer, Stage
 from planner.plan.account import Account, Alternative, Growth, LeftOut

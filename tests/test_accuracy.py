@@ -4,10 +4,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from planner.accuracy import FULL, NATIVE, Measurement, Recovery, combine, compose, recovery_from
 from planner.catalog import Catalog, load_catalog
 from planner.errors import UnknownName
-from planner.variant import Model, Variant
+from planner.facts.accuracy import FULL, NATIVE, Measurement, Recovery, combine, compose, recovery_from
+from planner.facts.variant import Model, Variant
 
 
 @pytest.fixture(scope="module")

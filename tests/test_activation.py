@@ -5,9 +5,9 @@ from typing import Any
 import pytest
 
 from planner.config_json import parse_config
-from planner.engine import load_profile
-from planner.flags import ServeFlags
-from planner.gpu import GPU
+from planner.engine.flags import ServeFlags
+from planner.engine.profile import load_profile
+from planner.facts.gpu import GPU
 from planner.memory.activation import ActivationLine, activation_line
 from planner.units import GIB
 

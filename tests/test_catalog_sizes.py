@@ -10,10 +10,10 @@ from planner.catalog import load_catalog
 from planner.catalog.check import check_folders
 from planner.config_json import parse_config
 from planner.errors import UnsupportedModel
-from planner.quantization import Quantization
+from planner.facts.quantization import Quantization
+from planner.facts.variant import Model, Variant
 from planner.resources import data_folder
 from planner.tensors.weights import Rank, parameter_bytes, rotary_bytes
-from planner.variant import Model, Variant
 
 CATALOG = load_catalog()
 

@@ -7,7 +7,7 @@ import pytest
 from planner.architecture import Architecture
 from planner.config_json import parse_config
 from planner.errors import InvalidConfig, PlannerError, UnsupportedModel
-from planner.quantization import Quantization
+from planner.facts.quantization import Quantization
 
 LLAMA: dict[str, Any] = {
     "architectures": ["LlamaForCausalLM"], "model_type": "llama", "hidden_size": 4096, "intermediate_size": 14336,

@@ -14,18 +14,19 @@ from test_solver import realistic
 from benchmarks.solver.fleets import fleet as random_fleet
 from planner.check import check
 from planner.explain import difference, headline
-from planner.explain.scenario import told
+from planner.explain.scenario_text import told
 from planner.explain.words import stage_change
 from planner.fleet import Fleet
+from planner.options.problem import stages
 from planner.plan import Plan, differences, gain
-from planner.solve import search, solve
-from planner.solve import stages as solve_stages
-from planner.solve.model import build
-from planner.solve.placing import Placing
-from planner.solve.points import points
-from planner.solve.problem import COST, PoolProblem, Problem
-from planner.solve.stages import BudgetSpent, new_solver, run_chain
-from planner.solve.translate import stages
+from planner.search import chain as solve_stages
+from planner.search import optimise as search
+from planner.search.chain import BudgetSpent, new_solver, run_chain
+from planner.search.model import build
+from planner.search.placing import Placing
+from planner.search.points import points
+from planner.search.problem import COST, PoolProblem, Problem
+from planner.solve import solve
 from planner.units import GIB
 
 few = settings(max_examples=50, deadline=None)

@@ -8,9 +8,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from planner.config_json import parse_config
-from planner.engine import load_profile
-from planner.flags import ServeFlags
-from planner.gpu import GPU
+from planner.engine.flags import ServeFlags
+from planner.engine.profile import load_profile
+from planner.facts.gpu import GPU
 from planner.memory.demand import demand, ledger, with_sequences
 from planner.memory.estimate import estimate
 from planner.memory.terms import Server, terms

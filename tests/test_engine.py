@@ -5,10 +5,10 @@ from pathlib import Path
 
 import pytest
 
-from planner.engine import known_versions, load_profile, parse_version
+from planner.engine.flags import batch_defaults
+from planner.engine.profile import known_versions, load_profile, parse_version
 from planner.errors import InvalidConfig, UnknownName
-from planner.flags import batch_defaults
-from planner.gpu import GPU
+from planner.facts.gpu import GPU
 from planner.resources import data_folder
 from planner.units import GIB
 

@@ -7,7 +7,7 @@ import pytest
 from plans import NAMELESS, plan, server
 
 from planner import explain
-from planner.accuracy import Accuracy
+from planner.facts.accuracy import Accuracy
 from planner.options import Rejection
 from planner.options.option import Reason
 from planner.plan import Binding, Change, Cost, Need, NoPlan, Requirement, RunnerUp, RunnerUpServer, Stage, Supply

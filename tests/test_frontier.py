@@ -6,9 +6,9 @@ from collections.abc import Callable
 from hypothesis import assume, given, settings
 from problems import Planted, many_gpus, one_gpu, plans, valid, values
 
+from planner.search.optimise import optimise
+from planner.search.problem import COST, Answer, Problem
 from planner.solve.frontier import Found, walk
-from planner.solve.problem import COST, Answer, Problem
-from planner.solve.search import optimise
 
 few = settings(max_examples=40, deadline=None)
 Pair = tuple[int, int]

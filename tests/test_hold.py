@@ -13,9 +13,8 @@ from problems import Planted, headroom, many_gpus, plans, valid, values
 from planner.check import check
 from planner.explain import reasons
 from planner.plan import Plan, differences
-from planner.solve import solve
-from planner.solve.hold import Earlier, hold
-from planner.solve.problem import (
+from planner.search.optimise import optimise
+from planner.search.problem import (
     COST,
     MINIMAL_CHANGE,
     Answer,
@@ -26,7 +25,8 @@ from planner.solve.problem import (
     Problem,
     RoleProblem,
 )
-from planner.solve.search import optimise
+from planner.solve import solve
+from planner.solve.hold import Earlier, hold
 
 few = settings(max_examples=60, deadline=None)
 

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from planner.architecture import Architecture
 from planner.config_json import parse_config
-from planner.engine import load_profile
+from planner.engine.profile import load_profile
 from planner.tensors.kv_cache import KVLayout, layout
 from planner.tensors.kv_rules import KVRules, kv_rules
 from planner.units import GIB

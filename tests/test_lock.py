@@ -14,7 +14,7 @@ from staged import amend
 
 from planner.catalog import load_catalog
 from planner.cli import main
-from planner.engine import load_profile
+from planner.engine.profile import load_profile
 from planner.fleet import load_fleet
 from planner.plan import Lock, lock_of, plan_from_yaml, stale
 

@@ -10,16 +10,16 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from problems import headroom, plans, values
 
-from planner.engine import load_profile
+from planner.engine.profile import load_profile
 from planner.memory.demand import Demand
 from planner.options import Option, Prepared, Rejection, prepare
 from planner.options.ladders import batches, contexts, sequence_limits
 from planner.options.limits import engine_refusal
+from planner.options.problem import candidate, stages
 from planner.options.prune import Span, never_larger, overshadowed
 from planner.options.worth import Measure, Worth
-from planner.solve.points import points
-from planner.solve.problem import PoolProblem, Problem, RoleProblem
-from planner.solve.translate import candidate, stages
+from planner.search.points import points
+from planner.search.problem import PoolProblem, Problem, RoleProblem
 
 
 def prepared(document: dict[str, Any]) -> Prepared:

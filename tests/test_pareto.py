@@ -15,13 +15,13 @@ from fleets import catalog
 import planner
 from planner.check import check
 from planner.cli import main
-from planner.explain.frontier import listed_points
+from planner.explain.frontier_text import listed_points
 from planner.fleet import Fleet, load_fleet
 from planner.plan import Frontier, FrontierPoint, NoPlan, Plan, Stage, plan_from_yaml, reached, undominated
+from planner.search.optimise import optimise
+from planner.search.problem import Answer, Problem, StageValue
 from planner.solve import BudgetSpent, NoSuchPoint
 from planner.solve import frontier as search
-from planner.solve.problem import Answer, Problem, StageValue
-from planner.solve.search import optimise
 
 SMALL = """
 name: small

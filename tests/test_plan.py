@@ -10,8 +10,8 @@ import pytest
 import yaml
 from fleets import PAIR, catalog, fleet
 
-from planner.accuracy import Accuracy
 from planner.errors import InputError
+from planner.facts.accuracy import Accuracy
 from planner.plan import (
     SCHEMA,
     Binding,

@@ -5,8 +5,8 @@ import dataclasses
 from hypothesis import given, settings
 from problems import Planted, many_gpus, one_gpu, plans, rank, values
 
-from planner.solve.points import points
-from planner.solve.problem import Answer, Candidate, PoolProblem, Problem, RoleProblem
+from planner.search.points import points
+from planner.search.problem import Answer, Candidate, PoolProblem, Problem, RoleProblem
 
 few = settings(max_examples=100, deadline=None)
 

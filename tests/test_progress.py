@@ -25,9 +25,9 @@ from planner.check import check
 from planner.cli.progress import progress, watched
 from planner.fleet import load_fleet
 from planner.plan import plan_from_yaml
+from planner.search.optimise import optimise
+from planner.search.watch import Watch, stopped, watched_by
 from planner.solve import BudgetSpent
-from planner.solve.search import optimise
-from planner.solve.watch import Watch, stopped, watched_by
 
 MODELS = ["Mistral-7B-Instruct-v0.3", "Qwen2.5-14B-Instruct", "Qwen2.5-7B-Instruct", "Qwen2.5-32B-Instruct"]
 LONG = {

@@ -6,8 +6,8 @@ import pytest
 from hypothesis import given, settings
 from problems import Plan, Planted, fits, headroom, many_gpus, plans, values
 
-from planner.solve.problem import Block, PoolProblem, Problem
-from planner.solve.relabel import relabelled
+from planner.search.problem import Block, PoolProblem, Problem
+from planner.search.relabel import relabelled
 
 Where = list[tuple[Block, ...]]
 

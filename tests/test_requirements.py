@@ -6,10 +6,10 @@ from typing import Any
 import pytest
 
 from planner.config_json import parse_config
-from planner.engine import load_profile
-from planner.flags import ServeFlags
-from planner.gpu import GPU
-from planner.memory.requirements import refusal
+from planner.engine.flags import ServeFlags
+from planner.engine.profile import load_profile
+from planner.facts.gpu import GPU
+from planner.memory.refusals import refusal
 from planner.units import GIB
 
 FLAGS = ServeFlags(

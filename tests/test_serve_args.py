@@ -7,10 +7,11 @@ from pathlib import Path
 import plans
 import pytest
 
-from planner.engine import known_versions
+from planner.artifacts.serve_args import Argument, planned_server, refused_arguments, serve_arguments
+from planner.engine.options import engine_options
+from planner.engine.profile import known_versions
 from planner.errors import UnknownName
 from planner.plan import GPUGroup, ServerPlan
-from planner.serve_args import Argument, engine_options, planned_server, refused_arguments, serve_arguments
 
 NEWEST = engine_options("0.33.0")
 

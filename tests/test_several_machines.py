@@ -24,10 +24,10 @@ from test_launch import alive, names
 from planner.artifacts import context, render, write
 from planner.artifacts.nodes import on_node
 from planner.artifacts.read_back import read_back
+from planner.artifacts.serve_args import Argument
 from planner.cli import main
 from planner.errors import InputError
 from planner.plan import GPUGroup, GPULedger, Plan
-from planner.serve_args import Argument
 
 ALL = ("script", "compose", "systemd", "monitoring", "quadlet", "kubernetes")
 SCHEMA = Path(__file__).parent / "data" / "leaderworkerset-v1.schema.yaml"

@@ -10,14 +10,14 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from planner.check import check
-from planner.engine import load_profile
+from planner.conflict.minimal import minimal
+from planner.conflict.requirements import requirements, without
+from planner.conflict.sizing import Sizing
+from planner.engine.profile import load_profile
 from planner.fleet import Fleet
 from planner.plan import Change, NoPlan, Plan, plan_to_yaml
 from planner.solve import solve
 from planner.solve.assemble import utilization
-from planner.solve.conflict import minimal
-from planner.solve.requirements import requirements, without
-from planner.solve.sizing import Sizing
 
 FP16 = changed(
     changed(changed(PAIR, "roles.coder.schemes", ["bf16", "fp16"]), "roles.general.models", ["qwen2.5-14b-instruct"]),

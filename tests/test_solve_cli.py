@@ -9,11 +9,11 @@ import plans
 import pytest
 from click.testing import CliRunner, Result
 
-from planner.accuracy import Accuracy
 from planner.catalog import Catalog
 from planner.cli import main
-from planner.cli.frame import WIDTH, wrapped
 from planner.cli.plan_text import plan_text
+from planner.cli.text import WIDTH, wrapped
+from planner.facts.accuracy import Accuracy
 from planner.fleet import Fleet
 from planner.plan import Plan, Stage, plan_from_yaml
 from planner.solve import solve as solve_fleet

@@ -11,12 +11,12 @@ from problems import Planted, decided, fits, headroom, many_gpus, one_gpu, plans
 
 from benchmarks.solver.fleets import fleet
 from benchmarks.solver.greedy import greedy
-from planner.solve.model import Model, Row, build
-from planner.solve.packing import pack
-from planner.solve.placing import Placing
-from planner.solve.problem import Answer, Candidate, PoolProblem, Problem, RoleProblem
-from planner.solve.search import feasible, optimise, places
-from planner.solve.stages import BUDGET, BudgetSpent, new_solver
+from planner.search.chain import BUDGET, BudgetSpent, new_solver
+from planner.search.model import Model, Row, build
+from planner.search.optimise import feasible, optimise, places
+from planner.search.packing import pack
+from planner.search.placing import Placing
+from planner.search.problem import Answer, Candidate, PoolProblem, Problem, RoleProblem
 from planner.units import GIB
 
 few = settings(max_examples=50, deadline=None)
@@ -129,8 +129,8 @@ def test_servers_go_to_the_emptiest_gpus() -> None:
 @pytest.mark.parametrize("seed", range(24))
 def test_presolve_loses_no_solution_of_problems_in_bytes(seed: int, monkeypatch: pytest.MonkeyPatch) -> None:
     """With rows as long as these, ortools 9.15 gives wrong answers to five of these fleets unless told otherwise."""
-    monkeypatch.setattr("planner.solve.model.footprint", long_row)
-    monkeypatch.setattr("planner.solve.placing.footprint", long_row)
+    monkeypatch.setattr("planner.search.model.footprint", long_row)
+    monkeypatch.setattr("planner.search.placing.footprint", long_row)
     model = build(realistic(random.Random(seed)))
     Placing(model)
     model.cp.maximize(model.stage(0))
@@ -262,9 +262,9 @@ def test_a_choice_that_finds_places_is_not_lost_when_the_search_ends_there(monke
         raise BudgetSpent(BUDGET)
 
     problem, _ = fleet(4, 10, 64, 1)
-    monkeypatch.setattr("planner.solve.search._SOME", 0)
-    monkeypatch.setattr("planner.solve.search.run_chain", spent)
-    monkeypatch.setattr("planner.solve.search.decompose", lambda *_: None)
+    monkeypatch.setattr("planner.search.optimise._SOME", 0)
+    monkeypatch.setattr("planner.search.optimise.run_chain", spent)
+    monkeypatch.setattr("planner.search.optimise.decompose", lambda *_: None)
     answer = solved(problem)
 
     assert fits(problem, answer.choices)

@@ -10,13 +10,13 @@ from fleets import catalog, changed, fleet
 
 from planner import explain
 from planner.artifacts import render, write
+from planner.artifacts.verify import verify
 from planner.check import check
 from planner.cli.plan_text import plan_text
 from planner.fleet import Pool
 from planner.plan import GPUGroup, NoPlan, Plan, ServerPlan, plan_from_yaml, plan_to_yaml
 from planner.solve import solve, solve_and_check
 from planner.solve.ports import master_ports
-from planner.verify import verify
 
 TWO_NODES: dict[str, Any] = {
     "name": "two-nodes",

@@ -17,12 +17,13 @@ from planner.artifacts import DEFAULT_TARGETS, EXTRA_TARGETS, render, write
 from planner.artifacts.quoting import systemd
 from planner.artifacts.read_back import read_back, systemd_words
 from planner.artifacts.read_routes import wrong_routes
+from planner.artifacts.serve_args import planned_server, serve_arguments
+from planner.artifacts.verify import verify
 from planner.cli import main
+from planner.engine.options import engine_options
 from planner.errors import InputError
 from planner.plan import Plan, plan_to_yaml
-from planner.serve_args import engine_options, planned_server, serve_arguments
 from planner.solve import solve
-from planner.verify import verify
 
 NAMES = st.text(st.characters(exclude_categories=["Cs"], exclude_characters="\0"), min_size=1, max_size=20)
 NEWEST = engine_options("0.33.0")

@@ -12,9 +12,9 @@ from test_kv_cache import DEEPSEEK_V4
 from planner.catalog import load_catalog
 from planner.config_json import parse_config
 from planner.errors import PlannerError
-from planner.quantization import Quantization
+from planner.facts.quantization import Quantization
 from planner.tensors.allocator import allocated_bytes
-from planner.tensors.stages import stage_layers
+from planner.tensors.pipeline import stage_layers
 from planner.tensors.weight_rules import WeightRules
 from planner.tensors.weights import Rank, parameter_bytes, weights_bytes
 from planner.units import GIB, MIB

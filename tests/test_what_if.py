@@ -11,9 +11,9 @@ from fleets import PAIR, catalog, changed
 
 from planner.cli import main
 from planner.fleet import Edit, load_fleet, read_fleet, scenarios
-from planner.outcomes import what_if
 from planner.plan import NoPlan, Plan
 from planner.solve import solve
+from planner.solve.scenarios import what_if
 
 EDITS = (
     Edit("--gpu", "rtx-4090"),

@@ -4,10 +4,10 @@ from typing import Any
 
 from benchmarks.engine_oracle.cases import architecture_of
 from planner.architecture import Architecture, Tensor
-from planner.engine import load_profile
-from planner.flags import ServeFlags
+from planner.engine.flags import ServeFlags
+from planner.engine.profile import load_profile
+from planner.facts.quantization import Quantization
 from planner.memory.validity import invalid
-from planner.quantization import Quantization
 from planner.tensors.kv_cache import KVLayout, layout
 from planner.tensors.kv_rules import kv_rules
 from planner.tensors.weight_rules import WeightRules

@@ -11,13 +11,13 @@ from planner.catalog import load_catalog
 from planner.catalog.catalog import Catalog
 from planner.config_json import parse_config
 from planner.config_json.quantization_config import while_loading
-from planner.engine import EngineProfile, load_profile
-from planner.flags import default_flags
-from planner.gpu import GPU
+from planner.engine.flags import default_flags
+from planner.engine.profile import EngineProfile, load_profile
+from planner.facts.gpu import GPU
+from planner.facts.quantization import Quantization
 from planner.memory.core import older_core, running_core
 from planner.memory.estimate import Estimate, estimate
 from planner.memory.terms import Server
-from planner.quantization import Quantization
 from planner.units import GIB
 
 

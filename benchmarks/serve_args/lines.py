@@ -13,20 +13,21 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks.engine_oracle.cases import FILES, complete
-from planner.accuracy import Accuracy
 from planner.artifacts.read_back import Command, read_back
+from planner.artifacts.serve_args import Argument, refused_arguments, serve_arguments
 from planner.catalog import load_catalog
 from planner.catalog.catalog import Catalog
 from planner.config_json import parse_config
-from planner.engine import known_versions, load_profile, parse_version
+from planner.engine.flags import ServeFlags
+from planner.engine.options import engine_options
+from planner.engine.profile import known_versions, load_profile, parse_version
 from planner.errors import UnsupportedModel
-from planner.flags import ServeFlags
-from planner.memory.requirements import refusal
+from planner.facts.accuracy import Accuracy
+from planner.facts.variant import Model, Variant
+from planner.memory.refusals import refusal
 from planner.options.limits import engine_refusal
 from planner.options.served import context_limit, served
 from planner.plan import GPUGroup, Ledger, ServerPlan
-from planner.serve_args import Argument, engine_options, refused_arguments, serve_arguments
-from planner.variant import Model, Variant
 
 ROOT = Path(__file__).resolve().parent.parent.parent
 HEAD = "10.0.0.1"

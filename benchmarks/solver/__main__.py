@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING
 from benchmarks.solver.shapes import SHAPES
 
 if TYPE_CHECKING:
-    from planner.solve.problem import Problem
+    from planner.search.problem import Problem
 
 SIZES = ((2, 200, 1), (6, 150, 8), (8, 300, 8), (50, 300, 64))
 LARGE = (200, 500, 512)
@@ -82,7 +82,7 @@ def _lost(row: Row) -> str:
 
 def _random(size: str, seed: int) -> Row:
     from benchmarks.solver.fleets import fleet
-    from planner.solve.search import optimise
+    from planner.search.optimise import optimise
 
     roles, options, gpus = map(int, size.split(" × "))
     problem, _ = fleet(roles, options, gpus, seed)
@@ -95,12 +95,12 @@ def _real(shape: str, seed: int) -> Row:
     """Solve as ``planner solve`` does, with the runner-up and the independent check."""
     from benchmarks.solver.shapes import fleet
     from planner.catalog import load_catalog
-    from planner.engine import load_profile
+    from planner.engine.profile import load_profile
     from planner.options import prepare
+    from planner.options.problem import problem
     from planner.plan import NoPlan
+    from planner.search.points import points
     from planner.solve import solve_and_check
-    from planner.solve.points import points
-    from planner.solve.translate import problem
 
     found = fleet(shape, seed)
     plan = solve_and_check(found)

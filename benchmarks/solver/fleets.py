@@ -12,9 +12,9 @@ from typing import Any, cast
 
 from planner.memory.demand import Demand
 from planner.options import Option
+from planner.options.problem import candidate
 from planner.options.worth import Worth
-from planner.solve.problem import PoolProblem, Problem, RoleProblem
-from planner.solve.translate import candidate
+from planner.search.problem import PoolProblem, Problem, RoleProblem
 from planner.units import GIB, MIB
 
 CAPACITY = 79_872 * MIB

@@ -5,8 +5,8 @@ Every role begins with its smallest option; the largest roles are placed first, 
 long as any finds a place.
 """
 
-from planner.solve.board import Board
-from planner.solve.problem import Candidate, Problem
+from planner.search.board import Board
+from planner.search.problem import Candidate, Problem
 
 
 def greedy(problem: Problem) -> tuple[int, int]:

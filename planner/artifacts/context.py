@@ -12,14 +12,11 @@ from planner.artifacts.metrics import Metrics, metrics
 from planner.artifacts.nodes import address_variable, many, node_names
 from planner.artifacts.processes import Server, all_processes
 from planner.artifacts.quoting import slug, unit_prefix
+from planner.artifacts.serve_args import DRAIN_SECONDS, refused_arguments
+from planner.engine.options import engine_options
 from planner.errors import CheckFailed
 from planner.fleet import ROUTER_PORT
 from planner.plan import Plan, ServerPlan
-from planner.serve_args import (
-    DRAIN_SECONDS,
-    engine_options,
-    refused_arguments,
-)
 from planner.units import MIB
 
 _HEADER = "Rendered by planner for fleet {fleet} on vLLM {version}; change the fleet, not this file."

@@ -6,7 +6,7 @@ All others that the templates use have had the same name in every version since 
 
 from dataclasses import dataclass
 
-from planner.engine import parse_version
+from planner.engine.profile import parse_version
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

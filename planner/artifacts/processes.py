@@ -6,8 +6,9 @@ from fractions import Fraction
 from planner.artifacts.bench import Bench, bench
 from planner.artifacts.nodes import Part, address_variable, parts
 from planner.artifacts.quoting import slug
+from planner.artifacts.serve_args import Argument, serve_arguments
+from planner.engine.options import EngineOptions
 from planner.plan import GPULedger, Plan, ServerPlan
-from planner.serve_args import Argument, EngineOptions, serve_arguments
 from planner.units import ceil_div
 
 # A start reads the weights once, compiles and captures graphs. 200 MB/s is a slow network disk; five minutes covers

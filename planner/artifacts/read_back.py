@@ -12,8 +12,8 @@ from pathlib import Path
 
 import yaml
 
+from planner.artifacts.serve_args import Argument
 from planner.errors import InputError, Problem
-from planner.serve_args import Argument
 
 WORKER = " worker"
 """What the workers of a server in a cluster are called beside its name: they are one template, however many."""

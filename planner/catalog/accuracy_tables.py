@@ -5,10 +5,10 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any, Protocol
 
-from planner import accuracy
-from planner.accuracy import Accuracy, ClassDefault, Measurement, Recovery, Score
 from planner.catalog import files
-from planner.variant import Model, Variant
+from planner.facts import accuracy
+from planner.facts.accuracy import Accuracy, ClassDefault, Measurement, Recovery, Score
+from planner.facts.variant import Model, Variant
 
 # Where the published evidence changes: retrieval degrades with 4-bit weights beyond 64 thousand tokens, and with an FP8
 # cache beyond 32 thousand.

@@ -9,9 +9,9 @@ from planner.catalog import files, gpu_entry, model_entry
 from planner.catalog.accuracy_tables import AccuracyTables
 from planner.catalog.names import nearest, plain, words_left_out
 from planner.errors import UnknownName
-from planner.gpu import GPU, CloudPrice
+from planner.facts.gpu import GPU, CloudPrice
+from planner.facts.variant import Model, Variant
 from planner.resources import data_folder, user_catalog
-from planner.variant import Model, Variant
 
 
 def load_catalog(directory: Path | None = None, overlays: Iterable[Path] = ()) -> "Catalog":

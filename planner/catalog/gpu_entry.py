@@ -3,7 +3,7 @@
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from planner.gpu import GPU, CloudPrice
+from planner.facts.gpu import GPU, CloudPrice
 from planner.units import GIB, MIB
 
 Entry = Mapping[str, Any]

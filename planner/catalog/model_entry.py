@@ -4,7 +4,7 @@ import json
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from planner.variant import Model, Variant
+from planner.facts.variant import Model, Variant
 
 Entry = Mapping[str, Any]
 

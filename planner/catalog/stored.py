@@ -4,8 +4,8 @@ from dataclasses import replace
 
 from planner.architecture import Architecture
 from planner.config_json import parse_config
-from planner.quantization import Quantization
-from planner.variant import Model, Variant
+from planner.facts.quantization import Quantization
+from planner.facts.variant import Model, Variant
 
 
 def stored(model: Model, variant: Variant) -> tuple[Architecture, Quantization]:

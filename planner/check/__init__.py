@@ -10,7 +10,7 @@ from planner.check.objective import check_objective
 from planner.check.placement import check_gpus, check_roles, check_same_fleet, check_start
 from planner.check.servers import Recomputed, check_server
 from planner.check.violation import Violation
-from planner.engine import load_profile
+from planner.engine.profile import load_profile
 from planner.errors import CheckFailed
 from planner.fleet import Fleet
 from planner.plan import Plan

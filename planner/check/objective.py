@@ -4,7 +4,7 @@ from collections.abc import Iterator
 
 from planner.check.servers import Recomputed
 from planner.check.violation import Violation
-from planner.flags import default_flags
+from planner.engine.flags import default_flags
 from planner.fleet import Role
 from planner.options.worth import SHARE, measure
 from planner.plan import AXES, FrontierPoint, Plan, ServerPlan

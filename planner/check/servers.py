@@ -5,19 +5,19 @@ from dataclasses import dataclass, field
 
 from planner.catalog import Catalog
 from planner.check.violation import Violation
-from planner.engine import EngineProfile
+from planner.engine.flags import default_flags
+from planner.engine.profile import EngineProfile
 from planner.errors import PlannerError
-from planner.flags import default_flags
+from planner.facts.gpu import GPU
+from planner.facts.variant import Model, Variant
 from planner.fleet import POOLING_TASKS, Fleet, Pool, Role
-from planner.gpu import GPU
-from planner.memory import requirements
+from planner.memory import refusals
 from planner.memory.demand import ledger, scarcest_layout
 from planner.memory.terms import Server
 from planner.options.figures import RoleFigures
 from planner.options.limits import KV_CACHE_DTYPES, stages_refusal
 from planner.options.served import context_limit, served
 from planner.plan import Plan, ServerPlan
-from planner.variant import Model, Variant
 
 
 @dataclass(slots=True)
@@ -85,7 +85,7 @@ def check_server(facts: Recomputed, plan: ServerPlan) -> Iterator[Violation]:
         server = facts.server(plan)
         wrong = list(_limits(facts, role, plan, server, found[0]))
         gpu = facts.gpu(plan)
-        reason = requirements.refusal(server.architecture, server.quantization, server.flags, facts.profile, gpu)
+        reason = refusals.refusal(server.architecture, server.quantization, server.flags, facts.profile, gpu)
     except PlannerError as error:
         yield Violation(plan.name, str(error))
         return

@@ -11,7 +11,7 @@ from planner.checkpoint.files import inside, read_json
 from planner.checkpoint.safetensors import StoredTensor, read_tensors
 from planner.config_json import as_pooling, parse_config
 from planner.errors import InvalidConfig
-from planner.quantization import Quantization
+from planner.facts.quantization import Quantization
 
 __all__ = ["Checkpoint", "StoredTensor", "read_config", "read_folder"]
 

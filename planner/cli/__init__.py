@@ -9,9 +9,9 @@ import importlib
 
 import click
 
-from planner import __version__
-from planner.cli.frame import EXIT_ERROR, EXIT_INTERRUPTED
+from planner.cli.exit_codes import EXIT_ERROR, EXIT_INTERRUPTED
 from planner.errors import InputError, PlannerError
+from planner.version import VERSION
 
 COMMANDS = {
     "catalog": "List, show, search, add and check models, checkpoints and GPUs.",
@@ -74,6 +74,6 @@ def message(error: PlannerError) -> str:
 
 
 @click.group(cls=Commands, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
-@click.version_option(__version__, prog_name="planner", message="%(prog)s %(version)s")
+@click.version_option(VERSION, prog_name="planner", message="%(prog)s %(version)s")
 def main() -> None:
     """Plan which models your GPUs can serve, prove that no plan is better, and render what starts them."""

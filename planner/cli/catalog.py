@@ -10,11 +10,12 @@ import click
 from planner.catalog import Catalog, load_catalog
 from planner.cli.catalog_facts import Checkpoint, gpu_json, model_json
 from planner.cli.catalog_text import gpu_text, gpus_table, model_text, models_table
-from planner.cli.frame import EXIT_ERROR, catalog_option, hint
+from planner.cli.exit_codes import EXIT_ERROR
+from planner.cli.shared import catalog_option, hint
 from planner.errors import UnknownName
-from planner.gpu import GPU
+from planner.facts.gpu import GPU
+from planner.facts.variant import Model
 from planner.resources import data_folder, user_catalog
-from planner.variant import Model
 
 _BILLION = 10**9
 _Filter = Callable[[Checkpoint], bool]

@@ -14,7 +14,7 @@ from planner.catalog.gguf import read_gguf
 from planner.catalog.hub import metadata_folder
 from planner.checkpoint import Checkpoint, read_config, read_folder
 from planner.errors import InputError, InvalidConfig, OutputError, UnknownName, UnsupportedModel
-from planner.quantization import Quantization
+from planner.facts.quantization import Quantization
 from planner.tensors.weights import Rank, parameter_bytes, rotary_bytes
 from planner.units import format_gib
 from planner.yaml_source import parse_yaml

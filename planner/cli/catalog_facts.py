@@ -8,10 +8,10 @@ from planner.architecture import Architecture
 from planner.catalog import Catalog
 from planner.config_json import parse_config
 from planner.errors import InvalidConfig, UnsupportedModel
-from planner.gpu import GPU
-from planner.quantization import Quantization
+from planner.facts.gpu import GPU
+from planner.facts.quantization import Quantization
+from planner.facts.variant import Model, Variant
 from planner.tensors.weights import weights_bytes
-from planner.variant import Model, Variant
 
 _FULL_PERCENT = 100
 

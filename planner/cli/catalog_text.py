@@ -4,10 +4,10 @@ from collections.abc import Iterable, Sequence
 from typing import Any
 
 from planner.cli.catalog_facts import Checkpoint
-from planner.cli.frame import table
-from planner.gpu import GPU
+from planner.cli.text import table
+from planner.facts.gpu import GPU
+from planner.facts.variant import Model
 from planner.units import format_gib, format_tokens
-from planner.variant import Model
 
 _BILLION = 10**9
 

@@ -5,7 +5,7 @@ from collections.abc import Iterator, Sequence
 from typing import Any
 
 from planner.errors import PlannerError
-from planner.explain.frontier import UNITS, axis_title, axis_value
+from planner.explain.frontier_text import UNITS, axis_title, axis_value
 from planner.plan import COST, GPUS_IN_USE, Frontier, undominated
 
 FORMATS = (".svg", ".png")

@@ -7,7 +7,7 @@ from pathlib import Path
 import click
 
 from planner import explain
-from planner.cli.frame import EXIT_FILES_DIFFER, EXIT_PROVEN
+from planner.cli.exit_codes import EXIT_FILES_DIFFER, EXIT_PROVEN
 from planner.plan import differences, plan_from_yaml
 
 _EPILOG = """\b

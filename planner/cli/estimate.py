@@ -10,18 +10,18 @@ from planner.architecture import Architecture
 from planner.catalog import Catalog, load_catalog
 from planner.catalog.stored import stored
 from planner.checkpoint import read_folder
-from planner.cli.frame import catalog_option
+from planner.cli.shared import catalog_option
 from planner.config_json import as_pooling
 from planner.config_json.quantization_config import ONLINE, while_loading
-from planner.engine import EngineProfile, load_profile
+from planner.engine.flags import default_flags
+from planner.engine.profile import EngineProfile, load_profile
 from planner.errors import UnknownName
-from planner.flags import default_flags
-from planner.gpu import GPU, unknown_gpu
+from planner.facts.gpu import GPU, unknown_gpu
+from planner.facts.quantization import Quantization
 from planner.memory.core import running_core
 from planner.memory.estimate import Estimate
 from planner.memory.estimate import estimate as estimate_server
 from planner.memory.terms import Server
-from planner.quantization import Quantization
 from planner.tensors.kv_pages import known_dtype
 from planner.units import GIB, format_gib, parse_tokens
 

@@ -7,12 +7,14 @@ from pathlib import Path
 import click
 
 from planner.catalog import load_catalog
-from planner.cli.frame import EXIT_NO_PLAN, EXIT_NOT_PROVEN, EXIT_PROVEN, catalog_option, wrapped
+from planner.cli.exit_codes import EXIT_NO_PLAN, EXIT_NOT_PROVEN, EXIT_PROVEN
 from planner.cli.lock import plan_there
 from planner.cli.progress import time_limit_option, watched
+from planner.cli.shared import catalog_option
+from planner.cli.text import wrapped
 from planner.errors import UnknownName
 from planner.explain import headline, no_plan
-from planner.explain.account import account as told
+from planner.explain.account_text import account as told
 from planner.fleet import Fleet, load_fleet
 from planner.plan import NoPlan, plan_json
 from planner.solve.account import account

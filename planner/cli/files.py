@@ -8,8 +8,9 @@ from pathlib import Path
 import click
 
 from planner.artifacts import DEFAULT_TARGETS, EXTRA_TARGETS, HOME, File, Verb, changes, render, write
-from planner.cli.frame import EXIT_FILES_DIFFER, hint, verb
+from planner.cli.exit_codes import EXIT_FILES_DIFFER
 from planner.cli.lock import PLAN_FILE
+from planner.cli.shared import hint, verb
 from planner.errors import OutputError
 from planner.plan import Plan, plan_to_yaml
 

@@ -5,8 +5,9 @@ from pathlib import Path
 import click
 
 from planner.catalog import Catalog, load_catalog
-from planner.cli.frame import EXIT_FILES_DIFFER, catalog_option, hint, verb
+from planner.cli.exit_codes import EXIT_FILES_DIFFER
 from planner.cli.local_gpus import LocalGPU, NoLocalGPU, local_gpus
+from planner.cli.shared import catalog_option, hint, verb
 from planner.errors import OutputError
 from planner.units import MIB
 

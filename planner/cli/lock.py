@@ -10,8 +10,8 @@ import click
 from planner.artifacts import EXTRA_TARGETS, edited
 from planner.catalog import Catalog
 from planner.check import check
-from planner.cli.frame import hint
-from planner.engine import load_profile
+from planner.cli.shared import hint
+from planner.engine.profile import load_profile
 from planner.errors import InputError, NewerPlan
 from planner.explain.words import listed
 from planner.fleet import Fleet

@@ -11,11 +11,13 @@ import click
 from planner.catalog import load_catalog
 from planner.cli.axes import check_axes, points_option, x_option, y_option
 from planner.cli.chart import FORMATS, draw, require_matplotlib
+from planner.cli.exit_codes import EXIT_NO_PLAN, EXIT_NOT_PROVEN, EXIT_PROVEN
 from planner.cli.files import save
-from planner.cli.frame import EXIT_NO_PLAN, EXIT_NOT_PROVEN, EXIT_PROVEN, catalog_option, hint, table, wrapped
 from planner.cli.progress import time_limit_option, watched
+from planner.cli.shared import catalog_option, hint
+from planner.cli.text import table, wrapped
 from planner.explain import no_plan
-from planner.explain.frontier import UNITS, axis_text, axis_title, axis_value, listed_points
+from planner.explain.frontier_text import UNITS, axis_text, axis_title, axis_value, listed_points
 from planner.fleet import Fleet, load_fleet
 from planner.plan import Frontier, NoPlan, Plan, ServerPlan, plan_json, undominated
 from planner.solve.frontier import pareto as find_frontier

@@ -4,7 +4,7 @@ import itertools
 from collections.abc import Iterator
 
 from planner import explain
-from planner.cli.frame import fill, table, wrapped
+from planner.cli.text import fill, table, wrapped
 from planner.plan import GPULedger, Ledger, Plan, ServerPlan
 from planner.units import GIB, format_tokens
 

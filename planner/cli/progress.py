@@ -18,13 +18,14 @@ from typing import NoReturn, TypeVar
 
 import click
 
-from planner.cli.frame import EXIT_INTERRUPTED, hint
+from planner.cli.exit_codes import EXIT_INTERRUPTED
+from planner.cli.shared import hint
 from planner.explain.words import COSTS, stage_value
 from planner.fleet import Fleet
 from planner.plan import COST, GPUS_IN_USE
+from planner.search.chain import ORDER
+from planner.search.watch import Watch, watched_by
 from planner.solve import BUDGET, BudgetSpent
-from planner.solve.stages import ORDER
-from planner.solve.watch import Watch, watched_by
 
 _TICK_SECONDS = 0.2
 _QUIET_SECONDS = 2.0

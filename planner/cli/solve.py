@@ -8,6 +8,7 @@ from planner import explain
 from planner.catalog import Catalog, load_catalog
 from planner.check import require
 from planner.cli.axes import check_axes, points_option, x_option, y_option
+from planner.cli.exit_codes import EXIT_FILES_DIFFER, EXIT_NO_PLAN, EXIT_NOT_PROVEN, EXIT_PROVEN
 from planner.cli.files import (
     check_files,
     check_option,
@@ -18,17 +19,11 @@ from planner.cli.files import (
     templates_option,
     write_files,
 )
-from planner.cli.frame import (
-    EXIT_FILES_DIFFER,
-    EXIT_NO_PLAN,
-    EXIT_NOT_PROVEN,
-    EXIT_PROVEN,
-    catalog_option,
-    wrapped,
-)
 from planner.cli.lock import fresh_option, plan_there, say_followed, say_gone, up_to_date, with_targets
 from planner.cli.plan_text import plan_text
 from planner.cli.progress import time_limit_option, watched
+from planner.cli.shared import catalog_option
+from planner.cli.text import wrapped
 from planner.fleet import Fleet, load_fleet
 from planner.plan import NoPlan, Plan, plan_json
 from planner.solve import solve as solve_fleet

@@ -5,11 +5,12 @@ from pathlib import Path
 import click
 
 from planner.artifacts import HOME
+from planner.artifacts.verify import verify as verify_files
 from planner.catalog import load_catalog
-from planner.cli.frame import EXIT_FILES_DIFFER, EXIT_PROVEN, catalog_option
+from planner.cli.exit_codes import EXIT_FILES_DIFFER, EXIT_PROVEN
+from planner.cli.shared import catalog_option
 from planner.fleet import load_fleet
 from planner.plan import plan_from_yaml
-from planner.verify import verify as verify_files
 
 _EPILOG = """\b
 Exit code: 0 every file starts exactly the plan; 5 one does not, and the output

@@ -9,13 +9,15 @@ from typing import Any
 import click
 
 from planner.catalog import load_catalog
-from planner.cli.frame import EXIT_NOT_PROVEN, EXIT_PROVEN, catalog_option, table
+from planner.cli.exit_codes import EXIT_NOT_PROVEN, EXIT_PROVEN
 from planner.cli.progress import counted, time_limit_option
-from planner.explain.scenario import in_short, told
+from planner.cli.shared import catalog_option
+from planner.cli.text import table
+from planner.explain.scenario_text import in_short, told
 from planner.fleet import GPU_OPTION, SET_OPTION, Edit, Fleet, Price, read_fleet, scenarios
-from planner.outcomes import ScenarioOutcome
-from planner.outcomes import what_if as solve_scenarios
 from planner.plan import NoPlan, Plan, ServerPlan, differences, gain, plan_json
+from planner.solve.scenarios import ScenarioOutcome
+from planner.solve.scenarios import what_if as solve_scenarios
 from planner.units import format_tokens
 
 _EPILOG = """\b

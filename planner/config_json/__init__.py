@@ -15,7 +15,7 @@ from planner.config_json.quantization_config import parse_quantization
 from planner.config_json.registry import TEXT
 from planner.config_json.wrappers import WRAPPERS, wrapped
 from planner.errors import InvalidConfig, UnsupportedModel
-from planner.quantization import Quantization
+from planner.facts.quantization import Quantization
 
 __all__ = ["as_pooling", "parse_config"]
 

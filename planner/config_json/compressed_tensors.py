@@ -2,7 +2,7 @@
 
 from planner.config_json.fields import Fields
 from planner.errors import UnsupportedModel
-from planner.quantization import Quantization, Rule, Storage, canonical
+from planner.facts.quantization import Quantization, Rule, Storage, canonical
 
 # 4-bit codes, one FP8 scale per 16 inputs, an fp32 scale per matrix and one for its inputs.
 NVFP4 = Storage(name="nvfp4", bits=4, group_size=16, scale_bytes=1, fixed_bytes=8)

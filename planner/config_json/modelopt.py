@@ -3,7 +3,7 @@
 from planner.config_json.compressed_tensors import NVFP4
 from planner.config_json.fields import Fields
 from planner.errors import UnsupportedModel
-from planner.quantization import Quantization, Rule, Storage, canonical
+from planner.facts.quantization import Quantization, Rule, Storage, canonical
 
 _FP8 = Storage(name="fp8", bits=8, row_group=0, scale_bytes=4, fixed_bytes=4)
 _STORAGE = {

@@ -7,7 +7,7 @@ from planner.config_json.compressed_tensors import compressed_tensors
 from planner.config_json.fields import Fields
 from planner.config_json.modelopt import modelopt
 from planner.errors import UnsupportedModel
-from planner.quantization import Quantization, Rule, Storage, canonical
+from planner.facts.quantization import Quantization, Rule, Storage, canonical
 
 _PLAIN = {"bfloat16": "bf16", "float16": "fp16", "float32": "fp32"}
 

@@ -5,8 +5,8 @@ would have cost; ``no_plan`` says why a fleet cannot be served and what would he
 no options; ``difference`` what two plans do not have in common; ``stages`` how a server is split into pipeline stages.
 """
 
-from planner.explain.difference import difference
-from planner.explain.no_plan import no_plan
+from planner.explain.difference_text import difference
+from planner.explain.no_plan_text import no_plan
 from planner.explain.reasons import headline, reasons
 from planner.explain.rejections import rejection_lines
 from planner.explain.words import stages

@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 
-from planner.accuracy import Accuracy
+from planner.facts.accuracy import Accuracy
 from planner.plan import COST, GPUS_IN_USE, GPUGroup, ServerPlan
 from planner.units import GIB, format_gib
 

@@ -10,7 +10,7 @@ price    what a fleet costs for an hour
 facts    Fleet, Pool and Role
 """
 
-from planner.fleet.facts import ROUTER_PORT, Figure, Fleet, Pool, Role
+from planner.fleet.fleet import ROUTER_PORT, Figure, Fleet, Pool, Role
 from planner.fleet.load import FleetFile, load_fleet, read_fleet
 from planner.fleet.price import Price, hourly_price
 from planner.fleet.scenario import GPU_OPTION, SET_OPTION, Edit, Scenario, fleets, scenarios

@@ -17,8 +17,8 @@ from pydantic import ValidationError
 from planner.catalog import Catalog, load_catalog
 from planner.errors import InputError, Problem
 from planner.fleet import values
-from planner.fleet.facts import Fleet
 from planner.fleet.findings import Findings
+from planner.fleet.fleet import Fleet
 from planner.fleet.review import review
 from planner.fleet.schema import FleetMap, Map
 from planner.yaml_source import FieldPath, Source, read_yaml

@@ -3,7 +3,7 @@
 from pathlib import Path
 
 from planner.checkpoint import read_config, read_folder
-from planner.variant import Model, Variant
+from planner.facts.variant import Model, Variant
 
 
 def is_folder(name: str) -> bool:

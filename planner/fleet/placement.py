@@ -1,8 +1,8 @@
 """Where the roles of a fleet may be: pins, parallel sizes, replicas, and who shares GPUs with whom."""
 
 from planner.fleet import values
-from planner.fleet.facts import Pool
 from planner.fleet.findings import Findings
+from planner.fleet.fleet import Pool
 from planner.fleet.schema import POOLING_TASKS, FleetMap, RoleMap
 from planner.yaml_source import FieldPath
 

@@ -1,12 +1,12 @@
 """The pools of a fleet: the GPUs its file names, looked up in the catalog, and on which nodes they are."""
 
 from planner.errors import UnknownName
+from planner.facts.gpu import GPU
 from planner.fleet import values
-from planner.fleet.facts import Pool
 from planner.fleet.findings import Findings
+from planner.fleet.fleet import Pool
 from planner.fleet.price import priced
 from planner.fleet.schema import FleetMap, PoolMap
-from planner.gpu import GPU
 from planner.units import format_gib
 from planner.yaml_source import FieldPath
 

@@ -3,7 +3,7 @@
 from dataclasses import dataclass, replace
 
 from planner.catalog import Catalog
-from planner.fleet.facts import Fleet, Pool
+from planner.fleet.fleet import Fleet, Pool
 
 _NO_OFFER = "reference"
 """The provider of figures that nobody sells at; they count where there is no offer."""

@@ -1,11 +1,11 @@
 """What single values cannot tell: rules between keys, names in the catalog, and the defaults that follow from them."""
 
-from planner.engine import load_profile
+from planner.engine.profile import load_profile
 from planner.errors import UnknownName
 from planner.fleet import values
-from planner.fleet.candidates import candidates, check_limits
-from planner.fleet.facts import ROUTER_PORT, Fleet, Role
 from planner.fleet.findings import Findings
+from planner.fleet.fleet import ROUTER_PORT, Fleet, Role
+from planner.fleet.models import candidates, check_limits
 from planner.fleet.placement import check_placement
 from planner.fleet.pools import pools
 from planner.fleet.schema import POOLING_TASKS, ContextMap, FleetMap, RoleMap

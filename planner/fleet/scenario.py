@@ -9,7 +9,7 @@ from typing import Any, TypeAlias
 from planner.catalog import Catalog
 from planner.errors import InputError, Problem
 from planner.fleet import values
-from planner.fleet.facts import Fleet
+from planner.fleet.fleet import Fleet
 from planner.fleet.load import FleetFile, fleet_of
 from planner.yaml_source import FieldPath, Source, dotted, parse_yaml
 

@@ -19,7 +19,7 @@ from pydantic import (
 from pydantic_core import CoreSchema
 
 from planner.fleet import values
-from planner.fleet.facts import PARALLEL_SIZES
+from planner.fleet.fleet import PARALLEL_SIZES
 
 ENGINES = ("vllm",)
 OBJECTIVES = ("balanced", "accuracy", "concurrency", "cost", "minimal-change")

@@ -12,7 +12,7 @@ from typing import Any, NoReturn
 
 from pydantic_core import PydanticCustomError
 
-from planner.fleet.facts import PARALLEL_SIZES
+from planner.fleet.fleet import PARALLEL_SIZES
 from planner.units import GIB, format_tokens, parse_bytes, parse_tokens
 
 MAX_TOKENS = 1 << 24

@@ -9,9 +9,9 @@ import functools
 from dataclasses import dataclass
 
 from planner.architecture import Architecture
-from planner.engine import EngineProfile
-from planner.flags import ServeFlags
-from planner.gpu import GPU
+from planner.engine.flags import ServeFlags
+from planner.engine.profile import EngineProfile
+from planner.facts.gpu import GPU
 from planner.memory.experts import workspace_bytes
 from planner.memory.forward import Forward
 from planner.memory.vision import encoder_peak

@@ -3,9 +3,9 @@
 import dataclasses
 
 from planner.architecture import Architecture
-from planner.engine import EngineProfile, load_profile
+from planner.engine.profile import EngineProfile, load_profile
 from planner.errors import UnsupportedModel
-from planner.gpu import GPU
+from planner.facts.gpu import GPU
 
 _HOPPER = (9, 0)
 _AMPERE = (8, 0)

@@ -1,11 +1,11 @@
 """CUDA graphs: how many the engine captures and what they take."""
 
 from planner.architecture import Architecture
-from planner.engine import EngineProfile
-from planner.flags import ServeFlags
-from planner.gpu import GPU
-from planner.quantization import Quantization
-from planner.tensors.stages import stage_layers
+from planner.engine.flags import ServeFlags
+from planner.engine.profile import EngineProfile
+from planner.facts.gpu import GPU
+from planner.facts.quantization import Quantization
+from planner.tensors.pipeline import stage_layers
 from planner.units import ceil_div
 
 _FINE_STEP = 8

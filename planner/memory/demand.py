@@ -6,8 +6,8 @@ Everything is an integer number of bytes rounded against the planner, so that wh
 import dataclasses
 from dataclasses import dataclass
 
-from planner.engine import EngineProfile
-from planner.gpu import GPU
+from planner.engine.profile import EngineProfile
+from planner.facts.gpu import GPU
 from planner.memory.overhead import baseline_bytes
 from planner.memory.terms import Server, Terms, terms
 from planner.memory.uncertainty import stage_margin

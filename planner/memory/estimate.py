@@ -4,12 +4,12 @@ import math
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from planner.engine import EngineProfile, parse_version
-from planner.flags import ServeFlags
-from planner.gpu import GPU
+from planner.engine.flags import ServeFlags
+from planner.engine.profile import EngineProfile, parse_version
+from planner.facts.gpu import GPU
 from planner.memory.overhead import baseline_bytes
-from planner.memory.requirements import refusal
-from planner.memory.start import failure
+from planner.memory.refusals import refusal
+from planner.memory.start_checks import failure
 from planner.memory.terms import Server, Terms, graphs_in_budget, terms
 from planner.memory.uncertainty import Margin, stage_margin
 from planner.units import GIB

@@ -1,8 +1,8 @@
 """The scratch space of mixture-of-experts layers."""
 
 from planner.architecture import Architecture, Mixture
-from planner.engine import EngineProfile
-from planner.flags import ServeFlags
+from planner.engine.flags import ServeFlags
+from planner.engine.profile import EngineProfile
 
 
 def workspace_bytes(architecture: Architecture, flags: ServeFlags, profile: EngineProfile, dtype_bytes: int) -> int:

@@ -4,9 +4,9 @@ import functools
 from dataclasses import dataclass
 
 from planner.architecture import Architecture, Attention, Layer, State
-from planner.engine import EngineProfile
-from planner.flags import ServeFlags
-from planner.gpu import GPU
+from planner.engine.flags import ServeFlags
+from planner.engine.profile import EngineProfile
+from planner.facts.gpu import GPU
 from planner.tensors.identity import Same
 from planner.units import ceil_div
 

@@ -1,8 +1,8 @@
 """What a server takes outside PyTorch's tensors: driver context, kernels, communicators, their buffers."""
 
-from planner.engine import EngineProfile
-from planner.flags import ServeFlags
-from planner.gpu import GPU
+from planner.engine.flags import ServeFlags
+from planner.engine.profile import EngineProfile
+from planner.facts.gpu import GPU
 from planner.memory.activation import blas_workspace_bytes
 
 # Triton compiles a kernel apart for sizes that are multiples of 16.

@@ -3,13 +3,13 @@
 from dataclasses import dataclass
 
 from planner.architecture import Architecture
-from planner.engine import EngineProfile
-from planner.flags import ServeFlags
-from planner.gpu import GPU
+from planner.engine.flags import ServeFlags
+from planner.engine.profile import EngineProfile
+from planner.facts.gpu import GPU
+from planner.facts.quantization import Quantization
 from planner.memory.activation import Activation, ActivationLine, activation_line, second_runner
 from planner.memory.cuda_graphs import cuda_graph_bytes
 from planner.memory.overhead import non_torch_bytes
-from planner.quantization import Quantization
 from planner.tensors.kv_cache import KVLayout, layout
 from planner.tensors.kv_rules import kv_rules
 from planner.tensors.weight_rules import weight_rules

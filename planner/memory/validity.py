@@ -5,9 +5,9 @@ from collections.abc import Iterator
 from dataclasses import dataclass, replace
 
 from planner.architecture import Architecture, Layer, Linear, Mixture, Vision
-from planner.engine import EngineProfile, parse_version
-from planner.flags import ServeFlags
-from planner.quantization import Quantization, Storage
+from planner.engine.flags import ServeFlags
+from planner.engine.profile import EngineProfile, parse_version
+from planner.facts.quantization import Quantization, Storage
 from planner.tensors.identity import Same
 from planner.tensors.parameters import layer_parts
 

@@ -1,6 +1,6 @@
 """The engine's reasons for not starting that have to do with memory, worded as it words them, in GiB."""
 
-from planner.flags import ServeFlags
+from planner.engine.flags import ServeFlags
 from planner.units import format_gib
 
 

@@ -3,8 +3,8 @@
 from dataclasses import dataclass
 
 from planner.architecture import Vision
-from planner.engine import EngineProfile
-from planner.flags import ServeFlags
+from planner.engine.flags import ServeFlags
+from planner.engine.profile import EngineProfile
 from planner.units import ceil_div
 
 # Tenths of the encoder's hidden size alive besides its MLP; it runs uncompiled. Measured 5.3 for Qwen2.5-VL (114,688

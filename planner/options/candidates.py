@@ -5,13 +5,13 @@ from dataclasses import dataclass, replace
 
 from planner.architecture import Architecture
 from planner.errors import InvalidConfig, UnsupportedModel
+from planner.facts.quantization import Quantization
+from planner.facts.variant import Model, Variant
 from planner.fleet import POOLING_TASKS, Role
 from planner.options import limits
 from planner.options.option import Reason, Rejection
 from planner.options.place import Place
 from planner.options.served import served
-from planner.quantization import Quantization
-from planner.variant import Model, Variant
 
 
 @dataclass(frozen=True, slots=True)

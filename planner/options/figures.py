@@ -1,10 +1,10 @@
 """The accuracy of one variant in one role: the catalog's figures, or the user's own where fleet.yaml gives them."""
 
-from planner import accuracy
-from planner.accuracy import Accuracy, Recovery, Score
 from planner.catalog import Catalog
+from planner.facts import accuracy
+from planner.facts.accuracy import Accuracy, Recovery, Score
+from planner.facts.variant import Model, Variant
 from planner.fleet import Figure, Role
-from planner.variant import Model, Variant
 
 
 class RoleFigures:

@@ -1,9 +1,9 @@
 """Limits: checkpoints an engine version is too old for, and KV cache dtypes that a model or GPU cannot have."""
 
 from planner.architecture import Architecture
-from planner.engine import EngineProfile, parse_version
-from planner.gpu import GPU
-from planner.variant import Model, Variant
+from planner.engine.profile import EngineProfile, parse_version
+from planner.facts.gpu import GPU
+from planner.facts.variant import Model, Variant
 
 KV_CACHE_DTYPES = ("auto", "fp8")
 """What a plan chooses from: the model's own dtype, and one byte per element, which every engine version knows."""

@@ -3,14 +3,14 @@
 from dataclasses import dataclass
 from typing import Literal
 
-from planner.accuracy import Accuracy
-from planner.engine import EngineProfile
+from planner.engine.profile import EngineProfile
+from planner.facts.accuracy import Accuracy
+from planner.facts.variant import Model, Variant
 from planner.fleet import Role
 from planner.memory.demand import Demand
 from planner.memory.terms import Server
 from planner.options.place import Place
 from planner.options.worth import Worth
-from planner.variant import Model, Variant
 
 Reason = Literal[
     "variant", "scheme", "engine", "unsupported", "capability", "context", "unscored", "unknown", "recovery", "score",

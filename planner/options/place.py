@@ -2,9 +2,9 @@
 
 from dataclasses import dataclass
 
-from planner.engine import EngineProfile
+from planner.engine.profile import EngineProfile
+from planner.facts.gpu import GPU
 from planner.fleet import Fleet, Pool
-from planner.gpu import GPU
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,7 +9,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 
 from planner.catalog import Catalog
-from planner.engine import EngineProfile
+from planner.engine.profile import EngineProfile
 from planner.fleet import Fleet, Role
 from planner.options import replicas
 from planner.options.candidates import Candidate, allowed, candidates, pinned_out

@@ -1,7 +1,7 @@
 """Prune: candidates of a role that two others beat at every rung, so that their rungs need not be sized.
 
-What one option beats in one stage after another is left to ``planner.solve.points``, which knows the objective. Here it
-must be beaten in everything any objective may count.
+What one option beats in one stage after another is left to ``planner.search.points``, which knows the objective. Here
+it must be beaten in everything any objective may count.
 """
 
 from collections.abc import Sequence

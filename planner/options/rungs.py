@@ -9,13 +9,14 @@ import functools
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 
-from planner.accuracy import Accuracy
 from planner.architecture import Architecture
-from planner.engine import EngineProfile
-from planner.flags import ServeFlags, default_flags
+from planner.engine.flags import ServeFlags, default_flags
+from planner.engine.profile import EngineProfile
+from planner.facts.accuracy import Accuracy
+from planner.facts.gpu import GPU
+from planner.facts.quantization import Quantization
 from planner.fleet import Role
-from planner.gpu import GPU
-from planner.memory import requirements
+from planner.memory import refusals
 from planner.memory.demand import Demand, demand
 from planner.memory.terms import Server
 from planner.options import ladders
@@ -26,7 +27,6 @@ from planner.options.prune import never_larger
 from planner.options.replicas import Load
 from planner.options.served import context_limit
 from planner.options.worth import Measure, worth
-from planner.quantization import Quantization
 from planner.tensors.identity import Same
 
 
@@ -139,7 +139,7 @@ class Rungs:
     def _engine_refusal(self, length: int) -> Rejection | None:
         candidate, place = self.candidate, self.candidate.place
         flags = self._flags(length)
-        text = requirements.refusal(candidate.architecture, candidate.quantization, flags, place.profile, place.gpu)
+        text = refusals.refusal(candidate.architecture, candidate.quantization, flags, place.profile, place.gpu)
         return candidate.rejected(self.role, "capability", detail=text) if text else None
 
     def _option(self, length: int, defaults: ServeFlags, batch: int, sequences: int) -> Option:

@@ -6,10 +6,10 @@ from typing import TypeVar
 from planner.architecture import Architecture
 from planner.catalog.stored import stored
 from planner.config_json import as_pooling
+from planner.facts.quantization import Quantization
+from planner.facts.variant import Model, Variant
 from planner.fleet import POOLING_TASKS
-from planner.quantization import Quantization
 from planner.tensors.identity import Same
-from planner.variant import Model, Variant
 
 T = TypeVar("T")
 

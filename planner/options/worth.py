@@ -7,8 +7,8 @@ out is compared after everything else.
 
 from dataclasses import dataclass
 
-from planner.accuracy import Accuracy
-from planner.flags import ServeFlags
+from planner.engine.flags import ServeFlags
+from planner.facts.accuracy import Accuracy
 from planner.fleet import Role
 
 SHARE = 1_000_000

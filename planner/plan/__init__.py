@@ -6,7 +6,10 @@ Everything a reader, an artifact template or the checker needs is in the plan; n
 
 from planner.plan.difference import Difference, Gain, differences, gain
 from planner.plan.document import SCHEMA, plan_from_yaml, plan_json, plan_to_yaml
-from planner.plan.facts import (
+from planner.plan.frontier import AXES, Frontier, reached, undominated
+from planner.plan.lock import Lock, lock_of, stale
+from planner.plan.no_plan import Change, Need, NoPlan, Requirement, Supply
+from planner.plan.plan import (
     COST,
     GPUS_IN_USE,
     Binding,
@@ -23,9 +26,6 @@ from planner.plan.facts import (
     ServerPlan,
     Stage,
 )
-from planner.plan.frontier import AXES, Frontier, reached, undominated
-from planner.plan.lock import Lock, lock_of, stale
-from planner.plan.no_plan import Change, Need, NoPlan, Requirement, Supply
 
 __all__ = [
     "AXES",

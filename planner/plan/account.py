@@ -3,8 +3,8 @@
 from dataclasses import dataclass
 
 from planner.options import Rejection
-from planner.plan.facts import Plan, RunnerUp
 from planner.plan.no_plan import NoPlan
+from planner.plan.plan import Plan, RunnerUp
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

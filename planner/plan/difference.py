@@ -8,7 +8,7 @@ import dataclasses
 from collections.abc import Iterator
 from typing import Any, Literal, TypeAlias
 
-from planner.plan.facts import GPULedger, Plan, ServerPlan, Stage
+from planner.plan.plan import GPULedger, Plan, ServerPlan, Stage
 
 Kind: TypeAlias = Literal["plan", "server", "gpu", "stage"]
 

@@ -9,8 +9,8 @@ from typing import Any
 import yaml
 
 from planner.errors import InputError, NewerPlan, Problem
-from planner.plan.facts import Plan
 from planner.plan.no_plan import NoPlan
+from planner.plan.plan import Plan
 from planner.yaml_source import FieldPath, Source, read_yaml
 
 _USUAL = {

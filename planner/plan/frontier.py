@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 
-from planner.plan.facts import Plan
+from planner.plan.plan import Plan
 
 AXES = {"accuracy": "score", "concurrency": "concurrency", "context": "context", "cost": "cost"}
 """Axis -> the stage of docs/objective.md that measures it."""

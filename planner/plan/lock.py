@@ -11,11 +11,11 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from planner import __version__
 from planner.catalog import Catalog
-from planner.engine import EngineProfile
+from planner.engine.profile import EngineProfile
+from planner.facts.variant import Model
 from planner.fleet import Fleet
-from planner.variant import Model
+from planner.version import VERSION
 
 _UNUSED = frozenset({"aliases", "file", "note", "released", "sources", "published_source"})
 """Fields of catalog entries that decide nothing about a plan."""
@@ -41,7 +41,7 @@ class Lock:
 def lock_of(fleet: Fleet, catalog: Catalog, profile: EngineProfile) -> Lock:
     """Return the lock of a plan for a fleet, before anything is known of targets and earlier plans."""
     return Lock(
-        planner_version=__version__,
+        planner_version=VERSION,
         fleet_sha256=fleet.source_sha256,
         catalog_sha256=_digest(_catalog_facts(fleet, catalog)),
         engine_profile_sha256=_digest(profile),

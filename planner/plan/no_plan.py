@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 
-from planner.accuracy import Accuracy
+from planner.facts.accuracy import Accuracy
 from planner.options import Rejection
 
 

@@ -1,9 +1,8 @@
-"""Solve: the best plan for a fleet, proven, or the proof that there is none. The only room that imports ortools.
+"""Solve: a fleet in; its proven best plan, or the proof that there is none, out.
 
-``translate`` turns prepared options into integers (``problem``), ``model`` into CP-SAT variables and rows; ``stages``
-maximises one thing after another; ``assemble`` turns the answer into a plan, ``bindings`` says what stops it from being
-better and ``alternatives`` what the next best combination of variants would be. When there is no plan, ``conflict``
-finds the requirements that exclude each other and ``changes`` what would help.
+``whole`` prepares the options, has the search choose, and goes to ``planner.conflict`` when nothing fits; ``hold``
+keeps what an earlier plan decided; ``assemble`` turns the answer into a plan, ``bindings`` says why it is no better and
+``alternatives`` what the next best combination of variants would be. ``frontier`` and ``scenarios`` solve many.
 """
 
 import sys
@@ -13,9 +12,9 @@ from planner.catalog import Catalog, load_catalog
 from planner.check import require
 from planner.fleet import Fleet
 from planner.plan import NoPlan, Plan
+from planner.search.chain import BUDGET, BudgetSpent
 from planner.solve.alternatives import with_runner_up
 from planner.solve.frontier import NoSuchPoint, pareto
-from planner.solve.stages import BUDGET, BudgetSpent
 from planner.solve.whole import whole
 
 __all__ = ["BUDGET", "BudgetSpent", "NoSuchPoint", "pareto", "solve", "solve_and_check"]

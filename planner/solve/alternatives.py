@@ -5,12 +5,12 @@ from collections.abc import Mapping, Sequence
 
 from planner.fleet import Fleet
 from planner.options import Prepared
+from planner.options.problem import Kept, problem
 from planner.plan import Plan, RunnerUp, RunnerUpServer
-from planner.solve import watch
+from planner.search import watch
+from planner.search.chain import BudgetSpent
+from planner.search.optimise import optimise
 from planner.solve.assemble import Decision, decisions, plan_stages
-from planner.solve.search import optimise
-from planner.solve.stages import BudgetSpent
-from planner.solve.translate import Kept, problem
 from planner.solve.whole import Solved
 
 

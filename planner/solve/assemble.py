@@ -6,16 +6,16 @@ from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass, replace
 from itertools import chain, count
 
+from planner.engine.options import engine_options, known_value
 from planner.fleet import POOLING_TASKS, Fleet, Pool, Role
 from planner.memory.demand import ledger, scarcest_layout, with_sequences
 from planner.memory.terms import Server
 from planner.options import Option, Prepared
+from planner.options.problem import servable
 from planner.plan import GPUGroup, GPULedger, GPUPrice, Lock, Plan, Proof, ServerPlan, Stage
-from planner.serve_args import engine_options, known_value
+from planner.search.chain import SEED
+from planner.search.problem import COST, MINIMAL_CHANGE, Answer, Block
 from planner.solve.ports import master_ports, ports
-from planner.solve.problem import COST, MINIMAL_CHANGE, Answer, Block
-from planner.solve.stages import SEED
-from planner.solve.translate import servable
 
 _STEPS = 10_000
 

@@ -16,18 +16,18 @@ from collections.abc import Callable, Iterator, Sequence
 
 from planner.catalog import Catalog, load_catalog
 from planner.check import require
-from planner.engine import load_profile
+from planner.conflict.minimal import conflict
+from planner.engine.profile import load_profile
 from planner.errors import PlannerError
 from planner.fleet import Fleet
 from planner.options import Prepared, prepare
+from planner.options.problem import problem
 from planner.plan import AXES, Frontier, FrontierPoint, NoPlan, Plan
-from planner.solve import watch
+from planner.search import watch
+from planner.search.chain import BUDGET, BudgetSpent
+from planner.search.optimise import optimise
+from planner.search.problem import COST, Answer
 from planner.solve.alternatives import with_runner_up
-from planner.solve.conflict import conflict
-from planner.solve.problem import COST, Answer
-from planner.solve.search import optimise
-from planner.solve.stages import BUDGET, BudgetSpent
-from planner.solve.translate import problem
 from planner.solve.whole import Solved, planned
 from planner.units import ceil_div
 

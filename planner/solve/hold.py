@@ -12,14 +12,14 @@ from dataclasses import dataclass, replace
 
 from planner.fleet import Fleet
 from planner.options import Option, Prepared, RoleOptions
+from planner.options.problem import Kept, servable
 from planner.plan import GPUGroup, Plan, ServerPlan
-from planner.solve.board import Board
-from planner.solve.decompose import value
-from planner.solve.packing import Decided
-from planner.solve.problem import COST, Answer, Block, Candidate, Choice, Problem, StageValue, by_server
-from planner.solve.relabel import relabelled
-from planner.solve.stages import HEADROOM
-from planner.solve.translate import Kept, servable
+from planner.search.board import Board
+from planner.search.chain import HEADROOM
+from planner.search.decompose import value
+from planner.search.packing import Decided
+from planner.search.problem import COST, Answer, Block, Candidate, Choice, Problem, StageValue, by_server
+from planner.search.relabel import relabelled
 
 Choices = Sequence[Choice | None]
 

@@ -4,17 +4,17 @@ import dataclasses
 from collections.abc import Mapping
 
 from planner.catalog import Catalog
-from planner.engine import load_profile
+from planner.conflict.minimal import conflict
+from planner.engine.profile import load_profile
 from planner.fleet import Fleet
 from planner.options import Prepared, prepare
+from planner.options.problem import Kept, problem
 from planner.plan import NoPlan, Plan, lock_of
+from planner.search.optimise import optimise
+from planner.search.problem import MINIMAL_CHANGE, Answer
 from planner.solve.assemble import Decision, assemble, decisions
 from planner.solve.bindings import bindings
-from planner.solve.conflict import conflict
 from planner.solve.hold import Keeping, earlier, hold, keep
-from planner.solve.problem import MINIMAL_CHANGE, Answer
-from planner.solve.search import optimise
-from planner.solve.translate import Kept, problem
 
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)

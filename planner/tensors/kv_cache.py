@@ -12,7 +12,7 @@ from planner.tensors.kv_groups import Group, LayerCache, groups
 from planner.tensors.kv_pages import aligned_block_size, attention_bytes, index_bytes, state_bytes
 from planner.tensors.kv_rules import KVRules
 from planner.tensors.kv_spec import CacheSpec
-from planner.tensors.stages import stage_layers
+from planner.tensors.pipeline import stage_layers
 
 # Latent attention beside recurrent state takes blocks of whole 128 tokens; states checkpointed inside a prefill by
 # FlashInfer's gated delta net lie on a grid of 64 (platforms/interface.py, v1/attention/backends/gdn_attn.py, 0.33.0).

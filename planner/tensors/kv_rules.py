@@ -2,8 +2,8 @@
 
 from dataclasses import dataclass
 
-from planner.engine import EngineProfile
-from planner.gpu import GPU
+from planner.engine.profile import EngineProfile
+from planner.facts.gpu import GPU
 
 _HOPPER = 9
 

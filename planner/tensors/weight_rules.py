@@ -2,9 +2,9 @@
 
 from dataclasses import dataclass, replace
 
-from planner.engine import EngineProfile
-from planner.gpu import GPU
-from planner.quantization import Storage
+from planner.engine.profile import EngineProfile
+from planner.facts.gpu import GPU
+from planner.facts.quantization import Storage
 from planner.units import MIB, ceil_div
 
 

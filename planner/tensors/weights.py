@@ -5,11 +5,11 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from planner.architecture import Architecture, Experts, Layer, Linear, Part, Vocabulary
-from planner.quantization import Quantization, Storage
+from planner.facts.quantization import Quantization, Storage
 from planner.tensors.allocator import allocated_bytes
 from planner.tensors.identity import Same
 from planner.tensors.parameters import embedding, last_parts, layer_parts
-from planner.tensors.stages import stage_layers
+from planner.tensors.pipeline import stage_layers
 from planner.tensors.weight_rules import NEWEST, WeightRules, expert_sizes, expert_tensors, on_device
 from planner.units import ceil_div
 

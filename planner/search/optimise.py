@@ -11,13 +11,7 @@ from collections.abc import Sequence
 
 from ortools.sat.python.cp_model import CpSolver
 
-from planner.solve.decompose import Packed, decompose, packed_as
-from planner.solve.model import Model, build
-from planner.solve.packing import Decided, pack
-from planner.solve.placing import Placing, blocks, deal
-from planner.solve.points import points
-from planner.solve.problem import COST, Answer, Block, Choice, Problem, StageValue
-from planner.solve.stages import (
+from planner.search.chain import (
     BUDGET,
     HEADROOM,
     BudgetSpent,
@@ -30,7 +24,13 @@ from planner.solve.stages import (
     run,
     run_chain,
 )
-from planner.solve.watch import stopped
+from planner.search.decompose import Packed, decompose, packed_as
+from planner.search.model import Model, build
+from planner.search.packing import Decided, pack
+from planner.search.placing import Placing, blocks, deal
+from planner.search.points import points
+from planner.search.problem import COST, Answer, Block, Choice, Problem, StageValue
+from planner.search.watch import stopped
 
 _FEW = 400
 """Places of all roles together up to which the GPUs join the model at once: proofs take seconds there."""

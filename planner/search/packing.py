@@ -9,8 +9,8 @@ bounded search tries others.
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
-from planner.solve.board import Board
-from planner.solve.problem import Block, Candidate, Problem
+from planner.search.board import Board
+from planner.search.problem import Block, Candidate, Problem
 
 _MOST_STEPS = 20_000
 _MOST_SEARCHED = 48

@@ -16,9 +16,9 @@ from dataclasses import dataclass
 from ortools.sat.python import cp_model
 
 from planner.errors import PlannerError
-from planner.solve import watch
-from planner.solve.model import Model
-from planner.solve.problem import COST, StageValue
+from planner.search import watch
+from planner.search.model import Model
+from planner.search.problem import COST, StageValue
 
 SEED = 1
 BUDGET = 60

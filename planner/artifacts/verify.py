@@ -12,19 +12,13 @@ from planner.artifacts.nodes import Part, address_variable, many, node_names, on
 from planner.artifacts.quoting import label, slug
 from planner.artifacts.read_back import WORKER, Command, read_back
 from planner.artifacts.read_routes import wrong_routes
+from planner.artifacts.serve_args import Argument, planned_server, refused_arguments, serve_arguments
 from planner.artifacts.targets import CLUSTER_TARGETS
 from planner.catalog import Catalog
 from planner.check import check
+from planner.engine.options import EngineOptions, engine_options
 from planner.fleet import Fleet
 from planner.plan import GPUGroup, Plan, ServerPlan
-from planner.serve_args import (
-    Argument,
-    EngineOptions,
-    engine_options,
-    planned_server,
-    refused_arguments,
-    serve_arguments,
-)
 
 HELM = "helm-values"
 # Set in every pod of a LeaderWorkerSet.

@@ -1,19 +1,11 @@
-"""One server of a plan -> the ``vllm serve`` options that start it, the same for every artifact; and which exist.
-
-``catalog/engines/vllm-flags-<version>.json`` lists every option of an engine version, as its own parser does.
-"""
+"""One server of a plan -> the ``vllm serve`` options that start it, the same for every artifact."""
 
 import dataclasses
-import functools
-import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from dataclasses import dataclass
-from pathlib import Path
 
-from planner.engine import parse_version
-from planner.errors import InvalidConfig
+from planner.engine.options import EngineOptions
 from planner.plan import ServerPlan
-from planner.resources import data_folder
 
 # Seconds that a stopping server may use to finish what it is answering (vLLM's --shutdown-timeout; its default aborts).
 DRAIN_SECONDS = 30
@@ -25,17 +17,6 @@ class Argument:
 
     flag: str
     value: str = ""
-
-
-@dataclass(frozen=True, slots=True)
-class EngineOptions:
-    """The options one engine version has: ``switch``, ``value``, ``values``, or the tuple of allowed values.
-
-    ``version`` is the version they were listed for, which is the nearest at or below the one asked for.
-    """
-
-    version: str
-    flags: Mapping[str, str | tuple[str, ...]]
 
 
 # The options that a server's facts become, and the facts.
@@ -65,16 +46,6 @@ _OPERATIONS = (
     Argument("--disable-access-log-for-endpoints", "/health,/metrics,/ping"),
     Argument("--disable-fastapi-docs"),
 )
-
-
-def engine_options(version: str, directory: Path | None = None) -> EngineOptions:
-    """Return the options of an engine version, of the nearest listed one below it when it is not listed itself.
-
-    Raises:
-        UnknownName: the text is not a version.
-        InvalidConfig: no list exists, or it cannot be read.
-    """
-    return _engine_options(version, directory or data_folder("catalog"))
 
 
 def serve_arguments(
@@ -141,12 +112,6 @@ def refused_arguments(arguments: Iterable[Argument], options: EngineOptions) -> 
     return tuple(problems)
 
 
-def known_value(flag: str, value: str, options: EngineOptions) -> str:
-    """Return an option's value if the engine version accepts it, else nothing: the server then starts without it."""
-    kind = options.flags.get(flag)
-    return value if kind and (isinstance(kind, str) or value in kind) else ""
-
-
 def _several_nodes(server: ServerPlan, node_rank: int, master_address: str) -> list[Argument]:
     """Join the processes of a server's nodes; all but the first have no API of their own.
 
@@ -172,21 +137,3 @@ def _plain(value: str | int | float) -> str:
     if isinstance(value, float):
         return f"{value:.4f}".rstrip("0").rstrip(".")
     return str(value)
-
-
-@functools.cache
-def _engine_options(version: str, directory: Path) -> EngineOptions:
-    wanted = parse_version(version)
-    listed = sorted(
-        (parse_version(path.stem.removeprefix("vllm-flags-")), path)
-        for path in (directory / "engines").glob("vllm-flags-*.json")
-    )
-    if not listed:
-        raise InvalidConfig(str(directory / "engines"), "", "has no vllm-flags-<version>.json")
-    path = next((path for key, path in reversed(listed) if key <= wanted), listed[0][1])
-    try:
-        document = json.loads(path.read_text(encoding="utf-8"))
-        flags = {flag: kind if isinstance(kind, str) else tuple(kind) for flag, kind in document["flags"].items()}
-        return EngineOptions(str(document["version"]), flags)
-    except (OSError, ValueError, KeyError, TypeError) as error:
-        raise InvalidConfig(str(path), "", f"is not a list of engine options: {error}") from error

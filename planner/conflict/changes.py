@@ -9,12 +9,12 @@ Of each kind it is the smallest amount that helps.
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
 
-from planner.accuracy import Accuracy
+from planner.conflict.requirements import change_role, drop_role, percent, shortest_context
+from planner.conflict.sizing import Sizing
+from planner.facts.accuracy import Accuracy
 from planner.fleet import POOLING_TASKS, Fleet, Pool, Role
 from planner.options import STAGES, Option
 from planner.plan import Change
-from planner.solve.requirements import change_role, drop_role, percent, shortest_context
-from planner.solve.sizing import Sizing
 from planner.units import GIB, MIB, format_tokens
 
 

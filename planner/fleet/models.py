@@ -4,13 +4,13 @@ from dataclasses import dataclass, replace
 
 from planner.config_json import parse_config
 from planner.errors import InvalidConfig, UnknownName, UnsupportedModel
+from planner.facts.variant import Model, Variant
 from planner.fleet import values
-from planner.fleet.facts import Figure
 from planner.fleet.findings import Findings
+from planner.fleet.fleet import Figure
 from planner.fleet.local import is_folder, local_model
 from planner.fleet.schema import POOLING_TASKS, FigureMap, RoleMap
 from planner.units import format_tokens
-from planner.variant import Model, Variant
 from planner.yaml_source import FieldPath
 
 

@@ -1,8 +1,8 @@
 """Whether a server starts: the checks on the way up, in the engine's order, and what is left after each."""
 
-from planner.engine import EngineProfile
-from planner.flags import ServeFlags
-from planner.gpu import GPU
+from planner.engine.flags import ServeFlags
+from planner.engine.profile import EngineProfile
+from planner.facts.gpu import GPU
 from planner.memory import verdict
 from planner.memory.cuda_graphs import triton_capture_bytes
 from planner.memory.terms import Server, Terms, runs_second

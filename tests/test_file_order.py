@@ -12,12 +12,12 @@ import pytest
 import yaml
 from fleets import catalog, fleet
 
-from planner.engine import load_profile
+from planner.engine.profile import load_profile
 from planner.options import prepare
+from planner.options.problem import problem
 from planner.plan import Plan, plan_to_yaml
+from planner.search.optimise import places
 from planner.solve import solve
-from planner.solve.search import places
-from planner.solve.translate import problem
 
 EXAMPLES = Path(__file__).parent.parent / "examples"
 MODELS = {

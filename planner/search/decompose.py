@@ -10,11 +10,11 @@ it is worth comes before cost. Measured in benchmarks/solver.
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
-from planner.solve.board import Board
-from planner.solve.model import build
-from planner.solve.packing import Decided, fullest
-from planner.solve.problem import COST, Candidate, Problem
-from planner.solve.stages import BudgetSpent, choices, maximise_first
+from planner.search.board import Board
+from planner.search.chain import BudgetSpent, choices, maximise_first
+from planner.search.model import build
+from planner.search.packing import Decided, fullest
+from planner.search.problem import COST, Candidate, Problem
 
 _PER_MILLE = 1000
 _STEP = 100

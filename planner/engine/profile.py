@@ -15,7 +15,7 @@ from typing import Any, Literal
 import yaml
 
 from planner.errors import InvalidConfig, UnknownName
-from planner.gpu import GPU
+from planner.facts.gpu import GPU
 from planner.resources import data_folder
 from planner.units import GIB, MIB
 

@@ -3,11 +3,11 @@
 from collections.abc import Iterator
 
 from planner.architecture import Architecture
-from planner.engine import EngineProfile
-from planner.flags import ServeFlags
-from planner.gpu import GPU
+from planner.engine.flags import ServeFlags
+from planner.engine.profile import EngineProfile
+from planner.facts.gpu import GPU
+from planner.facts.quantization import Quantization
 from planner.memory.validity import invalid
-from planner.quantization import Quantization
 
 _HALF = ("float16", "half")
 _BF16_CAPABILITY = 80

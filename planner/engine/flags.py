@@ -4,8 +4,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from planner.architecture import Architecture
-from planner.engine import EngineProfile
-from planner.gpu import GPU
+from planner.engine.profile import EngineProfile
+from planner.facts.gpu import GPU
 from planner.units import GIB
 
 _WHOLE_PROMPT_LIMIT = 32768

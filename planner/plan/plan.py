@@ -6,7 +6,7 @@ the servers on a GPU, the memory others use and what is free add up to the GPU's
 
 from dataclasses import dataclass
 
-from planner.accuracy import Accuracy
+from planner.facts.accuracy import Accuracy
 from planner.memory.demand import Ledger
 from planner.plan.lock import Lock
 

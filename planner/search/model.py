@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 
 from ortools.sat.python import cp_model
 
-from planner.solve.problem import COST, Candidate, Problem
+from planner.search.problem import COST, Candidate, Problem
 from planner.units import ceil_div
 
 Key = tuple[int, int]

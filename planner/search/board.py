@@ -5,7 +5,7 @@ from collections.abc import Iterable, Sequence
 from functools import cache
 from typing import NamedTuple
 
-from planner.solve.problem import Block, Candidate, Problem, by_server
+from planner.search.problem import Block, Candidate, Problem, by_server
 
 Spot = tuple[int, int, int]
 """The number of a block's first GPU, the number after its last, and the number of its node."""

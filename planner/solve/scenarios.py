@@ -1,4 +1,4 @@
-"""Outcomes: the plan of every scenario, solved side by side on the local cores, always listed in the order asked.
+"""Scenarios: the plan of every one of them, solved side by side on the local cores, always listed in the order asked.
 
 Every worker is started once, from a server process that has the solver loaded, and keeps what it has read of the
 catalog; so a scenario costs what it takes to solve it.
@@ -17,7 +17,7 @@ from planner.catalog import Catalog
 from planner.check import require
 from planner.fleet import Fleet, FleetFile, Price, Scenario, fleets, hourly_price
 from planner.plan import NoPlan, Plan
-from planner.solve import BUDGET, BudgetSpent
+from planner.search.chain import BUDGET, BudgetSpent
 from planner.solve.whole import whole
 
 _Answer: TypeAlias = Plan | NoPlan | None

@@ -2,8 +2,8 @@
 
 from dataclasses import dataclass, replace
 
-from planner.gpu import GPU
-from planner.variant import Model, Variant
+from planner.facts.gpu import GPU
+from planner.facts.variant import Model, Variant
 
 ROUTER_PORT = 8000
 """Where clients find all roles at once; no role may have it."""

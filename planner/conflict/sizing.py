@@ -8,12 +8,12 @@ from collections.abc import Iterable, Sequence
 from dataclasses import replace
 
 from planner.catalog import Catalog
-from planner.engine import EngineProfile
+from planner.engine.profile import EngineProfile
 from planner.fleet import Fleet, Role
 from planner.options import Option, Place, Prepared, RoleOptions, places, prepare_role, smallest
-from planner.solve.problem import PoolProblem, Problem, RoleProblem
-from planner.solve.search import feasible
-from planner.solve.translate import apart, candidate, pools, problem, stacked
+from planner.options.problem import apart, candidate, pools, problem, stacked
+from planner.search.optimise import feasible
+from planner.search.problem import PoolProblem, Problem, RoleProblem
 from planner.units import MIB
 
 

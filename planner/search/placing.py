@@ -14,8 +14,8 @@ from collections.abc import Callable, Iterable, Iterator
 
 from ortools.sat.python import cp_model
 
-from planner.solve.model import Model, Row, footprint
-from planner.solve.problem import COST, Block, Candidate, Problem, by_server
+from planner.search.model import Model, Row, footprint
+from planner.search.problem import COST, Block, Candidate, Problem, by_server
 
 GPU = tuple[int, int, int]
 Node = tuple[int, int]

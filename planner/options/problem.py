@@ -7,7 +7,7 @@ from itertools import combinations
 from planner.fleet import Fleet, Role
 from planner.options import Option, Prepared, RoleOptions
 from planner.options.worth import Worth
-from planner.solve.problem import COST, MINIMAL_CHANGE, Block, Candidate, PoolProblem, Problem, RoleProblem
+from planner.search.problem import COST, MINIMAL_CHANGE, Block, Candidate, PoolProblem, Problem, RoleProblem
 
 ACCURACY, CONCURRENCY, BALANCED = "accuracy", "concurrency", "balanced"
 SCORE, CONTEXT, BATCH, ACCURACY_LEFT = "score", "context", "batched tokens", "accuracy below a point"

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator
 
-from planner.explain.difference import difference
+from planner.explain.difference_text import difference
 from planner.explain.reasons import binding_lines, runner_up_lines
 from planner.explain.rejections import rejection_lines
 from planner.explain.words import COSTS, accuracy, less, listed, more, plural, stage_value, stages

@@ -8,7 +8,7 @@ from collections import Counter
 from collections.abc import Iterator, Sequence
 from functools import cache
 
-from planner.solve.problem import Block, Problem
+from planner.search.problem import Block, Problem
 
 Blocks = Sequence[tuple[Block, ...]]
 """The blocks of each role."""

@@ -8,13 +8,13 @@ what remains cannot be met together, and could without any one of it.
 from dataclasses import replace
 
 from planner.catalog import Catalog
+from planner.conflict.changes import changes
+from planner.conflict.requirements import Relaxable, requirements, without
+from planner.conflict.sizing import Sizing
 from planner.fleet import Fleet
 from planner.options import Option, Prepared, prepare
 from planner.plan import Need, NoPlan, Supply
-from planner.solve import watch
-from planner.solve.changes import changes
-from planner.solve.requirements import Relaxable, requirements, without
-from planner.solve.sizing import Sizing
+from planner.search import watch
 
 
 def conflict(fleet: Fleet, catalog: Catalog, prepared: Prepared) -> NoPlan:

@@ -1,46 +1,13 @@
-"""What all commands share: exit codes, data on stdout and talk on stderr, and the --catalog option."""
+"""Running text and tables on a terminal."""
 
 import re
 import textwrap
 from collections.abc import Sequence
-from pathlib import Path
-
-import click
 
 WIDTH = 110
 """Columns of running text; tables take what they need."""
 
 _NO_BREAK = "\u00a0"
-
-EXIT_PROVEN = 0
-EXIT_ERROR = 1
-EXIT_USAGE = 2
-EXIT_NO_PLAN = 3
-EXIT_NOT_PROVEN = 4
-EXIT_FILES_DIFFER = 5
-EXIT_INTERRUPTED = 130
-
-catalog_option = click.option(
-    "--catalog",
-    "catalog_folders",
-    multiple=True,
-    type=click.Path(exists=True, file_okay=False, path_type=Path),
-    metavar="DIR",
-    help="Catalog folder whose entries add to the shipped ones or replace them; may be repeated.",
-)
-"""``--catalog DIR``, as often as needed: overlays of ``planner.catalog.load_catalog``."""
-
-_VERB_WIDTH = len("overwrite")
-
-
-def verb(word: str, path: str) -> None:
-    """Say on stderr what happened to a file: ``create``, ``identical``, ``conflict``, …, right-aligned."""
-    click.echo(f"{word:>{_VERB_WIDTH}} {path}", err=True)
-
-
-def hint(text: str) -> None:
-    """Say on stderr what the reader can do next."""
-    click.echo(f"  hint: {text}", err=True)
 
 
 def wrapped(text: str) -> str:

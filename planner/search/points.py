@@ -21,7 +21,7 @@ from dataclasses import dataclass, replace
 from operator import le
 from typing import NamedTuple
 
-from planner.solve.problem import COST, Answer, Candidate, Choice, Problem
+from planner.search.problem import COST, Answer, Candidate, Choice, Problem
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,0 +1,9 @@
+"""What the command line exits with; docs/exit-codes.md says when."""
+
+EXIT_PROVEN = 0
+EXIT_ERROR = 1
+EXIT_USAGE = 2
+EXIT_NO_PLAN = 3
+EXIT_NOT_PROVEN = 4
+EXIT_FILES_DIFFER = 5
+EXIT_INTERRUPTED = 130
