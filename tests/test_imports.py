@@ -8,7 +8,7 @@ import pytest
 PACKAGE = Path(__file__).resolve().parent.parent / "planner"
 
 ORDER = [
-    "version", "errors", "units", "resources", "yaml_source", "architecture", "facts", "search", "engine",
+    "version", "errors", "units", "resources", "yaml_source", "yaml_text", "architecture", "facts", "search", "engine",
     "config_json", "checkpoint", "tensors", "memory", "catalog", "fleet", "options", "plan", "conflict", "check",
     "explain", "solve", "artifacts", "cli", "__main__",
 ]  # fmt: skip
@@ -18,7 +18,7 @@ ROOMS = {
     "click": ("cli",),
     "matplotlib": ("cli",),
     "pydantic": ("engine", "catalog", "fleet", "plan"),
-    "yaml": ("yaml_source", "engine", "catalog", "fleet", "plan", "artifacts", "cli"),
+    "yaml": ("yaml_source", "yaml_text", "engine", "catalog", "fleet", "plan", "artifacts", "cli"),
 }
 SEARCH_MAY_USE = {"errors", "units", "search"}
 """The search is about integers: what it imports of the package knows neither models nor bytes."""

@@ -12,6 +12,7 @@ import shlex
 from collections.abc import Callable
 
 from planner.units import format_gib
+from planner.yaml_text import is_text
 
 _PLAIN = re.compile(r"[A-Za-z0-9._-]+")
 _LABEL = re.compile(r"[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?")
@@ -32,6 +33,15 @@ def shell(value: object) -> str:
 def yaml(value: object) -> str:
     """Write a YAML double-quoted scalar."""
     return '"' + _YAML_ESCAPED.sub(_yaml_escape, _text(value)) + '"'
+
+
+def yaml_word(value: object) -> str:
+    """Write a YAML scalar, such as a name in a place where people expect it bare, with quotes only where it needs them.
+
+    It needs them where a reader of YAML 1.1 or of YAML 1.2 would take it for a number, a boolean or anything else.
+    """
+    text = _text(value)
+    return text if _PLAIN.fullmatch(text) and text[0] not in ".-" and is_text(text) else yaml(text)
 
 
 def compose(value: object) -> str:
@@ -132,6 +142,7 @@ def gib(value: object) -> str:
 FILTERS: dict[str, Callable[[object], str]] = {
     "shell": shell,
     "yaml": yaml,
+    "yaml_word": yaml_word,
     "compose": compose,
     "systemd": systemd,
     "systemd_setting": systemd_setting,

@@ -6,7 +6,6 @@ from pathlib import Path
 from typing import Any
 
 import click
-import yaml
 
 from planner.catalog import load_catalog
 from planner.catalog.checked import shape_problems
@@ -18,6 +17,7 @@ from planner.facts.quantization import Quantization
 from planner.tensors.weights import Rank, parameter_bytes, rotary_bytes
 from planner.units import format_gib
 from planner.yaml_source import parse_yaml
+from planner.yaml_text import yaml_text
 
 # Keys of a config.json that say nothing about shapes; an entry without them can be read and compared.
 _NOISE = re.compile(
@@ -81,7 +81,7 @@ def _entry(folder: Path, repository: str, origin: str, commit: str, tasks: tuple
     model |= {"source": [origin], "config": _slim(config)}
     data = {"family": "added", "models": [model]}
     text = "# Written by `planner catalog add`; edit freely, `planner catalog check` reads it back.\n"
-    text += yaml.safe_dump(data, sort_keys=False, default_flow_style=None, width=116, allow_unicode=True)
+    text += yaml_text(data, width=116, flow=None)
     problems = shape_problems(parse_yaml(text, repository), "models")
     if problems:
         raise InputError(tuple(problems))

@@ -6,12 +6,11 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-import yaml
-
 from planner.errors import InputError, NewerPlan, Problem
 from planner.plan.no_plan import NoPlan
 from planner.plan.plan import Plan
 from planner.yaml_source import FieldPath, Source, read_yaml
+from planner.yaml_text import yaml_text
 
 _USUAL = {
     "pipeline_parallel_size": 1,
@@ -32,7 +31,7 @@ SCHEMA = 1
 
 def plan_to_yaml(plan: Plan) -> str:
     """Return the text of ``plan.yaml``: fields in the order of their definition, no dates, no machine names."""
-    return yaml.dump(_document(plan), Dumper=_Dumper, sort_keys=False, allow_unicode=True, width=1 << 20)
+    return yaml_text(_document(plan))
 
 
 def plan_json(plan: Plan | NoPlan) -> str:
@@ -101,16 +100,3 @@ def _surplus(read: Any, known: Any, path: FieldPath) -> Iterator[FieldPath]:  # 
     elif isinstance(read, list):
         for index, (item, other) in enumerate(zip(read, known, strict=True)):
             yield from _surplus(item, other, (*path, index))
-
-
-class _Dumper(yaml.SafeDumper):
-    """A dumper without anchors, which indents lists below their key."""
-
-    def increase_indent(self, flow: bool = False, indentless: bool = False) -> None:
-        super().increase_indent(flow, False)
-
-    def ignore_aliases(self, data: Any) -> bool:  # noqa: ANN401 - the signature of PyYAML
-        return True
-
-
-_Dumper.add_representer(tuple, lambda dumper, data: dumper.represent_list(data))
