@@ -217,14 +217,23 @@ def test_triton_on_hopper_pads_codes_and_scales_and_may_keep_the_scales_as_loade
     ],
 )
 def test_the_allocator_hands_out_blocks_not_tensors(tensors: list[int], limit: int, blocks: int) -> None:
-    assert allocated_bytes(tensors, limit) == blocks
+    assert allocated_bytes([tuple(tensors)], limit) == blocks
 
 
 @given(st.lists(st.integers(1, 64 * MIB), max_size=60), st.sampled_from([0, 20 * MIB]))
 def test_blocks_hold_their_tensors_with_at_most_two_mebibytes_to_spare(tensors: list[int], limit: int) -> None:
-    size = allocated_bytes(tensors, limit)
+    size = allocated_bytes([tuple(tensors)], limit)
 
     assert sum(tensors) <= size <= sum(tensors) + len(tensors) * 2 * MIB
+
+
+@given(st.lists(st.integers(1, 24 * MIB), min_size=1, max_size=6), st.integers(1, 40), st.sampled_from([0, 20 * MIB]))
+def test_alike_layers_take_the_blocks_that_their_tensors_take_one_by_one(
+    layer: list[int], layers: int, limit: int
+) -> None:
+    together = allocated_bytes([tuple(layer)] * layers, limit)
+
+    assert together == allocated_bytes([tuple(layer * layers)], limit)
 
 
 @pytest.mark.parametrize(

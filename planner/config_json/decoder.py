@@ -1,6 +1,8 @@
 """A decoder's config -> Architecture, driven by its family's table row."""
 
-from planner.architecture import Architecture, FeedForward, Layer, Rotary
+from collections.abc import Iterator, Sequence
+
+from planner.architecture import Architecture, FeedForward, Layer, Mixture, Rotary
 from planner.config_json.attention import grouped_query, head_dim
 from planner.config_json.family import Family, switched
 from planner.config_json.fields import MAX_LAYERS, Fields
@@ -21,7 +23,7 @@ def decoder(name: str, family: Family, config: Fields) -> Architecture:
     listed = len(text.sequence("layers_block_type")) or None
     count = text.integer("num_hidden_layers", listed, maximum=MAX_LAYERS)
     kinds = (family.kinds or uniform_window)(text, count)
-    layers = tuple(_layer(text, family, index, kind) for index, kind in enumerate(kinds))
+    layers = tuple(_layers(text, family, kinds))
     attentions = [layer.attention for layer in layers if layer.attention]
     widest = max(attentions, key=lambda attention: attention.num_heads * attention.head_dim, default=None)
     limit, longest = context_limits(text)
@@ -49,9 +51,19 @@ def decoder(name: str, family: Family, config: Fields) -> Architecture:
     )
 
 
-def _layer(text: Fields, family: Family, index: int, kind: str) -> Layer:
+def _layers(text: Fields, family: Family, kinds: Sequence[str]) -> Iterator[Layer]:
+    """Yield the layers; one object for all that are alike where nothing but its kind and its experts tells a layer."""
+    known: dict[tuple[str, Mixture | None], Layer] = {}
+    told_apart = bool(family.attention or family.feed_forward or family.layer_extra)
+    for index, kind in enumerate(kinds):
+        mixture = family.mixture(text, index, kind) if family.mixture else None
+        if told_apart or (kind, mixture) not in known:
+            known[kind, mixture] = _layer(text, family, index, kind, mixture)
+        yield known[kind, mixture]
+
+
+def _layer(text: Fields, family: Family, index: int, kind: str, mixture: Mixture | None) -> Layer:
     attends = kind in ("full", "sliding", "chunked", "both")
-    mixture = family.mixture(text, index, kind) if family.mixture else None
     state = family.state(text) if family.state and kind in ("state", "both") else None
     return Layer(
         attention=(family.attention or grouped_query)(text, family, index, kind) if attends else None,

@@ -195,11 +195,22 @@ class EngineProfile:
 
     def device(self, gpu: GPU) -> Device:
         """Return what is known of a GPU: by product name, else by compute capability, else the widest values."""
+        key = id(self.devices), gpu.product, gpu.compute_capability
+        known = _devices_of.get(key)
+        if known is None or known[0] is not self.devices:
+            known = _devices_of[key] = self.devices, self._device(gpu)
+        return known[1]
+
+    def _device(self, gpu: GPU) -> Device:
         product = gpu.product.lower()
         major = gpu.compute_capability[0] if gpu.compute_capability else 0
         named = (device for device in self.devices if any(name in product for name in device.names))
         alike = (device for device in self.devices if not device.names and device.capability in (major, 0))
         return next(named, None) or next(alike)
+
+
+_devices_of: dict[tuple[int, str, tuple[int, int] | None], tuple[tuple[Device, ...], Device]] = {}
+"""What was found for a GPU in a list of devices, which is held here so that its identity stays its own."""
 
 
 def load_profile(version: str | None = None, directory: Path | None = None) -> EngineProfile:

@@ -1,7 +1,7 @@
 """Weight bytes of one rank: what the engine prints as "Model loading took"."""
 
 import functools
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
 from planner.architecture import Architecture, Experts, Layer, Linear, Part, Vocabulary
@@ -67,13 +67,13 @@ def _rank_bytes(
     architecture: Same[Architecture], quantization: Same[Quantization], rank: Rank, stages: int, stage: int
 ) -> int:
     """Return the bytes on one rank; a plan asks for the same checkpoint with hundreds of flags that do not matter."""
-    tensors = _tensors(architecture.value, quantization.value, rank, stages, stage)
-    return allocated_bytes(tensors, rank.rules.split_limit)
+    groups = _groups(architecture.value, quantization.value, rank, stages, stage)
+    return allocated_bytes(groups, rank.rules.split_limit)
 
 
 def parameter_bytes(architecture: Architecture, quantization: Quantization, rank: Rank) -> int:
     """Return the bytes of all parameters and buffers of a model without pipeline stages, as tensors and no more."""
-    return sum(_tensors(architecture, quantization, rank, 1, 0))
+    return sum(map(sum, _groups(architecture, quantization, rank, 1, 0)))
 
 
 def rotary_bytes(architecture: Architecture, rank: Rank) -> int:
@@ -81,37 +81,35 @@ def rotary_bytes(architecture: Architecture, rank: Rank) -> int:
     return sum(_tables(architecture, rank))
 
 
-def _tensors(
+def _groups(
     architecture: Architecture, quantization: Quantization, rank: Rank, stages: int, stage: int
-) -> Iterator[int]:
-    """Yield the bytes of each tensor of one pipeline stage, in the order the engine creates them."""
+) -> Iterator[tuple[int, ...]]:
+    """Yield the bytes of the tensors of one pipeline stage, in the order the engine creates them, layer by layer."""
     first, last = stage_layers(architecture.num_layers, stages, stage)
     is_first, is_last = stage == 0, stage == stages - 1
-    if is_first and architecture.vision:
-        for part in architecture.vision.parts:  # encoders stay in the model's dtype in published checkpoints
-            yield from part_tensors(part, "", _UNQUANTIZED, rank)
+
+    def tensors(parts: Iterable[Part], prefix: str, stored: Quantization) -> tuple[int, ...]:
+        return tuple(size for part in parts for size in part_tensors(part, prefix, stored, rank))
+
+    if is_first and architecture.vision:  # encoders stay in the model's dtype in published checkpoints
+        yield tensors(architecture.vision.parts, "", _UNQUANTIZED)
     before: list[Part] = []
     if is_first or (is_last and architecture.tie_word_embeddings):
         before.append(embedding(architecture))
     if is_first:
         before += architecture.first
-    for part in before:
-        yield from part_tensors(part, "", quantization, rank)
+    yield tensors(before, "", quantization)
     known: dict[Layer, tuple[int, ...]] = {}
     for index in range(first, last):
         layer = architecture.layers[index]
         if layer not in known or quantization.tells_layers_apart:
-            parts = layer_parts(layer, architecture.hidden_size)
-            known[layer] = tuple(
-                size for part in parts for size in part_tensors(part, f"layers.{index}.", quantization, rank)
-            )
-        yield from known[layer]
+            known[layer] = tensors(layer_parts(layer, architecture.hidden_size), f"layers.{index}.", quantization)
+        yield known[layer]
         if index == first:
-            yield from _tables(architecture, rank)
+            yield tuple(_tables(architecture, rank))
     if is_last:
-        for part in last_parts(architecture):
-            yield from part_tensors(part, "", quantization, rank)
-    yield from _buffers(architecture, rank)
+        yield tensors(last_parts(architecture), "", quantization)
+    yield tuple(_buffers(architecture, rank))
 
 
 def _buffers(architecture: Architecture, rank: Rank) -> Iterator[int]:
