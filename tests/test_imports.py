@@ -9,8 +9,8 @@ PACKAGE = Path(__file__).resolve().parent.parent / "planner"
 
 ORDER = [
     "version", "errors", "units", "resources", "yaml_source", "yaml_text", "architecture", "facts", "search", "engine",
-    "config_json", "checkpoint", "tensors", "memory", "catalog", "fleet", "options", "plan", "conflict", "check",
-    "explain", "solve", "artifacts", "cli", "__main__",
+    "config_json", "checkpoint", "logs", "tensors", "memory", "catalog", "fleet", "options", "plan", "conflict",
+    "check", "explain", "solve", "artifacts", "cli", "__main__",
 ]  # fmt: skip
 ROOMS = {
     "ortools": ("search",),

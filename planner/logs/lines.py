@@ -1,0 +1,113 @@
+"""Lines of a log as the engine wrote them: what containers, journals and terminals put around them is taken off.
+
+A log is read in pieces of bounded size, so that neither its length nor that of one line costs memory. A progress bar
+redraws its line with a carriage return; each drawing is a line here.
+"""
+
+import json
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import BinaryIO
+
+_PIECE = 1 << 16
+MAX_LINE = 1 << 14
+"""Characters that are kept of one line; the lists of architectures that the engine prints are longer than of use."""
+
+_ESCAPES = re.compile(r"\x1b(?:\[[0-9;?]*[ -/]*[@-~]|\][^\x07\x1b]*(?:\x07|\x1b\\)?|[@-Z\\-_])")
+_CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u2028\u2029\u202a-\u202e\u2066-\u2069]")
+_TIME = r"\d{4}-\d\d-\d\d[T ]\d\d:\d\d:\d\d(?:[.,]\d+)?(?:Z|[+-]\d\d:?\d\d)?"
+_AROUND = tuple(
+    re.compile(pattern)
+    for pattern in (
+        r"(?P<source>[\w.@/-]+) +\| ?",  # docker compose logs, docker service logs
+        r"\[(?P<source>(?:pod|container)/[^\]]+)\] ",  # kubectl logs --prefix
+        rf"{_TIME} (?:stdout|stderr) [FP] ",  # files of a container runtime
+        rf"{_TIME} \S+ (?P<source>[\w.@-]+)\[\d+\]: ",  # journalctl -o short-iso
+        r"[A-Z][a-z]{2} [ \d]\d \d\d:\d\d:\d\d \S+ (?P<source>[\w.@-]+)\[\d+\]: ",  # journalctl, syslog
+        rf"{_TIME}[ \t]+(?![-,])",  # docker logs -t, kubectl logs --timestamps
+        r"(?P<source>[\w.-]+) [\w.-]+ (?=\((?:APIServer|EngineCore|Worker)|(?:INFO|ERROR|WARNING|DEBUG) \d)",  # stern
+    )
+)
+_PROCESS = re.compile(r"\((?P<name>[A-Za-z][\w.]*)[^()]*?\bpid=\d+[^()]*\) ?")
+_BARE = ("(", " ", "INFO", "DEBUG", "WARNING", "ERROR", "Traceback")
+"""How most lines begin that have nothing around them."""
+_RANK = re.compile(r"\[rank\d+\]: ")
+_LEVEL = re.compile(
+    r"(?P<level>DEBUG|INFO|WARNING|ERROR|CRITICAL)(?:: +| (?:\d\d-\d\d \d\d:\d\d:\d\d(?:\.\d+)? )?\[[^\]]+\] ?)"
+)
+_TEXTS = ("log", "message", "msg", "MESSAGE", "line", "text")
+"""Where JSON lines of container runtimes, journals and loggers keep what was written."""
+
+
+@dataclass(frozen=True, slots=True)
+class Line:
+    """One line: its number from 1, the server it came from as far as it is told apart, its process, level and text."""
+
+    number: int
+    source: str
+    process: str
+    level: str
+    text: str
+
+
+def read_lines(stream: BinaryIO) -> Iterator[Line]:
+    """Yield the lines of a log; bytes that are no UTF-8 are replaced, control characters and escapes are left out."""
+    for number, text in _numbered(stream):
+        yield _line(number, text)
+
+
+def plain(text: str) -> str:
+    """Return a text without terminal escapes and control characters, cut at MAX_LINE characters."""
+    text = text[:MAX_LINE]
+    return text if text.isprintable() else _CONTROL.sub("", _ESCAPES.sub("", text))
+
+
+def _numbered(stream: BinaryIO) -> Iterator[tuple[int, str]]:
+    """Yield texts with the number of the line they are on; what is beyond MAX_LINE of one is dropped as it comes."""
+    number, kept, dropped = 1, bytearray(), 0
+    while piece := stream.read(_PIECE):
+        parts = re.split(rb"(\r\n|\n|\r)", piece)
+        for part in parts:
+            if part in (b"\r\n", b"\n", b"\r"):
+                yield number, kept.decode("utf-8", "replace")
+                number += part != b"\r"
+                kept.clear()
+                dropped = 0
+            elif room := max(0, 4 * MAX_LINE - len(kept)):
+                kept += part[:room]
+                dropped += len(part) - min(len(part), room)
+    if kept:
+        yield number, kept.decode("utf-8", "replace")
+
+
+def _line(number: int, text: str) -> Line:
+    source = process = level = ""
+    text = plain(text)
+    if text.startswith("{"):
+        text = _from_json(text)
+    for _ in range(0 if text.startswith(_BARE) else 4):
+        found = next((match for pattern in _AROUND if (match := pattern.match(text))), None)
+        if found is None:
+            break
+        source = found.groupdict().get("source") or source
+        text = _from_json(text[found.end() :])
+    while match := _PROCESS.match(text):
+        process, text = match["name"], text[match.end() :]
+    if match := _RANK.match(text):
+        text = text[match.end() :]
+    if match := _LEVEL.match(text):
+        level, text = match["level"], text[match.end() :]
+    return Line(number, source, process, level, text.rstrip())
+
+
+def _from_json(text: str) -> str:
+    """Return what a JSON line says, or the text when it is none."""
+    if not text.startswith("{"):
+        return text
+    try:
+        value = json.loads(text)
+    except (ValueError, RecursionError):
+        return text
+    said = next((value[key] for key in _TEXTS if isinstance(value.get(key), str)), None)
+    return text if said is None else plain(said)
