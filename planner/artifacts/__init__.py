@@ -1,8 +1,10 @@
 """Plan -> files that run it: rendered from ``templates/``, written without destroying what a person changed."""
 
 from planner.artifacts.render import render
+from planner.artifacts.sums import HOME
+from planner.artifacts.switch import File
 from planner.artifacts.targets import DEFAULT_TARGETS, EXTRA_TARGETS
-from planner.artifacts.write import HOME, File, Outcome, Verb, changes, edited, write
+from planner.artifacts.write import Outcome, Verb, changes, edited, write
 
 __all__ = [
     "DEFAULT_TARGETS",

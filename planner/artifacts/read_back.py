@@ -42,7 +42,7 @@ def read_back(folder: Path) -> dict[str, tuple[Command, ...]]:
     """
     found: dict[str, tuple[Command, ...]] = {}
     for target, read in _READERS.items():
-        for path in sorted(folder.glob(target)):
+        for path in sorted(path for path in folder.glob(target) if path.is_file()):
             name = path.relative_to(folder).as_posix()
             try:
                 commands = tuple(read(path))

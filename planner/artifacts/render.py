@@ -11,8 +11,8 @@ from planner.artifacts.context import Context, build_context
 from planner.artifacts.nodes import many, node_names, on_node
 from planner.artifacts.processes import Server
 from planner.artifacts.quoting import FILTERS, slug
+from planner.artifacts.switch import File
 from planner.artifacts.targets import CLUSTER_TARGETS, DEFAULT_TARGETS, Entry, cluster_entries, entries
-from planner.artifacts.write import File
 from planner.errors import InputError, Problem
 from planner.plan import Plan
 from planner.resources import data_folder

@@ -1,43 +1,20 @@
 """Rendered files -> a folder, all or nothing, without destroying what a person changed there.
 
-``artifacts/SHA256SUMS`` remembers what was written last (``sha256sum --check`` reads it too). A file that differs from
-it was edited by hand: that is a conflict, and a conflict stops the whole write unless it is forced.
+A file that differs from what was written last (``sums``) was edited by hand: that is a conflict, and a conflict stops
+the whole write unless it is forced. Only files in ``artifacts/`` are ever removed, and no link is followed on the way.
 """
 
 import contextlib
 import difflib
-import hashlib
-import os
-import posixpath
 import stat
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
 
+from planner.artifacts.sums import HOME, SUMS, digest, parse_sums, sums_file
+from planner.artifacts.switch import File, alone, behind_link, settle, switch, under_way
 from planner.errors import OutputError
-
-HOME = "artifacts"
-SUMS = f"{HOME}/SHA256SUMS"
-"""Its paths are relative to its own folder, as ``sha256sum --check`` wants them."""
-
-
-@dataclass(frozen=True, slots=True)
-class File:
-    """One artifact: its text, and whether it is a program."""
-
-    text: str
-    executable: bool = False
-
-    @property
-    def content(self) -> bytes:
-        """The bytes on disk."""
-        return self.text.encode()
-
-    @property
-    def mode(self) -> int:
-        """The permission bits on disk."""
-        return 0o755 if self.executable else 0o644
 
 
 class Verb(StrEnum):
@@ -70,14 +47,14 @@ def write(
     would happen.
 
     Raises:
-        OutputError: the folder or a file in it cannot be read or written; the files in it are as they were.
+        OutputError: the folder or a file in it cannot be read or written, or another process is writing there; the
+            files in it are as they were.
     """
-    sums = _read_sums(folder)
-    outcomes = _plan(files, folder, sums, force)
-    if any(outcome.verb is Verb.CONFLICT for outcome in outcomes):
-        waiting = {Verb.CREATE, Verb.OVERWRITE, Verb.REMOVE}
-        return tuple(Outcome(outcome.path, Verb.SKIP) if outcome.verb in waiting else outcome for outcome in outcomes)
-    if not dry_run:
+    if dry_run:
+        return _outcomes(files, folder, force)
+    with _output_errors(folder), alone(folder):
+        settle(folder)
+        outcomes = _outcomes(files, folder, force)
         _apply(files, folder, outcomes)
     return outcomes
 
@@ -91,7 +68,7 @@ def changes(files: Mapping[str, File], folder: Path) -> str:
         OutputError: a file in the folder cannot be read.
     """
     pieces = []
-    for outcome in _plan(files, folder, _read_sums(folder), force=True):
+    for outcome in _changes(files, folder, force=True):
         if outcome.verb is Verb.IDENTICAL:
             continue
         found, wanted = _read(folder / outcome.path), files.get(outcome.path)
@@ -112,16 +89,30 @@ def edited(folder: Path, path: str) -> bool:
     Raises:
         OutputError: a file in the folder cannot be read.
     """
-    found, digest = _read(folder / path), _read_sums(folder).get(path)
-    return found is not None and digest is not None and digest != _digest(found[0])
+    found, last = _read(folder / path), _read_sums(folder).get(path)
+    return found is not None and last is not None and last != digest(found[0])
 
 
-def _plan(files: Mapping[str, File], folder: Path, sums: Mapping[str, str], force: bool) -> tuple[Outcome, ...]:
+def _outcomes(files: Mapping[str, File], folder: Path, force: bool) -> tuple[Outcome, ...]:
+    """Return what happens to every path; with a conflict, that nothing does."""
+    outcomes = _changes(files, folder, force)
+    if all(outcome.verb is not Verb.CONFLICT for outcome in outcomes):
+        return outcomes
+    waiting = {Verb.CREATE, Verb.OVERWRITE, Verb.REMOVE}
+    return tuple(Outcome(outcome.path, Verb.SKIP) if outcome.verb in waiting else outcome for outcome in outcomes)
+
+
+def _changes(files: Mapping[str, File], folder: Path, force: bool) -> tuple[Outcome, ...]:
+    for path in files:
+        if behind_link(folder, path):
+            raise OutputError(str(folder / path), "a folder on the way to it is a link; use --out for another place")
+    sums = _read_sums(folder)
+    left = {path for path in sums if path not in files and _removable(folder, path)}
     outcomes = []
-    for path in sorted({*files, *sums}):
+    for path in sorted({*files, *left}):
         found = _read(folder / path)
         wanted = files.get(path)
-        ours = found is not None and sums.get(path) == _digest(found[0])
+        ours = found is not None and sums.get(path) == digest(found[0])
         if wanted is None:
             if found is None:
                 continue
@@ -136,75 +127,46 @@ def _plan(files: Mapping[str, File], folder: Path, sums: Mapping[str, str], forc
     return tuple(outcomes)
 
 
-def _apply(files: Mapping[str, File], folder: Path, outcomes: tuple[Outcome, ...]) -> None:
-    changed = [outcome.path for outcome in outcomes if outcome.verb in {Verb.CREATE, Verb.OVERWRITE}]
-    sums = File(
-        "".join(f"{_digest(file.content)}  {posixpath.relpath(path, HOME)}\n" for path, file in sorted(files.items()))
-    )
-    pending: list[tuple[Path, Path]] = []
-    with _output_errors(folder):
-        try:
-            for path in changed:
-                pending.append(_stage(folder / path, files[path]))
-            if _read(folder / SUMS) != (sums.content, False):
-                pending.append(_stage(folder / SUMS, sums))
-            for temporary, target in pending:
-                temporary.replace(target)
-        finally:
-            for temporary, _ in pending:
-                temporary.unlink(missing_ok=True)
-        for outcome in outcomes:
-            if outcome.verb is Verb.REMOVE:
-                _remove(folder, folder / outcome.path)
-
-
-def _stage(target: Path, file: File) -> tuple[Path, Path]:
-    """Write the new content beside its target, so that the rename which follows cannot fail halfway."""
-    target.parent.mkdir(parents=True, exist_ok=True)
-    temporary = target.with_name(f".{target.name}.new")
-    temporary.unlink(missing_ok=True)
+def _removable(folder: Path, path: str) -> bool:
+    """Whether a path that only ``SHA256SUMS`` names may be looked at: a plain file that really is in ``artifacts/``."""
     try:
-        with temporary.open("xb") as stream:
-            stream.write(file.content)
-            stream.flush()
-            os.fsync(stream.fileno())
-        temporary.chmod(file.mode)
-    except OSError:
-        temporary.unlink(missing_ok=True)
-        raise
-    return temporary, target
+        mode = (folder / path).lstat().st_mode
+    except (OSError, ValueError):
+        return False
+    plain = stat.S_ISREG(mode) or under_way(folder / path)
+    return plain and path.startswith(f"{HOME}/") and path != SUMS and not behind_link(folder, path)
 
 
-def _remove(folder: Path, path: Path) -> None:
-    path.unlink(missing_ok=True)
-    for parent in path.relative_to(folder).parents:
-        if parent.parts and not any((folder / parent).iterdir()):
-            (folder / parent).rmdir()
+def _apply(files: Mapping[str, File], folder: Path, outcomes: tuple[Outcome, ...]) -> None:
+    new = {outcome.path: files[outcome.path] for outcome in outcomes if outcome.verb in {Verb.CREATE, Verb.OVERWRITE}}
+    gone = [outcome.path for outcome in outcomes if outcome.verb is Verb.REMOVE]
+    if any(outcome.verb in {Verb.CONFLICT, Verb.SKIP} for outcome in outcomes):
+        return
+    sums = sums_file(files)
+    if _read(folder / SUMS) != (sums.content, False):
+        new[SUMS] = sums
+    if new or gone:
+        switch(folder, new, gone)
 
 
 def _read_sums(folder: Path) -> dict[str, str]:
-    """The digests written last, by path; lines that are not ours, or climb out of the folder, are ignored."""
+    """The digests written last, by path; none where the file is a link to another place."""
     found = _read(folder / SUMS)
-    sums = {}
-    for line in (found[0].decode(errors="replace") if found else "").splitlines():
-        digest, _, listed = line.partition("  ")
-        path = posixpath.normpath(posixpath.join(HOME, listed))
-        if len(digest) == 64 and listed and not path.startswith(("/", "..")):
-            sums[path] = digest
-    return sums
+    return parse_sums(found[0]) if found and not behind_link(folder, SUMS) else {}
 
 
 def _read(path: Path) -> tuple[bytes, bool] | None:
-    """Content and executable bit of a file, or None when there is none."""
+    """Content and executable bit of a file, or None when there is none; the content of a link is where it leads."""
     with _output_errors(path):
+        if path.is_symlink() and not under_way(path):
+            return str(path.readlink()).encode(errors="surrogateescape"), False
         try:
-            return path.read_bytes(), bool(path.stat().st_mode & stat.S_IXUSR)
+            mode = path.stat().st_mode
         except FileNotFoundError:
             return None
-
-
-def _digest(content: bytes) -> str:
-    return hashlib.sha256(content).hexdigest()
+        if not stat.S_ISREG(mode) and not stat.S_ISDIR(mode):
+            raise OutputError(str(path), "is no plain file")
+        return path.read_bytes(), bool(mode & stat.S_IXUSR)
 
 
 @contextlib.contextmanager
