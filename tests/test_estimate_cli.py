@@ -48,6 +48,14 @@ def test_flags_not_given_are_the_engines_own(version: str) -> None:
     )
 
 
+@pytest.mark.parametrize(("share", "freezes"), [("0.9", True), ("0.82", False)])
+def test_a_budget_on_unified_memory_says_what_it_takes_from_the_system(share: str, freezes: bool) -> None:
+    text = run(LLAMA, "--gpu", "GB10", "--gpu-memory-utilization", share)[1]
+
+    assert "the operating system holds up to 20.40 GiB of this memory" in text
+    assert ("may freeze; a gpu_memory_utilization of 0.82 leaves it alone" in text) == freezes
+
+
 def test_an_unquantized_checkpoint_may_be_quantized_while_loading() -> None:
     logged = estimate(
         LLAMA, "--gpu", "H100", "--gpu-memory-gib", "79.19", "--engine-version", "0.19.0", "--quantization", "fp8",

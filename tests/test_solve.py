@@ -18,6 +18,7 @@ from planner.fleet import Fleet
 from planner.plan import Change, NoPlan, Plan, plan_to_yaml
 from planner.solve import solve
 from planner.solve.assemble import utilization
+from planner.units import GIB
 
 FP16 = changed(
     changed(changed(PAIR, "roles.coder.schemes", ["bf16", "fp16"]), "roles.general.models", ["qwen2.5-14b-instruct"]),
@@ -58,6 +59,28 @@ def test_a_plan_is_proven_and_adds_up() -> None:
     assert found.proof.proven
     assert gpu.total_bytes == gpu.memory_in_use_bytes + taken + gpu.free_bytes
     assert gpu.free_bytes >= 0
+
+
+def test_a_plan_on_unified_memory_leaves_what_a_booted_system_holds() -> None:
+    """Of 121.7 GiB, CUDA found 101.3 to 110.4 free after boot; a share of the total must be free on the largest too."""
+    spark = {
+        "name": "spark",
+        "gpu": "GB10",
+        "roles": {
+            "chat": {
+                "task": "general",
+                "models": ["Qwen3-30B-A3B"],
+                "context": "32k",
+                "concurrency": {"min": 1, "target": 512},
+            }
+        },
+    }
+    found = plan(spark)
+    (gpu,), (server,) = found.gpus, found.servers
+
+    assert gpu.total_bytes - gpu.free_bytes - gpu.system_bytes == server.ledger.total_bytes
+    assert server.ledger.total_bytes <= 101.3 * GIB
+    assert server.gpu_memory_utilization * 121.7 * GIB <= 101.3 * GIB
 
 
 def test_the_order_of_the_roles_in_the_file_changes_nothing() -> None:

@@ -1,5 +1,6 @@
 """One entry of catalog/gpus/*.yaml -> GPU, and one GPU per MIG profile; catalog/prices/*.yaml -> CloudPrice."""
 
+import math
 from collections.abc import Iterator, Mapping
 from typing import Any
 
@@ -52,6 +53,8 @@ def _device(entry: Entry, vendor: str, named: Mapping[str, str]) -> GPU:
         refusal=entry.get("refusal", ""),
         sources=tuple(named.get(source, source) for source in entry["source"]),
         memory_assumed=memory.get("assumed", ""),
+        system_memory_bytes=math.ceil(memory.get("system_gib", 0) * GIB),
+        system_memory_source=memory.get("system_source", ""),
         fp16_dense_flops=_scaled(dense.get("fp16_tflops"), 10**12),
         fp8_dense_flops=_scaled(dense.get("fp8_tflops"), 10**12),
         int8_dense_ops=_scaled(dense.get("int8_tops"), 10**12),

@@ -103,6 +103,8 @@ class MemoryMap(_Map):
     driver_mib: _Count | None = None
     torch_mib: Annotated[list[_Count], Field(min_length=1)]
     assumed: str = ""
+    system_gib: _Positive | None = None
+    system_source: str = ""
 
 
 class DenseMap(_Map):

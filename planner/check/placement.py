@@ -8,7 +8,7 @@ from itertools import combinations
 
 from planner.check.servers import Recomputed
 from planner.check.violation import Violation
-from planner.fleet import ROUTER_PORT, Fleet, Role
+from planner.fleet import ROUTER_PORT, Fleet, Pool, Role
 from planner.fleet.values import FIRST_PORT, LAST_PORT
 from planner.memory.estimate import estimate
 from planner.plan import Plan, ServerPlan
@@ -41,12 +41,12 @@ def check_same_fleet(plan: Plan, fleet: Fleet) -> Iterator[Violation]:
 def check_gpus(plan: Plan, fleet: Fleet) -> Iterator[Violation]:
     """Check that every ledger adds up to the byte and nothing is promised twice."""
     expected = [
-        (pool.name, node, index, pool.gpu.name, pool.gpu.memory_bytes, pool.memory_in_use_bytes)
+        (pool.name, node, index, pool.gpu.name, pool.gpu.memory_bytes, *_held(pool))
         for pool in fleet.pools
         for node in pool.node_names
         for index in range(pool.gpu_index, pool.gpu_index + pool.gpus_per_node)
     ]
-    found = [(g.pool, g.node, g.index, g.gpu, g.total_bytes, g.memory_in_use_bytes) for g in plan.gpus]
+    found = [(g.pool, g.node, g.index, g.gpu, g.total_bytes, g.system_bytes, g.memory_in_use_bytes) for g in plan.gpus]
     if found != expected:
         yield Violation("GPUs", "are not those of the fleet, with its memory in use")
     for gpu in plan.gpus:
@@ -55,7 +55,7 @@ def check_gpus(plan: Plan, fleet: Fleet) -> Iterator[Violation]:
         if names != list(gpu.servers):
             yield Violation(where, f"lists {', '.join(gpu.servers) or 'nothing'}, carries {', '.join(names)}")
         taken = sum(plan.server(name).ledger.total_bytes for name in names)
-        if gpu.memory_in_use_bytes + taken + gpu.free_bytes != gpu.total_bytes:
+        if gpu.system_bytes + gpu.memory_in_use_bytes + taken + gpu.free_bytes != gpu.total_bytes:
             yield Violation(where, "the ledger does not add up")
         if gpu.free_bytes < 0:
             yield Violation(where, f"is {-gpu.free_bytes} bytes too small")
@@ -68,6 +68,11 @@ def check_gpus(plan: Plan, fleet: Fleet) -> Iterator[Violation]:
     for server in plan.servers:
         if server.port == server.master_port:
             yield Violation("ports", f"{server.name} listens on {server.port} twice")
+
+
+def _held(pool: Pool) -> tuple[int, int]:
+    """Return what the operating system and others hold of each GPU."""
+    return pool.gpu.system_memory_bytes, pool.memory_in_use_bytes
 
 
 def check_roles(plan: Plan, fleet: Fleet) -> Iterator[Violation]:
@@ -109,7 +114,7 @@ def _common(server: ServerPlan) -> dict[str, object]:
 def check_start(facts: Recomputed) -> Iterator[Violation]:
     """Start the servers one after another in the plan's order: each must find the memory it asks for."""
     plan = facts.plan
-    used = {(gpu.node, gpu.index): gpu.memory_in_use_bytes for gpu in plan.gpus}
+    used = {(gpu.node, gpu.index): gpu.system_bytes + gpu.memory_in_use_bytes for gpu in plan.gpus}
     for name in plan.start_order:
         server = plan.server(name)
         gpu = facts.gpu(server)

@@ -143,6 +143,8 @@ def gpu_json(catalog: Catalog, gpu: GPU) -> dict[str, Any]:
         "compute_capability": f"{capability[0]}.{capability[1]}" if capability else None,
         "memory_bytes": gpu.memory_bytes,
         "memory_assumed": gpu.memory_assumed or None,
+        "system_memory_bytes": gpu.system_memory_bytes or None,
+        "system_memory_source": gpu.system_memory_source or None,
         "driver_memory_bytes": gpu.driver_memory_bytes,
         "bandwidth_bytes_per_second": gpu.bandwidth_bytes_per_second,
         "fp16_dense_flops": gpu.fp16_dense_flops,

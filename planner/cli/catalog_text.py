@@ -111,6 +111,7 @@ def gpu_text(data: dict[str, Any]) -> str:
         ("aliases", ", ".join(data["aliases"])),
         ("memory", f"{format_gib(data['memory_bytes'])} as an engine sees it"),
         ("assumed", data["memory_assumed"]),
+        ("system", _system(data)),
         ("driver", f"{format_gib(driver)} as nvidia-smi prints it" if driver else None),
         ("capability", data["compute_capability"]),
         ("bandwidth", f"{bandwidth / _BILLION:g} GB/s" if bandwidth else None),
@@ -134,6 +135,12 @@ def gpu_text(data: dict[str, Any]) -> str:
 
 def _facts(*pairs: tuple[str, str | None], indent: str = "  ") -> list[str]:
     return [f"{indent}{name:<12} {value}" for name, value in pairs if value]
+
+
+def _system(data: dict[str, Any]) -> str | None:
+    """Say what the operating system holds of a memory it shares with the GPU, and who measured that."""
+    held = data["system_memory_bytes"]
+    return f"up to {format_gib(held)} of it ({data['system_memory_source']})" if held else None
 
 
 def _licence(model: Model) -> str:

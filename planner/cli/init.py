@@ -83,7 +83,8 @@ def _starter(path: Path, catalog: Catalog, gpu_name: str | None) -> str:
         devices = _of_one_kind(local_gpus())
         gpu = catalog.gpu(devices[0].product)
         count, index = len(devices), devices[0].index
-        in_use = max(device.memory_in_use_bytes for device in devices)
+        # What an integrated GPU reports as in use is the operating system's part, which the catalog has.
+        in_use = 0 if gpu.integrated else max(device.memory_in_use_bytes for device in devices)
     return _STARTER.format(
         file=path.name, gpu=gpu.name, count=count, index=index, memory_in_use=f"{in_use // MIB}MiB" if in_use else 0
     )

@@ -136,6 +136,8 @@ def _ledger(plan: Plan, gpus: tuple[GPULedger, ...]) -> str:
     gpu = gpus[0]
     blank = [""] * len(_TERMS)
     rows = [[name, *_terms(plan.server(name).ledger)] for name in gpu.servers]
+    if gpu.system_bytes:
+        rows.append(["left to the system", *blank, *_amount(gpu.system_bytes)])
     if gpu.memory_in_use_bytes:
         rows.append(["in use by others", *blank, *_amount(gpu.memory_in_use_bytes)])
     rows.append(["free", *blank, *_amount(gpu.free_bytes)])

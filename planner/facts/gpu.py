@@ -15,6 +15,9 @@ class GPU:
     ``memory_assumed`` says how the total was derived when nobody published it, or is empty. Dense rates are per second
     without sparsity; those named in ``derived_rates`` come from clocks and core counts, not from a data sheet. A MIG
     instance is a GPU of its own whose ``parent`` names the whole card; ``instances`` is how many fit on that card.
+
+    An ``integrated`` device shares its memory with the operating system, which after boot holds up to
+    ``system_memory_bytes`` of it (0: not known) according to ``system_memory_source``.
     """
 
     name: str
@@ -31,6 +34,8 @@ class GPU:
     refusal: str = ""
     sources: tuple[str, ...] = ()
     memory_assumed: str = ""
+    system_memory_bytes: int = 0
+    system_memory_source: str = ""
     fp16_dense_flops: int | None = None
     fp8_dense_flops: int | None = None
     int8_dense_ops: int | None = None

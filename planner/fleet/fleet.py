@@ -59,8 +59,8 @@ class Pool:
 
     @property
     def capacity_bytes(self) -> int:
-        """What servers may take of each GPU: its total less what others hold."""
-        return self.gpu.memory_bytes - self.memory_in_use_bytes
+        """What servers may take of each GPU: its total less what the operating system and others hold."""
+        return self.gpu.memory_bytes - self.gpu.system_memory_bytes - self.memory_in_use_bytes
 
     @property
     def tensor_parallel_sizes(self) -> tuple[int, ...]:

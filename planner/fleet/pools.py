@@ -89,8 +89,10 @@ def _gpu(findings: Findings, path: FieldPath, key: str, name: str | None, memory
         return None
     if gpu.refusal:
         findings.refuse(here, f"no plan can be made for {gpu.name}", gpu.refusal)
-    if memory_in_use >= gpu.memory_bytes:
-        message = f"{format_gib(memory_in_use)} is all of the {format_gib(gpu.memory_bytes)} that {gpu.name} has"
+    usable_bytes = gpu.memory_bytes - gpu.system_memory_bytes
+    if memory_in_use >= usable_bytes:
+        beside = " beside the operating system's part" if gpu.system_memory_bytes else ""
+        message = f"{format_gib(memory_in_use)} is all of the {format_gib(usable_bytes)} that {gpu.name} has{beside}"
         findings.refuse((*path, "memory_in_use"), message)
     return gpu
 

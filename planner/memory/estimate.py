@@ -12,6 +12,7 @@ from planner.memory.refusals import refusal
 from planner.memory.start_checks import failure
 from planner.memory.terms import Server, Terms, graphs_in_budget, terms
 from planner.memory.uncertainty import Margin, stage_margin
+from planner.memory.unified import unified_notes
 from planner.units import GIB
 
 # From this version on there are two engine cores.
@@ -91,7 +92,11 @@ def estimate(server: Server, gpu: GPU, profile: EngineProfile, memory_in_use_byt
         baseline_bytes=baseline,
         has_cache=bool(first.layout.groups),
         graphs_in_budget=graphs_in_budget(server, profile),
-        notes=(*_notes(profile, gpu), *_close_calls(first, available[0], spread, flags, starts=fits)),
+        notes=(
+            *_notes(profile, gpu),
+            *unified_notes(gpu, requested),
+            *_close_calls(first, available[0], spread, flags, starts=fits),
+        ),
     )
 
 

@@ -19,11 +19,12 @@ _USUAL = {
     "point": None,
     "prices": (),
     "unseen": (),
+    "system_bytes": 0,
     "hf_overrides": "",
     "interrupted": False,
 }
-"""Keys that are not written where they have these values: a server is in one stage, a plan is on no frontier, a search
-ended by itself."""
+"""Keys that are not written where they have these values: a server is in one stage, a GPU has memory of its own, a plan
+is on no frontier, a search ended by itself."""
 
 SCHEMA = 1
 """Version of plan.yaml. It rises when a field changes its meaning or goes, so that an old reader refuses the file."""

@@ -112,7 +112,10 @@ class ServerPlan:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class GPULedger:
-    """One GPU of a node: its total is what others use, plus the ledgers of its servers, plus what is free."""
+    """One GPU of a node: its total is what others use, plus the ledgers of its servers, plus what is free.
+
+    On a GPU that shares its memory with the operating system, ``system_bytes`` are that one's part of the total.
+    """
 
     pool: str = ""
     node: str = ""
@@ -120,6 +123,7 @@ class GPULedger:
     gpu: str
     product: str
     total_bytes: int
+    system_bytes: int = 0
     memory_in_use_bytes: int
     servers: tuple[str, ...]
     free_bytes: int

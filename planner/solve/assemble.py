@@ -218,6 +218,7 @@ def _ledger(pool: Pool, node: str, index: int, servers: Sequence[ServerPlan]) ->
         gpu=pool.gpu.name,
         product=pool.gpu.product,
         total_bytes=pool.gpu.memory_bytes,
+        system_bytes=pool.gpu.system_memory_bytes,
         memory_in_use_bytes=pool.memory_in_use_bytes,
         servers=tuple(server.name for server in servers),
         free_bytes=pool.capacity_bytes - taken,
