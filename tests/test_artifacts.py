@@ -255,3 +255,21 @@ def test_names_that_the_planner_needs_are_never_taken() -> None:
     services = yaml.safe_load(render(taken)["compose.yaml"].text)["services"]
     assert set(services) == {"router", "download", "router_", "download_"}
     assert context.build_context(plans.two_roles()).router.name == "router"
+
+
+@pytest.mark.parametrize(("version", "kind"), [("0.33.0", "available"), ("0.11.0", "free")])
+def test_every_target_says_what_counts_as_free_on_unified_memory(version: str, kind: str) -> None:
+    plain = plans.two_roles()
+    gpus = tuple(dataclasses.replace(gpu, system_bytes=gpu.free_bytes, free_bytes=0) for gpu in plain.gpus)
+    targets = ("script", "compose", "systemd", "quadlet", "kubernetes")
+    files = render(dataclasses.replace(plain, engine_version=version, gpus=gpus), targets=targets)
+    starting = ("launch.sh", "compose.yaml", ".service", "general.container", "servers.yaml")
+    told = [path for path, file in files.items() if re.search(f"--unified[ =]{kind}", file.text)]
+
+    assert all(any(path.endswith(name) for path in told) for name in starting), told
+    assert not any(
+        "--unified" in file.text for path, file in render(plain, targets=targets).items() if path not in _GATES
+    )
+
+
+_GATES = ("gate.sh", "kubernetes/fleet/gate.sh")

@@ -170,3 +170,90 @@ def test_weights_that_the_server_may_not_read_are_refused(gate: Stage) -> None:
 
     assert run.returncode == 78
     assert "model.safetensors cannot be read by the user of this server" in run.stderr
+
+
+CARD = "NVIDIA A100-SXM4-80GB"
+SMALL, LARGE = "MIG-1c0a8e5e-0000-5de3-91c7-45d71c87eb3f", "MIG-c6d4f1ef-42e4-5de3-91c7-45d71c87eb3f"
+DIVIDED = f"""GPU 0: {CARD} (UUID: GPU-5c89852c-d268-c3f3-1b07-005d5ae1dc3f)
+  MIG 1g.10gb+me  Device  0: (UUID: {SMALL})
+  MIG 3g.40gb     Device  1: (UUID: {LARGE})"""
+ONE = "\n".join(line for line in DIVIDED.splitlines() if SMALL not in line)
+NO_SLICES = DIVIDED.splitlines()[0]
+
+
+def slice_check(gate: Stage, listed: str, *options: str, **environment: str) -> subprocess.CompletedProcess[str]:
+    """Check for a 3g.40gb slice; of the card nvidia-smi tells only the name."""
+    gate.environment |= {"FAKE_SLICES": listed, "FAKE_GPU_NAME": CARD, "FAKE_GPU_FREE_MIB": "[N/A]"}
+    gate.environment |= {"FAKE_MIG_MODE": "Enabled", **environment}
+    return gate.run("gate.sh", "--check", "--gpu-name", f"{CARD} MIG 3g.40gb", "--memory", str(30 << 30), *options)
+
+
+@pytest.mark.parametrize(
+    ("listed", "options", "environment"),
+    [
+        (ONE, (), {}),
+        (ONE, ("--gpu", "0"), {}),
+        (DIVIDED, ("--gpu", "0"), {"PLANNER_GPU_0": LARGE}),
+        (DIVIDED, (), {"NVIDIA_VISIBLE_DEVICES": LARGE}),
+        (NO_SLICES, (), {}),
+        (NO_SLICES, (), {"NVIDIA_VISIBLE_DEVICES": LARGE}),
+    ],
+    ids=["container", "host", "uuid", "container-of-several", "not-listed", "not-listed-by-uuid"],
+)
+def test_the_right_slice_is_never_refused(
+    gate: Stage, listed: str, options: tuple[str, ...], environment: dict[str, str]
+) -> None:
+    checked = slice_check(gate, listed, *options, **environment)
+
+    assert checked.returncode == 0, checked.stderr
+    assert ("so the profile is not checked" in checked.stderr) == (listed == NO_SLICES)
+
+
+@pytest.mark.parametrize(
+    ("listed", "options", "environment", "sentence"),
+    [
+        (DIVIDED, (), {}, f"but {SMALL} is {CARD} MIG 1g.10gb"),
+        (DIVIDED, ("--gpu", "0"), {"PLANNER_GPU_0": SMALL}, f"but {SMALL} is {CARD} MIG 1g.10gb"),
+        (DIVIDED, ("--gpu", "0"), {"PLANNER_GPU_0": "MIG-gone"}, "lists no slice MIG-gone"),
+        (ONE, ("--gpu", "1"), {}, "write the UUID of each slice"),
+        (ONE.replace("A100", "H100"), (), {}, "is NVIDIA H100-SXM4-80GB MIG 3g.40gb"),
+        (NO_SLICES, (), {"FAKE_GPU_NAME": "NVIDIA L4"}, "is NVIDIA L4"),
+        (NO_SLICES, ("--gpu", "0"), {"FAKE_MIG_MODE": "Disabled"}, "is not divided into slices"),
+    ],
+    ids=["container", "uuid", "no-such-uuid", "no-such-gpu", "card", "card-not-listed", "whole-card"],
+)
+def test_another_slice_is_refused(
+    gate: Stage, listed: str, options: tuple[str, ...], environment: dict[str, str], sentence: str
+) -> None:
+    checked = slice_check(gate, listed, *options, **environment)
+
+    assert checked.returncode == 78
+    assert sentence in checked.stderr
+
+
+def unified_check(gate: Stage, kind: str, *, free_gib: int, available_gib: int) -> subprocess.CompletedProcess[str]:
+    """Check for 90 GiB on a GPU without memory of its own."""
+    meminfo = gate.folder / "meminfo"
+    lines = (f"{key}: {gib << 20} kB" for key, gib in (("MemFree", free_gib), ("MemAvailable", available_gib)))
+    meminfo.write_text("\n".join(lines), encoding="utf-8")
+    gate.environment |= {"FAKE_GPU_NAME": "NVIDIA GB10", "FAKE_GPU_FREE_MIB": "[N/A]"}
+    return gate.run(
+        "gate.sh", "--check", "--gpu-name", "NVIDIA GB10", "--memory", str(90 << 30), "--memory-wait", "0",
+        "--unified", kind, "--meminfo", str(meminfo),
+    )  # fmt: skip
+
+
+def test_unified_memory_counts_as_the_engine_counts_it(gate: Stage) -> None:
+    """A download of 60 GiB left 41 GiB free and 103 available; the newer engine starts there, the older does not."""
+    fresh = unified_check(gate, "available", free_gib=100, available_gib=103)
+    newer = unified_check(gate, "available", free_gib=41, available_gib=103)
+    older = unified_check(gate, "free", free_gib=41, available_gib=103)
+    full = unified_check(gate, "available", free_gib=20, available_gib=60)
+
+    assert (fresh.returncode, fresh.stderr) == (0, "")
+    assert newer.returncode == 0
+    assert "63488 MiB of the free memory are page cache" in newer.stderr
+    assert older.returncode == 75
+    assert "or drop the 63488 MiB of page cache: sync && echo 1 | sudo tee /proc/sys/vm/drop_caches" in older.stderr
+    assert full.returncode == 75
+    assert "only 61440 MiB are free: stop what else uses it (nvidia-smi lists the processes)\n" in full.stderr

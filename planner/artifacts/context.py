@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 from planner.artifacts.metrics import Metrics, metrics
 from planner.artifacts.nodes import address_variable, many, node_names
-from planner.artifacts.processes import Server, all_processes
+from planner.artifacts.processes import Server, all_processes, unified
 from planner.artifacts.quoting import slug, unit_prefix
 from planner.artifacts.serve_args import DRAIN_SECONDS, refused_arguments
 from planner.engine.options import engine_options
@@ -42,6 +42,7 @@ class Device:
     node: str
     index: int
     product: str
+    unified: str
     memory_bytes: int
 
 
@@ -182,6 +183,7 @@ def _devices(plan: Plan, processes: tuple[Server, ...]) -> tuple[Device, ...]:
             node=gpu.node,
             index=gpu.index,
             product=gpu.product,
+            unified=unified(gpu, plan.engine_version),
             memory_bytes=sum(
                 one.memory_bytes for one in processes if one.node == gpu.node and gpu.index in one.gpu_indices
             ),

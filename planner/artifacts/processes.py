@@ -8,6 +8,7 @@ from planner.artifacts.nodes import Part, address_variable, parts
 from planner.artifacts.quoting import slug
 from planner.artifacts.serve_args import Argument, serve_arguments
 from planner.engine.options import EngineOptions
+from planner.engine.profile import parse_version
 from planner.plan import GPULedger, Plan, ServerPlan
 from planner.units import ceil_div
 
@@ -19,12 +20,16 @@ _COMPILE_SECONDS = 300
 # gives up after half an hour (torch/distributed/constants.py, default_pg_timeout).
 _JOIN_SECONDS = 900
 MASTER_ADDRESS = "--master-addr"
+# On unified memory the engine from here on counts what Linux calls available as free (``MemorySnapshot.measure`` in
+# utils/mem_utils.py, 0.12.0 to 0.33.0); before, what CUDA calls free, which the page cache is not (0.11.0).
+_COUNTS_AVAILABLE = "0.12.0"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Server:
     """One engine process: a whole server, or the part of it that one of its ``node_count`` nodes runs.
 
+    ``unified`` is ``available`` or ``free`` where the GPU shares the machine's memory: what the engine counts as free.
     ``rank`` is the part's number; part 0, on the node ``head``, answers requests for all. The parts find each other at
     ``master_port`` there; ``head_variable`` and ``node_variable`` hold the addresses of that node and of this one.
     """
@@ -46,6 +51,7 @@ class Server:
     master_port: int
     gpu_indices: tuple[int, ...]
     gpu_product: str
+    unified: str
     after: tuple[str, ...]
     arguments: tuple[Argument, ...]
     container_arguments: tuple[Argument, ...]
@@ -58,6 +64,13 @@ class Server:
     bench: Bench
     start_seconds: int
     queue_seconds: int
+
+
+def unified(gpu: GPULedger, engine_version: str) -> str:
+    """Return what of a memory that a GPU shares with the operating system the engine counts as free, else nothing."""
+    if not gpu.system_bytes:
+        return ""
+    return "available" if parse_version(engine_version) >= parse_version(_COUNTS_AVAILABLE) else "free"
 
 
 def all_processes(plan: Plan, options: EngineOptions) -> tuple[Server, ...]:
@@ -94,6 +107,7 @@ def _process(plan: Plan, part: Part, gpus: list[GPULedger], earlier: list[Server
         master_port=server.master_port,
         gpu_indices=part.gpu_indices,
         gpu_product=gpus[0].product,
+        unified=unified(gpus[0], plan.engine_version),
         after=tuple(other.name for other in earlier),
         arguments=local,
         container_arguments=local if several else published,
