@@ -9,8 +9,11 @@
 #   --revision REV      commit, branch or tag of the weights
 #   --gpu INDEX         a GPU of the plan (repeatable; none given: every visible one, as in a container); the variable
 #                       PLANNER_GPU_<INDEX> may name another index or a UUID for it
-#   --gpu-name NAME     what nvidia-smi must call that GPU (repeatable: any of them will do)
+#   --gpu-name NAME     what nvidia-smi must call that GPU (repeatable: any of them will do); "CARD MIG PROFILE" is a slice
 #   --memory BYTES      what must be free on each of these GPUs
+#   --unified KIND      the GPU has no memory of its own: what counts as free is what Linux calls "available", or only
+#                       what it calls "free", as the engine counts it
+#   --meminfo FILE      where Linux says that (default /proc/meminfo)
 #   --memory-wait SEC   how long to wait for it: a stopped server releases memory slowly (default 60)
 #   --port PORT         must not be answered by anybody yet
 #   --lock FILE         held from before the checks until the server is healthy (repeatable, same order everywhere)
@@ -37,7 +40,7 @@
 # shellcheck disable=SC2310,SC2312
 set -Eeuo pipefail
 
-check_only=no engine='' weights='' revision='' memory='' memory_wait=60 port='' health='' listens='' timeout=1800
+check_only=no engine='' weights='' revision='' memory='' unified='' meminfo=/proc/meminfo memory_wait=60 port='' health='' listens='' timeout=1800
 here='' head='' takes='' follows='' followed='' ready=''
 gpus=() gpu_names=() locks=() lock_fds=() command=() free_before=() joined=0
 child='' told_to_stop=no
@@ -70,6 +73,8 @@ parse() {
       --gpu) gpus+=("$2") ;;
       --gpu-name) gpu_names+=("$2") ;;
       --memory) memory=$2 ;;
+      --unified) unified=$2 ;;
+      --meminfo) meminfo=$2 ;;
       --memory-wait) memory_wait=$2 ;;
       --port) port=$2 ;;
       --lock) locks+=("$2") ;;
@@ -189,15 +194,73 @@ check_weights() {
 }
 
 check_gpu_names() {
-  local id name wanted
+  local id name
   ((${#gpu_names[@]} > 0)) || return 0
   while IFS=, read -r id name; do
     name=${name# }
-    for wanted in "${gpu_names[@]}"; do
-      [[ "${name}" == "${wanted}" ]] && continue 2
-    done
-    stop_with 78 "the plan is for ${gpu_names[0]}, but GPU ${id} is ${name}"
+    planned "${name}" || stop_with 78 "the plan is for ${gpu_names[0]}, but GPU ${id} is ${name}"
   done < <(query index,name)
+}
+
+planned() {
+  local wanted
+  for wanted in "${gpu_names[@]}"; do
+    [[ "$1" != "${wanted}" ]] || return 0
+  done
+  return 1
+}
+
+# Says whether the plan is for MIG slices.
+sliced() { [[ "${gpu_names[*]}" == *' MIG '* ]]; }
+
+# Prints "UUID NAME" of each MIG slice: of all, of the GPU with this number or UUID, or the one with this UUID.
+slices() {
+  nvidia-smi -L 2>/dev/null | awk -v only="$1" '
+    /^GPU / {
+      number = $2; sub(/:.*/, "", number)
+      card = $0; sub(/^GPU [0-9]+: /, "", card); sub(/ [(]UUID.*/, "", card)
+      of = $0; sub(/.*UUID: /, "", of); sub(/[)].*/, "", of)
+    }
+    /^ +MIG / {
+      profile = $2; sub(/[+].*/, "", profile) # "+me" adds media engines only
+      uuid = $0; sub(/.*UUID: /, "", uuid); sub(/[)].*/, "", uuid)
+      if (only == "" || only == number || only == of || only == uuid) print uuid, card " MIG " profile
+    }'
+}
+
+# A slice has no entry of its own among the GPUs: nvidia-smi prints the name of the card, and in a container no memory.
+# The engine's own check decides whether the memory is free.
+check_slices() {
+  local id uuid name found ids=("${gpus[@]}")
+  if ((${#ids[@]} == 0)); then # a container is told its slices by their UUIDs, and may see others
+    mapfile -t ids < <(tr ',' '\n' <<<"${CUDA_VISIBLE_DEVICES:-${NVIDIA_VISIBLE_DEVICES:-}}" | grep '^MIG-')
+    ((${#ids[@]} > 0)) || ids=('')
+  fi
+  for id in "${ids[@]}"; do
+    found=no
+    while read -r uuid name; do
+      found=yes
+      planned "${name}" || stop_with 78 "the plan is for ${gpu_names[0]}, but ${uuid} is ${name}"
+    done < <(slices "${id}")
+    [[ "${found}" == yes ]] || check_card "${id}"
+  done
+}
+
+# Checks what is known of a slice that nvidia-smi does not list: its card, and whether that is divided at all.
+check_card() {
+  local id=$1 cards name mode
+  if [[ "${id}" == MIG-* ]]; then
+    [[ -z "$(slices '')" ]] || stop_with 78 "the plan is for ${gpu_names[0]}, but nvidia-smi -L lists no slice ${id}"
+    id=''
+  fi
+  cards=$(nvidia-smi ${id:+-i "${id}"} --query-gpu=name,mig.mode.current --format=csv,noheader 2>/dev/null) \
+    || stop_with 78 "nvidia-smi does not find GPU ${id}: write the UUID of each slice (nvidia-smi -L) into .env"
+  while IFS=, read -r name mode; do
+    planned "${name}" && continue
+    [[ " ${gpu_names[*]} " == *" ${name} MIG "* ]] || stop_with 78 "the plan is for ${gpu_names[0]}, but GPU ${id} is ${name}"
+    [[ "${mode# }" != Disabled ]] || stop_with 78 "the plan is for ${gpu_names[0]}, but GPU ${id} is not divided into slices"
+    say 'warning: nvidia-smi lists no slices here, so the profile is not checked'
+  done <<<"${cards}"
 }
 
 query() {
@@ -211,34 +274,64 @@ query() {
   done
 }
 
+# Prints a line of /proc/meminfo in MiB.
+system_mib() { awk -v key="$1:" '$1 == key { print int($2 / 1024) }' "${meminfo}"; }
+
+# Prints "INDEX FREE_MIB" of each GPU as the engine will see it; for unified memory nvidia-smi prints [N/A].
+free_gpus() {
+  local id free system=''
+  [[ "${unified}" != available ]] || system=$(system_mib MemAvailable)
+  [[ "${unified}" != free ]] || system=$(system_mib MemFree)
+  while IFS=', ' read -r id free; do
+    printf '%s %s\n' "${id}" "${system:-${free}}"
+  done < <(query index,memory.free)
+}
+
 # Prints the first GPU with too little free memory, as "INDEX FREE_MIB"; nothing when all have enough.
 short_gpu() {
   local id free
-  while IFS=', ' read -r id free; do
-    [[ "${free}" =~ ^[0-9]+$ ]] || continue # unified memory prints [N/A]; the engine's own check decides there
+  while read -r id free; do
+    [[ "${free}" =~ ^[0-9]+$ ]] || continue # not known here; the engine's own check decides
     if ((free * 1048576 < memory)); then
       printf '%s %s' "${id}" "${free}"
       return
     fi
-  done < <(query index,memory.free)
+  done < <(free_gpus)
+}
+
+# Prints how many MiB Linux could give back, while fewer are really free than the plan needs: files that were read or
+# written lately fill unified memory.
+page_cache() {
+  local free available
+  free=$(system_mib MemFree) available=$(system_mib MemAvailable)
+  if ((free * 1048576 < memory && available > free)); then printf '%s' "$((available - free))"; fi
 }
 
 check_gpus() {
-  local id free short deadline
+  local id free short deadline cached='' drop='sync && echo 1 | sudo tee /proc/sys/vm/drop_caches'
   ((${#gpu_names[@]} > 0)) || [[ -n "${memory}" ]] || return 0
   if ! command -v nvidia-smi >/dev/null; then
     say 'warning: nvidia-smi is not on PATH, so the GPU and its free memory are not checked'
+    return
+  fi
+  if sliced; then
+    check_slices
     return
   fi
   query index >/dev/null || stop_with 78 "nvidia-smi does not find GPU ${gpus[*]:-}"
   check_gpu_names
   [[ -n "${memory}" ]] || return 0
   deadline=$((SECONDS + memory_wait))
+  [[ -z "${unified}" ]] || cached=$(page_cache)
   while short=$(short_gpu) && [[ -n "${short}" ]]; do
     read -r id free <<<"${short}"
-    ((SECONDS < deadline)) || stop_with 75 "the plan needs $((memory / 1048576)) MiB free on GPU ${id}, but only ${free} MiB are free: stop what else uses it (nvidia-smi lists the processes)"
+    if ((SECONDS >= deadline)); then
+      [[ "${unified}" == free && -n "${cached}" ]] || drop=''
+      stop_with 75 "the plan needs $((memory / 1048576)) MiB free on GPU ${id}, but only ${free} MiB are free: stop what else uses it (nvidia-smi lists the processes)${drop:+, or drop the ${cached} MiB of page cache: ${drop}}"
+    fi
     pause
   done
+  [[ -z "${cached}" ]] || say "warning: ${cached} MiB of the free memory are page cache, which Linux gives back as the engine loads; should that be slow or fail, drop it: ${drop}"
 }
 
 check_port() {
@@ -264,13 +357,13 @@ drop_locks() {
   lock_fds=()
 }
 
-# Prints the free MiB of each GPU, one a line.
-free_mib() { query index,memory.free 2>/dev/null | sed 's/.*, *//'; }
+# Prints the free MiB of each GPU, one a line; nothing where that is not known.
+free_mib() { free_gpus 2>/dev/null | sed 's/.* //' | grep -E '^[0-9]+$'; }
 
 # Says whether the command has taken its memory on every GPU since the start.
 taken() {
   local before after index
-  [[ -n "${free_before[*]}" ]] || return 0 # nvidia-smi is missing, or the memory is unified
+  [[ -n "${free_before[*]}" ]] || return 0 # nvidia-smi is missing, or does not say
   mapfile -t after < <(free_mib)
   for index in "${!free_before[@]}"; do
     before=${free_before[${index}]}
