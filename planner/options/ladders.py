@@ -26,9 +26,10 @@ def batches(default: int, least: int) -> tuple[int, ...]:
 def sequence_limits(least: int, target: int) -> tuple[int, ...]:
     """Return the upper limits of sequences to try, descending: the target, its half, and so on down to ``least``.
 
-    CUDA graphs and margins are counted for the limit, so a plan that ends with few sequences needs a low one.
+    CUDA graphs and margins are counted for the limit, so a plan that ends with few sequences needs a low one. The last
+    is ``least`` itself: what is wished for beyond that makes nothing too large.
     """
     limits = [target]
-    while limits[-1] // 2 >= least:
+    while limits[-1] // 2 > least:
         limits.append(limits[-1] // 2)
-    return tuple(limits)
+    return tuple(limits) if limits[-1] == least else (*limits, least)

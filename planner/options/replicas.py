@@ -24,15 +24,15 @@ class Load:
 
 
 def counts(role: Role, place: Place, tensor_parallel_size: int, stages: int) -> tuple[int, ...]:
-    """Return the numbers of replicas to try: the role's own, or 1, 2, 3, 4, 6, 8, 12 and so on.
+    """Return the numbers of replicas to try: the role's own, or every number from one to as many as are of use.
 
-    More servers than GPUs, or than sequences wanted, are of no use where the number is open.
+    More servers than GPUs, or than sequences wanted, are of no use where the number is open: two servers on a GPU do
+    what one with as many sequences does with less.
     """
     if role.replicas is not None:
         return (role.replicas,)
     most = min(place.nodes.servers(tensor_parallel_size, stages), role.concurrency_target)
-    ladder = [1, 2, 3, *(step << power for power in range(1, most.bit_length()) for step in (2, 3))]
-    return tuple(count for count in sorted(set(ladder)) if count <= max(most, 1))
+    return tuple(range(1, max(most, 1) + 1))
 
 
 def loads(role: Role, replicas: int) -> Iterator[Load]:

@@ -57,10 +57,10 @@ class Rungs:
         return self._option(length, flags, batch, self._limits(batch)[-1])
 
     def highest(self) -> Option:
-        """Return the option with the longest context, the engine's own batch, and the most sequences."""
+        """Return the option with the longest context, the largest batch, and the most sequences."""
         length = self._lengths()[-1]
         flags = self._flags(length)
-        return self._option(length, flags, flags.max_num_batched_tokens, self.load.most)
+        return self._option(length, flags, self._batches(flags)[0], self.load.most)
 
     def fitting(self) -> Iterator[Option]:
         """Yield all options, up to and including the first context of which none fits an otherwise empty GPU."""
@@ -91,7 +91,11 @@ class Rungs:
         return ladders.contexts(self.role.context_min, self.role.context_wish, limit)
 
     def _flags(self, length: int) -> ServeFlags:
-        """Return the engine's own flags at a context and the most sequences."""
+        """Return the engine's own flags at a context and the most sequences, or as many as its batch has tokens for.
+
+        The engine refuses more sequences than tokens of a batch. Sequences beyond the least are only wished for, so
+        they stop at the batch here; ``_batches`` has a larger one for them.
+        """
         flags = default_flags(
             self.candidate.place.profile,
             self.candidate.place.gpu,
@@ -102,10 +106,13 @@ class Rungs:
             tensor_parallel_size=self.candidate.tensor_parallel_size,
             pipeline_parallel_size=self.candidate.pipeline_parallel_size,
         )
-        return replace(flags, max_num_batched_tokens=max(flags.max_num_batched_tokens, self._least_batch(flags)))
+        batch = max(flags.max_num_batched_tokens, self._least_batch(flags))
+        return replace(flags, max_num_batched_tokens=batch, max_num_seqs=min(self.load.most, batch))
 
     def _batches(self, flags: ServeFlags) -> tuple[int, ...]:
-        return ladders.batches(flags.max_num_batched_tokens, self._least_batch(flags))
+        """Return the batches to try, descending: one that holds a token of every sequence, and the engine's own."""
+        own = ladders.batches(flags.max_num_batched_tokens, self._least_batch(flags))
+        return own if self.load.most <= own[0] else (self.load.most, *own)
 
     def _least_batch(self, flags: ServeFlags) -> int:
         """Return the smallest batch to try: it holds a token of each sequence, and where it must, a whole prompt."""
