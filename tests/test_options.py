@@ -79,6 +79,15 @@ def test_options_fit_an_empty_gpu_and_keep_the_roles_minima() -> None:
             assert option.sequences_min == group.role.concurrency_min <= option.sequences_max
 
 
+def test_what_a_target_asks_for_takes_nothing_of_what_the_minimum_needs() -> None:
+    least = [
+        [min(option.least_bytes for option in found.considered) for found in prepared(document).roles]
+        for document in (changed(PAIR, "roles.coder.concurrency", {"min": 4, "target": n}) for n in (4, 5, 7, 4000))
+    ]
+
+    assert all(sizes == least[0] for sizes in least)
+
+
 @pytest.mark.parametrize(
     ("path", "value", "reason"),
     [

@@ -152,7 +152,7 @@ def _stages(facts: Recomputed, role: Role, plan: ServerPlan, pool: Pool) -> Iter
 
 def _limits(facts: Recomputed, role: Role, plan: ServerPlan, server: Server, model: Model) -> Iterator[Violation]:
     limit = context_limit(model, server.architecture)
-    if not role.context_min <= plan.max_model_len <= min(limit, max(role.context_min, role.context_wish)):
+    if not role.context_min <= plan.max_model_len <= limit:
         yield Violation(plan.name, f"a context of {plan.max_model_len} is outside what the role and model allow")
     if plan.max_num_seqs < 1:
         yield Violation(plan.name, f"takes {plan.max_num_seqs} requests at once")

@@ -107,7 +107,7 @@ class Role:
     request has ``prompt_tokens`` and ``output_tokens``; both are None when concurrency counts at full context. Floors
     are in hundredths of a percent, None when there is none.
 
-    ``replicas`` is a fixed number of equal servers, or None: as many as the minimum concurrency needs. The parallel
+    ``replicas`` is a fixed number of equal servers, or None: as many as are best. The parallel
     sizes are those allowed, ascending, None when the planner chooses. ``pools`` are the names of the pools the role may
     use, None for all. ``share_with`` names, sorted, the only other roles that may be on its GPUs; empty for an
     exclusive role, None when anyone may. ``spread`` puts every replica on a ``gpu`` or a ``node`` of its own. An

@@ -28,7 +28,8 @@ def pools(findings: Findings, read: FleetMap) -> tuple[Pool, ...]:
     found = [_short_form(findings, read)] if read.gpu else []
     found += [_pool(findings, name, (read.nodes or {})[name]) for name in sorted(read.nodes or {})]
     known = tuple(priced(pool, findings.catalog) for pool in found if pool)
-    _check_devices(findings, known)
+    if _check_nodes(findings, known):
+        _check_devices(findings, known)
     return known
 
 
@@ -95,6 +96,23 @@ def _gpu(findings: Findings, path: FieldPath, key: str, name: str | None, memory
         message = f"{format_gib(memory_in_use)} is all of the {format_gib(usable_bytes)} that {gpu.name} has{beside}"
         findings.refuse((*path, "memory_in_use"), message)
     return gpu
+
+
+def _check_nodes(findings: Findings, found: tuple[Pool, ...]) -> bool:
+    """Refuse, at both places, a node of a pool of several that another pool names too; return whether there is none.
+
+    Only pools of one node each may say that they are GPUs of one machine.
+    """
+    owners: dict[str, Pool] = {}
+    for pool in found:
+        shared = next((node for node in pool.node_names if node in owners), None)
+        if shared and max(pool.nodes, owners[shared].nodes) > 1:
+            for one, other in ((owners[shared], pool), (pool, owners[shared])):
+                message = f"node {shared} is one of pool {one.name} and one of pool {other.name}"
+                findings.refuse(("nodes", one.name), message, "give one of the pools another name", at_key=True)
+            return False
+        owners |= dict.fromkeys(pool.node_names, pool)
+    return True
 
 
 def _check_devices(findings: Findings, found: tuple[Pool, ...]) -> None:

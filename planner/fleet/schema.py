@@ -245,7 +245,7 @@ class RoleMap(Map):
         default=False, description="allow Python code from the model's repository to run"
     )
     replicas: Annotated[int | None, *_auto_or(values.MAX_REPLICAS, "auto or a whole number of replicas")] = Field(
-        default=1, description="equal servers of this role; auto: as many as concurrency.min needs"
+        default=1, description="equal servers of this role; auto: as many as are best for concurrency.target"
     )
     tensor_parallel: Annotated[
         tuple[int, ...] | None, *_sizes(values.parallel_size, {"enum": list(PARALLEL_SIZES)})

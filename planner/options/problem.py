@@ -1,5 +1,6 @@
 """Prepared options and a fleet's objective -> Problem."""
 
+from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import combinations
@@ -147,9 +148,14 @@ def _role(fleet: Fleet, found: RoleOptions, names: tuple[str, ...], barred: str,
         name=role.name,
         candidates=tuple(candidates),
         optional=role.optional,
-        stacked=stacked(role, candidates, pools(fleet)),
+        stacked=max(stacked(role, candidates, pools(fleet)), _together(kept) if kept and not role.spread else 1),
         spread=role.spread == "node",
     )
+
+
+def _together(kept: Kept) -> int:
+    """Return how many servers of an earlier plan are on the fullest GPU: a number that is open now may stay so."""
+    return max(Counter(gpu for block in kept.blocks for gpu in block.gpus).values())
 
 
 def _stays(found: Candidate, kept: Kept, names: tuple[str, ...]) -> Candidate:

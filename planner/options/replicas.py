@@ -48,3 +48,14 @@ def loads(role: Role, replicas: int) -> Iterator[Load]:
     if target % replicas:
         full = ceil_div(target, replicas)
         yield Load(replicas=replicas, least=full, most=full, served_base=unit * target, served=0)
+
+
+def standing_load(role: Role, replicas: int, sequences: int) -> Load:
+    """Return the load of servers that have so many sequences each already; what is beyond the target counts nothing.
+
+    ``most`` is what a new plan would ask of each at most, from which the engine's default batch follows.
+    """
+    unit, target = SHARE // role.concurrency_target, role.concurrency_target
+    most = target // replicas if sequences <= target // replicas else ceil_div(target, replicas)
+    served = unit * min(target, replicas * sequences)
+    return Load(replicas=replicas, least=sequences, most=most, served_base=served, served=0)

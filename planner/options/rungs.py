@@ -72,6 +72,18 @@ class Rungs:
             if all(option.least_bytes > self.candidate.place.capacity_bytes for option in rungs):
                 return
 
+    def exactly(self, length: int, batch: int, sequences: int) -> Option | None:
+        """Return the option with just these figures; None when a rule of the role or the engine is against it."""
+        limit = context_limit(self.candidate.model, self.candidate.architecture)
+        if not self.role.context_min <= length <= limit or self._inaccurate(self._accuracy(length)):
+            return None
+        defaults = self._flags(length)
+        flags = replace(defaults, max_num_batched_tokens=batch, max_num_seqs=sequences)
+        if self._refused(flags) or (self._whole_prompts and batch < length):
+            return None
+        option = self._option(length, defaults, batch, sequences)
+        return option if option.least_bytes <= self.candidate.place.capacity_bytes else None
+
     def _at(self, length: int) -> Iterator[Option]:
         """Yield the options of one context; a smaller batch that saves no memory is left out with its sequences."""
         flags = self._flags(length)
@@ -116,9 +128,13 @@ class Rungs:
 
     def _least_batch(self, flags: ServeFlags) -> int:
         """Return the smallest batch to try: it holds a token of each sequence, and where it must, a whole prompt."""
-        whole_prompts = self.candidate.architecture.is_pooling or self.candidate.place.profile.whole_prompt_batches
         smallest = min(ladders.SMALLEST_BATCH, flags.max_num_batched_tokens)
-        return max(self.load.least, flags.max_model_len if whole_prompts else smallest)
+        return max(self.load.least, flags.max_model_len if self._whole_prompts else smallest)
+
+    @property
+    def _whole_prompts(self) -> bool:
+        """Whether a batch must hold a whole prompt."""
+        return self.candidate.architecture.is_pooling or self.candidate.place.profile.whole_prompt_batches
 
     def _limits(self, batch: int) -> tuple[int, ...]:
         return ladders.sequence_limits(self.load.least, min(self.load.most, batch))
@@ -144,10 +160,13 @@ class Rungs:
         return None
 
     def _engine_refusal(self, length: int) -> Rejection | None:
+        text = self._refused(self._flags(length))
+        return self.candidate.rejected(self.role, "capability", detail=text) if text else None
+
+    def _refused(self, flags: ServeFlags) -> str | None:
+        """Return why the engine would not start a server with these flags."""
         candidate, place = self.candidate, self.candidate.place
-        flags = self._flags(length)
-        text = refusals.refusal(candidate.architecture, candidate.quantization, flags, place.profile, place.gpu)
-        return candidate.rejected(self.role, "capability", detail=text) if text else None
+        return refusals.refusal(candidate.architecture, candidate.quantization, flags, place.profile, place.gpu)
 
     def _option(self, length: int, defaults: ServeFlags, batch: int, sequences: int) -> Option:
         candidate, place, load = self.candidate, self.candidate.place, self.load

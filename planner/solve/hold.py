@@ -7,11 +7,12 @@ unless the GPUs in use are to be few.
 """
 
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 
-from planner.fleet import Fleet
-from planner.options import Option, Prepared, RoleOptions
+from planner.catalog import Catalog
+from planner.fleet import Fleet, Role
+from planner.options import Option, Prepared, Standing, standing_option
 from planner.options.problem import Kept, servable
 from planner.plan import GPUGroup, Plan, ServerPlan
 from planner.search.board import Board
@@ -32,11 +33,6 @@ class Earlier:
     blocks: tuple[Block, ...] = ()
 
 
-def earlier(fleet: Fleet, prepared: Prepared, plan: Plan) -> tuple[Earlier, ...]:
-    """Return what an earlier plan has for each role of the problem; nothing for new roles and GPUs that are gone."""
-    return tuple(_earlier(fleet, found, _servers(plan, found.role.name)) for found in servable(prepared))
-
-
 @dataclass(frozen=True, slots=True)
 class Keeping:
     """Options to which those of an earlier plan were added, the last of each role in ``kept``, and that plan."""
@@ -46,18 +42,22 @@ class Keeping:
     old: tuple[Earlier, ...]
 
 
-def keep(fleet: Fleet, prepared: Prepared, plan: Plan) -> Keeping:
-    """Return options among which every role can stay as it is where its rules allow that, though another beats it."""
+def keep(fleet: Fleet, prepared: Prepared, catalog: Catalog, plan: Plan) -> Keeping:
+    """Return options among which every role can stay as it is where its rules allow that, though another is better.
+
+    New roles have nothing of the earlier plan, and neither have those whose GPUs are gone.
+    """
     kept: dict[str, Kept] = {}
-    old = list(earlier(fleet, prepared, plan))
+    old: list[Earlier] = []
     options: dict[str, tuple[Option, ...]] = {}
-    for position, found in enumerate(servable(prepared)):
-        name, blocks = found.role.name, old[position].blocks
-        servers = _servers(plan, name)
-        if option := _option((*found.options, *found.considered), servers, blocks):
+    for found in servable(prepared):
+        name, servers = found.role.name, _servers(plan, found.role.name)
+        blocks = _places(fleet, servers)
+        option = _standing(prepared, catalog, found.role, servers, blocks)
+        if option:
             kept[name] = Kept(servers[0].max_num_seqs, blocks)
-            old[position] = Earlier((len(found.options), servers[0].max_num_seqs), blocks)
             options[name] = (*found.options, option)
+        old.append(Earlier((len(found.options), servers[0].max_num_seqs) if option else None, blocks))
     roles = (replace(found, options=options.get(found.role.name, found.options)) for found in prepared.roles)
     return Keeping(replace(prepared, roles=tuple(roles)), kept, tuple(old))
 
@@ -88,36 +88,34 @@ def _servers(plan: Plan, role: str) -> list[ServerPlan]:
     return sorted(found, key=lambda server: (len(server.name), server.name))
 
 
-def _earlier(fleet: Fleet, found: RoleOptions, servers: Sequence[ServerPlan]) -> Earlier:
+def _places(fleet: Fleet, servers: Sequence[ServerPlan]) -> tuple[Block, ...]:
+    """Return the blocks that servers are on; none when the fleet lacks one of them."""
     blocks = [_block(fleet, group) for server in servers for group in server.groups]
-    places = tuple(block for block in blocks if block)
-    if not servers or len(places) < len(blocks):
-        return Earlier()
-    option = _option(found.options, servers, places)
-    if option is None:
-        return Earlier(None, places)
-    return Earlier((found.options.index(option), servers[0].max_num_seqs), places)
+    return tuple(block for block in blocks if block) if all(blocks) else ()
 
 
-def _option(options: Iterable[Option], servers: Sequence[ServerPlan], blocks: Sequence[Block]) -> Option | None:
-    """Return the option that starts servers as they are, where they are."""
-    return next((option for option in options if servers and blocks and _same(option, servers, blocks)), None)
-
-
-def _same(option: Option, servers: Sequence[ServerPlan], blocks: Sequence[Block]) -> bool:
-    """Whether servers are what an option starts, where it would start them."""
+def _standing(
+    prepared: Prepared, catalog: Catalog, role: Role, servers: Sequence[ServerPlan], blocks: Sequence[Block]
+) -> Option | None:
+    """Return the option that servers on blocks of one pool are; None when the role does not allow them any more."""
+    pools = {block.pool for block in blocks}
+    if len(pools) != 1:
+        return None
+    place = next(place for place in prepared.places if place.pool in pools)
+    if role.pools is not None and place.name not in role.pools:
+        return None
     server = servers[0]
-    return (
-        (option.variant.path or option.variant.repository) == server.repository
-        and option.kv_cache_dtype == server.kv_cache_dtype
-        and option.max_model_len == server.max_model_len
-        and option.max_num_batched_tokens == server.max_num_batched_tokens
-        and option.tensor_parallel_size == server.tensor_parallel_size
-        and option.pipeline_parallel_size == server.pipeline_parallel_size
-        and option.replicas == len(servers)
-        and {option.pool} == {block.pool for block in blocks}
-        and option.sequences_min <= server.max_num_seqs <= option.sequences_max
+    had = Standing(
+        repository=server.repository,
+        kv_cache_dtype=server.kv_cache_dtype,
+        max_model_len=server.max_model_len,
+        max_num_batched_tokens=server.max_num_batched_tokens,
+        max_num_seqs=server.max_num_seqs,
+        tensor_parallel_size=server.tensor_parallel_size,
+        pipeline_parallel_size=server.pipeline_parallel_size,
+        replicas=len(servers),
     )
+    return standing_option(role, place, catalog, had)
 
 
 def _block(fleet: Fleet, group: GPUGroup) -> Block | None:

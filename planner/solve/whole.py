@@ -14,7 +14,7 @@ from planner.search.optimise import optimise
 from planner.search.problem import MINIMAL_CHANGE, Answer
 from planner.solve.assemble import Decision, assemble, decisions
 from planner.solve.bindings import bindings
-from planner.solve.hold import Keeping, earlier, hold, keep
+from planner.solve.hold import hold, keep
 
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
@@ -56,21 +56,20 @@ def planned(
     if previous is not None:
         found = _following(fleet, catalog, found, answer, previous, budget)
     if MINIMAL_CHANGE in fleet.objective:
-        keeping = keep(fleet, prepared, found.plan)
+        keeping = keep(fleet, prepared, catalog, found.plan)
         found = dataclasses.replace(found, prepared=keeping.prepared, kept=keeping.kept)
     return found
 
 
 def _following(fleet: Fleet, catalog: Catalog, fresh: Solved, answer: Answer, previous: Plan, budget: int) -> Solved:
     """Return the plan that follows a previous one; ``answer`` is that of the plan that does not, ``fresh``."""
-    keeping = Keeping(fresh.prepared, {}, earlier(fleet, fresh.prepared, previous))
-    if MINIMAL_CHANGE in fleet.objective:
-        keeping = keep(fleet, fresh.prepared, previous)
-    if keeping.kept:
-        least = optimise(problem(fleet, keeping.prepared, kept=keeping.kept), budget)
+    keeping = keep(fleet, fresh.prepared, catalog, previous)
+    kept = keeping.kept if MINIMAL_CHANGE in fleet.objective else {}
+    if kept:
+        least = optimise(problem(fleet, keeping.prepared, kept=kept), budget)
         assert least is not None
         answer = dataclasses.replace(least, model_sha256=answer.model_sha256)
-    held = hold(problem(fleet, keeping.prepared, kept=keeping.kept), answer, keeping.old)
+    held = hold(problem(fleet, keeping.prepared, kept=kept), answer, keeping.old)
     followed = solved(fleet, catalog, keeping.prepared, held, budget, previous)
     return fresh if followed.plan.servers == fresh.plan.servers else _held(followed)
 

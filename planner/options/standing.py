@@ -1,0 +1,69 @@
+"""Standing: the option that servers of an earlier plan are, whatever else would be tried for their role today.
+
+The ladders try what a role's wishes and targets suggest, and leave out what others beat. Servers that stand meet the
+role's requirements or they do not; neither a wish that rose nor a target that fell makes them worse.
+"""
+
+from dataclasses import dataclass, replace
+
+from planner.catalog import Catalog
+from planner.fleet import Role
+from planner.options.candidates import allowed, candidates
+from planner.options.figures import RoleFigures
+from planner.options.option import Option, Rejection
+from planner.options.place import Place
+from planner.options.replicas import standing_load
+from planner.options.rungs import Rungs
+from planner.options.worth import measure
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Standing:
+    """What the ``replicas`` equal servers of a role were started with; ``repository`` is a path for a local model."""
+
+    repository: str
+    kv_cache_dtype: str
+    max_model_len: int
+    max_num_batched_tokens: int
+    max_num_seqs: int
+    tensor_parallel_size: int
+    pipeline_parallel_size: int
+    replicas: int
+
+
+def standing_option(role: Role, place: Place, catalog: Catalog, had: Standing) -> Option | None:
+    """Return servers as they stand as an option of the role on GPUs of a place; None if they break a rule of it."""
+    if not _allows(role, had):
+        return None
+    figures = RoleFigures(role, catalog)
+    best = measure([figures.of(model, variant, "auto", role.context_min) for model, variant in allowed(role)])
+    for candidate in candidates(_narrowed(role, had), [place]):
+        if isinstance(candidate, Rejection):
+            continue
+        name = candidate.variant.path or candidate.variant.repository
+        if (name, candidate.kv_cache_dtype) == (had.repository, had.kv_cache_dtype):
+            load = standing_load(role, had.replicas, had.max_num_seqs)
+            rungs = Rungs(role, candidate, load, figures, best)
+            return rungs.exactly(had.max_model_len, had.max_num_batched_tokens, had.max_num_seqs)
+    return None
+
+
+def _allows(role: Role, had: Standing) -> bool:
+    """Whether numbers of the role that no candidate knows of allow what stands."""
+    return (
+        role.replicas in (None, had.replicas)
+        and had.replicas * had.max_num_seqs >= role.concurrency_min
+        and (role.tensor_parallel_sizes is None or had.tensor_parallel_size in role.tensor_parallel_sizes)
+        and (role.pipeline_parallel_sizes is None or had.pipeline_parallel_size in role.pipeline_parallel_sizes)
+    )
+
+
+def _narrowed(role: Role, had: Standing) -> Role:
+    """Return the role with the models and the layout that stand alone."""
+    models = [m for m in role.models if any((v.path or v.repository) == had.repository for v in m.variants)]
+    return replace(
+        role,
+        models=tuple(models),
+        tensor_parallel_sizes=(had.tensor_parallel_size,),
+        pipeline_parallel_sizes=(had.pipeline_parallel_size,),
+    )

@@ -1,0 +1,77 @@
+"""Fleets of cases/search and what their answer must be, each compared with the answers of fleets a little different."""
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+from fleets import catalog, changed, fleet
+
+from planner.plan import Plan
+from planner.solve import solve_and_check
+
+CASES: list[dict[str, Any]] = yaml.safe_load(
+    (Path(__file__).parent / "cases" / "search" / "answers.yaml").read_text(encoding="utf-8")
+)
+
+
+def cases(kind: str) -> Any:  # noqa: ANN401 - what pytest takes
+    found = [case for case in CASES if kind in case]
+    assert found
+    return pytest.mark.parametrize("case", found, ids=lambda case: case["id"])
+
+
+def planned(document: dict[str, Any], previous: Plan | None = None) -> Plan | None:
+    answer = solve_and_check(fleet(document), catalog(), previous=previous)
+    return answer if isinstance(answer, Plan) else None
+
+
+def edited(document: dict[str, Any], edits: dict[str, Any]) -> dict[str, Any]:
+    for path, value in edits.items():
+        document = changed(document, path, value)
+    return document
+
+
+def values(plan: Plan | None) -> tuple[int, ...]:
+    """What is maximised, but for headroom; nothing without a plan."""
+    return tuple(stage.value for stage in plan.proof.stages if stage.name != "headroom") if plan else ()
+
+
+@cases("as_good_as_replicas")
+def test_an_open_number_of_replicas_is_as_good_as_any(case: dict[str, Any]) -> None:
+    open_number = planned(case["fleet"])
+    assert open_number
+    assert open_number.proof.proven
+    for role, most in case["as_good_as_replicas"].items():
+        fixed = [
+            values(planned(changed(case["fleet"], f"roles.{role}.replicas", count))) for count in range(1, most + 1)
+        ]
+        assert values(open_number) == max(fixed)
+
+
+@cases("as_good_as")
+def test_less_freedom_makes_no_plan_better(case: dict[str, Any]) -> None:
+    plan = planned(case["fleet"])
+    assert plan
+    for edits in case["as_good_as"]:
+        served = {role.name: role.concurrency_target for role in fleet(case["fleet"]).roles}
+        other = planned(edited(case["fleet"], edits))
+        assert other is None or share(plan, served) >= share(other, served)
+
+
+def share(plan: Plan, targets: dict[str, int]) -> int:
+    """The requests served, as far as they are wanted."""
+    return sum(
+        min(target, sum(server.max_num_seqs for server in plan.servers if server.role == role))
+        for role, target in targets.items()
+    )
+
+
+@cases("stays_when")
+def test_what_meets_every_requirement_stays(case: dict[str, Any]) -> None:
+    before = planned(case["fleet"])
+    after = planned(edited(case["fleet"], case["stays_when"]), before)
+
+    assert before
+    assert after
+    assert after.servers == before.servers
