@@ -155,9 +155,6 @@ def complete(config: dict[str, Any], architecture: Architecture) -> dict[str, An
     """Return a config with the keys the engine reads but sizes do not depend on."""
     added = _COMPLETIONS.get(config["architectures"][0], {})
     full = {**config, **added}
-    # The engine ties the output head of these as their text part says; the catalog has it at the top.
-    if config["architectures"][0].startswith("Qwen3_5") and config.get("tie_word_embeddings"):
-        full["text_config"] = {"tie_word_embeddings": True, **config["text_config"]}
     if "text_config" in added:
         full["text_config"] = {**added["text_config"], **config["text_config"]}
     for key in ("rope_scaling", "rope_parameters"):

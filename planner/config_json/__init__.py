@@ -3,10 +3,11 @@
 import functools
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from planner.architecture import Architecture
+from planner.config_json.classes import config_class
 from planner.config_json.decoder import decoder
 from planner.config_json.encoders import ENCODERS, encoder
 from planner.config_json.fields import Fields
@@ -35,6 +36,7 @@ def parse_config(config: Mapping[str, Any], *, where: str) -> tuple[Architecture
     if not isinstance(config, Mapping):
         raise InvalidConfig(where, "", "expected a JSON object")
     fields = Fields(where, config)
+    fields = replace(fields, known=config_class(fields.text("model_type")).at_the_top())
     names = fields.texts("architectures")
     if not names:
         raise fields.error("architectures", "missing; it names the model class")

@@ -6,6 +6,7 @@ from planner.architecture import Architecture, FeedForward, Layer, Mixture, Rota
 from planner.config_json.attention import grouped_query, head_dim
 from planner.config_json.family import Family, switched
 from planner.config_json.fields import MAX_LAYERS, Fields
+from planner.config_json.implied import refuse_what_is_left_out
 from planner.config_json.kinds import uniform_window
 from planner.config_json.rope import context_limits, rotaries
 
@@ -27,7 +28,7 @@ def decoder(name: str, family: Family, config: Fields) -> Architecture:
     attentions = [layer.attention for layer in layers if layer.attention]
     widest = max(attentions, key=lambda attention: attention.num_heads * attention.head_dim, default=None)
     limit, longest = context_limits(text)
-    return Architecture(
+    found = Architecture(
         name=name,
         model_type=text.text("model_type"),
         hidden_size=text.integer("hidden_size"),
@@ -49,16 +50,19 @@ def decoder(name: str, family: Family, config: Fields) -> Architecture:
         last=family.last(text) if family.last else (),
         embedding_width=text.optional_integer(family.embedding_width) if family.embedding_width else None,
     )
+    refuse_what_is_left_out(text, family, found)
+    return found
 
 
 def _layers(text: Fields, family: Family, kinds: Sequence[str]) -> Iterator[Layer]:
     """Yield the layers; one object for all that are alike where nothing but its kind and its experts tells a layer."""
     known: dict[tuple[str, Mixture | None], Layer] = {}
-    told_apart = bool(family.attention or family.feed_forward or family.layer_extra)
+    told_apart = bool(family.attention or family.feed_forward or family.layer_extra or text.has("per_layer_config"))
     for index, kind in enumerate(kinds):
-        mixture = family.mixture(text, index, kind) if family.mixture else None
+        own = text.of_layer(index)
+        mixture = family.mixture(own, index, kind) if family.mixture else None
         if told_apart or (kind, mixture) not in known:
-            known[kind, mixture] = _layer(text, family, index, kind, mixture)
+            known[kind, mixture] = _layer(own, family, index, kind, mixture)
         yield known[kind, mixture]
 
 
@@ -101,7 +105,8 @@ def _rotaries(text: Fields, family: Family, layers: tuple[Layer, ...]) -> tuple[
     if not family.rotary or without or not any(layer.attention for layer in layers):
         return ()
     latent = next((layer.attention.latent for layer in layers if layer.attention and layer.attention.latent), None)
-    found = rotaries(text, latent.rope_head_dim if latent else head_dim(text), layers)
+    size = latent.rope_head_dim if latent else head_dim(text)
+    found = rotaries(text, size, layers, unscaled_windows=family.unscaled_windows)
     # The indexer of sparse attention rotates pairs in another order, with a table of its own (deepseek_v32/attention).
     return found * 2 if latent and latent.index_topk else found
 

@@ -122,7 +122,7 @@ DENSE: Mapping[str, Family] = {
     ),
     "HunYuanDenseV1ForCausalLM": replace(LLAMA, qk_norm="head", qk_norm_switch=("use_qk_norm",)),
     "Olmo2ForCausalLM": Family(qk_norm="whole"),
-    "Olmo3ForCausalLM": Family(qk_norm="whole", kinds=pattern(4, "sliding", "full")),
+    "Olmo3ForCausalLM": Family(qk_norm="whole", kinds=pattern(4, "sliding", "full"), unscaled_windows=True),
     "Exaone4ForCausalLM": Family(
         qkv_bias=("attention_bias", "bias"), output_bias=("attention_bias", "bias"), mlp_bias=("mlp_bias",),
         qk_norm="head", kinds=pattern(4, "sliding", "full"),

@@ -10,6 +10,11 @@ from planner.config_json.fields import Fields
 Where = Callable[[Fields, int], bool]
 Size = Callable[[Fields], int]
 _MAX_EXPERTS = 1 << 16
+# Fields that only a model with experts has, besides their count.
+IMPLYING = (
+    "num_experts_per_tok", "num_experts_per_token", "moe_intermediate_size", "expert_ffn_hidden_size", "top_k_experts",
+    "moe_k", "moe_topk", "moe_top_k", "n_shared_experts", "moe_num_shared_experts", "num_shared_experts",
+)  # fmt: skip
 
 
 def every_layer(text: Fields, index: int) -> bool:
@@ -113,9 +118,11 @@ class Experts:
         Raises:
             InvalidConfig: a size is missing or out of range.
         """
-        if text.integer(self.count, 0, minimum=0, maximum=_MAX_EXPERTS) == 0 or not self.where(text, index):
+        count = text.optional_integer(self.count, minimum=0, maximum=_MAX_EXPERTS)
+        if count is None and (said := next((name for name in IMPLYING if text.get(name)), None)):
+            raise text.error(self.count, f"missing, though {said} says that there are experts")
+        if not count or not self.where(text, index):
             return None
-        count = text.integer(self.count, maximum=_MAX_EXPERTS)
         active = text.integer(self.active)
         if active > count:
             raise text.error(self.active, f"{active} active of {count} experts")

@@ -17,8 +17,9 @@ class Family:
 
     ``kinds`` names the kind of each layer: ``full``, ``sliding``, ``chunked``, ``state``, ``both`` (attention and
     state side by side), ``none`` (no mixer). The other functions return the facts of one layer from the config, the
-    layer's index and its kind. ``rotary`` is false where the engine keeps no rotary table; ``embedding_width`` names
-    the field with the width of embeddings where that is not the hidden size. ``defaults`` are the config class's own
+    layer's index and its kind. ``rotary`` is false where the engine keeps no rotary table, ``unscaled_windows`` true
+    where windowed layers have one without the scaling of the others; ``embedding_width`` names the field with the
+    width of embeddings where that is not the hidden size. ``defaults`` are the config class's own
     values for keys that checkpoints leave out; ``names`` maps common field names to the family's.
     """
 
@@ -45,6 +46,7 @@ class Family:
     embedding_width: str = ""
     gated: bool = True
     rotary: bool = True
+    unscaled_windows: bool = False
     mlp_path: str = "mlp"
     attention_path: str = "self_attn"
     names: Mapping[str, str] = field(default_factory=dict)

@@ -2,9 +2,10 @@
 
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
+from planner.config_json.classes import UNKNOWN, ConfigClass, config_class
 from planner.errors import InvalidConfig
 
 # Far above any model and far below anything that would make a computation slow or overflow a solver.
@@ -19,7 +20,8 @@ _NESTED_REPETITION = re.compile(r"[+*}][^()]*\)[+*{]")
 class Fields:
     """One JSON object of a config, with the place it came from for error messages.
 
-    ``defaults`` are the values the model class assumes for absent keys; a key present with ``null`` counts as absent.
+    ``known`` is its config class: what it assumes for absent keys, and under which other names it takes a key.
+    ``inherited`` are values an outer config passes on, ``defaults`` what a family assumes where neither says anything.
     """
 
     where: str
@@ -27,23 +29,69 @@ class Fields:
     path: str = ""
     defaults: Mapping[str, Any] = field(default_factory=dict)
     names: Mapping[str, str] = field(default_factory=dict)
+    known: ConfigClass = UNKNOWN
+    inherited: Mapping[str, Any] = field(default_factory=dict)
 
     def renamed(self, names: Mapping[str, str], defaults: Mapping[str, Any]) -> "Fields":
-        """Return the same object read under common names, with a model class's defaults for absent keys."""
-        return Fields(self.where, self.values, self.path, {**defaults, **self.defaults}, {**self.names, **names})
+        """Return the same object read under common names, with a family's defaults for absent keys."""
+        return replace(self, defaults={**defaults, **self.defaults}, names={**self.names, **names})
+
+    def inheriting(self, values: Mapping[str, Any]) -> "Fields":
+        """Return the same object with what an outer config says about keys that are absent here."""
+        return replace(self, inherited={**self.inherited, **values})
+
+    def stating(self, values: Mapping[str, Any]) -> "Fields":
+        """Return the same object with other values in place of its own."""
+        return replace(self, values={**self.values, **values})
+
+    def of_layer(self, index: int) -> "Fields":
+        """Return the same object with what it says about one layer in particular.
+
+        Source: ``integrations/heterogeneity`` of transformers 5.19.
+        """
+        if not self.has("per_layer_config"):
+            return self
+        layers = self.section("per_layer_config")
+        stated = [key for key in layers.values if key.isdecimal() and int(key) == index]
+        if not stated:
+            return self
+        return self.stating(layers.section(stated[0]).values)
 
     def error(self, name: str, message: str) -> InvalidConfig:
         """Return the error for one field."""
         return InvalidConfig(self.where, f"{self.path}{self.names.get(name, name)}", message)
 
     def has(self, name: str) -> bool:
-        """Whether the config itself states the field."""
-        return self.values.get(self.names.get(name, name)) is not None
+        """Whether the config itself states the field, under any of its names."""
+        return self._stated(name) is not None
 
     def get(self, name: str) -> Any:  # noqa: ANN401 - JSON values have no narrower type
-        """Return the raw value, the class default, or None."""
-        value = self.values.get(self.names.get(name, name))
+        """Return the raw value; else the outer config's, the config class's or the family's; or None.
+
+        Raises:
+            InvalidConfig: two names of the field contradict each other, or a value that must be there is ``null``.
+        """
+        value = self._stated(name)
+        own = self.names.get(name, name)
+        if value is None and name in self.inherited:
+            return self.inherited[name]
+        if value is None and own in self.values and own in self.known.required:
+            raise self.error(name, f"null; leave it out to get {_shown(self.known.default(own))}, or state a value")
+        if value is None and own not in self.values:
+            value = self.known.default(own)
         return self.defaults.get(name) if value is None else value
+
+    def _stated(self, name: str) -> Any:  # noqa: ANN401 - JSON values have no narrower type
+        own = self.names.get(name, name)
+        value = self.values.get(own)
+        for other in self.known.others.get(own, ()):
+            second = self.values.get(other)
+            if second is None:
+                continue
+            if value is not None and value != second:
+                raise self.error(own, f"{_shown(value)} contradicts {self.path}{other}: {_shown(second)}")
+            value = second
+        return value
 
     def integer(self, name: str, default: int | None = None, *, minimum: int = 1, maximum: int = MAX_SIZE) -> int:
         """Return a whole number within bounds; without a ``default`` the field is required."""
@@ -121,13 +169,15 @@ class Fields:
         return text
 
     def section(self, name: str, defaults: Mapping[str, Any] | None = None) -> "Fields":
-        """Return a nested object; an absent one is empty."""
+        """Return a nested object; an absent one is empty, its config class's defaults apart."""
         value = self.get(name)
         if value is None:
             value = {}
         if not isinstance(value, Mapping):
             raise self.error(name, f"expected an object, not {_shown(value)}")
-        return Fields(self.where, value, f"{self.path}{name}.", defaults or {})
+        kind = value.get("model_type") or self.known.sections.get(name)
+        known = config_class(kind) if isinstance(kind, str) else UNKNOWN
+        return Fields(self.where, value, f"{self.path}{name}.", defaults or {}, known=known)
 
 
 def _shown(value: object) -> str:

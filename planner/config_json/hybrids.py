@@ -31,7 +31,10 @@ def _nemotron_kinds(text: Fields, count: int) -> tuple[str, ...]:
     kinds = {"M": "state", "*": "full", "-": "mlp", "E": "experts"}
     letters = text.text("hybrid_override_pattern")
     if not letters:
-        names = {"mamba": "M", "attention": "*", "mlp": "-", "moe": "E"}
+        names = {
+            "mamba": "M", "attention": "*", "mlp": "-", "moe": "E",
+            "linear_attention": "M", "full_attention": "*",  # as transformers 5 writes it
+        }  # fmt: skip
         letters = "".join(names.get(name, "?") for name in text.texts("layers_block_type"))
     if len(letters) < count or any(letter not in kinds for letter in letters[:count]):
         raise text.error("hybrid_override_pattern", f"{letters!r} does not describe {count} layers with M, *, - and E")
@@ -126,7 +129,9 @@ HYBRIDS: Mapping[str, Family] = {
         mixture=Experts(count="num_local_experts", size="intermediate_size", path="block_sparse_moe"),
         defaults={"tie_word_embeddings": True, "position_embedding_type": "nope"},
     ),
-    "BambaForCausalLM": Family(kinds=_bamba_kinds, state=mamba2, mlp_path="feed_forward"),
+    "BambaForCausalLM": Family(
+        kinds=_bamba_kinds, state=mamba2, mlp_path="feed_forward", defaults={"partial_rotary_factor": 0.5}
+    ),
     "JambaForCausalLM": Family(
         kinds=_period("attn_layer_period", "attn_layer_offset"), state=mamba1, rotary=False, mlp_path="feed_forward",
         mixture=Experts(size="intermediate_size", where=_jamba_experts, path="feed_forward", router_path="router"),
@@ -144,7 +149,7 @@ HYBRIDS: Mapping[str, Family] = {
         defaults={"tie_word_embeddings": True},
     ),
     "KimiLinearForCausalLM": Family(
-        kinds=_kimi_kinds, attention=latent, state=kimi_delta,
+        kinds=_kimi_kinds, attention=latent, state=kimi_delta, rotary=False,
         mixture=Experts(
             active="num_experts_per_token", where=after_dense, correction=always, path="block_sparse_moe",
             shared=shared_by_size("moe_intermediate_size", "num_shared_experts"),

@@ -8,7 +8,7 @@ _KINDS = {
     "full_attention": "full", "attention": "full", "full": "full", "global": "full", "global_attention": "full",
     "sliding_attention": "sliding", "sliding_window": "sliding", "local": "sliding", "local_attention": "sliding",
     "chunked_attention": "chunked", "linear_attention": "state", "mamba": "state", "conv": "state",
-    "recurrent": "state", "hybrid": "both",
+    "recurrent": "state", "hybrid": "both", "indexed_attention": "full", "deepseek_sparse_attention": "full",
 }  # fmt: skip
 
 
@@ -19,7 +19,7 @@ def uniform_window(text: Fields, count: int) -> tuple[str, ...]:
     """
     types = set(text.texts("layer_types"))
     mixed = bool(types) and types != {"sliding_attention"}
-    off = text.has("use_sliding_window") and not text.flag("use_sliding_window")
+    off = not text.flag("use_sliding_window", True)
     sliding = not mixed and not off and bool(text.optional_integer("sliding_window", minimum=0))
     return ("sliding" if sliding else "full",) * count
 

@@ -37,15 +37,19 @@ def context_limits(text: Fields) -> tuple[int, int]:
     return (original or limit if kind in _LONG else limit), limit
 
 
-def rotaries(text: Fields, head_dim: int, layers: tuple[Layer, ...]) -> tuple[Rotary, ...]:
+def rotaries(
+    text: Fields, head_dim: int, layers: tuple[Layer, ...], *, unscaled_windows: bool = False
+) -> tuple[Rotary, ...]:
     """Return the distinct rotary tables of a model: one, or one per kind of attention with its own rope."""
     rope = _settings(text)
     per_kind = {key: rope.section(key) for key, value in rope.values.items() if isinstance(value, Mapping)}
     if per_kind:
-        return tuple(
-            _table(text, settings, _head_dim(layers, kind, head_dim)) for kind, settings in sorted(per_kind.items())
-        )
+        sizes = {kind: _head_dim(layers, kind, head_dim) for kind in per_kind}
+        distinct = {(repr(rope.get(kind)), sizes[kind]): kind for kind in sorted(per_kind, reverse=True)}
+        return tuple(_table(text, per_kind[kind], sizes[kind]) for kind in sorted(distinct.values()))
     tables = [_table(text, rope, head_dim)]
+    if unscaled_windows and _type(rope) not in ("", "default"):
+        tables.append(_table(text, Fields(text.where, {}), head_dim))
     if text.get("rope_local_base_freq") is not None:  # Gemma 3: local layers have a rope of their own, unscaled
         tables.append(_table(text, Fields(text.where, {}), head_dim))
     if text.get("swa_rope_theta") is not None and text.get("swa_rope_theta") != text.get("rope_theta"):  # MiMo-V2
@@ -54,8 +58,10 @@ def rotaries(text: Fields, head_dim: int, layers: tuple[Layer, ...]) -> tuple[Ro
 
 
 def _settings(text: Fields) -> Fields:
-    """Return ``rope_parameters`` of newer configs or ``rope_scaling`` of older ones."""
-    return text.section("rope_parameters" if text.has("rope_parameters") else "rope_scaling")
+    """Return ``rope_parameters`` of newer configs, ``rope_scaling`` of older ones, or what the class assumes."""
+    return text.section(
+        "rope_scaling" if text.has("rope_scaling") and not text.has("rope_parameters") else "rope_parameters"
+    )
 
 
 def _type(rope: Fields) -> str:

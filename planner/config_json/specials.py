@@ -16,6 +16,7 @@ from planner.config_json.kinds import listed
 
 # What checkpoints leave out because it equals the config class's default (transformers 5.19).
 GEMMA4 = {"tie_word_embeddings": True}
+_GEMMA4_GLOBAL_HEAD = 512
 
 
 def llama4_kinds(text: Fields, count: int) -> tuple[str, ...]:
@@ -106,13 +107,16 @@ def _block(text: Fields, index: int) -> Fields:
 
 
 def gemma4_attention(text: Fields, family: Family, index: int, kind: str) -> Attention:
-    """Gemma 4: full layers have wider and fewer heads; the last layers reuse earlier keys and values (gemma4.py)."""
+    """Gemma 4: full layers have wider and fewer heads; the last layers reuse earlier keys and values (gemma4.py).
+
+    Configs written by transformers 5 state what differs layer by layer instead.
+    """
     attention = grouped_query(text, family, index, kind)
     shared = text.integer("num_kv_shared_layers", 0, minimum=0)
     shares = shared > 0 and index >= text.integer("num_hidden_layers") - shared
     kv_heads, size = attention.num_kv_heads, attention.head_dim
-    if kind == "full":
-        size = text.integer("global_head_dim", size)
+    if kind == "full" and not text.has("per_layer_config"):
+        size = text.integer("global_head_dim", _GEMMA4_GLOBAL_HEAD)
         kv_heads = text.integer("num_global_key_value_heads", kv_heads)
     return Attention(
         num_heads=attention.num_heads,
