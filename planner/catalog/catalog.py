@@ -123,6 +123,10 @@ class Catalog:
             raise UnknownName("model", name, tuple(sorted({variant.repository for _, variant in matches})))
         raise UnknownName("model", name, nearest(name, _model_names(self.models)))
 
+    def usual(self, repository: str, scheme: str) -> Variant:
+        """Return a checkpoint that is not listed, as one of a scheme of ``schemes.yaml`` usually is."""
+        return model_entry.as_published(repository, scheme, self._schemes)
+
     def _nearest_gpus(self, name: str) -> tuple[str, ...]:
         """Return the catalog names of the whole cards that are called something like ``name``."""
         called = {alias: gpu.name for gpu in self.gpus if not gpu.parent for alias in _names(gpu)}

@@ -93,6 +93,16 @@ def _variant(row: Entry, named: Mapping[str, str], schemes: Entry, *, native: bo
     )
 
 
+def as_published(repository: str, scheme: str, schemes: Entry) -> Variant:
+    """Return a checkpoint that the catalog does not list, as one of its scheme usually is.
+
+    Raises:
+        KeyError: there is no such scheme.
+    """
+    row = {"repository": repository, "scheme": scheme, "source": (), "assumed": ("ignore", "group_size")}
+    return _variant(row, {}, schemes)
+
+
 def short_name(repository: str) -> str:
     """Return the catalog name of a repository: what follows the organisation."""
     return repository.rpartition("/")[2]

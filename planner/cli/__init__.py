@@ -15,6 +15,7 @@ from planner.version import VERSION
 
 COMMANDS = {
     "catalog": "List, show, search, add and check models, checkpoints and GPUs.",
+    "check": "Read files that start vLLM, and say which servers start.",
     "diagnose": "Say what happened to the servers of a vLLM log, and why.",
     "diff": "Say what differs between two plan files.",
     "estimate": "Say what vLLM will log for one server, and whether it starts.",

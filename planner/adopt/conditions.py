@@ -1,0 +1,57 @@
+"""Conditions of a shell over values that are known."""
+
+import fnmatch
+import re
+from collections.abc import Sequence
+
+_UNKNOWN = re.compile(r"\$[{(]")
+
+
+def truth(words: Sequence[str]) -> bool | None:
+    """Return whether a test holds, from its words; None when it cannot be told."""
+    words = list(words)
+    for joint, decide in (("||", any), ("-o", any), ("&&", all), ("-a", all)):
+        if joint in words:
+            at = words.index(joint)
+            both = (truth(words[:at]), truth(words[at + 1 :]))
+            return None if None in both else decide(both)
+    if words[:1] == ["!"]:
+        inner = truth(words[1:])
+        return None if inner is None else not inner
+    if len(words) == 2:
+        return _unary(*words)
+    if len(words) == 3:
+        return _binary(*words)
+    return bool(words[0]) if len(words) == 1 and not _UNKNOWN.search(words[0]) else None
+
+
+def matches(value: str, pattern: str) -> bool:
+    """Whether a value matches a pattern of ``case``, in which quotes mean nothing more."""
+    return fnmatch.fnmatchcase(value, pattern.strip("\"'"))
+
+
+def _unary(operator: str, value: str) -> bool | None:
+    there = bool(value) and not _UNKNOWN.fullmatch(value[:2])
+    return {"-n": there, "-z": not there}.get(operator)
+
+
+def _binary(left: str, operator: str, right: str) -> bool | None:
+    if _UNKNOWN.search(left) or _UNKNOWN.search(right):
+        return None
+    if operator in ("=", "=="):
+        return matches(left, right)
+    if operator == "!=":
+        return not matches(left, right)
+    if operator == "=~":
+        try:
+            return bool(re.search(right, left))
+        except re.error:
+            return None
+    try:
+        one, other = int(left or 0), int(right or 0)
+    except ValueError:
+        return None
+    return {
+        "-eq": one == other, "-ne": one != other, "-gt": one > other, "-ge": one >= other,
+        "-lt": one < other, "-le": one <= other,
+    }.get(operator)  # fmt: skip

@@ -1,0 +1,95 @@
+"""YAML that other programs read -> plain data, within bounds: aliases may not grow it, templates do not stop it."""
+
+import re
+from typing import Any
+
+import yaml
+
+_NODES = 200_000
+_TEMPLATE = re.compile(r"\{\{-?\s*(.*?)\s*-?\}\}", re.S)
+
+
+class _Loader(yaml.SafeLoader):
+    """Reads tags of other programs (``!reset``, ``!Sub``) as what they are on."""
+
+
+def _any_tag(loader: yaml.SafeLoader, _: str, node: yaml.Node) -> Any:  # noqa: ANN401
+    if isinstance(node, yaml.MappingNode):
+        return loader.construct_mapping(node, deep=True)
+    if isinstance(node, yaml.SequenceNode):
+        return loader.construct_sequence(node, deep=True)
+    return loader.construct_scalar(node)  # type: ignore[arg-type]
+
+
+_Loader.add_multi_constructor("!", _any_tag)
+
+
+def documents(text: str) -> list[dict[str, Any]]:
+    """Return the maps of a file of YAML documents, those of ``kind: List`` one by one.
+
+    Raises:
+        ValueError: it is no YAML, or grows beyond what anyone writes.
+    """
+    try:
+        found = list(yaml.load_all(_without_templates(text), _Loader))  # a SafeLoader
+    except (yaml.YAMLError, RecursionError, ValueError, TypeError) as error:
+        raise ValueError(f"is no YAML: {str(error).splitlines()[0]}") from error
+    if sum(_size(document, _NODES) for document in found) > _NODES:
+        raise ValueError("has aliases that grow it beyond what is read")
+    maps = [document for document in found if isinstance(document, dict)]
+    return [item for document in maps for item in _listed(document)]
+
+
+def _listed(document: dict[str, Any]) -> list[dict[str, Any]]:
+    items = document.get("items")
+    if str(document.get("kind", "")).endswith("List") and isinstance(items, list):
+        return [item for item in items if isinstance(item, dict)]
+    return [document]
+
+
+def _without_templates(text: str) -> str:
+    """Drop lines that are only a template's control, and quote expressions that YAML would take for maps."""
+    lines = []
+    for line in text.splitlines():
+        bare = line.strip()
+        if bare.startswith("{{") and bare.endswith("}}") and ":" not in _TEMPLATE.sub("", bare):
+            continue
+        quoted = re.sub(r"(:\s+|-\s+)(\{\{.*?\}\})(\s*(?:#.*)?)$", _quote, line)
+        lines.append(quoted)
+    return "\n".join(lines)
+
+
+def _quote(match: re.Match[str]) -> str:
+    inner = match[2].replace("'", "''")
+    return f"{match[1]}'{inner}'{match[3]}"
+
+
+def _size(value: object, most: int) -> int:
+    """Count the values of a document, as often as aliases repeat them; beyond ``most`` the rest is not counted."""
+    count, waiting = 0, [value]
+    while waiting and count <= most:
+        item = waiting.pop()
+        count += 1
+        if isinstance(item, dict):
+            waiting += item.values()
+        elif isinstance(item, list):
+            waiting += item
+    return count
+
+
+def texts(value: object) -> list[str]:
+    """Return a list of words as texts, or the words of nothing."""
+    if isinstance(value, list):
+        return [_text(item) for item in value if item is not None]
+    return []
+
+
+def at(value: object, *path: str) -> Any:  # noqa: ANN401
+    """Return what is at a path of keys; None where there is nothing."""
+    for key in path:
+        value = value.get(key) if isinstance(value, dict) else None
+    return value
+
+
+def _text(item: object) -> str:
+    return str(item).lower() if isinstance(item, bool) else str(item)

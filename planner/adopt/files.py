@@ -1,0 +1,236 @@
+"""Files -> the servers they start, whatever kind of file it is.
+
+Files that are given together belong together: a script that a Compose file calls, the variables of a unit, a runtime of
+KServe. What stands beside a given file is read too when it is named by it; nothing else is looked at or run.
+"""
+
+import re
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path, PurePosixPath
+from typing import Any
+
+from planner.adopt import build, compose, kubernetes, platforms, systemd
+from planner.adopt.dockerfile import dockerfile
+from planner.adopt.documents import at, documents
+from planner.adopt.launch import Launch, engine_image, launches
+from planner.adopt.scope import Enough, Scope
+from planner.adopt.server import Other, Server
+from planner.adopt.shell import commands
+from planner.errors import InputError, Problem
+
+_MOST_BYTES = 4 << 20
+_OTHERS = re.compile(
+    r"(llama-server|llama\.cpp|ollama|sglang|text-generation-inference|\btgi\b|tritonserver|tensorrt|lmdeploy|tabbyapi"
+    r"|exllama|infinity|aphrodite|mlc_llm|koboldcpp|text-embeddings-inference)",
+    re.I,
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Found:
+    """All servers of some files, in order, what else they start, and files in which nothing was found."""
+
+    servers: tuple[Server, ...]
+    others: tuple[Other, ...]
+    empty: tuple[str, ...]
+
+
+@dataclass(slots=True)
+class _Reader:
+    """Reads the files at hand by the last part of their names, and remembers which were."""
+
+    paths: tuple[Path, ...]
+    texts: dict[Path, str] = field(default_factory=dict)
+    used: set[Path] = field(default_factory=set)
+
+    def text(self, path: Path) -> str:
+        """Return a file's text; raises InputError where it cannot be read."""
+        if path not in self.texts:
+            self.texts[path] = _read(path)
+        return self.texts[path]
+
+    def beside(self, name: str) -> str | None:
+        """Return the text of the file that a path names, where one of its name is at hand."""
+        last = PurePosixPath(name).name
+        if not last or "$" in last:
+            return None
+        folders = dict.fromkeys(path.parent for path in self.paths)
+        for path in (*self.paths, *(folder / last for folder in folders)):
+            if path.name == last and path.is_file() and path.stat().st_size <= _MOST_BYTES:
+                try:
+                    found = self.text(path)
+                except InputError:
+                    return None
+                self.used.add(path)
+                return found
+        return None
+
+
+def read_files(paths: Sequence[Path], version: str | None = None) -> Found:
+    """Return the servers that files start; ``version`` is the engine's where they do not say it.
+
+    Raises:
+        InputError: a file cannot be read, or is none of the kinds that are known.
+    """
+    reader = _Reader(tuple(paths))
+    order = sorted(paths, key=lambda path: (_rank(path, reader.text(path)), paths.index(path)))
+    servers: list[Server] = []
+    others: list[Other] = []
+    empty: list[str] = []
+    joined = _kubernetes_files(order, reader)
+    for path in order:
+        if path in reader.used:
+            continue
+        before = len(servers) + len(others)
+        for found in _in_file(path, reader, version, joined):
+            if isinstance(found, Server):
+                servers.append(found)
+            else:
+                others.append(found)
+        if len(servers) + len(others) == before and path not in joined[1:]:
+            empty.append(str(path))
+    return Found(tuple(servers), tuple(others), tuple(name for name in empty if Path(name) not in reader.used))
+
+
+def _read(path: Path) -> str:
+    try:
+        if path.stat().st_size > _MOST_BYTES:
+            raise InputError((Problem(str(path), 0, 0, "", "is larger than a file that starts servers"),))
+        data = path.read_bytes()
+    except OSError as error:
+        raise InputError((Problem(str(path), 0, 0, "", (error.strerror or str(error)).lower()),)) from error
+    if b"\0" in data:
+        raise InputError((Problem(str(path), 0, 0, "", "is no text"),))
+    return data.decode("utf-8-sig", "replace")
+
+
+def _rank(path: Path, text: str) -> int:
+    """Order kinds of files so that those which others call come last."""
+    if path.suffix in (".env",) or path.name.startswith(".env"):
+        return 3
+    if path.suffix in (".yaml", ".yml"):
+        return 1 if re.search(r"^(?:model|model[_-]tag)\s*:\s*\S", text, re.M) and "services:" not in text else 0
+    if path.suffix in (".service", ".container") or path.name.startswith(("Dockerfile", "Containerfile")):
+        return 0
+    return 0 if "--config" in text else 2
+
+
+def _kubernetes_files(paths: Sequence[Path], reader: _Reader) -> tuple[Path, ...]:
+    """Return the files of Kubernetes manifests, which are read together."""
+    yamls = [path for path in paths if path.suffix in (".yaml", ".yml", ".json")]
+    return tuple(path for path in yamls if re.search(r"^\s*\"?apiVersion\"?\s*:", reader.text(path), re.M))
+
+
+def _in_file(path: Path, reader: _Reader, version: str | None, joined: Sequence[Path]) -> Iterator[Server | Other]:
+    text, name = reader.text(path), path.name
+    scope = Scope(read=reader.beside)
+    try:
+        if name.startswith(("Dockerfile", "Containerfile")) or path.suffix in (".dockerfile", ".containerfile"):
+            yield from _built(
+                ((stage or path.stem, one) for stage, one in dockerfile(text, scope)), path, reader, version
+            )
+        elif path.suffix == ".container":
+            yield from _built(systemd.container(text, name, scope), path, reader, version)
+        elif path.suffix in (".service", ".conf") or re.search(r"^\[Service\]", text, re.M):
+            yield from _built(systemd.unit(text, name, scope, _instances(text, reader)), path, reader, version)
+        elif path.suffix in (".yaml", ".yml", ".json"):
+            yield from _yaml(path, reader, version, joined)
+        elif path.suffix == ".py":
+            yield from _script("\n".join(platforms.python_strings(text)), path, reader, version)
+        elif path.suffix != ".env":
+            yield from _script(text, path, reader, version)
+    except Enough as error:
+        raise InputError((Problem(str(path), 0, 0, "", "does more than is followed"),)) from error
+
+
+def _yaml(path: Path, reader: _Reader, version: str | None, joined: Sequence[Path]) -> Iterator[Server | Other]:
+    if path in joined:
+        if path == joined[0]:
+            maps = [document for one in joined for document in _documents(one, reader)]
+            scope = Scope(read=reader.beside)
+            yield from (_with(found, path, reader, version) for found in kubernetes.manifests(maps, scope))
+        return
+    for document in _documents(path, reader):
+        yield from _document(document, path, reader, version)
+
+
+def _documents(path: Path, reader: _Reader) -> list[dict[str, Any]]:
+    try:
+        return documents(reader.text(path))
+    except ValueError as error:
+        raise InputError((Problem(str(path), 0, 0, "", str(error)),)) from error
+
+
+def _document(document: dict[str, Any], path: Path, reader: _Reader, version: str | None) -> Iterator[Server | Other]:
+    scope = Scope(read=reader.beside)
+    if isinstance(document.get("services"), dict):
+        variables = compose.env_file(reader.beside(".env") or "")
+        for name, launch in compose.services(document, variables, scope):
+            found = build.server(launch, name, str(path), reader.beside, version)
+            yield replace(found, after=compose.waits_for(document, name))
+        yield from _other_services(document)
+    elif at(document, "servingEngineSpec", "modelSpec"):
+        yield from (_with(found, path, reader, version) for found in platforms.helm_values(document))
+    elif isinstance(document.get("models"), dict):
+        for name, one in platforms.llama_swap(document, scope):
+            yield (
+                build.server(one, name, str(path), reader.beside, version)
+                if one
+                else Other(name, _engine(document, name))
+            )
+    elif "run" in document:
+        yield from (_with(found, path, reader, version) for found in platforms.sky(document, path.stem, scope))
+    elif "model" in document:
+        yield build.server(platforms.config_file(document, path.name), path.stem, str(path), reader.beside, version)
+
+
+def _other_services(document: dict[str, Any]) -> Iterator[Other]:
+    for name, service in document["services"].items():
+        words = f"{at(service, 'image')} {at(service, 'command')} {at(service, 'entrypoint')}"
+        if (found := _OTHERS.search(words)) and not engine_image(str(at(service, "image"))):
+            yield Other(str(name), found[1].lower())
+
+
+def _engine(document: dict[str, Any], name: str) -> str:
+    found = _OTHERS.search(str(at(document, "models", name, "cmd")))
+    return found[1].lower() if found else "another engine"
+
+
+def _script(text: str, path: Path, reader: _Reader, version: str | None) -> Iterator[Server | Other]:
+    """Yield the servers of a script, named for the file, or by their ports when there are several."""
+    scope = Scope(read=reader.beside)
+    found: list[Server] = []
+    others: list[Other] = []
+    for command in commands(text, scope):
+        started = [build.server(one, "", str(path), reader.beside, version) for one in launches(command, scope)]
+        found += started
+        if not started and (other := _OTHERS.search(command.words[0])):
+            others.append(Other(path.stem, other[1].lower()))
+    for number, server in enumerate(found):
+        called = path.stem if len(found) == 1 else str(server.flags.get("port", f"{path.stem}-{number + 1}"))
+        yield replace(server, name=server.name or called)
+    yield from others
+
+
+def _instances(text: str, reader: _Reader) -> tuple[str, ...]:
+    """Return the instances of a unit's template for which a file of variables is at hand."""
+    named = [re.escape(PurePosixPath(path).name) for path in systemd.environment_files(text) if "%i" in path]
+    patterns = [re.compile(name.replace("%i", "(.+)")) for name in named]
+    folders = dict.fromkeys(path.parent for path in reader.paths)
+    names = sorted({path.name for folder in folders for path in folder.iterdir()})
+    general = {PurePosixPath(path).name for path in systemd.environment_files(text) if "%i" not in path}
+    found = (pattern.fullmatch(name) for pattern in patterns for name in names if name not in general)
+    return tuple(match[1] for match in found if match)
+
+
+def _built(
+    found: Iterator[tuple[str, Launch]], path: Path, reader: _Reader, version: str | None
+) -> Iterator[Server | Other]:
+    for name, launch in found:
+        yield build.server(launch, name, str(path), reader.beside, version)
+
+
+def _with(found: kubernetes.Found, path: Path, reader: _Reader, version: str | None) -> Server:
+    server = build.server(found.launch, found.name, str(path), reader.beside, version)
+    return replace(server, nodes=found.nodes, replicas=found.replicas, gpu_name=found.gpu_name)

@@ -1,0 +1,179 @@
+"""Kubernetes manifests: pods of any workload, groups of LeaderWorkerSet, and KServe's services with their runtimes."""
+
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+from planner.adopt.documents import at, texts
+from planner.adopt.launch import Launch, image_launches
+from planner.adopt.scope import Scope
+
+_REFERENCE = re.compile(r"\$\((\w+)\)|\$\$")
+_GPU = re.compile(r"(?:nvidia\.com/(?:gpu|mig-.+)|amd\.com/gpu)$")
+_PODS = {
+    "Pod": ("spec",), "Deployment": ("spec", "template", "spec"), "StatefulSet": ("spec", "template", "spec"),
+    "DaemonSet": ("spec", "template", "spec"), "ReplicaSet": ("spec", "template", "spec"),
+    "Job": ("spec", "template", "spec"), "Rollout": ("spec", "template", "spec"),
+    "CronJob": ("spec", "jobTemplate", "spec", "template", "spec"),
+}  # fmt: skip
+"""Kind -> where the pod's own specification is."""
+
+
+@dataclass(frozen=True, slots=True)
+class Found:
+    """A start in a manifest, and over how many nodes and in how many copies it runs."""
+
+    name: str
+    launch: Launch
+    nodes: int = 1
+    replicas: int = 1
+    gpu_name: str = ""
+
+
+def manifests(documents: Sequence[Mapping[str, Any]], scope: Scope) -> Iterator[Found]:
+    """Yield the starts of the engine in the documents of one or several files, which belong together."""
+    maps = _config_maps(documents)
+    for document in documents:
+        kind = document.get("kind")
+        if path := _PODS.get(str(kind)):
+            for found in _pod(at(document, *path), maps, scope):
+                yield _with(found, replicas=_count(at(document, "spec", "replicas")))
+        elif kind == "LeaderWorkerSet":
+            yield from _group(document, maps, scope)
+        elif kind == "InferenceService":
+            yield from _service(document, documents, maps, scope)
+        elif kind == "LLMInferenceService":
+            yield from _llm_service(document, maps, scope)
+
+
+def _group(document: Mapping[str, Any], maps: Mapping[str, dict[str, str]], scope: Scope) -> Iterator[Found]:
+    template = at(document, "spec", "leaderWorkerTemplate")
+    size = _count(at(template, "size"))
+    worker = at(template, "workerTemplate", "spec")
+    leader = at(template, "leaderTemplate", "spec") or worker
+    for found in _pod(leader, maps, scope):
+        gpus = (found.launch.gpus or 0) * size
+        found = replace(found, launch=replace(found.launch, gpus=gpus or None))
+        yield _with(found, nodes=size, replicas=_count(at(document, "spec", "replicas")))
+
+
+def _service(
+    document: Mapping[str, Any],
+    documents: Sequence[Mapping[str, Any]],
+    maps: Mapping[str, dict[str, str]],
+    scope: Scope,
+) -> Iterator[Found]:
+    """A service's own container, or that of its runtime with the service's arguments behind its own."""
+    name = str(at(document, "metadata", "name") or "")
+    predictor = at(document, "spec", "predictor")
+    model = at(predictor, "model")
+    if not isinstance(model, dict):
+        yield from (_named(found, name) for found in _pod(predictor, maps, scope))
+        return
+    wanted = model.get("runtime")
+    runtimes = [one for one in documents if one.get("kind") in ("ServingRuntime", "ClusterServingRuntime")]
+    runtime = next((one for one in runtimes if wanted in (None, at(one, "metadata", "name"))), None)
+    containers = at(runtime, "spec", "containers") or [{"image": "vllm"}]
+    container = dict(containers[0]) if isinstance(containers, list) and isinstance(containers[0], dict) else {}
+    merged = {
+        **container,
+        "command": model.get("command") or container.get("command"),
+        "args": [*texts(container.get("args")), *texts(model.get("args"))],
+        "env": [*(container.get("env") or []), *(model.get("env") or [])],
+        "resources": model.get("resources") or container.get("resources"),
+    }
+    filled = _filled(merged, name)
+    replicas = _count(at(predictor, "minReplicas"))
+    for found in _container(filled, maps, scope):
+        yield _with(_named(found, name), replicas=replicas)
+
+
+def _llm_service(document: Mapping[str, Any], maps: Mapping[str, dict[str, str]], scope: Scope) -> Iterator[Found]:
+    name = str(at(document, "metadata", "name") or "")
+    spec = document.get("spec")
+    uri = str(at(spec, "model", "uri") or "")
+    tensor = at(spec, "parallelism", "tensor")
+    extra = ["--model", uri.removeprefix("hf://")] if uri else []
+    extra += ["--tensor-parallel-size", str(tensor)] if tensor else []
+    template = at(spec, "template")
+    for found in _pod(template, maps, scope, extra):
+        yield _with(_named(found, name), replicas=_count(at(spec, "replicas")))
+
+
+def _filled(container: dict[str, Any], name: str) -> dict[str, Any]:
+    """Put in what KServe fills: ``{{.Name}}`` is the service's name."""
+    words = [re.sub(r"\{\{\s*\.Name\s*\}\}", name, word) for word in texts(container.get("args"))]
+    return {**container, "args": words}
+
+
+def _config_maps(documents: Sequence[Mapping[str, Any]]) -> dict[str, dict[str, str]]:
+    found = {}
+    for document in documents:
+        data = document.get("data")
+        if document.get("kind") == "ConfigMap" and isinstance(data, dict):
+            found[str(at(document, "metadata", "name"))] = {str(key): str(value) for key, value in data.items()}
+    return found
+
+
+def _pod(spec: object, maps: Mapping[str, dict[str, str]], scope: Scope, extra: Sequence[str] = ()) -> Iterator[Found]:
+    containers = at(spec, "containers")
+    selector = at(spec, "nodeSelector") or {}
+    product = next((str(value) for key, value in selector.items() if str(key).endswith("gpu.product")), "")
+    for container in containers if isinstance(containers, list) else []:
+        if isinstance(container, dict):
+            given = {**container, "args": [*texts(container.get("args")), *extra]} if extra else container
+            for found in _container(given, maps, scope):
+                yield _with(found, gpu_name=product)
+
+
+def _container(container: Mapping[str, Any], maps: Mapping[str, dict[str, str]], scope: Scope) -> Iterator[Found]:
+    name = str(container.get("name") or "")
+    environment = _environment(container, maps)
+    entrypoint = [_expanded(word, environment) for word in texts(container.get("command"))]
+    arguments = [_expanded(word, environment) for word in texts(container.get("args"))]
+    around = Launch((), environment, str(container.get("image") or ""), name, _gpus(container))
+    inner = Scope(variables=dict(environment), read=scope.read, depth=scope.depth + 1)
+    for launch in image_launches(entrypoint, arguments, around, inner):
+        yield Found(name, launch)
+
+
+def _environment(container: Mapping[str, Any], maps: Mapping[str, dict[str, str]]) -> dict[str, str]:
+    """Return a container's variables: those of its ConfigMaps, then its own; secrets stay ``${NAME}``."""
+    found: dict[str, str] = {}
+    for source in container.get("envFrom") or []:
+        found |= maps.get(str(at(source, "configMapRef", "name")), {})
+    for entry in container.get("env") or []:
+        if not isinstance(entry, dict) or "name" not in entry:
+            continue
+        name, value = str(entry["name"]), entry.get("value")
+        key = at(entry, "valueFrom", "configMapKeyRef")
+        if value is None and isinstance(key, dict):
+            value = maps.get(str(key.get("name")), {}).get(str(key.get("key")))
+        found[name] = _expanded(str(value), found) if value is not None else f"${{{name}}}"
+    return found
+
+
+def _expanded(text: str, environment: Mapping[str, str]) -> str:
+    """Put in ``$(NAME)``, which Kubernetes does before any shell sees it; unknown names stay as they are."""
+    return _REFERENCE.sub(lambda match: "$" if not match[1] else environment.get(match[1], f"${{{match[1]}}}"), text)
+
+
+def _gpus(container: Mapping[str, Any]) -> int | None:
+    for part in ("limits", "requests"):
+        for name, value in (at(container, "resources", part) or {}).items():
+            if _GPU.match(str(name)) and str(value).isdigit():
+                return int(str(value))
+    return None
+
+
+def _count(value: object) -> int:
+    return int(str(value)) if str(value).isdigit() and int(str(value)) > 0 else 1
+
+
+def _with(found: Found, *, nodes: int | None = None, replicas: int | None = None, gpu_name: str = "") -> Found:
+    return Found(found.name, found.launch, nodes or found.nodes, replicas or found.replicas, gpu_name or found.gpu_name)
+
+
+def _named(found: Found, name: str) -> Found:
+    return Found(name or found.name, found.launch, found.nodes, found.replicas, found.gpu_name)

@@ -1,0 +1,36 @@
+"""Server: one vLLM server that somebody's files start, as far as they say."""
+
+from dataclasses import dataclass, field
+from typing import Any
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Server:
+    """A server: its name in the file, the model's word as the engine gets it, its flags and surroundings.
+
+    ``flags`` have long names with dashes and values as the engine's parser holds them; ``unknown_flags`` are those that
+    the engine version does not have. ``gpus`` is how many GPUs it may use, on all of its ``nodes`` together.
+    """
+
+    name: str
+    model: str
+    flags: dict[str, Any]
+    unknown_flags: tuple[str, ...] = ()
+    environment: dict[str, str] = field(default_factory=dict)
+    engine_version: str | None = None
+    gpus: int | None = None
+    gpu_ids: tuple[str, ...] = ()
+    gpu_name: str = ""
+    nodes: int = 1
+    replicas: int = 1
+    file: str = ""
+    line: int = 0
+    after: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Other:
+    """Something a file starts that is no vLLM server: its name, and which engine it seems to be."""
+
+    name: str
+    engine: str

@@ -1,0 +1,243 @@
+"""Whether the servers of some files start: one after another on the GPUs they share, by the memory model.
+
+Servers on one GPU start in the order in which their files do; each finds what those before it hold. Where nothing makes
+one wait for another they start at once, and what one loads while another measures is counted by both: the engine takes
+the memory of the whole device before and after its profile (``MemoryProfilingResult`` in vllm/utils/mem_utils.py).
+"""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import PurePosixPath
+from typing import Any
+
+from planner.adopt.arguments import UNKNOWN
+from planner.adopt.build import NEWEST
+from planner.adopt.server import Server
+from planner.catalog import Catalog
+from planner.catalog.alike import alike
+from planner.catalog.asked import AskedModel, asked_model
+from planner.catalog.stored import stored
+from planner.engine.flags import ServeFlags, default_flags
+from planner.engine.profile import EngineProfile, load_profile
+from planner.errors import PlannerError, UnknownName
+from planner.facts.gpu import GPU
+from planner.memory.core import running_core
+from planner.memory.estimate import Estimate, estimate
+from planner.memory.terms import Server as Sized
+from planner.units import GIB, format_gib
+
+_FIELDS = {
+    "max-model-len": "max_model_len",
+    "max-num-seqs": "max_num_seqs",
+    "max-num-batched-tokens": "max_num_batched_tokens",
+    "gpu-memory-utilization": "gpu_memory_utilization",
+    "kv-cache-dtype": "kv_cache_dtype",
+    "kv-cache-memory-bytes": "kv_cache_memory_bytes",
+    "dtype": "dtype",
+    "tensor-parallel-size": "tensor_parallel_size",
+    "pipeline-parallel-size": "pipeline_parallel_size",
+    "data-parallel-size": "data_parallel_size",
+    "enable-expert-parallel": "expert_parallel",
+    "enforce-eager": "enforce_eager",
+    "block-size": "block_size",
+    "enable-prefix-caching": "prefix_caching",
+}
+"""Flags that the memory model knows, and its names for them."""
+_SHARES = (0.92, 0.95)
+_SEQUENCES = (512, 256, 128, 64, 32, 16, 8, 4, 2, 1)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Verdict:
+    """Whether a server starts: None where that cannot be told, and why it does not or why it cannot be told.
+
+    ``takes_bytes`` is what it holds of each of its GPUs once it is up; ``change`` the least change of one flag with
+    which it starts, where there is one.
+    """
+
+    starts: bool | None
+    reason: str | None = None
+    takes_bytes: int | None = None
+    change: tuple[str, Any] | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class _Known:
+    """A server as the memory model sees it."""
+
+    server: Server
+    model: AskedModel
+    profile: EngineProfile
+    gpu: GPU
+
+    def sized(self, flags: dict[str, Any]) -> tuple[Sized, EngineProfile]:
+        """Return it with other flags, and the core of the engine that runs it."""
+        given = {_FIELDS[name]: value for name, value in flags.items() if name in _FIELDS}
+        profile = running_core(
+            self.profile,
+            self.gpu,
+            self.model.architecture,
+            kv_cache_dtype=str(given.get("kv_cache_dtype", "auto")),
+            dtype=str(given.get("dtype", "auto")),
+            pipeline_parallel_size=int(given.get("pipeline_parallel_size", 1)),
+        )
+        whole = default_flags(profile, self.gpu, self.model.architecture, **given)
+        sized = Sized(architecture=self.model.architecture, quantization=self.model.quantization, flags=whole)
+        return sized, profile
+
+
+def verdicts(servers: Sequence[Server], gpu: GPU | None, catalog: Catalog) -> list[Verdict]:
+    """Return a verdict for each server; ``gpu`` is the card where the files do not name it."""
+    found: dict[int, Verdict] = {}
+    for group in _on_one_device(servers):
+        known = {index: _known(servers[index], gpu, catalog) for index in group}
+        held = 0
+        for index in group:
+            there = known[index]
+            if isinstance(there, Verdict):
+                found[index] = there
+                continue
+            others = [known[other] for other in group if other != index and _at_once(servers, index, other)]
+            beside = sum(_loading_bytes(other) for other in others if isinstance(other, _Known))
+            found[index] = _verdict(there, held, beside)
+            held += found[index].takes_bytes or 0 if not others else 0
+    return [found[index] for index in range(len(servers))]
+
+
+def whole(each: Sequence[Verdict]) -> bool | None:
+    """Return whether all start; None where that of one cannot be told and none fails."""
+    if any(one.starts is False for one in each):
+        return False
+    return True if each and all(one.starts for one in each) else None
+
+
+def _on_one_device(servers: Sequence[Server]) -> Iterator[list[int]]:
+    """Yield the servers that share GPUs, by their indices; without a word on GPUs those of one file share them."""
+    waiting = list(range(len(servers)))
+    while waiting:
+        group = [waiting.pop(0)]
+        for index in list(waiting):
+            if any(_share(servers[index], servers[other]) for other in group):
+                group.append(index)
+                waiting.remove(index)
+        yield group
+
+
+def _share(one: Server, other: Server) -> bool:
+    if one.gpu_ids and other.gpu_ids:
+        return bool(set(one.gpu_ids) & set(other.gpu_ids))
+    return one.file == other.file and not one.file.endswith((".service",)) and not (one.gpus and other.gpus)
+
+
+def _at_once(servers: Sequence[Server], index: int, other: int) -> bool:
+    """Whether nothing makes one of two servers wait until the other is up."""
+    one, two = servers[index], servers[other]
+    return two.name not in one.after and one.name not in two.after
+
+
+def _known(server: Server, gpu: GPU | None, catalog: Catalog) -> _Known | Verdict:
+    """Return what is needed to size a server, or why that cannot be done."""
+    if server.engine_version and server.unknown_flags:
+        named = ", ".join(f"--{flag}" for flag in server.unknown_flags)
+        return Verdict(starts=False, reason=f"vLLM {server.engine_version} has no option {named}")
+    try:
+        card = gpu or (catalog.gpu(server.gpu_name) if server.gpu_name else None)
+        if card is None:
+            return Verdict(starts=None, reason="the file does not name the GPU: --gpu does")
+        profile = load_profile(server.engine_version or NEWEST)
+        model = _model(catalog, server.model)
+    except PlannerError as error:
+        return Verdict(starts=None, reason=str(error))
+    unknown = [name for name in _FIELDS if UNKNOWN.search(str(server.flags.get(name, "")))]
+    if unknown:
+        return Verdict(starts=None, reason=f"--{unknown[0]} is only known where it runs")
+    if not server.model:
+        return Verdict(starts=None, reason="the model is not named")
+    return _Known(server, model, profile, card)
+
+
+def _model(catalog: Catalog, name: str) -> AskedModel:
+    """Return a model by its name, by the last part of a path on another machine, or one that is alike."""
+    try:
+        return asked_model(catalog, name)
+    except UnknownName:
+        last = PurePosixPath(name).name
+        try:
+            return asked_model(catalog, last)
+        except UnknownName:
+            found = alike(catalog, last)
+            if found is None:
+                raise
+            architecture, quantization = stored(*found)
+            return AskedModel(architecture, quantization, (f"sized like {found[1].repository}",))
+
+
+def _verdict(known: _Known, held_bytes: int, beside_bytes: int) -> Verdict:
+    flags = known.server.flags
+    try:
+        answer = _asked(known, flags, held_bytes)
+    except (PlannerError, ValueError, TypeError) as error:
+        return Verdict(starts=None, reason=str(error))
+    if not answer.starts:
+        return Verdict(starts=False, reason=answer.reason, change=_change(known, held_bytes))
+    sized, _ = known.sized(flags)
+    if beside_bytes and answer.kv_cache_bytes <= beside_bytes and sized.flags.kv_cache_memory_bytes is None:
+        reason = (
+            f"starts at the same time as another server on this GPU, and counts the {format_gib(beside_bytes)} that "
+            f"one loads as its own: of {format_gib(answer.kv_cache_bytes)} for its KV cache nothing is left"
+        )
+        return Verdict(starts=False, reason=reason, change=("start", "one after another"))
+    return Verdict(starts=True, takes_bytes=_takes(answer))
+
+
+def _asked(known: _Known, flags: dict[str, Any], held_bytes: int) -> Estimate:
+    sized, profile = known.sized(flags)
+    return estimate(sized, known.gpu, profile, held_bytes)
+
+
+def _loading_bytes(known: _Known) -> int:
+    """Return what a server takes while it loads and fills its cache."""
+    try:
+        return _takes(_asked(known, known.server.flags, 0))
+    except (PlannerError, ValueError, TypeError):
+        return 0
+
+
+def _takes(answer: Estimate) -> int:
+    return (
+        answer.baseline_bytes + answer.weights_bytes + answer.non_torch_bytes + answer.activation_bytes
+        + answer.cuda_graph_bytes + max(0, answer.kv_cache_bytes)
+    )  # fmt: skip
+
+
+def _change(known: _Known, held_bytes: int) -> tuple[str, Any] | None:
+    """Return the first change of one flag with which a server starts, the least first, each asked."""
+    for name, value in _changes(known):
+        try:
+            if _asked(known, {**known.server.flags, name: value}, held_bytes).starts:
+                return name, value
+        except (PlannerError, ValueError, TypeError):
+            continue
+    return None
+
+
+def _changes(known: _Known) -> Iterator[tuple[str, Any]]:
+    flags = known.server.flags
+    sized, _ = known.sized(flags)
+    whole_flags: ServeFlags = sized.flags
+    share = whole_flags.gpu_memory_utilization
+    yield from (("gpu-memory-utilization", other) for other in _SHARES if other > share)
+    yield from (("max-num-seqs", count) for count in _SEQUENCES if count < whole_flags.max_num_seqs)
+    if vision := known.model.architecture.vision:
+        yield "max-num-batched-tokens", max(vision.max_item_tokens, whole_flags.max_num_batched_tokens)
+    length = whole_flags.max_model_len
+    yield from (("max-model-len", length * part // 16) for part in range(15, 0, -1) if length * part // 16 >= 256)
+    yield from (("kv-cache-dtype", dtype) for dtype in ("auto", "fp8") if dtype != whole_flags.kv_cache_dtype)
+    yield "enforce-eager", True
+    ranks = whole_flags.tensor_parallel_size
+    yield from (("tensor-parallel-size", ranks * more) for more in (2, 4, 8))
+
+
+def gib(value_bytes: int | None) -> float | None:
+    """Return bytes in GiB with three digits, as JSON has them."""
+    return None if value_bytes is None else round(value_bytes / GIB, 3)

@@ -1,0 +1,107 @@
+"""``planner check``: read the files that start vLLM today, and say which servers start."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import click
+
+from planner.adopt.files import Found, read_files
+from planner.adopt.server import Server
+from planner.adopt.start import Verdict, gib, verdicts, whole
+from planner.catalog import load_catalog
+from planner.cli.exit_codes import EXIT_NO_PLAN, EXIT_PROVEN
+from planner.cli.shared import catalog_option
+from planner.cli.text import wrapped
+from planner.units import format_gib
+
+_EPILOG = """\b
+Exit code: 0 no server is known to fail; 3 one does not start, and stdout says why;
+1 a file cannot be read.
+"""
+
+
+@click.command(epilog=_EPILOG)
+@click.argument("files", nargs=-1, required=True, type=click.Path(path_type=Path, exists=True, dir_okay=False))
+@click.option("--gpu", "gpu_name", metavar="NAME", help="The card, where the files do not name it.")
+@click.option("--engine-version", metavar="V", help="vLLM version, where the files do not name it.")
+@catalog_option
+@click.option("--json", "as_json", is_flag=True, help="Print the facts as JSON.")
+def check(
+    files: tuple[Path, ...],
+    gpu_name: str | None,
+    engine_version: str | None,
+    catalog_folders: tuple[Path, ...],
+    as_json: bool,
+) -> None:
+    """Read files that start vLLM, and say which servers start.
+
+    FILES are shell scripts, Dockerfiles, Compose files, systemd units, Quadlets, Kubernetes and
+    KServe manifests, the production stack's Helm values, llama-swap or SkyPilot configurations, or
+    files for vllm serve --config. Nothing in them is run.
+    """
+    catalog = load_catalog(overlays=catalog_folders)
+    gpu = catalog.gpu(gpu_name) if gpu_name else None
+    found = read_files(files, engine_version)
+    each = verdicts(found.servers, gpu, catalog)
+    if as_json:
+        click.echo(json.dumps(_facts(found, each), indent=2, ensure_ascii=False))
+    else:
+        click.echo(wrapped(_told(found, each)))
+    raise SystemExit(EXIT_NO_PLAN if whole(each) is False else EXIT_PROVEN)
+
+
+def _facts(found: Found, each: list[Verdict]) -> dict[str, Any]:
+    return {
+        "starts": whole(each),
+        "servers": [_server(server, verdict) for server, verdict in zip(found.servers, each, strict=True)],
+        "other_engines": [{"name": other.name, "engine": other.engine} for other in found.others],
+    }
+
+
+def _server(server: Server, verdict: Verdict) -> dict[str, Any]:
+    return {
+        "name": server.name,
+        "model": server.model,
+        "flags": server.flags,
+        "unknown_flags": list(server.unknown_flags),
+        "starts": verdict.starts,
+        "reason": verdict.reason,
+        "takes_gib": gib(verdict.takes_bytes),
+        "change": {verdict.change[0]: verdict.change[1]} if verdict.change else None,
+        "engine_version": server.engine_version,
+        "gpus": server.gpus,
+        "gpu_ids": list(server.gpu_ids),
+        "nodes": server.nodes,
+        "replicas": server.replicas,
+        "environment": server.environment,
+        "file": server.file,
+        "line": server.line,
+    }
+
+
+def _told(found: Found, each: list[Verdict]) -> str:
+    parts = [_paragraph(server, verdict) for server, verdict in zip(found.servers, each, strict=True)]
+    parts += [f"{other.name}: {other.engine}, which is not vLLM, is left out" for other in found.others]
+    return "\n\n".join(parts) if parts else "no vLLM server is started by these files"
+
+
+def _paragraph(server: Server, verdict: Verdict) -> str:
+    said = {True: "starts", False: "does not start", None: "cannot be told"}[verdict.starts]
+    reason = f": {verdict.reason}" if verdict.reason else ""
+    lines = [f"{server.name} ({server.model}, vllm {server.engine_version or 'of unknown version'}): {said}{reason}"]
+    if verdict.takes_bytes is not None:
+        lines.append(f"  takes {format_gib(verdict.takes_bytes)} of each GPU")
+    lines += [f"  --{name} {_value(value)}" for name, value in server.flags.items()]
+    if server.unknown_flags and verdict.starts is not False:
+        lines.append(f"  not known: {', '.join(f'--{name}' for name in server.unknown_flags)}")
+    if verdict.change:
+        name, value = verdict.change
+        lines.append(f"  hint: with {'' if name == 'start' else '--'}{name} {_value(value)} it starts")
+    return "\n".join(lines)
+
+
+def _value(value: Any) -> str:  # noqa: ANN401 - any value of a flag
+    if isinstance(value, list):
+        return " ".join(map(str, value))
+    return json.dumps(value, ensure_ascii=False) if isinstance(value, dict | bool) else str(value)
