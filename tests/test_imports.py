@@ -79,3 +79,14 @@ def test_the_search_knows_integers_only() -> None:
     }
 
     assert rooms <= SEARCH_MAY_USE
+
+
+@pytest.mark.parametrize(
+    "room", sorted(path.parent for path in PACKAGE.glob("*/__init__.py")), ids=lambda room: room.name
+)
+def test_every_room_says_what_goes_in_and_what_comes_out(room: Path) -> None:
+    said = (ast.get_docstring(ast.parse((room / "__init__.py").read_text(encoding="utf-8"))) or "").splitlines()[0]
+
+    assert said.startswith(f"{room.name.capitalize()}: ")
+    assert " in; " in said
+    assert " out." in said

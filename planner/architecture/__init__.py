@@ -1,4 +1,4 @@
-"""Architecture: the frozen shape facts of a model, from which weights and caches are derived."""
+"""Architecture: shapes of a config in; frozen facts of the model, from which weights and caches are derived, out."""
 
 from dataclasses import dataclass
 

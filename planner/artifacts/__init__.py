@@ -1,4 +1,4 @@
-"""Plan -> files that run it: rendered from ``templates/``, written without destroying what a person changed."""
+"""Artifacts: a plan in; the files that run it, written without destroying what a person changed, out."""
 
 from planner.artifacts.render import render
 from planner.artifacts.sums import HOME

@@ -1,4 +1,4 @@
-"""Catalog: the models, checkpoints, GPUs and accuracy figures that a plan chooses from.
+"""Catalog: data files in; the models, checkpoints, GPUs and accuracy figures that a plan chooses from, out.
 
     catalog/models/<family>.yaml   base models and their published checkpoints
     catalog/schemes.yaml           what each quantization scheme writes into a config.json

@@ -1,4 +1,4 @@
-"""Check: recompute a plan without the solver, and say everything that does not hold.
+"""Check: a plan in; everything in it that does not hold, recomputed without the solver, out.
 
 Nothing is taken from the plan but its decisions: which variant, which limits, which GPUs, which order. Ledgers,
 guarantees and accuracies (``servers``), who is where and starts when (``placement``), and the value of the objective

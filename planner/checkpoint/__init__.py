@@ -1,4 +1,4 @@
-"""A checkpoint folder: ``config.json`` and the safetensors files beside it, read without trusting them."""
+"""Checkpoint: a folder of a model in; its config and what its safetensors files hold, never trusted, out."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass

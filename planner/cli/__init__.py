@@ -1,4 +1,4 @@
-"""The command line: the only room that prints or exits.
+"""Cli: a command line in; text and an exit code out. The only room that prints or exits.
 
 Each command lives in a module of this room that is imported when the command is used, so that ``planner --help`` and
 ``planner estimate`` never wait for the solver. docs/exit-codes.md explains what the process returns.

@@ -1,4 +1,4 @@
-"""A Hugging Face ``config.json`` as data -> Architecture and Quantization; what is unknown is refused by name."""
+"""Config_json: a ``config.json`` as data in; Architecture and Quantization, or a refusal by name, out."""
 
 import functools
 import json

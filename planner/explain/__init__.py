@@ -1,4 +1,4 @@
-"""Explain: facts -> sentences. All prose about plans, rejections and conflicts lives here.
+"""Explain: facts in; sentences out. All prose about plans, rejections and conflicts lives here.
 
 ``headline`` says of a plan how far it is proven, ``reasons`` what binds and what the next best combination of variants
 would have cost; ``no_plan`` says why a fleet cannot be served and what would help; ``rejection_lines`` why variants are

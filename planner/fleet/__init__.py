@@ -1,4 +1,4 @@
-"""Fleet: fleet.yaml as the user writes it -> what has to be served, on what, with every default filled in.
+"""Fleet: fleet.yaml as the user writes it in; what is to be served, on what, with every default filled in, out.
 
 values   single values: tokens, bytes, percentages, names
 schema   the maps of the file, and their JSON Schema

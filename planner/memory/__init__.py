@@ -1,1 +1,1 @@
-"""Memory: what one server takes on one GPU, from peaks and overheads to the budget, and whether it starts."""
+"""Memory: one server and a GPU in; what it takes, from peaks to the budget, and whether it starts, out."""

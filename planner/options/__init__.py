@@ -1,4 +1,4 @@
-"""Options: every way a role can be served on a GPU, with its memory and its worth; and why the others are out.
+"""Options: a fleet in; every way a role can be served, with memory and worth, and why others are not, out.
 
 ``candidates`` are the variants that the role's pins, the engine and the GPUs of every ``place`` accept (``limits``;
 ``served``: what the server loads); ``rungs`` are their options at every step of context, batch and sequences

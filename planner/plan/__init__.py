@@ -1,4 +1,4 @@
-"""Plan: the answer to a fleet, and ``plan.yaml``, the file that carries it.
+"""Plan: what was decided in; the answer to a fleet as frozen facts, and ``plan.yaml`` that carries them, out.
 
 Everything a reader, an artifact template or the checker needs is in the plan; nobody has to solve again to use it.
 "No plan exists" is an answer too: ``NoPlan`` says what conflicts and what would help.

@@ -1,1 +1,1 @@
-"""Tensors: what a model keeps on one rank, weights and KV cache, byte by byte as the engine lays them out."""
+"""Tensors: an architecture in; the weights and KV cache one rank keeps, byte by byte as the engine does, out."""
