@@ -230,3 +230,116 @@ def test_imports_neither_the_solver_nor_what_only_rendering_needs() -> None:
 
     imported = {line.rsplit("|", 1)[-1].strip().split(".")[0] for line in done.stderr.splitlines()}
     assert not imported & {"ortools", "pandas", "jinja2", "pydantic", "numpy"}
+
+
+QWEN_4B = (
+    "Qwen/Qwen3-4B", "--gpu", "RTX 4090", "--gpu-memory-gib", "23.52", "--engine-version", "0.27.1", "--max-model-len",
+    "8192",
+)  # fmt: skip
+
+
+def test_a_start_that_compiles_the_model_has_less_cache() -> None:
+    server = ("Qwen/Qwen3-8B", *QWEN_4B[1:])
+    cold = estimate(*server)
+    warm = estimate(*server, "--compile-cache", "warm")
+
+    assert (cold["activation_gib"], cold["kv_cache_gib"]) == (
+        pytest.approx(1.18, abs=0.01),
+        pytest.approx(4.92, abs=0.03),
+    )
+    assert (warm["activation_gib"], warm["kv_cache_gib"]) == (
+        pytest.approx(0.19, abs=0.01),
+        pytest.approx(5.91, abs=0.03),
+    )
+    assert cold == estimate(*server, "--compile-cache", "cold")
+    # Either range covers the other start.
+    assert cold["kv_cache_gib_low"] == warm["kv_cache_gib_low"]
+    assert cold["kv_cache_gib_high"] == warm["kv_cache_gib_high"]
+
+
+def test_older_engines_and_eager_ones_start_alike_cold_and_warm() -> None:
+    for arguments in (("--engine-version", "0.7.3"), ("--enforce-eager",)):
+        server = ("Qwen/Qwen2.5-7B-Instruct", "--gpu", "A10G", "--max-model-len", "4096", *arguments)
+        assert estimate(*server)["kv_cache_gib"] == estimate(*server, "--compile-cache", "warm")["kv_cache_gib"]
+
+
+@pytest.mark.parametrize(
+    ("slots", "utilization", "weights_gib", "tokens"),
+    [("1", "0.8", 7.63, 78208), ("16", "0.8", 8.78, 69968), ("16", "0.85", 8.78, 78544)],
+)
+def test_adapters_take_what_was_logged(slots: str, utilization: str, weights_gib: float, tokens: int) -> None:
+    found = estimate(
+        *QWEN_4B, "--gpu-memory-utilization", utilization, "--compile-cache", "warm", "--max-loras", slots,
+        "--max-lora-rank", "16",
+    )  # fmt: skip
+
+    assert found["weights_gib"] == pytest.approx(weights_gib, abs=0.005)
+    assert found["cuda_graph_gib"] == pytest.approx(1.28, abs=0.01)
+    assert found["kv_cache_tokens"] == pytest.approx(tokens, rel=0.002)
+
+
+def test_adapters_are_kept_as_soon_as_one_of_their_options_is_given() -> None:
+    default = estimate(*QWEN_4B, "--enable-lora")
+
+    assert default == estimate(*QWEN_4B, "--max-loras", "1") == estimate(*QWEN_4B, "--max-lora-rank", "16")
+    assert default["weights_gib"] != estimate(*QWEN_4B)["weights_gib"]
+
+
+GEMMA = ("google/gemma-4-31B-it", "--gpu", "RTX PRO 6000", "--max-model-len", "32k", "--engine-version", "0.23.0",
+         "--max-num-seqs", "20", "--max-num-batched-tokens", "8192", "--gpu-memory-utilization", "0.94")  # fmt: skip
+
+
+def test_the_largest_item_that_may_come_sizes_the_encoder() -> None:
+    videos, images = estimate(*GEMMA), estimate(*GEMMA, "--limit-mm-per-prompt", '{"image": 1, "video": 0}')
+    counted = estimate(*GEMMA, "--limit-mm-per-prompt", '{"image": {"count": 1, "width": 64}, "video": 0}')
+
+    assert videos["kv_cache_gib"] == pytest.approx(28.41, rel=0.01)
+    assert videos["weights_gib"] == images["weights_gib"]
+    assert float(str(images["activation_gib"])) < float(str(videos["activation_gib"]))
+    assert counted == images
+
+
+def test_a_tower_that_nothing_is_sent_to_is_not_loaded() -> None:
+    alone = estimate(*GEMMA, "--language-model-only")
+
+    assert alone == estimate(*GEMMA, "--limit-mm-per-prompt", '{"image": 0, "video": 0}')
+    assert alone["weights_gib"] != estimate(*GEMMA, "--limit-mm-per-prompt", '{"image": 0}')["weights_gib"]
+    assert float(str(alone["weights_gib"])) < 58.0
+    old = estimate("google/gemma-3-4b-it", "--gpu", "L4", "--engine-version", "0.14.1", "--language-model-only")
+    assert "has no option --language-model-only" in str(old["reason"])
+
+
+def test_a_cache_of_a_given_size_has_that_size() -> None:
+    for text in ("8589934592", "8G", "8GiB"):
+        found = estimate(LLAMA, "--gpu", "H100", "--kv-cache-memory-bytes", text)
+        assert [found[key] for key in ("kv_cache_gib", "kv_cache_gib_low", "kv_cache_gib_high")] == [8.0, 8.0, 8.0]
+    assert estimate(LLAMA, "--gpu", "H100", "--kv-cache-memory-bytes", "8g")["kv_cache_gib"] == 7.451
+
+
+def test_blocks_may_be_larger() -> None:
+    small, large = (estimate(LLAMA, "--gpu", "H100", "--block-size", size) for size in ("16", "128"))
+
+    assert small["kv_cache_gib"] == large["kv_cache_gib"]
+    assert 0 <= int(str(small["kv_cache_tokens"])) - int(str(large["kv_cache_tokens"])) < 128
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (("--limit-mm-per-prompt", "[1]"), "is not a JSON object"),
+        (("--limit-mm-per-prompt", "{image: 1}"), "is not JSON"),
+        (("--limit-mm-per-prompt", '{"image": -1}'), "image: -1 is not a number of items"),
+        (("--limit-mm-per-prompt", '{"image": true}'), "image: true is not a number of items"),
+        (("--kv-cache-memory-bytes", "0"), "is not in the range"),
+        (("--kv-cache-memory-bytes", "1.5G"), "is not a size in bytes"),
+        (("--kv-cache-memory-bytes", "lots"), "is not a size in bytes"),
+        (("--compile-cache", "tepid"), "is not one of 'cold', 'warm'"),
+        (("--max-loras", "0"), "is not in the range"),
+        (("--block-size", "0"), "is not in the range"),
+    ],
+)
+def test_values_that_mean_nothing_are_refused(arguments: tuple[str, ...], said: str) -> None:
+    code, output = run(LLAMA, "--gpu", "H100", *arguments)
+
+    assert code == 2
+    assert said in output

@@ -27,8 +27,10 @@ vLLM runs one batch of `max_num_batched_tokens` (T) before it sizes the KV cache
 GPU, V the vocabulary and b the bytes of the dtype:
 
 - **Layers**: `T × b × (3 h + w)`, where w is the widest moment inside a layer: `3 I` around a gated activation, or the
-  fused query, key and value with their rotated copies. While kernels are compiled the peak is that of 8192 tokens if T
-  is smaller (from 0.27), or one L2 cache larger (0.8 to 0.26).
+  fused query, key and value with their rotated copies.
+- **Compiling**, on a start with a cold compile cache: from 0.12 kernels are timed on random copies of what they read,
+  the embedding among them, `V × h × b + 2 × T × h × b` (V per GPU; models that take images look tokens up elsewhere).
+  Up to 0.26 timing also takes one L2 cache beside the layers. From 0.27 the copy may stay counted after the profile.
 - **Sampler**: `T × h × b + S × h × b × k + S × V × c`. Up to 0.16 the vocabulary is sorted: c = b + 4 + 32 bytes per
   logit (values, 64-bit positions, and the double buffers of a segmented sort); c = b + 4 + 8 to 0.11 where FlashInfer
   is installed. From 0.17 a kernel filters in place:
@@ -47,9 +49,12 @@ _RANGES = """## Do the ranges hold
 A range is what each term may be off by: weights by 0.25 %, CUDA graphs inside the budget by half, a fixed part per
 engine era, device and further GPU, and for vision models, mixtures and recurrent layers 5 % of the activation. From 0.8
 to 0.11 the upper end is that of FlashInfer's sampler: it runs where FlashInfer is installed, as in the official images,
-and the lower end is that of the wheel, which sorts. From 0.27 the upper end is a start that finds its kernels compiled.
-A GPU whose total no log shows may have 4.7 % more; a checkpoint whose config was not seen may be as large as its format
-allows. Plans set the lower end aside.
+and the lower end is that of the wheel, which sorts. Whatever `--compile-cache` says, the upper end is a start that
+finds its kernels compiled, and the lower end one that compiles them and, from 0.27, keeps the copy of the embedding.
+Where memory is shared with the host, what the host takes meanwhile counts: 13 GiB on the low side. The upper end is
+that of the largest card of a name, of GPUs that cannot reach each other (NCCL inside the budget, to 0.10), and 4.7 %
+more where no log shows the total; a checkpoint whose config was not seen may be as large as its format allows. Plans
+set aside the lower end of what a server needs, not what is merely counted.
 
 The last column asks what the table would say of servers nobody has seen: each publication's rows are judged by ranges
 as wide as the other publications of that era need for 95 %.
@@ -66,7 +71,8 @@ _ERAS = (
 
 _PEERS = """## Other tools on the same rows
 
-The KV cache in tokens, on the rows every tool can be told: one replica, 16-bit weights, memory per GPU and flags known.
+The KV cache in tokens, on the rows every tool can be told and one of them answers: one replica, 16-bit weights, memory
+per GPU and flags known.
 Each tool gets the model's config.json (llmfit: its name), the memory the engine saw, the utilization and the flags it
 has a parameter for; what it cannot size is no answer. `--peers` asks those installed in the given environments again
 and keeps their answers in `peers.jsonl`. Most rows are fitted ones, for us as for llm-d-planner, whose constants come

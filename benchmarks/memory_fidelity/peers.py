@@ -30,7 +30,7 @@ class Peer:
 
 
 def comparable(row: Row) -> bool:
-    """Return whether every tool can be told what this row started: one replica, 16 bits, flags known."""
+    """Return whether every tool can be told what this row started: one replica, 16 bits, flags known, no adapters."""
     _, quantization = model(row.model, row.config)
     return (
         row.started
@@ -43,6 +43,8 @@ def comparable(row: Row) -> bool:
         and quantization.method is None
         and not row.quantization
         and not row.in_use_gib
+        and not row.max_loras
+        and not row.compile_cache
         and not row.cpu_offload_gib
     )
 
@@ -106,8 +108,12 @@ def kept(path: Path = ANSWERS) -> list[Peer]:
 
 
 def table(pairs: Sequence[Pair], peers: Sequence[Peer]) -> str:
-    """Return the error in KV cache tokens of each tool, and of this one on the rows that tool answers."""
-    rows = [pair for pair in pairs if comparable(pair[0])]
+    """Return the error in KV cache tokens of each tool, and of this one on the rows that tool answers.
+
+    Rows that none of them answers were added since they were asked, or are beyond them all.
+    """
+    answered_once = {name for peer in peers for name in peer.tokens}
+    rows = [pair for pair in pairs if comparable(pair[0]) and pair[0].id in answered_once]
     lines = [
         "| tool | answers | mean abs % | p95 % | over-promised by > 1 % | ours on the same rows: mean abs % | over |",
         "|---|---|---|---|---|---|---|",

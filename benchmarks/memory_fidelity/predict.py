@@ -1,6 +1,5 @@
 """A measured row -> what the memory model says about it."""
 
-import dataclasses
 import functools
 import json
 from typing import Any
@@ -13,11 +12,12 @@ from planner.config_json import parse_config
 from planner.config_json.quantization_config import while_loading
 from planner.engine.flags import default_flags
 from planner.engine.profile import EngineProfile, load_profile
-from planner.facts.gpu import GPU
+from planner.facts.gpu import GPU, with_memory
 from planner.facts.quantization import Quantization
 from planner.memory.core import older_core, running_core
 from planner.memory.estimate import Estimate, estimate
 from planner.memory.terms import Server
+from planner.memory.vision import served
 from planner.units import GIB
 
 
@@ -55,7 +55,7 @@ def described(row: Row) -> tuple[Server, GPU, EngineProfile]:
         quantization = while_loading(row.quantization)
     gpu = catalog().gpu(row.gpu)
     if row.total_gib is not None:
-        gpu = dataclasses.replace(gpu, memory_bytes=round(row.total_gib * GIB), memory_assumed="")
+        gpu = with_memory(gpu, round(row.total_gib * GIB))
     profile = load_profile(row.version)
     if row.runner == "v0" and profile.runner != "v0":
         profile = older_core(profile)
@@ -66,6 +66,9 @@ def described(row: Row) -> tuple[Server, GPU, EngineProfile]:
         kv_cache_dtype=row.kv_cache_dtype,
         dtype=row.dtype,
         pipeline_parallel_size=row.pipeline_parallel_size,
+    )
+    architecture = served(
+        architecture, {"mm_limits": row.mm_limits, "language_model_only": row.language_model_only}, profile
     )
     flags = default_flags(
         profile,
@@ -84,6 +87,11 @@ def described(row: Row) -> tuple[Server, GPU, EngineProfile]:
         quantization=row.quantization,
         kv_cache_dtype=row.kv_cache_dtype,
         prefix_caching=row.prefix_caching,
+        compile_cache=row.compile_cache or None,
+        max_loras=row.max_loras,
+        max_lora_rank=row.max_lora_rank,
+        language_model_only=row.language_model_only,
+        mm_limits=row.mm_limits,
         cpu_offload_bytes=round(row.cpu_offload_gib * GIB),
     )
     return Server(architecture=architecture, quantization=quantization, flags=flags), gpu, profile

@@ -3,7 +3,7 @@
 import csv
 import hashlib
 import json
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, field, fields
 from pathlib import Path
 
 FOLDER = Path(__file__).resolve().parent
@@ -15,8 +15,9 @@ class Row:
 
     ``config`` names a file in ``configs/`` where the catalog does not have the model. ``informs`` marks rows that a
     constant of the engine profiles quotes as its source; they count as fitted. ``runner`` is ``v0`` where the older
-    engine core was chosen. ``quantization`` names what an unquantized checkpoint
-    was turned into while loading. Sizes in GiB per GPU as logged. ``outcome``: started, or why not.
+    engine core was chosen. ``quantization`` names what an unquantized checkpoint was turned into while loading.
+    ``compile_cache`` is cold or warm, or empty where nobody says. Sizes in GiB per GPU as logged. ``outcome``: started,
+    or why not.
     """
 
     id: str
@@ -44,6 +45,11 @@ class Row:
     gpu_memory_utilization: float | None = None
     enforce_eager: bool = False
     prefix_caching: bool | None = None
+    compile_cache: str = ""
+    max_loras: int = 0
+    max_lora_rank: int = 16
+    language_model_only: bool = False
+    mm_limits: dict[str, int] = field(default_factory=dict)
     cpu_offload_gib: float = 0.0
     weights_gib: float | None = None
     activation_gib: float | None = None

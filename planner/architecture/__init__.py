@@ -37,6 +37,9 @@ class Vision:
     in (deepstack). A video counts as up to ``images_per_video`` of the largest images, as far as the context allows.
     ``both_ways`` says that tokens of an item attend to later ones, so that one batch must hold all of them.
     ``sharded_heads`` are the heads of attention that is shared out over ranks (0: every rank runs the whole).
+    Where videos are taken too (``takes_video``) and the largest item is one, ``image_tokens`` is an image's largest
+    number. Encoders that run in chunks take as many patches at once as the engine grants memory for at
+    ``chunk_patch_bytes`` each (0: all at once).
     """
 
     parts: tuple[Part, ...]
@@ -51,6 +54,9 @@ class Vision:
     images_per_video: int = 1
     both_ways: bool = False
     sharded_heads: int = 0
+    takes_video: bool = False
+    image_tokens: int = 0
+    chunk_patch_bytes: int = 0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -55,6 +55,7 @@ def _device(entry: Entry, vendor: str, named: Mapping[str, str]) -> GPU:
         memory_assumed=memory.get("assumed", ""),
         system_memory_bytes=math.ceil(memory.get("system_gib", 0) * GIB),
         system_memory_source=memory.get("system_source", ""),
+        memory_spread_bytes=(max(memory["torch_mib"]) - min(memory["torch_mib"])) * MIB,
         fp16_dense_flops=_scaled(dense.get("fp16_tflops"), 10**12),
         fp8_dense_flops=_scaled(dense.get("fp8_tflops"), 10**12),
         int8_dense_ops=_scaled(dense.get("int8_tops"), 10**12),

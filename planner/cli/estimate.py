@@ -3,6 +3,7 @@
 import dataclasses
 import json
 from pathlib import Path
+from typing import Any
 
 import click
 
@@ -10,24 +11,26 @@ from planner.architecture import Architecture
 from planner.catalog import Catalog, load_catalog
 from planner.catalog.stored import stored
 from planner.checkpoint import read_folder
+from planner.cli import values
 from planner.cli.shared import catalog_option
 from planner.config_json import as_pooling
 from planner.config_json.quantization_config import ONLINE, while_loading
 from planner.engine.flags import default_flags
 from planner.engine.profile import EngineProfile, load_profile
 from planner.errors import UnknownName
-from planner.facts.gpu import GPU, unknown_gpu
+from planner.facts.gpu import GPU, unknown_gpu, with_memory
 from planner.facts.quantization import Quantization
 from planner.memory.core import running_core
 from planner.memory.estimate import Estimate
 from planner.memory.estimate import estimate as estimate_server
 from planner.memory.terms import Server
-from planner.tensors.kv_pages import known_dtype
-from planner.units import GIB, format_gib, parse_tokens
+from planner.memory.vision import served
+from planner.units import format_gib
 
 _POOLING_TASKS = {"embedding", "rerank"}
 
-_MOST_GIB = 1 << 20
+# LoRAConfig in config/lora.py 0.33.0.
+_LORA_RANK = 16
 _DTYPES = ("auto", "half", "float16", "bfloat16", "float", "float32")
 
 _EPILOG = """\b
@@ -38,60 +41,27 @@ start or not: "starts" is the answer, not a failure to give one.
 """
 
 
-def _kv_cache_dtype(text: str) -> str:
-    if not known_dtype(text):
-        raise click.BadParameter(f"{text} is not a KV cache dtype whose cost is known")
-    return text
-
-
-def _tokens(text: str) -> int:
-    try:
-        tokens = parse_tokens(text)
-    except ValueError as error:
-        raise click.BadParameter(str(error)) from error
-    if not tokens:
-        raise click.BadParameter("a server needs at least one token")
-    return tokens
-
-
-def _gib(text: str) -> int:
-    """Read GiB as bytes; infinity and what is not a number fail the comparison."""
-    gib = _number(text)
-    if not 0 <= gib <= _MOST_GIB:
-        raise click.BadParameter(f"{text} is not in the range 0<=x<={_MOST_GIB}.")
-    return round(gib * GIB)
-
-
-def _share(text: str) -> float:
-    share = _number(text)
-    if not 0 < share <= 1:
-        raise click.BadParameter(f"{text} is not in the range 0<x<=1.")
-    return share
-
-
-def _number(text: str) -> float:
-    try:
-        return float(text)
-    except ValueError as error:
-        raise click.BadParameter(f"'{text}' is not a valid float.") from error
-
-
 @click.command(epilog=_EPILOG)
 @click.argument("model")
 @click.option("--gpu", "gpu_name", required=True, metavar="NAME", help="Catalog name, or the name nvidia-smi prints.")
-@click.option("--gpu-memory-gib", "memory_bytes", type=_gib, metavar="X", help="Total the engine sees, per GPU.")
+@click.option("--gpu-memory-gib", "memory_bytes", type=values.gib, metavar="X", help="Total the engine sees, per GPU.")
 @click.option(
-    "--gpu-memory-in-use-gib", "in_use_bytes", type=_gib, metavar="X", default="0", help="Held by others at the start."
+    "--gpu-memory-in-use-gib",
+    "in_use_bytes",
+    type=values.gib,
+    metavar="X",
+    default="0",
+    help="Held by others at the start.",
 )
 @click.option("--tensor-parallel-size", type=click.IntRange(min=1), default=1, show_default=True)
 @click.option("--pipeline-parallel-size", type=click.IntRange(min=1), default=1, show_default=True)
 @click.option("--data-parallel-size", type=click.IntRange(min=1), default=1, show_default=True)
 @click.option("--expert-parallel", is_flag=True, help="Share out whole experts instead of slices of each.")
-@click.option("--max-model-len", type=_tokens, metavar="TOKENS")
+@click.option("--max-model-len", type=values.tokens, metavar="TOKENS")
 @click.option("--max-num-seqs", type=click.IntRange(min=1))
-@click.option("--max-num-batched-tokens", type=_tokens, metavar="TOKENS")
-@click.option("--gpu-memory-utilization", type=_share, metavar="F")
-@click.option("--kv-cache-dtype", type=_kv_cache_dtype, default="auto", show_default=True, metavar="DTYPE")
+@click.option("--max-num-batched-tokens", type=values.tokens, metavar="TOKENS")
+@click.option("--gpu-memory-utilization", type=values.share, metavar="F")
+@click.option("--kv-cache-dtype", type=values.kv_cache_dtype, default="auto", show_default=True, metavar="DTYPE")
 @click.option("--dtype", type=click.Choice(_DTYPES), default="auto", show_default=True)
 @click.option(
     "--quantization", type=click.Choice(sorted(ONLINE)), help="Quantize an unquantized checkpoint while it loads."
@@ -100,7 +70,28 @@ def _number(text: str) -> float:
 @click.option("--engine-version", metavar="V", help="vLLM version; the newest known one if not given.")
 @click.option("--enforce-eager", is_flag=True, help="Without CUDA graphs.")
 @click.option(
-    "--cpu-offload-gb", "cpu_offload_bytes", type=_gib, metavar="X", default="0", help="Weights in host memory, GiB."
+    "--cpu-offload-gb",
+    "cpu_offload_bytes",
+    type=values.gib,
+    metavar="X",
+    default="0",
+    help="Weights in host memory, GiB.",
+)
+@click.option("--kv-cache-memory-bytes", type=values.size, metavar="BYTES", help="Exactly this much KV cache per GPU.")
+@click.option("--block-size", type=click.IntRange(min=1), metavar="TOKENS")
+@click.option("--enable-lora", is_flag=True, help="Keep adapters; given with either of the next two anyway.")
+@click.option("--max-loras", type=click.IntRange(min=1), metavar="N", help="Adapters in one batch; 1 if not given.")
+@click.option("--max-lora-rank", type=click.IntRange(min=1), metavar="N", help="Largest rank; 16 if not given.")
+@click.option(
+    "--limit-mm-per-prompt", "mm_limits", type=values.limits, metavar="JSON", help="Items per prompt, by kind."
+)
+@click.option("--language-model-only", is_flag=True, help="Without the encoders of images, videos, audio.")
+@click.option(
+    "--compile-cache",
+    type=click.Choice(("cold", "warm")),
+    default="cold",
+    show_default=True,
+    help="Whether this start compiles the model, or finds it compiled.",
 )
 @catalog_option
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
@@ -112,9 +103,14 @@ def estimate(
     engine_version: str | None,
     catalog_folders: tuple[Path, ...],
     as_json: bool,
-    **given: int | float | str | bool | None,
+    enable_lora: bool,
+    max_loras: int | None,
+    max_lora_rank: int | None,
+    **given: Any,  # noqa: ANN401 - any field of ServeFlags
 ) -> None:
     """Say what vLLM will log for one server, and whether it starts."""
+    if enable_lora or max_loras or max_lora_rank:
+        given |= {"max_loras": max_loras or 1, "max_lora_rank": max_lora_rank or _LORA_RANK}
     catalog = load_catalog(overlays=catalog_folders)
     profile = load_profile(engine_version)
     gpu = _gpu(catalog, gpu_name, memory_bytes)
@@ -130,6 +126,7 @@ def estimate(
         dtype=str(given["dtype"]),
         pipeline_parallel_size=int(given["pipeline_parallel_size"] or 1),
     )
+    architecture = served(architecture, given, profile)
     flags = default_flags(profile, gpu, architecture, **given)
     server = Server(architecture=architecture, quantization=quantization, flags=flags)
     result = estimate_server(server, gpu, profile, in_use_bytes)
@@ -185,7 +182,7 @@ def _gpu(catalog: Catalog, name: str, memory_bytes: int | None) -> GPU:
         if memory_bytes is None:
             raise
         return unknown_gpu(name, memory_bytes)
-    return gpu if memory_bytes is None else dataclasses.replace(gpu, memory_bytes=memory_bytes, memory_assumed="")
+    return gpu if memory_bytes is None else with_memory(gpu, memory_bytes)
 
 
 def _table(model: str, server: Server, gpu: GPU, profile: EngineProfile, result: Estimate) -> str:

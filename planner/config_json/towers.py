@@ -39,6 +39,7 @@ def qwen2_tower(config: Fields, text: Fields) -> Vision:
         patches_per_token=merge * merge,
         patch_values=_patch_values(vision),
         images_per_video=_QWEN_VIDEO_IMAGES,
+        takes_video=True,
     )
 
 
@@ -66,6 +67,7 @@ def qwen2_5_tower(config: Fields, text: Fields) -> Vision:
         patch_values=_patch_values(vision),
         gated=True,
         images_per_video=_QWEN_VIDEO_IMAGES,
+        takes_video=True,
     )
 
 
@@ -101,6 +103,7 @@ def qwen3_tower(config: Fields, text: Fields) -> Vision:
         patches_per_token=merge * merge,
         patch_values=_patch_values(vision),
         stacked_levels=levels,
+        takes_video=True,
     )
 
 
@@ -272,6 +275,7 @@ def internvl_tower(config: Fields, text: Fields) -> Vision:
         max_item_tokens=13 * config.integer("image_seq_length", 256),
         patches_per_token=shrink,
         patch_values=3 * _side(vision, "patch_size") ** 2,
+        takes_video=True,
     )  # fmt: skip
 
 
@@ -302,6 +306,7 @@ def glm4v_tower(config: Fields, text: Fields) -> Vision:
         patches_per_token=merge * merge,
         patch_values=_patch_values(vision),
         gated=True,
+        takes_video=True,
     )  # fmt: skip
 
 
@@ -315,6 +320,7 @@ def gemma4_tower(config: Fields, text: Fields) -> Vision | None:
     heads = vision.integer("num_attention_heads")
     width = vision.integer("head_dim", hidden // heads)
     positions = vision.integer("position_embedding_size", 10240)
+    image = vision.integer("default_output_length", 280)
     return Vision(
         parts=(
             plain("vision_tower.patch_embedder", 2 * positions * hidden, 3 * patch * patch * hidden),
@@ -328,7 +334,11 @@ def gemma4_tower(config: Fields, text: Fields) -> Vision | None:
         hidden_size=hidden,
         intermediate_size=inner,
         layers=layers,
-        max_item_tokens=max(vision.integer("default_output_length", 280), _GEMMA4_VIDEO_TOKENS),
+        max_item_tokens=max(image, _GEMMA4_VIDEO_TOKENS),
+        image_tokens=image,
+        takes_video=True,
+        # Four 64-bit one-hot rows of positions (gemma4_mm.py:_encoder_chunk).
+        chunk_patch_bytes=4 * 8 * positions,
         patches_per_token=vision.integer("pooling_kernel_size", 3) ** 2,
         patch_values=3 * patch * patch,
         gated=True,

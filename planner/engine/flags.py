@@ -1,7 +1,8 @@
 """ServeFlags: the limits a server is started with, and what the engine chooses where a flag is not given."""
 
-from dataclasses import dataclass
-from typing import Any
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any, Literal
 
 from planner.architecture import Architecture
 from planner.engine.profile import EngineProfile
@@ -18,6 +19,9 @@ class ServeFlags:
     ``kv_cache_dtype`` and ``dtype`` are spelled as the engine spells them, ``auto`` included. With
     ``kv_cache_memory_bytes`` the KV cache has exactly that size. ``prefix_caching`` None leaves it to the engine.
     ``quantization`` names how the engine quantizes an unquantized checkpoint while it loads it (empty: not).
+    ``max_loras`` adapters of up to ``max_lora_rank`` are kept (0: adapters are off). ``mm_limits`` is
+    ``--limit-mm-per-prompt``, items per prompt by kind; ``language_model_only`` sets every kind to 0.
+    ``compile_cache`` is ``cold`` when this start compiles the model and ``warm`` when it finds it compiled.
     """
 
     max_model_len: int
@@ -36,6 +40,11 @@ class ServeFlags:
     cpu_offload_bytes: int = 0
     block_size: int | None = None
     prefix_caching: bool | None = None
+    max_loras: int = 0
+    max_lora_rank: int = 16
+    mm_limits: Mapping[str, int] = field(default_factory=dict, hash=False)
+    language_model_only: bool = False
+    compile_cache: Literal["cold", "warm"] = "cold"
 
     @property
     def ranks(self) -> int:

@@ -53,12 +53,13 @@ class Communicator:
 
     def bytes_for(self, gpu: GPU, ranks: int) -> int:
         """Return the bytes per GPU when ``ranks`` GPUs work together."""
-        if ranks == 1:
-            return 0
-        peers = min(ranks, _NODE_GPUS) - 1
-        if _linked(gpu, ranks):
-            return self.linked_bytes + self.linked_peer_bytes * peers
-        return self.bus_bytes + self.bus_peer_bytes * peers
+        if ranks == 1 or not _linked(gpu, ranks):
+            return self.apart_bytes(ranks)
+        return self.linked_bytes + self.linked_peer_bytes * (min(ranks, _NODE_GPUS) - 1)
+
+    def apart_bytes(self, ranks: int) -> int:
+        """Return the bytes per GPU when ``ranks`` GPUs work together that share a bus."""
+        return self.bus_bytes + self.bus_peer_bytes * (min(ranks, _NODE_GPUS) - 1) if ranks > 1 else 0
 
 
 def _linked(gpu: GPU, ranks: int) -> bool:
@@ -73,7 +74,8 @@ class Device:
 
     ``context_bytes`` is in use on an otherwise empty device when the engine takes its first snapshot;
     ``graph_base_bytes`` is what the first CUDA graph takes, whatever the model; ``extra_bytes`` what is outside PyTorch
-    beyond the profile's figure for all devices; ``spread_bytes`` how far estimates were off on such devices.
+    beyond the profile's figure for all devices; ``spread_bytes`` how far estimates were off on such devices. Where
+    memory is shared with the host, ``host_bytes`` is what the host may take while the engine measures, which counts.
     """
 
     names: tuple[str, ...]
@@ -84,6 +86,7 @@ class Device:
     graph_base_bytes: int
     extra_bytes: int
     spread_bytes: int
+    host_bytes: int
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -109,6 +112,7 @@ class EngineProfile:
     batch_within_requests: bool
     whole_item_batches: bool
     has_kv_cache_memory_bytes: bool
+    has_language_model_only: bool
     kv_cache_dtypes: tuple[str, ...]
     least_capability: int
     method_capability: Mapping[str, int]
@@ -140,14 +144,14 @@ class EngineProfile:
     flashinfer_if_installed: bool
     second_sampler: Literal["none", "float-copy", "in-place", "warm-up"]
     encoder_outputs_padded: bool
+    encoder_chunks: bool
+    towers_skipped: bool
     moe_workspace_persistent: bool
     moe_chunk_tokens: int
     forward_hidden_vectors: int
-    stage_hidden_vectors: int
-    float_hidden_vectors: int
     latent_chunk_tokens: int
     compile_flushes_l2: bool
-    compile_tokens: int
+    compile_copies_embedding: bool
 
     # Outside PyTorch
     blas_handles_in_budget: bool
@@ -165,6 +169,7 @@ class EngineProfile:
     capture_max_size: int
     capture_max_size_sm100: int
     capture_limit_by_seqs: bool
+    capture_with_lora_apart: bool
     graph_layer_bytes: int
     graph_mixture_layer_bytes: int
     graph_triton_layer_bytes: int
@@ -275,6 +280,7 @@ def _device(entry: dict[str, Any]) -> Device:
         graph_base_bytes=entry["graph_base_mib"] * MIB,
         extra_bytes=entry.get("extra_mib", 0) * MIB,
         spread_bytes=entry["spread_mib"] * MIB,
+        host_bytes=entry.get("host_mib", 0) * MIB,
     )
 
 

@@ -1,6 +1,6 @@
 """GPU: frozen facts about one device type."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -9,8 +9,9 @@ class GPU:
 
     ``memory_bytes`` is the total an engine sees (``cudaMemGetInfo``, ``torch.cuda.mem_get_info``), which is less than
     what ``nvidia-smi`` prints (``driver_memory_bytes``) and much less than the marketing figure. Where sources
-    disagree it is the smallest, so that a plan fits every card of that name. ``compute_capability`` is ``(9, 0)`` for
-    SM90; ``product`` is the name NVML prints. ``refusal`` says why no plan is made for this device, or is empty.
+    disagree it is the smallest, so that a plan fits every card of that name, and ``memory_spread_bytes`` is by how much
+    the largest exceeds it. ``compute_capability`` is ``(9, 0)`` for SM90; ``product`` is the name NVML prints.
+    ``refusal`` says why no plan is made for this device, or is empty.
 
     ``memory_assumed`` says how the total was derived when nobody published it, or is empty. Dense rates are per second
     without sparsity; those named in ``derived_rates`` come from clocks and core counts, not from a data sheet. A MIG
@@ -36,6 +37,7 @@ class GPU:
     memory_assumed: str = ""
     system_memory_bytes: int = 0
     system_memory_source: str = ""
+    memory_spread_bytes: int = 0
     fp16_dense_flops: int | None = None
     fp8_dense_flops: int | None = None
     int8_dense_ops: int | None = None
@@ -63,6 +65,11 @@ def unknown_gpu(name: str, memory_bytes: int) -> GPU:
         interconnect="",
         note="not in the catalog",
     )
+
+
+def with_memory(gpu: GPU, memory_bytes: int) -> GPU:
+    """Return the device with the total an engine was seen to report."""
+    return replace(gpu, memory_bytes=memory_bytes, memory_spread_bytes=0, memory_assumed="")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -14,6 +14,7 @@ from planner.engine.profile import EngineProfile
 from planner.facts.gpu import GPU
 from planner.memory.experts import workspace_bytes
 from planner.memory.forward import Forward
+from planner.memory.tuning import NO_TUNING, tuning
 from planner.memory.vision import encoder_peak
 from planner.tensors.identity import Same
 from planner.units import MIB, ceil_div
@@ -55,7 +56,7 @@ class ActivationLine:
     The transient part is ``max(floor_bytes, base_bytes + bytes_per_sequence × sequences)``: the layers' peak, or the
     sampler's. ``kept_bytes`` and ``kept_bytes_per_sequence`` stay allocated. The least the peak may be: a later start
     finds its kernels compiled (``warm_floor_bytes``), and a leaner sampler may be installed
-    (``least_bytes_per_sequence``).
+    (``least_bytes_per_sequence``). Of what tuning them took, ``stranded_bytes`` may stay with the allocator.
     """
 
     floor_bytes: int
@@ -65,11 +66,13 @@ class ActivationLine:
     kept_bytes_per_sequence: int
     warm_floor_bytes: int
     least_bytes_per_sequence: int
+    stranded_bytes: int
 
-    def at(self, sequences: int) -> Activation:
-        """Return the peak for a number of sequences."""
+    def at(self, sequences: int, *, warm: bool = False) -> Activation:
+        """Return the peak for a number of sequences, of a start that finds its kernels compiled or does not."""
+        floor = self.warm_floor_bytes if warm else self.floor_bytes
         return Activation(
-            transient_bytes=max(self.floor_bytes, self.sampler_at(sequences)),
+            transient_bytes=max(floor, self.sampler_at(sequences)),
             persistent_bytes=self.kept_bytes + self.kept_bytes_per_sequence * sequences,
         )
 
@@ -96,11 +99,13 @@ def activation_line(
     last_stage = pipeline_rank == flags.pipeline_parallel_size - 1
     second = second_runner(architecture, profile, quantized=quantized)
     experts = workspace_bytes(architecture, flags, profile, dtype_bytes)
-    layers = Forward(architecture, flags, profile, gpu, dtype_bytes=dtype_bytes, last_stage=last_stage)
+    layers = Forward(architecture, flags, profile, gpu, dtype_bytes=dtype_bytes)
     warm = layers.peak_bytes() + _BLOCK_TAIL_BYTES
-    floor = layers.first_peak_bytes() + _BLOCK_TAIL_BYTES
-    base = per_row = per_sequence = leaner = 0
     kept = blas_workspace_bytes(gpu) if profile.blas_handles_in_budget else 0
+    tuned = NO_TUNING if pipeline_rank else tuning(architecture, flags, profile, dtype_bytes)
+    # cuBLAS takes its workspace with the first product, after the kernels were tuned.
+    floor = max(layers.first_peak_bytes(), tuned.peak_bytes - kept) + _BLOCK_TAIL_BYTES
+    base = per_row = per_sequence = leaner = 0
     if profile.moe_workspace_persistent:
         kept += experts
     else:
@@ -115,7 +120,7 @@ def activation_line(
             leaner = architecture.vocab_size * (_SORT_BYTES - _FILTER_BYTES)
         per_sequence = penalty_bytes(architecture, 1) if second else 0
     if architecture.vision and pipeline_rank == 0:
-        encoder = encoder_peak(architecture.vision, architecture.hidden_size, flags, profile, dtype_bytes)
+        encoder = encoder_peak(architecture.vision, architecture.hidden_size, flags, profile, gpu, dtype_bytes)
         floor, warm = (max(peak + encoder.kept_bytes, encoder.peak_bytes) for peak in (floor, warm))
         base += encoder.kept_bytes if base else 0
     if pipeline_rank > 0:
@@ -128,6 +133,7 @@ def activation_line(
         kept_bytes_per_sequence=per_sequence,
         warm_floor_bytes=warm,
         least_bytes_per_sequence=per_row - leaner,
+        stranded_bytes=tuned.copy_bytes if profile.budget == "consumed" else 0,
     )
 
 

@@ -61,7 +61,10 @@ def cuda_graph_bytes(
         for layer in architecture.layers[first:last]
     )
     partial = max(full, default=0) * _partial_bytes(architecture, flags, gpu)
-    return profile.device(gpu).graph_base_bytes + (len(sizes) + len(full)) * layers + partial
+    graphs = profile.device(gpu).graph_base_bytes + (len(sizes) + len(full)) * layers
+    if flags.max_loras and profile.capture_with_lora_apart:
+        graphs *= 2
+    return graphs + partial
 
 
 def triton_capture_bytes(

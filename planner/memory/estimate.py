@@ -11,7 +11,7 @@ from planner.memory.overhead import baseline_bytes
 from planner.memory.refusals import refusal
 from planner.memory.start_checks import failure
 from planner.memory.terms import Server, Terms, graphs_in_budget, terms
-from planner.memory.uncertainty import Margin, stage_margin
+from planner.memory.uncertainty import Margin, start_margin
 from planner.memory.unified import unified_notes
 from planner.units import GIB
 
@@ -74,7 +74,7 @@ def estimate(server: Server, gpu: GPU, profile: EngineProfile, memory_in_use_byt
     first = stages[0]
     spread = Margin(low_bytes=0, high_bytes=0)
     if flags.kv_cache_memory_bytes is None:
-        spread = stage_margin(server, gpu, profile, first, with_graphs=graphs_in_budget(server, profile))
+        spread = start_margin(server, gpu, profile, first, with_graphs=graphs_in_budget(server, profile))
     length, batch = flags.max_model_len, flags.max_num_batched_tokens
     fits = reason is None
     return Estimate(
@@ -85,7 +85,7 @@ def estimate(server: Server, gpu: GPU, profile: EngineProfile, memory_in_use_byt
         non_torch_bytes=_non_torch_logged(first, profile),
         cuda_graph_bytes=first.cuda_graph_bytes,
         kv_cache_bytes=available[0],
-        kv_cache_low_bytes=available[0] - spread.low_bytes,
+        kv_cache_low_bytes=_low_end(available[0], spread),
         kv_cache_high_bytes=available[0] + spread.high_bytes,
         kv_cache_tokens=first.layout.tokens_logged(blocks, length, batch),
         max_concurrency=first.layout.max_concurrency(blocks, length, batch),
@@ -98,6 +98,12 @@ def estimate(server: Server, gpu: GPU, profile: EngineProfile, memory_in_use_byt
             *_close_calls(first, available[0], spread, flags, starts=fits),
         ),
     )
+
+
+def _low_end(available: int, spread: Margin) -> int:
+    """Return the least that may be left, nothing rather than less than nothing where something is expected."""
+    low = available - spread.low_bytes
+    return max(0, low) if available > 0 else low
 
 
 def _close_calls(stage: Terms, room: int, spread: Margin, flags: ServeFlags, *, starts: bool) -> Iterator[str]:

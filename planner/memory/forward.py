@@ -10,8 +10,6 @@ from planner.facts.gpu import GPU
 from planner.tensors.identity import Same
 from planner.units import ceil_div
 
-_FLOAT = 4
-
 
 @dataclass(frozen=True, slots=True)
 class Forward:
@@ -22,19 +20,15 @@ class Forward:
     profile: EngineProfile
     gpu: GPU
     dtype_bytes: int
-    last_stage: bool
 
     def peak_bytes(self) -> int:
         """Return the peak of a pass whose kernels are compiled."""
         return self._peak(self.flags.max_num_batched_tokens)
 
     def first_peak_bytes(self) -> int:
-        """Return the peak of a first start, which tunes its kernels: see ``compile_tokens`` in the profile."""
-        tokens = self.flags.max_num_batched_tokens
-        if self.flags.enforce_eager:
-            return self._peak(tokens)
-        flushed = self.profile.device(self.gpu).l2_bytes if self.profile.compile_flushes_l2 else 0
-        return self._peak(max(tokens, self.profile.compile_tokens)) + flushed
+        """Return the peak of a first start, which flushes the L2 cache between timed runs of its kernels."""
+        flushes = self.profile.compile_flushes_l2 and not self.flags.enforce_eager
+        return self.peak_bytes() + (self.profile.device(self.gpu).l2_bytes if flushes else 0)
 
     def _peak(self, tokens: int) -> int:
         layers = _distinct_layers(Same(self.architecture))
@@ -44,8 +38,6 @@ class Forward:
         """Bytes alive around a layer's activation function, its attention, or its recurrent state."""
         ranks = self.flags.tensor_parallel_size
         vectors = self.profile.forward_hidden_vectors + (1 if layer.mixture else 0)
-        vectors += 0 if self.last_stage else self.profile.stage_hidden_vectors
-        vectors += self.profile.float_hidden_vectors if self.dtype_bytes == _FLOAT else 0
         stream = tokens * vectors * self.architecture.hidden_size
         dense = tokens * max(_mlp_width(layer, ranks), _state_width(layer.state, ranks))
         attention = tokens * _attention_width(layer.attention, ranks) + self._context_values(layer.attention)

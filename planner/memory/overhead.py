@@ -26,6 +26,14 @@ def non_torch_bytes(flags: ServeFlags, profile: EngineProfile, gpu: GPU, *, voca
     return total + (profile.odd_vocabulary_bytes if vocabulary % _SPECIALIZED else 0)
 
 
+def unlinked_bytes(flags: ServeFlags, profile: EngineProfile, gpu: GPU) -> int:
+    """Return by how much less the communicators take where linked GPUs may not reach each other, as in some guests."""
+    if not profile.communicator_in_budget or flags.ranks == 1:
+        return 0
+    linked = profile.communicator.bytes_for(gpu, flags.ranks)
+    return max(0, linked - profile.communicator.apart_bytes(flags.ranks))
+
+
 def baseline_bytes(flags: ServeFlags, profile: EngineProfile, gpu: GPU) -> int:
     """Return what the process holds on the device before the engine takes its first snapshot."""
     total = profile.device(gpu).context_bytes + profile.communicator_context.bytes_for(gpu, flags.ranks)

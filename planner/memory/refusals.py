@@ -30,6 +30,7 @@ def refusal(
         *_format_reasons(quantization, flags, profile),
         *_dtype_reasons(architecture, quantization, flags, profile, gpu),
         *_length_reasons(architecture, flags, profile),
+        *_option_reasons(flags, profile),
     )
     return next(iter(reasons), None) or invalid(architecture, quantization, flags, profile)
 
@@ -102,6 +103,13 @@ def _length_reasons(architecture: Architecture, flags: ServeFlags, profile: Engi
             f"max_num_batched_tokens ({flags.max_num_batched_tokens}) must be at least max_num_seqs "
             f"({flags.max_num_seqs})"
         )
+
+
+def _option_reasons(flags: ServeFlags, profile: EngineProfile) -> Iterator[str]:
+    if flags.language_model_only and not profile.has_language_model_only:
+        yield f"{profile} has no option --language-model-only"
+    if flags.kv_cache_memory_bytes is not None and not profile.has_kv_cache_memory_bytes:
+        yield f"{profile} has no option --kv-cache-memory-bytes"
 
 
 def _capability(gpu: GPU) -> int | None:

@@ -9,7 +9,9 @@ from planner.facts.gpu import GPU
 from planner.facts.quantization import Quantization
 from planner.memory.activation import Activation, ActivationLine, activation_line, second_runner
 from planner.memory.cuda_graphs import cuda_graph_bytes
+from planner.memory.lora import lora_tensors
 from planner.memory.overhead import non_torch_bytes
+from planner.tensors.allocator import allocated_bytes
 from planner.tensors.kv_cache import KVLayout, layout
 from planner.tensors.kv_rules import kv_rules
 from planner.tensors.weight_rules import weight_rules
@@ -68,11 +70,13 @@ def terms(server: Server, gpu: GPU, profile: EngineProfile, pipeline_rank: int =
     loaded = _loaded(server, server.quantization, gpu, profile, pipeline_rank)
     widest = server.quantization.widest
     largest = _loaded(server, widest, gpu, profile, pipeline_rank) if widest else loaded
+    adapters = lora_tensors(architecture, flags, server.dtype_bytes, pipeline_rank)
+    split_limit = weight_rules(profile, gpu).split_limit
     return Terms(
-        weights_bytes=max(0, loaded - flags.cpu_offload_bytes),
+        weights_bytes=max(0, loaded - flags.cpu_offload_bytes) + allocated_bytes(adapters, split_limit),
         assumed_bytes=max(0, largest - loaded),
         line=line,
-        activation=line.at(flags.sampled_rows),
+        activation=line.at(flags.sampled_rows, warm=flags.compile_cache == "warm"),
         non_torch_bytes=non_torch_bytes(
             flags, profile, gpu, vocabulary=architecture.vocab_size, second=runs_second(server, profile)
         ),

@@ -1,10 +1,14 @@
 """What the encoder of images adds to the activation peak."""
 
+import dataclasses
+from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any
 
-from planner.architecture import Vision
+from planner.architecture import Architecture, Vision
 from planner.engine.flags import ServeFlags
 from planner.engine.profile import EngineProfile
+from planner.facts.gpu import GPU
 from planner.units import ceil_div
 
 # Tenths of the encoder's hidden size alive besides its MLP; it runs uncompiled. Measured 5.3 for Qwen2.5-VL (114,688
@@ -21,19 +25,40 @@ class EncoderPeak:
     kept_bytes: int
 
 
+# Items per prompt where no limit is given (config/multimodal.py:get_limit_per_prompt).
+_UNLIMITED = 999
+# The share of a GPU's memory that encoders which run in chunks fill at most (gemma4_mm.py:_encoder_chunk 0.22.0).
+_CHUNK_PARTS = 10
+
+
+def served(architecture: Architecture, flags: Mapping[str, Any], profile: EngineProfile) -> Architecture:
+    """Return the architecture without its encoder where no item of any kind may come, for ``flags`` as given.
+
+    Source: ``models/interfaces.py:_mark_tower_model`` 0.17.0 to 0.33.0: such a tower is not even built.
+    """
+    vision = architecture.vision
+    if vision is None or not profile.towers_skipped:
+        return architecture
+    limits = flags.get("mm_limits") or {}
+    kinds = ("image", "video") if vision.takes_video else ("image",)
+    dropped = flags.get("language_model_only") or not any(limits.get(kind, _UNLIMITED) for kind in kinds)
+    return dataclasses.replace(architecture, vision=None) if dropped else architecture
+
+
 def encoder_peak(
-    vision: Vision, hidden_size: int, flags: ServeFlags, profile: EngineProfile, dtype_bytes: int
+    vision: Vision, hidden_size: int, flags: ServeFlags, profile: EngineProfile, gpu: GPU, dtype_bytes: int
 ) -> EncoderPeak:
     """Return what profiling the encoder takes.
 
     The engine encodes as many items of the largest kind as its budget holds (``max_num_batched_tokens``, or one item
-    if that is larger), and keeps inputs and outputs while it profiles the language model. Source:
+    if that is larger) and prompts may bring, and keeps inputs and outputs while it profiles the language model. Source:
     ``v1/worker/gpu_model_runner.py:profile_run`` 0.19.0, ``multimodal/encoder_budget.py`` 0.33.0; measured 0.18 GiB
     kept for Gemma 3 4B and 0.08 for Mistral Small 3.1 at 8192 tokens (llm-d-planner#205).
     """
-    item = vision.max_item_tokens * max(1, min(vision.images_per_video, flags.max_model_len // vision.max_item_tokens))
+    item, limit = _largest_item(vision, flags)
     budget = max(flags.max_num_batched_tokens, item)
-    items = max(1, min(budget // item, flags.max_num_seqs))
+    per_prompt = max(1, min(limit, flags.max_model_len // item))
+    items = max(1, min(budget // item, flags.max_num_seqs * per_prompt))
     patches = items * item * vision.patches_per_token
     inputs = patches * vision.patch_values * dtype_bytes
     kept = budget if profile.encoder_outputs_padded else item
@@ -41,4 +66,16 @@ def encoder_peak(
     mlp = (3 if vision.gated else 2) * vision.intermediate_size
     tenths = _GATED_HIDDEN_TENTHS if vision.gated else _PLAIN_HIDDEN_TENTHS
     width = mlp + ceil_div(tenths * vision.hidden_size, 10)
+    if vision.chunk_patch_bytes and profile.encoder_chunks:
+        patches = min(patches, gpu.memory_bytes // _CHUNK_PARTS // vision.chunk_patch_bytes)
     return EncoderPeak(peak_bytes=inputs + patches * width * dtype_bytes, kept_bytes=inputs + outputs)
+
+
+def _largest_item(vision: Vision, flags: ServeFlags) -> tuple[int, int]:
+    """Return the tokens of the largest item that prompts may bring, and how many of its kind one prompt may."""
+    videos = flags.mm_limits.get("video", _UNLIMITED) if vision.takes_video else 0
+    if not videos:
+        tokens = vision.image_tokens or vision.max_item_tokens
+        return tokens, flags.mm_limits.get("image", _UNLIMITED)
+    tokens = vision.max_item_tokens
+    return tokens * max(1, min(vision.images_per_video, flags.max_model_len // tokens)), videos
