@@ -73,7 +73,7 @@ def terms(server: Server, gpu: GPU, profile: EngineProfile, pipeline_rank: int =
     adapters = lora_tensors(architecture, flags, server.dtype_bytes, pipeline_rank)
     split_limit = weight_rules(profile, gpu).split_limit
     return Terms(
-        weights_bytes=max(0, loaded - flags.cpu_offload_bytes) + allocated_bytes(adapters, split_limit),
+        weights_bytes=max(0, loaded - flags.cpu_offload_bytes) + allocated_bytes((adapters,), split_limit),
         assumed_bytes=max(0, largest - loaded),
         line=line,
         activation=line.at(flags.sampled_rows, warm=flags.compile_cache == "warm"),

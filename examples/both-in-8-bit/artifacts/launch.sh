@@ -34,7 +34,7 @@ plan_of() {
       port=8001
       gpus=(0)
       after=()
-      memory=70899532005 # bytes on each GPU, everything included
+      memory=71013826789 # bytes on each GPU, everything included
       start_seconds=480
       weights=Qwen/Qwen2.5-Coder-32B-Instruct-GPTQ-Int8
       revision=''
@@ -49,7 +49,7 @@ plan_of() {
         --max-num-batched-tokens 8192
         --kv-cache-dtype auto
         --kv-cache-memory-bytes 30068965376
-        --gpu-memory-utilization 0.689
+        --gpu-memory-utilization 0.6901
         --tensor-parallel-size 1
         --tool-call-parser hermes
         --enable-auto-tool-choice
@@ -62,7 +62,7 @@ plan_of() {
       port=8002
       gpus=(0)
       after=(coder)
-      memory=26749589447 # bytes on each GPU, everything included
+      memory=27543361479 # bytes on each GPU, everything included
       start_seconds=420
       weights=Qwen/Qwen2.5-14B-Instruct-GPTQ-Int8
       revision=''
@@ -77,7 +77,7 @@ plan_of() {
         --max-num-batched-tokens 8192
         --kv-cache-dtype fp8
         --kv-cache-memory-bytes 6444023808
-        --gpu-memory-utilization 0.256
+        --gpu-memory-utilization 0.2638
         --tensor-parallel-size 1
         --tool-call-parser hermes
         --enable-auto-tool-choice

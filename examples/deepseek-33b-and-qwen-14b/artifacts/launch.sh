@@ -60,7 +60,7 @@ plan_of() {
       port=8002
       gpus=(0)
       after=(coder)
-      memory=45035693797 # bytes on each GPU, everything included
+      memory=45829465829 # bytes on each GPU, everything included
       start_seconds=480
       weights=Qwen/Qwen2.5-14B-Instruct
       revision=''
@@ -75,7 +75,7 @@ plan_of() {
         --max-num-batched-tokens 8192
         --kv-cache-dtype auto
         --kv-cache-memory-bytes 12888047616
-        --gpu-memory-utilization 0.4354
+        --gpu-memory-utilization 0.4431
         --tensor-parallel-size 1
         --tool-call-parser hermes
         --enable-auto-tool-choice

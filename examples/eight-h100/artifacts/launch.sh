@@ -43,7 +43,7 @@ plan_of() {
       port=8001
       gpus=(0 1 2 3)
       after=()
-      memory=80051582651 # bytes on each GPU, everything included
+      memory=80125074722 # bytes on each GPU, everything included
       start_seconds=1500
       weights=Qwen/Qwen3-235B-A22B-Instruct-2507-FP8
       revision=''
@@ -58,7 +58,7 @@ plan_of() {
         --max-num-batched-tokens 8192
         --kv-cache-dtype fp8
         --kv-cache-memory-bytes 12616851456
-        --gpu-memory-utilization 0.9127
+        --gpu-memory-utilization 0.9135
         --tensor-parallel-size 4
         --tool-call-parser hermes
         --enable-auto-tool-choice
@@ -71,7 +71,7 @@ plan_of() {
       port=8002
       gpus=(4 5)
       after=()
-      memory=58862341380 # bytes on each GPU, everything included
+      memory=58999691729 # bytes on each GPU, everything included
       start_seconds=660
       weights=Qwen/Qwen3-Coder-30B-A3B-Instruct
       revision=''
@@ -86,7 +86,7 @@ plan_of() {
         --max-num-batched-tokens 8192
         --kv-cache-dtype auto
         --kv-cache-memory-bytes 22549364736
-        --gpu-memory-utilization 0.6726
+        --gpu-memory-utilization 0.6742
         --tensor-parallel-size 2
         --tool-call-parser qwen3_coder
         --enable-auto-tool-choice
@@ -99,7 +99,7 @@ plan_of() {
       port=8004
       gpus=(6 7)
       after=()
-      memory=58862341380 # bytes on each GPU, everything included
+      memory=58999691729 # bytes on each GPU, everything included
       start_seconds=660
       weights=Qwen/Qwen3-Coder-30B-A3B-Instruct
       revision=''
@@ -114,7 +114,7 @@ plan_of() {
         --max-num-batched-tokens 8192
         --kv-cache-dtype auto
         --kv-cache-memory-bytes 22549364736
-        --gpu-memory-utilization 0.6726
+        --gpu-memory-utilization 0.6742
         --tensor-parallel-size 2
         --tool-call-parser qwen3_coder
         --enable-auto-tool-choice
@@ -127,7 +127,7 @@ plan_of() {
       port=8003
       gpus=(4 5 6 7)
       after=(coder-1 coder-2)
-      memory=17551089586 # bytes on each GPU, everything included
+      memory=17583759282 # bytes on each GPU, everything included
       start_seconds=360
       weights=Qwen/Qwen3-Reranker-4B
       revision=''
@@ -142,7 +142,7 @@ plan_of() {
         --max-num-batched-tokens 8192
         --kv-cache-dtype auto
         --kv-cache-memory-bytes 9664266240
-        --gpu-memory-utilization 0.1776
+        --gpu-memory-utilization 0.1779
         --tensor-parallel-size 4
         --hf-overrides '{"architectures":["Qwen3ForSequenceClassification"],"classifier_from_token":["no","yes"],"is_original_qwen3_reranker":true}'
         --runner pooling

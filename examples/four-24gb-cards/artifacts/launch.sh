@@ -37,7 +37,7 @@ plan_of() {
       port=8001
       gpus=(0 1 2 3)
       after=()
-      memory=19243321016 # bytes on each GPU, everything included
+      memory=19080791736 # bytes on each GPU, everything included
       start_seconds=540
       weights=shuyuej/Llama-3.3-70B-Instruct-GPTQ
       revision=''
@@ -52,7 +52,7 @@ plan_of() {
         --max-num-batched-tokens 2048
         --kv-cache-dtype auto
         --kv-cache-memory-bytes 5370019840
-        --gpu-memory-utilization 0.7301
+        --gpu-memory-utilization 0.7237
         --tensor-parallel-size 4
         --tool-call-parser llama3_json
         --enable-auto-tool-choice
@@ -65,7 +65,7 @@ plan_of() {
       port=8002
       gpus=(0 1)
       after=(assistant)
-      memory=3937945719 # bytes on each GPU, everything included
+      memory=3984214135 # bytes on each GPU, everything included
       start_seconds=360
       weights=Qwen/Qwen3-Embedding-0.6B
       revision=''
@@ -80,7 +80,7 @@ plan_of() {
         --max-num-batched-tokens 4096
         --kv-cache-dtype auto
         --kv-cache-memory-bytes 1879965696
-        --gpu-memory-utilization 0.1368
+        --gpu-memory-utilization 0.1386
         --tensor-parallel-size 2
         --runner pooling
         --shutdown-timeout 30

@@ -34,7 +34,7 @@ plan_of() {
       port=8001
       gpus=(0)
       after=()
-      memory=70899532005 # bytes on each GPU, everything included
+      memory=71013826789 # bytes on each GPU, everything included
       start_seconds=480
       weights=Qwen/Qwen2.5-Coder-32B-Instruct-GPTQ-Int8
       revision=''
@@ -49,7 +49,7 @@ plan_of() {
         --max-num-batched-tokens 8192
         --kv-cache-dtype auto
         --kv-cache-memory-bytes 30068965376
-        --gpu-memory-utilization 0.689
+        --gpu-memory-utilization 0.6901
         --tensor-parallel-size 1
         --tool-call-parser hermes
         --enable-auto-tool-choice
@@ -62,7 +62,7 @@ plan_of() {
       port=8002
       gpus=(0)
       after=(coder)
-      memory=25539495730 # bytes on each GPU, everything included
+      memory=25639634738 # bytes on each GPU, everything included
       start_seconds=420
       weights=Qwen/Qwen2.5-7B-Instruct
       revision=''
@@ -77,7 +77,7 @@ plan_of() {
         --max-num-batched-tokens 8192
         --kv-cache-dtype auto
         --kv-cache-memory-bytes 7517110272
-        --gpu-memory-utilization 0.2442
+        --gpu-memory-utilization 0.2452
         --tensor-parallel-size 1
         --tool-call-parser hermes
         --enable-auto-tool-choice

@@ -34,9 +34,9 @@ plan_of() {
   case "$1" in
     coder)
       port=8002
-      gpus=(0)
+      gpus=(0 1)
       after=()
-      memory=39467024327 # bytes on each GPU, everything included
+      memory=20731155789 # bytes on each GPU, everything included
       start_seconds=420
       weights=Qwen/Qwen2.5-Coder-32B-Instruct-GPTQ-Int4
       revision=''
@@ -50,9 +50,9 @@ plan_of() {
         --max-num-seqs 16
         --max-num-batched-tokens 2048
         --kv-cache-dtype fp8
-        --kv-cache-memory-bytes 15034482688
-        --gpu-memory-utilization 0.817
-        --tensor-parallel-size 1
+        --kv-cache-memory-bytes 7517241344
+        --gpu-memory-utilization 0.4212
+        --tensor-parallel-size 2
         --tool-call-parser hermes
         --enable-auto-tool-choice
         --shutdown-timeout 30
@@ -62,9 +62,9 @@ plan_of() {
       ;;
     chat)
       port=8001
-      gpus=(1)
-      after=()
-      memory=29949217213 # bytes on each GPU, everything included
+      gpus=(0 1)
+      after=(coder)
+      memory=16383487340 # bytes on each GPU, everything included
       start_seconds=420
       weights=RedHatAI/Qwen2.5-14B-Instruct-quantized.w8a8
       revision=''
@@ -78,9 +78,9 @@ plan_of() {
         --max-num-seqs 32
         --max-num-batched-tokens 2048
         --kv-cache-dtype fp8
-        --kv-cache-memory-bytes 8054636544
-        --gpu-memory-utilization 0.6174
-        --tensor-parallel-size 1
+        --kv-cache-memory-bytes 4027318272
+        --gpu-memory-utilization 0.3301
+        --tensor-parallel-size 2
         --tool-call-parser hermes
         --enable-auto-tool-choice
         --shutdown-timeout 30
@@ -90,9 +90,9 @@ plan_of() {
       ;;
     embedder)
       port=8003
-      gpus=(1)
-      after=(chat)
-      memory=17731906343 # bytes on each GPU, everything included
+      gpus=(0 1)
+      after=(coder chat)
+      memory=9813477201 # bytes on each GPU, everything included
       start_seconds=360
       weights=Qwen/Qwen3-Embedding-0.6B
       revision=''
@@ -106,9 +106,9 @@ plan_of() {
         --max-num-seqs 16
         --max-num-batched-tokens 8192
         --kv-cache-dtype auto
-        --kv-cache-memory-bytes 15034220544
-        --gpu-memory-utilization 0.3613
-        --tensor-parallel-size 1
+        --kv-cache-memory-bytes 7517110272
+        --gpu-memory-utilization 0.1923
+        --tensor-parallel-size 2
         --runner pooling
         --shutdown-timeout 30
         --disable-access-log-for-endpoints '/health,/metrics,/ping'

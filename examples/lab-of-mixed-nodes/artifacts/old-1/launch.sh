@@ -33,7 +33,7 @@ plan_of() {
       port=8002
       gpus=(0)
       after=()
-      memory=22999603954 # bytes on each GPU, everything included
+      memory=23472511730 # bytes on each GPU, everything included
       start_seconds=360
       weights=RedHatAI/Qwen3-8B-quantized.w4a16
       revision=''
@@ -48,7 +48,7 @@ plan_of() {
         --max-num-batched-tokens 2048
         --kv-cache-dtype auto
         --kv-cache-memory-bytes 14497873920
-        --gpu-memory-utilization 0.8955
+        --gpu-memory-utilization 0.9142
         --tensor-parallel-size 1
         --reasoning-parser qwen3
         --tool-call-parser hermes

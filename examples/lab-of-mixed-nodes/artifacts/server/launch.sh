@@ -36,7 +36,7 @@ plan_of() {
       port=8005
       gpus=(0 1 2 3)
       after=()
-      memory=78019062131 # bytes on each GPU, everything included
+      memory=77986857741 # bytes on each GPU, everything included
       start_seconds=1560
       weights=Qwen/Qwen3-235B-A22B-Instruct-2507-FP8
       revision=''
@@ -51,7 +51,7 @@ plan_of() {
         --max-num-batched-tokens 2048
         --kv-cache-dtype auto
         --kv-cache-memory-bytes 12617236480
-        --gpu-memory-utilization 0.8908
+        --gpu-memory-utilization 0.8904
         --tensor-parallel-size 4
         --tool-call-parser hermes
         --enable-auto-tool-choice

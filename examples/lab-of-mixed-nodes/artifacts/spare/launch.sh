@@ -33,7 +33,7 @@ plan_of() {
       port=8004
       gpus=(0)
       after=()
-      memory=17731906343 # bytes on each GPU, everything included
+      memory=17874774823 # bytes on each GPU, everything included
       start_seconds=360
       weights=Qwen/Qwen3-Embedding-0.6B
       revision=''
@@ -48,7 +48,7 @@ plan_of() {
         --max-num-batched-tokens 8192
         --kv-cache-dtype auto
         --kv-cache-memory-bytes 15034220544
-        --gpu-memory-utilization 0.6827
+        --gpu-memory-utilization 0.6884
         --tensor-parallel-size 1
         --runner pooling
         --shutdown-timeout 30

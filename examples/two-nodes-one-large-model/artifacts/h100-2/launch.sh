@@ -39,7 +39,7 @@ plan_of() {
       port='' # the part on h100-1 answers requests
       gpus=(0 1 2 3 4 5 6 7)
       after=()
-      memory=69409092176 # bytes on each GPU, everything included
+      memory=69157619362 # bytes on each GPU, everything included
       start_seconds=3240
       weights=meta-llama/Llama-3.1-405B-Instruct
       revision=''
@@ -60,7 +60,7 @@ plan_of() {
         --max-num-batched-tokens 8192
         --kv-cache-dtype auto
         --kv-cache-memory-bytes 8456232960
-        --gpu-memory-utilization 0.7693
+        --gpu-memory-utilization 0.7663
         --tensor-parallel-size 8
         --pipeline-parallel-size 2
         --master-port 29501
