@@ -1,6 +1,7 @@
 """The checker accepts what the solver makes and refuses everything that was tampered with."""
 
 import dataclasses
+import functools
 from collections.abc import Callable
 from typing import Any
 
@@ -10,7 +11,9 @@ from test_plan import plan
 
 from planner.check import check, require
 from planner.errors import CheckFailed
-from planner.plan import Plan, ServerPlan
+from planner.fleet import Fleet
+from planner.plan import Plan, ServerPlan, Stage
+from planner.solve import solve
 
 
 def tampered(name: str, **values: Any) -> Plan:  # noqa: ANN401 - any field of ServerPlan
@@ -100,6 +103,76 @@ def test_a_value_of_the_objective_that_is_not_so_is_refused() -> None:
 
     for name in ("balanced", "context", "batched tokens", "accuracy below a point"):
         assert f"stage {name}" in found
+
+
+@functools.cache
+def maximised(objective: str | tuple[str, ...]) -> tuple[Fleet, Plan]:
+    """Return a fleet of two priced GPUs with this objective, and its plan."""
+    document = {
+        "name": "pair",
+        "gpu": {"name": "L40S", "count": 2, "price_per_hour": 1.5},
+        "objective": list(objective) if isinstance(objective, tuple) else objective,
+        "roles": {
+            "coder": {
+                "task": "general",
+                "models": ["mistral-7b-instruct-v0.3"],
+                "context": {"min": "4k", "wish": "8k"},
+                "concurrency": {"min": 1, "target": 6},
+                "weight": 2,
+            },
+            "small": {"task": "general", "models": ["Qwen2.5-1.5B-Instruct"], "context": "4k", "replicas": 2},
+        },
+    }
+    read = fleet(document)
+    answer = solve(read, catalog())
+    assert isinstance(answer, Plan)
+    return read, answer
+
+
+def with_stages(found: Plan, change: Callable[[Stage], Stage | None]) -> Plan:
+    changed_ones = tuple(one for stage in found.proof.stages if (one := change(stage)))
+    return dataclasses.replace(found, proof=dataclasses.replace(found.proof, stages=changed_ones))
+
+
+@pytest.mark.parametrize(
+    "objective", ["balanced", "accuracy", "concurrency", "cost", "minimal-change", ("concurrency", "cost", "accuracy")]
+)
+def test_every_stage_is_recomputed(objective: str | tuple[str, ...]) -> None:
+    """Whatever a stage says, one byte or one millionth more is refused, and so is a stage that is left out."""
+    read, found = maximised(objective)
+
+    assert [str(violation) for violation in check(found, read, catalog())] == []
+    for name in (stage.name for stage in found.proof.stages):
+        for step in (-1, 1):
+            forged = with_stages(
+                found,
+                lambda stage, name=name, step=step: (  # type: ignore[misc]
+                    dataclasses.replace(stage, value=stage.value + step, bound=stage.bound + step)
+                    if stage.name == name
+                    else stage
+                ),
+            )
+            wrong = [str(violation) for violation in check(forged, read, catalog())]
+            assert [text for text in wrong if text.startswith(f"stage {name}: has the value")], name
+        without = with_stages(found, lambda stage, name=name: None if stage.name == name else stage)  # type: ignore[misc]
+        assert [text for text in map(str, check(without, read, catalog())) if text.startswith("stages: are")]
+
+
+def test_a_stage_that_is_not_known_is_refused() -> None:
+    other = Stage(name="first token", value=123456789, bound=123456789, proven=True)
+    forged = dataclasses.replace(plan(), proof=dataclasses.replace(plan().proof, stages=(other, *plan().proof.stages)))
+
+    assert "stage first token: is none that can be recomputed" in messages(forged)
+
+
+def test_what_is_above_its_bound_or_not_equal_to_it_is_not_proven() -> None:
+    above = with_stages(plan(), lambda stage: dataclasses.replace(stage, bound=stage.bound - 1))
+    below = with_stages(plan(), lambda stage: dataclasses.replace(stage, bound=stage.bound + 1))
+    unproven = with_stages(plan(), lambda stage: dataclasses.replace(stage, proven=False))
+
+    assert "above the bound of" in messages(above)
+    assert "stage balanced: is not proven" in messages(below)
+    assert messages(unproven) == "proof: says proven, which not every stage is"
 
 
 def test_servers_on_a_gpu_the_fleet_lacks_are_refused() -> None:

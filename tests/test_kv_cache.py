@@ -8,8 +8,10 @@ from hypothesis import strategies as st
 
 from planner.architecture import Architecture
 from planner.config_json import parse_config
+from planner.engine.options import engine_options
 from planner.engine.profile import load_profile
 from planner.tensors.kv_cache import KVLayout, layout
+from planner.tensors.kv_pages import attention_bytes, index_bytes, known_dtype
 from planner.tensors.kv_rules import KVRules, kv_rules
 from planner.units import GIB
 
@@ -164,6 +166,50 @@ def test_key_value_heads_are_repeated_when_ranks_outnumber_them() -> None:
 @pytest.mark.parametrize("config", [LLAMA_8B, GEMMA_27B, DEEPSEEK, LLAMA_4], ids=lambda config: config["model_type"])
 def test_an_fp8_cache_takes_half(config: dict[str, Any]) -> None:
     assert 2 * cut(config, kv_cache_dtype="fp8").bytes_per_block == cut(config).bytes_per_block
+
+
+HEAD_BYTES = {
+    "auto": 512, "bfloat16": 512, "float16": 512, "half": 512, "fp8": 256, "fp8_e4m3": 256, "fp8_e5m2": 256,
+    "fp8_inc": 256, "nvfp4": 144, "nvfp4_4over6": 144, "int8_per_token_head": 264, "fp8_per_token_head": 264,
+    "int4_per_token_head": 136,
+}  # fmt: skip
+"""Bytes of one token in one head of 128 keys and 128 values, counted by hand from vLLM 0.33.0.
+
+Halves are packed, two to a byte, by ``nvfp4_kv_cache_full_dim`` (utils/torch_utils.py), with an FP8 scale for each
+sixteen: 64 + 8 for keys and for values. Types per token and head have an fp32 scale for keys and one for values.
+"""
+LATENT_BYTES = {"auto": 1152, "bfloat16": 1152, "float16": 1152, "fp8": 576, "fp8_e4m3": 576, "fp8_ds_mla": 656}
+"""Bytes of one token in one layer of latent attention: 512 values and 64 rotary ones."""
+
+
+@pytest.mark.parametrize(("kv_cache_dtype", "size"), HEAD_BYTES.items())
+def test_a_token_takes_so_many_bytes_in_every_cache_dtype(kv_cache_dtype: str, size: int) -> None:
+    assert cut(LLAMA_8B, kv_cache_dtype=kv_cache_dtype).bytes_per_block == 32 * 8 * 16 * size
+    assert cut(LLAMA_8B, kv_cache_dtype=kv_cache_dtype, ranks=4).bytes_per_block == 32 * 2 * 16 * size
+
+
+@pytest.mark.parametrize(("kv_cache_dtype", "size"), LATENT_BYTES.items())
+def test_a_latent_token_takes_so_many_bytes_in_every_cache_dtype(kv_cache_dtype: str, size: int) -> None:
+    assert cut(DEEPSEEK, kv_cache_dtype=kv_cache_dtype).bytes_per_block == 27 * 16 * size
+
+
+def test_sparse_latent_attention_in_fp8_has_scales_of_its_own() -> None:
+    sparse = {**DEEPSEEK, "index_topk": 2048, "index_n_heads": 64, "index_head_dim": 128}
+    (latent,) = {layer.attention.latent for layer in architecture(sparse).layers if layer.attention}
+    attention = next(layer.attention for layer in architecture(sparse).layers if layer.attention)
+
+    assert latent is not None
+    assert latent.index_topk == 2048
+    assert [attention_bytes(attention, dtype, 2, 1) for dtype in ("auto", "fp8", "fp8_ds_mla")] == [1152, 656, 656]
+    assert index_bytes(latent) == 128 + 4
+
+
+def test_every_cache_dtype_that_can_be_costed_is_pinned_here() -> None:
+    listed = [engine_options(version).flags["--kv-cache-dtype"] for version in ("0.8.5", "0.20.2", "0.32.0")]
+    known = {name for names in listed for name in names if known_dtype(name)}
+
+    assert known - {"auto"}
+    assert known <= HEAD_BYTES.keys() | LATENT_BYTES.keys()
 
 
 def test_an_unknown_cache_dtype_is_an_error() -> None:
