@@ -179,7 +179,7 @@ def test_an_output_folder_that_cannot_be(folder: Path) -> None:
     result = run("--out", "fleet.yaml/plan")
 
     assert result.exit_code == 1
-    assert result.stderr == "error: cannot write fleet.yaml/plan/artifacts/SHA256SUMS: not a directory\n"
+    assert result.stderr == "error: cannot write fleet.yaml/plan: not a directory\n"
 
 
 @pytest.mark.parametrize(
