@@ -1,20 +1,15 @@
 """The value of the objective: the formula of docs/objective.md, term by term, from what the servers of a plan do."""
 
-import dataclasses
 from collections.abc import Iterator
 
+from planner.check.headroom import HEADROOM, check_headroom
 from planner.check.servers import Recomputed
 from planner.check.violation import Violation
 from planner.engine.flags import default_flags
 from planner.fleet import Role
-from planner.memory.demand import demand
-from planner.options.ladders import sequence_limits
 from planner.options.problem import stages
-from planner.options.replicas import loads
 from planner.options.worth import SHARE, measure
-from planner.plan import AXES, FrontierPoint, Plan, ServerPlan, Stage
-
-HEADROOM = "headroom"
+from planner.plan import AXES, FrontierPoint, Plan, ServerPlan
 
 
 def check_objective(facts: Recomputed) -> Iterator[Violation]:
@@ -25,7 +20,7 @@ def check_objective(facts: Recomputed) -> Iterator[Violation]:
     for stage in facts.plan.proof.stages:
         where = f"stage {stage.name}"
         if stage.name == HEADROOM:
-            yield from _check_headroom(stage, headroom(facts))
+            yield from check_headroom(facts, stage)
         elif stage.name in values and stage.value != values[stage.name]:
             yield Violation(where, f"has the value {stage.value}, recomputed {values[stage.name]}")
         if stage.value > stage.bound:
@@ -34,48 +29,6 @@ def check_objective(facts: Recomputed) -> Iterator[Violation]:
             yield Violation(where, f"is not proven: its value is {stage.value}, its bound {stage.bound}")
     if facts.plan.point:
         yield from _check_point(facts.plan, facts.plan.point, values)
-
-
-def headroom(facts: Recomputed) -> tuple[int, int]:
-    """Return the least and the most bytes that the servers leave free on all GPUs, counted as docs/objective.md says.
-
-    A server counts with the memory of one that may take up to some limit of sequences, of which there are a few: the
-    most with the lowest limit that its sequences fit, the least with the highest.
-    """
-    total = sum(pool.capacity_bytes * pool.gpu_count for pool in facts.fleet.pools)
-    least = most = total
-    for role in facts.fleet.roles:
-        servers = [server for server in facts.plan.servers if server.role == role.name]
-        for server in servers:
-            footprints = [_footprint(facts, server, limit) for limit in _limits(role, server, len(servers))]
-            least -= max(footprints) * len(server.gpus)
-            most -= min(footprints) * len(server.gpus)
-    return least, most
-
-
-def _limits(role: Role, server: ServerPlan, replicas: int) -> set[int]:
-    """Return the limits of sequences that a server may have been counted with."""
-    return {
-        limit
-        for load in loads(role, replicas)
-        if load.least <= server.max_num_seqs <= load.most
-        for limit in sequence_limits(load.least, min(load.most, server.max_num_batched_tokens))
-        if limit >= server.max_num_seqs
-    } or {server.max_num_seqs}
-
-
-def _footprint(facts: Recomputed, server: ServerPlan, limit: int) -> int:
-    made = facts.server(server)
-    flags = dataclasses.replace(made.flags, max_num_seqs=limit, kv_cache_memory_bytes=None)
-    made = dataclasses.replace(made, flags=flags)
-    return demand(made, facts.gpu(server), facts.profile, server.request_tokens).footprint(server.max_num_seqs)
-
-
-def _check_headroom(stage: Stage, possible: tuple[int, int]) -> Iterator[Violation]:
-    """The most is left free where that is proven; else anything that the servers may have been counted with."""
-    least, most = possible
-    if not (most if stage.proven else least) <= stage.value <= most:
-        yield Violation(f"stage {HEADROOM}", f"has the value {stage.value}, recomputed {most}")
 
 
 def _check_names(plan: Plan, values: dict[str, int]) -> Iterator[Violation]:

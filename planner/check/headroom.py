@@ -1,0 +1,84 @@
+"""The last stage of the objective: what the servers of a plan leave free, in the memory that the solver counts."""
+
+import dataclasses
+from collections.abc import Iterator
+
+from planner.check.servers import Recomputed
+from planner.check.violation import Violation
+from planner.fleet import Role
+from planner.memory.demand import demand
+from planner.options.ladders import sequence_limits
+from planner.options.replicas import loads
+from planner.plan import ServerPlan, Stage
+
+HEADROOM = "headroom"
+
+
+def check_headroom(facts: Recomputed, stage: Stage) -> Iterator[Violation]:
+    """Check that the servers leave as much free as the stage says."""
+    least, most = _headroom(facts, proven=stage.proven)
+    if not least <= stage.value <= most:
+        yield Violation(f"stage {HEADROOM}", f"has the value {stage.value}, recomputed {most}")
+
+
+def _headroom(facts: Recomputed, *, proven: bool) -> tuple[int, int]:
+    """Return the least and the most bytes that the servers may count to leave free on all GPUs.
+
+    A server counts with the memory of one that may take up to some limit of sequences, of which there are a few. Where
+    the most left free is ``proven`` it is the lowest limit that its sequences fit, unless the server stands as an
+    earlier plan had it. Servers of a role that nothing may be beside count all of their GPUs.
+    """
+    least = most = sum(pool.capacity_bytes * pool.gpu_count for pool in facts.fleet.pools)
+    for role in facts.fleet.roles:
+        servers = [server for server in facts.plan.servers if server.role == role.name]
+        if not servers:
+            continue
+        sizes = [_footprint(facts, servers[0], limit) for limit in _limits(role, servers[0], len(servers))]
+        if proven and not facts.plan.lock.held:
+            sizes = [min(sizes)]
+        if facts.plan.lock.held:
+            sizes.append(_footprint(facts, servers[0], servers[0].max_num_seqs))
+        pool = facts.pool(servers[0])
+        assert pool is not None
+        whole = _alone(facts, role, servers)
+        sizes = [pool.capacity_bytes] if whole else sizes if whole is False else [*sizes, pool.capacity_bytes]
+        gpus = sum(len(server.gpus) for server in servers)
+        least, most = least - max(sizes) * gpus, most - min(sizes) * gpus
+    return least, most
+
+
+def _alone(facts: Recomputed, role: Role, servers: list[ServerPlan]) -> bool | None:
+    """Whether nothing may be beside a server of a role; None where that hangs on what the plan does not say.
+
+    An optional role that was left out counts if it could have been served, and more servers of a role may be on one
+    GPU if they fit.
+    """
+    served = {server.role for server in facts.plan.servers}
+    others = [other for other in facts.fleet.roles if other.name != role.name]
+    if any(role.shares_with(other) for other in others if other.name in served) or _together(servers):
+        return False
+    sure = len(served) > 1 and not any(role.shares_with(other) for other in others)
+    return True if sure and (role.replicas in (None, 1) or role.spread) else None if others else False
+
+
+def _together(servers: list[ServerPlan]) -> bool:
+    places = [place for server in servers for place in server.gpus]
+    return len(set(places)) < len(places)
+
+
+def _limits(role: Role, server: ServerPlan, replicas: int) -> set[int]:
+    """Return the limits of sequences that a server may have been counted with."""
+    return {
+        limit
+        for load in loads(role, replicas)
+        if load.least <= server.max_num_seqs <= load.most
+        for limit in sequence_limits(load.least, min(load.most, server.max_num_batched_tokens))
+        if limit >= server.max_num_seqs
+    } or {server.max_num_seqs}
+
+
+def _footprint(facts: Recomputed, server: ServerPlan, limit: int) -> int:
+    made = facts.server(server)
+    flags = dataclasses.replace(made.flags, max_num_seqs=limit, kv_cache_memory_bytes=None)
+    made = dataclasses.replace(made, flags=flags)
+    return demand(made, facts.gpu(server), facts.profile, server.request_tokens).footprint(server.max_num_seqs)
