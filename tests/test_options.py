@@ -2,6 +2,7 @@
 
 import dataclasses
 import itertools
+from collections.abc import Callable
 from typing import Any, cast
 
 import pytest
@@ -12,11 +13,11 @@ from problems import headroom, plans, values
 
 from planner.engine.profile import load_profile
 from planner.memory.demand import Demand
-from planner.options import Option, Prepared, Rejection, prepare
+from planner.options import Considered, Option, Prepared, Rejection, prepare
 from planner.options.ladders import batches, contexts, sequence_limits
 from planner.options.limits import engine_refusal
-from planner.options.problem import candidate, stages
-from planner.options.prune import Span, never_larger, overshadowed
+from planner.options.problem import candidate, losses, stages
+from planner.options.prune import Front, Shape, never_larger, spans
 from planner.options.worth import Measure, Worth
 from planner.search.points import points
 from planner.search.problem import PoolProblem, Problem, RoleProblem
@@ -61,12 +62,17 @@ def test_sequence_limits_cover_everything_between_minimum_and_target(least: int,
 
 
 def test_every_variant_is_an_option_or_turned_away() -> None:
-    for found in prepared(PAIR).roles:
-        seen = {option.variant.repository for option in found.considered}
+    everything = prepared(PAIR)
+    for found in everything.roles:
+        seen = {option.variant.repository for option in found.options}
         refused = {item.repository for item in found.rejections}
+        sized = {
+            option.variant.repository for option in Considered(found.role, everything.places, catalog()).smallest()
+        }
 
+        assert seen <= sized
         for model in found.role.models:
-            assert {variant.repository for variant in model.variants} <= seen | refused
+            assert {variant.repository for variant in model.variants} <= sized | refused
 
 
 def test_options_fit_an_empty_gpu_and_keep_the_roles_minima() -> None:
@@ -81,7 +87,7 @@ def test_options_fit_an_empty_gpu_and_keep_the_roles_minima() -> None:
 
 def test_what_a_target_asks_for_takes_nothing_of_what_the_minimum_needs() -> None:
     least = [
-        [min(option.least_bytes for option in found.considered) for found in prepared(document).roles]
+        [min(option.least_bytes for option in found.options) for found in prepared(document).roles]
         for document in (changed(PAIR, "roles.coder.concurrency", {"min": 4, "target": n}) for n in (4, 5, 7, 4000))
     ]
 
@@ -130,7 +136,7 @@ def test_an_fp8_cache_is_not_offered_where_published_evidence_says_it_ruins_the_
     model = next(model for model in catalog().models if "fp8" in model.cache_refusals)
     document = changed(PAIR, "roles.general.models", [model.repository])
 
-    caches = {option.kv_cache_dtype for option in prepared(document).roles[1].considered}
+    caches = {option.kv_cache_dtype for option in prepared(document).roles[1].options}
 
     assert caches == {"auto"}
     assert {item.reason for item in rejections(document, "general")} == {"capability"}
@@ -241,40 +247,38 @@ def test_a_share_falls_by_whole_points_and_never_exceeds_one(best: int, less: in
     assert (share == 1_000_000) == (best - figure < 100)
 
 
-@settings(max_examples=100, deadline=None)
-@given(st.lists(st.lists(options(), min_size=1, max_size=4), min_size=1, max_size=5), st.integers(0, 60))
-def test_what_two_others_overshadow_is_needed_by_no_plan_even_without_one_of_them(
-    groups: list[list[Option]], capacity: int
+@settings(max_examples=200, deadline=None)
+@given(st.lists(options(), min_size=1, max_size=9), objectives, st.booleans(), st.integers(0, 60))
+def test_what_a_front_beats_is_needed_by_no_plan_even_without_one_variant(
+    every: list[Option], objective: tuple[str, ...], in_all: bool, capacity: int
 ) -> None:
-    spans = [_span(group) for group in groups]
-    by_size = sorted(spans, key=lambda span: span.highest.least_bytes)
-    every = [option for group in groups for option in group] + [span.highest for span in spans]
-    kept = [
-        option
-        for group, span in zip(groups, spans, strict=True)
-        if not overshadowed(span, by_size)
-        for option in (*group, span.highest)
-    ]
+    front = Front(losses(stages(objective)), in_all=in_all)
+    kept = []
+    for option in sorted(every, key=lambda option: front.loss(option.worth, option.sequences_max)):
+        if not front.beats(_shape(option), option.worth, option.sequences_min, option.sequences_max, _size(option)):
+            front.add(option)
+            kept.append(option)
 
     for missing in ("", "a", "b", "c"):
         before = [option for option in every if option.variant.repository != missing]
         after = [option for option in kept if option.variant.repository != missing]
-        whole, fewer = (problem([group], ("balanced",), capacity) for group in (before, after))
+        whole, fewer = (problem([group], objective, capacity) for group in (before, after))
         assert best(whole) == best(fewer)
 
 
-def _span(group: list[Option]) -> Span:
-    """Bound a group of options as the lowest and the highest rung bound a candidate's, and give them one name."""
-    first = group[0]
-    worths = [option.worth for option in group]
-    demands = [option.demand for option in group]
-    fields = [field.name for field in dataclasses.fields(Demand)]
-    low = Demand(**{name: min(getattr(demand, name) for demand in demands) for name in fields})
-    high = Demand(**{name: max(getattr(demand, name) for demand in demands) for name in fields})
-    best = Worth(**{f.name: max(getattr(worth, f.name) for worth in worths) for f in dataclasses.fields(Worth)})
-    most = max(option.sequences_max for option in group)
-    for index, option in enumerate(group):
-        group[index] = dataclasses.replace(option, variant=first.variant, pool=first.pool, server=first.server)
-    lowest = dataclasses.replace(first, demand=low, least_bytes=low.footprint(1), worth=best, sequences_max=1)
-    highest = dataclasses.replace(first, demand=high, least_bytes=high.footprint(1), worth=best, sequences_max=most)
-    return Span(lowest=lowest, highest=highest)
+@given(st.integers(1, 100_000), st.integers(0, 100_000))
+def test_groups_of_sequences_are_few_and_leave_none_out(least: int, more: int) -> None:
+    found = spans(least, least + more)
+
+    assert found[0][0] == least
+    assert found[-1][1] == least + more
+    assert all(last + 1 == first for (_, last), (first, _) in itertools.pairwise(found))
+    assert len(found) <= 60
+
+
+def _shape(option: Option) -> Shape:
+    return Shape(option.layout, option.tensor_parallel_size, option.variant.repository)
+
+
+def _size(option: Option) -> Callable[[int], int]:
+    return option.demand.footprint

@@ -10,7 +10,7 @@ from dataclasses import replace
 from planner.catalog import Catalog
 from planner.engine.profile import EngineProfile
 from planner.fleet import Fleet, Role
-from planner.options import Option, Place, Prepared, RoleOptions, places, prepare_role, smallest
+from planner.options import Considered, Option, Place, Prepared, RoleOptions, places, prepare_role
 from planner.options.problem import apart, candidate, pools, problem, stacked
 from planner.search.optimise import feasible
 from planner.search.problem import PoolProblem, Problem, RoleProblem
@@ -32,7 +32,7 @@ class Sizing:
         for place in places(fleet, self.profile):
             key = _key(role, place)
             if key not in self._smallest:
-                self._smallest[key] = smallest(role, [place], self.catalog)
+                self._smallest[key] = Considered(role, [place], self.catalog).smallest()
             found += self._smallest[key]
         return found
 
@@ -58,9 +58,9 @@ class Sizing:
         for place in where:
             key = _key(role, place)
             if key not in self._options:
-                self._options[key] = prepare_role(role, [place], self.catalog).options
+                self._options[key] = prepare_role(role, [place], self.catalog, ()).options
             found += self._options[key]
-        return RoleOptions(role=role, options=tuple(found), considered=tuple(found), rejections=())
+        return RoleOptions(role=role, options=tuple(found), considered=Considered(role, where, self.catalog))
 
     def deficit_bytes(self, fleet: Fleet) -> int:
         """Return how much more memory each GPU would need, 0 when none or when no amount would help.

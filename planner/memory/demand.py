@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from planner.engine.profile import EngineProfile
 from planner.facts.gpu import GPU
 from planner.memory.overhead import baseline_bytes
-from planner.memory.terms import Server, Terms, terms
+from planner.memory.terms import Server, Terms, loaded, terms
 from planner.memory.uncertainty import stage_margin
 from planner.tensors.kv_cache import KVLayout
 
@@ -110,6 +110,12 @@ def demand(server: Server, gpu: GPU, profile: EngineProfile, request_tokens: int
         activation_bytes_per_sequence=max(stage.line.bytes_per_sequence for stage in stages),
         sequences_max=flags.max_num_seqs,
     )
+
+
+def loaded_bytes(server: Server, gpu: GPU, profile: EngineProfile) -> int:
+    """Return what a server takes of a GPU whatever it serves, with no margin: a demand never has less."""
+    ranks = range(server.flags.pipeline_parallel_size)
+    return baseline_bytes(server.flags, profile, gpu) + max(loaded(server, gpu, profile, rank) for rank in ranks)
 
 
 def ledger(server: Server, gpu: GPU, profile: EngineProfile) -> Ledger:

@@ -67,14 +67,14 @@ def terms(server: Server, gpu: GPU, profile: EngineProfile, pipeline_rank: int =
         quantized=server.quantized,
         pipeline_rank=pipeline_rank,
     )
-    loaded = _loaded(server, server.quantization, gpu, profile, pipeline_rank)
+    weights = loaded(server, gpu, profile, pipeline_rank)
     widest = server.quantization.widest
-    largest = _loaded(server, widest, gpu, profile, pipeline_rank) if widest else loaded
+    largest = _loaded(server, widest, gpu, profile, pipeline_rank) if widest else weights
     adapters = lora_tensors(architecture, flags, server.dtype_bytes, pipeline_rank)
     split_limit = weight_rules(profile, gpu).split_limit
     return Terms(
-        weights_bytes=max(0, loaded - flags.cpu_offload_bytes) + allocated_bytes((adapters,), split_limit),
-        assumed_bytes=max(0, largest - loaded),
+        weights_bytes=max(0, weights - flags.cpu_offload_bytes) + allocated_bytes((adapters,), split_limit),
+        assumed_bytes=max(0, largest - weights),
         line=line,
         activation=line.at(flags.sampled_rows, warm=flags.compile_cache == "warm"),
         non_torch_bytes=non_torch_bytes(
@@ -83,6 +83,11 @@ def terms(server: Server, gpu: GPU, profile: EngineProfile, pipeline_rank: int =
         cuda_graph_bytes=cuda_graph_bytes(architecture, flags, profile, gpu, pipeline_rank=pipeline_rank),
         layout=_layout(server, gpu, profile, pipeline_rank),
     )
+
+
+def loaded(server: Server, gpu: GPU, profile: EngineProfile, pipeline_rank: int = 0) -> int:
+    """Return the bytes of the weights of one pipeline stage, wherever they are kept."""
+    return _loaded(server, server.quantization, gpu, profile, pipeline_rank)
 
 
 def _loaded(server: Server, quantization: Quantization, gpu: GPU, profile: EngineProfile, pipeline_rank: int) -> int:

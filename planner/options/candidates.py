@@ -72,13 +72,15 @@ def pinned_out(role: Role) -> list[Rejection]:
     return found
 
 
-def candidates(role: Role, where: Sequence[Place]) -> Iterator[Candidate | Rejection]:
-    """Yield what can be sized, in every place the role may use, and what cannot.
+def candidates(
+    role: Role, where: Sequence[Place], named: Sequence[tuple[Model, Variant]] | None = None
+) -> Iterator[Candidate | Rejection]:
+    """Yield what can be sized, in every place the role may use, and what cannot, of all or of some ``named`` variants.
 
     Servers have one pipeline stage unless the role says otherwise.
     """
     profile = where[0].profile
-    for model, variant in allowed(role):
+    for model, variant in allowed(role) if named is None else named:
         try:
             architecture, quantization = served(model, variant, role.task)
         except (InvalidConfig, UnsupportedModel) as error:

@@ -1,7 +1,7 @@
 """Option and Rejection: one way to serve a role, and one reason why a variant cannot."""
 
 from dataclasses import dataclass
-from typing import Literal
+from typing import Literal, Protocol
 
 from planner.engine.profile import EngineProfile
 from planner.facts.accuracy import Accuracy
@@ -101,18 +101,32 @@ class Rejection:
     detail: str = ""
 
 
+class Explained(Protocol):
+    """What explanations ask about a role beyond its options; see ``planner.options.considered``."""
+
+    @property
+    def rejections(self) -> tuple[Rejection, ...]:
+        """Why variants are out, sorted."""
+
+    def like(self, option: Option) -> tuple[Option, ...]:
+        """Return all options of the same variant in the same places, and the first context that does not fit."""
+
+    def better(self, option: Option, room_bytes: int) -> tuple[Option, ...]:
+        """Return the more accurate options of the same places that fit a room, or the one that needs least more."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RoleOptions:
-    """The options of one role in canonical order, and why other variants are out.
-
-    ``considered`` also has, for every variant, the first context at which it does not fit; explanations use it, plans
-    do not.
-    """
+    """The options of one role in canonical order that a best plan may need, and what else was ``considered``."""
 
     role: Role
     options: tuple[Option, ...]
-    considered: tuple[Option, ...]
-    rejections: tuple[Rejection, ...]
+    considered: Explained
+
+    @property
+    def rejections(self) -> tuple[Rejection, ...]:
+        """Why other variants are out."""
+        return self.considered.rejections
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -122,3 +136,22 @@ class Prepared:
     places: tuple[Place, ...]
     profile: EngineProfile
     roles: tuple[RoleOptions, ...]
+
+
+def canonical(option: Option) -> tuple[int | str, ...]:
+    """Order options by worth, then by name, so that equal fleets list equal options whatever the catalog's order."""
+    value = option.worth
+    return (
+        -value.accuracy,
+        -value.accuracy_left,
+        option.kv_cache_dtype,
+        option.variant.repository,
+        option.pool,
+        option.pipeline_parallel_size,
+        option.tensor_parallel_size,
+        option.replicas,
+        -value.context,
+        -value.batch,
+        option.sequences_min,
+        option.sequences_max,
+    )

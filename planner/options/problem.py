@@ -6,7 +6,7 @@ from dataclasses import dataclass, replace
 from itertools import combinations
 
 from planner.fleet import Fleet, Role
-from planner.options import Option, Prepared, RoleOptions
+from planner.options.option import Option, Prepared, RoleOptions
 from planner.options.worth import Worth
 from planner.search.problem import COST, MINIMAL_CHANGE, Block, Candidate, PoolProblem, Problem, RoleProblem
 
@@ -49,6 +49,16 @@ def stages(objective: tuple[str, ...], *, kept: bool = False) -> tuple[str, ...]
         asked += [name for name in (ACCURACY, CONCURRENCY) if name not in asked]
     left = (CONTEXT, BATCH) if SCORE in asked else (CONTEXT, BATCH, ACCURACY_LEFT)
     return tuple(asked + [name for name in left if name not in asked])
+
+
+def losses(names: tuple[str, ...]) -> Callable[[Worth, int], tuple[int, ...]]:
+    """Return what says how much an option with so many sequences loses in each of some stages: its worth, negated."""
+    pairs = [_STAGES[name] for name in names]
+
+    def loss(worth: Worth, sequences: int) -> tuple[int, ...]:
+        return tuple([-constant - slope * sequences for constant, slope in [pair(worth) for pair in pairs]])
+
+    return loss
 
 
 def servable(prepared: Prepared) -> tuple[RoleOptions, ...]:

@@ -1,60 +1,165 @@
-"""Prune: candidates of a role that two others beat at every rung, so that their rungs need not be sized.
+"""Prune: options of a role that others beat whatever the plan is, so that they need not be sized, or not be kept.
 
-What one option beats in one stage after another is left to ``planner.search.points``, which knows the objective. Here
-it must be beaten in everything any objective may count.
+An option is beaten when another with as many servers in the same pool and as many pipeline stages is split over no more
+GPUs, takes no more of each, and is worth as much to the objective, or more: ``planner.search.points`` says why no best
+plan needs it. Because a plan without one variant is asked for too, it takes two other variants to beat an option, or
+another option of its own. What is as large and worth as much is left to ``points``, which keeps the first of them.
 """
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+import functools
+from bisect import bisect_left, bisect_right
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from operator import le
+from typing import NamedTuple
 
 from planner.memory.demand import Demand
 from planner.options.option import Option
+from planner.options.worth import Worth
 from planner.units import ceil_div
 
+Layout = tuple[int, int, int, int]
+"""What decides, beside the width, where servers may be: pool, servers, stages, nodes."""
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Span:
-    """The smallest option of a candidate and the one worth most, which bound all options between them.
+Loss = tuple[int, ...]
 
-    No option of the candidate takes less memory than ``lowest`` or is more accurate, and none has a longer context, a
-    larger batch or more sequences than ``highest``.
+
+class Shape(NamedTuple):
+    """What of an option decides which others may beat it, beside its size and worth."""
+
+    layout: Layout
+    width: int
+    variant: str
+
+
+class _Point(NamedTuple):
+    """In this order the first of some points beats the others that are no smaller."""
+
+    loss: Loss
+    size: int
+    variant: str
+
+
+class Front:
+    """The points of options sized so far that others have to beat.
+
+    ``loss`` says what a worth with so many sequences loses, stage after stage of the objective; ``in_all`` that all of
+    it must be as good for one to beat another, because the order of the stages is not settled.
     """
 
-    lowest: Option
-    highest: Option
+    def __init__(self, loss: Callable[[Worth, int], Loss], *, in_all: bool) -> None:
+        self.loss = loss
+        self._new = _Pile if in_all else _Stair
+        self._known: dict[Layout, dict[int, _Pile | _Stair]] = {}
 
+    def add(self, option: Option) -> None:
+        """Take in an option with some of the numbers of sequences it may have."""
+        known = self._known.setdefault(option.layout, {}).setdefault(option.tensor_parallel_size, self._new())
+        for first, last in spans(option.sequences_min, option.sequences_max):
+            for count in {first, last}:
+                size = option.demand.footprint(count)
+                known.add(_Point(self.loss(option.worth, count), size, option.variant.repository))
 
-def overshadowed(span: Span, others: Sequence[Span]) -> bool:
-    """Whether the highest options of two other variants dominate everything a candidate has.
-
-    ``others`` are in order of the least bytes of their highest options. Two, because a plan without one variant is
-    asked for too: then the other still dominates.
-    """
-    own, least = span.lowest.variant.repository, span.lowest.least_bytes
-    names: set[str] = set()
-    for other in others:
-        if other.highest.least_bytes > least:
+    def beats(self, shape: Shape, worth: Worth, least: int, most: int, size: Callable[[int], int]) -> bool:
+        """Whether all is beaten that is worth no more, and takes no less than ``size`` says, with so many sequences."""
+        known = [found for width, found in self._known.get(shape.layout, {}).items() if width <= shape.width]
+        if not known:
             return False
-        name = other.highest.variant.repository
-        if name != own and name not in names and _covers(other.highest, span):
-            names.add(name)
-            if len(names) > 1:
-                return True
+        for first, last in reversed(spans(least, most)):
+            point = _Point(self.loss(worth, last), size(first), shape.variant)
+            if not _beaten(point, known):
+                return False
+        return True
+
+
+def _beaten(point: _Point, known: Sequence["_Pile | _Stair"]) -> bool:
+    variants: set[str] = set()
+    for found in known:
+        variants |= found.beating(point)
+        if point.variant in variants or len(variants) >= _ENOUGH:
+            return True
     return False
 
 
-def _covers(top: Option, span: Span) -> bool:
-    low, high = span.lowest, span.highest
-    return (
-        top.worth.accuracy_left >= low.worth.accuracy_left
-        and top.worth.accuracy >= low.worth.accuracy
-        and (top.pool, top.pipeline_parallel_size, top.nodes) == (low.pool, low.pipeline_parallel_size, low.nodes)
-        and top.tensor_parallel_size <= low.tensor_parallel_size
-        and top.worth.context >= high.worth.context
-        and top.worth.batch >= high.worth.batch
-        and top.sequences_max >= high.sequences_max
-        and never_larger(top.demand, low.demand, low.sequences_min, high.sequences_max)
-    )
+_ENOUGH = 2
+
+
+@dataclass(slots=True)
+class _Pile:
+    """Points that beat others which lose no less of anything."""
+
+    points: list[_Point] = field(default_factory=list)
+
+    def add(self, point: _Point) -> None:
+        """Take in a point unless it is beaten."""
+        beating = self.beating(point)
+        if point.variant not in beating and len(beating) < _ENOUGH:
+            self.points.append(point)
+
+    def beating(self, point: _Point) -> set[str]:
+        """Return variants with a point that beats this one: its own, or two others, where there are any."""
+        found: set[str] = set()
+        for other in self.points:
+            if (
+                other.size <= point.size
+                and all(map(le, other.loss, point.loss))
+                and (other.loss, other.size) != (point.loss, point.size)
+            ):
+                found.add(other.variant)
+                if other.variant == point.variant or len(found) == _ENOUGH:
+                    break
+        return found
+
+
+@dataclass(slots=True)
+class _Stair:
+    """For sizes in their order, the point up to there that loses least, and the least of any other variant."""
+
+    sizes: list[int] = field(default_factory=list)
+    steps: list[tuple[_Point, ...]] = field(default_factory=list)
+
+    def add(self, point: _Point) -> None:
+        """Take in a point where it is among the best two up to its size."""
+        place = bisect_right(self.sizes, point.size)
+        before = self.steps[place - 1] if place else ()
+        if (len(before) == _ENOUGH and before[-1] <= point) or _best(before, point) == before:
+            return
+        if not place or self.sizes[place - 1] != point.size:
+            self.sizes.insert(place, point.size)
+            self.steps.insert(place, before)
+        for index in range(bisect_left(self.sizes, point.size), len(self.steps)):
+            step = self.steps[index]
+            if len(step) == _ENOUGH and step[-1] <= point:
+                break
+            self.steps[index] = _best(step, point)
+
+    def beating(self, point: _Point) -> set[str]:
+        """Return variants with a point that beats this one, two of them where there are any."""
+        place = bisect_right(self.sizes, point.size)
+        return {other.variant for other in self.steps[place - 1] if other[:2] < point[:2]} if place else set()
+
+
+def _best(step: tuple[_Point, ...], point: _Point) -> tuple[_Point, ...]:
+    """Return the best two points of different variants, one of which may be new."""
+    found: list[_Point] = []
+    for other in sorted((*step, point)):
+        if all(other.variant != one.variant for one in found):
+            found.append(other)
+    return tuple(found[:_ENOUGH])
+
+
+@functools.cache
+def spans(least: int, most: int) -> tuple[tuple[int, int], ...]:
+    """Return numbers of sequences from the least to the most in groups, each by its first and its last.
+
+    Groups grow with the numbers, so that there are tens of them whatever the most is.
+    """
+    found = []
+    while least <= most:
+        last = min(most, max(least, least * 5 // 4))
+        found.append((least, last))
+        least = last + 1
+    return tuple(found)
 
 
 def never_larger(one: Demand, other: Demand, first: int, last: int) -> bool:

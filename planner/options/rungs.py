@@ -6,8 +6,8 @@ lowest rung does not fit at all.
 """
 
 import functools
-from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field, replace
 
 from planner.architecture import Architecture
 from planner.engine.flags import ServeFlags, default_flags
@@ -17,16 +17,16 @@ from planner.facts.gpu import GPU
 from planner.facts.quantization import Quantization
 from planner.fleet import Role
 from planner.memory import refusals
-from planner.memory.demand import Demand, demand
+from planner.memory.demand import Demand, demand, loaded_bytes
 from planner.memory.terms import Server
 from planner.options import ladders
 from planner.options.candidates import Candidate
 from planner.options.figures import RoleFigures
 from planner.options.option import Option, Reason, Rejection
-from planner.options.prune import never_larger
+from planner.options.prune import Front, Shape, never_larger
 from planner.options.replicas import Load
 from planner.options.served import context_limit
-from planner.options.worth import Measure, worth
+from planner.options.worth import Measure, Worth, worth
 from planner.tensors.identity import Same
 
 
@@ -38,16 +38,26 @@ class Rungs:
     candidate: Candidate
     load: Load
     figures: RoleFigures
-    best: Measure
+    measure: Measure
 
     def refusal(self) -> Rejection | None:
-        """Return why no rung is an option, or None when the lowest one is: context, accuracy, the engine."""
+        """Return why no rung is long or accurate enough, or None."""
         limit = context_limit(self.candidate.model, self.candidate.architecture)
         if not self._lengths():
             return self.candidate.rejected(self.role, "context", self.role.context_min, limit)
-        if rejection := self._inaccurate(self._accuracy(self.role.context_min)):
-            return rejection
+        return self._inaccurate(self._accuracy(self.role.context_min))
+
+    def engine_refusal(self) -> Rejection | None:
+        """Return why the engine starts no rung, or None."""
         return self._engine_refusal(self.role.context_min)
+
+    def least_bytes(self) -> int:
+        """Return what every rung takes of a GPU at least: weights and what the process holds besides."""
+        flags = self._flags(self.role.context_min)
+        flags = replace(flags, max_num_batched_tokens=self._least_batch(flags))
+        candidate = self.candidate
+        server = Server(architecture=candidate.architecture, quantization=candidate.quantization, flags=flags)
+        return loaded_bytes(server, candidate.place.gpu, candidate.place.profile)
 
     def lowest(self) -> Option:
         """Return the smallest option: the least context, the smallest batch, the fewest sequences."""
@@ -56,11 +66,9 @@ class Rungs:
         batch = self._batches(flags)[-1]
         return self._option(length, flags, batch, self._limits(batch)[-1])
 
-    def highest(self) -> Option:
-        """Return the option with the longest context, the largest batch, and the most sequences."""
-        length = self._lengths()[-1]
-        flags = self._flags(length)
-        return self._option(length, flags, self._batches(flags)[0], self.load.most)
+    def best(self) -> Worth:
+        """Return what no rung exceeds: the accuracy of the least context, the longest one, the engine's own batch."""
+        return self._worth(self.role.context_min, self._lengths()[-1], 1, 1)
 
     def fitting(self) -> Iterator[Option]:
         """Yield all options, up to and including the first context of which none fits an otherwise empty GPU."""
@@ -83,6 +91,57 @@ class Rungs:
             return None
         option = self._option(length, defaults, batch, sequences)
         return option if option.least_bytes <= self.candidate.place.capacity_bytes else None
+
+    def boxes(self, size: Callable[[int], int]) -> "Iterator[Box]":
+        """Yield all options as one box, given what each takes at least with so many sequences."""
+        if self.load.least <= self.load.most:
+            yield Box(self, self.best(), self.load.least, self.load.most, size)
+
+    def by_context(self, box: "Box") -> "Iterator[Box]":
+        """Yield the options of a box by context: of each that fits an otherwise empty GPU with this load."""
+        for length in self._lengths():
+            if self._inaccurate(self._accuracy(length)) or self._engine_refusal(length):
+                return
+            least = self.least_at(length)
+            if least.footprint(box.least) > self.candidate.place.capacity_bytes:
+                return
+            worth = box.rungs._worth(length, length, 1, 1)
+            yield replace(box, worth=worth, size=least.footprint, length=length)
+
+    def least_at(self, length: int) -> Demand:
+        """Return what each option of a context takes at least."""
+        flags = self._flags(length)
+        batch = self._batches(flags)[-1]
+        return self._needed(flags, batch, self._limits(batch)[-1])
+
+    def by_rung(self, box: "Box") -> "Iterator[Box]":
+        """Yield the options of one context as boxes of one option each.
+
+        Of its numbers of sequences those are counted that a lower limit does not allow, for there that one is no worse.
+        """
+        flags = self._flags(box.length)
+        sized: dict[tuple[int, int], Option] = {}
+        for batch in self._batches(flags):
+            worth = self._worth(box.length, box.length, batch, flags.max_num_batched_tokens)
+            limits = self._limits(batch)
+            for limit, lower in zip(limits, (*limits[1:], self.load.least - 1), strict=True):
+                yield Box(self, worth, lower + 1, limit, box.size, box.length, batch, sized)
+
+    def rung(self, box: "Box") -> Option | None:
+        """Return the option of a box, or None where it does not fit or a larger batch takes no more."""
+        flags = self._flags(box.length)
+        option = box.sized[box.batch, box.most] = self._option(box.length, flags, box.batch, box.most)
+        if option.least_bytes > self.candidate.place.capacity_bytes:
+            return None
+        larger = (other for (batch, most), other in box.sized.items() if batch > box.batch and most == box.most)
+        return None if any(_same_memory(other, option) for other in larger) else option
+
+    @property
+    def shape(self) -> Shape:
+        """What decides which options may beat those of this candidate, beside size and worth."""
+        candidate = self.candidate
+        layout = candidate.place.pool, self.load.replicas, candidate.pipeline_parallel_size, candidate.nodes
+        return Shape(layout, candidate.tensor_parallel_size, candidate.variant.repository)
 
     def _at(self, length: int) -> Iterator[Option]:
         """Yield the options of one context; a smaller batch that saves no memory is left out with its sequences."""
@@ -145,8 +204,8 @@ class Rungs:
 
     def _inaccurate(self, accuracy: Accuracy) -> Rejection | None:
         """Return why the accuracy is not enough: unknown where others are known, or below a floor of the role."""
-        if self.best.figure(accuracy) is None:
-            unscored = self.best.kind == "score" and accuracy.recovery_median is not None
+        if self.measure.figure(accuracy) is None:
+            unscored = self.measure.kind == "score" and accuracy.recovery_median is not None
             detail = accuracy.scale if unscored else self.candidate.variant.scheme
             return self.candidate.rejected(self.role, "unscored" if unscored else "unknown", detail=detail)
         floors: tuple[tuple[Reason, int | None, int | None], ...] = (
@@ -172,17 +231,7 @@ class Rungs:
         candidate, place, load = self.candidate, self.candidate.place, self.load
         flags = replace(defaults, max_num_batched_tokens=batch, max_num_seqs=sequences)
         server = Server(architecture=candidate.architecture, quantization=candidate.quantization, flags=flags)
-        request = self.role.request_tokens or length
-        needed = _demand(
-            Same(candidate.architecture),
-            Same(candidate.quantization),
-            flags,
-            Same(place.gpu),
-            Same(place.profile),
-            request,
-        )
-        accuracy = self._accuracy(length)
-        figure = self.best.figure(accuracy) or 0
+        needed = self._needed(defaults, batch, sequences)
         return Option(
             role=self.role.name,
             pool=place.pool,
@@ -191,16 +240,53 @@ class Rungs:
             server=server,
             nodes=candidate.nodes,
             replicas=load.replicas,
-            request_tokens=request,
+            request_tokens=self.role.request_tokens or length,
             sequences_min=load.least,
             sequences_max=sequences,
-            accuracy=accuracy,
+            accuracy=self._accuracy(length),
             demand=needed,
             least_bytes=needed.footprint(load.least),
-            worth=worth(
-                self.role, figure, self.best, flags, defaults.max_num_batched_tokens, load.served_base, load.served
-            ),
+            worth=self._worth(length, length, batch, defaults.max_num_batched_tokens),
         )
+
+    def _needed(self, defaults: ServeFlags, batch: int, sequences: int) -> Demand:
+        candidate, place = self.candidate, self.candidate.place
+        return _demand(
+            Same(candidate.architecture),
+            Same(candidate.quantization),
+            replace(defaults, max_num_batched_tokens=batch, max_num_seqs=sequences),
+            Same(place.gpu),
+            Same(place.profile),
+            self.role.request_tokens or defaults.max_model_len,
+        )
+
+    def _worth(self, accurate_at: int, length: int, batch: int, default_batch: int) -> Worth:
+        """Return the worth of a context and a batch, with the accuracy of a context."""
+        figure = self.measure.figure(self._accuracy(accurate_at)) or 0
+        load = self.load
+        return worth(self.role, figure, self.measure, length, batch, default_batch, load.served_base, load.served)
+
+
+@dataclass(frozen=True, slots=True)
+class Box:
+    """Options not told apart yet: what the best is worth, and what the smallest takes with so many sequences.
+
+    They are those of all contexts and batches while ``length`` and ``batch`` are 0. ``sized`` has those of the context
+    that were sized, by batch and limit of sequences.
+    """
+
+    rungs: Rungs
+    worth: Worth
+    least: int
+    most: int
+    size: Callable[[int], int]
+    length: int = 0
+    batch: int = 0
+    sized: dict[tuple[int, int], Option] = field(default_factory=dict)
+
+    def beaten(self, front: Front) -> bool:
+        """Whether a front beats all of them."""
+        return front.beats(self.rungs.shape, self.worth, self.least, self.most, self.size)
 
 
 @functools.lru_cache(maxsize=1 << 16)

@@ -7,7 +7,6 @@ out is compared after everything else.
 
 from dataclasses import dataclass
 
-from planner.engine.flags import ServeFlags
 from planner.facts.accuracy import Accuracy
 from planner.fleet import Role
 
@@ -74,14 +73,14 @@ def measure(accuracies: list[Accuracy]) -> Measure:
 
 
 def worth(
-    role: Role, figure: int, best: Measure, flags: ServeFlags, default_batch: int, served_base: int, served: int
+    role: Role, figure: int, best: Measure, context: int, batch: int, default_batch: int, served_base: int, served: int
 ) -> Worth:
-    """Return the worth of an option whose accuracy figure is ``figure``."""
+    """Return the worth of an option whose accuracy figure is ``figure``, with a context and a batch in tokens."""
     return Worth(
         accuracy=best.share(figure),
         accuracy_left=figure,
-        context=min(STEP, flags.max_model_len * STEP // role.context_wish),
-        batch=min(STEP, flags.max_num_batched_tokens * STEP // default_batch),
+        context=min(STEP, context * STEP // role.context_wish),
+        batch=min(STEP, batch * STEP // default_batch),
         served_base=served_base,
         served=served,
     )

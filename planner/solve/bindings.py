@@ -5,6 +5,7 @@ import dataclasses
 from collections.abc import Iterable, Sequence
 
 from planner.options import Option, Prepared
+from planner.options.option import Explained
 from planner.plan import Binding, Cost
 from planner.solve.assemble import Decision
 
@@ -14,15 +15,9 @@ def bindings(prepared: Prepared, decided: Sequence[Decision]) -> tuple[Binding, 
     considered = {found.role.name: found.considered for found in prepared.roles}
     found: list[Binding] = []
     for own in decided:
-        alike = [option for option in considered[own.role.name] if _shape(option) == _shape(own.option)]
-        steps = _Steps(own, alike, _room(prepared, decided, own))
+        steps = _Steps(own, considered[own.role.name], _room(prepared, decided, own))
         found += [steps.concurrency(), steps.context(), steps.batch(), steps.variant()]
     return tuple(found)
-
-
-def _shape(option: Option) -> tuple[object, ...]:
-    """What an option must have in common with another to take its place on the same GPUs."""
-    return option.layout, option.tensor_parallel_size
 
 
 def _room(prepared: Prepared, decided: Sequence[Decision], own: Decision) -> int:
@@ -39,9 +34,11 @@ def _room(prepared: Prepared, decided: Sequence[Decision], own: Decision) -> int
 class _Steps:
     """The next steps of one role, given the bytes each of its servers may take of its GPUs."""
 
-    def __init__(self, own: Decision, considered: Sequence[Option], room_bytes: int) -> None:
+    def __init__(self, own: Decision, considered: Explained, room_bytes: int) -> None:
         self._own, self._option = own, own.option
         self._considered = considered
+        alike = considered.like(own.option)
+        self._same = [option for option in alike if option.kv_cache_dtype == own.option.kv_cache_dtype]
         self._room = room_bytes
         self._taken = own.footprint
 
@@ -63,7 +60,7 @@ class _Steps:
         length = self._option.max_model_len
         if length >= self._own.role.context_wish:
             return self._limit("context", str(length), "wish")
-        longer = min((o.max_model_len for o in self._same_variant() if o.max_model_len > length), default=0)
+        longer = min((o.max_model_len for o in self._same if o.max_model_len > length), default=0)
         if not longer:
             return self._limit("context", str(length), "model")
         options = self._alike(longer)
@@ -82,13 +79,8 @@ class _Steps:
 
     def variant(self) -> Binding:
         """A more accurate variant: the one that fits at the least cost, or the least demanding one if none fits."""
-        worth = self._option.worth
         name = self._option.variant.repository
-        better = [
-            option
-            for option in self._considered
-            if (option.worth.accuracy, option.worth.accuracy_left) > (worth.accuracy, worth.accuracy_left)
-        ]
+        better = self._considered.better(self._option, self._room)
         if not better:
             return self._limit("variant", name, "best")
         fitting = [option for option in better if option.least_bytes <= self._room]
@@ -134,16 +126,8 @@ class _Steps:
         then = max((option.accuracy.recovery_median or 0 for option in options), default=0)
         return Cost(what="recovery", now=now, then=then) if now is not None and then < now else None
 
-    def _same_variant(self) -> Iterable[Option]:
-        own = self._option
-        return (
-            option
-            for option in self._considered
-            if option.variant.repository == own.variant.repository and option.kv_cache_dtype == own.kv_cache_dtype
-        )
-
     def _alike(self, length: int) -> list[Option]:
-        return [option for option in self._same_variant() if option.max_model_len == length]
+        return [option for option in self._same if option.max_model_len == length]
 
     def _step(self, what: str, now: str, then: str, options: Iterable[Option], sequences: int) -> Binding:
         needed = min(

@@ -197,7 +197,8 @@ def walk(best: Callable[[int | None], Answer | None], steps: Sequence[int] | Non
 
 def _search(fleet: Fleet, catalog: Catalog, x: str, y: str, budget: int) -> _Search:
     objective = (AXES[x], AXES[y]) if AXES[x] == COST else (AXES[y], AXES[x])
-    return _Search(fleet, prepare(fleet, catalog, load_profile(fleet.engine_version)), objective, budget)
+    prepared = prepare(fleet, catalog, load_profile(fleet.engine_version), any_objective=True)
+    return _Search(fleet, prepared, objective, budget)
 
 
 def _listed(search: _Search, most: int) -> _Listed:

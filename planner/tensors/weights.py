@@ -4,7 +4,7 @@ import functools
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
-from planner.architecture import Architecture, Experts, Layer, Linear, Part, Vocabulary
+from planner.architecture import Architecture, Experts, Layer, Linear, Part, Vision, Vocabulary
 from planner.facts.quantization import Quantization, Storage
 from planner.tensors.allocator import allocated_bytes
 from planner.tensors.identity import Same
@@ -92,7 +92,7 @@ def _groups(
         return tuple(size for part in parts for size in part_tensors(part, prefix, stored, rank))
 
     if is_first and architecture.vision:  # encoders stay in the model's dtype in published checkpoints
-        yield tensors(architecture.vision.parts, "", _UNQUANTIZED)
+        yield _encoder(Same(architecture.vision), rank)
     before: list[Part] = []
     if is_first or (is_last and architecture.tie_word_embeddings):
         before.append(embedding(architecture))
@@ -110,6 +110,11 @@ def _groups(
     if is_last:
         yield tensors(last_parts(architecture), "", quantization)
     yield tuple(_buffers(architecture, rank))
+
+
+@functools.lru_cache(maxsize=4096)
+def _encoder(vision: Same[Vision], rank: Rank) -> tuple[int, ...]:
+    return tuple(size for part in vision.value.parts for size in part_tensors(part, "", _UNQUANTIZED, rank))
 
 
 def _buffers(architecture: Architecture, rank: Rank) -> Iterator[int]:

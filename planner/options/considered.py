@@ -1,0 +1,146 @@
+"""Considered: what explanations ask about a role beyond the options the search needs; sized when it is asked for."""
+
+from collections.abc import Iterator, Sequence
+from functools import cached_property
+
+from planner.catalog import Catalog
+from planner.fleet import Role
+from planner.options.candidates import allowed, pinned_out
+from planner.options.offers import Named, Offer, Offers
+from planner.options.option import Option, Rejection, canonical
+from planner.options.place import Place
+
+STAGES = (2, 3, 4, 6, 8, 12, 16)
+"""Numbers of pipeline stages that are tried, one after another, where fewer fit nowhere in a pool."""
+
+
+class Considered:
+    """Everything that the pins of a role leave, in every place."""
+
+    def __init__(self, role: Role, where: Sequence[Place], catalog: Catalog) -> None:
+        self._role = role
+        self._where = where
+        self._catalog = catalog
+
+    @cached_property
+    def rejections(self) -> tuple[Rejection, ...]:
+        """Why variants are out, sorted: of one that is an option somewhere, nothing about other places.
+
+        A variant that fits no place is told once for each KV cache dtype, at the place where it comes closest.
+        """
+        refused = pinned_out(self._role)
+        options: set[tuple[str, str]] = set()
+        for found in every(self._offers, self._where):
+            if isinstance(found, Rejection):
+                refused.append(found)
+            elif rejection := found.rungs.engine_refusal() or _too_large(found):
+                refused.append(rejection)
+            else:
+                options.add((found.candidate.variant.repository, found.candidate.kv_cache_dtype))
+        return tuple(_telling(refused, options))
+
+    def smallest(self) -> tuple[Option, ...]:
+        """Return the smallest option of every candidate and load, fit or not; the most accurate ones first."""
+        offers = (found for found in every(self._offers, self._where) if isinstance(found, Offer))
+        lowest = (rungs.lowest() for found in offers if not found.rungs.engine_refusal() for rungs in found.at_loads)
+        return tuple(sorted(lowest, key=canonical))
+
+    def like(self, option: Option) -> tuple[Option, ...]:
+        """Return all options of the same variant in the same places, and the first context that does not fit."""
+        offers = self._alike(option, [(option.model, option.variant)])
+        found = (other for offer in offers for other in offer.options())
+        return tuple(sorted((other for other in found if other.layout == option.layout), key=canonical))
+
+    def better(self, option: Option, room_bytes: int) -> tuple[Option, ...]:
+        """Return the more accurate options of the same places that fit a room, or the one that needs least more."""
+        offers = list(self._alike(option, self._more_accurate(option)))
+        fitting = [
+            other
+            for found in offers
+            if found.least_bytes <= room_bytes and not found.rungs.engine_refusal()
+            for rungs in found.at_loads
+            if rungs.lowest().least_bytes <= room_bytes
+            for other in rungs.fitting()
+            if other.layout == option.layout and other.least_bytes <= room_bytes and _beats(other, option)
+        ]
+        return tuple(sorted(fitting, key=canonical)) or self._least(option, offers)
+
+    def _least(self, option: Option, offers: Sequence[Offer]) -> tuple[Option, ...]:
+        least: Option | None = None
+        for found in sorted(offers, key=lambda found: found.least_bytes):
+            if least and found.least_bytes > least.least_bytes:
+                break
+            if found.rungs.engine_refusal():
+                continue
+            for other in (rungs.lowest() for rungs in found.at_loads):
+                if (
+                    other.layout == option.layout
+                    and _beats(other, option)
+                    and (not least or _size(other) < _size(least))
+                ):
+                    least = other
+        return (least,) if least else ()
+
+    @cached_property
+    def _offers(self) -> Offers:
+        return Offers.of(self._role, self._catalog)
+
+    def _alike(self, option: Option, named: Sequence[Named]) -> Iterator[Offer]:
+        """Yield the offers of some variants whose servers may be where those of an option are."""
+        place = next(place for place in self._where if place.pool == option.pool)
+        for found in self._offers.at([place], named, option.pipeline_parallel_size):
+            if isinstance(found, Offer) and found.candidate.tensor_parallel_size == option.tensor_parallel_size:
+                yield found
+
+    def _more_accurate(self, option: Option) -> list[Named]:
+        """Return the variants that are more accurate than an option with the model's own KV cache."""
+        figures, best = self._offers.figures, self._offers.best
+        found = []
+        for model, variant in allowed(self._role):
+            figure = best.figure(figures.of(model, variant, "auto", self._role.context_min))
+            if figure is not None and (best.share(figure), figure) > _accuracy(option):
+                found.append((model, variant))
+        return found
+
+
+def every(offers: Offers, where: Sequence[Place]) -> Iterator[Offer | Rejection]:
+    """Yield all offers in all places, and why others are none.
+
+    Where the role leaves the number of pipeline stages open, no place has more than it takes for one candidate to fit.
+    """
+    served = set()
+    named = allowed(offers.role)
+    for stages in (None, *(STAGES if offers.role.pipeline_parallel_sizes is None else ())):
+        open_to = [place for place in where if place.pool not in served and (not stages or place.nodes.splits(stages))]
+        for found in offers.at(open_to, named, stages) if open_to else ():
+            yield found
+            if isinstance(found, Offer) and found.candidate.place.pool not in served and found.least():
+                served.add(found.candidate.place.pool)
+
+
+def _too_large(found: Offer) -> Rejection | None:
+    lowest = min(rungs.lowest().least_bytes for rungs in found.at_loads)
+    capacity = found.candidate.place.capacity_bytes
+    return found.candidate.rejected(found.rungs.role, "memory", lowest, capacity) if lowest > capacity else None
+
+
+def _telling(refused: Sequence[Rejection], options: set[tuple[str, str]]) -> Iterator[Rejection]:
+    closest: dict[tuple[str, str], Rejection] = {}
+    for rejection in sorted(set(refused), key=lambda item: (item.reason == "memory", item.wanted - item.found, item)):
+        key = rejection.repository, rejection.kv_cache_dtype
+        if rejection.pool and key in options:
+            continue
+        closest.setdefault(key if rejection.pool else (rejection.repository, ""), rejection)
+    yield from sorted(closest.values())
+
+
+def _accuracy(option: Option) -> tuple[int, int]:
+    return option.worth.accuracy, option.worth.accuracy_left
+
+
+def _beats(other: Option, option: Option) -> bool:
+    return _accuracy(other) > _accuracy(option)
+
+
+def _size(option: Option) -> tuple[int, str]:
+    return option.least_bytes, option.variant.repository

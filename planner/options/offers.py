@@ -1,0 +1,112 @@
+"""Offers: candidates long and accurate enough for a role, with the loads their servers may have, not sized yet.
+
+What a candidate takes at least and is worth at most is known before any of its rungs is sized.
+"""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+
+from planner.catalog import Catalog
+from planner.facts.variant import Model, Variant
+from planner.fleet import Role
+from planner.memory.demand import Demand
+from planner.options import replicas
+from planner.options.candidates import Candidate, allowed, candidates
+from planner.options.figures import RoleFigures
+from planner.options.option import Option, Rejection
+from planner.options.place import Place
+from planner.options.rungs import Box, Rungs
+from planner.options.worth import Measure, measure
+from planner.units import ceil_div
+
+Named = tuple[Model, Variant]
+
+
+@dataclass(frozen=True, slots=True)
+class Offer:
+    """A candidate with its ``loads``, and its rungs under one that is smaller than all of them.
+
+    No rung takes less than ``least_bytes``.
+    """
+
+    rungs: Rungs
+    loads: tuple[replicas.Load, ...]
+    least_bytes: int
+
+    @property
+    def candidate(self) -> Candidate:
+        """The candidate."""
+        return self.rungs.candidate
+
+    @property
+    def at_loads(self) -> Iterator[Rungs]:
+        """The rungs under each load."""
+        return (replace(self.rungs, load=load) for load in self.loads)
+
+    def least(self) -> Demand | None:
+        """Return what each option takes at least; None where the engine starts none or none fits empty GPUs."""
+        capacity = self.candidate.place.capacity_bytes
+        if self.least_bytes > capacity or self.rungs.engine_refusal():
+            return None
+        found = self.rungs.least_at(self.rungs.role.context_min)
+        return None if found.footprint(self.rungs.load.least) > capacity else found
+
+    def boxes(self) -> Iterator[Box]:
+        """Yield the options of each load as a box."""
+        for rungs in self.at_loads:
+            yield from rungs.boxes(self._least)
+
+    def _least(self, sequences: int) -> int:
+        return self.least_bytes
+
+    def options(self) -> Iterator[Option]:
+        """Yield all options, up to the first context that does not fit; the smallest one if that does not."""
+        fits = self.least()
+        for rungs in self.at_loads:
+            if fits:
+                yield from rungs.fitting()
+            else:
+                yield rungs.lowest()
+
+
+@dataclass(frozen=True, slots=True)
+class Offers:
+    """Makes the offers of one role, all of whose candidates are compared by the same figures."""
+
+    role: Role
+    figures: RoleFigures
+    best: Measure
+
+    @classmethod
+    def of(cls, role: Role, catalog: Catalog) -> "Offers":
+        """Return what makes the offers of a role."""
+        figures = RoleFigures(role, catalog)
+        every = [figures.of(model, variant, "auto", role.context_min) for model, variant in allowed(role)]
+        return cls(role, figures, measure(every))
+
+    def at(
+        self, where: Sequence[Place], named: Sequence[Named], stages: int | None = None
+    ) -> Iterator[Offer | Rejection]:
+        """Yield the offers of some variants in some places, and why others are none.
+
+        They have so many pipeline ``stages``, or as many as the role says, or a single one.
+        """
+        role = self.role if stages is None else replace(self.role, pipeline_parallel_sizes=(stages,))
+        for candidate in candidates(role, where, named):
+            if isinstance(candidate, Rejection):
+                yield candidate
+                continue
+            size, split = candidate.tensor_parallel_size, candidate.pipeline_parallel_size
+            counts = replicas.counts(self.role, candidate.place, size, split)
+            rungs = Rungs(self.role, candidate, _narrowest(self.role, counts), self.figures, self.best)
+            if rejection := rungs.refusal():
+                yield rejection
+                continue
+            loads = tuple(load for count in counts for load in replicas.loads(self.role, count))
+            yield Offer(rungs, loads, rungs.least_bytes())
+
+
+def _narrowest(role: Role, counts: Sequence[int]) -> replicas.Load:
+    """Return a load of no more sequences than any server has, whatever the number of replicas."""
+    least = ceil_div(role.concurrency_min, counts[-1])
+    return replicas.Load(replicas=1, least=least, most=least, served_base=0, served=0)
