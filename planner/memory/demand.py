@@ -115,7 +115,8 @@ def demand(server: Server, gpu: GPU, profile: EngineProfile, request_tokens: int
 def loaded_bytes(server: Server, gpu: GPU, profile: EngineProfile) -> int:
     """Return what a server takes of a GPU whatever it serves, with no margin: a demand never has less."""
     ranks = range(server.flags.pipeline_parallel_size)
-    return baseline_bytes(server.flags, profile, gpu) + max(loaded(server, gpu, profile, rank) for rank in ranks)
+    weights = max(loaded(server, gpu, profile, rank) for rank in ranks)
+    return baseline_bytes(server.flags, profile, gpu) + max(0, weights - server.flags.cpu_offload_bytes)
 
 
 def ledger(server: Server, gpu: GPU, profile: EngineProfile) -> Ledger:
