@@ -15,7 +15,7 @@ CASES: list[dict[str, Any]] = yaml.safe_load(
 )
 
 
-def cases(kind: str) -> Any:  # noqa: ANN401 - what pytest takes
+def cases(kind: str) -> pytest.MarkDecorator:
     found = [case for case in CASES if kind in case]
     assert found
     return pytest.mark.parametrize("case", found, ids=lambda case: case["id"])

@@ -17,6 +17,7 @@ from planner.catalog import Catalog
 from planner.catalog.alike import alike
 from planner.catalog.asked import AskedModel, asked_model
 from planner.catalog.stored import stored
+from planner.config_json.quantization_config import ONLINE, while_loading
 from planner.engine.flags import ServeFlags, default_flags
 from planner.engine.profile import EngineProfile, load_profile
 from planner.errors import PlannerError, UnknownName
@@ -24,6 +25,7 @@ from planner.facts.gpu import GPU
 from planner.memory.core import running_core
 from planner.memory.estimate import Estimate, estimate
 from planner.memory.terms import Server as Sized
+from planner.memory.vision import served
 from planner.units import GIB, format_gib
 
 _FIELDS = {
@@ -41,6 +43,9 @@ _FIELDS = {
     "enforce-eager": "enforce_eager",
     "block-size": "block_size",
     "enable-prefix-caching": "prefix_caching",
+    "max-loras": "max_loras",
+    "max-lora-rank": "max_lora_rank",
+    "language-model-only": "language_model_only",
 }
 """Flags that the memory model knows, and its names for them."""
 _SHARES = (0.92, 0.95)
@@ -72,7 +77,7 @@ class _Known:
 
     def sized(self, flags: dict[str, Any]) -> tuple[Sized, EngineProfile]:
         """Return it with other flags, and the core of the engine that runs it."""
-        given = {_FIELDS[name]: value for name, value in flags.items() if name in _FIELDS}
+        given = _given(flags)
         profile = running_core(
             self.profile,
             self.gpu,
@@ -81,9 +86,30 @@ class _Known:
             dtype=str(given.get("dtype", "auto")),
             pipeline_parallel_size=int(given.get("pipeline_parallel_size", 1)),
         )
-        whole = default_flags(profile, self.gpu, self.model.architecture, **given)
-        sized = Sized(architecture=self.model.architecture, quantization=self.model.quantization, flags=whole)
+        architecture, quantization = served(self.model.architecture, given, profile), self.model.quantization
+        if given.get("quantization"):
+            quantization = while_loading(str(given["quantization"]))
+        whole = default_flags(profile, self.gpu, architecture, **given)
+        sized = Sized(architecture=architecture, quantization=quantization, flags=whole)
         return sized, profile
+
+
+def _given(flags: dict[str, Any]) -> dict[str, Any]:
+    """Return the flags that the memory model knows, by its names."""
+    given = {_FIELDS[name]: value for name, value in flags.items() if name in _FIELDS}
+    if flags.get("enable-lora"):
+        given.setdefault("max_loras", 1)
+    limits = flags.get("limit-mm-per-prompt")
+    if isinstance(limits, dict):
+        counts = {kind: one.get("count") if isinstance(one, dict) else one for kind, one in limits.items()}
+        given["mm_limits"] = {str(kind): count for kind, count in counts.items() if isinstance(count, int)}
+    if offload := flags.get("cpu-offload-gb"):
+        given["cpu_offload_bytes"] = round(float(offload) * GIB)
+    if flags.get("quantization") in ONLINE:
+        given["quantization"] = flags["quantization"]
+    if given.get("max_model_len") in ("auto", -1):
+        del given["max_model_len"]
+    return given
 
 
 def verdicts(servers: Sequence[Server], gpu: GPU | None, catalog: Catalog) -> list[Verdict]:
@@ -178,6 +204,8 @@ def _verdict(known: _Known, held_bytes: int, beside_bytes: int) -> Verdict:
         answer = _asked(known, flags, held_bytes)
     except (PlannerError, ValueError, TypeError) as error:
         return Verdict(starts=None, reason=str(error))
+    if not answer.starts and any(note.startswith("a close call") for note in answer.notes):
+        return Verdict(starts=None, reason=f"a close call: {answer.reason}", change=_change(known, held_bytes))
     if not answer.starts:
         return Verdict(starts=False, reason=answer.reason, change=_change(known, held_bytes))
     sized, _ = known.sized(flags)

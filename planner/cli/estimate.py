@@ -7,13 +7,10 @@ from typing import Any
 
 import click
 
-from planner.architecture import Architecture
 from planner.catalog import Catalog, load_catalog
-from planner.catalog.stored import stored
-from planner.checkpoint import read_folder
+from planner.catalog.asked import asked_model
 from planner.cli import values
 from planner.cli.shared import catalog_option
-from planner.config_json import as_pooling
 from planner.config_json.quantization_config import ONLINE, while_loading
 from planner.engine.flags import default_flags
 from planner.engine.profile import EngineProfile, load_profile
@@ -114,7 +111,7 @@ def estimate(
     catalog = load_catalog(overlays=catalog_folders)
     profile = load_profile(engine_version)
     gpu = _gpu(catalog, gpu_name, memory_bytes)
-    asked = _model(catalog, model)
+    asked = asked_model(catalog, model)
     architecture, quantization = asked.architecture, asked.quantization
     if name := given["quantization"]:
         quantization = _while_loading(quantization, str(name))
@@ -143,35 +140,6 @@ def _while_loading(stored: Quantization, name: str) -> Quantization:
     if stored.method is not None:
         raise click.UsageError(f"--quantization {name} needs an unquantized checkpoint; this one is {stored.scheme}.")
     return while_loading(name)
-
-
-@dataclasses.dataclass(frozen=True, slots=True)
-class _Model:
-    """A model as asked for, and what was ``assumed`` about its config."""
-
-    architecture: Architecture
-    quantization: Quantization
-    assumed: tuple[str, ...] = ()
-
-
-def _model(catalog: Catalog, name: str) -> _Model:
-    if Path(name, "config.json").is_file():
-        return _folder(name)
-    try:
-        base, variant = catalog.find(name)
-    except UnknownName:
-        if Path(name).is_dir():
-            return _folder(name)
-        raise
-    architecture, quantization = stored(base, variant)
-    if set(base.tasks) <= _POOLING_TASKS and not architecture.is_pooling:
-        architecture = as_pooling(architecture)
-    return _Model(architecture, quantization, variant.assumed_fields)
-
-
-def _folder(path: str) -> _Model:
-    folder = read_folder(path)
-    return _Model(folder.architecture, folder.quantization)
 
 
 def _gpu(catalog: Catalog, name: str, memory_bytes: int | None) -> GPU:
