@@ -343,3 +343,56 @@ def test_values_that_mean_nothing_are_refused(arguments: tuple[str, ...], said: 
 
     assert code == 2
     assert said in output
+
+
+SPEED_KEYS = [
+    "tpot_ms", "tpot_ms_low", "tpot_ms_high", "ttft_ms", "ttft_ms_low", "ttft_ms_high", "output_tokens_per_s",
+    "output_tokens_per_s_low", "output_tokens_per_s_high", "speed_grade", "speed_reason",
+]  # fmt: skip
+CHAT = ("--input-tokens", "2000", "--output-tokens", "500")
+
+
+@pytest.mark.parametrize("load", [(), ("--concurrency", "8"), ("--request-rate", "1.5", "--cached-prompt", "0.5")])
+def test_speed_is_said_under_the_promised_keys(load: tuple[str, ...]) -> None:
+    data = estimate(LLAMA, "--gpu", "h100-sxm-80gb", *CHAT, *load)
+
+    assert list(data) == KEYS + SPEED_KEYS
+    assert data["speed_reason"] is None
+    assert data["speed_grade"] == "measured"
+    assert all(isinstance(data[key], float) and data[key] for key in SPEED_KEYS[:9])
+
+
+def test_where_nothing_is_said_of_speed_all_figures_are_null() -> None:
+    data = estimate(LLAMA, "--gpu", "h100-sxm-80gb", *CHAT, "--request-rate", "5000")
+
+    assert "outrun the server" in str(data["speed_reason"])
+    assert all(data[key] is None for key in SPEED_KEYS[:10])
+    assert "nothing is said" in run(LLAMA, "--gpu", "h100-sxm-80gb", *CHAT, "--request-rate", "5000")[1]
+
+
+def test_a_server_that_only_its_context_keeps_from_starting_has_a_speed_with_a_shorter_one() -> None:
+    _, output = run("Qwen/Qwen3-32B", "--gpu", "h100-sxm-80gb", *CHAT)
+
+    assert "does not start" in output
+    assert "note: with --max-model-len 2500" in output
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        ("--input-tokens", "100"),
+        ("--concurrency", "4"),
+        (*CHAT, "--concurrency", "0"),
+        (*CHAT, "--concurrency", "4", "--request-rate", "1"),
+        (*CHAT, "--request-rate", "0"),
+        (*CHAT, "--request-rate", "-1"),
+        (*CHAT, "--request-rate", "inf"),
+        (*CHAT, "--cached-prompt", "1"),
+        ("--input-tokens", "0", "--output-tokens", "10"),
+    ],
+)
+def test_loads_that_make_no_sense_are_refused(options: tuple[str, ...]) -> None:
+    code, output = run(LLAMA, "--gpu", "H100", *options)
+
+    assert code == 2
+    assert "Error" in output

@@ -8,6 +8,7 @@ from typing import Any
 from planner.catalog import files, gpu_entry, model_entry
 from planner.catalog.accuracy_tables import AccuracyTables
 from planner.catalog.names import nearest, plain, words_left_out
+from planner.catalog.speed_tables import SpeedTables
 from planner.errors import UnknownName
 from planner.facts.gpu import GPU, CloudPrice
 from planner.facts.variant import Model, Variant
@@ -66,6 +67,11 @@ class Catalog:
     def accuracy(self) -> AccuracyTables:
         """Scores and recoveries of every model: ``catalog.accuracy.of(model, variant, task, …)``."""
         return AccuracyTables(self)
+
+    @cached_property
+    def speed(self) -> SpeedTables:
+        """What kernels reach on each GPU: ``catalog.speed.device(gpu)`` and ``catalog.speed.engine``."""
+        return SpeedTables(self)
 
     def read(self, path: Path, room: str) -> dict[str, Any]:
         """Return the mapping in one file of a room; a file that people wrote is checked first.

@@ -12,7 +12,7 @@ from planner.config_json import parse_config
 from planner.errors import InputError, InvalidConfig, Problem, UnsupportedModel
 from planner.yaml_source import FieldPath, Source, read_yaml
 
-_ROOMS = ("models", "gpus", "prices", "accuracy")
+_ROOMS = ("models", "gpus", "prices", "accuracy", "speed")
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,6 +59,8 @@ def check_folders(folders: Iterable[Path]) -> Report:
         known.scales.update(source.data.get("scales", {}))
     for source in readable["accuracy"]:
         problems += known.accuracy_problems(source)
+    for source in readable["speed"]:
+        problems += known.speed_problems(source)
     return Report(
         problems=sorted(problems),
         unsized=unsized,
@@ -126,6 +128,14 @@ class _Known:
                     yield source.problem(
                         ("instances", number, key), f"unknown {key} {row[key]!r}", _near(row[key], known)
                     )
+
+    def speed_problems(self, source: Source) -> Iterator[Problem]:
+        """Yield speed constants of devices that are not listed."""
+        for number, device in enumerate(source.data.get("devices", ())):
+            for name in (device["gpu"], *device.get("also", ())):
+                if name not in self.gpus:
+                    here = ("devices", number, "gpu")
+                    yield source.problem(here, f"unknown gpu {name!r}", _near(name, self.gpus))
 
     def accuracy_problems(self, source: Source) -> Iterator[Problem]:
         """Yield figures on unknown scales or about unknown models, and recoveries that contradict themselves."""

@@ -4,6 +4,8 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, Strict, StringConstraints
 
+from planner.catalog.speed_schema import SpeedFile
+
 _Repository = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9][\w.-]*/[\w.-]+$")]
 _Local = Annotated[str, StringConstraints(pattern=r"^[~./]")]
 _Date = Annotated[str, StringConstraints(pattern=r"^\d{4}-\d{2}(-\d{2})?$")]
@@ -254,5 +256,6 @@ FILES: dict[str, type[BaseModel]] = {
     "prices": PriceFile,
     "accuracy": AccuracyFile,
     "schemes": SchemesFile,
+    "speed": SpeedFile,
 }
 """The shape of the files of each room."""

@@ -10,6 +10,7 @@ import click
 from planner.catalog import Catalog, load_catalog
 from planner.catalog.asked import asked_model
 from planner.cli import values
+from planner.cli.estimate_speed import asked_load, speed_lines, speed_options
 from planner.cli.shared import catalog_option
 from planner.config_json.quantization_config import ONLINE, while_loading
 from planner.engine.flags import default_flags
@@ -22,6 +23,7 @@ from planner.memory.estimate import Estimate
 from planner.memory.estimate import estimate as estimate_server
 from planner.memory.terms import Server
 from planner.memory.vision import served
+from planner.speed.forecast import forecast
 from planner.units import format_gib
 
 _POOLING_TASKS = {"embedding", "rerank"}
@@ -90,6 +92,7 @@ start or not: "starts" is the answer, not a failure to give one.
     show_default=True,
     help="Whether this start compiles the model, or finds it compiled.",
 )
+@speed_options
 @catalog_option
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 def estimate(
@@ -98,6 +101,11 @@ def estimate(
     memory_bytes: int | None,
     in_use_bytes: int,
     engine_version: str | None,
+    input_tokens: int | None,
+    output_tokens: int | None,
+    concurrency: int | None,
+    request_rate: float | None,
+    cached_prompt: float | None,
     catalog_folders: tuple[Path, ...],
     as_json: bool,
     enable_lora: bool,
@@ -108,6 +116,7 @@ def estimate(
     """Say what vLLM will log for one server, and whether it starts."""
     if enable_lora or max_loras or max_lora_rank:
         given |= {"max_loras": max_loras or 1, "max_lora_rank": max_lora_rank or _LORA_RANK}
+    load = asked_load(input_tokens, output_tokens, concurrency, request_rate, cached_prompt)
     catalog = load_catalog(overlays=catalog_folders)
     profile = load_profile(engine_version)
     gpu = _gpu(catalog, gpu_name, memory_bytes)
@@ -130,10 +139,16 @@ def estimate(
     if asked.assumed:
         note = f"assumed, not read from the checkpoint: {', '.join(asked.assumed)}; the low end allows for it"
         result = dataclasses.replace(result, notes=(*result.notes, note))
+    speed = None
+    if load:
+        tables = catalog.speed
+        speed = forecast(server, gpu, profile, tables.device(gpu), tables.engine, load, in_use_bytes)
     if as_json:
-        click.echo(json.dumps(result.to_json(), indent=2))
+        click.echo(json.dumps(result.to_json() | (speed.to_json() if speed else {}), indent=2))
     else:
         click.echo(_table(model, server, gpu, profile, result))
+        if load and speed:
+            click.echo("\n".join(speed_lines(load, speed)))
 
 
 def _while_loading(stored: Quantization, name: str) -> Quantization:

@@ -1,6 +1,7 @@
 """Values of ``planner estimate``'s options, read as the engine reads them."""
 
 import json
+import math
 import re
 from collections.abc import Mapping
 
@@ -60,6 +61,22 @@ def share(text: str) -> float:
     value = _number(text)
     if not 0 < value <= 1:
         raise click.BadParameter(f"{text} is not in the range 0<x<=1.")
+    return value
+
+
+def rate(text: str) -> float:
+    """Read a positive number of requests per second."""
+    value = _number(text)
+    if not 0 < value < math.inf:
+        raise click.BadParameter(f"{text} is not a positive number of requests per second.")
+    return value
+
+
+def part(text: str) -> float:
+    """Read a part of the whole, less than all of it."""
+    value = _number(text)
+    if not 0 <= value < 1:
+        raise click.BadParameter(f"{text} is not in the range 0<=x<1.")
     return value
 
 

@@ -1,0 +1,1 @@
+"""How close the speed model comes to what real servers were measured at: ``python -m benchmarks.speed_fidelity``."""

@@ -1,0 +1,133 @@
+"""What one type of GPU and one era of the engine make of bytes and operations, as ``catalog/speed`` states it."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Literal
+
+Grade = Literal["measured", "class", "analogy"]
+GRADES: tuple[Grade, ...] = ("measured", "class", "analogy")
+"""How far a constant's evidence is from the GPU asked about, nearest first."""
+
+
+def worst(*grades: Grade) -> Grade:
+    """Return the grade of what rests on several constants."""
+    return max(grades, key=GRADES.index)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class MatrixKernel:
+    """Matrices of one storage format.
+
+    ``bandwidth_share`` of the device's bandwidth is reached while few tokens share a matrix, ``flops_share`` of its
+    16-bit dense rate (more than 1 for faster formats) while many do; ``launch_us`` is what a product costs beside that.
+    """
+
+    bandwidth_share: float
+    flops_share: float
+    launch_us: float
+    grade: Grade
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ExpertKernel:
+    """The routed experts of one layer in one storage format.
+
+    As for matrices; ``expert_us`` is what each expert hit costs beside its bytes, ``padding_tokens`` by how much the
+    kernel's tiles make an expert's share of the tokens larger.
+    """
+
+    bandwidth_share: float
+    flops_share: float
+    launch_us: float
+    expert_us: float
+    padding_tokens: float
+    grade: Grade
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AllReduce:
+    """Summing over the GPUs of a server: a latency, and the bytes per second of large messages."""
+
+    latency_us: float
+    bytes_per_second: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Device:
+    """One type of GPU: the shares of its own bandwidth and 16-bit rate that kernels reach, and what they cost beside.
+
+    ``cache_bandwidth_share`` is that of reading keys and values, ``latent_bandwidth_share`` of latent vectors. A prompt
+    of ``attention_half_tokens`` reaches half of ``attention_flops_share``. ``all_reduce`` is by number of GPUs; none
+    where they are not linked. ``largest_batch`` is the most running sequences a serving measurement of its class had.
+    """
+
+    grade: Grade
+    bandwidth_bytes_per_second: float
+    flops_per_second: float
+    matrices: Mapping[str, MatrixKernel]
+    experts: Mapping[str, ExpertKernel]
+    cache_bandwidth_share: float
+    latent_bandwidth_share: float
+    attention_launch_us: float
+    attention_flops_share: float
+    attention_half_tokens: float
+    all_reduce: Mapping[int, AllReduce]
+    largest_batch: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Era:
+    """What the engine from version ``since`` on multiplies the host's part of a step by."""
+
+    since: tuple[int, int, int]
+    host_factor: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Spread:
+    """The 80 % range of measured over predicted: ``low`` and ``high`` factors of what is printed."""
+
+    low: float
+    high: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Spreads:
+    """The ranges where prompts take up to ``prefill_share`` of a server's time and constants have ``grade``."""
+
+    prefill_share: float
+    grade: Grade
+    tpot: Spread
+    ttft: Spread
+    throughput: Spread
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Engine:
+    """What holds on all devices.
+
+    ``step_us`` is the host's part of a step, ``sequence_us`` that of each running sequence, ``small_us`` one small
+    kernel (norms, rotary embedding, cache writes, activations). ``routing_share``: experts are chosen so unevenly that
+    the tokens of a step hit as many as this share of them would, chosen evenly. ``prompt_flops_share`` is what is left
+    of the rates of products measured alone. ``first_token_us`` is what a request waits beside its prompt, and prompts
+    that come together make one wait ``sequences ** burst_exponent`` times its own.
+    """
+
+    eras: tuple[Era, ...]
+    spreads: tuple[Spreads, ...]
+    step_us: float
+    sequence_us: float
+    small_us: float
+    routing_share: float
+    prompt_flops_share: float
+    first_token_us: float
+    burst_exponent: float
+
+    def host_factor(self, version: tuple[int, int, int]) -> float:
+        """Return the factor of an engine version's host part."""
+        return max((era for era in self.eras if era.since <= version), key=lambda era: era.since).host_factor
+
+    def spreads_at(self, prefill_share: float, grade: Grade) -> Spreads | None:
+        """Return the ranges there, or None where prompts take more of the time than any range is known for."""
+        fitting = (own for own in self.spreads if own.grade == grade and prefill_share <= own.prefill_share)
+        return min(fitting, key=lambda own: own.prefill_share, default=None)
