@@ -23,8 +23,8 @@ from planner.search import chain as solve_stages
 from planner.search import optimise as search
 from planner.search.chain import BudgetSpent, new_solver, run_chain
 from planner.search.model import build
+from planner.search.pieces import pieces
 from planner.search.placing import Placing
-from planner.search.points import points
 from planner.search.problem import COST, PoolProblem, Problem
 from planner.solve import solve
 from planner.units import GIB
@@ -133,7 +133,7 @@ def test_dollars_and_gpus_are_never_compared() -> None:
 @pytest.mark.parametrize("seed", [100, 131, 285])
 def test_no_step_of_the_solver_loses_solutions(seed: int) -> None:
     """Fleets in bytes that ortools 9.15 calls impossible when it gathers precedences."""
-    problem = points(priced(random.Random(seed))).problem
+    problem = pieces(priced(random.Random(seed))).problem
     values = []
     for presolve in (True, False):
         model = build(problem)

@@ -19,7 +19,7 @@ from planner.options.limits import engine_refusal
 from planner.options.problem import candidate, losses, stages
 from planner.options.prune import Front, Shape, never_larger, spans
 from planner.options.worth import Measure, Worth
-from planner.search.points import points
+from planner.search.pieces import pieces
 from planner.search.problem import PoolProblem, Problem, RoleProblem
 
 
@@ -227,7 +227,7 @@ def best(found: Problem) -> tuple[int, ...] | None:
 def test_pruning_loses_no_optimum(groups: list[list[Option]], objective: tuple[str, ...], capacity: int) -> None:
     everything = problem(groups, objective, capacity)
 
-    assert best(everything) == best(points(everything).problem)
+    assert best(everything) == best(pieces(everything).problem)
 
 
 @given(options(), options())

@@ -99,7 +99,7 @@ def _real(shape: str, seed: int) -> Row:
     from planner.options import prepare
     from planner.options.problem import problem
     from planner.plan import NoPlan
-    from planner.search.points import points
+    from planner.search.pieces import pieces
     from planner.solve import solve_and_check
 
     found = fleet(shape, seed)
@@ -120,7 +120,7 @@ def _real(shape: str, seed: int) -> Row:
         served[server.role] = served.get(server.role, 0) + server.max_num_seqs
     requests = tuple(min(role.concurrency_target, served.get(role.name, 0)) for role in found.roles)
     peak, begun = _mib(), time.perf_counter()
-    same = points(problem(found, prepare(found, load_catalog(), load_profile(found.engine_version)))).problem
+    same = pieces(problem(found, prepare(found, load_catalog(), load_profile(found.engine_version)))).problem
     spent = int(1000 * (time.perf_counter() - begun))
     row = _row(same, plan.proof.stages[0].value, plan.proof.stages[0].bound, requests)
     return {**row, "greedy_ms": row["greedy_ms"] + spent, "mib": peak}

@@ -2,8 +2,8 @@
 
 ``chosen[role, candidate]`` is a boolean, one per role. The sequences of a candidate are an integer of its own, between
 its limits when chosen and 0 otherwise, so that memory stays linear without a product of variables. The two floors of a
-footprint are integers held above both of their lines; a tight capacity or the headroom stage pushes them down onto the
-larger one.
+footprint, where candidates have any, are integers held above both of their lines; a tight capacity or the headroom
+pushes them down onto the larger one.
 
 Memory is counted per pool as a whole here. That is exact for one GPU; for more it is a bound, because what fits the sum
 need not fit the GPUs. ``placing`` adds the GPUs.
@@ -86,8 +86,14 @@ def footprint(
 ) -> cp_model.IntVar:
     """Return what the chosen one of some candidates takes, each candidate counted ``times`` over; at most ``largest``.
 
-    It is a variable of its own, so that the rows of the GPUs are short: that makes proofs several times faster.
+    It is a variable of its own, so that the rows of the GPUs are short: that makes proofs several times faster. Floors
+    have variables only where there are any, which pieces of candidates have not.
     """
+    rest = model.line(rows, lambda c: times(c) * c.fixed, lambda c: times(c) * c.per_sequence)
+    if not any(candidate.floors for _, candidate in rows):
+        size = model.cp.new_int_var(0, largest, f"{label}.bytes")
+        model.cp.add(size == rest)
+        return size
     cache = model.cp.new_int_var(0, largest, f"{label}.kv")
     peak = model.cp.new_int_var(0, largest, f"{label}.peak")
     size = model.cp.new_int_var(0, largest, f"{label}.bytes")
@@ -95,7 +101,6 @@ def footprint(
     model.cp.add(cache >= model.line(rows, lambda c: 0, lambda c: times(c) * c.kv_per_sequence))
     model.cp.add(peak >= model.line(rows, lambda c: times(c) * c.peak_floor, lambda c: 0))
     model.cp.add(peak >= model.line(rows, lambda c: times(c) * c.peak_base, lambda c: times(c) * c.peak_per_sequence))
-    rest = model.line(rows, lambda c: times(c) * c.fixed, lambda c: times(c) * c.per_sequence)
     model.cp.add(size == rest + cache + peak)
     return size
 

@@ -27,8 +27,8 @@ from planner.search.chain import (
 from planner.search.decompose import Packed, decompose, packed_as
 from planner.search.model import Model, build
 from planner.search.packing import Decided, pack
+from planner.search.pieces import pieces
 from planner.search.placing import Placing, blocks, deal
-from planner.search.points import points
 from planner.search.problem import COST, Answer, Block, Choice, Problem, StageValue
 from planner.search.watch import stopped
 
@@ -54,7 +54,7 @@ def optimise(problem: Problem, budget: int = BUDGET) -> Answer | None:
     Raises:
         BudgetSpent: neither was shown within the budget.
     """
-    found = points(problem)
+    found = pieces(problem)
     answer = _optimise(found.problem, budget) if found.served else None
     if answer is None:
         return None
@@ -65,7 +65,7 @@ def optimise(problem: Problem, budget: int = BUDGET) -> Answer | None:
 
 
 def _optimise(problem: Problem, budget: int) -> Answer | None:
-    """Return the best answer to a problem whose candidates are points."""
+    """Return the best answer to a problem whose candidates are pieces."""
     size = places(problem)
     model = build(problem)
     digest = hashlib.sha256(str(model.cp.proto).encode()).hexdigest()
@@ -96,7 +96,7 @@ def feasible(problem: Problem, budget: int = BUDGET) -> bool:
     Raises:
         BudgetSpent: the solver could not tell.
     """
-    found = points(problem)
+    found = pieces(problem)
     if not found.served:
         return False
     model = build(found.problem)

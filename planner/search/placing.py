@@ -37,10 +37,11 @@ class Placing:
         for role in range(len(model.problem.roles)):
             self._add_blocks(role)
             self._add_levels(role)
-            if by_size:
-                self._add_sizes(role)
-            else:
-                self._add_loads(role)
+            rows: dict[bool, list[Row]] = {True: [], False: []}
+            for row in model.rows(role):
+                rows[by_size and row[1].least == row[1].most].append(row)
+            self._add_sizes(role, rows[True])
+            self._add_loads(role, rows[False])
         self._add_rows()
 
     def _add_blocks(self, role: int) -> None:
@@ -110,12 +111,14 @@ class Placing:
                 cp.add_implication(more, fewer)
             self._levels[role, gpu] = levels
 
-    def _add_loads(self, role: int) -> None:
-        """What a role takes of each GPU: nothing, or its footprint for every server there."""
+    def _add_loads(self, role: int, rows: list[Row]) -> None:
+        """What a role takes of each GPU: the footprint of the chosen one of these, if any, for every server there."""
+        if not rows:
+            return
         cp, problem = self.model.cp, self.model.problem
         found = problem.roles[role]
         largest = max(pool.capacity for pool in problem.pools)
-        size = footprint(self.model, list(self.model.rows(role)), found.name, largest, lambda c: 1)
+        size = footprint(self.model, rows, found.name, largest, lambda c: 1)
         for gpu, loads in self._loads.items():
             if levels := self._levels.get((role, gpu)):
                 load = cp.new_int_var(0, problem.pools[gpu[0]].capacity, f"{found.name}@{gpu}.bytes")
@@ -123,11 +126,11 @@ class Placing:
                     cp.add(load >= level * size).only_enforce_if(reached)
                 loads.append(load)
 
-    def _add_sizes(self, role: int) -> None:
+    def _add_sizes(self, role: int, settled: list[Row]) -> None:
         """The same with one integer per block and footprint: many more of them, with much tighter bounds."""
         cp, found = self.model.cp, self.model.problem.roles[role]
         sizes: dict[tuple[int, int, int], list[Row]] = {}
-        for row in self.model.rows(role):
+        for row in settled:
             candidate = row[1]
             sizes.setdefault((candidate.pool, candidate.width, candidate.footprint(candidate.least)), []).append(row)
         parts: dict[Block, list[cp_model.IntVar]] = {}
@@ -141,8 +144,10 @@ class Placing:
                     self._loads[gpu].append(size * count)
             needed = self.model.line(rows, lambda c: c.blocks * c.stages, lambda c: 0)
             cp.add(cp_model.LinearExpr.sum(counts) == needed)
+        whole = len(settled) == len(found.candidates)
         for block, some in parts.items():
-            cp.add(cp_model.LinearExpr.sum(some) == self.servers[role, block])
+            here = cp_model.LinearExpr.sum(some)
+            cp.add(here == self.servers[role, block] if whole else here <= self.servers[role, block])
 
     def _add_rows(self) -> None:
         """Each GPU holds what is on it; roles that may not share are apart; GPUs in use are counted."""

@@ -45,6 +45,11 @@ class Candidate:
     places: "tuple[Block, ...]" = ()
 
     @property
+    def floors(self) -> bool:
+        """Whether the footprint has bends: a floor under the cache or the activation peak, or a base of the peak."""
+        return any((self.kv_floor, self.kv_per_sequence, self.peak_floor, self.peak_base, self.peak_per_sequence))
+
+    @property
     def gpus(self) -> int:
         """The GPUs all servers are on, counted once per server."""
         return self.width * self.stages * self.blocks
