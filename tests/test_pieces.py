@@ -1,4 +1,4 @@
-"""Pieces: leaving out what is dominated loses no best plan, and the one left is the first in canonical order."""
+"""Pieces: leaving out what is beaten loses no best plan, and the one left is the first in canonical order."""
 
 import dataclasses
 
@@ -64,7 +64,7 @@ def test_the_best_value_on_many_gpus_is_still_there(case: Planted) -> None:
     assert best == max((values(found, choices) for choices in plans(found)), default=None)
 
 
-def test_a_piece_is_dominated_by_one_that_is_no_larger_and_worth_more_in_the_first_objective_that_differs() -> None:
+def test_a_piece_is_beaten_by_one_that_is_no_larger_and_worth_more_in_the_first_objective_that_differs() -> None:
     found = pieces(problem(option(5, (3, 0)), option(5, (2, 9)), option(4, (1, 0))))
 
     assert found.origins == ((0, 2),)
@@ -74,21 +74,21 @@ def test_of_pieces_equal_in_everything_the_first_candidate_is_kept() -> None:
     assert pieces(problem(option(5, (3, 0)), option(5, (3, 0)))).origins == ((0,),)
 
 
-def test_a_piece_is_not_dominated_from_another_pool_or_by_more_replicas() -> None:
+def test_a_piece_is_not_beaten_from_another_pool_or_by_more_replicas() -> None:
     alone, elsewhere = option(6, (2, 0)), dataclasses.replace(option(6, (2, 0)), pool=1)
     twice = dataclasses.replace(option(5, (3, 0)), blocks=2)
 
     assert pieces(problem(alone, elsewhere, twice)).origins == ((0, 1, 2),)
 
 
-def test_a_piece_is_dominated_by_fewer_replicas_stages_and_gpus_that_are_no_larger() -> None:
+def test_a_piece_is_beaten_by_fewer_replicas_stages_and_gpus_that_are_no_larger() -> None:
     few = option(5, (3, 0))
     more = [dataclasses.replace(option(5, (3, 0)), **{key: 2}) for key in ("blocks", "stages", "width")]
 
     assert pieces(problem(*more, few)).origins == ((3,),)
 
 
-def test_stages_inside_a_node_do_not_dominate_those_across_nodes() -> None:
+def test_stages_inside_a_node_do_not_beat_those_across_nodes() -> None:
     inside = dataclasses.replace(option(5, (3, 0)), stages=2)
     across = dataclasses.replace(option(5, (2, 0)), stages=3, across=True)
 

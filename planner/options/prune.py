@@ -3,7 +3,7 @@
 An option is beaten when another with as many servers in the same pool and as many pipeline stages is split over no more
 GPUs, takes no more of each, and is worth as much to the objective, or more: ``planner.search.pieces`` says why no best
 plan needs it. Because a plan without one variant is asked for too, it takes two other variants to beat an option, or
-another option of its own. What is as large and worth as much is left to ``points``, which keeps the first of them.
+another option of its own. What is as large and worth as much is left to ``pieces``, which keeps the first of them.
 """
 
 import functools

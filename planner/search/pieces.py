@@ -5,17 +5,17 @@ footprint bend it, and a piece ends where one does. So the solver has no bends t
 pieces for a target of a thousand as for one of ten. Runs are cut further, so that a part that cannot be needed is
 left out though others can; short ones down to pieces with settled sequences.
 
-A piece is dominated by another of the same role in the same pool that is split over no more GPUs, in no more pipeline
+A piece is beaten by another of the same role in the same pool that is split over no more GPUs, in no more pipeline
 stages and for no more servers, takes no more of each GPU, and is worth as much in every objective, or more in the first
 in which they differ. Of a run the least footprint and the most worth count against the footprint and the worth of
 settled sequences. Where an objective has a floor, both must be worth the same in it, and both must be barred or both
 not.
 
-No optimum is lost: put the dominating ``k`` in the place of the dominated ``o``, on a part of the same GPUs. Memory
+No optimum is lost: put the beating ``k`` in the place of the beaten ``o``, on a part of the same GPUs. Memory
 does not rise on any GPU, so the plan still fits, and no GPU more is in use. Every objective is a sum over the roles, so
 the plan's values change by what ``k`` and ``o`` differ in: the first that changes rises. Headroom does not fall. Of
 settled pieces equal in everything the first in canonical order is kept. So the optimum that comes first in canonical
-order has no dominated piece.
+order has no beaten piece.
 
 When the models of a whole catalog may serve a role, that leaves tens of its thousands of candidates.
 """
@@ -34,7 +34,7 @@ _CUTS = 64
 """Pieces that a run of sequences is cut into at most, beside the bends: one for each number up to that."""
 
 Layout = tuple[int, ...]
-"""Width, servers, stages inside a node, stages across nodes: what dominates has no more of any."""
+"""Width, servers, stages inside a node, stages across nodes: what beats has no more of any."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,7 +56,7 @@ class Pieces:
 
 
 class _Point(NamedTuple):
-    """A candidate with settled sequences; in the order of these fields it comes after all that dominate it.
+    """A candidate with settled sequences; in the order of these fields it comes after all that beat it.
 
     ``loss`` is the worth, negated, and ``fewer`` the sequences, negated.
     """
@@ -77,11 +77,11 @@ class _Run(NamedTuple):
 
 
 _Stairs = dict[Layout, tuple[list[int], list[tuple[int, ...]]]]
-"""Sizes and losses of what is not dominated, by layout: losses fall as sizes rise."""
+"""Sizes and losses of what is not beaten, by layout: losses fall as sizes rise."""
 
 
 def pieces(problem: Problem) -> Pieces:
-    """Return a problem with the same best plan in which every candidate is a piece that no other one dominates."""
+    """Return a problem with the same best plan in which every candidate is a piece that no other one beats."""
     roles, origins = [], []
     held = tuple(stage for stage, _ in problem.floors)
     for position, role in enumerate(problem.roles):
@@ -144,17 +144,17 @@ def _bends(candidate: Candidate) -> Iterator[int]:
 
 
 def _needed(sizes: _Sizes, group: Sequence[int], held: Sequence[int]) -> Iterator[_Run]:
-    """Yield the runs of a group that are not dominated, neighbours that are too long to be settled joined again.
+    """Yield the runs of a group that are not beaten, neighbours that are too long to be settled joined again.
 
-    Dominated they are by the ends of all runs: these are few, and what lies between two ends of a candidate is nearly
-    always dominated by one of another when it is dominated at all. So a run may stay that is not needed, never the
+    Beaten they are by the ends of all runs: these are few, and what lies between two ends of a candidate is nearly
+    always beaten by one of another when it is beaten at all. So a run may stay that is not needed, never the
     other way round.
     """
     runs = [run for index in group for run in sizes.runs(index)]
     ends = {(run.candidate, count) for run in runs for count in (run.first, run.last)}
-    undominated = list(_undominated((sizes.point(*end) for end in ends), held))
-    settled = {(point.candidate, -point.fewer) for point in undominated}
-    stairs = _stairs(undominated)
+    unbeaten = list(_unbeaten((sizes.point(*end) for end in ends), held))
+    settled = {(point.candidate, -point.fewer) for point in unbeaten}
+    stairs = _stairs(unbeaten)
     joined: _Run | None = None
     for run in runs:
         if run.first == run.last:
@@ -176,8 +176,8 @@ def _needed(sizes: _Sizes, group: Sequence[int], held: Sequence[int]) -> Iterato
         yield joined
 
 
-def _undominated(group: Iterable[_Point], held: Sequence[int]) -> Iterator[_Point]:
-    """Yield the points that none of the same group dominates; ``held`` are the objectives with floors."""
+def _unbeaten(group: Iterable[_Point], held: Sequence[int]) -> Iterator[_Point]:
+    """Yield the points that none of the same group beats; ``held`` are the objectives with floors."""
     least: dict[tuple[int, ...], tuple[int, ...]] = {}
     for point in sorted(group):
         own = *point.layout, *(point.loss[stage] for stage in held)
@@ -186,9 +186,9 @@ def _undominated(group: Iterable[_Point], held: Sequence[int]) -> Iterator[_Poin
             yield point
 
 
-def _stairs(undominated: Iterable[_Point]) -> _Stairs:
+def _stairs(unbeaten: Iterable[_Point]) -> _Stairs:
     stairs: _Stairs = {}
-    for point in undominated:
+    for point in unbeaten:
         sizes, losses = stairs.setdefault(point.layout, ([], []))
         sizes.append(point.size)
         losses.append(point.loss)
@@ -196,7 +196,7 @@ def _stairs(undominated: Iterable[_Point]) -> _Stairs:
 
 
 def _below(stairs: _Stairs, smallest: _Point, loss: tuple[int, ...]) -> bool:
-    """Whether a whole run is dominated, whose smallest point and least loss are given.
+    """Whether a whole run is beaten, whose smallest point and least loss are given.
 
     It is when a step is smaller and loses no more, or is no larger and loses less. Steps equal to it in both do not
     count: they may be points of the run itself.

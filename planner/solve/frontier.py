@@ -2,12 +2,12 @@
 
 The first plan has the most of one axis, the *leading* one, and then the most of the other. The next has the most of the
 leading axis among all plans that have more of the other than the plan before, and so on until there is none. Every plan
-found so is undominated, and every undominated pair of values is found: one between two neighbours would have been found
+found so is unbeaten, and every unbeaten pair of values is found: one between two neighbours would have been found
 instead of the second. The leading axis is ``y``, or the cost if that is one of the two, so that ``x`` rises from plan
 to plan.
 
 A frontier may have hundreds of points. If there are more than asked for, the floor of the other axis rises in equal
-steps from the first plan's value to the most there is, and each plan listed is the first undominated one from a step.
+steps from the first plan's value to the most there is, and each plan listed is the first unbeaten one from a step.
 """
 
 import dataclasses
