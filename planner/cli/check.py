@@ -9,15 +9,18 @@ import click
 from planner.adopt.files import Found, read_files
 from planner.adopt.server import Server
 from planner.adopt.start import Verdict, gib, verdicts, whole
-from planner.catalog import load_catalog
-from planner.cli.exit_codes import EXIT_NO_PLAN, EXIT_PROVEN
-from planner.cli.shared import catalog_option
+from planner.adopt.to_fleet import to_fleet
+from planner.catalog import Catalog, load_catalog
+from planner.cli.exit_codes import EXIT_FILES_DIFFER, EXIT_NO_PLAN, EXIT_PROVEN
+from planner.cli.shared import catalog_option, hint, verb
 from planner.cli.text import wrapped
+from planner.errors import OutputError
+from planner.facts.gpu import GPU
 from planner.units import format_gib
 
 _EPILOG = """\b
 Exit code: 0 no server is known to fail; 3 one does not start, and stdout says why;
-1 a file cannot be read.
+5 the file for --to-fleet is there already; 1 a file cannot be read.
 """
 
 
@@ -25,12 +28,20 @@ Exit code: 0 no server is known to fail; 3 one does not start, and stdout says w
 @click.argument("files", nargs=-1, required=True, type=click.Path(path_type=Path, exists=True, dir_okay=False))
 @click.option("--gpu", "gpu_name", metavar="NAME", help="The card, where the files do not name it.")
 @click.option("--engine-version", metavar="V", help="vLLM version, where the files do not name it.")
+@click.option(
+    "--to-fleet",
+    "fleet_path",
+    type=click.Path(path_type=Path, dir_okay=False),
+    metavar="FILE",
+    help="Write the fleet.yaml that asks for the same servers.",
+)
 @catalog_option
 @click.option("--json", "as_json", is_flag=True, help="Print the facts as JSON.")
 def check(
     files: tuple[Path, ...],
     gpu_name: str | None,
     engine_version: str | None,
+    fleet_path: Path | None,
     catalog_folders: tuple[Path, ...],
     as_json: bool,
 ) -> None:
@@ -48,7 +59,26 @@ def check(
         click.echo(json.dumps(_facts(found, each), indent=2, ensure_ascii=False))
     else:
         click.echo(wrapped(_told(found, each)))
+    if fleet_path is not None:
+        _write_fleet(found, gpu, catalog, fleet_path)
     raise SystemExit(EXIT_NO_PLAN if whole(each) is False else EXIT_PROVEN)
+
+
+def _write_fleet(found: Found, gpu: GPU | None, catalog: Catalog, path: Path) -> None:
+    """Write the fleet of the servers found; an existing file is left alone."""
+    if gpu is None:
+        raise click.UsageError("--to-fleet needs --gpu: a fleet says which card it is for.")
+    if path.exists():
+        verb("conflict", str(path))
+        raise SystemExit(EXIT_FILES_DIFFER)
+    text, left = to_fleet(found.servers, gpu, catalog, path.resolve().parent.name)
+    try:
+        path.write_text(text, encoding="utf-8")
+    except OSError as error:
+        raise OutputError(str(path), (error.strerror or str(error)).lower()) from error
+    verb("create", str(path))
+    for sentence in left:
+        hint(sentence)
 
 
 def _facts(found: Found, each: list[Verdict]) -> dict[str, Any]:
