@@ -53,8 +53,8 @@ class Attention:
     ``window`` is the sliding window in tokens and ``chunk`` the length of chunked local attention (None: attends to
     everything). ``qk_norm``: one vector per head size, one over all heads on each rank, or one shared out over ranks.
     ``cached`` is false where keys and values are not kept (encoders) or belong to another layer (``shares_kv``, which
-    has no key and value projections either). ``output_gate`` doubles the query projection; ``gate_size`` adds a
-    separate gate of that many values per head. ``paths`` names the modules as checkpoints do.
+    has no key and value projections either). ``output_gate`` doubles the query projection. ``path`` and ``output_path``
+    name the modules as checkpoints do. ``parts`` are the weights where they are not the usual projections.
     """
 
     num_heads: int
@@ -75,6 +75,7 @@ class Attention:
     compressed: Compressed | None = None
     path: str = "self_attn"
     output_path: str = "o_proj"
+    parts: tuple[Part, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

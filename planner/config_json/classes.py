@@ -51,9 +51,7 @@ UNKNOWN = ConfigClass()
 @functools.cache
 def config_class(model_type: str) -> ConfigClass:
     """Return the class of a model type; one that the library does not have assumes nothing."""
-    entry = _classes().get(model_type)
-    if entry is None:
-        return UNKNOWN
+    entry = _classes().get(model_type, {"defaults": {}, "required": (), "names": _REMOTE.get(model_type, {})})
     groups: dict[str, set[str]] = {}
     for common, own in entry.get("names", {}).items():
         group = groups.setdefault(common, {common}) | groups.setdefault(own, {own})
@@ -65,6 +63,15 @@ def config_class(model_type: str) -> ConfigClass:
         sections=entry.get("sections", {}),
         others={name: tuple(sorted(group - {name})) for name, group in groups.items()},
     )
+
+
+# What config classes that come with their checkpoint call a field, where the engine or the library uses both names.
+_REMOTE: Mapping[str, Mapping[str, str]] = {
+    "exaone": {"num_hidden_layers": "num_layers"},
+    "telechat": {
+        "num_hidden_layers": "n_layer", "num_attention_heads": "n_head", "intermediate_size": "ffn_hidden_size",
+    },
+}  # fmt: skip
 
 
 @functools.cache

@@ -32,7 +32,7 @@ def _opt_last(text: Fields) -> tuple[Part, ...]:
     return (linear("project_out", width, hidden),) if width != hidden else ()
 
 
-def _four_times(text: Fields, family: Family, index: int, kind: str) -> FeedForward:
+def four_times(text: Fields, family: Family, index: int, kind: str) -> FeedForward:
     """GPT-2 and Falcon: the MLP is four times as wide as the model unless the config says otherwise."""
     width = text.optional_integer("intermediate_size") or 4 * text.integer("hidden_size")
     return FeedForward(intermediate_size=width, gated=False, bias=switched(text, family.mlp_bias))
@@ -156,17 +156,17 @@ DENSE: Mapping[str, Family] = {
         defaults={"enable_bias": True, "do_layer_norm_before": True, "tie_word_embeddings": True},
     ),
     "GPT2LMHeadModel": Family(
-        qkv_bias=True, output_bias=True, mlp_bias=True, norm_bias=True, rotary=False, feed_forward=_four_times,
+        qkv_bias=True, output_bias=True, mlp_bias=True, norm_bias=True, rotary=False, feed_forward=four_times,
         first=_learned_positions, names={**_GPT_NAMES, "intermediate_size": "n_inner"},
         defaults={"tie_word_embeddings": True},
     ),
     "FalconForCausalLM": Family(
-        attention=_falcon_attention, feed_forward=_four_times, mlp_bias=("bias",), norms=0, norm_bias=True,
+        attention=_falcon_attention, feed_forward=four_times, mlp_bias=("bias",), norms=0, norm_bias=True,
         layer_extra=_falcon_norms, names={"intermediate_size": "ffn_hidden_size"},
         defaults={"tie_word_embeddings": True, "max_position_embeddings": 2048},
     ),
     "GPTBigCodeForCausalLM": Family(
-        qkv_bias=True, output_bias=True, mlp_bias=True, norm_bias=True, rotary=False, feed_forward=_four_times,
+        qkv_bias=True, output_bias=True, mlp_bias=True, norm_bias=True, rotary=False, feed_forward=four_times,
         first=_learned_positions, names={**_GPT_NAMES, "intermediate_size": "n_inner"},
         defaults={"tie_word_embeddings": True, "num_key_value_heads": 1},
     ),

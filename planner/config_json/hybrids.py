@@ -64,7 +64,8 @@ def _granite_kinds(text: Fields, count: int) -> tuple[str, ...]:
     return listed(text, count, "layer_types" if text.has("layer_types") else "layers_block_type")
 
 
-def _granite_mlp(text: Fields, family: Family, index: int, kind: str) -> FeedForward | None:
+def shared_mlp(text: Fields, family: Family, index: int, kind: str) -> FeedForward | None:
+    """Granite: an MLP beside the experts, where the config gives it a width."""
     width = text.integer("shared_intermediate_size", 0, minimum=0)
     return FeedForward(intermediate_size=width, path="shared_mlp") if width else None
 
@@ -124,7 +125,7 @@ HYBRIDS: Mapping[str, Family] = {
         norms=1, rotary=False, attention_path="mixer",
     ),
     "GraniteMoeHybridForCausalLM": Family(
-        kinds=_granite_kinds, state=mamba2, feed_forward=_granite_mlp, qkv_bias=("attention_bias",),
+        kinds=_granite_kinds, state=mamba2, feed_forward=shared_mlp, qkv_bias=("attention_bias",),
         output_bias=("attention_bias",),
         mixture=Experts(count="num_local_experts", size="intermediate_size", path="block_sparse_moe"),
         defaults={"tie_word_embeddings": True, "position_embedding_type": "nope"},

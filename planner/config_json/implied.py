@@ -29,7 +29,8 @@ def refuse_what_is_left_out(text: Fields, family: Family, found: Architecture) -
                 raise text.error(name, f"states experts, which {found.name} is not known to have")
         if not any(text.values.get(name) in (0, 1) for name in _COUNTS):
             _refuse(text, IMPLYING, "experts", found.name)
-    if not any(layer.attention and (layer.attention.latent or layer.attention.compressed) for layer in layers):
+    latents = [(it.latent, it.compressed, it.parts) for layer in layers if (it := layer.attention)]
+    if not any(any(facts) for facts in latents):
         _refuse(text, _LATENTS, "a latent cache", found.name)
     if not family.state:
         _refuse(text, _STATES, "recurrent state", found.name)

@@ -30,8 +30,8 @@ QWEN_EXPERTS = Experts(
     shared_gate=True,
     shared_path="shared_expert",
 )
-_DEEPSEEK = Experts(count="n_routed_experts", where=after_dense, shared=shared_by_count, correction=by_topk_method)
-_MLA = Family(kinds=all_full, attention=latent, mixture=_DEEPSEEK)
+MLA_EXPERTS = Experts(count="n_routed_experts", where=after_dense, shared=shared_by_count, correction=by_topk_method)
+MLA = Family(kinds=all_full, attention=latent, mixture=MLA_EXPERTS)
 
 
 def _has_routing_bias(text: Fields) -> bool:
@@ -96,9 +96,9 @@ MIXTURES: Mapping[str, Family] = {
         ),
     ),
     **dict.fromkeys(("DeepseekV2ForCausalLM", "DeepseekV3ForCausalLM", "DeepseekV32ForCausalLM",
-                     "MistralLarge3ForCausalLM"), _MLA),
-    "Glm4MoeLiteForCausalLM": replace(_MLA, mixture=replace(_DEEPSEEK, router_dtype_bytes=4, correction=always)),
-    "GlmMoeDsaForCausalLM": _MLA,
+                     "MistralLarge3ForCausalLM"), MLA),
+    "Glm4MoeLiteForCausalLM": replace(MLA, mixture=replace(MLA_EXPERTS, router_dtype_bytes=4, correction=always)),
+    "GlmMoeDsaForCausalLM": MLA,
     "DeepseekForCausalLM": Family(
         kinds=all_full, mixture=Experts(count="n_routed_experts", where=after_dense, shared=shared_by_count)
     ),

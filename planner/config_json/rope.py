@@ -44,6 +44,9 @@ def rotaries(
     rope = _settings(text)
     per_kind = {key: rope.section(key) for key, value in rope.values.items() if isinstance(value, Mapping)}
     if per_kind:
+        windows = {bool(layer.attention.window) for layer in layers if layer.attention}
+        unused = "full_attention" if windows == {True} else "sliding_attention" if windows == {False} else ""
+        per_kind.pop(unused, None)
         sizes = {kind: _head_dim(layers, kind, head_dim) for kind in per_kind}
         distinct = {(repr(rope.get(kind)), sizes[kind]): kind for kind in sorted(per_kind, reverse=True)}
         return tuple(_table(text, per_kind[kind], sizes[kind]) for kind in sorted(distinct.values()))

@@ -46,7 +46,9 @@ def layer_parts(layer: Layer, hidden_size: int) -> tuple[Part, ...]:
     parts: list[Part] = []
     if layer.state:
         parts += state_parts(layer.state, hidden_size)
-    if layer.attention and layer.attention.compressed:
+    if layer.attention and layer.attention.parts:
+        parts += layer.attention.parts
+    elif layer.attention and layer.attention.compressed:
         parts += compressed_parts(layer.attention, layer.attention.compressed, hidden_size)
     elif layer.attention and layer.attention.latent:
         parts += latent_parts(layer.attention, layer.attention.latent, hidden_size)
