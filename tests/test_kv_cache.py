@@ -178,14 +178,34 @@ HEAD_BYTES = {
 Halves are packed, two to a byte, by ``nvfp4_kv_cache_full_dim`` (utils/torch_utils.py), with an FP8 scale for each
 sixteen: 64 + 8 for keys and for values. Types per token and head have an fp32 scale for keys and one for values.
 """
-LATENT_BYTES = {"auto": 1152, "bfloat16": 1152, "float16": 1152, "fp8": 576, "fp8_e4m3": 576, "fp8_ds_mla": 656}
-"""Bytes of one token in one layer of latent attention: 512 values and 64 rotary ones."""
+LATENT_BYTES = {
+    "auto": 1152, "bfloat16": 1152, "float16": 1152, "fp8": 576, "fp8_e4m3": 576, "fp8_ds_mla": 656,
+    "nvfp4_ds_mla": 352, "int8_per_token_head": 584, "int4_per_token_head": 296,
+}  # fmt: skip
+"""Bytes of one token in one layer of latent attention: 512 values and 64 rotary ones; scales per token are two fp32."""
+PACKED_BYTES = {
+    "turboquant_k8v4": 196, "turboquant_4bit_nc": 134, "turboquant_k3v4_nc": 118, "turboquant_3bit_nc": 102,
+    "ultraquant_4bit": 136, "octave_k3v4": 136, "octave_k3v3": 120, "octave_k3v3_compact": 100,
+}  # fmt: skip
+"""Bytes of one token in one head of 128 keys and values packed into one slot, counted by hand from vLLM 0.33.0:
+``TurboQuantConfig.slot_size_aligned``, ``ultraquant.format.slot_size``, ``rocm_octave.OctaveFormat.slot_bytes``."""
 
 
 @pytest.mark.parametrize(("kv_cache_dtype", "size"), HEAD_BYTES.items())
 def test_a_token_takes_so_many_bytes_in_every_cache_dtype(kv_cache_dtype: str, size: int) -> None:
     assert cut(LLAMA_8B, kv_cache_dtype=kv_cache_dtype).bytes_per_block == 32 * 8 * 16 * size
     assert cut(LLAMA_8B, kv_cache_dtype=kv_cache_dtype, ranks=4).bytes_per_block == 32 * 2 * 16 * size
+
+
+@pytest.mark.parametrize(("kv_cache_dtype", "size"), PACKED_BYTES.items())
+def test_packed_formats_leave_the_first_and_last_two_layers_of_a_dense_model_unpacked(
+    kv_cache_dtype: str, size: int
+) -> None:
+    unpacked = 0 if kv_cache_dtype.startswith("octave") else 4
+
+    per_token = cut(LLAMA_8B, kv_cache_dtype=kv_cache_dtype).bytes_per_block // 16
+
+    assert per_token == 8 * ((32 - unpacked) * size + unpacked * 512)
 
 
 @pytest.mark.parametrize(("kv_cache_dtype", "size"), LATENT_BYTES.items())
@@ -205,11 +225,12 @@ def test_sparse_latent_attention_in_fp8_has_scales_of_its_own() -> None:
 
 
 def test_every_cache_dtype_that_can_be_costed_is_pinned_here() -> None:
-    listed = [engine_options(version).flags["--kv-cache-dtype"] for version in ("0.8.5", "0.20.2", "0.32.0")]
+    listed = [engine_options(version).flags["--kv-cache-dtype"] for version in ("0.8.5", "0.20.2", "0.33.0")]
     known = {name for names in listed for name in names if known_dtype(name)}
 
     assert known - {"auto"}
-    assert known <= HEAD_BYTES.keys() | LATENT_BYTES.keys()
+    assert known <= HEAD_BYTES.keys() | LATENT_BYTES.keys() | PACKED_BYTES.keys()
+    assert set(engine_options("0.33.0").flags["--kv-cache-dtype"]) <= known
 
 
 def test_an_unknown_cache_dtype_is_an_error() -> None:

@@ -8,6 +8,8 @@ from planner.engine.profile import EngineProfile
 from planner.facts.gpu import GPU
 from planner.facts.quantization import Quantization
 from planner.memory.validity import invalid
+from planner.tensors.kv_packed import AMD_ALONE, PACKED, unfit
+from planner.tensors.kv_pages import suits
 
 _HALF = ("float16", "half")
 _BF16_CAPABILITY = 80
@@ -89,9 +91,23 @@ def _dtype_reasons(
         yield f"{flags.dtype} is not supported for quantization method {quantization.method}: it needs {needed}"
     if flags.kv_cache_dtype not in profile.kv_cache_dtypes:
         yield f"{profile} has no KV cache dtype {flags.kv_cache_dtype}"
+    if any(layer.attention and not suits(layer.attention, flags.kv_cache_dtype) for layer in architecture.layers):
+        yield f"{flags.kv_cache_dtype} KV cache is not for the attention of {architecture.name}"
+    else:
+        yield from _packed_reasons(architecture, flags.kv_cache_dtype, gpu)
     low = flags.kv_cache_dtype.startswith("fp8")
     if low and capability is not None and capability < _FP8_CACHE_CAPABILITY:
         yield f"{flags.kv_cache_dtype} KV cache needs compute capability 8.0; {gpu.name} has {_dotted(capability)}"
+
+
+def _packed_reasons(architecture: Architecture, kv_cache_dtype: str, gpu: GPU) -> Iterator[str]:
+    if kv_cache_dtype not in PACKED:
+        return
+    if kv_cache_dtype in AMD_ALONE and gpu.vendor != "amd":
+        yield f"{kv_cache_dtype} KV cache has kernels for AMD GPUs alone"
+    rotary = max((table.width for table in architecture.rotaries), default=architecture.head_dim)
+    sizes = {layer.attention.head_dim for layer in architecture.layers if layer.attention}
+    yield from filter(None, (unfit(kv_cache_dtype, size, rotary) for size in sorted(sizes)))
 
 
 def _length_reasons(architecture: Architecture, flags: ServeFlags, profile: EngineProfile) -> Iterator[str]:

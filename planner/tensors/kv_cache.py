@@ -9,6 +9,7 @@ from planner.architecture import Architecture, Attention, Layer
 from planner.tensors.compressed_cache import compressed_specs
 from planner.tensors.identity import Same
 from planner.tensors.kv_groups import Group, LayerCache, groups
+from planner.tensors.kv_packed import unpacked_layers
 from planner.tensors.kv_pages import aligned_block_size, attention_bytes, index_bytes, state_bytes
 from planner.tensors.kv_rules import KVRules
 from planner.tensors.kv_spec import CacheSpec
@@ -80,7 +81,8 @@ def layout(
     Raises:
         ValueError: the KV dtype is not one whose cost is known.
     """
-    cache = _Cache(kv_cache_dtype, dtype_bytes, tensor_parallel_size, block_size)
+    rotary = max((table.width for table in architecture.rotaries), default=0)
+    cache = _Cache(kv_cache_dtype, dtype_bytes, tensor_parallel_size, block_size, rotary)
     return _layout(Same(architecture), cache, rules, pipeline_parallel_size, pipeline_rank)
 
 
@@ -92,9 +94,14 @@ class _Cache:
     dtype_bytes: int
     tensor_ranks: int
     block_size: int
+    rotary_width: int = 0
 
     def token_bytes(self, attention: Attention) -> int:
-        return attention_bytes(attention, self.kv_cache_dtype, self.dtype_bytes, self.tensor_ranks)
+        return attention_bytes(attention, self.kv_cache_dtype, self.dtype_bytes, self.tensor_ranks, self.rotary_width)
+
+    def unpacked(self) -> "_Cache":
+        """Return the same with the model's dtype."""
+        return replace(self, kv_cache_dtype="auto")
 
 
 @functools.lru_cache(maxsize=4096)
@@ -125,7 +132,7 @@ def _aligned(cache: _Cache, architecture: Architecture, rules: KVRules) -> _Cach
     if rules.state_blocks > 1 and "gated-delta" in rules.state_checkpoints and states[0].kind == "gated-delta":
         least = math.lcm(least, _CHECKPOINT_GRID)
     block_size = max(cache.block_size, aligned_block_size(largest, cache.token_bytes(attention), least))
-    return _Cache(cache.kv_cache_dtype, cache.dtype_bytes, cache.tensor_ranks, block_size)
+    return replace(cache, block_size=block_size)
 
 
 def _caches(architecture: Architecture, cache: _Cache) -> Iterator[LayerCache]:
@@ -133,8 +140,9 @@ def _caches(architecture: Architecture, cache: _Cache) -> Iterator[LayerCache]:
     attends = next((layer.attention for layer in architecture.layers if layer.attention), None)
     if attends is not None and architecture.has_state:
         page = cache.block_size * cache.token_bytes(attends)
+    unpacked = unpacked_layers(cache.kv_cache_dtype, architecture)
     for index, layer in enumerate(architecture.layers):
-        for spec in _specs(layer, cache, page):
+        for spec in _specs(layer, cache.unpacked() if index in unpacked else cache, page):
             yield LayerCache(index, spec)
 
 

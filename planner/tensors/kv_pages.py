@@ -1,6 +1,7 @@
 """What one token, or one recurrent state, costs in one layer's cache."""
 
 from planner.architecture import Attention, Latent, State
+from planner.tensors.kv_packed import PACKED, slot_bytes
 from planner.units import ceil_div
 
 # Bytes per element times 16, so that packed formats stay whole (v1/kv_cache_interface.py, vLLM 0.33.0). NVFP4 packs
@@ -11,27 +12,43 @@ _SIXTEENTHS = {
 }  # fmt: skip
 # An fp32 scale for keys and one for values, per token and head.
 _HEAD_SCALE_BYTES = 8
-# One token of sparse latent attention in FP8: 512 values, four fp32 scales, 64 rotary values in bf16.
-_SPARSE_FP8_BYTES = 656
+# One token of sparse latent attention: 512 FP8 values, four fp32 scales, 64 rotary values in bf16; or all in NVFP4 and
+# FP8 (model_executor/layers/attention/mla_attention.py, vLLM 0.33.0).
+_SPARSE_BYTES = {"fp8_ds_mla": 656, "nvfp4_ds_mla": 352}
 _INDEX_SCALE_GROUP = 128
 
 
 def known_dtype(kv_cache_dtype: str) -> bool:
     """Whether the cost of this KV dtype is known."""
-    return kv_cache_dtype == "auto" or kv_cache_dtype in _SIXTEENTHS or kv_cache_dtype == "fp8_ds_mla"
+    return kv_cache_dtype in ("auto", *_SIXTEENTHS, *_SPARSE_BYTES, *PACKED)
 
 
-def attention_bytes(attention: Attention, kv_cache_dtype: str, dtype_bytes: int, tensor_ranks: int) -> int:
+def suits(attention: Attention, kv_cache_dtype: str) -> bool:
+    """Whether a KV dtype is one for this kind of attention: some are for latent attention alone, some for the other."""
+    if attention.latent or attention.compressed:
+        return kv_cache_dtype not in PACKED
+    return kv_cache_dtype not in _SPARSE_BYTES
+
+
+def attention_bytes(
+    attention: Attention, kv_cache_dtype: str, dtype_bytes: int, tensor_ranks: int, rotary_width: int = 0
+) -> int:
     """Return the bytes of one token in one attention layer on one rank.
 
-    Keys and values of at least one head are on every rank; the latent vector is whole on all of them.
+    Keys and values of at least one head are on every rank; the latent vector is whole on all of them. Some packed
+    formats keep the ``rotary_width`` of a head apart. What does not suit the attention is refused elsewhere and counts
+    as the model's dtype here.
 
     Raises:
         ValueError: the KV dtype is not one whose cost is known.
     """
+    if not suits(attention, kv_cache_dtype):
+        kv_cache_dtype = "auto"
     if attention.latent:
         return _latent_bytes(attention.latent, kv_cache_dtype, dtype_bytes)
     heads = max(1, attention.num_kv_heads // tensor_ranks)
+    if kv_cache_dtype in PACKED:
+        return heads * slot_bytes(kv_cache_dtype, attention.head_dim, rotary_width or attention.head_dim)
     width = attention.head_dim + attention.value_head_dim
     scales = _HEAD_SCALE_BYTES if kv_cache_dtype.endswith("per_token_head") else 0
     return heads * (width * _sixteenths(kv_cache_dtype, dtype_bytes) // 16 + scales)
@@ -77,9 +94,12 @@ def aligned_block_size(state: int, token: int, least: int) -> int:
 
 def _latent_bytes(latent: Latent, kv_cache_dtype: str, dtype_bytes: int) -> int:
     width = latent.kv_rank + latent.rope_head_dim
-    if kv_cache_dtype == "fp8_ds_mla" or (latent.index_topk and kv_cache_dtype.startswith("fp8")):
-        return _SPARSE_FP8_BYTES
-    return width * _sixteenths(kv_cache_dtype, dtype_bytes) // 16
+    if kv_cache_dtype in _SPARSE_BYTES:
+        return _SPARSE_BYTES[kv_cache_dtype]
+    if latent.index_topk and kv_cache_dtype.startswith("fp8"):
+        return _SPARSE_BYTES["fp8_ds_mla"]
+    scales = _HEAD_SCALE_BYTES if kv_cache_dtype.endswith("per_token_head") else 0
+    return width * _sixteenths(kv_cache_dtype, dtype_bytes) // 16 + scales
 
 
 def _sixteenths(kv_cache_dtype: str, dtype_bytes: int) -> int:
