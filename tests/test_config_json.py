@@ -8,6 +8,7 @@ from planner.architecture import Architecture
 from planner.config_json import parse_config
 from planner.errors import InvalidConfig, PlannerError, UnsupportedModel
 from planner.facts.quantization import Quantization
+from planner.tensors.weights import weights_bytes
 
 LLAMA: dict[str, Any] = {
     "architectures": ["LlamaForCausalLM"], "model_type": "llama", "hidden_size": 4096, "intermediate_size": 14336,
@@ -77,7 +78,7 @@ def test_a_config_that_is_no_object_is_refused() -> None:
         parse_config([], where="config.json")  # type: ignore[arg-type]
 
 
-@pytest.mark.parametrize("name", ["FrobnicatorForCausalLM", "RwkvForCausalLM", "WhisperForConditionalGeneration"])
+@pytest.mark.parametrize("name", ["FrobnicatorForCausalLM", "RwkvForCausalLM", "BagelForConditionalGeneration"])
 def test_an_unknown_architecture_is_refused_by_name(name: str) -> None:
     with pytest.raises(UnsupportedModel) as caught:
         architecture(architectures=[name])
@@ -157,6 +158,21 @@ def test_an_encoder_keeps_no_cache() -> None:
     assert not any(layer.attention and layer.attention.cached for layer in found.layers)
 
 
+FP8 = {"dtype": "fp8_e4m3", "qscheme": "per_tensor", "is_dynamic": False}
+MXFP4 = {"dtype": "fp4", "qscheme": "per_group", "group_size": 32, "scale_format": "e8m0", "is_dynamic": False}
+
+
+def quark(*, exclude: tuple[str, ...] = ("lm_head",), **scheme: object) -> dict[str, Any]:
+    return {
+        "quant_method": "quark", "export": {"kv_cache_group": [], "pack_method": "reorder"}, "exclude": list(exclude),
+        "global_quant_config": scheme, "layer_quant_config": {}, "layer_type_quant_config": {},
+    }  # fmt: skip
+
+
+def torchao(kind: str, **data: object) -> dict[str, Any]:
+    return {"quant_method": "torchao", "quant_type": {"default": {"_type": kind, "_version": 1, "_data": data}}}
+
+
 @pytest.mark.parametrize(
     ("settings", "scheme", "bits", "group_size"),
     [
@@ -172,6 +188,23 @@ def test_an_encoder_keeps_no_cache() -> None:
         ({"quant_method": "mxfp4"}, "mxfp4", 4, 32),
         ({"quant_method": "bitsandbytes", "load_in_4bit": True}, "bnb-4bit", 4, 64),
         ({"quant_method": "bitsandbytes", "load_in_8bit": True}, "bnb-int8", 8, None),
+        (quark(weight=FP8, input_tensors={**FP8, "is_dynamic": False}), "fp8", 8, None),
+        (quark(weight=MXFP4, input_tensors={**MXFP4, "is_dynamic": True}), "mxfp4", 4, 32),
+        (
+            quark(weight={"dtype": "int8", "qscheme": "per_channel"}, input_tensors={"is_dynamic": True}),
+            "w8a8-int8",
+            8,
+            None,
+        ),
+        (
+            quark(weight={"dtype": "uint4", "qscheme": "per_group", "group_size": 128, "symmetric": False}),
+            "w4a16",
+            4,
+            128,
+        ),
+        (torchao("Int4WeightOnlyConfig", group_size=64), "w4a16", 4, 64),
+        (torchao("Int8WeightOnlyConfig"), "w8a16", 8, None),
+        (torchao("Float8DynamicActivationFloat8WeightConfig"), "fp8", 8, None),
     ],
 )
 def test_quantization_formats(settings: dict[str, Any], scheme: str, bits: int, group_size: int | None) -> None:
@@ -261,6 +294,65 @@ def test_gptq_modules_may_be_listed_or_left_out() -> None:
     assert listed.storage("layers.3.mlp.up_proj") is None
     assert without.storage("layers.3.mlp.down_proj") is None
     assert without.storage("layers.3.mlp.up_proj") is not None
+
+
+def test_quark_leaves_excluded_modules_alone_and_lets_layers_differ() -> None:
+    settings = quark(exclude=("lm_head", "re:.*gate$", "model.layers.0.mlp.down_proj"), weight=FP8, input_tensors=FP8)
+    settings["layer_quant_config"] = {
+        "*self_attn.o_proj": {"weight": {**FP8, "qscheme": "per_channel"}, "input_tensors": FP8}
+    }
+
+    found = quantization(settings)
+
+    assert found.storage("layers.0.mlp.down_proj") is None
+    assert found.storage("layers.1.mlp.down_proj") is found.linear
+    assert found.storage("layers.1.self_attn.o_proj") not in (None, found.linear)
+    assert found.storage("layers.1.mlp.gate") is None
+
+
+def test_torchao_by_module_name() -> None:
+    config = {"_type": "Int8WeightOnlyConfig", "_data": {}}
+    modules = {
+        "_default": config,
+        "model.layers.0.mlp.down_proj": None,
+        "re:.*self_attn.*": {**config, "_type": "Int4WeightOnlyConfig"},
+    }
+
+    found = quantization(torchao("ModuleFqnToConfig", module_fqn_to_config=modules))
+
+    assert found.storage("layers.0.mlp.down_proj") is None
+    assert found.storage("layers.1.mlp.down_proj") == found.linear
+    assert found.bits == 4
+
+
+def test_a_quantized_head_is_there_although_the_embeddings_are_tied() -> None:
+    gptq = {"quant_method": "gptq", "bits": 4, "group_size": 128}
+    tied, plain = {**LLAMA, "tie_word_embeddings": True}, {"quantization_config": gptq}
+    packed_head = 128256 * 4096 // 2 + 128256 * (4096 // 128) * 2
+
+    with_head = weights_bytes(*parse_config({**tied, "quantization_config": {**gptq, "lm_head": True}}, where="x"))
+    without = weights_bytes(*parse_config({**tied, **plain}, where="x"))
+
+    assert 0 <= with_head - without - packed_head < 1 << 21  # the allocator rounds
+
+
+@pytest.mark.parametrize(
+    "settings",
+    [
+        {
+            "quant_method": "modelopt",
+            "quant_algo": "MIXED_PRECISION",
+            "quantized_layers": {"lm_head": {"quant_algo": "NVFP4"}},
+        },
+        {"quant_method": "modelopt", "quant_algo": "NVFP4", "exclude_modules": ["*self_attn*"]},
+    ],
+)
+def test_modelopt_quantizes_the_head_unless_it_is_excluded(settings: dict[str, Any]) -> None:
+    head = quantization(settings).head
+
+    assert head is not None
+    assert head.bits == 4
+    assert quantization({**settings, "exclude_modules": ["lm_head"]}).head is None
 
 
 def test_errors_are_one_line_with_a_hint_at_most() -> None:

@@ -33,7 +33,7 @@ def compressed_tensors(settings: Fields) -> Quantization:
     scheme, main = min(found, key=lambda pair: pair[1].bits)
     return Quantization(
         method="compressed-tensors", scheme=scheme, bits=main.bits, group_size=main.group_size, linear=default,
-        experts=default, rules=tuple(rules),
+        experts=default, rules=tuple(rules), head=_head(rules),
         act_order=any(storage.index_bytes for _, storage in found), kv_cache_dtype=_kv_cache_dtype(settings),
     )  # fmt: skip
 
@@ -84,6 +84,11 @@ def _fp8(weights: Fields, strategy: str) -> Storage:
     if len(block) != 2 or not all(isinstance(side, int) and 0 < side <= 4096 for side in block):
         raise weights.error("block_structure", f"expected two block sides, not {block!r}")
     return Storage(name="fp8-block", bits=8, group_size=int(block[1]), row_group=int(block[0]), scale_bytes=4)
+
+
+def _head(rules: list[Rule]) -> Storage | None:
+    """Return how the output head is stored: only a target that names it quantizes it."""
+    return next((rule.storage for rule in rules if rule.matches(("lm_head",))), None)
 
 
 def _rows(strategy: str) -> int:

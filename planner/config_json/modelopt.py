@@ -1,5 +1,7 @@
 """NVIDIA ModelOpt exports: FP8 or NVFP4, one algorithm for all layers or one per layer."""
 
+from dataclasses import replace
+
 from planner.config_json.compressed_tensors import NVFP4
 from planner.config_json.fields import Fields
 from planner.errors import UnsupportedModel
@@ -29,11 +31,12 @@ def modelopt(settings: Fields) -> Quantization:
     if algorithm == "MIXED_PRECISION" or (not algorithm and inner.has("config_groups")):
         return _mixed(inner, excluded)
     storage = _storage(inner, algorithm)
-    return Quantization(
+    found = Quantization(
         method="modelopt", scheme=_SCHEMES.get(storage.name, "fp8"), bits=storage.bits,
         group_size=storage.group_size, linear=storage, experts=storage, rules=tuple(excluded),
         kv_cache_dtype=_kv_cache_dtype(inner),
     )  # fmt: skip
+    return replace(found, head=found.storage("lm_head"))
 
 
 def _mixed(inner: Fields, excluded: list[Rule]) -> Quantization:
@@ -56,11 +59,13 @@ def _mixed(inner: Fields, excluded: list[Rule]) -> Quantization:
     if not named and not patterns:
         raise inner.error("quantized_layers", "missing; a mixed export lists the algorithm of each layer")
     smallest = min((storage for storage in named.values() if storage), key=lambda storage: storage.bits, default=NVFP4)
-    return Quantization(
+    found = Quantization(
         method="modelopt", scheme="mixed", bits=smallest.bits, group_size=smallest.group_size,
         named=_with_experts(named), rules=tuple(patterns),
         kv_cache_dtype=_kv_cache_dtype(inner),
     )  # fmt: skip
+    excluded_head = any(rule.matches(("lm_head",)) for rule in excluded)
+    return replace(found, head=None if excluded_head else found.storage("lm_head"))
 
 
 def _with_experts(named: dict[str, Storage | None]) -> dict[str, Storage | None]:

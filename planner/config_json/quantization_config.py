@@ -6,6 +6,8 @@ from dataclasses import replace
 from planner.config_json.compressed_tensors import compressed_tensors
 from planner.config_json.fields import Fields
 from planner.config_json.modelopt import modelopt
+from planner.config_json.quark import quark
+from planner.config_json.torchao import torchao
 from planner.errors import UnsupportedModel
 from planner.facts.quantization import Quantization, Rule, Storage, canonical
 
@@ -60,6 +62,7 @@ def _awq(settings: Fields) -> Quantization:
     storage = Storage(name="awq", bits=bits, group_size=group, zero_bits=zeros)
     return Quantization(
         method="awq", scheme=f"awq-int{bits}", bits=bits, group_size=group, linear=storage, experts=storage,
+        head=storage if settings.flag("lm_head") else None,
         rules=contains(settings.texts("modules_to_not_convert")),
     )  # fmt: skip
 
@@ -125,6 +128,9 @@ def _auto_round(settings: Fields) -> Quantization:
         for path in sorted(extra.values)
         if extra.section(path).integer("bits") >= 16
     ]
+    head = extra.section("lm_head") if extra.has("lm_head") else None
+    if head and head.integer("bits", found.bits) < 16:
+        found = replace(found, head=found.linear)
     return replace(found, method="auto-round", rules=(*found.rules, *rules))
 
 
@@ -222,5 +228,5 @@ _METHODS: Mapping[str, Callable[[Fields], Quantization]] = {
     "awq": _awq, "auto_awq": _awq, "gptq": _gptq, "auto_gptq": _gptq, "auto-round": _auto_round,
     "intel/auto-round": _auto_round, "fp8": _fp8, "fbgemm_fp8": _fbgemm_fp8, "compressed-tensors": compressed_tensors,
     "modelopt": modelopt, "modelopt_fp4": modelopt, "modelopt_mixed": modelopt, "mxfp4": _mxfp4,
-    "gpt_oss_mxfp4": _mxfp4, "bitsandbytes": _bitsandbytes,
+    "gpt_oss_mxfp4": _mxfp4, "bitsandbytes": _bitsandbytes, "quark": quark, "torchao": torchao,
 }  # fmt: skip

@@ -203,7 +203,10 @@ def _zamba_attention(text: Fields, family: Family, index: int, kind: str) -> Att
     if text.flag("use_shared_attention_adapter"):
         adapters += [(f"self_attn.linear_{name}_adapter", heads * size, inner * hidden) for name in "qkv"]
     for path, outputs, inputs in adapters:
-        parts += [linear(f"shared_transformer.{path}.A", rank, inputs), linear(f"{path}.B", outputs, rank, "column")]
+        parts += [
+            linear(f"shared_transformer.{path}.A", rank, inputs, "column"),
+            linear(f"{path}.B", outputs, rank, "column"),
+        ]
     return Attention(num_heads=heads, num_kv_heads=heads, head_dim=size, value_head_dim=size, parts=tuple(parts))
 
 

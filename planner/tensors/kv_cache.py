@@ -115,10 +115,22 @@ def _layout(architecture: Same[Architecture], cache: _Cache, rules: KVRules, sta
         block_size=min(sizes, default=cache.block_size),
         bytes_per_block=max((group.bytes_per_block(first, last) for group in found), default=0),
         groups=found,
-        # Models that pool are not scheduled asynchronously: one batch is in flight.
-        rules=replace(rules, in_flight_batches=1) if whole.is_pooling else rules,
+        rules=_own_rules(whole, rules),
         stages=stages,
     )
+
+
+def _own_rules(architecture: Architecture, rules: KVRules) -> KVRules:
+    """Return the rules for one model: pooled ones are not scheduled asynchronously, so one batch is in flight.
+
+    Without any attention there is no prefix caching, and one state per sequence
+    (config/model.py:is_prefix_caching_supported, vLLM 0.28.0 to 0.33.0).
+    """
+    if architecture.is_pooling:
+        rules = replace(rules, in_flight_batches=1)
+    if not any(layer.attention for layer in architecture.layers):
+        rules = replace(rules, state_blocks=1)
+    return rules
 
 
 def _aligned(cache: _Cache, architecture: Architecture, rules: KVRules) -> _Cache:

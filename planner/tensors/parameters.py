@@ -27,13 +27,17 @@ def embedding(architecture: Architecture) -> Vocabulary:
     return Vocabulary(path="embed_tokens", rows=architecture.vocab_size, width=width)
 
 
-def last_parts(architecture: Architecture) -> tuple[Part, ...]:
-    """Return what only the last pipeline stage holds: the final norm and the output head."""
+def last_parts(architecture: Architecture, *, quantized_head: bool = False) -> tuple[Part, ...]:
+    """Return what only the last pipeline stage holds: the final norm and the output head.
+
+    A head that is quantized cannot share the embedding's tensor, whatever the config says of tying
+    (vocab_parallel_embedding.py:ParallelLMHead.tie_weights, vLLM 0.28.0 to 0.33.0).
+    """
     parts: list[Part] = []
     if architecture.final_norms:
         size = architecture.final_norms * architecture.hidden_size
         parts.append(_norm("norm", size, architecture.final_norm_bias))
-    if architecture.has_head and not architecture.tie_word_embeddings:
+    if architecture.has_head and (quantized_head or not architecture.tie_word_embeddings):
         width = architecture.embedding_width or architecture.hidden_size
         head = Vocabulary(path="lm_head", rows=architecture.vocab_size, width=width, bias=architecture.head_bias)
         parts.append(head)

@@ -108,7 +108,7 @@ def _groups(
         if index == first:
             yield tuple(_tables(architecture, rank))
     if is_last:
-        yield tensors(last_parts(architecture), "", quantization)
+        yield tensors(last_parts(architecture, quantized_head=quantization.head is not None), "", quantization)
     yield tuple(_buffers(architecture, rank))
 
 
