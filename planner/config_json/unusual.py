@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from dataclasses import replace
 
 from planner.architecture import Attention, Column, FeedForward, Linear, Part, Rotary, State, Tensor
+from planner.architecture.latent import latent_parts
 from planner.architecture.parts import linear
 from planner.config_json.attention import grouped_query, latent
 from planner.config_json.dense import LLAMA
@@ -15,7 +16,6 @@ from planner.config_json.family import Family
 from planner.config_json.fields import Fields
 from planner.config_json.kinds import all_full, listed_or_full
 from planner.config_json.mixtures import MIXTURES
-from planner.tensors.parameters import latent_parts
 
 
 def _expanded_latent(text: Fields, family: Family, index: int, kind: str) -> Attention:
