@@ -1,0 +1,1 @@
+"""A second opinion on plans: random small fleets, solved again by trying everything, and every hint taken."""

@@ -1,0 +1,180 @@
+"""Compare the planner with brute force: ``python -m benchmarks.second_opinion [plans|hints] [--seeds FROM TO]``.
+
+Prints every disagreement, with the fleet that shows it reduced to what it takes, and exits with 1 if there is one.
+"""
+
+import argparse
+import copy
+import json
+import tempfile
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+from benchmarks.second_opinion.brute import KEPT, Brute, TooMany
+from benchmarks.second_opinion.fleets import Document, before, fleet
+from benchmarks.second_opinion.hints import false_hints, not_minimal
+from planner.catalog import Catalog, load_catalog
+from planner.check import check
+from planner.engine.profile import load_profile
+from planner.errors import InputError
+from planner.fleet import Fleet, load_fleet
+from planner.options import prepare
+from planner.options.problem import problem
+from planner.plan import NoPlan, Plan
+from planner.search.optimise import optimise
+from planner.solve.whole import planned, whole
+
+SOLVER_BUDGET = 60
+COMBINATIONS = 3_000_000
+NEEDED = ("task", "models", "schemes", "context", "pipeline_parallel")
+"""Keys that a role of these fleets always has: without them it would have hundreds of candidates."""
+COUNTS = ("fleets", "refused", "without a plan", "after a plan", "undecided", "disagree")
+
+
+def main() -> None:
+    """Print what both say where they differ, and how many fleets were compared."""
+    parser = argparse.ArgumentParser(description="A second opinion on small random fleets.")
+    parser.add_argument("what", choices=("plans", "hints"), nargs="?", default="plans")
+    parser.add_argument("--seeds", nargs=2, type=int, default=(0, 200), metavar=("FROM", "TO"))
+    arguments = parser.parse_args()
+    catalog = load_catalog()
+    counts = dict.fromkeys(COUNTS, 0)
+    compare = _compare_plans if arguments.what == "plans" else _compare_hints
+    for seed in range(*arguments.seeds):
+        for text in compare(seed, catalog, counts):
+            counts["disagree"] += 1
+            print(f"seed {seed}: {text}", flush=True)
+    print(", ".join(f"{value} {name}" for name, value in counts.items()))
+    raise SystemExit(counts["disagree"] > 0)
+
+
+def _compare_plans(seed: int, catalog: Catalog, counts: dict[str, int]) -> Iterator[str]:
+    document = fleet(seed)
+    old = before(seed, document) if seed % 2 or KEPT in document["objective"] else None
+    try:
+        _read(document, catalog)
+    except InputError:
+        counts["refused"] += 1
+        return
+    counts["fleets"] += 1
+    try:
+        said = _disagreement(document, old, catalog, counts)
+    except TooMany:
+        counts["undecided"] += 1
+        return
+    if said:
+        small = _reduced(document, lambda one: bool(_disagreement(one, old, catalog, {})))
+        yield f"{said}\n  fleet: {json.dumps(small)}\n  before: {json.dumps(old)}"
+
+
+def _compare_hints(seed: int, catalog: Catalog, counts: dict[str, int]) -> Iterator[str]:
+    document = fleet(seed, tight=True)
+    try:
+        answer = whole(_read(document, catalog), catalog, SOLVER_BUDGET)
+    except InputError:
+        counts["refused"] += 1
+        return
+    if not isinstance(answer, NoPlan):
+        return
+    counts["fleets"] += 1
+    counts["without a plan"] += 1
+    for wrong in (false_hints, not_minimal):
+        for text in wrong(document, answer, lambda one: _solves(one, catalog)):
+            yield f"{text}\n  fleet: {json.dumps(document)}"
+
+
+def _disagreement(document: Document, old: Document | None, catalog: Catalog, counts: dict[str, int]) -> str:
+    """Return how the planner and brute force differ, or nothing."""
+    previous = _before(old, catalog)
+    read = _read(document, catalog)
+    plan = _plan(read, catalog, previous)
+    expected = Brute(read, catalog, previous, COMBINATIONS).best()
+    counts["after a plan"] = counts.get("after a plan", 0) + (previous is not None)
+    counts["without a plan"] = counts.get("without a plan", 0) + (expected is None)
+    if plan is None or expected is None:
+        return "" if (plan is None) == (expected is None) else f"planner {'a' if plan else 'no'} plan, right {expected}"
+    if wrong := check(plan, read, catalog):
+        return f"check: {wrong[0]}"
+    found = _values(plan, read, previous)
+    if not plan.proof.proven:
+        return f"not proven: {found}, right {expected}"
+    return "" if found == expected else f"planner {found}, right {expected}"
+
+
+def _values(plan: Plan, read: Fleet, previous: Plan | None) -> dict[str, int]:
+    """Return the value of every stage of a plan, and how many roles stay as they were."""
+    values = {stage.name: stage.value for stage in plan.proof.stages}
+    if previous is None or KEPT not in read.objective:
+        return values
+    kept = sum(_of_role(plan, role.name) == _of_role(previous, role.name) != [] for role in read.roles)
+    return {**values, KEPT: kept}
+
+
+def _of_role(plan: Plan, role: str) -> list[tuple[Any, ...]]:
+    return sorted(
+        (s.gpus, s.repository, s.kv_cache_dtype, s.max_model_len, s.max_num_batched_tokens, s.max_num_seqs)
+        for s in plan.servers
+        if s.role == role
+    )
+
+
+def _before(old: Document | None, catalog: Catalog) -> Plan | None:
+    """Return the plan of the fleet as it was; None when there was none."""
+    try:
+        return _plan(_read(old, catalog), catalog, None) if old is not None else None
+    except InputError:
+        return None
+
+
+def _plan(read: Fleet, catalog: Catalog, previous: Plan | None) -> Plan | None:
+    """Return what the planner plans; unlike ``planner.solve`` it does not say why there is none, which takes longer."""
+    prepared = prepare(read, catalog, load_profile(read.engine_version))
+    if not all(found.options or found.role.optional for found in prepared.roles):
+        return None
+    answer = optimise(problem(read, prepared), SOLVER_BUDGET)
+    return planned(read, catalog, prepared, answer, SOLVER_BUDGET, previous).plan if answer else None
+
+
+def _solves(document: Document, catalog: Catalog) -> bool:
+    """Whether a fleet file is accepted and has a plan."""
+    try:
+        return _plan(_read(document, catalog), catalog, None) is not None
+    except InputError:
+        return False
+
+
+def _read(document: Document, catalog: Catalog) -> Fleet:
+    """Read a fleet as its file would be read.
+
+    Raises:
+        InputError: the file is refused.
+    """
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "fleet.yaml"
+        path.write_text(json.dumps(document), encoding="utf-8")
+        return load_fleet(path, catalog)
+
+
+def _reduced(document: Document, holds: Callable[[Document], bool]) -> Document:
+    """Leave out keys of a fleet for as long as what it shows still holds."""
+    small = copy.deepcopy(document)
+    for path in [("roles", role) for role in document["roles"]] + [
+        ("roles", role, key) for role, keys in document["roles"].items() for key in keys if key not in NEEDED
+    ]:
+        smaller = copy.deepcopy(small)
+        here = smaller
+        for key in path[:-1]:
+            here = here.get(key, {})
+        if here.pop(path[-1], None) is None:
+            continue
+        try:
+            if holds(smaller):
+                small = smaller
+        except (InputError, TooMany, KeyError):
+            continue
+    return small
+
+
+if __name__ == "__main__":
+    main()
