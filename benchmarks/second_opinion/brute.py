@@ -357,7 +357,7 @@ class Brute:
             and role.kv_cache_dtype in (None, server.kv_cache_dtype)
             and split[0] in (role.tensor_parallel_sizes or (1, 2))
             and split[1] in (role.pipeline_parallel_sizes or (1,))
-            and role.context_min <= server.max_model_len <= max(role.context_min, role.context_wish)
+            and server.max_model_len >= role.context_min  # more than is wished for breaks no requirement
             and server.max_num_seqs * count >= role.concurrency_min
             and figure(accuracy) is not None
             and _accurate(role, accuracy)

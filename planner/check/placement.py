@@ -97,6 +97,7 @@ def _check_replicas(role: Role, servers: list[ServerPlan]) -> Iterator[Violation
     ports = [server.port for server in servers]
     if role.port is not None and role.port not in ports:
         yield Violation(role.name, f"no server listens on port {role.port}")
+    # Not on one node: fleet/placement.py refuses it, search/placing.py and search/board.py place by it.
     nodes = [node for server in servers for node in server.nodes]
     if role.spread == "node" and len(set(nodes)) < len(nodes):
         yield Violation(role.name, "has two servers on one node")

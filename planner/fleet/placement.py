@@ -104,6 +104,7 @@ def _check_replicas(
 
 def _room(pool: Pool, size: int, stages: int, spread: str) -> int:
     """Return how many servers of so many stages a pool has GPUs, or nodes, of their own for."""
+    # Not on one node: search/placing.py and search/board.py place by this rule, check/placement.py checks it.
     return pool.servers(size, stages) if spread == "gpu" else pool.nodes // pool.server_nodes(size, stages)
 
 

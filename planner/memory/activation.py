@@ -95,7 +95,12 @@ def activation_line(
     quantized: bool,
     pipeline_rank: int = 0,
 ) -> ActivationLine:
-    """Return the activation peak of one rank in the engine's memory profile, for up to ``max_num_seqs`` sequences."""
+    """Return the activation peak of one rank in the engine's memory profile, for up to ``max_num_seqs`` sequences.
+
+    A line rather than a number, because the solver chooses the sequences: only the sampler grows with them, so the peak
+    is flat (the layers') up to some number of sequences and rises from there. Every rank has layers; the last one has
+    the sampler too, the first one the encoder of images, and all but the first a buffer for what the one before sends.
+    """
     last_stage = pipeline_rank == flags.pipeline_parallel_size - 1
     second = second_runner(architecture, profile, quantized=quantized)
     experts = workspace_bytes(architecture, flags, profile, dtype_bytes)
@@ -106,6 +111,7 @@ def activation_line(
     # cuBLAS takes its workspace with the first product, after the kernels were tuned.
     floor = max(layers.first_peak_bytes(), tuned.peak_bytes - kept) + _BLOCK_TAIL_BYTES
     base = per_row = per_sequence = leaner = 0
+    # The experts' workspace is either there for good, and then beside the sampler as well, or only while layers run.
     if profile.moe_workspace_persistent:
         kept += experts
     else:
@@ -114,6 +120,8 @@ def activation_line(
     if last_stage and architecture.has_head and not architecture.is_pooling:
         per_row, buffers = _sampler(architecture, flags.sampled_rows, dtype_bytes, profile, gpu, second=second)
         hidden_bytes = architecture.hidden_size * dtype_bytes
+        # The sampler runs while the hidden states of the whole pass are still held; of these it takes one row for each
+        # sequence, which the first runner copies once more.
         base = flags.max_num_batched_tokens * hidden_bytes + buffers + _BLOCK_TAIL_BYTES
         per_row += (1 if second else 2) * hidden_bytes
         if profile.flashinfer_if_installed and _runs_flashinfer(gpu):
@@ -121,8 +129,10 @@ def activation_line(
         per_sequence = penalty_bytes(architecture, 1) if second else 0
     if architecture.vision and pipeline_rank == 0:
         encoder = encoder_peak(architecture.vision, architecture.hidden_size, flags, profile, gpu, dtype_bytes)
+        # The encoder runs before the layers, and what it makes of the images waits for them and for the sampler.
         floor, warm = (max(peak + encoder.kept_bytes, encoder.peak_bytes) for peak in (floor, warm))
         base += encoder.kept_bytes if base else 0
+    # What the stage before sends: hidden states and residual of a whole pass, allocated once.
     if pipeline_rank > 0:
         kept += 2 * flags.max_num_batched_tokens * architecture.hidden_size * dtype_bytes
     return ActivationLine(

@@ -164,6 +164,7 @@ class Board:
         return spots[len(spots) - len(spots) % self._stages.get(role, 1) :]
 
     def _allowed(self, role: int, spot: Spot) -> bool:
+        # Not on one node: fleet/placement.py refuses it, search/placing.py states it, check/placement.py checks it.
         if self.problem.roles[role].spread:
             spots = self.spots.get(role, [])
             others = spots[: len(spots) - len(self._begun(role))]

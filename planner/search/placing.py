@@ -66,6 +66,7 @@ class Placing:
 
     def _limit_nodes(self, role: int) -> None:
         """A node has one stage of each server, or all when they are not across; of one server when these are spread."""
+        # Not on one node: fleet/placement.py refuses it, search/board.py packs by it, check/placement.py checks it.
         spread = self.model.problem.roles[role].spread
 
         def most(candidate: Candidate) -> int:

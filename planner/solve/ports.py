@@ -17,10 +17,14 @@ def ports(fleet: Fleet, servers: Sequence[ServerPlan], previous: Plan | None) ->
     The first server of a role has the role's own port where the fleet gives one. Others keep the port they had in the
     previous plan, or get the next free one from 8001: the first servers of all roles, in order of the roles' names,
     before the other replicas. A role that is left out keeps its place in that order.
+
+    Clients, firewalls and dashboards know servers by their ports, so a port may change only with the server: not because
+    a role before it has more replicas now (they come last), or is served again after it was left out (its port waited).
     """
     first: dict[str, str] = {}
     for server in servers:
         first.setdefault(server.role, server.name)
+    # A role without a server is the name "": what it is given, or would get, is used up and goes to nobody.
     given = {first.get(role.name, ""): role.port for role in fleet.roles if role.port is not None}
     taken = {ROUTER_PORT, *given.values()}
     found = {name: port for name, port in given.items() if name}

@@ -50,8 +50,11 @@ def groups(layers: tuple[LayerCache, ...], rules: KVRules) -> tuple[Group, ...]:
 def _packed(layers: tuple[LayerCache, ...]) -> tuple[Group, ...]:
     """Group layers whose pages lie side by side: one bucket per behaviour, large ones dealt out to several groups.
 
-    A bucket with as many layers of each page size as of the others repeats one pattern; the number of repeats per
-    group is the one that pads the buckets least. Source: ``_get_packed_kv_cache_groups`` in
+    All groups draw blocks from one pool, so a block is as large as the largest group's: a bucket of forty layers beside
+    one of five would make every block of the five eight times too large. Hence large buckets are dealt out to groups of
+    about the same number of layers. A bucket with as many layers of each page size as of the others repeats one
+    pattern, and only whole repeats can be dealt; their number per group is the one that pads the buckets least. A
+    bucket that is not even stays one group. Source: ``_get_packed_kv_cache_groups`` in
     ``v1/core/kv_cache_planning.py``, vLLM 0.33.0.
     """
     buckets: dict[tuple[str, int, int], dict[int, list[LayerCache]]] = {}
@@ -59,6 +62,7 @@ def _packed(layers: tuple[LayerCache, ...]) -> tuple[Group, ...]:
         spec = layer.spec
         bucket = buckets.setdefault((spec.kind, spec.block_size, spec.reach), {})
         bucket.setdefault(spec.page_bytes, []).append(layer)
+    # Only the repeats of patterns with several page sizes bind the size from below: such a pattern is not cut.
     even = [pages for pages in buckets.values() if len({len(found) for found in pages.values()}) == 1]
     repeats = [max(len(found) for found in pages.values()) for pages in even]
     least = max((count for count, pages in zip(repeats, even, strict=True) if len(pages) > 1), default=0)
