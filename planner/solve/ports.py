@@ -18,8 +18,9 @@ def ports(fleet: Fleet, servers: Sequence[ServerPlan], previous: Plan | None) ->
     previous plan, or get the next free one from 8001: the first servers of all roles, in order of the roles' names,
     before the other replicas. A role that is left out keeps its place in that order.
 
-    Clients, firewalls and dashboards know servers by their ports, so a port may change only with the server: not because
-    a role before it has more replicas now (they come last), or is served again after it was left out (its port waited).
+    Clients, firewalls and dashboards know servers by their ports, so a port may change only with the server: not
+    because a role before it has more replicas now (they come last), or is served again after it was left out (its port
+    waited).
     """
     first: dict[str, str] = {}
     for server in servers:
