@@ -6,6 +6,7 @@ Prints every disagreement, with the fleet that shows it reduced to what it takes
 import argparse
 import copy
 import json
+import sys
 import tempfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -45,8 +46,14 @@ def main() -> None:
         for text in compare(seed, catalog, counts):
             counts["disagree"] += 1
             print(f"seed {seed}: {text}", flush=True)
-    print(", ".join(f"{value} {name}" for name, value in counts.items()))
+        if seed % 50 == 49:
+            print(f"up to seed {seed}: {_line(counts)}", file=sys.stderr, flush=True)
+    print(_line(counts))
     raise SystemExit(counts["disagree"] > 0)
+
+
+def _line(counts: dict[str, int]) -> str:
+    return ", ".join(f"{value} {name}" for name, value in counts.items())
 
 
 def _compare_plans(seed: int, catalog: Catalog, counts: dict[str, int]) -> Iterator[str]:
