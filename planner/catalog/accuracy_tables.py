@@ -5,7 +5,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any, Protocol
 
-from planner.catalog import files
+from planner.catalog import yaml_files
 from planner.facts import accuracy
 from planner.facts.accuracy import Accuracy, ClassDefault, Measurement, Recovery, Score
 from planner.facts.variant import Model, Variant
@@ -127,7 +127,7 @@ class AccuracyTables:
     @cached_property
     def _tables(self) -> dict[str, Any]:
         merged: dict[str, Any] = {"tasks": {}, "defaults": []}
-        for path in files.in_folders(self._catalog.folders, "accuracy"):
+        for path in yaml_files.in_folders(self._catalog.folders, "accuracy"):
             data = self._catalog.read(path, "accuracy")
             merged["tasks"].update(data.get("tasks", {}))
             merged["defaults"].extend(data.get("defaults", ()))

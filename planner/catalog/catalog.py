@@ -5,7 +5,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from planner.catalog import files, gpu_entry, model_entry
+from planner.catalog import gpu_entry, model_entry, yaml_files
 from planner.catalog.accuracy_tables import AccuracyTables
 from planner.catalog.names import nearest, plain, words_left_out
 from planner.catalog.speed_tables import SpeedTables
@@ -40,7 +40,7 @@ class Catalog:
     def gpus(self) -> tuple[GPU, ...]:
         """All devices, MIG instances included, in file order."""
         found: dict[str, GPU] = {}
-        for path in files.in_folders(self.folders, "gpus"):
+        for path in yaml_files.in_folders(self.folders, "gpus"):
             found.update((gpu.name, gpu) for gpu in gpu_entry.gpus_in(self.read(path, "gpus")))
         return tuple(found.values())
 
@@ -48,14 +48,14 @@ class Catalog:
     def models(self) -> tuple[Model, ...]:
         """All models, in file order; reads every family file."""
         found: dict[str, Model] = {}
-        for path in files.in_folders(self.folders, "models"):
+        for path in yaml_files.in_folders(self.folders, "models"):
             found.update((model.repository, model) for model in self._family(path))
         return tuple(found.values())
 
     @cached_property
     def prices(self) -> tuple[CloudPrice, ...]:
         """All cloud list prices."""
-        paths = files.in_folders(self.folders, "prices")
+        paths = yaml_files.in_folders(self.folders, "prices")
         return tuple(price for path in paths for price in gpu_entry.prices_in(self.read(path, "prices")))
 
     @cached_property
@@ -80,7 +80,7 @@ class Catalog:
             InputError: the file is not readable, or not of the room's shape.
         """
         if any(path.is_relative_to(folder) for folder in self._trusted):
-            return files.read(path)
+            return yaml_files.read(path)
         from planner.catalog.checked import read_checked  # pydantic is not loaded for the shipped files
 
         return read_checked(path, room)
@@ -141,7 +141,7 @@ class Catalog:
     def _mentioning(self, wanted: str) -> Iterator[Model]:
         """Yield the models of every family file that contains the last part of a name."""
         token = model_entry.short_name(wanted)
-        for path in files.in_folders(self.folders, "models"):
+        for path in yaml_files.in_folders(self.folders, "models"):
             if path in self._families or token in path.read_text(encoding="utf-8", errors="replace").casefold():
                 yield from self._family(path)
 

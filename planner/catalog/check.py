@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from planner.catalog import files, model_entry
+from planner.catalog import model_entry, yaml_files
 from planner.catalog.checked import shape_problems
 from planner.catalog.names import nearest
 from planner.config_json import parse_config
@@ -76,7 +76,7 @@ def _sources(folders: Iterable[Path]) -> Iterator[tuple[Path, str]]:
         if (folder / "schemes.yaml").is_file():
             yield folder / "schemes.yaml", "schemes"
         for room in _ROOMS:
-            yield from ((path, room) for path in files.in_folders((folder,), room))
+            yield from ((path, room) for path in yaml_files.in_folders((folder,), room))
 
 
 class _Known:

@@ -6,7 +6,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from planner.catalog import files
+from planner.catalog import yaml_files
 from planner.engine.profile import parse_version
 from planner.facts.gpu import GPU
 from planner.speed.constants import (
@@ -62,7 +62,7 @@ class SpeedTables:
 
     def _mentioning(self, text: str) -> Iterator[Entry]:
         """Yield the files that hold a text: most commands need one device of many."""
-        for path in files.in_folders(self._catalog.folders, "speed"):
+        for path in yaml_files.in_folders(self._catalog.folders, "speed"):
             if path in self._read or text in path.read_text(encoding="utf-8", errors="replace"):
                 if path not in self._read:
                     self._read[path] = self._catalog.read(path, "speed")

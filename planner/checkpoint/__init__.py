@@ -7,7 +7,7 @@ from typing import Any
 
 from planner.architecture import Architecture
 from planner.checkpoint.converted import with_modules_left_alone
-from planner.checkpoint.files import inside, read_json
+from planner.checkpoint.folder import inside, read_json
 from planner.checkpoint.safetensors import StoredTensor, read_tensors
 from planner.config_json import as_pooling, parse_config
 from planner.errors import InvalidConfig

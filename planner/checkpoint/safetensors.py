@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from planner.checkpoint.files import inside, read_json
+from planner.checkpoint.folder import inside, read_json
 from planner.errors import InvalidConfig
 
 # The format's own limit on a header (safetensors, MAX_HEADER_SIZE).

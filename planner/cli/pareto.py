@@ -12,7 +12,7 @@ from planner.catalog import load_catalog
 from planner.cli.axes import check_axes, points_option, x_option, y_option
 from planner.cli.chart import FORMATS, draw, require_matplotlib
 from planner.cli.exit_codes import EXIT_NO_PLAN, EXIT_NOT_PROVEN, EXIT_PROVEN
-from planner.cli.files import save
+from planner.cli.output import save
 from planner.cli.progress import time_limit_option, watched
 from planner.cli.shared import catalog_option, hint
 from planner.cli.text import table, wrapped

@@ -7,7 +7,8 @@ import click
 from planner.catalog import load_catalog
 from planner.check import require
 from planner.cli.exit_codes import EXIT_FILES_DIFFER
-from planner.cli.files import (
+from planner.cli.lock import PLAN_FILE, say_stale, with_targets
+from planner.cli.output import (
     check_files,
     check_option,
     dry_run_option,
@@ -17,7 +18,6 @@ from planner.cli.files import (
     templates_option,
     write_files,
 )
-from planner.cli.lock import PLAN_FILE, say_stale, with_targets
 from planner.cli.shared import catalog_option
 from planner.fleet import load_fleet
 from planner.plan import plan_from_yaml

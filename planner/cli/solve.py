@@ -9,7 +9,8 @@ from planner.catalog import Catalog, load_catalog
 from planner.check import require
 from planner.cli.axes import check_axes, points_option, x_option, y_option
 from planner.cli.exit_codes import EXIT_FILES_DIFFER, EXIT_NO_PLAN, EXIT_NOT_PROVEN, EXIT_PROVEN
-from planner.cli.files import (
+from planner.cli.lock import fresh_option, plan_there, say_followed, say_gone, up_to_date, with_targets
+from planner.cli.output import (
     check_files,
     check_option,
     dry_run_option,
@@ -19,7 +20,6 @@ from planner.cli.files import (
     templates_option,
     write_files,
 )
-from planner.cli.lock import fresh_option, plan_there, say_followed, say_gone, up_to_date, with_targets
 from planner.cli.plan_text import plan_text
 from planner.cli.progress import time_limit_option, watched
 from planner.cli.shared import catalog_option

@@ -12,7 +12,7 @@ from planner.architecture import Architecture
 from planner.engine.flags import ServeFlags
 from planner.engine.profile import EngineProfile
 from planner.facts.gpu import GPU
-from planner.memory.experts import workspace_bytes
+from planner.memory.expert_workspace import workspace_bytes
 from planner.memory.forward import Forward
 from planner.memory.tuning import NO_TUNING, tuning
 from planner.memory.vision import encoder_peak
