@@ -12,6 +12,7 @@ from planner.engine.flags import default_flags
 from planner.engine.profile import load_profile
 from planner.memory.terms import Server
 from planner.speed.forecast import Forecast, Load, Served, forecast, served, under
+from planner.speed.planned import shared
 from planner.speed.serving import Requests, at_rate, running_state
 from planner.speed.step import Batch, expected_hits, step
 from planner.speed.work import ExpertLayers, work
@@ -175,3 +176,15 @@ def test_a_checkpoints_parts_run_their_own_kernels() -> None:
     assert {(caches.layers, bool(caches.reach_tokens)) for caches in mixed.caches} == {(12, True), (12, False)}
     old = work(server("Qwen/Qwen3-8B-FP8", "A100 80GB SXM4"), 80)
     assert old.matrices[0].kernel == "weight-only-8" or old.matrices[-1].kernel == "weight-only-8"
+
+
+def test_servers_that_share_a_gpu_are_told_a_bound_whose_fast_end_is_that_of_one_alone() -> None:
+    alone = said("Qwen/Qwen3-8B")
+    both = shared(alone, 2000)
+
+    assert tpot(both) == 2 * tpot(alone)
+    assert alone.tpot_us and both.tpot_us and alone.output_millitokens_per_second
+    assert (both.tpot_us.low, both.tpot_us.high) == (alone.tpot_us.low, 2 * alone.tpot_us.high)
+    assert both.output_millitokens_per_second
+    assert both.output_millitokens_per_second.high == alone.output_millitokens_per_second.high
+    assert both.output_millitokens_per_second.value == alone.output_millitokens_per_second.value // 2

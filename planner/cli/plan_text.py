@@ -5,11 +5,12 @@ from collections.abc import Iterator
 
 from planner import explain
 from planner.cli.text import fill, table, wrapped
-from planner.plan import GPULedger, Ledger, Plan, ServerPlan
+from planner.plan import GPULedger, Ledger, Plan, ServerPlan, ServerSpeed
 from planner.units import GIB, format_tokens
 
 _VARIANTS = ("role", "variant", "scheme", "score", "recovery")
 _LIMITS = ("role", "port", "KV cache", "context", "seqs", "batched", "holds at once")
+_SPEED = ("role", "requests", "tokens/s each", "range", "first token, s", "range", "tokens/s", "range")
 _TERMS = {
     "baseline": "baseline_bytes",
     "weights": "weights_bytes",
@@ -29,6 +30,7 @@ def plan_text(plan: Plan) -> str:
         explain.headline(plan),
         _variants(plan),
         _limits(plan),
+        *_speed(plan),
         *_stages(plan),
         *ledgers,
         *_unseen(plan),
@@ -75,6 +77,40 @@ def _limits(plan: Plan) -> str:
         for server in plan.servers
     ]
     return table(_LIMITS, rows, frozenset({3, 4, 5}))
+
+
+def _speed(plan: Plan) -> Iterator[str]:
+    """Say how fast each server is with all its requests running, where its role states their length."""
+    known = [(server, server.speed) for server in plan.servers if server.speed]
+    rows = [_speed_row(server, speed) for server, speed in known if not speed.reason]
+    lines = [table(_SPEED, rows, frozenset(range(1, 8)))] if rows else []
+    lines += [
+        fill(f"{server.name}: nothing is said of its speed: {speed.reason}", "", "  ")
+        for server, speed in known
+        if speed.reason
+    ]
+    bound = [server.name for server, speed in known if speed.busy_permille > 1000 and not speed.reason]
+    if bound:
+        text = "with all their requests running, and every other server on their GPUs busy as well"
+        lines.append(fill(f"{' and '.join(bound)}: bounds, {text}; the fast end is that of idle neighbours", "", "  "))
+    if lines:
+        yield "\n".join(lines)
+
+
+def _speed_row(server: ServerPlan, speed: ServerSpeed) -> tuple[str, ...]:
+    """One server: tokens per second of one request, seconds to the first token, tokens per second of all requests."""
+    tpot, ttft, output = speed.tpot_us, speed.ttft_us, speed.output_millitokens_per_second
+    assert tpot and ttft and output
+    return (
+        server.name,
+        f"{server.max_num_seqs} of {server.request_tokens}",
+        f"{1e6 / tpot.value:.1f}",
+        f"{1e6 / tpot.high:.1f} to {1e6 / tpot.low:.1f}",
+        f"{ttft.value / 1e6:.2f}",
+        f"{ttft.low / 1e6:.2f} to {ttft.high / 1e6:.2f}",
+        f"{output.value / 1e3:.0f}",
+        f"{output.low / 1e3:.0f} to {output.high / 1e3:.0f}",
+    )
 
 
 def _holds(server: ServerPlan) -> str:

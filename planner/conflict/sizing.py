@@ -50,7 +50,8 @@ class Sizing:
         roles = tuple(self._prepared(role, where) for role in _required(fleet))
         if not all(found.options for found in roles):
             return False
-        return feasible(problem(fleet, Prepared(places=where, profile=self.profile, roles=roles)))
+        prepared = Prepared(places=where, profile=self.profile, roles=roles, speed=self.catalog.speed)
+        return feasible(problem(fleet, prepared))
 
     def _prepared(self, role: Role, where: Sequence[Place]) -> RoleOptions:
         """Return the options of a role, one place after another."""

@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 from typing import Literal, Protocol
 
+from planner.catalog.speed_tables import SpeedTables
 from planner.engine.profile import EngineProfile
 from planner.facts.accuracy import Accuracy
 from planner.facts.variant import Model, Variant
@@ -131,11 +132,15 @@ class RoleOptions:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Prepared:
-    """The options of every role, in order of the role names, and the places they are for, one for each pool."""
+    """The options of every role, in order of the role names, and the places they are for, one for each pool.
+
+    ``speed`` has what kernels reach on their GPUs.
+    """
 
     places: tuple[Place, ...]
     profile: EngineProfile
     roles: tuple[RoleOptions, ...]
+    speed: SpeedTables
 
 
 def canonical(option: Option) -> tuple[int | str, ...]:

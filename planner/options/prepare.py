@@ -30,7 +30,7 @@ def prepare(fleet: Fleet, catalog: Catalog, profile: EngineProfile, *, any_objec
     where = places(fleet, profile)
     names = None if any_objective else stages(fleet.objective)
     roles = tuple(prepare_role(role, where, catalog, names) for role in fleet.roles)
-    return Prepared(places=where, profile=profile, roles=roles)
+    return Prepared(places=where, profile=profile, roles=roles, speed=catalog.speed)
 
 
 def prepare_role(

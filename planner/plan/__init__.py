@@ -24,7 +24,10 @@ from planner.plan.plan import (
     RunnerUp,
     RunnerUpServer,
     ServerPlan,
+    ServerSpeed,
     Stage,
+    busy_permille,
+    server_speed,
 )
 
 __all__ = [
@@ -52,8 +55,10 @@ __all__ = [
     "RunnerUp",
     "RunnerUpServer",
     "ServerPlan",
+    "ServerSpeed",
     "Stage",
     "Supply",
+    "busy_permille",
     "differences",
     "gain",
     "lock_of",
@@ -61,6 +66,7 @@ __all__ = [
     "plan_json",
     "plan_to_yaml",
     "reached",
+    "server_speed",
     "stale",
     "undominated",
 ]

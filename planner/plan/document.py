@@ -21,10 +21,11 @@ _USUAL = {
     "unseen": (),
     "system_bytes": 0,
     "hf_overrides": "",
+    "speed": None,
     "interrupted": False,
 }
 """Keys that are not written where they have these values: a server is in one stage, a GPU has memory of its own, a plan
-is on no frontier, a search ended by itself."""
+is on no frontier, a search ended by itself, a role states no request."""
 
 SCHEMA = 1
 """Version of plan.yaml. It rises when a field changes its meaning or goes, so that an old reader refuses the file."""

@@ -4,11 +4,15 @@ Sizes are bytes, contexts tokens, accuracies hundredths of a percent. Every serv
 the servers on a GPU, the memory others use and what is free add up to the GPU's total.
 """
 
+from collections import Counter
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from planner.facts.accuracy import Accuracy
 from planner.memory.demand import Ledger
 from planner.plan.lock import Lock
+from planner.speed.constants import Grade
+from planner.speed.forecast import Forecast, Range
 
 __all__ = [
     "Binding",
@@ -24,7 +28,10 @@ __all__ = [
     "RunnerUp",
     "RunnerUpServer",
     "ServerPlan",
+    "ServerSpeed",
     "Stage",
+    "busy_permille",
+    "server_speed",
 ]
 
 COST, GPUS_IN_USE = "cost", "GPUs in use"
@@ -37,6 +44,23 @@ class GPUGroup:
 
     node: str
     gpu_indices: tuple[int, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ServerSpeed:
+    """How fast a server is with all its requests running, each figure with the ends of its 80 % range.
+
+    ``busy_permille`` of the time of its GPUs is asked for by the servers on them, 1000 when it is alone; above that the
+    figures are a bound, and their fast end is that of a server whose neighbours are idle. ``grade`` says how far the
+    evidence is (docs/speed.md), ``reason`` why nothing is said; the figures are then None.
+    """
+
+    busy_permille: int
+    reason: str | None
+    grade: Grade | None
+    tpot_us: Range | None
+    ttft_us: Range | None
+    output_millitokens_per_second: Range | None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -54,7 +78,8 @@ class ServerPlan:
     ``ledger`` is that of the largest stage and is set aside on every GPU. A server on several nodes has a
     ``master_port``, on which its processes find each other at the first node; otherwise it is 0. ``hf_overrides`` is
     what the engine must change in the model's config, as JSON, nothing for most. ``unseen`` names assumed fields of the
-    checkpoint's config; the ledger's margin covers the largest weights they allow.
+    checkpoint's config; the ledger's margin covers the largest weights they allow. ``speed`` is None for a role whose
+    request length is not known, or that generates nothing.
     """
 
     name: str
@@ -92,6 +117,7 @@ class ServerPlan:
     reasoning_parser: str
     unseen: tuple[str, ...] = ()
     hf_overrides: str = ""
+    speed: ServerSpeed | None = None
     ledger: Ledger
 
     @property
@@ -108,6 +134,26 @@ class ServerPlan:
     def gpus(self) -> tuple[tuple[str, int], ...]:
         """Every GPU of the server as its node and device number, stage by stage."""
         return tuple((group.node, index) for group in self.groups for index in group.gpu_indices)
+
+
+def server_speed(found: Forecast | None, busy_permille: int) -> ServerSpeed | None:
+    """Return a forecast as a plan holds it."""
+    if found is None:
+        return None
+    return ServerSpeed(
+        busy_permille=busy_permille,
+        reason=found.reason,
+        grade=found.grade,
+        tpot_us=found.tpot_us,
+        ttft_us=found.ttft_us,
+        output_millitokens_per_second=found.output_millitokens_per_second,
+    )
+
+
+def busy_permille(server: ServerPlan, servers: Sequence[ServerPlan]) -> int:
+    """Return how many thousandths of the time of the fullest of a server's GPUs all servers on it may ask for."""
+    on = Counter(gpu for other in servers if other.name != server.name for gpu in other.gpus)
+    return 1000 * (1 + max(on[gpu] for gpu in server.gpus))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

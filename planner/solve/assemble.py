@@ -12,7 +12,19 @@ from planner.memory.demand import ledger, scarcest_layout, with_sequences
 from planner.memory.terms import Server
 from planner.options import Option, Prepared
 from planner.options.problem import servable
-from planner.plan import GPUGroup, GPULedger, GPUPrice, Lock, Plan, Proof, ServerPlan, Stage
+from planner.options.speed import speed_of
+from planner.plan import (
+    GPUGroup,
+    GPULedger,
+    GPUPrice,
+    Lock,
+    Plan,
+    Proof,
+    ServerPlan,
+    Stage,
+    busy_permille,
+    server_speed,
+)
 from planner.search.chain import SEED
 from planner.search.problem import COST, MINIMAL_CHANGE, Answer, Block
 from planner.solve.ports import master_ports, ports
@@ -66,7 +78,8 @@ def assemble(
     """Return the plan of an answer, without what binds and without a runner-up; ports are those of a previous plan."""
     decided = decisions(prepared, answer)
     portless = [server for decision in decided for server in _servers(fleet, prepared, decision)]
-    servers = sorted(_with_ports(fleet, portless, previous), key=lambda server: server.name)
+    placed = sorted(_with_ports(fleet, portless, previous), key=lambda server: server.name)
+    servers = list(_with_speed(fleet, prepared, decided, placed))
     order = sorted(servers, key=lambda server: (-server.ledger.total_bytes, server.name))
     served = {decision.role.name for decision in decided}
     return Plan(
@@ -127,6 +140,18 @@ def _with_ports(fleet: Fleet, servers: Sequence[ServerPlan], previous: Plan | No
     masters = master_ports(servers, own.values(), previous)
     for server in servers:
         yield replace(server, port=own[server.name], master_port=masters.get(server.name, 0))
+
+
+def _with_speed(
+    fleet: Fleet, prepared: Prepared, decided: Sequence[Decision], servers: Sequence[ServerPlan]
+) -> Iterator[ServerPlan]:
+    """Yield servers with their speed, which depends on how many others are on their GPUs."""
+    by_role = {decision.role.name: decision for decision in decided}
+    for server in servers:
+        found = by_role[server.role]
+        gpu, busy = fleet.pools[found.option.pool].gpu, busy_permille(server, servers)
+        speed = speed_of(found.role, found.server, gpu, prepared.profile, prepared.speed, busy)
+        yield replace(server, speed=server_speed(speed, busy))
 
 
 def _servers(fleet: Fleet, prepared: Prepared, decision: Decision) -> Iterator[ServerPlan]:

@@ -130,16 +130,17 @@ def under(ready: Served, load: Load) -> Forecast:
     """Return the speed of a server under a load."""
     rates, batched, most = ready.rates, ready.batched_tokens, ready.most_sequences
     if load.rate_per_second is not None:
-        state = at_rate(rates, load.requests, batched, most, load.rate_per_second)
-        if state is None:
+        found = at_rate(rates, load.requests, batched, most, load.rate_per_second)
+        if found is None:
             best = running_state(rates, load.requests, batched, most).requests_per_second
             return Forecast(reason=f"{load.rate_per_second:g} requests/s outrun the server, which does {best:.3g}")
-        return _said(rates, state, load, ready.notes)
+        return said(rates, found, load.requests, ready.notes)
     concurrency, notes = float(load.concurrency or 1), ready.notes
     if concurrency > most:
         wait = "the time to first token is from not waiting for a place to waiting in full"
         notes = (*notes, f"{most:.0f} requests run at once; {wait}")
-    return _said(rates, at_concurrency(rates, load.requests, batched, most, concurrency), load, notes)
+    state = at_concurrency(rates, load.requests, batched, most, concurrency)
+    return said(rates, state, load.requests, notes)
 
 
 def running_limit(server: Server, gpu: GPU, profile: EngineProfile, kv_cache_bytes: int, requests: Requests) -> float:
@@ -171,7 +172,8 @@ def grade_of(own: Work, device: Device) -> Grade:
     return worst(device.grade, *dense, *(device.experts[layers.kernel].grade for layers in own.experts))
 
 
-def _said(rates: Rates, state: Serving, load: Load, notes: tuple[str, ...]) -> Forecast:
+def said(rates: Rates, state: Serving, requests: Requests, notes: tuple[str, ...] = ()) -> Forecast:
+    """Return a steady state with its ranges, or why nothing is said of it."""
     grade = grade_of(rates.work, rates.device)
     largest = rates.device.largest_batch * rates.work.data_ranks
     if state.sequences > largest:
@@ -181,7 +183,7 @@ def _said(rates: Rates, state: Serving, load: Load, notes: tuple[str, ...]) -> F
     if spreads is None:
         share = round(100 * state.prefill_share)
         return Forecast(reason=f"bound by prompts, which take {share} % of the time: tokens come in bursts")
-    output = state.requests_per_second * load.requests.output_tokens
+    output = state.requests_per_second * requests.output_tokens
     return Forecast(
         grade=grade,
         tpot_us=_range(state.tpot_seconds, 10**6, spreads.tpot),
