@@ -20,7 +20,7 @@ from vllm.transformers_utils.config import _CONFIG_REGISTRY
 
 # Nothing of these changes a size.
 _COSMETIC = re.compile(
-    r"token_id|token_index|_index$|dropout|dropped|^output_|use_cache|_eps|epsilon|_loss|jitter|initializer|_prob$|_std"
+    r"token_id|token_index|_index$|dropout|dropped|^output_(hidden|attention|router|scores|past)|use_cache|_eps|epsilon|_loss|jitter|initializer|_prob$|_std"
     r"|^is_decoder|^time_|^apply_|^mask_|^bos_|^eos_|^pad_|^num_return|cross_attention|add_cross|gradient|chunk_size_feed"
     r"|is_encoder_decoder|scoring|norm_topk|topk_group|^n_group$|softcapping|temperature|^return_|problem|^_"
 )

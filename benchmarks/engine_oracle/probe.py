@@ -144,8 +144,21 @@ def _know_model_type(config: dict[str, Any]) -> None:
 
     kind = config["model_type"]
     if kind not in CONFIG_MAPPING and kind not in _CONFIG_REGISTRY:
-        usual = {"model_type": kind, "rms_norm_eps": 1e-6, "hidden_act": "silu"}
+        usual = {"model_type": kind, "rms_norm_eps": 1e-6, "hidden_act": "silu", "__init__": _stated}
         AutoConfig.register(kind, type("StatedConfig", (PretrainedConfig,), usual))
+
+
+def _stated(self: Any, **values: Any) -> None:
+    """Keep what a config states; parts of it that name a class the library has become that class."""
+    from transformers import AutoConfig, PretrainedConfig
+    from transformers.models.auto.configuration_auto import CONFIG_MAPPING
+
+    for key, value in values.items():
+        if isinstance(value, dict) and key.endswith("_config") and key != "quantization_config":
+            known = value.get("model_type") in CONFIG_MAPPING
+            rest = {name: inner for name, inner in value.items() if name != "model_type"}
+            values[key] = AutoConfig.for_model(value["model_type"], **rest) if known else PretrainedConfig(**value)
+    PretrainedConfig.__init__(self, **values)
 
 
 def _as_on_gpu(config: Any, case: dict[str, Any]) -> None:

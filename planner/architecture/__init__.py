@@ -68,7 +68,7 @@ class Architecture:
     widest layer of each kind and serve the activation estimate, whereas weights and caches come from ``layers``.
     ``max_model_len`` is the context limit the engine derives from the config; a longer one is refused only above
     ``longest_model_len``. ``rotaries`` lists the distinct rotary tables; ``first`` holds further parts of the first
-    pipeline stage, ``last`` of the last one.
+    pipeline stage, ``last`` of the last one. A ``whole_embedding`` of tokens is on every rank, without padding.
     """
 
     name: str
@@ -94,6 +94,7 @@ class Architecture:
     last: tuple[Part, ...] = ()
     vision: Vision | None = None
     embedding_width: int | None = None
+    whole_embedding: bool = False
 
     @property
     def num_layers(self) -> int:

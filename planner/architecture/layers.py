@@ -54,7 +54,8 @@ class Attention:
     everything). ``qk_norm``: one vector per head size, one over all heads on each rank, or one shared out over ranks.
     ``cached`` is false where keys and values are not kept (encoders) or belong to another layer (``shares_kv``, which
     has no key and value projections either). ``output_gate`` doubles the query projection. ``path`` and ``output_path``
-    name the modules as checkpoints do. ``parts`` are the weights where they are not the usual projections.
+    name the modules as checkpoints do. ``parts`` are the weights where they are not the usual projections. ``cross``
+    attention reads what an encoder made of a request, and caches that.
     """
 
     num_heads: int
@@ -76,6 +77,7 @@ class Attention:
     path: str = "self_attn"
     output_path: str = "o_proj"
     parts: tuple[Part, ...] = ()
+    cross: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -60,13 +60,14 @@ class Experts:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Vocabulary:
-    """An embedding or output head of ``rows`` tokens, padded to ``padding`` and shared out over ranks."""
+    """An embedding or output head of ``rows`` tokens, padded to ``padding``, shared out over ranks unless ``whole``."""
 
     path: str
     rows: int
     width: int
     bias: bool = False
     padding: int = 64
+    whole: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

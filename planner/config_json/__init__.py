@@ -14,6 +14,7 @@ from planner.config_json.fields import Fields
 from planner.config_json.pooling import as_pooling, is_pooling_decoder, pooling_decoder
 from planner.config_json.quantization_config import parse_quantization
 from planner.config_json.registry import TEXT
+from planner.config_json.whisper import WHISPER, whisper
 from planner.config_json.wrappers import WRAPPERS, wrapped
 from planner.errors import InvalidConfig, UnsupportedModel
 from planner.facts.quantization import Quantization
@@ -66,6 +67,8 @@ def _parsed(facts: _Facts) -> Architecture:
 
 
 def _architecture(name: str, fields: Fields) -> Architecture:
+    if name == WHISPER:
+        return whisper(fields)
     if name in WRAPPERS:
         return wrapped(name, fields)
     if name in TEXT:

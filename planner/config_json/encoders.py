@@ -129,6 +129,18 @@ def _modernbert_head(text: Fields) -> tuple[Part, ...]:
     )
 
 
+def _modernbert_tokens(text: Fields) -> tuple[Part, ...]:
+    """Return a dense layer and a norm in the model's dtype, and the classifier."""
+    hidden = text.integer("hidden_size")
+    return (Tensor(path="head", elements=hidden * hidden + hidden), _dense(labels(text), hidden))
+
+
+def _bge_head(text: Fields) -> tuple[Part, ...]:
+    """BGE-M3: a weight per token and a vector per token beside the embedding (roberta.py)."""
+    hidden = text.integer("hidden_size")
+    return _dense(1, hidden), _dense(text.integer("colbert_dim", hidden), hidden)
+
+
 def _token_head(text: Fields) -> tuple[Part, ...]:
     return (_dense(labels(text), text.integer("hidden_size")),)
 
@@ -149,8 +161,14 @@ ENCODERS: Mapping[str, Encoder] = {
     "RobertaForMaskedLM": _ROBERTA,
     "RobertaForSequenceClassification": replace(_ROBERTA, head=_bert_head),
     "XLMRobertaForSequenceClassification": replace(_ROBERTA, head=_bert_head),
+    **dict.fromkeys(
+        ("RobertaForTokenClassification", "XLMRobertaForTokenClassification"), replace(_ROBERTA, head=_token_head)
+    ),
+    "BgeM3EmbeddingModel": replace(_ROBERTA, head=_bge_head),
     "ModernBertModel": _MODERN,
+    "ModernBertForTokenClassification": replace(_MODERN, head=_modernbert_tokens),
     "ModernBertForSequenceClassification": replace(_MODERN, head=_modernbert_head),
     "GteModel": _GTE,
     "GteNewModel": _GTE,
+    "GteNewForSequenceClassification": replace(_GTE, head=_bert_head),
 }

@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from dataclasses import replace
 
 from planner.architecture import Architecture, Part, Tensor
+from planner.architecture.parts import linear
 from planner.config_json.decoder import decoder
 from planner.config_json.encoders import labels
 from planner.config_json.fields import Fields
@@ -13,8 +14,14 @@ from planner.config_json.registry import TEXT
 _BODIES: Mapping[str, str] = {
     "LlamaModel": "LlamaForCausalLM", "MistralModel": "MistralForCausalLM", "Qwen2Model": "Qwen2ForCausalLM",
     "Qwen3Model": "Qwen3ForCausalLM", "Gemma2Model": "Gemma2ForCausalLM", "Gemma3TextModel": "Gemma3ForCausalLM",
-    "LlamaBidirectionalModel": "LlamaForCausalLM",
+    "LlamaBidirectionalModel": "LlamaForCausalLM", "LlamaBidirectionalForSequenceClassification": "LlamaForCausalLM",
+    "GPT2ForSequenceClassification": "GPT2LMHeadModel", "Qwen2ForProcessRewardModel": "Qwen2ForCausalLM",
+    "DeepseekV3BidirectionalModel": "DeepseekV3ForCausalLM",
 }  # fmt: skip
+# Labels of the reward models that have a class of their own: whether two layers score, or one
+# (models/qwen2_rm.py, internlm2.py, vLLM 0.32.0).
+_REWARDS = {"Qwen2ForRewardModel": 1, "Qwen2ForProcessRewardModel": 2}
+_ONE_SCORE = ("InternLM2ForRewardModel",)
 _CLASSIFIERS = ("ForSequenceClassification", "ForTokenClassification", "ForRewardModel")
 
 
@@ -32,10 +39,22 @@ def pooling_decoder(name: str, config: Fields) -> Architecture:
     architecture = as_pooling(decoder(name, TEXT[_body(name)], config))
     if config.flag("use_bidirectional_attention") or "Bidirectional" in name:
         architecture = _without_cache(architecture)
+    if name in _REWARDS:
+        return replace(architecture, last=_reward_head(architecture.hidden_size, _REWARDS[name]))
     if not name.endswith(_CLASSIFIERS):
         return architecture
-    score: Part = Tensor(path="score", elements=labels(config) * architecture.hidden_size, dtype_bytes=4)
+    count = 1 if name in _ONE_SCORE else labels(config)
+    score: Part = Tensor(path="score", elements=count * architecture.hidden_size, dtype_bytes=4)
     return replace(architecture, last=(score,))
+
+
+def _reward_head(hidden: int, count: int) -> tuple[Part, ...]:
+    """Return two layers in fp32, the first column- and the second row-parallel."""
+    first, second = (
+        linear("score.0", hidden, hidden, "column", bias=True),
+        linear("score.2", count, hidden, "row", bias=True),
+    )
+    return replace(first, quantizable=False, dtype_bytes=4), replace(second, quantizable=False, dtype_bytes=4)
 
 
 def as_pooling(architecture: Architecture) -> Architecture:
@@ -53,7 +72,9 @@ def _without_cache(architecture: Architecture) -> Architecture:
 
 
 def _body(name: str) -> str:
+    if name in _BODIES:
+        return _BODIES[name]
     for suffix in _CLASSIFIERS:
         if name.endswith(suffix):
             return name.removesuffix(suffix) + "ForCausalLM"
-    return _BODIES.get(name, "")
+    return ""

@@ -117,7 +117,8 @@ def gemma4_attention(text: Fields, family: Family, index: int, kind: str) -> Att
     kv_heads, size = attention.num_kv_heads, attention.head_dim
     if kind == "full" and not text.has("per_layer_config"):
         size = text.integer("global_head_dim", _GEMMA4_GLOBAL_HEAD)
-        kv_heads = text.integer("num_global_key_value_heads", kv_heads)
+        if text.flag("attention_k_eq_v", True):
+            kv_heads = text.integer("num_global_key_value_heads", kv_heads)
     return Attention(
         num_heads=attention.num_heads,
         num_kv_heads=kv_heads,

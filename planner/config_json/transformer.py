@@ -15,6 +15,7 @@ def blocks(
     norm_bias: bool = True,
     norms: int = 2,
     attention_width: int = 0,
+    kv_width: int = 0,
     qkv_bias: bool | None = None,
     sharded: bool = True,
     attention_sharded: bool = True,
@@ -22,11 +23,12 @@ def blocks(
 ) -> tuple[Part, ...]:
     """Return the parts of ``count`` equal blocks: fused query-key-value, output, MLP, norms.
 
-    ``attention_width`` is the width inside attention where it is not the hidden size; ``extra`` counts further values
-    per block, such as layer scales. Towers that the engine does not shard over ranks, or whose attention it does not
-    shard, say so.
+    ``attention_width`` is the width inside attention where it is not the hidden size, ``kv_width`` that of keys and
+    values where it is less; ``extra`` counts further values per block, such as layer scales. Towers that the engine
+    does not shard over ranks, or whose attention it does not shard, say so.
     """
     inner = attention_width or hidden
+    widths = (inner, kv_width or inner, kv_width or inner)
     into: Split = "column" if sharded else "none"
     out: Split = "row" if sharded else "none"
     heads_in: Split = into if attention_sharded else "none"
@@ -37,7 +39,9 @@ def blocks(
         ups = ("gate_proj", "up_proj") if gated else ("fc1",)
         parts += [
             Linear(
-                columns=tuple(Column(f"{block}.attn.{name}", inner, 1) for name in ("q", "k", "v")),
+                columns=tuple(
+                    Column(f"{block}.attn.{name}", size, 1) for name, size in zip("qkv", widths, strict=True)
+                ),
                 inputs=hidden,
                 split=heads_in,
                 bias=bias if qkv_bias is None else qkv_bias,

@@ -4,8 +4,9 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 
 from planner.architecture import Architecture, Vision
-from planner.config_json import towers
+from planner.config_json import audio_towers, newer_towers, plain_towers, towers
 from planner.config_json.decoder import decoder
+from planner.config_json.experts import Experts, shared_by_size
 from planner.config_json.family import Family
 from planner.config_json.fields import Fields
 from planner.config_json.kimi_tower import kimi_tower
@@ -17,14 +18,18 @@ from planner.errors import UnsupportedModel
 class Wrapper:
     """A multimodal class: the family of its language model (empty: named by the text config) and its tower.
 
-    ``section`` holds the text config; where it is absent the text fields stand at the top level. ``ties_inside`` says
-    that the text config alone decides about tying the output head, which the outer one does otherwise.
+    ``section`` holds the text config; where it is absent the text fields stand at the top level. ``outer`` is the
+    section that holds both where it is not the whole config. ``ties_inside`` says that the text config alone decides
+    about tying the output head, which the outer one does otherwise. ``family`` is a language model that has no class
+    of its own.
     """
 
     text: str
     tower: Callable[[Fields, Fields], Vision | None]
     section: str = "text_config"
     ties_inside: bool = False
+    outer: str = ""
+    family: Family | None = None
 
 
 # The class a text config's model_type stands for, where a wrapper takes any of several.
@@ -32,7 +37,20 @@ _BY_TYPE = {
     "qwen2": "Qwen2ForCausalLM", "qwen3": "Qwen3ForCausalLM", "qwen3_moe": "Qwen3MoeForCausalLM",
     "mistral": "MistralForCausalLM", "llama": "LlamaForCausalLM", "ministral3": "Ministral3ForCausalLM",
     "gpt_oss": "GptOssForCausalLM", "mistral4": "MistralLarge3ForCausalLM", "internlm2": "InternLM2ForCausalLM",
+    "internlm3": "InternLM3ForCausalLM", "gemma": "GemmaForCausalLM", "gemma2": "Gemma2ForCausalLM",
+    "gemma3_text": "Gemma3ForCausalLM", "cohere": "CohereForCausalLM", "cohere2": "Cohere2ForCausalLM",
+    "lfm2": "Lfm2ForCausalLM", "lfm2_moe": "Lfm2MoeForCausalLM", "deepseek_v2": "DeepseekV2ForCausalLM",
+    "deepseek_v3": "DeepseekV3ForCausalLM", "kimi_k2": "DeepseekV3ForCausalLM", "phi3": "Phi3ForCausalLM",
+    "granite": "GraniteForCausalLM", "smollm3": "SmolLM3ForCausalLM", "exaone4": "Exaone4ForCausalLM",
+    "qwen3_next": "Qwen3NextForCausalLM", "olmo2": "Olmo2ForCausalLM", "olmo3": "Olmo3ForCausalLM",
 }  # fmt: skip
+
+_ARIA = Family(
+    mixture=Experts(
+        count="moe_num_experts", active="moe_topk", size="intermediate_size",
+        shared=shared_by_size("intermediate_size", "moe_num_shared_experts"),
+    )
+)  # fmt: skip
 
 WRAPPERS: Mapping[str, Wrapper] = {
     "Qwen2VLForConditionalGeneration": Wrapper("Qwen2ForCausalLM", towers.qwen2_tower),
@@ -49,6 +67,44 @@ WRAPPERS: Mapping[str, Wrapper] = {
     "Llama4ForConditionalGeneration": Wrapper("Llama4ForCausalLM", towers.llama4_tower),
     "InternVLForConditionalGeneration": Wrapper("", towers.internvl_tower),
     "KimiK25ForConditionalGeneration": Wrapper("DeepseekV3ForCausalLM", kimi_tower),
+    "LlavaNextVideoForConditionalGeneration": Wrapper("", towers.llava_tower),
+    "LlavaOnevisionForConditionalGeneration": Wrapper("", plain_towers.onevision_tower),
+    "InternS1ForConditionalGeneration": Wrapper("", towers.internvl_tower),
+    **dict.fromkeys(
+        ("InternVLChatModel", "SkyworkR1VChatModel"),
+        Wrapper("", plain_towers.internvit_tower, section="llm_config"),
+    ),
+    **dict.fromkeys(
+        ("Idefics3ForConditionalGeneration", "SmolVLMForConditionalGeneration"),
+        Wrapper("", plain_towers.idefics3_tower),
+    ),
+    "Cohere2VisionForConditionalGeneration": Wrapper("", plain_towers.cohere2_vision_tower),
+    "PaliGemmaForConditionalGeneration": Wrapper("", plain_towers.paligemma_tower),
+    "AriaForConditionalGeneration": Wrapper("", plain_towers.aria_tower, family=_ARIA),
+    "Lfm2VlForConditionalGeneration": Wrapper("", plain_towers.lfm2_tower),
+    "KimiVLForConditionalGeneration": Wrapper("", plain_towers.kimi_vl_tower),
+    "Exaone4_5_ForConditionalGeneration": Wrapper("Exaone4ForCausalLM", newer_towers.exaone_tower),
+    "GlmOcrForConditionalGeneration": Wrapper("Glm4ForCausalLM", newer_towers.glm_ocr_tower),
+    "Gemma4UnifiedForConditionalGeneration": Wrapper("Gemma4ForCausalLM", newer_towers.gemma4_unified_tower),
+    "LightOnOCRForConditionalGeneration": Wrapper("Qwen3ForCausalLM", newer_towers.lighton_tower),
+    "PaddleOCRVLForConditionalGeneration": Wrapper("Ernie4_5ForCausalLM", newer_towers.paddle_tower),
+    "OpenCUAForConditionalGeneration": Wrapper("Qwen2ForCausalLM", towers.qwen2_5_tower),
+    "Qwen2AudioForConditionalGeneration": Wrapper("", audio_towers.qwen2_audio_tower),
+    "AudioFlamingo3ForConditionalGeneration": Wrapper("", audio_towers.flamingo_tower),
+    "VoxtralForConditionalGeneration": Wrapper("", audio_towers.voxtral_tower),
+    "UltravoxModel": Wrapper("", audio_towers.ultravox_tower),
+    "GlmAsrForConditionalGeneration": Wrapper("", audio_towers.glm_asr_tower),
+    **dict.fromkeys(
+        ("Qwen2_5OmniModel", "Qwen2_5OmniForConditionalGeneration"),
+        Wrapper("Qwen2ForCausalLM", audio_towers.omni2_5_tower, outer="thinker_config"),
+    ),
+    "Qwen3OmniMoeForConditionalGeneration": Wrapper(
+        "Qwen3MoeForCausalLM", audio_towers.omni3_tower, outer="thinker_config"
+    ),
+    **dict.fromkeys(
+        ("Qwen3ASRForConditionalGeneration", "Qwen3ASRRealtimeGeneration"),
+        Wrapper("Qwen3ForCausalLM", audio_towers.asr3_tower, outer="thinker_config"),
+    ),
     "Glm4vForConditionalGeneration": Wrapper("Glm4ForCausalLM", towers.glm4v_tower),
     "Glm4vMoeForConditionalGeneration": Wrapper("Glm4MoeForCausalLM", towers.glm4v_tower),
 }
@@ -57,16 +113,30 @@ WRAPPERS: Mapping[str, Wrapper] = {
 def wrapped(name: str, config: Fields) -> Architecture:
     """Return the architecture of a multimodal class.
 
+    Whether the output head is tied stands in the whole config, which overrides the text part
+    (config/vllm.py:with_hf_config, vLLM 0.17.0 to 0.33.0).
+
     Raises:
         UnsupportedModel: the language model inside, or its encoder, is not one this package can size.
         InvalidConfig: a field is missing, mistyped, out of range or contradicts another.
     """
     wrapper = WRAPPERS[name]
+    tied = None if wrapper.ties_inside else config.get("tie_word_embeddings")
+    if wrapper.outer and config.has(wrapper.outer):
+        config = _inner(config, wrapper.outer)
     inner = _text_model(wrapper, config)
     family = _family(wrapper, inner)
-    text = _inherited(wrapper, config, inner)
+    text = _inherited(config, inner)
+    if tied is not None:
+        text = text.stating({"tie_word_embeddings": tied})
     architecture = decoder(name, family, text)
     return replace(architecture, vision=wrapper.tower(config, text))
+
+
+def _inner(config: Fields, name: str) -> Fields:
+    """Return the section that holds both parts, with the dtype that stands outside it."""
+    passed = {key: config.get(key) for key in ("dtype", "torch_dtype") if config.has(key)}
+    return config.section(name).inheriting(passed)
 
 
 def _text_model(wrapper: Wrapper, config: Fields) -> Fields:
@@ -80,6 +150,8 @@ def _text_model(wrapper: Wrapper, config: Fields) -> Fields:
 
 
 def _family(wrapper: Wrapper, inner: Fields) -> Family:
+    if wrapper.family:
+        return wrapper.family
     name = wrapper.text
     if not name:
         kind = inner.text("model_type") or inner.known.kind
@@ -89,16 +161,9 @@ def _family(wrapper: Wrapper, inner: Fields) -> Family:
     return TEXT[name]
 
 
-def _inherited(wrapper: Wrapper, config: Fields, inner: Fields) -> Fields:
-    """Return the text part with what the outer config decides for it.
-
-    Whether the output head is tied stands in the outer config, which overrides the inner one
-    (config/vllm.py:with_hf_config, vLLM 0.17.0 to 0.33.0); a dtype only where the inner one has none.
-    """
+def _inherited(config: Fields, inner: Fields) -> Fields:
+    """Return the text part with the dtype of the outer config where it has none itself."""
     passed: dict[str, object] = {}
     if not (inner.has("dtype") or inner.has("torch_dtype")):
-        passed = {name: config.get(name) for name in ("dtype", "torch_dtype") if config.has(name)}
-    tied = config.get("tie_word_embeddings")
-    if tied is None or wrapper.ties_inside:
-        return inner.inheriting(passed)
-    return inner.inheriting(passed).stating({"tie_word_embeddings": tied})
+        passed = {name: config.get(name) for name in ("dtype", "torch_dtype") if config.get(name)}
+    return inner.inheriting(passed)

@@ -182,6 +182,8 @@ def _attention_spec(attention: Attention, cache: _Cache) -> CacheSpec:
     page = cache.block_size * cache.token_bytes(attention)
     if attention.latent:
         return CacheSpec(kind="latent", block_size=cache.block_size, page_bytes=page)
+    if attention.cross:
+        return CacheSpec(kind="cross", block_size=cache.block_size, page_bytes=page)
     if attention.window:
         return CacheSpec(kind="sliding", block_size=cache.block_size, page_bytes=page, reach=attention.window)
     if attention.chunk:

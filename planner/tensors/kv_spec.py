@@ -6,7 +6,7 @@ from typing import Literal
 from planner.tensors.kv_rules import KVRules
 from planner.units import ceil_div
 
-Kind = Literal["full", "sliding", "chunked", "latent", "state"]
+Kind = Literal["full", "sliding", "chunked", "latent", "state", "cross"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -35,6 +35,8 @@ class CacheSpec:
             return rules.states(self.state)
         if self.kind == "sliding":
             return ceil_div(min(self.reach - 1 + in_flight_tokens, tokens), self.block_size) + 1
+        if self.kind == "cross":  # room for one batch of encoder tokens (CrossAttentionSpec)
+            return ceil_div(in_flight_tokens // rules.in_flight_batches, self.block_size)
         if self.kind == "chunked":
             return ceil_div(min(self.reach + in_flight_tokens, tokens), self.block_size)
         return ceil_div(tokens, self.block_size)

@@ -24,6 +24,8 @@ from planner.tensors.state_parameters import state_parts
 def embedding(architecture: Architecture) -> Vocabulary:
     """Return the token embedding."""
     width = architecture.embedding_width or architecture.hidden_size
+    if architecture.whole_embedding:
+        return Vocabulary(path="embed_tokens", rows=architecture.vocab_size, width=width, padding=1, whole=True)
     return Vocabulary(path="embed_tokens", rows=architecture.vocab_size, width=width)
 
 

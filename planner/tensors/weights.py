@@ -152,7 +152,7 @@ def part_tensors(part: Part, prefix: str, quantization: Quantization, rank: Rank
     elif isinstance(part, Experts):
         yield from _experts(part, prefix, quantization, rank)
     elif isinstance(part, Vocabulary):
-        rows = ceil_div(part.rows, part.padding) * part.padding // rank.tensor_ranks
+        rows = ceil_div(part.rows, part.padding) * part.padding // (1 if part.whole else rank.tensor_ranks)
         storage = quantization.head if part.path == "lm_head" else None
         sizes = (
             storage.tensors(rows, part.width, rank.dtype_bytes) if storage else (rows * part.width * rank.dtype_bytes,)
