@@ -40,7 +40,8 @@ def reason(
     **changes: Any,  # noqa: ANN401
 ) -> str:
     architecture, quantization = parse_config({**CONFIG, **(config or {})}, where="test")
-    return refusal(architecture, quantization, replace(flags, **changes), load_profile(version), device) or ""
+    found = refusal(architecture, quantization, replace(flags, **changes), load_profile(version), device)
+    return str(found) if found else ""
 
 
 def test_nothing_is_wrong_with_a_plain_start() -> None:

@@ -92,7 +92,7 @@ def check_server(facts: Recomputed, plan: ServerPlan) -> Iterator[Violation]:
         return
     yield from wrong
     if reason:
-        yield Violation(plan.name, reason)
+        yield Violation(plan.name, str(reason))
     if wrong or reason:
         return
     yield from _guarantees(facts, plan, server)

@@ -124,6 +124,7 @@ def gemma3_tower(config: Fields, text: Fields) -> Vision:
         patches_per_token=(vision.integer("image_size") // vision.integer("patch_size")) ** 2
         // config.integer("mm_tokens_per_image", 256),
         patch_values=3 * vision.integer("patch_size") ** 2,
+        both_ways=True,
     )
 
 

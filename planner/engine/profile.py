@@ -12,8 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
-import yaml
-
+from planner.engine.data_file import read_data_file
 from planner.errors import InvalidConfig, UnknownName
 from planner.facts.gpu import GPU
 from planner.resources import data_folder
@@ -22,7 +21,7 @@ from planner.units import GIB, MIB
 Version = tuple[int, int, int]
 
 _NODE_GPUS = 8
-_PARTS = {"engine", "versions_read", "settings", "unknown_architectures", "devices"}
+_PARTS = frozenset({"engine", "versions_read", "settings", "unknown_architectures", "devices"})
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -345,12 +344,4 @@ def _typed(settings: dict[str, Any]) -> dict[str, Any]:
 
 @functools.cache
 def _document(directory: Path) -> dict[str, Any]:
-    path = directory / "engines" / "vllm.yaml"
-    loader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
-    try:
-        document = yaml.load(path.read_text(encoding="utf-8"), Loader=loader)
-    except (OSError, yaml.YAMLError) as error:
-        raise InvalidConfig(str(path), "", f"cannot be read: {error}") from error
-    if not isinstance(document, dict) or not document.keys() >= _PARTS:
-        raise InvalidConfig(str(path), "", f"needs {', '.join(sorted(_PARTS))}")
-    return document
+    return read_data_file(directory / "engines" / "vllm.yaml", _PARTS)

@@ -49,6 +49,19 @@ class GPU:
     instances: int = 1
     note: str = ""
 
+    @property
+    def capability(self) -> int | None:
+        """The compute capability of an NVIDIA GPU as engines write it, 89 for 8.9; None where it is not known."""
+        if self.vendor != "nvidia" or self.compute_capability is None:
+            return None
+        major, minor = self.compute_capability
+        return 10 * major + minor
+
+
+def dotted(capability: int) -> str:
+    """Write a compute capability as it is spoken of: 8.9 for 89."""
+    return f"{capability // 10}.{capability % 10}"
+
 
 def unknown_gpu(name: str, memory_bytes: int) -> GPU:
     """Return a device of which only the name and the memory an engine sees are known."""

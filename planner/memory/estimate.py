@@ -4,6 +4,7 @@ import math
 from collections.abc import Iterator
 from dataclasses import dataclass
 
+from planner.engine.attention_layers import attention_choices, backend_names
 from planner.engine.flags import ServeFlags
 from planner.engine.profile import EngineProfile, parse_version
 from planner.facts.gpu import GPU
@@ -23,12 +24,14 @@ _TWO_CORES = (0, 8, 0)
 class Estimate:
     """What the engine logs for one GPU, in bytes; ``reason`` says why it does not start.
 
+    ``attention_backend`` names what runs the attention layers (None: not known, or nothing does).
     With pipeline stages the terms are those of the first rank, which is the one that logs; tokens and concurrency are
     governed by the smallest.
     """
 
     starts: bool
     reason: str | None
+    attention_backend: str | None
     weights_bytes: int
     activation_bytes: int
     non_torch_bytes: int
@@ -57,6 +60,7 @@ class Estimate:
             "kv_cache_gib_high": round(self.kv_cache_high_bytes / GIB, 3),
             "kv_cache_tokens": self.kv_cache_tokens,
             "max_concurrency": round(self.max_concurrency, 2),
+            "attention_backend": self.attention_backend,
         }
 
 
@@ -67,9 +71,9 @@ def estimate(server: Server, gpu: GPU, profile: EngineProfile, memory_in_use_byt
     baseline = baseline_bytes(flags, profile, gpu)
     requested = math.ceil(gpu.memory_bytes * flags.gpu_memory_utilization)
     available = [_available(stage, server, profile, requested, baseline + memory_in_use_bytes) for stage in stages]
-    reason = refusal(server.architecture, server.quantization, flags, profile, gpu) or failure(
-        server, gpu, profile, stages, available, requested, baseline + memory_in_use_bytes
-    )
+    refused = refusal(server.architecture, server.quantization, flags, profile, gpu)
+    in_use = baseline + memory_in_use_bytes
+    reason = str(refused) if refused else failure(server, gpu, profile, stages, available, requested, in_use)
     blocks = min(stage.layout.blocks(room) for stage, room in zip(stages, available, strict=True))
     first = stages[0]
     spread = Margin(low_bytes=0, high_bytes=0)
@@ -80,6 +84,9 @@ def estimate(server: Server, gpu: GPU, profile: EngineProfile, memory_in_use_byt
     return Estimate(
         starts=fits,
         reason=reason,
+        attention_backend=backend_names(
+            attention_choices(server.architecture, server.quantization, flags, profile, gpu)
+        ),
         weights_bytes=first.weights_bytes,
         activation_bytes=_activation_logged(first, server, profile),
         non_torch_bytes=_non_torch_logged(first, profile),

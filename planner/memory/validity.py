@@ -1,4 +1,4 @@
-"""Which ways of sharing out a model the engine refuses, worded as it words them."""
+"""Which ways of sharing out a model the engine refuses."""
 
 import functools
 from collections.abc import Iterator
@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 from planner.architecture import Architecture, Layer, Linear, Mixture, Vision
 from planner.engine.flags import ServeFlags
 from planner.engine.profile import EngineProfile, parse_version
+from planner.engine.rules import Refusal, refused
 from planner.facts.quantization import Quantization, Storage
 from planner.tensors.identity import Same
 from planner.tensors.parameters import layer_parts
@@ -21,7 +22,7 @@ _CHANNELWISE = ("mamba1", "short-conv")
 
 def invalid(
     architecture: Architecture, quantization: Quantization, flags: ServeFlags, profile: EngineProfile
-) -> str | None:
+) -> Refusal | None:
     """Return why a model cannot be shared out as the flags say, or None.
 
     Source: ``verify_with_parallel_config`` in ``config/model.py``, ``divide`` in ``distributed/utils.py``, the
@@ -29,9 +30,9 @@ def invalid(
     """
     stages = flags.pipeline_parallel_size
     if stages > architecture.num_layers:
-        return f"pipeline_parallel_size ({stages}) is greater than the number of layers ({architecture.num_layers})"
+        return refused("stages-above-layers", stages=stages, layers=architecture.num_layers)
     if stages > 1 and not _has_stages(architecture, profile):
-        return f"pipeline parallelism is not supported for {architecture.name}"
+        return refused("no-stages", architecture=architecture.name)
     shares = _Shares(
         flags.tensor_parallel_size,
         flags.data_parallel_size * flags.tensor_parallel_size,
@@ -63,19 +64,21 @@ class _Shares:
 
 
 @functools.lru_cache(maxsize=4096)
-def _first_reason(architecture: Same[Architecture], quantization: Same[Quantization], shares: _Shares) -> str | None:
+def _first_reason(
+    architecture: Same[Architecture], quantization: Same[Quantization], shares: _Shares
+) -> Refusal | None:
     """Return the first reason; a plan asks the same for hundreds of flags that do not matter."""
     return next(_reasons(architecture.value, quantization.value, shares), None)
 
 
-def _reasons(architecture: Architecture, quantization: Quantization, shares: _Shares) -> Iterator[str]:
+def _reasons(architecture: Architecture, quantization: Quantization, shares: _Shares) -> Iterator[Refusal]:
     ranks = shares.ranks
     heads = architecture.num_attention_heads
     if heads % ranks:
-        yield (f"total number of attention heads ({heads}) must be divisible by tensor parallel size ({ranks})")
+        yield refused("heads-over-ranks", heads=heads, ranks=ranks)
     vocabulary = -(-architecture.vocab_size // _VOCABULARY_PADDING) * _VOCABULARY_PADDING
     if vocabulary % ranks:
-        yield f"{vocabulary} is not divisible by {ranks}: the vocabulary cannot be shared out"
+        yield refused("vocabulary-over-ranks", vocabulary=vocabulary, ranks=ranks)
     if architecture.vision:
         yield from _vision_reasons(architecture.vision, ranks)
     seen: set[Layer] = set()
@@ -93,56 +96,50 @@ def _reasons(architecture: Architecture, quantization: Quantization, shares: _Sh
             yield from _expert_reasons(layer.mixture, storage, shares)
 
 
-def _vision_reasons(vision: Vision, ranks: int) -> Iterator[str]:
+def _vision_reasons(vision: Vision, ranks: int) -> Iterator[Refusal]:
     if vision.sharded_heads % ranks:
-        yield f"{vision.sharded_heads} is not divisible by {ranks}: the vision encoder's heads cannot be shared out"
+        yield refused("encoder-heads-over-ranks", heads=vision.sharded_heads, ranks=ranks)
     for part in vision.parts:
         if isinstance(part, Linear) and part.split != "none":
             yield from _linear_reasons(part, ranks, "", Quantization())
 
 
-def _state_reasons(layer: Layer, ranks: int) -> Iterator[str]:
+def _state_reasons(layer: Layer, ranks: int) -> Iterator[Refusal]:
     if layer.state:
         whole = layer.state.inner_size if layer.state.kind in _CHANNELWISE else layer.state.heads
         if whole % ranks:
-            yield f"{whole} heads or channels of recurrent state are not divisible by tensor parallel size {ranks}"
+            yield refused("state-over-ranks", whole=whole, ranks=ranks)
 
 
-def _linear_reasons(part: Linear, ranks: int, prefix: str, quantization: Quantization) -> Iterator[str]:
+def _linear_reasons(part: Linear, ranks: int, prefix: str, quantization: Quantization) -> Iterator[Refusal]:
     """Check a matrix that is shared out: evenly, and in whole quantization groups or blocks."""
     for column in part.columns:
         storage = quantization.storage(prefix + column.path) if part.quantizable else None
         if part.split == "row":
             yield from _row_reasons(part.inputs, ranks, storage, column.path)
         elif column.replicated and max(column.units, ranks) % min(column.units, ranks):
-            yield f"{column.units} key-value heads cannot be shared out over tensor parallel size {ranks}"
+            yield refused("kv-heads-over-ranks", heads=column.units, ranks=ranks)
         elif not column.replicated and column.units % ranks:
-            yield f"{column.units} is not divisible by {ranks}: the outputs of {column.path} cannot be shared out"
+            yield refused("outputs-over-ranks", outputs=column.units, ranks=ranks, name=column.path)
         else:
             yield from _block_reasons(max(1, column.units // ranks) * column.size, ranks, storage, column.path)
 
 
-def _row_reasons(inputs: int, ranks: int, storage: Storage | None, name: str) -> Iterator[str]:
+def _row_reasons(inputs: int, ranks: int, storage: Storage | None, name: str) -> Iterator[Refusal]:
     if inputs % ranks:
-        yield f"{inputs} is not divisible by {ranks}: the inputs of {name} cannot be shared out"
+        yield refused("inputs-over-ranks", inputs=inputs, ranks=ranks, name=name)
     elif ranks > 1 and storage and storage.group_size and inputs // ranks % storage.group_size:
-        yield (
-            f"the input size of {name} per rank ({inputs // ranks}) is not a multiple of the quantization group "
-            f"({storage.group_size}): the tensor parallel size is too large"
-        )
+        yield refused("quantization-group", name=name, size=inputs // ranks, group=storage.group_size)
 
 
-def _block_reasons(outputs: int, ranks: int, storage: Storage | None, name: str) -> Iterator[str]:
+def _block_reasons(outputs: int, ranks: int, storage: Storage | None, name: str) -> Iterator[Refusal]:
     if ranks > 1 and storage and storage.row_group > 1 and outputs % storage.row_group:
-        yield (
-            f"the output size of {name} per rank ({outputs}) is not divisible by the quantization block "
-            f"({storage.row_group}): the tensor parallel size is too large"
-        )
+        yield refused("quantization-block", name=name, size=outputs, block=storage.row_group)
 
 
-def _expert_reasons(mixture: Mixture, storage: Storage | None, shares: _Shares) -> Iterator[str]:
+def _expert_reasons(mixture: Mixture, storage: Storage | None, shares: _Shares) -> Iterator[Refusal]:
     inner, parts = mixture.intermediate_size, shares.all_ranks
     if inner % parts:
-        yield f"{inner} is not divisible by {parts}: the inputs of the experts cannot be shared out"
+        yield refused("experts-over-ranks", inner=inner, ranks=parts)
     elif storage and storage.name == "fp8-block" and not shares.uneven_expert_blocks:
         yield from _block_reasons(inner // parts, parts, storage, "the experts")

@@ -106,7 +106,7 @@ def _with_caches(
         dtypes = ("auto",)
     for kv_cache_dtype in dtypes:
         one = replace(first, kv_cache_dtype=kv_cache_dtype)
-        if text := limits.cache_refusal(one.effective_cache, one.model, one.architecture, place.gpu):
+        if text := limits.cache_refusal(one.effective_cache, one.model, one.architecture, place.gpu, place.profile):
             yield one.rejected(role, "capability", detail=text)
             continue
         for size in role.tensor_parallel_sizes or place.nodes.tensor_parallel_sizes:

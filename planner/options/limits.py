@@ -1,6 +1,7 @@
 """Limits: checkpoints an engine version is too old for, and KV cache dtypes that a model or GPU cannot have."""
 
 from planner.architecture import Architecture
+from planner.engine.backends import load_backends
 from planner.engine.profile import EngineProfile, parse_version
 from planner.facts.gpu import GPU
 from planner.facts.variant import Model, Variant
@@ -8,8 +9,8 @@ from planner.facts.variant import Model, Variant
 KV_CACHE_DTYPES = ("auto", "fp8")
 """What a plan chooses from: the model's own dtype, and one byte per element, which every engine version knows."""
 
-# FP8 KV cache: FlashInfer serves compute capability 8.x and 12.x for these head sizes, FlashAttention 9.x and 10.x any;
-# latent attention has FP8 kernels on 9.x and 10.x only (v1/attention/backends, 0.33.0).
+# Before versions whose attention rules were read (catalog/engines/attention.yaml): FlashAttention keeps an FP8 cache on
+# 9.x and 10.x, FlashInfer on others for these head sizes (v1/attention/backends, 0.11.0).
 _FLASH_ATTENTION_FP8 = (9, 10)
 _FP8_CACHE_HEADS = (64, 128, 256, 512)
 _STAGES, _NODES_WITHOUT_RAY = "0.9.1", "0.12.0"
@@ -34,12 +35,19 @@ def stages_refusal(stages: int, nodes: int, profile: EngineProfile) -> str:
     return f"{what} need version {needed} of the engine or newer"
 
 
-def cache_refusal(kv_cache_dtype: str, model: Model, architecture: Architecture, gpu: GPU) -> str:
-    """Say why a KV cache dtype is not to be used with a model on a GPU, or return an empty text."""
+def cache_refusal(
+    kv_cache_dtype: str, model: Model, architecture: Architecture, gpu: GPU, profile: EngineProfile
+) -> str:
+    """Say why a KV cache dtype is not to be used with a model on a GPU, or return an empty text.
+
+    Where the attention rules of the engine version are known, they decide about kernels instead.
+    """
     if kv_cache_dtype == "auto":
         return ""
     if evidence := model.cache_refusals.get(kv_cache_dtype):
         return evidence
+    if load_backends(profile.version):
+        return ""
     if gpu.compute_capability is None or gpu.compute_capability[0] in _FLASH_ATTENTION_FP8:
         return ""
     if architecture.is_latent:

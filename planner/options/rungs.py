@@ -225,7 +225,8 @@ class Rungs:
     def _refused(self, flags: ServeFlags) -> str | None:
         """Return why the engine would not start a server with these flags."""
         candidate, place = self.candidate, self.candidate.place
-        return refusals.refusal(candidate.architecture, candidate.quantization, flags, place.profile, place.gpu)
+        found = refusals.refusal(candidate.architecture, candidate.quantization, flags, place.profile, place.gpu)
+        return str(found) if found else None
 
     def _option(self, length: int, defaults: ServeFlags, batch: int, sequences: int) -> Option:
         candidate, place, load = self.candidate, self.candidate.place, self.load

@@ -1,0 +1,1 @@
+"""Which attention backends the engines take, asked of their own selectors."""

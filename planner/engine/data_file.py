@@ -1,0 +1,24 @@
+"""Data files under ``catalog/engines``: YAML that holds eras, values with the version since which each holds."""
+
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from planner.errors import InvalidConfig
+
+
+def read_data_file(path: Path, parts: frozenset[str]) -> dict[str, Any]:
+    """Return the document of a data file, a mapping that has these parts.
+
+    Raises:
+        InvalidConfig: it cannot be read, or lacks a part.
+    """
+    loader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
+    try:
+        document = yaml.load(path.read_text(encoding="utf-8"), Loader=loader)
+    except (OSError, yaml.YAMLError) as error:
+        raise InvalidConfig(str(path), "", f"cannot be read: {error}") from error
+    if not isinstance(document, dict) or not document.keys() >= parts:
+        raise InvalidConfig(str(path), "", f"needs {', '.join(sorted(parts))}")
+    return document
