@@ -5,8 +5,10 @@ from typing import Any
 
 import pytest
 
+from planner.catalog import load_catalog
+from planner.catalog.stored import stored
 from planner.config_json import parse_config
-from planner.engine.flags import ServeFlags
+from planner.engine.flags import ServeFlags, default_flags
 from planner.engine.profile import load_profile
 from planner.facts.gpu import GPU
 from planner.memory.refusals import refusal
@@ -245,3 +247,50 @@ def test_groups_in_order_of_activation_are_refused_where_the_engine_dropped_them
     gptq = {"quant_method": "gptq", "bits": 4, "sym": True, **settings}
 
     assert ("ordered by activation" in reason(version, gpu(9, 0), {"quantization_config": gptq})) == refused
+
+
+def catalog_reason(name: str, version: str, device: GPU, **changes: Any) -> str:  # noqa: ANN401
+    base, variant = load_catalog().find(name)
+    architecture, quantization = stored(base, variant)
+    profile = load_profile(version)
+    flags = default_flags(profile, device, architecture, max_model_len=8192, **changes)
+    found = refusal(architecture, quantization, flags, profile, device)
+    return str(found) if found else ""
+
+
+@pytest.mark.parametrize(("version", "batch", "refused"), [
+    ("0.20.2", None, True), ("0.20.2", 2496, False), ("0.22.1", None, False), ("0.33.0", 1024, True),
+    ("0.19.0", None, False),
+])  # fmt: skip
+def test_a_batch_holds_a_whole_image_where_attention_goes_both_ways(
+    version: str, batch: int | None, refused: bool
+) -> None:
+    """The engine's own default is too small itself until 0.22; 0.19 still splits images of Gemma 4."""
+    said = catalog_reason("gemma-4-26B-A4B-it", version, gpu(8, 6), max_num_batched_tokens=batch)
+    assert ("one multimodal item of 2496 tokens" in said) is refused
+
+
+def test_the_rule_comes_before_memory() -> None:
+    said = catalog_reason("DeepSeek-V4-Flash", "0.33.0", gpu(8, 0))
+    assert "no attention backend for compressed sparse attention" in said
+    assert "compute capability 8.0" in said
+
+
+@pytest.mark.parametrize(("name", "capability", "refused"), [
+    ("gpt-oss-20b", (8, 6), True), ("gpt-oss-20b", (8, 9), False), ("gemma-3-27b-it", (8, 0), True),
+    ("gemma-3-27b-it", (9, 0), False), ("gemma-4-31B-it", (8, 6), True), ("Qwen3-8B", (8, 6), False),
+])  # fmt: skip
+def test_an_fp8_cache_needs_8_9_where_triton_is_what_is_left(
+    name: str, capability: tuple[int, int], refused: bool
+) -> None:
+    said = catalog_reason(name, "0.33.0", gpu(*capability), kv_cache_dtype="fp8")
+    assert ("backend TRITON_ATTN" in said and "8.9" in said) is refused
+    assert catalog_reason(name, "0.33.0", gpu(*capability)) == ""
+
+
+@pytest.mark.parametrize(("version", "said"), [
+    ("0.24.0", ""), ("0.25.1", "it was supported until 0.24.0"), ("0.33.0", "it was supported until 0.24.0"),
+])  # fmt: skip
+def test_classes_that_left_the_engine(version: str, said: str) -> None:
+    found = reason(version, gpu(9, 0), {"architectures": ["BaichuanForCausalLM"], "model_type": "baichuan"})
+    assert said in found and bool(found) is bool(said)

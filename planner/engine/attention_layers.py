@@ -4,7 +4,7 @@ from dataclasses import dataclass, replace
 
 from planner.architecture import Architecture, Attention
 from planner.engine.backends import AttentionLayer, Choice, Kind, load_backends
-from planner.engine.flags import ServeFlags
+from planner.engine.flags import ServeFlags, whole_items
 from planner.engine.profile import EngineProfile
 from planner.facts.gpu import GPU
 from planner.facts.quantization import Quantization
@@ -17,12 +17,16 @@ _MIXED = "Gemma4"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Settings:
-    """What decides the backend beside the model: dtypes as the engine spells them, heads shared out over ranks."""
+    """What decides the backend beside the model: dtypes as the engine spells them, heads shared out over ranks.
+
+    ``prefix`` says that tokens of an image attend to later ones in this version of the engine.
+    """
 
     dtype: str
     cache: str
     ranks: int
     block_size: int | None
+    prefix: bool
 
 
 def attention_choices(
@@ -42,6 +46,7 @@ def attention_choices(
         cache=quantization.kv_cache_dtype or "auto" if asked == "auto" else asked,
         ranks=flags.tensor_parallel_size,
         block_size=flags.block_size,
+        prefix=whole_items(architecture, profile),
     )
     choices = ((layer, backends.choose(layer, capability)) for layer in attention_layers(architecture, settings))
     return tuple((layer, choice) for layer, choice in choices if choice is not None)
@@ -93,7 +98,7 @@ def _layer(
     return replace(
         plain,
         sinks=attention.sinks,
-        prefix=architecture.vision is not None and architecture.vision.both_ways,
+        prefix=settings.prefix,
         window=attention.window is not None,
         mixed=mixed and architecture.name.startswith(_MIXED),
     )

@@ -82,6 +82,12 @@ def default_flags(profile: EngineProfile, gpu: GPU, architecture: Architecture, 
     return ServeFlags(**values)
 
 
+def whole_items(architecture: Architecture, profile: EngineProfile) -> bool:
+    """Whether tokens of an image or video attend to later ones in this version, so that a batch holds whole items."""
+    vision = architecture.vision
+    return vision is not None and vision.both_ways and architecture.name.startswith(profile.prefix_classes)
+
+
 def batch_defaults(profile: EngineProfile, gpu: GPU) -> tuple[int, int]:
     """Return the engine's own ``max_num_seqs`` and ``max_num_batched_tokens`` on a device, before adjustments."""
     memory_bytes = gpu.driver_memory_bytes or gpu.memory_bytes

@@ -21,7 +21,7 @@ from planner.units import GIB, MIB
 Version = tuple[int, int, int]
 
 _NODE_GPUS = 8
-_PARTS = frozenset({"engine", "versions_read", "settings", "unknown_architectures", "devices"})
+_PARTS = frozenset({"engine", "versions_read", "settings", "unknown_architectures", "dropped_architectures", "devices"})
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -101,6 +101,7 @@ class EngineProfile:
     exact: bool
     devices: tuple[Device, ...]
     unknown_architectures: tuple[str, ...]
+    dropped_architectures: Mapping[str, str]
 
     # Flags and defaults
     gpu_memory_utilization: float
@@ -110,6 +111,7 @@ class EngineProfile:
     seqs_within_batch: bool
     batch_within_requests: bool
     whole_item_batches: bool
+    prefix_classes: tuple[str, ...]
     has_kv_cache_memory_bytes: bool
     has_language_model_only: bool
     kv_cache_dtypes: tuple[str, ...]
@@ -259,6 +261,7 @@ def _profile(version: str | None, directory: Path) -> EngineProfile:
         exact=_exact(document, [parse_version(item) for item in read], key),
         devices=tuple(_device(entry) for entry in document["devices"]),
         unknown_architectures=_unknown_architectures(document, key),
+        dropped_architectures=_dropped_architectures(document, key),
         **_typed(settings),
     )
 
@@ -267,6 +270,12 @@ def _unknown_architectures(document: dict[str, Any], key: Version) -> tuple[str,
     """Return the model classes that this version does not know: a newer one was read that does not list them either."""
     late = (names for last, names in document["unknown_architectures"].items() if key <= parse_version(str(last)))
     return tuple(sorted(name for names in late for name in names))
+
+
+def _dropped_architectures(document: dict[str, Any], key: Version) -> Mapping[str, str]:
+    """Return the model classes that left the engine before this version, with the last version that had them."""
+    last_of = {str(name): str(last) for last, names in document["dropped_architectures"].items() for name in names}
+    return {name: last for name, last in sorted(last_of.items()) if key[:2] > parse_version(last)[:2]}
 
 
 def _device(entry: dict[str, Any]) -> Device:
@@ -317,6 +326,7 @@ def _typed(settings: dict[str, Any]) -> dict[str, Any]:
         "exact",
         "devices",
         "unknown_architectures",
+        "dropped_architectures",
     }
     for name in sorted(fields ^ settings.keys()):
         problem = "is missing" if name in fields else "is not a setting of the profile"
@@ -331,6 +341,7 @@ def _typed(settings: dict[str, Any]) -> dict[str, Any]:
     for name in ("communicator", "communicator_context"):
         typed[name] = Communicator(**{key.replace("_mib", "_bytes"): mib * MIB for key, mib in settings[name].items()})
     for name in (
+        "prefix_classes",
         "second_runner_architectures",
         "state_checkpoints",
         "kv_cache_dtypes",

@@ -13,7 +13,8 @@ _AMPERE = (8, 0)
 _OLDER = "0.7.3"
 # What a version keeps whichever core it runs: the formats it loads, the kernels it has, what devices cost.
 _SHARED = (
-    "version", "exact", "devices", "unknown_architectures", "kv_cache_dtypes", "least_capability", "method_capability",
+    "version", "exact", "devices", "unknown_architectures", "dropped_architectures",
+    "kv_cache_dtypes", "least_capability", "method_capability",
     "method_ceiling", "online_quantizations", "activation_order", "load_split_limit_mib", "multimodal_rope_factor",
     "latent_rope_single_precision", "transformers_classes", "mxfp4_hopper",
 )  # fmt: skip

@@ -10,6 +10,7 @@ from planner.facts.gpu import GPU, dotted
 from planner.facts.quantization import Quantization
 from planner.memory.attention import attention_refusals
 from planner.memory.validity import invalid
+from planner.memory.vision import whole_item
 from planner.tensors.kv_packed import AMD_ALONE, PACKED, unfit
 from planner.tensors.kv_pages import suits
 
@@ -43,6 +44,8 @@ def refusal(
 def _architecture_reasons(architecture: Architecture, profile: EngineProfile) -> Iterator[Refusal]:
     if architecture.name in profile.unknown_architectures:
         yield refused("unknown-class", engine=str(profile), architecture=architecture.name)
+    if last := profile.dropped_architectures.get(architecture.name):
+        yield refused("dropped-class", engine=str(profile), architecture=architecture.name, last=last)
 
 
 def _device_reasons(quantization: Quantization, profile: EngineProfile, gpu: GPU) -> Iterator[Refusal]:
@@ -113,6 +116,10 @@ def _length_reasons(architecture: Architecture, flags: ServeFlags, profile: Engi
         yield refused("context-limit", max_model_len=flags.max_model_len, longest=longest)
     if flags.max_num_batched_tokens < flags.max_num_seqs:
         yield refused("batch-below-sequences", batch=flags.max_num_batched_tokens, sequences=flags.max_num_seqs)
+    item = whole_item(architecture, flags, profile)
+    if flags.max_num_batched_tokens < item:
+        batch, name = flags.max_num_batched_tokens, architecture.name
+        yield refused("batch-below-item", engine=str(profile), batch=batch, item=item, architecture=name)
 
 
 def _option_reasons(flags: ServeFlags, profile: EngineProfile) -> Iterator[Refusal]:

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from planner.architecture import Architecture, Vision
-from planner.engine.flags import ServeFlags
+from planner.engine.flags import ServeFlags, whole_items
 from planner.engine.profile import EngineProfile
 from planner.facts.gpu import GPU
 from planner.units import ceil_div
@@ -55,7 +55,7 @@ def encoder_peak(
     ``v1/worker/gpu_model_runner.py:profile_run`` 0.19.0, ``multimodal/encoder_budget.py`` 0.33.0; measured 0.18 GiB
     kept for Gemma 3 4B and 0.08 for Mistral Small 3.1 at 8192 tokens (llm-d-planner#205).
     """
-    item, limit = _largest_item(vision, flags)
+    item, limit = largest_item(vision, flags)
     budget = max(flags.max_num_batched_tokens, item)
     per_prompt = max(1, min(limit, flags.max_model_len // item))
     items = max(1, min(budget // item, flags.max_num_seqs * per_prompt))
@@ -71,7 +71,7 @@ def encoder_peak(
     return EncoderPeak(peak_bytes=inputs + patches * width * dtype_bytes, kept_bytes=inputs + outputs)
 
 
-def _largest_item(vision: Vision, flags: ServeFlags) -> tuple[int, int]:
+def largest_item(vision: Vision, flags: ServeFlags) -> tuple[int, int]:
     """Return the tokens of the largest item that prompts may bring, and how many of its kind one prompt may."""
     videos = flags.mm_limits.get("video", _UNLIMITED) if vision.takes_video else 0
     if not videos:
@@ -79,3 +79,13 @@ def _largest_item(vision: Vision, flags: ServeFlags) -> tuple[int, int]:
         return tokens, flags.mm_limits.get("image", _UNLIMITED)
     tokens = vision.max_item_tokens
     return tokens * max(1, min(vision.images_per_video, flags.max_model_len // tokens)), videos
+
+
+def whole_item(architecture: Architecture, flags: ServeFlags, profile: EngineProfile) -> int:
+    """Return the tokens a batch must hold at least: one item of models that attend to it both ways, else 0.
+
+    Source: ``platforms/cuda.py:check_and_update_config`` forbids to split such items, and
+    ``v1/core/encoder_cache_manager.py:compute_mm_encoder_budget`` refuses smaller batches, 0.13.0 to 0.33.0.
+    """
+    vision = architecture.vision
+    return largest_item(vision, flags)[0] if vision and whole_items(architecture, profile) else 0

@@ -19,6 +19,7 @@ from planner.fleet import Role
 from planner.memory import refusals
 from planner.memory.demand import Demand, demand, loaded_bytes
 from planner.memory.terms import Server
+from planner.memory.vision import whole_item
 from planner.options import ladders
 from planner.options.candidates import Candidate
 from planner.options.figures import RoleFigures
@@ -186,9 +187,10 @@ class Rungs:
         return own if self.load.most <= own[0] else (self.load.most, *own)
 
     def _least_batch(self, flags: ServeFlags) -> int:
-        """Return the smallest batch to try: it holds a token of each sequence, and where it must, a whole prompt."""
+        """Return the smallest batch to try: a token of each sequence, where it must a whole image or a whole prompt."""
         smallest = min(ladders.SMALLEST_BATCH, flags.max_num_batched_tokens)
-        return max(self.load.least, flags.max_model_len if self._whole_prompts else smallest)
+        item = whole_item(self.candidate.architecture, flags, self.candidate.place.profile)
+        return max(self.load.least, item, flags.max_model_len if self._whole_prompts else smallest)
 
     @property
     def _whole_prompts(self) -> bool:
