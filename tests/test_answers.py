@@ -1,4 +1,4 @@
-"""Fleets of cases/search and what their answer must be, each compared with the answers of fleets a little different."""
+"""Fleets of cases/search and what their answer must be, compared with the answers of fleets a little different."""
 
 from pathlib import Path
 from typing import Any
@@ -7,7 +7,12 @@ import pytest
 import yaml
 from fleets import catalog, changed, fleet
 
-from planner.plan import Plan
+from planner import explain
+from planner.conflict.minimal import cores
+from planner.conflict.requirements import as_required, requirements, without
+from planner.conflict.sizing import Sizing
+from planner.engine.profile import load_profile
+from planner.plan import Change, NoPlan, Plan
 from planner.solve import solve_and_check
 
 CASES: list[dict[str, Any]] = yaml.safe_load(
@@ -75,3 +80,39 @@ def test_what_meets_every_requirement_stays(case: dict[str, Any]) -> None:
     assert before
     assert after
     assert after.servers == before.servers
+
+
+@cases("hints")
+def test_every_hint_makes_a_plan(case: dict[str, Any]) -> None:
+    answer = solve_and_check(fleet(case["fleet"]), catalog())
+    assert isinstance(answer, NoPlan)
+    text = explain.no_plan(answer)
+    for hint in case["hints"]:
+        assert f"hint: {hint}" in text
+    assert len(answer.conflicts) == case.get("conflicts", 1)
+    for made in (*((change,) for change in answer.changes), *answer.pairs):
+        assert planned(edited(case["fleet"], {change.path: value(change) for change in made})), made
+
+
+def value(change: Change) -> Any:  # noqa: ANN401 - any YAML value
+    """What a reader of a hint writes; nothing where something is to go."""
+    if change.path.endswith(".schemes") and change.after:
+        return change.after.split(", ")
+    return int(change.after) if change.after.isdecimal() else change.after or None
+
+
+@cases("hints")
+def test_every_conflict_is_minimal_and_decisive_only_where_it_says_so(case: dict[str, Any]) -> None:
+    found = as_required(fleet(case["fleet"]))
+    sizes = Sizing(catalog(), load_profile(None))
+    for core in cores(found, sizes):
+        kept = {item.requirement for item in core}
+        rest = [item for item in requirements(found) if item.requirement not in kept]
+        assert not sizes.solved(without(found, rest))
+        for item in core:
+            assert sizes.solved(without(found, [*rest, item])), item.requirement
+    answer = solve_and_check(fleet(case["fleet"]), catalog())
+    assert isinstance(answer, NoPlan)
+    for one in answer.conflicts:
+        some = [item for item in requirements(found) if item.requirement in one.requirements]
+        assert one.decisive == all(sizes.solved(without(found, [item])) for item in some)

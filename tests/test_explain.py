@@ -10,7 +10,19 @@ from planner import explain
 from planner.facts.accuracy import Accuracy
 from planner.options import Rejection
 from planner.options.option import Reason
-from planner.plan import Binding, Change, Cost, Need, NoPlan, Requirement, RunnerUp, RunnerUpServer, Stage, Supply
+from planner.plan import (
+    Binding,
+    Change,
+    Conflict,
+    Cost,
+    Need,
+    NoPlan,
+    Requirement,
+    RunnerUp,
+    RunnerUpServer,
+    Stage,
+    Supply,
+)
 from planner.units import GIB
 
 AWQ = Accuracy(
@@ -21,6 +33,10 @@ NEED = Need(
     role="coder", needed_bytes=70 * GIB + 1, repository="maker/coder-33b", kv_cache_dtype="fp8", max_model_len=16384,
     max_num_seqs=1, max_num_batched_tokens=512,
 )  # fmt: skip
+CONFLICT = Conflict(
+    requirements=(Requirement(path="roles.coder", value=""), Requirement(path="roles.coder.schemes", value="bf16")),
+    deficit_bytes=GIB, decisive=True,
+)  # fmt: skip
 NO_PLAN = NoPlan(
     fleet="workstation",
     gpus=(Supply(pool="gpu", gpu="RTX PRO 6000", count=1, capacity_bytes=95 * GIB - 1),),
@@ -28,8 +44,7 @@ NO_PLAN = NoPlan(
     rejections=(),
     needs=(NEED, dataclasses.replace(NEED, role="general", needed_bytes=30 * GIB, max_num_seqs=2)),
     deficit_bytes=5 * GIB + 2,
-    conflict=(Requirement(path="roles.coder", value=""), Requirement(path="roles.coder.schemes", value="bf16")),
-    conflict_deficit_bytes=GIB,
+    conflicts=(CONFLICT,),
     changes=(
         Change(path="roles.coder.schemes", before="bf16", after="bf16, awq-int4", accuracy=AWQ),
         Change(path="gpu.count", before="1", after="2", accuracy=None),
@@ -64,8 +79,8 @@ def test_a_role_without_options_is_told_every_reason() -> None:
     rejection = Rejection(role="coder", model="coder", repository="maker/coder-33b-AWQ", reason="context",
                           wanted=32768, found=16384)  # fmt: skip
     found = dataclasses.replace(
-        NO_PLAN, empty_roles=("coder",), rejections=(rejection,), needs=(), deficit_bytes=0, conflict_deficit_bytes=0,
-        changes=(),
+        NO_PLAN, empty_roles=("coder",), rejections=(rejection,), needs=(), deficit_bytes=0,
+        conflicts=(dataclasses.replace(CONFLICT, deficit_bytes=0),), changes=(),
     )  # fmt: skip
     expected = """\
 no plan exists for workstation on 1 × RTX PRO 6000
@@ -74,7 +89,7 @@ coder: no variant can serve it, even with the GPU to itself
   context.min is 32k:
     maker/coder-33b-AWQ: reads at most 16k
 
-No variant meets these requirements together; without any one of them there is a plan:
+Nothing meets these requirements together; without any one of them there is a plan:
   roles.coder must be served
   roles.coder.schemes: bf16
 

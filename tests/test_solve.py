@@ -201,7 +201,7 @@ def test_a_conflict_is_minimal(name: str) -> None:
 def test_every_change_offered_makes_a_plan(name: str) -> None:
     answer = refused(CONFLICTS[name])
 
-    assert answer.conflict
+    assert answer.conflicts
     for change in answer.changes:
         assert isinstance(solve(fleet(applied(CONFLICTS[name], change)), catalog()), Plan), change
 
@@ -274,7 +274,7 @@ def test_every_answer_holds(in_use: str, gpus: int, requests: int, context: str)
         assert check(answer, found, catalog()) == []
     else:
         assert not sizing().fits(found)
-        assert answer.conflict
+        assert answer.conflicts
 
 
 def test_no_replica_is_called_as_another_role() -> None:

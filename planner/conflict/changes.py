@@ -1,54 +1,115 @@
-"""Changes: single edits of the fleet file that make a plan possible, each solved before it is offered.
+"""Changes: edits of the fleet file that make a plan possible, each made to the file, read and solved first.
 
 They are listed by what they cost the user, the least first: an FP8 KV cache, a shorter context, fewer requests at once,
-more pipeline stages than the role would need alone, another quantization or a lower accuracy floor, memory that others
-give back, one more GPU, a larger GPU, one role less.
-Of each kind it is the smallest amount that helps.
+fewer replicas, more pipeline stages than the role would need alone, another quantization or a lower accuracy floor,
+freedom where the role may be, memory that others give back, one more GPU, a larger GPU, one role less. Of each kind it
+is the smallest amount that helps. Where no single change does, pairs of them are looked for.
 """
 
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
 
-from planner.conflict.requirements import change_role, drop_role, percent, shortest_context
+from planner.conflict.requirements import (
+    change_role,
+    drop_role,
+    percent,
+    requirements,
+    shortest_context,
+)
 from planner.conflict.sizing import Sizing
+from planner.errors import InputError
 from planner.facts.accuracy import Accuracy
-from planner.fleet import POOLING_TASKS, Fleet, Pool, Role
+from planner.fleet import POOLING_TASKS, SET_OPTION, Edit, Fleet, Pool, Role, Scenario, fleets
 from planner.options import STAGES, Option
 from planner.plan import Change
 from planner.units import GIB, MIB, format_tokens
 
+_PAIRS = 4
+"""Pairs of changes that are offered at most."""
+
+_FREEDOM = ("tensor_parallel", "pipeline_parallel", "pool", "share_with", "exclusive", "spread")
+"""Keys of a role that limit where it may be, for each of which there is more room without it."""
+
 
 @dataclass(frozen=True, slots=True)
 class _Edit:
-    """A changed fleet, how to say the change, and the accuracy of the changed role where that is what it costs."""
+    """A changed fleet, how to say the change, and the accuracy of the changed role where that is what it costs.
+
+    ``written`` is the new value as the file has it, where that is not ``after``.
+    """
 
     fleet: Fleet
     path: str
     before: str
     after: str
     accuracy: Accuracy | None = None
+    written: str = ""
+
+    @property
+    def change(self) -> Change:
+        """The change without the fleet."""
+        return Change(path=self.path, before=self.before, after=self.after, accuracy=self.accuracy)
 
 
 def changes(fleet: Fleet, sizing: Sizing) -> tuple[Change, ...]:
     """Return every kind of single change that helps."""
-    found: list[Change | None] = []
-    for edits in (_cache, _context, _concurrency, _stages, _scheme, _variant, _recovery, _score):
-        found += [_first(edits(fleet, role, sizing), sizing) for role in fleet.roles]
-    for supplies in (_memory_in_use, _more_gpus, _larger_gpu):
-        found += [_first(supplies(fleet, pool, sizing), sizing) for pool in fleet.pools]
+    return tuple(edit.change for edit in _helping(fleet, sizing))
+
+
+def pairs(fleet: Fleet, alone: Fleet, sizing: Sizing) -> tuple[tuple[Change, Change], ...]:
+    """Return some pairs of changes that help together, where the fleet is still what its file says.
+
+    The first change of a pair helps the fleet ``alone``, which has the requirements of one conflict and no others.
+    """
+    found: list[tuple[Change, Change]] = []
+    for first in _helping(alone, sizing) if fleet.written else ():
+        changed = edited(fleet, first, sizing)
+        second = next(_helping(changed, sizing), None) if changed else None
+        if second and (second.change, first.change) not in found:
+            found.append((first.change, second.change))
+        if len(found) == _PAIRS:
+            break
+    return tuple(found)
+
+
+def edited(fleet: Fleet, edit: _Edit, sizing: Sizing) -> Fleet | None:
+    """Return what the file of a fleet says after an edit; None when the reader refuses that."""
+    if fleet.written is None:
+        return edit.fleet
+    made = Edit(SET_OPTION, f"{edit.path}={edit.written or edit.after}")
+    try:
+        (found,) = fleets(fleet.written, [Scenario((made,))], sizing.catalog)
+    except InputError:
+        return None
+    return found
+
+
+def _helping(fleet: Fleet, sizing: Sizing) -> Iterator[_Edit]:
+    """Yield the edits that make a fleet solvable, the first of every kind."""
+    for edits in _tried(fleet, sizing):
+        for edit in edits:
+            if sizing.fits(edit.fleet):
+                changed = edited(fleet, edit, sizing)
+                if changed and sizing.fits(changed) and sizing.solved(changed):
+                    yield edit
+                    break
+
+
+def _tried(fleet: Fleet, sizing: Sizing) -> Iterator[Iterable[_Edit]]:
+    """Yield the edits of every kind, of each the least first."""
+    for kind in (_cache, _context, _concurrency, _replicas, _stages, _scheme, _variant, _recovery, _score):
+        for role in fleet.roles:
+            yield kind(fleet, role, sizing)
+    for item in requirements(fleet):
+        path, value = item.requirement.path, item.requirement.value
+        if path.rpartition(".")[2] in _FREEDOM:
+            yield [_Edit(item.without(fleet), path, value, "")]
+    for supply in (_memory_in_use, _more_gpus, _larger_gpu):
+        for pool in fleet.pools:
+            yield supply(fleet, pool, sizing)
     if len(fleet.roles) > 1:
-        drops = [_Edit(drop_role(fleet, role.name), f"roles.{role.name}", "", "") for role in fleet.roles]
-        found += [_first([edit], sizing) for edit in drops]
-    return tuple(change for change in found if change)
-
-
-def _first(edits: Iterable[_Edit], sizing: Sizing) -> Change | None:
-    """Return the first edit that makes the fleet solvable."""
-    for edit in edits:
-        if sizing.fits(edit.fleet) and sizing.solved(edit.fleet):
-            accuracy = edit.accuracy
-            return Change(path=edit.path, before=edit.before, after=edit.after, accuracy=accuracy)
-    return None
+        for role in fleet.roles:
+            yield [_Edit(drop_role(fleet, role.name), f"roles.{role.name}", "", "")]
 
 
 def _role_edit(
@@ -93,6 +154,13 @@ def _concurrency(fleet: Fleet, role: Role, sizing: Sizing) -> Iterator[_Edit]:
         yield lowered(low)
 
 
+def _replicas(fleet: Fleet, role: Role, sizing: Sizing) -> Iterator[_Edit]:
+    """Fewer replicas, the most first."""
+    for count in range((role.replicas or 1) - 1, 0, -1):
+        changed = replace(role, replicas=count)
+        yield _role_edit(fleet, role, changed, "replicas", str(role.replicas), str(count))
+
+
 def _stages(fleet: Fleet, role: Role, sizing: Sizing) -> Iterator[_Edit]:
     """Pipeline stages, the fewest first."""
     for stages in STAGES if role.pipeline_parallel_sizes is None and role.task not in POOLING_TASKS else ():
@@ -110,7 +178,8 @@ def _scheme(fleet: Fleet, role: Role, sizing: Sizing) -> Iterator[_Edit]:
         if scheme not in role.schemes:
             changed = replace(role, schemes=(*role.schemes, scheme))
             before, after = ", ".join(role.schemes), ", ".join(changed.schemes or ())
-            yield _role_edit(fleet, role, changed, "schemes", before, after, option.accuracy)
+            edit = _role_edit(fleet, role, changed, "schemes", before, after, option.accuracy)
+            yield replace(edit, written=f"[{after}]")
 
 
 def _variant(fleet: Fleet, role: Role, sizing: Sizing) -> Iterator[_Edit]:
@@ -166,8 +235,10 @@ def _memory_in_use(fleet: Fleet, pool: Pool, sizing: Sizing) -> Iterator[_Edit]:
 
 
 def _more_gpus(fleet: Fleet, pool: Pool, sizing: Sizing) -> Iterator[_Edit]:
-    """The fewest more GPUs that help where the fleet has one node, else nodes: more never hurt, so steps grow first."""
-    single = pool.path == "gpu"
+    """The fewest more GPUs that help on a node that has a name, else nodes: more never hurt, so steps grow first."""
+    named = pool.nodes == 1 and pool.node_names != (pool.name,)
+    single = pool.path == "gpu" or named
+    field = "gpus" if named and pool.path != "gpu" else "count"
     have = pool.gpus_per_node if single else pool.nodes
 
     def raised(count: int) -> _Edit:
@@ -176,7 +247,7 @@ def _more_gpus(fleet: Fleet, pool: Pool, sizing: Sizing) -> Iterator[_Edit]:
             if single
             else replace(pool, node_names=tuple(f"{pool.name}-{number}" for number in range(1, count + 1)))
         )
-        return _pool_edit(fleet, changed, "count", str(have), str(count))
+        return _pool_edit(fleet, changed, field, str(have), str(count))
 
     low, high, most = have, have + 1, max(4 * have, have + len(fleet.roles))
     while high <= most and not sizing.fits(raised(high).fleet):

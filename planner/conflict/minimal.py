@@ -5,15 +5,15 @@ deletion filter: requirements are dropped one after another and stay dropped whi
 what remains cannot be met together, and could without any one of it.
 """
 
-from dataclasses import replace
+from collections.abc import Iterator, Sequence
 
 from planner.catalog import Catalog
-from planner.conflict.changes import changes
-from planner.conflict.requirements import Relaxable, requirements, without
+from planner.conflict.changes import changes, pairs
+from planner.conflict.requirements import Relaxable, as_required, requirements, without
 from planner.conflict.sizing import Sizing
 from planner.fleet import Fleet
 from planner.options import Option, Prepared, prepare
-from planner.plan import Need, NoPlan, Supply
+from planner.plan import Conflict, Need, NoPlan, Supply
 from planner.search import watch
 
 
@@ -22,29 +22,51 @@ def conflict(fleet: Fleet, catalog: Catalog, prepared: Prepared) -> NoPlan:
 
     When all roles are optional, each of them is too large, and so they are explained as if they were required.
     """
-    if all(role.optional for role in fleet.roles):
-        fleet = replace(fleet, roles=tuple(replace(role, optional=False) for role in fleet.roles))
-        prepared = prepare(fleet, catalog, prepared.profile)
     watch.task("there is no plan; looking for what would help")
     sizing = Sizing(catalog, prepared.profile)
-    core = minimal(fleet, sizing)
-    kept = {item.requirement for item in core}
-    alone = without(fleet, [item for item in requirements(fleet) if item.requirement not in kept])
+    helping = changes(fleet, sizing)
+    asked = fleet
+    if all(role.optional for role in fleet.roles):
+        fleet = as_required(fleet)
+        prepared = prepare(fleet, catalog, prepared.profile)
     required = [found for found in prepared.roles if not found.role.optional]
     smallest = [sizing.least(fleet, found.role) for found in required]
+    conflicts = list(cores(fleet, sizing))
     return NoPlan(
         fleet=fleet.name,
         gpus=tuple(
             Supply(pool=p.name, gpu=p.gpu.name, count=p.gpu_count, capacity_bytes=p.capacity_bytes) for p in fleet.pools
         ),
         empty_roles=tuple(found.role.name for found in required if not found.options),
-        rejections=tuple(rejection for found in required for rejection in found.rejections),
+        rejections=tuple(rejection for found in required for rejection in found.considered.rejections),
         needs=tuple(_need(fleet, option) for option in smallest if option),
         deficit_bytes=sizing.deficit_bytes(fleet),
-        conflict=tuple(item.requirement for item in core),
-        conflict_deficit_bytes=sizing.deficit_bytes(alone),
-        changes=changes(fleet, sizing),
+        conflicts=tuple(_conflict(fleet, core, sizing) for core in conflicts),
+        changes=helping,
+        pairs=() if helping or not conflicts else pairs(asked, _alone(fleet, conflicts[0]), sizing),
     )
+
+
+def cores(fleet: Fleet, sizing: Sizing) -> Iterator[tuple[Relaxable, ...]]:
+    """Yield minimal conflicts that have no requirement in common, until what is left of the fleet can be served."""
+    dropped: list[Relaxable] = []
+    while not sizing.fits(rest := without(fleet, dropped)) and (core := minimal(rest, sizing)):
+        yield core
+        dropped += core
+
+
+def _conflict(fleet: Fleet, core: Sequence[Relaxable], sizing: Sizing) -> Conflict:
+    return Conflict(
+        requirements=tuple(item.requirement for item in core),
+        deficit_bytes=sizing.deficit_bytes(_alone(fleet, core)),
+        decisive=all(sizing.fits(without(fleet, [item])) for item in core),
+    )
+
+
+def _alone(fleet: Fleet, core: Sequence[Relaxable]) -> Fleet:
+    """Return the fleet with the requirements of a conflict alone."""
+    kept = {item.requirement for item in core}
+    return without(fleet, [item for item in requirements(fleet) if item.requirement not in kept])
 
 
 def minimal(fleet: Fleet, sizing: Sizing) -> tuple[Relaxable, ...]:

@@ -37,7 +37,12 @@ def without(fleet: Fleet, dropped: list[Relaxable]) -> Fleet:
     """Return the fleet with these requirements dropped."""
     for item in dropped:
         fleet = item.without(fleet)
-    return fleet
+    return replace(fleet, written=None) if dropped else fleet
+
+
+def as_required(fleet: Fleet) -> Fleet:
+    """Return the fleet with none of its roles optional."""
+    return replace(fleet, roles=tuple(replace(role, optional=False) for role in fleet.roles))
 
 
 def change_role(fleet: Fleet, name: str, change: Callable[[Role], Role]) -> Fleet:

@@ -41,17 +41,20 @@ class Sizing:
         return min(self.smallest(fleet, role), key=lambda option: option.total_bytes, default=None)
 
     def fits(self, fleet: Fleet) -> bool:
-        """Whether all required roles of a fleet can be served."""
-        return self._fits(fleet, 0)
+        """Whether all required roles of a fleet can be served, or one role where all are optional."""
+        return any(self._fits(fleet, roles, 0) for roles in _enough(fleet))
 
     def solved(self, fleet: Fleet) -> bool:
         """Whether the solver finds a plan for a fleet: the proof of what ``fits`` says."""
+        return any(self._solved(fleet, roles) for roles in _enough(fleet))
+
+    def _solved(self, fleet: Fleet, served: Sequence[Role]) -> bool:
         where = places(fleet, self.profile)
-        roles = tuple(self._prepared(role, where) for role in _required(fleet))
+        roles = tuple(self._prepared(role, where) for role in served)
         if not all(found.options for found in roles):
             return False
         prepared = Prepared(places=where, profile=self.profile, roles=roles, speed=self.catalog.speed)
-        return feasible(problem(fleet, prepared))
+        return not roles or feasible(problem(fleet, prepared))
 
     def _prepared(self, role: Role, where: Sequence[Place]) -> RoleOptions:
         """Return the options of a role, one place after another."""
@@ -68,32 +71,39 @@ class Sizing:
 
         Exact for one GPU; for more it is rounded up to MiB.
         """
-        smallest = [self.least(fleet, role) for role in _required(fleet)]
+        roles = _required(fleet)
+        smallest = [self.least(fleet, role) for role in roles]
         known = [option for option in smallest if option]
         if len(known) < len(smallest) or self.fits(fleet):
             return 0
-        if fleet.gpu_count == 1:
-            return sum(option.least_bytes for option in known) - fleet.pools[0].capacity_bytes
+        if fleet.gpu_count == 1 and self._fits(fleet, roles, missing := _missing_of_one(fleet, known)):
+            return missing
         low, high = 0, sum(option.total_bytes for option in known)
-        if not self._fits(fleet, high):
+        if not self._fits(fleet, roles, high):
             return 0
         while high - low > MIB:
             middle = (low + high) // 2
-            low, high = (low, middle) if self._fits(fleet, middle) else (middle, high)
+            low, high = (low, middle) if self._fits(fleet, roles, middle) else (middle, high)
         return high
 
-    def _fits(self, fleet: Fleet, more_bytes: int) -> bool:
-        """Whether a fleet could be served if every GPU had so much more memory."""
-        roles = _required(fleet)
+    def _fits(self, fleet: Fleet, roles: Sequence[Role], more_bytes: int) -> bool:
+        """Whether some roles of a fleet could be served if every GPU had so much more memory."""
+        if not roles:
+            return True
         shapes = [list(_of_every_shape(self.smallest(fleet, role))) for role in roles]
         if not all(shapes):
             return False
-        if fleet.gpu_count == 1:
-            taken = sum(min(option.least_bytes for option in options) for options in shapes)
-            return taken <= fleet.pools[0].capacity_bytes + more_bytes
+        if fleet.gpu_count == 1 and not apart(roles) and not any(role.spread for role in roles):
+            least = [min(options, key=lambda option: option.total_bytes) for options in shapes]
+            return _missing_of_one(fleet, least) <= more_bytes
         grown = tuple(_grown(pool, more_bytes) for pool in pools(fleet))
         members = tuple(_smallest(role, options, grown) for role, options in zip(roles, shapes, strict=True))
         return feasible(Problem(roles=members, pools=grown, stages=(), apart=apart(roles)))
+
+
+def _missing_of_one(fleet: Fleet, options: Sequence[Option]) -> int:
+    """Return what the only GPU of a fleet lacks for options, all servers of each."""
+    return sum(option.total_bytes for option in options) - fleet.pools[0].capacity_bytes
 
 
 def _smallest(role: Role, options: Sequence[Option], where: Sequence[PoolProblem]) -> RoleProblem:
@@ -109,6 +119,13 @@ def _grown(pool: PoolProblem, more_bytes: int) -> PoolProblem:
 
 def _required(fleet: Fleet) -> list[Role]:
     return [role for role in fleet.roles if not role.optional]
+
+
+def _enough(fleet: Fleet) -> list[list[Role]]:
+    """Return the roles that must be served for a plan: the required ones, or any where all are optional."""
+    if fleet.roles and all(role.optional for role in fleet.roles):
+        return [[replace(role, optional=False)] for role in fleet.roles]
+    return [_required(fleet)]
 
 
 def _key(role: Role, place: Place) -> object:

@@ -10,7 +10,7 @@ from planner.units import format_tokens
 
 def no_plan(found: NoPlan) -> str:
     """Return the whole explanation; hints come last, one a line."""
-    paragraphs = [_headline(found), *_empty_roles(found), _needs(found), _conflict(found), _hints(found)]
+    paragraphs = [_headline(found), *_empty_roles(found), _needs(found), *_conflicts(found), _hints(found)]
     return "\n\n".join(paragraph for paragraph in paragraphs if paragraph)
 
 
@@ -63,16 +63,17 @@ def _with(found: NoPlan, need: Need) -> str:
     )
 
 
-def _conflict(found: NoPlan) -> str:
-    if not found.conflict:
-        return ""
-    if found.conflict_deficit_bytes:
-        where = "" if _single(found) else " on each GPU"
-        head = f"These requirements alone need {more(found.conflict_deficit_bytes)} more{where} than there is"
-    else:
-        head = "No variant meets these requirements together"
-    reason = "; without any one of them there is a plan:" if len(found.conflict) > 1 else ":"
-    return "\n".join([head + reason, *(f"  {_requirement(item)}" for item in found.conflict)])
+def _conflicts(found: NoPlan) -> Iterator[str]:
+    """One paragraph for each conflict: what excludes each other, and whether that is all there is in the way."""
+    for number, one in enumerate(found.conflicts):
+        if one.deficit_bytes:
+            where = "" if _single(found) else " on each GPU"
+            head = f"These requirements alone need {more(one.deficit_bytes)} more{where} than there is"
+        else:
+            head = "Nothing meets these requirements together"
+        head = f"Besides, {head[0].lower()}{head[1:]}" if number else head
+        reason = "; without any one of them there is a plan:" if one.decisive and len(one.requirements) > 1 else ":"
+        yield "\n".join([head + reason, *(f"  {_requirement(item)}" for item in one.requirements)])
 
 
 def _requirement(item: Requirement) -> str:
@@ -80,6 +81,9 @@ def _requirement(item: Requirement) -> str:
 
 
 def _hints(found: NoPlan) -> str:
+    if found.pairs:
+        lines = [f"hint: do both: {_change(one)}; {_change(other)}" for one, other in found.pairs]
+        return "\n".join(["No single change makes a plan possible, two together do:", *lines])
     if not found.changes:
         return "hint: no single change makes a plan possible; drop or relax several of the requirements above"
     several = "Each of these changes alone makes a plan possible, the least first:\n" if len(found.changes) > 1 else ""
@@ -88,6 +92,6 @@ def _hints(found: NoPlan) -> str:
 
 def _change(change: Change) -> str:
     if not change.after:
-        return f"leave out {change.path}"
+        return f"drop {change.path} ({change.before})" if change.before else f"leave out {change.path}"
     cost = f" ({accuracy(change.accuracy)})" if change.accuracy else ""
     return f"set {change.path} to {change.after} instead of {change.before}{cost}"

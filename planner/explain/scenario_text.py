@@ -22,4 +22,4 @@ def in_short(found: NoPlan | None) -> str:
         return f"no variant can serve {listed(found.empty_roles)}, even with a GPU of its own"
     if found.deficit_bytes:
         return f"the least that all roles take together is {more(found.deficit_bytes)} more than there is"
-    return f"these requirements conflict: {listed([item.path for item in found.conflict])}"
+    return f"these requirements conflict: {listed([item.path for one in found.conflicts for item in one.requirements])}"

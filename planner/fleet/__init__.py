@@ -11,10 +11,11 @@ facts    Fleet, Pool and Role
 """
 
 from planner.fleet.fleet import ROUTER_PORT, Figure, Fleet, Pool, Role
-from planner.fleet.load import FleetFile, load_fleet, read_fleet
+from planner.fleet.load import load_fleet, read_fleet
 from planner.fleet.price import Price, hourly_price
 from planner.fleet.scenario import GPU_OPTION, SET_OPTION, Edit, Scenario, fleets, scenarios
 from planner.fleet.schema import POOLING_TASKS, TASKS, json_schema
+from planner.fleet.written import FleetFile
 
 __all__ = [
     "GPU_OPTION",

@@ -1,9 +1,10 @@
 """Fleet and Role: what has to be served and on what, as frozen facts with every default filled in."""
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 
 from planner.facts.gpu import GPU
 from planner.facts.variant import Model, Variant
+from planner.fleet.written import FleetFile
 
 ROUTER_PORT = 8000
 """Where clients find all roles at once; no role may have it."""
@@ -175,6 +176,7 @@ class Fleet:
     ``engine_version`` is None for the newest release with a memory profile. ``objective`` lists what to maximise, each
     before the next. ``roles`` and ``pools`` are in order of their names, so that the order of the file decides nothing.
     ``source_sha256`` is a digest of what the file says, whatever its comments, spelling and order.
+    ``written`` is that file, None when the fleet is no longer what it says.
     ``floors`` are things maximised with the value each must reach; no file has them, points of a frontier have.
     """
 
@@ -186,6 +188,7 @@ class Fleet:
     roles: tuple[Role, ...]
     source_sha256: str = ""
     floors: tuple[tuple[str, int], ...] = ()
+    written: FleetFile | None = field(default=None, repr=False, compare=False)
 
     def role(self, name: str) -> Role:
         """Return the role of this name.
@@ -209,7 +212,8 @@ class Fleet:
 
     def with_pool(self, changed: Pool) -> "Fleet":
         """Return the fleet with one pool replaced by another of the same name."""
-        return replace(self, pools=tuple(changed if pool.name == changed.name else pool for pool in self.pools))
+        found = tuple(changed if pool.name == changed.name else pool for pool in self.pools)
+        return replace(self, pools=found, written=None)
 
     @property
     def priced(self) -> bool:

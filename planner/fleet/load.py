@@ -8,7 +8,7 @@ import copy
 import hashlib
 import json
 from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -21,17 +21,10 @@ from planner.fleet.findings import Findings
 from planner.fleet.fleet import Fleet
 from planner.fleet.review import review
 from planner.fleet.schema import FleetMap, Map
+from planner.fleet.written import FleetFile
 from planner.yaml_source import FieldPath, Source, read_yaml
 
 _STARTER = "`planner init` writes a starter file"
-
-
-@dataclass(frozen=True, slots=True)
-class FleetFile:
-    """A fleet file as data; ``folder`` is where relative model folders start."""
-
-    source: Source
-    folder: Path
 
 
 def load_fleet(path: Path | str, catalog: Catalog | None = None) -> Fleet:
@@ -74,7 +67,7 @@ def fleet_of(written: FleetFile, catalog: Catalog) -> Fleet:
     fleet = review(findings, fleet_map)
     if fleet is None:
         raise InputError(tuple(dict.fromkeys(findings.problems)))
-    return replace(fleet, source_sha256=_digest(fleet_map))
+    return replace(fleet, source_sha256=_digest(fleet_map), written=written)
 
 
 def _digest(read: FleetMap) -> str:

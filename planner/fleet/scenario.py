@@ -10,7 +10,8 @@ from planner.catalog import Catalog
 from planner.errors import InputError, Problem
 from planner.fleet import values
 from planner.fleet.fleet import Fleet
-from planner.fleet.load import FleetFile, fleet_of
+from planner.fleet.load import fleet_of
+from planner.fleet.written import FleetFile
 from planner.yaml_source import FieldPath, Source, dotted, parse_yaml
 
 GPU_OPTION, SET_OPTION = "--gpu", "--set"

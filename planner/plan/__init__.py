@@ -8,7 +8,7 @@ from planner.plan.difference import Difference, Gain, differences, gain
 from planner.plan.document import SCHEMA, plan_from_yaml, plan_json, plan_to_yaml
 from planner.plan.frontier import AXES, Frontier, reached, undominated
 from planner.plan.lock import Lock, lock_of, stale
-from planner.plan.no_plan import Change, Need, NoPlan, Requirement, Supply
+from planner.plan.no_plan import Change, Conflict, Need, NoPlan, Requirement, Supply
 from planner.plan.plan import (
     COST,
     GPUS_IN_USE,
@@ -37,6 +37,7 @@ __all__ = [
     "SCHEMA",
     "Binding",
     "Change",
+    "Conflict",
     "Cost",
     "Difference",
     "Frontier",

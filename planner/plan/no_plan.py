@@ -53,8 +53,9 @@ class Need:
 class Change:
     """One change to the fleet that makes a plan possible; it was solved before it is offered.
 
-    ``before`` and ``after`` are what the file says and should say at ``path``; both are empty when the role itself is
-    to go. ``accuracy`` is what the changed role would have, where the change is paid in accuracy.
+    ``before`` and ``after`` are what the file says and should say at ``path``; ``after`` is empty when what is there is
+    to go, and ``before`` too when that is the role itself. ``accuracy`` is what the changed role would have, where the
+    change is paid in accuracy.
     """
 
     path: str
@@ -64,13 +65,26 @@ class Change:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Conflict:
+    """A minimal set of requirements: together they cannot be met, and without any one they can.
+
+    ``deficit_bytes`` is how much more memory every GPU would need for them alone, 0 when none would help. The conflict
+    is ``decisive`` when without any one of its requirements the whole fleet has a plan.
+    """
+
+    requirements: tuple[Requirement, ...]
+    deficit_bytes: int
+    decisive: bool
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class NoPlan:
     """Why a fleet cannot be served, from the cheapest explanation to the dearest.
 
     ``empty_roles`` have no option that fits empty GPUs; their ``rejections`` say why. Otherwise ``needs`` are the least
     each required role takes, in order of the role names, and ``deficit_bytes`` how much more memory every GPU would
-    have to have. ``conflict`` is a minimal set of requirements: together they cannot be met, and without any one of
-    them they can. ``changes`` are single changes that help, the cheapest first.
+    have to have. ``conflicts`` have no requirement in common. ``changes`` are single changes that help, the cheapest
+    first; where none does, ``pairs`` are changes of which two together help.
     """
 
     fleet: str
@@ -79,6 +93,6 @@ class NoPlan:
     rejections: tuple[Rejection, ...]
     needs: tuple[Need, ...]
     deficit_bytes: int
-    conflict: tuple[Requirement, ...]
-    conflict_deficit_bytes: int
+    conflicts: tuple[Conflict, ...]
     changes: tuple[Change, ...]
+    pairs: tuple[tuple[Change, Change], ...] = ()

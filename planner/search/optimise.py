@@ -100,7 +100,7 @@ def feasible(problem: Problem, budget: int = BUDGET) -> bool:
     if not found.served:
         return False
     model = build(found.problem)
-    if sum(pool.gpus for pool in problem.pools) > 1:
+    if sum(pool.gpus for pool in problem.pools) > 1 or problem.apart or any(role.spread for role in problem.roles):
         Placing(model)
     return run(model, budget) is not None
 
