@@ -41,7 +41,7 @@ def main() -> None:
     arguments = parser.parse_args()
     catalog = load_catalog()
     counts = dict.fromkeys(COUNTS, 0)
-    compare = _compare_plans if arguments.what == "plans" else _compare_hints
+    compare = compare_plans if arguments.what == "plans" else compare_hints
     for seed in range(*arguments.seeds):
         for text in compare(seed, catalog, counts):
             counts["disagree"] += 1
@@ -56,7 +56,8 @@ def _line(counts: dict[str, int]) -> str:
     return ", ".join(f"{value} {name}" for name, value in counts.items())
 
 
-def _compare_plans(seed: int, catalog: Catalog, counts: dict[str, int]) -> Iterator[str]:
+def compare_plans(seed: int, catalog: Catalog, counts: dict[str, int]) -> Iterator[str]:
+    """Yield how the planner and brute force differ about the fleet of a seed."""
     document = fleet(seed)
     old = before(seed, document) if seed % 2 or KEPT in document["objective"] else None
     try:
@@ -75,7 +76,8 @@ def _compare_plans(seed: int, catalog: Catalog, counts: dict[str, int]) -> Itera
         yield f"{said}\n  fleet: {json.dumps(small)}\n  before: {json.dumps(old)}"
 
 
-def _compare_hints(seed: int, catalog: Catalog, counts: dict[str, int]) -> Iterator[str]:
+def compare_hints(seed: int, catalog: Catalog, counts: dict[str, int]) -> Iterator[str]:
+    """Yield every hint of the tight fleet of a seed that does not help, and where its conflict is not minimal."""
     document = fleet(seed, tight=True)
     try:
         answer = whole(_read(document, catalog), catalog, SOLVER_BUDGET)
