@@ -92,7 +92,7 @@ def footprint(
     rest = model.line(rows, lambda c: times(c) * c.fixed, lambda c: times(c) * c.per_sequence)
     if not any(candidate.floors for _, candidate in rows):
         size = model.cp.new_int_var(0, largest, f"{label}.bytes")
-        model.cp.add(size == rest)
+        model.cp.add(size >= rest)  # an equation takes the solver's presolve many times as long
         return size
     cache = model.cp.new_int_var(0, largest, f"{label}.kv")
     peak = model.cp.new_int_var(0, largest, f"{label}.peak")
