@@ -19,6 +19,12 @@ CONFIGS: list[dict[str, Any]] = [
     json.loads(line)["case"]["config"]
     for line in (Path(__file__).parent / "data" / "engine-oracle.jsonl").read_text(encoding="utf-8").splitlines()
 ]
+CLASSES: list[dict[str, Any]] = [
+    json.loads(line)["config"]
+    for line in (Path(__file__).resolve().parent.parent / "benchmarks" / "engine_oracle" / "classes.jsonl")
+    .read_text(encoding="utf-8")
+    .splitlines()
+]
 QUANTIZED: list[dict[str, Any]] = [
     {"quant_method": "awq", "bits": 4, "group_size": 128, "modules_to_not_convert": ["visual"]},
     {"quant_method": "gptq", "bits": 4, "group_size": 128, "dynamic": {"-:lm_head": {}}, "desc_act": True},
@@ -27,6 +33,18 @@ QUANTIZED: list[dict[str, Any]] = [
         "quant_method": "compressed-tensors",
         "config_groups": {"group_0": {"targets": ["Linear"], "weights": {"num_bits": 4, "type": "int"}}},
         "ignore": ["re:.*gate$"],
+    },
+    {
+        "quant_method": "quark",
+        "export": {"kv_cache_group": []},
+        "exclude": ["lm_head"],
+        "global_quant_config": {"weight": {"dtype": "fp8_e4m3", "qscheme": "per_tensor"}, "input_tensors": {}},
+        "layer_quant_config": {"*o_proj": {"weight": {"dtype": "int8", "qscheme": "per_channel"}, "input_tensors": {}}},
+    },
+    {
+        "quant_method": "torchao",
+        "quant_type": {"default": {"_type": "Int4WeightOnlyConfig", "_data": {"group_size": 64}}},
+        "modules_to_not_convert": ["visual"],
     },
     {"quant_method": "modelopt", "quantized_layers": {"a": {"quant_algo": "FP8"}}, "quant_algo": "MIXED_PRECISION"},
 ]
@@ -48,10 +66,10 @@ def places(value: dict[str, Any], above: tuple[str | int, ...] = ()) -> Iterator
             yield (*above, key, 0)
 
 
-@settings(max_examples=400, deadline=None)
+@settings(max_examples=600, deadline=None)
 @given(data=st.data())
 def test_an_odd_value_anywhere_is_sized_or_refused(data: st.DataObject) -> None:
-    config = copy.deepcopy(data.draw(st.sampled_from(CONFIGS)))
+    config = copy.deepcopy(data.draw(st.sampled_from(CONFIGS + CLASSES)))
     if data.draw(st.booleans()):
         config["quantization_config"] = copy.deepcopy(data.draw(st.sampled_from(QUANTIZED)))
     place = data.draw(st.sampled_from(list(places(config))))

@@ -34,18 +34,19 @@ def answer(case: dict[str, Any]) -> dict[str, Any]:
     if reason:
         return {"id": case["id"], "refused": reason}
     rank = Rank(tensor_ranks=ranks, expert_tensor_ranks=ranks, rules=_RULES)
-    tables = rotary_bytes(architecture, rank) + _vision_tables(architecture)
+    tables = rotary_bytes(architecture, rank) + _vision_tables(architecture, "rotary_table")
+    buffers = tables + _vision_tables(architecture, "_buffer")
     return {
         "id": case["id"],
-        "parameter_bytes": parameter_bytes(architecture, Quantization(), rank) - tables,
+        "parameter_bytes": parameter_bytes(architecture, Quantization(), rank) - buffers,
         "rotary_bytes": tables,
         "kv": [_plan(architecture, question, case) for question in case["questions"]],
     }
 
 
-def _vision_tables(architecture: Architecture) -> int:
+def _vision_tables(architecture: Architecture, kind: str) -> int:
     parts = architecture.vision.parts if architecture.vision else ()
-    tables = (part for part in parts if isinstance(part, Tensor) and part.path.endswith("rotary_table"))
+    tables = (part for part in parts if isinstance(part, Tensor) and part.path.endswith(kind))
     return sum(table.elements * (table.dtype_bytes or 2) for table in tables)
 
 

@@ -81,6 +81,22 @@ def cases() -> Iterator[dict[str, Any]]:
             }
 
 
+def class_cases() -> Iterator[dict[str, Any]]:
+    """Yield one small model of each further class, over one and two ranks, with one question about its cache."""
+    question = {"kv_cache_dtype": "auto", "max_model_len": 2048, "max_num_batched_tokens": 2048}
+    for line in (FOLDER / "classes.jsonl").read_text(encoding="utf-8").splitlines():
+        case = json.loads(line)
+        for ranks in (1, 2):
+            yield {
+                **case,
+                "id": f"{case['name']}|tp{ranks}",
+                "tensor_parallel_size": ranks,
+                "block_size": 32,
+                "kv_bytes": KV_BYTES,
+                "questions": [question],
+            }
+
+
 def models() -> list[tuple[str, dict[str, Any], bool]]:
     """Return name, config and "only pooled" of each model asked about, by class and size."""
     found: dict[str, list[tuple[int, str, dict[str, Any], bool]]] = {}

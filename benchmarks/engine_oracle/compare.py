@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks.engine_oracle.answers import answer
-from benchmarks.engine_oracle.cases import FOLDER, cases
+from benchmarks.engine_oracle.cases import FOLDER
 
 _TOLERANCE = 1e-9  # of a ratio of two integers, computed in different orders
 
@@ -52,9 +52,11 @@ class Plan:
     planner_concurrency: float
 
 
-def compare(answers: Iterable[dict[str, Any]]) -> tuple[list[Result], list[Plan]]:
+def compare(
+    answers: Iterable[dict[str, Any]], asked_cases: Iterable[dict[str, Any]]
+) -> tuple[list[Result], list[Plan]]:
     """Return a result per answered case and a row per cache plan."""
-    asked = {case["id"]: case for case in cases()}
+    asked = {case["id"]: case for case in asked_cases}
     reasons = read_reasons()
     results, plans = [], []
     for theirs in answers:
@@ -139,6 +141,11 @@ def write(results: Sequence[Result], plans: Sequence[Plan]) -> None:
     """Write both tables beside this file."""
     _table(FOLDER / "results.csv", Result, results)
     _table(FOLDER / "cache-plans.csv", Plan, plans)
+
+
+def write_classes(results: Sequence[Result]) -> None:
+    """Write the table of further classes."""
+    _table(FOLDER / "classes.csv", Result, results)
 
 
 def _table(path: Path, kind: type[Result] | type[Plan], rows: Sequence[Result] | Sequence[Plan]) -> None:

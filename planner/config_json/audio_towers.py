@@ -34,7 +34,7 @@ def whisper_encoder(
 def _section(config: Fields) -> Fields:
     """Return the audio part under common names, which newer classes of it have themselves."""
     audio = config.section("audio_config")
-    return audio.renamed({} if audio.has("hidden_size") else _NAMES, {})
+    return audio.renamed(_NAMES if audio.get("encoder_layers") is not None else {}, {})
 
 
 def _listens(audio: Fields, parts: tuple[Part, ...], tokens: int, frames_per_token: int) -> Vision:
@@ -55,6 +55,12 @@ def whisper_tower(config: Fields) -> Vision:
     return _listens(
         audio, whisper_encoder("encoder", audio, whole=False), audio.integer("max_source_positions", _POSITIONS), 2
     )
+
+
+def whisper_part(config: Fields) -> tuple[Fields, tuple[Part, ...]]:
+    """Return the audio part of a config under common names, and the library's encoder it describes."""
+    audio = _section(config)
+    return audio, whisper_encoder("apm", audio, whole=True)
 
 
 def qwen2_audio_tower(config: Fields, text: Fields) -> Vision:

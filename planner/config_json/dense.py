@@ -67,7 +67,7 @@ LLAMA = Family(
     qkv_bias=("attention_bias", "bias", "qkv_bias"), output_bias=("attention_bias", "bias"), mlp_bias=("mlp_bias",)
 )
 QWEN2 = Family(qkv_bias=True)
-QWEN3 = Family(qkv_bias=("attention_bias",), qk_norm="head", defaults={"head_dim": 128})
+QWEN3 = Family(qkv_bias=("attention_bias",), qk_norm="head")
 GEMMA = {"head_dim": 256, "tie_word_embeddings": True}
 GEMMA2 = Family(
     qkv_bias=("attention_bias",),

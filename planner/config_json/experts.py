@@ -93,7 +93,8 @@ class Experts:
     """The names and peculiarities of one family's mixture; calling it returns the mixture of a layer, or None.
 
     ``correction`` says whether there is an fp32 balancing term per expert, ``router_dtype_bytes`` is the router's own
-    width where it has one, ``width`` the field with the experts' own hidden size.
+    width where it has one, ``router_dtype`` the field that may ask for fp32, ``width`` the field with the experts' own
+    hidden size.
     """
 
     count: str = "num_experts"
@@ -106,6 +107,7 @@ class Experts:
     correction: Callable[[Fields], bool] = never
     router_bias: Switch = False
     router_dtype_bytes: int | None = None
+    router_dtype: str = ""
     gated: bool = True
     bias: bool = False
     width: str = ""
@@ -135,10 +137,14 @@ class Experts:
             shared_intermediate_size=self.shared(text),
             shared_gate=self.shared_gate,
             router_bias=switched(text, self.router_bias),
-            router_dtype_bytes=self.router_dtype_bytes,
+            router_dtype_bytes=self._router_bytes(text),
             correction=self.correction(text),
             width=text.optional_integer(self.width) if self.width else None,
             path=self.path,
             router_path=self.router_path,
             shared_path=self.shared_path,
         )
+
+    def _router_bytes(self, text: Fields) -> int | None:
+        single = bool(self.router_dtype) and text.text(self.router_dtype) == "fp32"
+        return 4 if single else self.router_dtype_bytes

@@ -107,7 +107,7 @@ MIXTURES: Mapping[str, Family] = {
         qk_norm_switch=("use_qk_norm",), kinds=listed_or_full,
         mixture=Experts(
             where=after_dense, shared=shared_by_size("moe_intermediate_size", "num_shared_experts"),
-            correction=lambda text: text.flag("moe_router_enable_expert_bias"),
+            correction=lambda text: text.flag("moe_router_enable_expert_bias"), router_dtype="router_dtype",
         ),
     ),
 }  # fmt: skip

@@ -149,15 +149,23 @@ def internvit_tower(config: Fields, text: Fields) -> Vision:
     layers = feature_layers(config.renamed({"vision_feature_layer": "select_layer"}, {}), vision)
     rms = vision.text("norm_type", "rms_norm") == "rms_norm"
     extra = 2 * hidden + (2 * hidden if vision.flag("qk_normalization") else 0)
+    width = hidden // vision.integer("num_attention_heads") * vision.integer("num_dummy_heads", 0, minimum=0) + hidden
+    extra += 2 * (width - hidden) if vision.flag("qk_normalization") else 0
+    projector: tuple[Part, ...] = (
+        linear("mlp1.1", out, hidden * shrink, bias=True),
+        linear("mlp1.3", out, out, bias=True),
+    )
+    if config.text("model_type") == "NVLM_D":
+        inner = text.integer("intermediate_size")
+        projector = linear("mlp1.1", inner, hidden * shrink), linear("mlp1.3", out, inner)
     parts = (
         plain("vision_model.embeddings", hidden, (patches + 1) * hidden, 3 * hidden * patch * patch + hidden),
         *blocks(
             "vision_model.encoder.layers", layers, hidden, vision.integer("intermediate_size"),
-            qkv_bias=vision.flag("qkv_bias", True), norm_bias=not rms, extra=extra,
+            qkv_bias=vision.flag("qkv_bias", True), norm_bias=not rms, extra=extra, attention_width=width,
         ),
         plain("mlp1.0", 2 * hidden * shrink),
-        linear("mlp1.1", out, hidden * shrink, bias=True),
-        linear("mlp1.3", out, out, bias=True),
+        *projector,
     )  # fmt: skip
     tiles = config.integer("max_dynamic_patch", _TILES) + config.flag("use_thumbnail", True)
     return described(vision, parts, tiles * (patches // shrink), shrink)

@@ -44,7 +44,10 @@ def pooling_decoder(name: str, config: Fields) -> Architecture:
     if not name.endswith(_CLASSIFIERS):
         return architecture
     count = 1 if name in _ONE_SCORE else labels(config)
-    score: Part = Tensor(path="score", elements=count * architecture.hidden_size, dtype_bytes=4)
+    hidden = architecture.hidden_size
+    score: Part = Tensor(path="score", elements=count * hidden, dtype_bytes=4)
+    if name in _ONE_SCORE:  # shared out over ranks by its inputs
+        score = Tensor(path="v_head", elements=hidden, each=count, split=True, dtype_bytes=4)
     return replace(architecture, last=(score,))
 
 

@@ -100,8 +100,9 @@ _CHATGLM = Family(
     defaults={"partial_rotary_factor": 0.5},
 )  # fmt: skip
 _BAILING_EXPERTS = Experts(
-    where=after_dense, shared=_bailing_shared, correction=lambda text: text.flag("moe_router_enable_expert_bias")
-)
+    where=after_dense, shared=_bailing_shared, router_dtype="router_dtype",
+    correction=lambda text: text.flag("moe_router_enable_expert_bias"),
+)  # fmt: skip
 
 RELATIVES: Mapping[str, Family] = {
     **dict.fromkeys(("SolarForCausalLM", "TeleFLMForCausalLM"), LLAMA),
@@ -194,12 +195,12 @@ RELATIVES: Mapping[str, Family] = {
         qk_norm_switch=("use_qk_norm",), mixture=_BAILING_EXPERTS,
     ),
     "SarvamMLAForCausalLM": replace(
-        MLA, mixture=Experts(where=after_dense, shared=_bailing_shared, correction=always, router_dtype_bytes=4),
+        MLA, mixture=Experts(where=after_dense, shared=_bailing_shared, correction=always),
         defaults={"num_shared_experts": 1, "first_k_dense_replace": 1},
     ),
     "Param2MoEForCausalLM": Family(
         qkv_bias=("use_qkv_bias",), output_bias=("use_bias",), qk_norm="head", qk_norm_switch=("use_qk_norm",),
-        mixture=replace(_BAILING_EXPERTS, correction=always),
+        mixture=replace(_BAILING_EXPERTS, correction=always, router_dtype_bytes=4),
         defaults={"num_shared_experts": 1, "first_k_dense_replace": 1},
     ),
 }  # fmt: skip

@@ -49,14 +49,14 @@ def rotaries(
         per_kind.pop(unused, None)
         sizes = {kind: _head_dim(layers, kind, head_dim) for kind in per_kind}
         distinct = {(repr(rope.get(kind)), sizes[kind]): kind for kind in sorted(per_kind, reverse=True)}
-        return tuple(_table(text, per_kind[kind], sizes[kind]) for kind in sorted(distinct.values()))
-    tables = [_table(text, rope, head_dim)]
+        return tuple(table(text, per_kind[kind], sizes[kind]) for kind in sorted(distinct.values()))
+    tables = [table(text, rope, head_dim)]
     if unscaled_windows and _type(rope) not in ("", "default"):
-        tables.append(_table(text, Fields(text.where, {}), head_dim))
+        tables.append(table(text, Fields(text.where, {}), head_dim))
     if text.get("rope_local_base_freq") is not None:  # Gemma 3: local layers have a rope of their own, unscaled
-        tables.append(_table(text, Fields(text.where, {}), head_dim))
+        tables.append(table(text, Fields(text.where, {}), head_dim))
     if text.get("swa_rope_theta") is not None and text.get("swa_rope_theta") != text.get("rope_theta"):  # MiMo-V2
-        tables.append(_table(text, rope, head_dim))
+        tables.append(table(text, rope, head_dim))
     return tuple(tables)
 
 
@@ -79,7 +79,7 @@ def _head_dim(layers: tuple[Layer, ...], kind: str, default: int) -> int:
     return default
 
 
-def _table(text: Fields, rope: Fields, head_dim: int) -> Rotary:
+def table(text: Fields, rope: Fields, head_dim: int) -> Rotary:
     """Return one table.
 
     Source: ``layers/rotary_embedding`` of vLLM 0.33.0: it covers ``max_position_embeddings`` positions; linear

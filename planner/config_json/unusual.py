@@ -9,13 +9,14 @@ from dataclasses import replace
 from planner.architecture import Attention, Column, FeedForward, Linear, Part, Rotary, State, Tensor
 from planner.architecture.latent import latent_parts
 from planner.architecture.parts import linear
-from planner.config_json.attention import grouped_query, latent
+from planner.config_json.attention import grouped_query, head_dim, latent
 from planner.config_json.dense import LLAMA
 from planner.config_json.experts import Experts, always, shared_by_size
 from planner.config_json.family import Family
 from planner.config_json.fields import Fields
 from planner.config_json.kinds import all_full, listed_or_full
 from planner.config_json.mixtures import MIXTURES
+from planner.config_json.rope import table
 
 
 def _expanded_latent(text: Fields, family: Family, index: int, kind: str) -> Attention:
@@ -112,6 +113,23 @@ def _step3p5_gate(text: Fields, index: int, kind: str) -> tuple[Part, ...]:
         return ()
     heads = _step3p5_attention(text, LLAMA, index, kind).num_heads
     return (linear("self_attn.g_proj", heads, text.integer("hidden_size"), "column"),)
+
+
+def _step3p5_rotaries(text: Fields) -> tuple[Rotary, ...]:
+    """Step-3.5: layers may differ in base, in the share of a head that rotates, and in whether scaling applies."""
+    bases, shares = text.get("rope_theta"), text.sequence("partial_rotary_factors")
+    types, scaled = text.texts("layer_types"), text.texts("yarn_only_types")
+    size = head_dim(text)
+    found: dict[tuple[str, str, bool], Rotary] = {}
+    for index in range(text.integer("num_hidden_layers")):
+        base = bases[index] if isinstance(bases, list) and index < len(bases) else bases
+        share = shares[index] if index < len(shares) else 1.0
+        if isinstance(share, bool) or not isinstance(share, int | float) or not 0 < share <= 1:
+            raise text.error(f"partial_rotary_factors[{index}]", "expected a share of a head")
+        applies = not scaled or (index < len(types) and types[index] in scaled)
+        scaling = text.section("rope_scaling") if applies else Fields(text.where, {})
+        found[repr(base), repr(share), applies] = table(text, scaling, int(size * share))
+    return tuple(found.values())
 
 
 def _longcat_kinds(text: Fields, count: int) -> tuple[str, ...]:
@@ -261,11 +279,12 @@ UNUSUAL: Mapping[str, Family] = {
     ),
     "Step3TextForCausalLM": Family(
         attention=_step3_attention, feed_forward=_step3_shared, kinds=all_full,
+        names={"max_position_embeddings": "max_position_embedding"},
         mixture=Experts(count="moe_num_experts", active="moe_top_k", where=_moe_enum, path="moe"),
     ),
     "Step3p5ForCausalLM": Family(
         attention=_step3p5_attention, kinds=listed_or_full, qkv_bias=("attention_bias",), qk_norm="head",
-        layer_extra=_step3p5_gate, names={"num_key_value_heads": "num_attention_groups"},
+        layer_extra=_step3p5_gate, names={"num_key_value_heads": "num_attention_groups"}, rotaries=_step3p5_rotaries,
         mixture=Experts(
             count="moe_num_experts", active="moe_top_k", where=_moe_enum, correction=always, router_dtype_bytes=4,
             shared=shared_by_size("share_expert_dim"), shared_path="share_expert", path="moe",

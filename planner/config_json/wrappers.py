@@ -4,7 +4,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 
 from planner.architecture import Architecture, Vision
-from planner.config_json import audio_towers, newer_towers, plain_towers, towers
+from planner.config_json import audio_towers, borrowed_towers, minicpm_towers, newer_towers, plain_towers, towers
 from planner.config_json.decoder import decoder
 from planner.config_json.experts import Experts, shared_by_size
 from planner.config_json.family import Family
@@ -20,8 +20,8 @@ class Wrapper:
 
     ``section`` holds the text config; where it is absent the text fields stand at the top level. ``outer`` is the
     section that holds both where it is not the whole config. ``ties_inside`` says that the text config alone decides
-    about tying the output head, which the outer one does otherwise. ``family`` is a language model that has no class
-    of its own.
+    about tying the output head, which the outer one does otherwise. ``chosen`` names its language model by
+    another field; ``family`` is one that has no class of its own.
     """
 
     text: str
@@ -29,6 +29,7 @@ class Wrapper:
     section: str = "text_config"
     ties_inside: bool = False
     outer: str = ""
+    chosen: Callable[[Fields], str] | None = None
     family: Family | None = None
 
 
@@ -71,7 +72,7 @@ WRAPPERS: Mapping[str, Wrapper] = {
     "LlavaOnevisionForConditionalGeneration": Wrapper("", plain_towers.onevision_tower),
     "InternS1ForConditionalGeneration": Wrapper("", towers.internvl_tower),
     **dict.fromkeys(
-        ("InternVLChatModel", "SkyworkR1VChatModel"),
+        ("InternVLChatModel", "SkyworkR1VChatModel", "H2OVLChatModel", "NVLM_D"),
         Wrapper("", plain_towers.internvit_tower, section="llm_config"),
     ),
     **dict.fromkeys(
@@ -88,6 +89,18 @@ WRAPPERS: Mapping[str, Wrapper] = {
     "Gemma4UnifiedForConditionalGeneration": Wrapper("Gemma4ForCausalLM", newer_towers.gemma4_unified_tower),
     "LightOnOCRForConditionalGeneration": Wrapper("Qwen3ForCausalLM", newer_towers.lighton_tower),
     "PaddleOCRVLForConditionalGeneration": Wrapper("Ernie4_5ForCausalLM", newer_towers.paddle_tower),
+    "Eagle2_5_VLForConditionalGeneration": Wrapper("", borrowed_towers.eagle_tower),
+    "BeeForConditionalGeneration": Wrapper("", borrowed_towers.bee_tower),
+    "KeyeForConditionalGeneration": Wrapper("Qwen3ForCausalLM", borrowed_towers.keye_tower),
+    "KeyeVL1_5ForConditionalGeneration": Wrapper("Qwen3ForCausalLM", borrowed_towers.keye15_tower),
+    "DotsOCRForCausalLM": Wrapper("Qwen2ForCausalLM", borrowed_towers.dots_tower),
+    "Phi3VForCausalLM": Wrapper("Phi3ForCausalLM", borrowed_towers.phi3v_tower),
+    "DeepseekOCRForCausalLM": Wrapper(
+        "DeepseekForCausalLM", borrowed_towers.deepseek_ocr_tower, section="language_config"
+    ),
+    "MiniCPMV": Wrapper("", minicpm_towers.minicpmv_tower, chosen=minicpm_towers.language_model),
+    "MiniCPMO": Wrapper("", minicpm_towers.minicpmo_tower, chosen=minicpm_towers.language_model),
+    "MiniCPMV4_6ForConditionalGeneration": Wrapper("Qwen3_5ForCausalLM", minicpm_towers.minicpm46_tower),
     "OpenCUAForConditionalGeneration": Wrapper("Qwen2ForCausalLM", towers.qwen2_5_tower),
     "Qwen2AudioForConditionalGeneration": Wrapper("", audio_towers.qwen2_audio_tower),
     "AudioFlamingo3ForConditionalGeneration": Wrapper("", audio_towers.flamingo_tower),
@@ -152,7 +165,7 @@ def _text_model(wrapper: Wrapper, config: Fields) -> Fields:
 def _family(wrapper: Wrapper, inner: Fields) -> Family:
     if wrapper.family:
         return wrapper.family
-    name = wrapper.text
+    name = wrapper.chosen(inner) if wrapper.chosen else wrapper.text
     if not name:
         kind = inner.text("model_type") or inner.known.kind
         name = _BY_TYPE.get(kind, "")
