@@ -12,6 +12,7 @@ from planner.facts.gpu import GPU
 from planner.facts.variant import Model, Variant
 from planner.fleet import POOLING_TASKS, Fleet, Pool, Role
 from planner.memory import refusals
+from planner.memory.attention import attention_backend
 from planner.memory.demand import ledger, scarcest_layout
 from planner.memory.terms import Server
 from planner.options.figures import RoleFigures
@@ -96,6 +97,7 @@ def check_server(facts: Recomputed, plan: ServerPlan) -> Iterator[Violation]:
     if wrong or reason:
         return
     yield from _guarantees(facts, plan, server)
+    yield from _backend(facts, plan, server)
     yield from _accuracy(facts, role, plan, found)
     yield from _speed(facts, role, plan, server)
     exact = ledger(server, gpu, facts.profile)
@@ -194,6 +196,12 @@ def _guarantees(facts: Recomputed, plan: ServerPlan, server: Server) -> Iterator
     logged = layout.tokens_logged(blocks, plan.max_model_len, plan.max_num_batched_tokens)
     if logged != plan.kv_cache_tokens:
         yield Violation(plan.name, f"the engine will log {logged} tokens of KV cache, not {plan.kv_cache_tokens}")
+
+
+def _backend(facts: Recomputed, plan: ServerPlan, server: Server) -> Iterator[Violation]:
+    backend = attention_backend(server, facts.profile, facts.gpu(plan))
+    if backend != plan.attention_backend:
+        yield Violation(plan.name, f"{facts.profile} runs its attention with {backend}, not {plan.attention_backend}")
 
 
 def _accuracy(facts: Recomputed, role: Role, plan: ServerPlan, found: tuple[Model, Variant]) -> Iterator[Violation]:

@@ -54,7 +54,9 @@ def _served(servers: list[ServerPlan]) -> str:
     replicas = f"{plural(len(servers), 'replica')}, each with " if len(servers) > 1 else ""
     limits = f"{plural(one.max_num_seqs, 'request')} at once, context {format_tokens(one.max_model_len)}"
     where = "".join(f"; {stages(server)}" for server in servers if server.pipeline_parallel_size > 1)
-    return f"{one.repository}, {replicas}{limits}, KV cache {one.kv_cache_dtype}; {accuracy(one.accuracy)}{where}"
+    cache = f"KV cache {one.kv_cache_dtype}"
+    attention = f", attention by {one.attention_backend}" if one.attention_backend else ""
+    return f"{one.repository}, {replicas}{limits}, {cache}{attention}; {accuracy(one.accuracy)}{where}"
 
 
 def _roles(plan: Plan, gpu: GPULedger) -> list[str]:

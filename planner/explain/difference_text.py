@@ -18,6 +18,7 @@ _WORDS: dict[str, tuple[str, Callable[[Any], str]]] = {
     "max_num_seqs": ("requests at once", str),
     "max_num_batched_tokens": ("tokens in a batch", str),
     "kv_cache_dtype": ("KV cache", str),
+    "attention_backend": ("attention backend", str),
     "kv_cache_tokens": ("tokens in the KV cache", lambda count: f"{count:,}"),
     "request_tokens": ("length of a request", format_tokens),
     "output_tokens": ("length of an answer", format_tokens),

@@ -3,13 +3,14 @@
 from collections.abc import Iterator
 
 from planner.architecture import Architecture
-from planner.engine.attention_layers import attention_choices
+from planner.engine.attention_layers import attention_choices, backend_names
 from planner.engine.backends import AttentionLayer, Choice
 from planner.engine.flags import ServeFlags
 from planner.engine.profile import EngineProfile
 from planner.engine.rules import Refusal, refused
 from planner.facts.gpu import GPU, dotted
 from planner.facts.quantization import Quantization
+from planner.memory.terms import Server
 
 _BF16_CAPABILITY = 80
 _FACTS = {
@@ -18,6 +19,11 @@ _FACTS = {
     "nope_head_dim": "size of heads without positions", "index_topk": "tokens chosen by the index",
     "block_size": "block size", "version": "engine version",
 }  # fmt: skip
+
+
+def attention_backend(server: Server, profile: EngineProfile, gpu: GPU) -> str:
+    """Name what runs the attention layers of a server; nothing where it is not known, or nothing does."""
+    return backend_names(attention_choices(server.architecture, server.quantization, server.flags, profile, gpu)) or ""
 
 
 def attention_refusals(

@@ -4,10 +4,10 @@ import math
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from planner.engine.attention_layers import attention_choices, backend_names
 from planner.engine.flags import ServeFlags
 from planner.engine.profile import EngineProfile, parse_version
 from planner.facts.gpu import GPU
+from planner.memory.attention import attention_backend
 from planner.memory.overhead import baseline_bytes
 from planner.memory.refusals import refusal
 from planner.memory.start_checks import failure
@@ -84,9 +84,7 @@ def estimate(server: Server, gpu: GPU, profile: EngineProfile, memory_in_use_byt
     return Estimate(
         starts=fits,
         reason=reason,
-        attention_backend=backend_names(
-            attention_choices(server.architecture, server.quantization, flags, profile, gpu)
-        ),
+        attention_backend=attention_backend(server, profile, gpu) or None,
         weights_bytes=first.weights_bytes,
         activation_bytes=_activation_logged(first, server, profile),
         non_torch_bytes=_non_torch_logged(first, profile),

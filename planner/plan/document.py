@@ -13,6 +13,7 @@ from planner.yaml_source import FieldPath, Source, read_yaml
 from planner.yaml_text import yaml_text
 
 _USUAL = {
+    "attention_backend": "",
     "pipeline_parallel_size": 1,
     "later_stages": (),
     "master_port": 0,

@@ -68,7 +68,8 @@ class ServerPlan:
     """One server of the plan: what it serves, the limits it is started with, what that guarantees.
 
     ``repository`` is a Hugging Face id, or the folder when ``local``. ``kv_cache_dtype`` and ``dtype`` are spelled as
-    the engine spells them. ``concurrency_request`` requests of ``request_tokens`` fit into the KV cache at once, and
+    the engine spells them, ``attention_backend`` names what it will run attention layers with (empty: not known).
+    ``concurrency_request`` requests of ``request_tokens`` fit into the KV cache at once, and
     ``concurrency_full_context`` requests of ``max_model_len``; a server without a KV cache has both at
     ``max_num_seqs``. ``output_tokens`` of a request are its answer, 0 where the fleet does not say. The servers of a
     role are its replicas: equal but for name, ports and place.
@@ -93,6 +94,7 @@ class ServerPlan:
     scheme: str
     dtype: str
     kv_cache_dtype: str
+    attention_backend: str = ""
     max_model_len: int
     max_num_seqs: int
     max_num_batched_tokens: int

@@ -8,6 +8,7 @@ from itertools import chain, count
 
 from planner.engine.options import engine_options, known_value
 from planner.fleet import POOLING_TASKS, Fleet, Pool, Role
+from planner.memory.attention import attention_backend
 from planner.memory.demand import ledger, scarcest_layout, with_sequences
 from planner.memory.terms import Server
 from planner.options import Option, Prepared
@@ -208,6 +209,7 @@ def _server_plan(prepared: Prepared, decision: Decision, pool: Pool) -> ServerPl
         scheme=option.variant.scheme,
         dtype=server.flags.dtype,
         kv_cache_dtype=option.kv_cache_dtype,
+        attention_backend=attention_backend(server, prepared.profile, pool.gpu),
         max_model_len=length,
         max_num_seqs=decision.sequences,
         max_num_batched_tokens=batch,
