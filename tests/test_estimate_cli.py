@@ -12,7 +12,7 @@ from planner.cli import main
 
 KEYS = [
     "starts", "reason", "weights_gib", "activation_gib", "non_torch_gib", "cuda_graph_gib", "kv_cache_gib",
-    "kv_cache_gib_low", "kv_cache_gib_high", "kv_cache_tokens", "max_concurrency", "attention_backend",
+    "kv_cache_gib_low", "kv_cache_gib_high", "kv_cache_tokens", "max_concurrency", "attention_backend", "known_faults",
 ]  # fmt: skip
 LLAMA = "meta-llama/Llama-3.1-8B-Instruct"
 

@@ -31,7 +31,7 @@ def check_folders(folders: Iterable[Path]) -> Report:
     """Check every file of some catalog folders, taken together."""
     sources = dict(_sources(folders))
     problems: list[Problem] = []
-    readable: dict[str, list[Source]] = {room: [] for room in (*_ROOMS, "schemes")}
+    readable: dict[str, list[Source]] = {room: [] for room in (*_ROOMS, "schemes", "faults")}
     for path, room in sources.items():
         try:
             source = read_yaml(path)
@@ -61,6 +61,8 @@ def check_folders(folders: Iterable[Path]) -> Report:
         problems += known.accuracy_problems(source)
     for source in readable["speed"]:
         problems += known.speed_problems(source)
+    for source in readable["faults"]:
+        problems += _fault_problems(source)
     return Report(
         problems=sorted(problems),
         unsized=unsized,
@@ -71,10 +73,21 @@ def check_folders(folders: Iterable[Path]) -> Report:
     )
 
 
+def _fault_problems(source: Source) -> Iterator[Problem]:
+    """Yield the faults that are listed twice."""
+    met: set[str] = set()
+    for number, fault in enumerate(source.data["faults"]):
+        if fault["id"] in met:
+            yield source.problem(("faults", number, "id"), f"{fault['id']} is listed before")
+        met.add(fault["id"])
+
+
 def _sources(folders: Iterable[Path]) -> Iterator[tuple[Path, str]]:
     for folder in folders:
         if (folder / "schemes.yaml").is_file():
             yield folder / "schemes.yaml", "schemes"
+        if (folder / "engines" / "known-faults.yaml").is_file():
+            yield folder / "engines" / "known-faults.yaml", "faults"
         for room in _ROOMS:
             yield from ((path, room) for path in yaml_files.in_folders((folder,), room))
 

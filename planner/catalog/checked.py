@@ -11,9 +11,11 @@ from planner.errors import InputError, Problem
 from planner.yaml_source import FieldPath, Source, dotted, read_yaml
 
 _HELP = "docs/catalog.md says what each key means"
+_UNKNOWN = ("extra_forbidden", "unexpected_keyword_argument")
 _MESSAGES = {
     "missing": "required key is missing",
     "extra_forbidden": "unknown key",
+    "unexpected_keyword_argument": "unknown key",
     "model_type": "expected a map",
     "dict_type": "expected a map",
     "list_type": "expected a list",
@@ -55,14 +57,14 @@ def _problem(source: Source, shape: Any, mistake: dict[str, Any]) -> Problem:  #
     kind, context = mistake["type"], mistake.get("ctx", {})
     message = _MESSAGES.get(kind) or _bounds(kind, context) or mistake["msg"].replace("Input should", "should")
     hint = _HELP
-    if kind == "extra_forbidden":
+    if kind in _UNKNOWN:
         known = _known_keys(shape, where[:-1])
         near = nearest(str(where[-1]), known)
         hint = f"did you mean {near[0]}?" if near else f"allowed here: {', '.join(known)}"
     if kind == "missing" and where[:-1] in source.values:
         # Of a map in a list, the line of the map says more than that of the list.
         return Problem(source.file, *source.values[where[:-1]], dotted(where), message, hint)
-    return source.problem(where, message, hint, at_key=kind == "extra_forbidden")
+    return source.problem(where, message, hint, at_key=kind in _UNKNOWN)
 
 
 def _bounds(kind: str, context: dict[str, Any]) -> str:

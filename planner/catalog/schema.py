@@ -5,6 +5,7 @@ from typing import Annotated, Any, Literal
 from pydantic import BaseModel, ConfigDict, Field, Strict, StringConstraints
 
 from planner.catalog.speed_schema import SpeedFile
+from planner.engine.faults import Fault
 
 _Repository = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9][\w.-]*/[\w.-]+$")]
 _Local = Annotated[str, StringConstraints(pattern=r"^[~./]")]
@@ -250,6 +251,13 @@ class AccuracyFile(_Map):
     transferred: list[TransferredMap] = []
 
 
+class FaultFile(_Map):
+    """catalog/engines/known-faults.yaml."""
+
+    engine: Literal["vllm"]
+    faults: list[Fault]
+
+
 FILES: dict[str, type[BaseModel]] = {
     "models": FamilyFile,
     "gpus": GPUFile,
@@ -257,5 +265,6 @@ FILES: dict[str, type[BaseModel]] = {
     "accuracy": AccuracyFile,
     "schemes": SchemesFile,
     "speed": SpeedFile,
+    "faults": FaultFile,
 }
 """The shape of the files of each room."""

@@ -19,7 +19,7 @@ from planner.options.figures import RoleFigures
 from planner.options.limits import KV_CACHE_DTYPES, stages_refusal
 from planner.options.served import context_limit, served
 from planner.options.speed import speed_of
-from planner.plan import Plan, ServerPlan, busy_permille, server_speed
+from planner.plan import Plan, ServerPlan, busy_permille, faults_of, server_speed
 
 
 @dataclass(slots=True)
@@ -100,6 +100,8 @@ def check_server(facts: Recomputed, plan: ServerPlan) -> Iterator[Violation]:
     yield from _backend(facts, plan, server)
     yield from _accuracy(facts, role, plan, found)
     yield from _speed(facts, role, plan, server)
+    if plan.known_faults != faults_of(server, gpu, facts.profile, len(plan.nodes)):
+        yield Violation(plan.name, "its known faults are not those of the catalog")
     exact = ledger(server, gpu, facts.profile)
     if exact != plan.ledger:
         yield Violation(plan.name, f"the ledger is {plan.ledger}, recomputed {exact}")

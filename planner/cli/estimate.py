@@ -13,6 +13,7 @@ from planner.cli import values
 from planner.cli.estimate_speed import asked_load, speed_lines, speed_options
 from planner.cli.shared import catalog_option
 from planner.config_json.quantization_config import ONLINE, while_loading
+from planner.engine.faults import Case, Fault, known_faults
 from planner.engine.flags import default_flags
 from planner.engine.profile import EngineProfile, load_profile
 from planner.errors import UnknownName
@@ -143,12 +144,24 @@ def estimate(
     if load:
         tables = catalog.speed
         speed = forecast(server, gpu, profile, tables.device(gpu), tables.engine, load, in_use_bytes)
+    faults = known_faults(
+        Case(version=profile.version, gpu=gpu, architecture=architecture, quantization=quantization, flags=flags)
+    )
     if as_json:
-        click.echo(json.dumps(result.to_json() | (speed.to_json() if speed else {}), indent=2))
+        known = {"known_faults": [_shown(fault) for fault in faults]}
+        click.echo(json.dumps(result.to_json() | known | (speed.to_json() if speed else {}), indent=2))
     else:
         click.echo(_table(model, server, gpu, profile, result))
+        for fault in faults:
+            click.echo(f"  known fault: {fault.account}")
         if load and speed:
             click.echo("\n".join(speed_lines(load, speed)))
+
+
+def _shown(fault: Fault) -> dict[str, str]:
+    """Return what a fault is, without the predicates that say when it holds."""
+    names = "id versions effect condition symptom workaround grade confidence source"
+    return {name: getattr(fault, name) for name in names.split()}
 
 
 def _while_loading(stored: Quantization, name: str) -> Quantization:

@@ -59,7 +59,7 @@ def up_to_date(plan: Plan, fleet: Fleet, catalog: Catalog, budget: int) -> bool:
 
 def changed(plan: Plan, fleet: Fleet, catalog: Catalog) -> tuple[str, ...]:
     """Return what changed since a plan was made, by name."""
-    return stale(plan.lock, lock_of(fleet, catalog, load_profile(fleet.engine_version)))
+    return stale(plan.lock, lock_of(fleet, catalog, load_profile(fleet.engine_version or plan.engine_version)))
 
 
 def say_stale(plan: Plan, fleet: Fleet, catalog: Catalog, folder: Path) -> bool:

@@ -5,7 +5,7 @@ from collections.abc import Iterator
 
 from planner import explain
 from planner.cli.text import fill, table, wrapped
-from planner.plan import GPULedger, Ledger, Plan, ServerPlan, ServerSpeed
+from planner.plan import GPULedger, KnownFault, Ledger, Plan, ServerPlan, ServerSpeed
 from planner.units import GIB, format_tokens
 
 _VARIANTS = ("role", "variant", "scheme", "score", "recovery")
@@ -34,6 +34,7 @@ def plan_text(plan: Plan) -> str:
         *_stages(plan),
         *ledgers,
         *_unseen(plan),
+        *_faults(plan),
         wrapped(explain.reasons(plan)),
         sources,
     ]
@@ -53,6 +54,23 @@ def _unseen(plan: Plan) -> Iterator[str]:
     if roles:
         lines = [f"  {role}: {fields}" for role, fields in roles.items()]
         yield "\n".join(["The margin also covers larger weights, where the checkpoint's config was not seen:", *lines])
+
+
+def _faults(plan: Plan) -> Iterator[str]:
+    """Name the known faults of the engine that the servers meet, and say why a serious one was not avoided."""
+    roles: dict[KnownFault, list[str]] = {}
+    for server in plan.servers:
+        for fault in server.known_faults:
+            names = roles.setdefault(fault, [])
+            if server.role not in names:
+                names.append(server.role)
+    if not roles:
+        return
+    lines = [f"Known faults of {plan.engine} {plan.engine_version} that this plan meets:"]
+    for fault, names in roles.items():
+        kept = ". There is no plan without it." if fault.serious else ""
+        lines.append(fill(f"{', '.join(names)}: {fault.account}{kept}", "  ", "    "))
+    yield "\n".join(lines)
 
 
 def _variants(plan: Plan) -> str:

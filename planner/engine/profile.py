@@ -52,7 +52,7 @@ class Communicator:
 
     def bytes_for(self, gpu: GPU, ranks: int) -> int:
         """Return the bytes per GPU when ``ranks`` GPUs work together."""
-        if ranks == 1 or not _linked(gpu, ranks):
+        if ranks == 1 or not linked(gpu, ranks):
             return self.apart_bytes(ranks)
         return self.linked_bytes + self.linked_peer_bytes * (min(ranks, _NODE_GPUS) - 1)
 
@@ -61,7 +61,7 @@ class Communicator:
         return self.bus_bytes + self.bus_peer_bytes * (min(ranks, _NODE_GPUS) - 1) if ranks > 1 else 0
 
 
-def _linked(gpu: GPU, ranks: int) -> bool:
+def linked(gpu: GPU, ranks: int) -> bool:
     """Whether so many GPUs reach each other over NVLink; a bridge joins but a few."""
     bridge = re.search(r"NVLink bridge \((\d+) GPUs\)", gpu.interconnect)
     return ranks <= int(bridge[1]) if bridge else "NVLink" in gpu.interconnect

@@ -60,6 +60,8 @@ def _reason(found: Rejection) -> str:
         return f"accuracy.score is {percent(found.wanted)}"
     if found.reason == "memory":
         return "too large for the GPUs"
+    if found.reason == "fault":
+        return f"known fault {found.detail}"
     return found.detail
 
 

@@ -3,6 +3,7 @@
 from collections.abc import Iterator
 
 from planner.architecture import Architecture
+from planner.engine.faults import Case, known_faults
 from planner.engine.flags import ServeFlags
 from planner.engine.profile import EngineProfile
 from planner.engine.rules import Refusal, refused
@@ -38,7 +39,12 @@ def refusal(
         *_length_reasons(architecture, flags, profile),
         *_option_reasons(flags, profile),
     )
-    return next(iter(reasons), None) or invalid(architecture, quantization, flags, profile)
+    case = Case(version=profile.version, gpu=gpu, architecture=architecture, quantization=quantization, flags=flags)
+    return (
+        next(iter(reasons), None)
+        or invalid(architecture, quantization, flags, profile)
+        or next((f"known fault of {profile}: {fault.account}" for fault in known_faults(case) if fault.refuses), None)
+    )
 
 
 def _architecture_reasons(architecture: Architecture, profile: EngineProfile) -> Iterator[Refusal]:

@@ -15,12 +15,13 @@ STAGES = (2, 3, 4, 6, 8, 12, 16)
 
 
 class Considered:
-    """Everything that the pins of a role leave, in every place."""
+    """Everything that the pins of a role leave, in every place, with ``avoid`` without known faults of the engine."""
 
-    def __init__(self, role: Role, where: Sequence[Place], catalog: Catalog) -> None:
+    def __init__(self, role: Role, where: Sequence[Place], catalog: Catalog, *, avoid: bool = False) -> None:
         self._role = role
         self._where = where
         self._catalog = catalog
+        self._avoid = avoid
 
     @cached_property
     def rejections(self) -> tuple[Rejection, ...]:
@@ -83,7 +84,7 @@ class Considered:
 
     @cached_property
     def _offers(self) -> Offers:
-        return Offers.of(self._role, self._catalog)
+        return Offers.of(self._role, self._catalog, avoid=self._avoid)
 
     def _alike(self, option: Option, named: Sequence[Named]) -> Iterator[Offer]:
         """Yield the offers of some variants whose servers may be where those of an option are."""

@@ -71,18 +71,22 @@ class Offer:
 
 @dataclass(frozen=True, slots=True)
 class Offers:
-    """Makes the offers of one role, all of whose candidates are compared by the same figures."""
+    """Makes the offers of one role, all of whose candidates are compared by the same figures.
+
+    With ``avoid`` there is none with a serious known fault of the engine.
+    """
 
     role: Role
     figures: RoleFigures
     best: Measure
+    avoid: bool
 
     @classmethod
-    def of(cls, role: Role, catalog: Catalog) -> "Offers":
+    def of(cls, role: Role, catalog: Catalog, *, avoid: bool = False) -> "Offers":
         """Return what makes the offers of a role."""
         figures = RoleFigures(role, catalog)
         every = [figures.of(model, variant, "auto", role.context_min) for model, variant in allowed(role)]
-        return cls(role, figures, measure(every))
+        return cls(role, figures, measure(every), avoid)
 
     def at(
         self, where: Sequence[Place], named: Sequence[Named], stages: int | None = None
@@ -98,8 +102,8 @@ class Offers:
                 continue
             size, split = candidate.tensor_parallel_size, candidate.pipeline_parallel_size
             counts = replicas.counts(self.role, candidate.place, size, split)
-            rungs = Rungs(self.role, candidate, _narrowest(self.role, counts), self.figures, self.best)
-            if rejection := rungs.refusal():
+            rungs = Rungs(self.role, candidate, _narrowest(self.role, counts), self.figures, self.best, self.avoid)
+            if rejection := rungs.refusal() or rungs.fault():
                 yield rejection
                 continue
             loads = tuple(load for count in counts for load in replicas.loads(self.role, count))

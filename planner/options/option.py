@@ -14,8 +14,8 @@ from planner.options.place import Place
 from planner.options.worth import Worth
 
 Reason = Literal[
-    "variant", "scheme", "engine", "unsupported", "capability", "context", "unscored", "unknown", "recovery", "score",
-    "memory",
+    "variant", "scheme", "engine", "unsupported", "capability", "fault", "context", "unscored", "unknown", "recovery",
+    "score", "memory",
 ]  # fmt: skip
 
 
@@ -118,11 +118,16 @@ class Explained(Protocol):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RoleOptions:
-    """The options of one role in canonical order that a best plan may need, and what else was ``considered``."""
+    """The options of one role in canonical order that a best plan may need, and what else was ``considered``.
+
+    ``faulty`` says that options with a serious known fault of the engine were left out, or are there because the role
+    has no others.
+    """
 
     role: Role
     options: tuple[Option, ...]
     considered: Explained
+    faulty: bool = False
 
     @property
     def rejections(self) -> tuple[Rejection, ...]:

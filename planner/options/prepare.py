@@ -17,7 +17,7 @@ from planner.memory.demand import Demand
 from planner.options.candidates import allowed
 from planner.options.considered import STAGES, Considered
 from planner.options.offers import Offer, Offers
-from planner.options.option import Option, Prepared, RoleOptions, canonical
+from planner.options.option import Option, Prepared, Rejection, RoleOptions, canonical
 from planner.options.place import Place, places
 from planner.options.problem import losses, stages
 from planner.options.prune import Front, Loss
@@ -25,37 +25,58 @@ from planner.options.rungs import Box
 from planner.options.worth import Worth
 
 
-def prepare(fleet: Fleet, catalog: Catalog, profile: EngineProfile, *, any_objective: bool = False) -> Prepared:
-    """Return the options of every role that the best plan for a fleet's objective may need, or for any objective."""
+def prepare(
+    fleet: Fleet, catalog: Catalog, profile: EngineProfile, *, any_objective: bool = False, avoid: bool = True
+) -> Prepared:
+    """Return the options of every role that the best plan for a fleet's objective may need, or for any objective.
+
+    ``avoid`` is that of ``prepare_role``.
+    """
     where = places(fleet, profile)
     names = None if any_objective else stages(fleet.objective)
-    roles = tuple(prepare_role(role, where, catalog, names) for role in fleet.roles)
+    roles = tuple(prepare_role(role, where, catalog, names, avoid=avoid) for role in fleet.roles)
     return Prepared(places=where, profile=profile, roles=roles, speed=catalog.speed)
 
 
 def prepare_role(
-    role: Role, where: Sequence[Place], catalog: Catalog, names: tuple[str, ...] | None = None
+    role: Role,
+    where: Sequence[Place],
+    catalog: Catalog,
+    names: tuple[str, ...] | None = None,
+    *,
+    avoid: bool = True,
 ) -> RoleOptions:
     """Return the options of one role, in canonical order, that fit otherwise empty GPUs and that no others beat.
 
     ``names`` are the stages that they are worth something to, one before the other; without them all count alike.
+    With ``avoid`` options with a serious known fault of the engine are left out, unless the role has no others.
     """
     loss: Callable[[Worth, int], Loss] = _everything if names is None else losses(names)
     front = Front(loss, in_all=names is None)
-    found = sorted(_options(Offers.of(role, catalog), where, front), key=canonical)
-    return RoleOptions(role=role, options=tuple(found), considered=Considered(role, where, catalog))
+    found, faulty = _options(Offers.of(role, catalog, avoid=avoid), where, front)
+    if faulty and not found:
+        return replace(prepare_role(role, where, catalog, names, avoid=False), faulty=True)
+    considered = Considered(role, where, catalog, avoid=avoid)
+    return RoleOptions(role=role, options=tuple(sorted(found, key=canonical)), considered=considered, faulty=faulty)
 
 
-def _options(offers: Offers, where: Sequence[Place], front: Front) -> Iterator[Option]:
-    """Yield the options of all places; with no more pipeline stages than it takes for one candidate to fit a place."""
+def _options(offers: Offers, where: Sequence[Place], front: Front) -> tuple[list[Option], bool]:
+    """Return the options of all places, and whether some were left out for a known fault.
+
+    They have no more pipeline stages than it takes for one candidate to fit a place.
+    """
     named = allowed(offers.role)
     served: set[int] = set()
+    options: list[Option] = []
+    faulty = False
     for count in (None, *(STAGES if offers.role.pipeline_parallel_sizes is None else ())):
         open_to = [place for place in where if place.pool not in served and (not count or place.nodes.splits(count))]
-        found = [offer for offer in offers.at(open_to, named, count) if isinstance(offer, Offer)] if open_to else []
-        options = list(_best_first(found, front))
-        served.update(option.pool for option in options)
-        yield from options
+        offered = list(offers.at(open_to, named, count)) if open_to else []
+        faulty |= any(isinstance(found, Rejection) and found.reason == "fault" for found in offered)
+        fitting = list(_best_first([found for found in offered if isinstance(found, Offer)], front))
+        served.update(option.pool for option in fitting)
+        options += fitting
+    return options, faulty
 
 
 def _best_first(offers: Sequence[Offer], front: Front) -> Iterator[Option]:

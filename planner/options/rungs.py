@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field, replace
 
 from planner.architecture import Architecture
+from planner.engine.faults import Case, Fault, known_faults
 from planner.engine.flags import ServeFlags, default_flags
 from planner.engine.profile import EngineProfile
 from planner.facts.accuracy import Accuracy
@@ -33,24 +34,36 @@ from planner.tensors.identity import Same
 
 @dataclass(frozen=True, slots=True)
 class Rungs:
-    """The ladders of one candidate in one role, with one load on each of its servers."""
+    """The ladders of one candidate in one role, with one load on each of its servers.
+
+    With ``avoid`` a context with a serious known fault of the engine is no rung.
+    """
 
     role: Role
     candidate: Candidate
     load: Load
     figures: RoleFigures
     measure: Measure
+    avoid: bool = False
 
     def refusal(self) -> Rejection | None:
         """Return why no rung is long or accurate enough, or None."""
         limit = context_limit(self.candidate.model, self.candidate.architecture)
-        if not self._lengths():
+        if not self._contexts():
             return self.candidate.rejected(self.role, "context", self.role.context_min, limit)
         return self._inaccurate(self._accuracy(self.role.context_min))
 
     def engine_refusal(self) -> Rejection | None:
         """Return why the engine starts no rung, or None."""
         return self._engine_refusal(self.role.context_min)
+
+    def fault(self) -> Rejection | None:
+        """Return the serious known fault that the least context has, if those are to be avoided."""
+        length = self.role.context_min
+        found = self._serious(length)
+        if not found:
+            return None
+        return self._engine_refusal(length) or self.candidate.rejected(self.role, "fault", detail=found.account)
 
     def least_bytes(self) -> int:
         """Return what every rung takes of a GPU at least: weights and what the process holds besides."""
@@ -159,6 +172,24 @@ class Rungs:
             larger = option
 
     def _lengths(self) -> tuple[int, ...]:
+        return tuple(length for length in self._contexts() if not self._serious(length))
+
+    def _serious(self, length: int) -> Fault | None:
+        """Return the first serious fault that is known of a context, where those are to be avoided."""
+        candidate = self.candidate
+        if not self.avoid:
+            return None
+        case = Case(
+            version=candidate.place.profile.version,
+            gpu=candidate.place.gpu,
+            architecture=candidate.architecture,
+            quantization=candidate.quantization,
+            flags=replace(self._flags(length), kv_cache_memory_bytes=0),
+            nodes=candidate.nodes,
+        )
+        return next((fault for fault in known_faults(case) if fault.serious), None)
+
+    def _contexts(self) -> tuple[int, ...]:
         limit = context_limit(self.candidate.model, self.candidate.architecture)
         return ladders.contexts(self.role.context_min, self.role.context_wish, limit)
 

@@ -43,7 +43,7 @@ def standing_option(role: Role, place: Place, catalog: Catalog, had: Standing) -
         name = candidate.variant.path or candidate.variant.repository
         if (name, candidate.kv_cache_dtype) == (had.repository, had.kv_cache_dtype):
             load = standing_load(role, had.replicas, had.max_num_seqs)
-            rungs = Rungs(role, candidate, load, figures, best)
+            rungs = Rungs(role, candidate, load, figures, best, avoid=True)
             return rungs.exactly(had.max_model_len, had.max_num_batched_tokens, had.max_num_seqs)
     return None
 

@@ -23,6 +23,7 @@ _USUAL = {
     "system_bytes": 0,
     "hf_overrides": "",
     "speed": None,
+    "known_faults": (),
     "interrupted": False,
 }
 """Keys that are not written where they have these values: a server is in one stage, a GPU has memory of its own, a plan

@@ -12,7 +12,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from planner.catalog import Catalog
-from planner.engine.profile import EngineProfile
+from planner.engine.faults import all_faults
+from planner.engine.profile import EngineProfile, known_versions
 from planner.facts.variant import Model
 from planner.fleet import Fleet
 from planner.version import VERSION
@@ -25,6 +26,7 @@ _UNUSED = frozenset({"aliases", "file", "note", "released", "sources", "publishe
 class Lock:
     """The inputs of a plan: the planner's version, and digests of the fleet file, of the catalog and of the engine.
 
+    The engine's are those of the profile, of the known faults, and where the fleet names no version of those there are.
     The catalog's are the facts about the fleet's GPUs and candidate models, with their accuracy. ``targets`` are what
     was rendered besides the default artifacts. A plan is ``held`` when it follows a plan that was there before, and
     would be another one without it.
@@ -44,7 +46,9 @@ def lock_of(fleet: Fleet, catalog: Catalog, profile: EngineProfile) -> Lock:
         planner_version=VERSION,
         fleet_sha256=fleet.source_sha256,
         catalog_sha256=_digest(_catalog_facts(fleet, catalog)),
-        engine_profile_sha256=_digest(profile),
+        engine_profile_sha256=_digest(
+            [profile, all_faults(), known_versions() if fleet.engine_version is None else ()]
+        ),
     )
 
 

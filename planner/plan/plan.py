@@ -10,6 +10,7 @@ from dataclasses import dataclass
 
 from planner.facts.accuracy import Accuracy
 from planner.memory.demand import Ledger
+from planner.plan.faults import KnownFault
 from planner.plan.lock import Lock
 from planner.speed.constants import Grade
 from planner.speed.forecast import Forecast, Range
@@ -21,6 +22,7 @@ __all__ = [
     "GPUGroup",
     "GPULedger",
     "GPUPrice",
+    "KnownFault",
     "Ledger",
     "Lock",
     "Plan",
@@ -80,7 +82,8 @@ class ServerPlan:
     ``master_port``, on which its processes find each other at the first node; otherwise it is 0. ``hf_overrides`` is
     what the engine must change in the model's config, as JSON, nothing for most. ``unseen`` names assumed fields of the
     checkpoint's config; the ledger's margin covers the largest weights they allow. ``speed`` is None for a role whose
-    request length is not known, or that generates nothing.
+    request length is not known, or that generates nothing. ``known_faults`` are those of the engine version that this
+    server meets.
     """
 
     name: str
@@ -120,6 +123,7 @@ class ServerPlan:
     unseen: tuple[str, ...] = ()
     hf_overrides: str = ""
     speed: ServerSpeed | None = None
+    known_faults: tuple[KnownFault, ...] = ()
     ledger: Ledger
 
     @property

@@ -24,6 +24,7 @@ from planner.plan import (
     ServerPlan,
     Stage,
     busy_permille,
+    faults_of,
     server_speed,
 )
 from planner.search.chain import SEED
@@ -192,6 +193,8 @@ def _server_plan(prepared: Prepared, decision: Decision, pool: Pool) -> ServerPl
     length, batch = option.max_model_len, option.max_num_batched_tokens
     blocks = layout.blocks(exact.kv_cache_bytes)
     options = engine_options(prepared.profile.version)
+    share = utilization(pool.gpu.memory_bytes, exact.total_bytes - exact.baseline_bytes)
+    started = replace(server, flags=replace(server.flags, gpu_memory_utilization=share))
 
     def concurrency(tokens: int) -> int:
         per_request = layout.blocks_per_request(tokens, batch)
@@ -218,7 +221,7 @@ def _server_plan(prepared: Prepared, decision: Decision, pool: Pool) -> ServerPl
         node="",
         gpu_indices=(),
         port=0,
-        gpu_memory_utilization=utilization(pool.gpu.memory_bytes, exact.total_bytes - exact.baseline_bytes),
+        gpu_memory_utilization=share,
         kv_cache_memory_bytes=exact.kv_cache_bytes,
         kv_cache_tokens=layout.tokens_logged(blocks, length, batch),
         request_tokens=option.request_tokens,
@@ -232,6 +235,7 @@ def _server_plan(prepared: Prepared, decision: Decision, pool: Pool) -> ServerPl
         reasoning_parser=known_value("--reasoning-parser", option.model.reasoning_parser, options),
         hf_overrides=option.model.hf_overrides,
         unseen=option.variant.unseen,
+        known_faults=faults_of(started, pool.gpu, prepared.profile, option.nodes),
         ledger=exact,
     )
 

@@ -5,7 +5,6 @@ from collections.abc import Mapping
 
 from planner.catalog import Catalog
 from planner.conflict.minimal import conflict
-from planner.engine.profile import load_profile
 from planner.fleet import Fleet
 from planner.options import Prepared, prepare
 from planner.options.problem import Kept, problem
@@ -14,6 +13,7 @@ from planner.search.optimise import optimise
 from planner.search.problem import MINIMAL_CHANGE, Answer
 from planner.solve.assemble import Decision, assemble, decisions
 from planner.solve.bindings import bindings
+from planner.solve.engine_version import best, engine_profile, faulty
 from planner.solve.hold import hold, keep
 
 
@@ -33,16 +33,20 @@ class Solved:
 def whole(fleet: Fleet, catalog: Catalog, budget: int, previous: Plan | None = None) -> Solved | NoPlan:
     """Return the best plan for a fleet, or why there is none.
 
-    It follows a previous plan where that costs nothing, and as far as the objective asks for minimal change.
+    Known faults of the engine are avoided where there is a plan without them. A plan follows a previous one where that
+    costs nothing, and as far as the objective asks for minimal change.
 
     Raises:
         BudgetSpent: neither could be shown within the solver's budget.
         UnknownName: no memory profile covers the engine version.
     """
-    prepared = prepare(fleet, catalog, load_profile(fleet.engine_version))
-    if not all(found.options or found.role.optional for found in prepared.roles):
-        return conflict(fleet, catalog, prepared)
-    answer = optimise(problem(fleet, prepared), budget)
+    profile = engine_profile(fleet, catalog, budget)
+    prepared = prepare(fleet, catalog, profile)
+    answer = best(fleet, prepared, budget)
+    if answer is None and faulty(prepared):
+        everything = prepare(fleet, catalog, profile, avoid=False)
+        answer = best(fleet, everything, budget)
+        prepared = prepared if answer is None else everything
     if answer is None:
         return conflict(fleet, catalog, prepared)
     return planned(fleet, catalog, prepared, answer, budget, previous)

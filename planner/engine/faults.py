@@ -1,0 +1,234 @@
+"""Known faults: what is known to go wrong with a server on an engine version and a GPU, from known-faults.yaml.
+
+``catalog/engines/known-faults.yaml`` holds them with sources; docs/known-faults.md lists them. A fault has a range of
+versions and predicates over the GPU, the model and the settings; a predicate that is absent holds for everything.
+"""
+
+import functools
+from collections.abc import Iterator
+from dataclasses import dataclass
+from fnmatch import fnmatchcase
+from pathlib import Path
+from typing import Any, ClassVar, Literal
+
+import yaml
+from packaging.specifiers import SpecifierSet
+from packaging.version import InvalidVersion, Version
+
+from planner.architecture import Architecture
+from planner.engine.flags import ServeFlags
+from planner.engine.profile import linked, parse_version
+from planner.errors import InvalidConfig
+from planner.facts.gpu import GPU
+from planner.facts.quantization import Quantization
+from planner.resources import data_folder
+
+Effect = Literal["start-up error", "crash under load", "wrong output", "memory leak", "slow"]
+
+_SERIOUS = ("start-up error", "crash under load", "wrong output")
+_STRICT: dict[str, Any] = {"extra": "forbid"}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Case:
+    """A server as the predicates see it; ``nodes`` is how many machines it is on."""
+
+    version: str
+    gpu: GPU
+    architecture: Architecture
+    quantization: Quantization
+    flags: ServeFlags
+    nodes: int = 1
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class GPUs:
+    """Which GPUs: of a compute capability (``12``, ``8.9``), a product named so, or linked by NVLink or not."""
+
+    __pydantic_config__: ClassVar[dict[str, Any]] = _STRICT
+    capability: tuple[str, ...] = ()
+    names: tuple[str, ...] = ()
+    linked: bool | None = None
+
+    def hold(self, case: Case) -> bool:
+        """Whether the server is on such GPUs; of an unknown device nothing is known."""
+        major, minor = case.gpu.compute_capability or (0, 0)
+        return (
+            (not self.capability or str(major) in self.capability or f"{major}.{minor}" in self.capability)
+            and (not self.names or any(name.lower() in case.gpu.product.lower() for name in self.names))
+            and self.linked in (None, linked(case.gpu, case.flags.ranks))
+        )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Models:
+    """Which models: by class name (shell patterns), kinds of layers, and formats of stored weights."""
+
+    __pydantic_config__: ClassVar[dict[str, Any]] = _STRICT
+    architectures: tuple[str, ...] = ()
+    formats: tuple[str, ...] = ()
+    state: bool | None = None
+    mixture: bool | None = None
+    latent: bool | None = None
+    windows: bool | None = None
+
+    def hold(self, case: Case) -> bool:
+        """Whether the server has such a model."""
+        model = case.architecture
+        return (
+            (not self.architectures or any(fnmatchcase(model.name, pattern) for pattern in self.architectures))
+            and (not self.formats or not set(self.formats).isdisjoint(_formats(case.quantization)))
+            and self.state in (None, model.has_state)
+            and self.mixture in (None, model.mixture is not None)
+            and self.latent in (None, model.is_latent)
+            and self.windows in (None, any(layer.attention and layer.attention.window for layer in model.layers))
+        )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Settings:
+    """With which settings; ``kv_cache`` are patterns for its dtype, ``open_kv_cache`` says its size is not given."""
+
+    __pydantic_config__: ClassVar[dict[str, Any]] = _STRICT
+    kv_cache: tuple[str, ...] = ()
+    tensor_parallel: tuple[int, ...] = ()
+    graphs: bool | None = None
+    open_kv_cache: bool | None = None
+    prefix_caching: bool | None = None
+    several_nodes: bool | None = None
+    context_at_least: int = 0
+    sequences_above: int = 0
+    utilization_at_least: float = 0
+
+    def hold(self, case: Case) -> bool:
+        """Whether the server has such settings. Prefix caching that is left to the engine counts as on."""
+        flags = case.flags
+        automatic = flags.kv_cache_dtype == "auto"
+        cache = (case.quantization.kv_cache_dtype or "auto") if automatic else flags.kv_cache_dtype
+        return (
+            (not self.kv_cache or any(fnmatchcase(cache, pattern) for pattern in self.kv_cache))
+            and (not self.tensor_parallel or flags.tensor_parallel_size in self.tensor_parallel)
+            and self.graphs in (None, not flags.enforce_eager)
+            and self.open_kv_cache in (None, flags.kv_cache_memory_bytes is None)
+            and self.prefix_caching in (None, flags.prefix_caching is not False)
+            and self.several_nodes in (None, case.nodes > 1)
+            and flags.max_model_len >= self.context_at_least
+            and flags.max_num_seqs > self.sequences_above
+            and flags.gpu_memory_utilization >= self.utilization_at_least
+        )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Fault:
+    """One fault: on which ``versions`` (PEP 440), what happens, what helps, and who says so.
+
+    ``grade`` is ``confirmed`` when ``checked`` names the code that fails in the sources of those versions. A
+    ``condition`` is something that no plan can see, such as how the engine was installed.
+    """
+
+    __pydantic_config__: ClassVar[dict[str, Any]] = _STRICT
+    id: str
+    versions: str
+    effect: Effect
+    symptom: str
+    workaround: str
+    grade: Literal["confirmed", "reported"]
+    confidence: Literal["high", "medium", "low"]
+    source: str
+    checked: str = ""
+    condition: str = ""
+    gpu: GPUs = GPUs()
+    model: Models = Models()
+    settings: Settings = Settings()
+
+    def __post_init__(self) -> None:
+        """Refuse what is no range of versions.
+
+        Raises:
+            ValueError: ``versions`` is no specifier, or ``checked`` is there or not against the grade.
+        """
+        SpecifierSet(self.versions)
+        if self.grade == "confirmed" and not self.checked:
+            raise ValueError("a confirmed fault says under checked where it was found")
+
+    @property
+    def serious(self) -> bool:
+        """Whether a plan avoids it: the server fails or answers wrongly, as far as a plan can see and reports go."""
+        return self.effect in _SERIOUS and self.confidence != "low" and not self.condition
+
+    @property
+    def refuses(self) -> bool:
+        """Whether the engine does not start, confirmed in its sources and whatever the machine."""
+        return self.serious and self.effect == "start-up error" and self.grade == "confirmed"
+
+    @property
+    def account(self) -> str:
+        """What happens, how certain it is, and what helps, in one line."""
+        when = f" {self.condition}" if self.condition else ""
+        grade = self.grade if self.grade == "confirmed" else f"reported, {self.confidence} confidence"
+        return f"{self.id}: {self.effect}{when}: {self.symptom} ({grade}; {self.source}); what helps: {self.workaround}"
+
+
+def known_faults(case: Case, directory: Path | None = None) -> tuple[Fault, ...]:
+    """Return the faults that a server meets, in the order of the file.
+
+    Raises:
+        InvalidConfig: the file cannot be read.
+    """
+    return tuple(
+        fault
+        for fault in _at(case.version, directory or data_folder("catalog"))
+        if fault.gpu.hold(case) and fault.model.hold(case) and fault.settings.hold(case)
+    )
+
+
+def all_faults(directory: Path | None = None) -> tuple[Fault, ...]:
+    """Return every fault of the file, in its order.
+
+    Raises:
+        InvalidConfig: the file cannot be read.
+    """
+    return _read(directory or data_folder("catalog"))
+
+
+@functools.lru_cache(maxsize=256)
+def _at(version: str, directory: Path) -> tuple[Fault, ...]:
+    """Return the faults of an engine version; a pre-release is inside the range its release is in."""
+    wanted = _release(version)
+    return tuple(fault for fault in _read(directory) if SpecifierSet(fault.versions).contains(wanted, prereleases=True))
+
+
+@functools.cache
+def _read(directory: Path) -> tuple[Fault, ...]:
+    path = directory / "engines" / "known-faults.yaml"
+    loader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
+    try:
+        document = yaml.load(path.read_text(encoding="utf-8"), Loader=loader)
+        return tuple(_fault(entry) for entry in document["faults"])
+    except (OSError, yaml.YAMLError, KeyError, TypeError, ValueError) as error:
+        raise InvalidConfig(str(path), "", f"cannot be read, see `planner catalog check`: {error}") from error
+
+
+def _fault(entry: dict[str, Any]) -> Fault:
+    parts = {"gpu": GPUs, "model": Models, "settings": Settings}
+    return Fault(**entry | {name: kind(**_tuples(entry.get(name, {}))) for name, kind in parts.items()})
+
+
+def _tuples(predicates: dict[str, Any]) -> dict[str, Any]:
+    return {name: tuple(value) if isinstance(value, list) else value for name, value in predicates.items()}
+
+
+def _release(version: str) -> Version:
+    """Return a version as PEP 440 reads it; of one that it does not know, the three numbers."""
+    try:
+        return Version(version)
+    except InvalidVersion:
+        return Version(".".join(str(part) for part in parse_version(version)))
+
+
+def _formats(quantization: Quantization) -> Iterator[str]:
+    """Yield what a checkpoint's formats are called: that of the whole, and those of its matrices."""
+    yield quantization.scheme
+    for storage in (quantization.linear, quantization.experts):
+        if storage:
+            yield storage.name

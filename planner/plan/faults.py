@@ -1,0 +1,34 @@
+"""KnownFault: what is known to go wrong with a server of a plan, as plan.yaml has it."""
+
+from dataclasses import dataclass
+
+from planner.engine.faults import Case, known_faults
+from planner.engine.profile import EngineProfile
+from planner.facts.gpu import GPU
+from planner.memory.terms import Server
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class KnownFault:
+    """One fault: its name in the catalog, what happens, and whether a plan without it was looked for (``serious``)."""
+
+    id: str
+    serious: bool
+    account: str
+
+
+def faults_of(server: Server, gpu: GPU, profile: EngineProfile, nodes: int) -> tuple[KnownFault, ...]:
+    """Return the known faults of a server on a GPU, in the order of the catalog.
+
+    Raises:
+        InvalidConfig: the list of faults cannot be read.
+    """
+    case = Case(
+        version=profile.version,
+        gpu=gpu,
+        architecture=server.architecture,
+        quantization=server.quantization,
+        flags=server.flags,
+        nodes=nodes,
+    )
+    return tuple(KnownFault(id=f.id, serious=f.serious, account=f.account) for f in known_faults(case))

@@ -1,0 +1,67 @@
+"""The engine version of a plan whose fleet names none: the newest without a known fault for what the plan chooses."""
+
+from planner.catalog import Catalog
+from planner.engine.faults import Case, known_faults
+from planner.engine.profile import EngineProfile, known_versions, load_profile
+from planner.fleet import Fleet
+from planner.memory import refusals
+from planner.options import Prepared, prepare
+from planner.options.limits import engine_refusal
+from planner.options.problem import problem
+from planner.search.optimise import optimise
+from planner.search.problem import Answer
+from planner.solve.assemble import Decision, decisions
+
+
+def engine_profile(fleet: Fleet, catalog: Catalog, budget: int) -> EngineProfile:
+    """Return the profile of the fleet's engine version, or of the one to plan for.
+
+    That is the newest, unless options with a serious fault were left out for it that a plan would have chosen: then the
+    newest on which those are without one. Where there is no such version it is the newest, without those options.
+
+    Raises:
+        BudgetSpent: what a plan would choose was not found within the solver's budget.
+        UnknownName: no memory profile covers the engine version.
+    """
+    newest = load_profile(fleet.engine_version)
+    if fleet.engine_version or not faulty(prepare(fleet, catalog, newest)):
+        return newest
+    everything = prepare(fleet, catalog, newest, avoid=False)
+    answer = best(fleet, everything, budget)
+    chosen = decisions(everything, answer) if answer else ()
+    older = (load_profile(version) for version in reversed(known_versions()))
+    return next((profile for profile in older if all(_sound(one, fleet, profile) for one in chosen)), newest)
+
+
+def faulty(prepared: Prepared) -> bool:
+    """Whether options were left out for a known fault of the engine, or are there in spite of one."""
+    return any(found.faulty for found in prepared.roles)
+
+
+def best(fleet: Fleet, prepared: Prepared, budget: int) -> Answer | None:
+    """Return the best answer, or None where no choice of options serves every required role.
+
+    Raises:
+        BudgetSpent: neither could be shown within the solver's budget.
+    """
+    if not all(found.options or found.role.optional for found in prepared.roles):
+        return None
+    return optimise(problem(fleet, prepared), budget)
+
+
+def _sound(chosen: Decision, fleet: Fleet, profile: EngineProfile) -> bool:
+    """Whether a version starts what was chosen, and nothing serious is known to happen to it then."""
+    option, gpu = chosen.option, fleet.pools[chosen.option.pool].gpu
+    server = chosen.server
+    if not profile.has_kv_cache_memory_bytes or engine_refusal(option.model, option.variant, profile):
+        return False
+    case = Case(
+        version=profile.version,
+        gpu=gpu,
+        architecture=server.architecture,
+        quantization=server.quantization,
+        flags=server.flags,
+        nodes=option.nodes,
+    )
+    refused = refusals.refusal(server.architecture, server.quantization, server.flags, profile, gpu)
+    return not refused and not any(fault.serious for fault in known_faults(case))
