@@ -10,7 +10,7 @@ from click.testing import CliRunner, Result
 from plans import NAMELESS, plan, server
 
 from planner.cli import main
-from planner.plan import GPUGroup, Plan, ServerPlan, Stage, differences, plan_to_yaml
+from planner.plan import GPUGroup, KnownFault, Plan, ServerPlan, Stage, differences, plan_to_yaml
 from planner.units import GIB
 
 CODER = server("coder", gpu_indices=(0,))
@@ -92,7 +92,11 @@ spare GPU 0: new, rtx-pro-6000
 
 @pytest.mark.parametrize("field", [field.name for field in dataclasses.fields(ServerPlan) if field.name != "name"])
 def test_no_field_of_a_server_changes_in_silence(field: str, tmp_path: Path) -> None:
-    special: dict[str, Any] = {"later_stages": (GPUGroup(node="", gpu_indices=(1,)),), "unseen": ("ignore",)}
+    special: dict[str, Any] = {
+        "later_stages": (GPUGroup(node="", gpu_indices=(1,)),),
+        "unseen": ("ignore",),
+        "known_faults": (KnownFault(id="late", serious=False, account="late: slow"),),
+    }
     other = special.get(field) or _other(getattr(CODER, field))
     changed = dataclasses.replace(CODER, **{field: other})
     result = diff(tmp_path, plan(CODER), plan(changed))

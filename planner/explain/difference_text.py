@@ -25,6 +25,8 @@ _WORDS: dict[str, tuple[str, Callable[[Any], str]]] = {
     "concurrency_request": ("requests that the KV cache holds", str),
     "tensor_parallel_size": ("tensor parallel size", str),
     "pipeline_parallel_size": ("pipeline stages", str),
+    "known_faults": ("known faults", lambda faults: listed([fault.id for fault in faults] or ["none"])),
+    "system_bytes": ("memory left to the system", more),
     "later_stages": ("GPU of later stages", lambda groups: places(groups) if groups else "none"),
     "gpu_indices": ("GPU", lambda indices: listed([str(index) for index in indices])),
     "accuracy": ("accuracy", accuracy),

@@ -26,10 +26,10 @@ _UNUSED = frozenset({"aliases", "file", "note", "released", "sources", "publishe
 class Lock:
     """The inputs of a plan: the planner's version, and digests of the fleet file, of the catalog and of the engine.
 
-    The engine's are those of the profile, of the known faults, and where the fleet names no version of those there are.
-    The catalog's are the facts about the fleet's GPUs and candidate models, with their accuracy. ``targets`` are what
-    was rendered besides the default artifacts. A plan is ``held`` when it follows a plan that was there before, and
-    would be another one without it.
+    The engine's are those of the profile, of the known faults that plans avoid, and where the fleet names no version of
+    those there are. The catalog's are the facts about the fleet's GPUs and candidate models, with their accuracy.
+    ``targets`` are what was rendered besides the default artifacts. A plan is ``held`` when it follows a plan that was
+    there before, and would be another one without it.
     """
 
     planner_version: str
@@ -42,13 +42,13 @@ class Lock:
 
 def lock_of(fleet: Fleet, catalog: Catalog, profile: EngineProfile) -> Lock:
     """Return the lock of a plan for a fleet, before anything is known of targets and earlier plans."""
+    versions = known_versions() if fleet.engine_version is None else ()
+    avoided = [(fault.versions, fault.gpu, fault.model, fault.settings) for fault in all_faults() if fault.serious]
     return Lock(
         planner_version=VERSION,
         fleet_sha256=fleet.source_sha256,
         catalog_sha256=_digest(_catalog_facts(fleet, catalog)),
-        engine_profile_sha256=_digest(
-            [profile, all_faults(), known_versions() if fleet.engine_version is None else ()]
-        ),
+        engine_profile_sha256=_digest([profile, avoided, versions]),
     )
 
 
