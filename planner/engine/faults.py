@@ -11,11 +11,11 @@ from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import Any, ClassVar, Literal
 
-import yaml
 from packaging.specifiers import SpecifierSet
 from packaging.version import InvalidVersion, Version
 
 from planner.architecture import Architecture
+from planner.engine.data_file import read_data_file
 from planner.engine.flags import ServeFlags
 from planner.engine.profile import linked, parse_version
 from planner.errors import InvalidConfig
@@ -201,12 +201,11 @@ def _at(version: str, directory: Path) -> tuple[Fault, ...]:
 @functools.cache
 def _read(directory: Path) -> tuple[Fault, ...]:
     path = directory / "engines" / "known-faults.yaml"
-    loader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
+    stated = read_data_file(path, frozenset({"faults"}))["faults"]
     try:
-        document = yaml.load(path.read_text(encoding="utf-8"), Loader=loader)
-        return tuple(_fault(entry) for entry in document["faults"])
-    except (OSError, yaml.YAMLError, KeyError, TypeError, ValueError) as error:
-        raise InvalidConfig(str(path), "", f"cannot be read, see `planner catalog check`: {error}") from error
+        return tuple(_fault(entry) for entry in stated)
+    except (KeyError, TypeError, ValueError) as error:
+        raise InvalidConfig(str(path), "faults", f"cannot be read, see `planner catalog check`: {error}") from error
 
 
 def _fault(entry: dict[str, Any]) -> Fault:

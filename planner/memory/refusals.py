@@ -39,12 +39,17 @@ def refusal(
         *_length_reasons(architecture, flags, profile),
         *_option_reasons(flags, profile),
     )
+    found = next(iter(reasons), None) or invalid(architecture, quantization, flags, profile)
+    return found or next(_fault_reasons(architecture, quantization, flags, profile, gpu), None)
+
+
+def _fault_reasons(
+    architecture: Architecture, quantization: Quantization, flags: ServeFlags, profile: EngineProfile, gpu: GPU
+) -> Iterator[Refusal]:
     case = Case(version=profile.version, gpu=gpu, architecture=architecture, quantization=quantization, flags=flags)
-    return (
-        next(iter(reasons), None)
-        or invalid(architecture, quantization, flags, profile)
-        or next((f"known fault of {profile}: {fault.account}" for fault in known_faults(case) if fault.refuses), None)
-    )
+    for fault in known_faults(case):
+        if fault.refuses:
+            yield refused("known-fault", engine=str(profile), account=fault.account)
 
 
 def _architecture_reasons(architecture: Architecture, profile: EngineProfile) -> Iterator[Refusal]:
