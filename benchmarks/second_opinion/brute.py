@@ -6,6 +6,7 @@ nothing of the rooms that prepare options or search: what those leave out, or ge
 
 import functools
 import itertools
+import operator
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 
@@ -58,6 +59,12 @@ class Way:
     size: int
     worth: tuple[int, ...]
     fixed: tuple[Place, ...] = ()
+
+    @property
+    def gpus(self) -> int:
+        """The GPUs of all servers, each counted once per server."""
+        _, width, parts, replicas = self.shape
+        return width * parts * replicas
 
 
 def stages(objective: Sequence[str], *, previous: bool) -> list[str]:
@@ -140,6 +147,8 @@ class Brute:
         for role in reversed(self.order):
             most = tuple(max(column) for column in zip(*(way.worth for way in self.ways[role]), strict=True))
             self.to_come.insert(0, _plus(self.to_come[0], most))
+        least = [min((way.size * way.gpus for way in self.ways[role]), default=0) for role in self.order]
+        self.needed = [sum(least[depth:]) for depth in range(len(least) + 1)]
 
     def _place(self, depth: int, worth: tuple[int, ...], free: list[int], on: list[set[int]]) -> None:
         cost = self._cost(on)
@@ -147,6 +156,8 @@ class Brute:
             value = self._with_cost(worth, cost)
             if any(on) and (self._best is None or value > self._best):
                 self._best = value
+            return
+        if sum(free) < self.needed[depth]:
             return
         role = self.order[depth]
         for way in self.ways[role]:
@@ -177,6 +188,8 @@ class Brute:
         return -sum(device.price for device, roles in zip(self.devices, on, strict=True) if roles)
 
     def _with_cost(self, worth: tuple[int, ...], cost: int) -> tuple[int, ...]:
+        if COST not in self.names:
+            return worth
         return tuple(cost if name == COST else value for name, value in zip(self.names, worth, strict=True))
 
     def _sets(self, role: int, way: Way) -> list[tuple[Place, ...]]:
@@ -461,4 +474,4 @@ def _sized(
 
 
 def _plus(one: tuple[int, ...], other: tuple[int, ...]) -> tuple[int, ...]:
-    return tuple(map(sum, zip(one, other, strict=True)))
+    return tuple(map(operator.add, one, other))

@@ -16,29 +16,39 @@ SHORTEST_CONTEXT = 1024
 
 
 def false_hints(document: Document, answer: NoPlan, solves: Callable[[Document], bool]) -> Iterator[str]:
-    """Yield every hint of an answer that gives no plan."""
-    for change in answer.changes:
+    """Yield every hint of an answer, of one change or of two, that gives no plan."""
+    for changes in [*((change,) for change in answer.changes), *answer.pairs]:
         changed = copy.deepcopy(document)
-        apply(changed, change.path, change.after)
+        for change in changes:
+            apply(changed, change.path, change.after)
         if not solves(changed):
-            yield f"false hint: {change.path} {change.before} -> {change.after}"
+            yield f"false hint: {', '.join(f'{one.path} {one.before} -> {one.after}' for one in changes)}"
 
 
 def not_minimal(document: Document, answer: NoPlan, solves: Callable[[Document], bool]) -> Iterator[str]:
-    """Say where a conflict is none, or has a requirement that does not belong to it."""
+    """Say where a conflict is none, has a requirement that does not belong to it, or is said to decide and does not."""
     if all(role.get("optional") for role in document["roles"].values()):
         document = copy.deepcopy(document)
         for role in document["roles"].values():
             del role["optional"]
-    conflict = [requirement.path for requirement in answer.conflict]
-    served = {".".join(path.split(".")[:2]) for path in conflict}
-    rest = _without(document, [path for path in _requirements(document) if path not in {*conflict, *served}])
-    if not _required(rest) or solves(rest):
-        yield f"no conflict: {conflict}"
-    for path in conflict:
-        left = _without(rest, [path])
-        if _required(left) and not solves(left):
-            yield f"not minimal: {conflict} without {path}"
+    for found in answer.conflicts:
+        conflict = [requirement.path for requirement in found.requirements]
+        served = {".".join(path.split(".")[:2]) for path in conflict}
+        rest = [path for path in _requirements(document) if path not in {*conflict, *served}]
+        if _possible(_without(document, rest), solves):
+            yield f"no conflict: {conflict}"
+        for path in conflict:
+            if not _possible(_without(document, [*rest, path]), solves):
+                yield f"not minimal: {conflict} without {path}"
+        decides = all(_possible(_without(document, [path]), solves) for path in conflict)
+        if decides is not found.decisive:
+            yield f"{conflict} {'decide' if decides else 'do not decide'} whether there is a plan"
+
+
+def _possible(document: Document, solves: Callable[[Document], bool]) -> bool:
+    """Whether a fleet has a plan, or nothing left that it requires."""
+    required = [name for name, role in document["roles"].items() if not role.get("optional")]
+    return not required or solves(document)
 
 
 def apply(document: Document, path: str, value: str) -> None:
@@ -55,10 +65,6 @@ def apply(document: Document, path: str, value: str) -> None:
         here[last] = [int(part) if part.isdigit() else part for part in value.split(", ")]
     else:
         here[last] = int(value) if value.isdigit() else float(value) if last in ("recovery", "score") else value
-
-
-def _required(document: Document) -> list[str]:
-    return [name for name, role in document["roles"].items() if not role.get("optional")]
 
 
 def _requirements(document: Document) -> Iterator[str]:
