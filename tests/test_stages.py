@@ -263,3 +263,18 @@ def test_mig_slices_are_not_combined() -> None:
 
     assert pool.server_nodes(1, 1) == 1
     assert pool.server_nodes(1, 2) == 0
+
+
+def test_layouts_that_were_not_compared_are_named_where_gpus_are_idle() -> None:
+    document = changed(TWO_NODES, "roles.large", None)
+    for key, value in (("schemes", "bf16"), ("models", ["Qwen2.5-72B-Instruct"]), ("concurrency.target", 2000)):
+        document = changed(document, f"roles.small.{key}", value)
+    asked = changed(document, "roles.small.pipeline_parallel", [1, 2])
+    content = changed(document, "roles.small.concurrency.target", 2)
+    single = changed(document, "nodes.h100.count", 1)
+
+    lines = {name: list(explain.untried(fleet(one), solved(one))) for name, one in
+             (("open", document), ("asked", asked), ("one node", single), ("content", content))}  # fmt: skip
+    assert len(lines["open"]) == 1
+    assert "set pipeline_parallel to [1, 2] to compare them" in lines["open"][0]
+    assert (lines["asked"], lines["one node"], lines["content"]) == ([], [], [])

@@ -107,6 +107,8 @@ def solve(
         check_files(files, folder)
         return
     click.echo(plan_json(answer) if as_json else plan_text(answer), nl=not as_json)
+    for line in explain.untried(fleet, answer):
+        click.echo(f"note: {line}", err=True)
     if before:
         say_followed(before, answer, folder)
     differ = write_files(files, folder, force=force, dry_run=dry_run)
