@@ -199,11 +199,12 @@ def _table(model: str, server: Server, gpu: GPU, profile: EngineProfile, result:
             ("KV cache tokens", f"{result.kv_cache_tokens:,}", ""),
             ("concurrency", f"{result.max_concurrency:.2f}", requests),
         ]
+    attention = f", attention by {result.attention_backend}" if result.attention_backend else ""
     budget = f"{flags.gpu_memory_utilization:g} of {format_gib(gpu.memory_bytes)}"
     lines = [
         f"{model} on {flags.ranks} x {gpu.name}, {profile}: {verdict}",
         f"  per GPU, gpu_memory_utilization {budget}, max_num_seqs {flags.max_num_seqs}, "
-        f"max_num_batched_tokens {flags.max_num_batched_tokens}",
+        f"max_num_batched_tokens {flags.max_num_batched_tokens}{attention}",
         *(f"  {name:<16} {value:>14}   {note}".rstrip() for name, value, note in rows),
     ]
     lines += [f"  note: {note}" for note in result.notes]
