@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from planner.catalog import Catalog
+from planner.engine.backends import load_backends
 from planner.engine.faults import all_faults
 from planner.engine.profile import EngineProfile, known_versions
 from planner.facts.variant import Model
@@ -48,7 +49,7 @@ def lock_of(fleet: Fleet, catalog: Catalog, profile: EngineProfile) -> Lock:
         planner_version=VERSION,
         fleet_sha256=fleet.source_sha256,
         catalog_sha256=_digest(_catalog_facts(fleet, catalog)),
-        engine_profile_sha256=_digest([profile, avoided, versions]),
+        engine_profile_sha256=_digest([profile, load_backends(profile.version), avoided, versions]),
     )
 
 
