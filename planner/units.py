@@ -50,6 +50,18 @@ def format_tokens(tokens: int) -> str:
     return str(tokens)
 
 
+def format_time(microseconds: int) -> str:
+    """Print a time as a fleet file has it: ``50ms``, ``2s``."""
+    if microseconds % 1_000_000 == 0:
+        return f"{microseconds // 1_000_000}s"
+    return f"{round(microseconds / 1000, 1):g}ms"
+
+
+def format_rate(milli_requests: int) -> str:
+    """Print thousandths of a request per second as a fleet file has them: ``3/s``."""
+    return f"{milli_requests / 1000:g}/s"
+
+
 def ceil_div(numerator: int, denominator: int) -> int:
     """Divide rounding up; both integers, the denominator positive."""
     return -(-numerator // denominator)

@@ -105,6 +105,15 @@ class RangeMap(_Map):
     source: _Text
 
 
+class PercentileMap(_Map):
+    """How much longer so many of a hundred requests take at most than the middle one."""
+
+    percentile: Literal[50, 90, 99]
+    tpot: _Share
+    ttft: _Share
+    source: _Text
+
+
 class SpeedFile(_Map):
     """catalog/speed/<name>.yaml."""
 
@@ -113,3 +122,4 @@ class SpeedFile(_Map):
     engine: EngineMap | None = None
     eras: list[EraMap] = []
     ranges: list[RangeMap] = []
+    percentiles: list[PercentileMap] = []

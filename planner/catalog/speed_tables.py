@@ -17,6 +17,7 @@ from planner.speed.constants import (
     ExpertKernel,
     Grade,
     MatrixKernel,
+    Percentile,
     Spread,
     Spreads,
     worst,
@@ -34,17 +35,23 @@ class SpeedTables:
     def __init__(self, catalog: "Catalog") -> None:
         self._catalog = catalog
         self._read: dict[Path, Entry] = {}
+        self._known: dict[GPU, Device | None] = {}
 
     @cached_property
     def engine(self) -> Engine:
         """What holds on all devices."""
         found: dict[str, Any] = {}
         for data in self._mentioning("engine:"):
-            found.update({name: data[name] for name in ("engine", "eras", "ranges") if name in data})
+            found.update({name: data[name] for name in ("engine", "eras", "ranges", "percentiles") if name in data})
         return _engine(found)
 
     def device(self, gpu: GPU) -> Device | None:
         """Return what kernels reach on a GPU: its own figures, or those of the nearest GPU of its class."""
+        if gpu not in self._known:
+            self._known[gpu] = self._found(gpu)
+        return self._known[gpu]
+
+    def _found(self, gpu: GPU) -> Device | None:
         if not gpu.bandwidth_bytes_per_second or not gpu.fp16_dense_flops or gpu.compute_capability is None:
             return None
         capability = ".".join(map(str, gpu.compute_capability))
@@ -114,7 +121,14 @@ def _device(entry: Entry, gpu: GPU, grade: Grade) -> Device:
 
 def _engine(data: Entry) -> Engine:
     values = {name: float(own["value"]) for name, own in data["engine"].items()}
-    return Engine(eras=tuple(_eras(data["eras"])), spreads=tuple(_spreads(data["ranges"])), **values)
+    return Engine(
+        eras=tuple(_eras(data["eras"])),
+        spreads=tuple(_spreads(data["ranges"])),
+        percentiles=tuple(
+            Percentile(percentile=own["percentile"], tpot=own["tpot"], ttft=own["ttft"]) for own in data["percentiles"]
+        ),
+        **values,
+    )
 
 
 def _eras(entries: Iterable[Entry]) -> Iterable[Era]:

@@ -9,6 +9,7 @@ from planner.catalog import Catalog
 from planner.check.objective import check_objective
 from planner.check.placement import check_gpus, check_roles, check_same_fleet, check_start
 from planner.check.servers import Recomputed, check_server
+from planner.check.speed import check_speed
 from planner.check.violation import Violation
 from planner.engine.profile import load_profile
 from planner.errors import CheckFailed
@@ -40,5 +41,5 @@ def check(plan: Plan, fleet: Fleet, catalog: Catalog, *, objective: bool = True)
     found += check_gpus(plan, fleet)
     found += check_roles(plan, fleet)
     if not found:
-        found = [*check_start(facts), *(check_objective(facts) if objective else ())]
+        found = [*check_start(facts), *check_speed(facts), *(check_objective(facts) if objective else ())]
     return sorted(set(found))

@@ -8,7 +8,9 @@ from planner.check.violation import Violation
 from planner.fleet import Role
 from planner.memory.demand import demand
 from planner.options.ladders import sequence_limits
+from planner.options.place import places
 from planner.options.replicas import loads
+from planner.options.speed import fast_enough
 from planner.plan import ServerPlan, Stage
 
 HEADROOM = "headroom"
@@ -33,7 +35,7 @@ def _headroom(facts: Recomputed, *, proven: bool) -> tuple[int, int]:
         servers = [server for server in facts.plan.servers if server.role == role.name]
         if not servers:
             continue
-        sizes = [_footprint(facts, servers[0], limit) for limit in _limits(role, servers[0], len(servers))]
+        sizes = [_footprint(facts, servers[0], limit) for limit in _limits(facts, role, servers[0], len(servers))]
         if proven and not facts.plan.lock.held:
             sizes = [min(sizes)]
         if facts.plan.lock.held:
@@ -66,11 +68,15 @@ def _together(servers: list[ServerPlan]) -> bool:
     return len(set(places)) < len(places)
 
 
-def _limits(role: Role, server: ServerPlan, replicas: int) -> set[int]:
+def _limits(facts: Recomputed, role: Role, server: ServerPlan, replicas: int) -> set[int]:
     """Return the limits of sequences that a server may have been counted with."""
+    found = list(loads(role, replicas))
+    if role.wants_speed:
+        place = next(one for one in places(facts.fleet, facts.profile) if one.nodes == facts.pool(server))
+        found, _ = fast_enough(role, facts.server(server), place, facts.catalog.speed, found)
     return {
         limit
-        for load in loads(role, replicas)
+        for load in found
         if load.least <= server.max_num_seqs <= load.most
         for limit in sequence_limits(load.least, min(load.most, server.max_num_batched_tokens))
         if limit >= server.max_num_seqs

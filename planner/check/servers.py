@@ -18,8 +18,7 @@ from planner.memory.terms import Server
 from planner.options.figures import RoleFigures
 from planner.options.limits import KV_CACHE_DTYPES, stages_refusal
 from planner.options.served import context_limit, served
-from planner.options.speed import speed_of
-from planner.plan import Plan, ServerPlan, busy_permille, faults_of, server_speed
+from planner.plan import Plan, ServerPlan, faults_of
 
 
 @dataclass(slots=True)
@@ -99,20 +98,11 @@ def check_server(facts: Recomputed, plan: ServerPlan) -> Iterator[Violation]:
     yield from _guarantees(facts, plan, server)
     yield from _backend(facts, plan, server)
     yield from _accuracy(facts, role, plan, found)
-    yield from _speed(facts, role, plan, server)
     if plan.known_faults != faults_of(server, gpu, facts.profile, len(plan.nodes)):
         yield Violation(plan.name, "its known faults are not those of the catalog")
     exact = ledger(server, gpu, facts.profile)
     if exact != plan.ledger:
         yield Violation(plan.name, f"the ledger is {plan.ledger}, recomputed {exact}")
-
-
-def _speed(facts: Recomputed, role: Role, plan: ServerPlan, server: Server) -> Iterator[Violation]:
-    """The speed is that of the server beside all others on its GPUs."""
-    busy = busy_permille(plan, facts.plan.servers)
-    found = speed_of(role, server, facts.gpu(plan), facts.profile, facts.catalog.speed, busy)
-    if plan.speed != server_speed(found, busy):
-        yield Violation(plan.name, f"the speed is {plan.speed}, recomputed {server_speed(found, busy)}")
 
 
 def variant_of(role: Role, plan: ServerPlan) -> tuple[Model, Variant] | None:

@@ -1,12 +1,13 @@
 """Changes: edits of the fleet file that make a plan possible, each made to the file, read and solved first.
 
 They are listed by what they cost the user, the least first: an FP8 KV cache, a shorter context, fewer requests at once,
-fewer replicas, more pipeline stages than the role would need alone, another quantization or a lower accuracy floor,
-freedom where the role may be, memory that others give back, one more GPU, a larger GPU, one role less. Of each kind it
-is the smallest amount that helps. Where no single change does, pairs of them are looked for.
+more time per token or to the first one, a lower rate, other numbers of replicas, more pipeline stages than the role
+would need alone, another quantization or a lower accuracy floor, freedom where the role may be, memory that others give
+back, one more GPU, a larger GPU, one role less. Of each kind it is the smallest amount that helps. Where no single
+change does, pairs of them are looked for.
 """
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, replace
 
 from planner.conflict.requirements import (
@@ -22,7 +23,7 @@ from planner.facts.accuracy import Accuracy
 from planner.fleet import POOLING_TASKS, SET_OPTION, Edit, Fleet, Pool, Role, Scenario, fleets
 from planner.options import STAGES, Option
 from planner.plan import Change
-from planner.units import GIB, MIB, format_tokens
+from planner.units import GIB, MIB, ceil_div, format_rate, format_time, format_tokens
 
 _PAIRS = 4
 """Pairs of changes that are offered at most."""
@@ -97,7 +98,7 @@ def _helping(fleet: Fleet, sizing: Sizing) -> Iterator[_Edit]:
 
 def _tried(fleet: Fleet, sizing: Sizing) -> Iterator[Iterable[_Edit]]:
     """Yield the edits of every kind, of each the least first."""
-    for kind in (_cache, _context, _concurrency, _replicas, _stages, _scheme, _variant, _recovery, _score):
+    for kind in _KINDS:
         for role in fleet.roles:
             yield kind(fleet, role, sizing)
     for item in requirements(fleet):
@@ -154,9 +155,65 @@ def _concurrency(fleet: Fleet, role: Role, sizing: Sizing) -> Iterator[_Edit]:
         yield lowered(low)
 
 
+def _tpot(fleet: Fleet, role: Role, sizing: Sizing) -> Iterator[_Edit]:
+    """The shortest time per token that can be met, to a twentieth."""
+    if role.tpot_us is not None:
+        yield from _longer(fleet, role, sizing, role.tpot_us, "tpot", lambda time_us: replace(role, tpot_us=time_us))
+
+
+def _ttft(fleet: Fleet, role: Role, sizing: Sizing) -> Iterator[_Edit]:
+    """The shortest time to the first token that can be met, to a twentieth."""
+    if role.ttft_us is not None:
+        yield from _longer(fleet, role, sizing, role.ttft_us, "ttft", lambda time_us: replace(role, ttft_us=time_us))
+
+
+def _longer(
+    fleet: Fleet, role: Role, sizing: Sizing, asked_us: int, field: str, change: Callable[[int], Role]
+) -> Iterator[_Edit]:
+    def edit(steps: int) -> _Edit:
+        time_us = ceil_div(round(asked_us * _FACTOR**steps), _MILLISECOND) * _MILLISECOND
+        before, after = format_time(asked_us), format_time(time_us)
+        return _role_edit(fleet, role, change(time_us), f"speed.{field}", before, after)
+
+    yield from _fewest(edit, sizing)
+
+
+def _rate(fleet: Fleet, role: Role, sizing: Sizing) -> Iterator[_Edit]:
+    """The highest rate that can be met, to a twentieth."""
+    asked = role.rate_milli
+    if asked is None:
+        return
+
+    def edit(steps: int) -> _Edit:
+        rate = max(1, int(asked / _FACTOR**steps))
+        changed = replace(role, rate_milli=rate)
+        return _role_edit(fleet, role, changed, "rate", format_rate(asked), format_rate(rate))
+
+    yield from _fewest(edit, sizing)
+
+
+_FACTOR = 1.05
+_MOST_STEPS = 64
+"""A time up to 22 times as long is offered, or a rate down to as much less."""
+_MILLISECOND = 1000
+
+
+def _fewest(edit: Callable[[int], _Edit], sizing: Sizing) -> Iterator[_Edit]:
+    """Yield the edit with the fewest steps that fits, if one does: more steps never fit less."""
+    low, high = 0, _MOST_STEPS
+    if not sizing.fits(edit(high).fleet):
+        return
+    while high - low > 1:
+        middle = (low + high) // 2
+        low, high = (low, middle) if sizing.fits(edit(middle).fleet) else (middle, high)
+    yield edit(high)
+
+
 def _replicas(fleet: Fleet, role: Role, sizing: Sizing) -> Iterator[_Edit]:
-    """Fewer replicas, the most first."""
-    for count in range((role.replicas or 1) - 1, 0, -1):
+    """Fewer replicas, the most first; more of them where they must keep up with a rate, the fewest first."""
+    have = role.replicas or 1
+    more = range(have + 1, have + fleet.gpu_count + 1) if role.rate_milli is not None and role.replicas else ()
+    for count in (*more, *range(have - 1, 0, -1)):
         changed = replace(role, replicas=count)
         yield _role_edit(fleet, role, changed, "replicas", str(role.replicas), str(count))
 
@@ -282,3 +339,7 @@ def _pool_edit(fleet: Fleet, changed: Pool, field: str, before: str, after: str)
 
 def _size(value_bytes: int) -> str:
     return f"{value_bytes // GIB}GiB" if value_bytes % GIB == 0 else f"{value_bytes // MIB}MiB"
+
+
+_KINDS = (_cache, _context, _concurrency, _tpot, _ttft, _rate, _replicas, _stages, _scheme, _variant, _recovery, _score)
+"""What may be changed of a role, the least costly first."""

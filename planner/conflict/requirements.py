@@ -5,7 +5,7 @@ from dataclasses import dataclass, replace
 
 from planner.fleet import Fleet, Pool, Role
 from planner.plan import Requirement
-from planner.units import format_gib, format_tokens
+from planner.units import format_gib, format_rate, format_time, format_tokens
 
 SHORTEST_CONTEXT = 1024
 """The context asked for when none is required: less is of no use to anybody."""
@@ -78,6 +78,7 @@ def _of_role(role: Role) -> Iterator[Relaxable]:
         yield relaxable("context.min", value, lambda r: replace(r, context_min=shortest_context(r)))
     if role.concurrency_min > 1:
         yield relaxable("concurrency.min", str(role.concurrency_min), lambda r: replace(r, concurrency_min=1))
+    yield from _of_speed(role, relaxable)
     if role.recovery_floor is not None:
         yield relaxable("accuracy.recovery", percent(role.recovery_floor), lambda r: replace(r, recovery_floor=None))
     if role.score_floor is not None:
@@ -103,3 +104,12 @@ def _of_role(role: Role) -> Iterator[Relaxable]:
         yield relaxable(path, value, lambda r: replace(r, share_with=None))
     if role.spread is not None:
         yield relaxable("spread", role.spread, lambda r: replace(r, spread=None))
+
+
+def _of_speed(role: Role, relaxable: Callable[[str, str, Callable[[Role], Role]], Relaxable]) -> Iterator[Relaxable]:
+    if role.tpot_us is not None:
+        yield relaxable("speed.tpot", format_time(role.tpot_us), lambda r: replace(r, tpot_us=None))
+    if role.ttft_us is not None:
+        yield relaxable("speed.ttft", format_time(role.ttft_us), lambda r: replace(r, ttft_us=None))
+    if role.rate_milli is not None:
+        yield relaxable("rate", format_rate(role.rate_milli), lambda r: replace(r, rate_milli=None))

@@ -131,7 +131,7 @@ def _enough(fleet: Fleet) -> list[list[Role]]:
 def _key(role: Role, place: Place) -> object:
     """Return what decides about a role's options in a place; the models of a role never change."""
     pool = place.nodes
-    shape = place.pool, pool.name, pool.gpu.name, pool.capacity_bytes, pool.gpus_per_node, pool.nodes
+    shape = place.pool, pool.name, pool.gpu.name, pool.capacity_bytes, pool.gpus_per_node, pool.nodes, place.busy
     return replace(role, models=()), shape
 
 

@@ -79,6 +79,8 @@ def _sentence(binding: Binding, why: str) -> str:
     """Say what stops the next step; nothing where the fleet or the engine asks for no more."""
     if binding.limit == "model":
         return f"the model reads no more than {_tokens(binding.now)}"
+    if binding.limit == "speed":
+        return f"with more than {binding.now} requests at once it would not surely be as fast as it must"
     if binding.limit == "memory":
         return f"{_step(binding)} would take {more(binding.needed_bytes)} more; {less(binding.free_bytes)} are free"
     if binding.limit == "objective":

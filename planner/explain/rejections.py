@@ -4,7 +4,7 @@ from collections.abc import Iterable, Iterator
 
 from planner.explain.words import less, more, percent, plural
 from planner.options import Rejection
-from planner.units import format_tokens
+from planner.units import format_rate, format_time, format_tokens
 
 _MOST = 4
 """Variants that are named under one reason."""
@@ -62,6 +62,14 @@ def _reason(found: Rejection) -> str:
         return "too large for the GPUs"
     if found.reason == "fault":
         return f"known fault {found.detail}"
+    if found.reason in ("tpot", "ttft"):
+        return f"speed.{found.reason} is {format_time(found.wanted)}"
+    if found.reason == "rate":
+        return f"the rate is {format_rate(found.wanted)}"
+    if found.reason == "sequences":
+        return f"its speed leaves fewer requests at once than the {found.wanted} required of a server"
+    if found.reason == "unmeasured":
+        return "speed is required, and nothing is said of it"
     return found.detail
 
 
@@ -79,7 +87,20 @@ def _figure(found: Rejection) -> str:
         return f"scores {_floor(found)}"
     if found.reason == "memory":
         return f"takes {more(found.wanted)} of {_gpus(found)}"
+    if found.reason in ("tpot", "ttft"):
+        return f"up to {format_time(found.found)} with one request, most of it {found.detail}, on {_split(found)}"
+    if found.reason == "rate":
+        return f"keeps up with {format_rate(found.found)} on {_split(found)}"
+    if found.reason == "sequences":
+        return f"{found.found} on {_split(found)}"
+    if found.reason == "unmeasured":
+        return found.detail
     return ""
+
+
+def _split(found: Rejection) -> str:
+    """Say how many GPUs a server is split over, and of which pool."""
+    return f"{plural(found.tensor_parallel_size * found.pipeline_parallel_size, 'GPU')} of {found.pool}"
 
 
 def _gpus(found: Rejection) -> str:

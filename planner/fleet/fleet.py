@@ -108,6 +108,11 @@ class Role:
     request has ``prompt_tokens`` and ``output_tokens``; both are None when concurrency counts at full context. Floors
     are in hundredths of a percent, None when there is none.
 
+    ``tpot_us`` and ``ttft_us`` are the longest times per output token and to the first one that ``percentile`` of a
+    hundred requests may take, None when there is no limit; ``rate_milli`` thousandths of a request per second are what
+    all servers keep up with. ``cached_permille`` of a prompt is in the prefix cache, and a server of the role works
+    ``busy_permille`` of the time.
+
     ``replicas`` is a fixed number of equal servers, or None: as many as are best. The parallel
     sizes are those allowed, ascending, None when the planner chooses. ``pools`` are the names of the pools the role may
     use, None for all. ``share_with`` names, sorted, the only other roles that may be on its GPUs; empty for an
@@ -140,6 +145,17 @@ class Role:
     share_with: tuple[str, ...] | None = None
     spread: str | None = None
     optional: bool = False
+    tpot_us: int | None = None
+    ttft_us: int | None = None
+    percentile: int = 50
+    rate_milli: int | None = None
+    cached_permille: int = 0
+    busy_permille: int = 1000
+
+    @property
+    def wants_speed(self) -> bool:
+        """Whether something is required of the role's speed."""
+        return any(value is not None for value in (self.tpot_us, self.ttft_us, self.rate_milli))
 
     @property
     def exclusive(self) -> bool:

@@ -76,6 +76,7 @@ def _role(findings: Findings, name: str, read: RoleMap) -> Role | None:
     if concurrency_target < concurrency_min:
         message = f"the target of {concurrency_target} is below the minimum of {concurrency_min}"
         findings.refuse((*path, "concurrency", "target"), message)
+    _check_speed(findings, path, read)
     found = candidates(findings, path, read)
     if read.models or read.variant:
         check_limits(findings, path, read, found.models)
@@ -107,7 +108,32 @@ def _role(findings: Findings, name: str, read: RoleMap) -> Role | None:
         share_with=() if read.exclusive else _names(read.share_with),
         spread=read.spread,
         optional=read.optional,
+        tpot_us=read.speed.tpot,
+        ttft_us=read.speed.ttft,
+        percentile=read.speed.percentile,
+        rate_milli=_rate(findings, path, read),
+        cached_permille=read.cached_prompt,
+        busy_permille=read.busy,
     )
+
+
+def _check_speed(findings: Findings, path: FieldPath, read: RoleMap) -> None:
+    """Refuse speed without the length of a request, and two ways of saying how many come."""
+    asked = [key for key in ("speed", "rate", "users", "cached_prompt") if (*path, key) in findings.source.values]
+    if asked and read.task in POOLING_TASKS:
+        findings.refuse((*path, asked[0]), f"the task {read.task} generates no tokens", "leave the key out")
+    elif asked and read.request is None:
+        hint = "say it: request: {prompt_tokens: 2k, output_tokens: 500}"
+        findings.refuse((*path, asked[0]), "how fast a server is depends on the length of a request", hint)
+    if read.rate is not None and read.users is not None:
+        findings.refuse((*path, "users"), "rate and users say the same thing", "give one of them", at_key=True)
+
+
+def _rate(findings: Findings, path: FieldPath, read: RoleMap) -> int | None:
+    """Return thousandths of a request per second; users send at most one each time they have thought."""
+    if read.users is None or read.users.count is None or read.users.think_time is None:
+        return read.rate
+    return -(-read.users.count * 1_000_000_000 // read.users.think_time)
 
 
 def _names(read: tuple[str | None, ...] | None) -> tuple[str, ...] | None:

@@ -85,6 +85,9 @@ _Percent: TypeAlias = Annotated[int | None, PlainValidator(values.percent), With
 _Memory: TypeAlias = Annotated[int, PlainValidator(values.size_bytes), WithJsonSchema(values.BYTES_SCHEMA)]
 _Device: TypeAlias = Annotated[int, *_whole(0, values.MAX_GPUS - 1, "a device number")]
 _Price: TypeAlias = Annotated[int | None, PlainValidator(values.microdollars), WithJsonSchema(values.DOLLARS_SCHEMA)]
+_Time: TypeAlias = Annotated[int | None, PlainValidator(values.duration), WithJsonSchema(values.DURATION_SCHEMA)]
+_Rate: TypeAlias = Annotated[int | None, PlainValidator(values.rate), WithJsonSchema(values.RATE_SCHEMA)]
+_Share: TypeAlias = Annotated[int, PlainValidator(values.share), WithJsonSchema(values.SHARE_SCHEMA)]
 _Requests: TypeAlias = Annotated[int | None, *_whole(1, values.MAX_CONCURRENCY, "a whole number of requests")]
 
 
@@ -188,6 +191,27 @@ class RequestMap(Map):
     )
 
 
+class SpeedMap(Map):
+    """How long users may wait, at the slow end of the range, with all requests running that the plan lets in."""
+
+    tpot: _Time = Field(default=None, description="most time per token of an answer after the first: 50ms")
+    ttft: _Time = Field(default=None, description="most time to the first token: 2s")
+    percentile: Annotated[
+        int, PlainValidator(values.percentile), WithJsonSchema({"enum": list(values.PERCENTILES)})
+    ] = Field(default=50, description="of how many requests in a hundred this holds: 50, 90 or 99")
+
+
+class UsersMap(Map):
+    """People who send a request, read the answer, think, and send the next."""
+
+    required = ("count", "think_time")
+
+    count: Annotated[int | None, *_whole(1, values.MAX_CONCURRENCY, "a whole number of users")] = Field(
+        default=None, description="how many of them"
+    )
+    think_time: _Time = Field(default=None, description="time between an answer and the next request: 30s")
+
+
 class FigureMap(Map):
     """The accuracy of one model or variant that you measured or trust; it replaces what the catalog says."""
 
@@ -228,6 +252,15 @@ class RoleMap(Map):
     )
     concurrency: Annotated[ConcurrencyMap, _map("min, target", "min", "a number of requests")] = ConcurrencyMap()
     request: Annotated[RequestMap | None, _map("prompt_tokens, output_tokens")] = None
+    speed: Annotated[SpeedMap, _map("tpot, ttft, percentile")] = SpeedMap()
+    rate: _Rate = Field(
+        default=None, description="requests that all servers of the role together must keep up with: 3/s"
+    )
+    users: Annotated[UsersMap | None, _map("count, think_time")] = None
+    cached_prompt: _Share = Field(default=0, description="share of a prompt that the prefix cache has on average: 0.6")
+    busy: _Share = Field(
+        default=1000, description="share of the time in which a server of the role works while others want its GPU: 0.3"
+    )
     accuracy: Annotated[AccuracyMap, _map("recovery, score, figures")] = AccuracyMap()
     weight: Annotated[int, *_whole(1, values.MAX_WEIGHT, "a whole number")] = Field(
         default=1, description="how much the role counts in the balanced objective, relative to the others"

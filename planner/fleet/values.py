@@ -179,6 +179,54 @@ def microdollars(value: object) -> int:
     return int(micro)
 
 
+_DURATIONS = {"us": 1, "ms": 1_000, "s": 1_000_000, "min": 60_000_000, "m": 60_000_000, "h": 3_600_000_000}
+_PERIODS = {"s": 1, "sec": 1, "min": 60, "m": 60, "h": 3600}
+DURATION_SCHEMA: dict[str, Any] = {"type": "string", "pattern": r"^\s*[0-9]+(\.[0-9]+)?\s*(us|ms|s|m|min|h)\s*$"}
+RATE_SCHEMA: dict[str, Any] = {"type": "string", "pattern": r"^\s*[0-9]+(\.[0-9]+)?\s*/\s*(s|sec|m|min|h)\s*$"}
+SHARE_SCHEMA: dict[str, Any] = {"type": "number", "minimum": 0, "maximum": 1}
+_MOST_MICROSECONDS = _DURATIONS["h"]
+_MOST_MILLI_REQUESTS = 1_000_000_000
+
+
+def duration(value: object) -> int:
+    """Read a time such as ``50ms`` or ``2s`` as microseconds."""
+    match = re.fullmatch(r"\s*([0-9]+(?:\.[0-9]+)?)\s*([a-z]+)\s*", value) if isinstance(value, str) else None
+    if match is None or match[2] not in _DURATIONS:
+        wrong(f"expected a time such as 50ms or 2s, not {found(value)}")
+    microseconds = int(Decimal(match[1]) * _DURATIONS[match[2]])
+    if not 1 <= microseconds <= _MOST_MICROSECONDS:
+        wrong(f"{found(value)} is not a time from 1us to 1h")
+    return microseconds
+
+
+def rate(value: object) -> int:
+    """Read requests per second, minute or hour, such as ``3/s``, as thousandths of a request per second, rounded up."""
+    match = re.fullmatch(r"\s*([0-9]+(?:\.[0-9]+)?)\s*/\s*([a-z]+)\s*", value) if isinstance(value, str) else None
+    if match is None or match[2] not in _PERIODS:
+        wrong(f"expected a rate such as 3/s or 90/min, not {found(value)}")
+    milli = -(-int(Decimal(match[1]) * 1_000_000) // (1000 * _PERIODS[match[2]]))
+    if not 1 <= milli <= _MOST_MILLI_REQUESTS:
+        wrong(f"{found(value)} is not a rate of at least 0.001/s")
+    return milli
+
+
+PERCENTILES = (50, 90, 99)
+
+
+def percentile(value: object) -> int:
+    """Read one of the percentiles that are known."""
+    if isinstance(value, bool) or value not in PERCENTILES or not isinstance(value, int):
+        wrong(f"expected one of {', '.join(map(str, PERCENTILES))}, not {found(value)}")
+    return value
+
+
+def share(value: object) -> int:
+    """Read a share of the whole, 0 to 1, as thousandths."""
+    if isinstance(value, bool) or not isinstance(value, int | float) or not 0 <= value <= 1:
+        wrong(f"expected a share from 0 to 1, not {found(value)}")
+    return round(value * 1000)
+
+
 def auto_or(read: Callable[[object], int]) -> Callable[[object], int | None]:
     """Return a reader that also takes ``auto``, which is None: the planner chooses."""
 

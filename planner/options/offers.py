@@ -7,6 +7,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 
 from planner.catalog import Catalog
+from planner.catalog.speed_tables import SpeedTables
 from planner.facts.variant import Model, Variant
 from planner.fleet import Role
 from planner.memory.demand import Demand
@@ -16,6 +17,7 @@ from planner.options.figures import RoleFigures
 from planner.options.option import Option, Rejection
 from planner.options.place import Place
 from planner.options.rungs import Box, Rungs
+from planner.options.speed import fast_enough
 from planner.options.worth import Measure, measure
 from planner.units import ceil_div
 
@@ -80,13 +82,14 @@ class Offers:
     figures: RoleFigures
     best: Measure
     avoid: bool
+    tables: SpeedTables
 
     @classmethod
     def of(cls, role: Role, catalog: Catalog, *, avoid: bool = False) -> "Offers":
         """Return what makes the offers of a role."""
         figures = RoleFigures(role, catalog)
         every = [figures.of(model, variant, "auto", role.context_min) for model, variant in allowed(role)]
-        return cls(role, figures, measure(every), avoid)
+        return cls(role, figures, measure(every), avoid, catalog.speed)
 
     def at(
         self, where: Sequence[Place], named: Sequence[Named], stages: int | None = None
@@ -106,8 +109,13 @@ class Offers:
             if rejection := rungs.refusal() or rungs.fault():
                 yield rejection
                 continue
-            loads = tuple(load for count in counts for load in replicas.loads(self.role, count))
-            yield Offer(rungs, loads, rungs.least_bytes())
+            loads = [load for count in counts for load in replicas.loads(self.role, count)]
+            if self.role.wants_speed:
+                loads, unmet = fast_enough(self.role, rungs.server(), candidate.place, self.tables, loads)
+                if unmet:
+                    yield candidate.rejected(self.role, unmet.what, unmet.wanted, unmet.found, unmet.detail)
+                    continue
+            yield Offer(rungs, tuple(loads), rungs.least_bytes())
 
 
 def _narrowest(role: Role, counts: Sequence[int]) -> replicas.Load:

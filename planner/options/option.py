@@ -15,7 +15,7 @@ from planner.options.worth import Worth
 
 Reason = Literal[
     "variant", "scheme", "engine", "unsupported", "capability", "fault", "context", "unscored", "unknown", "recovery",
-    "score", "memory",
+    "score", "memory", "tpot", "ttft", "rate", "sequences", "unmeasured",
 ]  # fmt: skip
 
 
@@ -85,8 +85,9 @@ class Rejection:
     """Why a variant, or one KV cache dtype of it on one pool, is no option for a role.
 
     ``wanted`` and ``found`` are the two figures that disagree: tokens for ``context``, hundredths of a percent for
-    ``recovery`` and ``score``, bytes for ``memory``. ``detail`` holds what is not a number: the scheme, the versions,
-    the engine's own words.
+    ``recovery`` and ``score``, bytes for ``memory``, microseconds for ``tpot`` and ``ttft``, thousandths of a request
+    per second for ``rate``; for ``sequences`` those the role requires and those that its speed leaves. ``detail`` holds
+    what is not a number: the scheme, the versions, the engine's own words, what most of the time goes to.
     """
 
     role: str

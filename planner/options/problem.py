@@ -117,9 +117,10 @@ def apart(roles: Sequence[Role]) -> frozenset[tuple[int, int]]:
 def stacked(role: Role, candidates: Sequence[Candidate], where: Sequence[PoolProblem]) -> int:
     """Return how many servers of a role may be on one GPU: all of them, as far as their memory allows it anywhere.
 
-    Where their number is open it is one: two servers on a GPU do what one with as many sequences does with less.
+    Where their number is open it is one: two servers on a GPU do what one with as many sequences does with less. So it
+    is where the role wants speed, which is known of servers alone.
     """
-    if role.replicas is None or role.spread:
+    if role.replicas is None or role.spread or role.wants_speed:
         return 1
     fit = max(where[found.pool].capacity // found.footprint(found.least) for found in candidates)
     return max(1, min(role.replicas, fit))
@@ -152,13 +153,14 @@ def candidate(weight: int, option: Option, names: tuple[str, ...], barred: str =
 def _role(fleet: Fleet, found: RoleOptions, names: tuple[str, ...], barred: str, kept: Kept | None) -> RoleProblem:
     role = found.role
     candidates = [candidate(role.weight, option, names, barred) for option in found.options]
+    together = _together(kept) if kept and not (role.spread or role.wants_speed) else 1
     if kept:
         candidates[-1] = _stays(candidates[-1], kept, names)
     return RoleProblem(
         name=role.name,
         candidates=tuple(candidates),
         optional=role.optional,
-        stacked=max(stacked(role, candidates, pools(fleet)), _together(kept) if kept and not role.spread else 1),
+        stacked=max(stacked(role, candidates, pools(fleet)), together),
         spread=role.spread == "node",
     )
 

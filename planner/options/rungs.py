@@ -73,6 +73,12 @@ class Rungs:
         server = Server(architecture=candidate.architecture, quantization=candidate.quantization, flags=flags)
         return loaded_bytes(server, candidate.place.gpu, candidate.place.profile)
 
+    def server(self) -> Server:
+        """Return the server at the least context with the engine's own batch, which decides how fast it is."""
+        candidate = self.candidate
+        flags = self._flags(self.role.context_min)
+        return Server(architecture=candidate.architecture, quantization=candidate.quantization, flags=flags)
+
     def lowest(self) -> Option:
         """Return the smallest option: the least context, the smallest batch, the fewest sequences."""
         length = self.role.context_min
@@ -215,6 +221,8 @@ class Rungs:
     def _batches(self, flags: ServeFlags) -> tuple[int, ...]:
         """Return the batches to try, descending: one that holds a token of every sequence, and the engine's own."""
         own = ladders.batches(flags.max_num_batched_tokens, self._least_batch(flags))
+        if self.role.wants_speed:  # prompts in smaller pieces make everybody wait longer
+            own = own[:1]
         return own if self.load.most <= own[0] else (self.load.most, *own)
 
     def _least_batch(self, flags: ServeFlags) -> int:

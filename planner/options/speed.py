@@ -1,20 +1,63 @@
-"""The speed of one server of a role, where the role says how long a request is."""
+"""How fast a server of a role is, and how many sequences it may have for that: a limit on speed is one on them.
+
+Times per token and to the first one grow with the sequences that run, and so do the requests a server completes. So a
+limit on time is the most sequences a server may have, and a rate the fewest; nothing else of it reaches the solver.
+"""
+
+import functools
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from typing import Literal
 
 from planner.catalog.speed_tables import SpeedTables
 from planner.engine.profile import EngineProfile
 from planner.facts.gpu import GPU
 from planner.fleet import Role
 from planner.memory.terms import Server
-from planner.speed.forecast import Forecast
-from planner.speed.planned import planned
-from planner.speed.serving import Requests
+from planner.options.place import Place
+from planner.options.replicas import Load
+from planner.speed.constants import Device, Engine
+from planner.speed.forecast import Forecast, Range, rates_of, said
+from planner.speed.planned import planned, shared
+from planner.speed.refusals import refusal
+from planner.speed.serving import Requests, at_concurrency
+from planner.speed.step import Batch, Rates, step
+from planner.speed.work import Work
+from planner.tensors.identity import Same
+
+_TERMS = {
+    "matrices": "reading weights",
+    "experts": "reading experts",
+    "cache": "reading the KV cache",
+    "attention": "attention",
+    "all_reduce": "summing over GPUs",
+    "host": "the engine between kernels",
+}
+
+
+SpeedReason = Literal["tpot", "ttft", "rate", "sequences", "unmeasured"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Unmet:
+    """Why no number of sequences meets a role's speed.
+
+    ``what`` is ``tpot``, ``ttft`` (microseconds), ``rate`` (thousandths of a request per second) or ``unmeasured``;
+    ``found`` is the best there is, and ``detail`` the term that most of the time goes to, or why nothing is said.
+    """
+
+    what: SpeedReason
+    wanted: int = 0
+    found: int = 0
+    detail: str = ""
 
 
 def requests_of(role: Role) -> Requests | None:
     """Return the requests of a role; None where it states no length, or generates nothing."""
     if role.prompt_tokens is None or not role.output_tokens:
         return None
-    return Requests(input_tokens=role.prompt_tokens, output_tokens=role.output_tokens)
+    cached = role.prompt_tokens * role.cached_permille // 1000
+    return Requests(input_tokens=role.prompt_tokens, output_tokens=role.output_tokens, cached_tokens=cached)
 
 
 def speed_of(
@@ -25,3 +68,108 @@ def speed_of(
     if requests is None:
         return None
     return planned(server, gpu, profile, tables.device(gpu), tables.engine, requests, busy_permille)
+
+
+def too_slow(role: Role, found: Forecast, engine: Engine) -> Literal["tpot", "ttft"] | None:
+    """Return which limit on time a forecast breaks at the slow end of its range, or None."""
+    percentile = engine.percentile(role.percentile)
+    if _breaks(role.tpot_us, found.tpot_us, percentile.tpot):
+        return "tpot"
+    return "ttft" if _breaks(role.ttft_us, found.ttft_us, percentile.ttft) else None
+
+
+def _breaks(limit_us: int | None, own: Range | None, factor: float) -> bool:
+    return limit_us is not None and (own is None or own.high * factor > limit_us)
+
+
+def kept_up_milli(role: Role, found: Forecast) -> int:
+    """Return the thousandths of a request per second that a server surely completes."""
+    output = found.output_millitokens_per_second
+    return output.low // (role.output_tokens or 1) if output else 0
+
+
+def fast_enough(
+    role: Role, server: Server, place: Place, tables: SpeedTables, loads: Sequence[Load]
+) -> tuple[list[Load], Unmet | None]:
+    """Return loads with the sequences that meet a role's speed; where none does, also what it lacks at its best."""
+    found, lacking = list[Load](), list[Unmet]()
+    busy = place.busy_permille(role.name)
+    for load in loads:
+        within = bounds(role, server, place.gpu, place.profile, tables, busy, load.replicas)
+        if isinstance(within, Unmet):
+            lacking.append(within)
+            continue
+        least, most = max(load.least, within[0]), min(load.most, within[1])
+        if least <= most:
+            found.append(replace(load, least=least, most=most))
+        else:
+            lacking.append(Unmet(what="sequences", wanted=least, found=within[1]))
+    return found, None if found or not lacking else max(lacking, key=lambda one: (one.what == "rate", one.found))
+
+
+def bounds(
+    role: Role, server: Server, gpu: GPU, profile: EngineProfile, tables: SpeedTables, busy_permille: int, replicas: int
+) -> tuple[int, int] | Unmet:
+    """Return the fewest and the most sequences with which a server of so many replicas meets a role's speed."""
+    requests, device = requests_of(role), tables.device(gpu)
+    reason = refusal(server, gpu, device)
+    if reason is not None or device is None or requests is None:
+        return Unmet(what="unmeasured", detail=reason or "")
+    rates = rates_of(server, gpu, profile, device, tables.engine)
+    batched = server.flags.max_num_batched_tokens
+
+    def at(sequences: int) -> Forecast:
+        own = Same(rates.work), Same(rates.device), Same(rates.engine)
+        return _at(*own, rates.host_factor, requests, batched, sequences, busy_permille)
+
+    def fine(sequences: int) -> bool:
+        found = at(sequences)
+        return found.reason is None and not too_slow(role, found, tables.engine)
+
+    if not fine(1):
+        return _unmet(role, at(1), rates, requests, tables.engine)
+    most = _last(fine, device.largest_batch * rates.work.data_ranks)
+    wanted = -(-(role.rate_milli or 0) // replicas)
+    if kept_up_milli(role, at(most)) < wanted:
+        return Unmet(what="rate", wanted=role.rate_milli or 0, found=kept_up_milli(role, at(most)) * replicas)
+    return 1 + _last(lambda count: kept_up_milli(role, at(count)) < wanted, most, 0), most
+
+
+def _unmet(role: Role, found: Forecast, rates: Rates, requests: Requests, engine: Engine) -> Unmet:
+    """Say what one request alone lacks."""
+    if found.reason is not None:
+        return Unmet(what="unmeasured", detail=found.reason)
+    what, percentile = too_slow(role, found, engine), engine.percentile(role.percentile)
+    if what == "ttft":
+        took = round((found.ttft_us.high if found.ttft_us else 0) * percentile.ttft)
+        return Unmet(what="ttft", wanted=role.ttft_us or 0, found=took, detail="its prompt")
+    terms = step(rates, Batch(sequences=1, context_tokens=requests.input_tokens + requests.output_tokens / 2))
+    largest = max(_TERMS, key=lambda name: float(getattr(terms, name)))
+    took = round((found.tpot_us.high if found.tpot_us else 0) * percentile.tpot)
+    return Unmet(what="tpot", wanted=role.tpot_us or 0, found=took, detail=_TERMS[largest])
+
+
+def _last(holds: Callable[[int], bool], most: int, least: int = 1) -> int:
+    """Return the largest number up to ``most`` for which something holds that holds for all smaller ones."""
+    low, high = least, most + 1
+    while high - low > 1:
+        middle = (low + high) // 2
+        low, high = (middle, high) if holds(middle) else (low, middle)
+    return low
+
+
+@functools.lru_cache(maxsize=1 << 16)
+def _at(
+    work: Same[Work],
+    device: Same[Device],
+    engine: Same[Engine],
+    host_factor: float,
+    requests: Requests,
+    batched_tokens: int,
+    sequences: int,
+    busy_permille: int,
+) -> Forecast:
+    """Return the speed with so many sequences running; several loads and limits ask for the same one."""
+    rates = Rates(work=work.value, device=device.value, engine=engine.value, host_factor=host_factor)
+    state = at_concurrency(rates, requests, batched_tokens, float(sequences), float(sequences))
+    return shared(said(rates, state, requests), busy_permille)

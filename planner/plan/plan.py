@@ -5,7 +5,7 @@ the servers on a GPU, the memory others use and what is free add up to the GPU's
 """
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from planner.facts.accuracy import Accuracy
@@ -156,10 +156,16 @@ def server_speed(found: Forecast | None, busy_permille: int) -> ServerSpeed | No
     )
 
 
-def busy_permille(server: ServerPlan, servers: Sequence[ServerPlan]) -> int:
-    """Return how many thousandths of the time of the fullest of a server's GPUs all servers on it may ask for."""
-    on = Counter(gpu for other in servers if other.name != server.name for gpu in other.gpus)
-    return 1000 * (1 + max(on[gpu] for gpu in server.gpus))
+def busy_permille(server: ServerPlan, servers: Sequence[ServerPlan], roles: Mapping[str, int]) -> int:
+    """Return how many thousandths of the time of the fullest of a server's GPUs all servers on it may ask for.
+
+    ``roles`` says in what part of its time a server of a role works; it is 1000 for this one.
+    """
+    asked: Counter[tuple[str, int]] = Counter()
+    for other in servers:
+        if other.name != server.name:
+            asked.update(dict.fromkeys(other.gpus, roles[other.role]))
+    return 1000 + max(asked[gpu] for gpu in server.gpus)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -242,6 +248,7 @@ class Binding:
         wish       the fleet asks for no more
         model      the longest context of the model
         engine     the engine's own default
+        speed      with more, what the role requires of its speed would not be sure
         best       no allowed variant is better
     """
 

@@ -149,9 +149,10 @@ def _with_speed(
 ) -> Iterator[ServerPlan]:
     """Yield servers with their speed, which depends on how many others are on their GPUs."""
     by_role = {decision.role.name: decision for decision in decided}
+    roles = {role.name: role.busy_permille for role in fleet.roles}
     for server in servers:
         found = by_role[server.role]
-        gpu, busy = fleet.pools[found.option.pool].gpu, busy_permille(server, servers)
+        gpu, busy = fleet.pools[found.option.pool].gpu, busy_permille(server, servers, roles)
         speed = speed_of(found.role, found.server, gpu, prepared.profile, prepared.speed, busy)
         yield replace(server, speed=server_speed(speed, busy))
 

@@ -53,6 +53,8 @@ class _Steps:
             for option in self._alike(self._option.max_model_len)
             if option.max_num_batched_tokens == self._option.max_num_batched_tokens
         ]
+        if self._own.role.wants_speed and all(option.sequences_max <= count for option in wider):
+            return self._limit("concurrency", now, "speed")
         return self._step("concurrency", now, str((count + 1) * self._option.replicas), wider, count + 1)
 
     def context(self) -> Binding:

@@ -103,6 +103,15 @@ class Spreads:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Percentile:
+    """How much longer so many of a hundred requests take at most than the middle one."""
+
+    percentile: int
+    tpot: float
+    ttft: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Engine:
     """What holds on all devices.
 
@@ -115,6 +124,7 @@ class Engine:
 
     eras: tuple[Era, ...]
     spreads: tuple[Spreads, ...]
+    percentiles: tuple[Percentile, ...]
     step_us: float
     sequence_us: float
     small_us: float
@@ -122,6 +132,10 @@ class Engine:
     prompt_flops_share: float
     first_token_us: float
     burst_exponent: float
+
+    def percentile(self, wanted: int) -> Percentile:
+        """Return the factors of one of the percentiles that are known."""
+        return next(own for own in self.percentiles if own.percentile == wanted)
 
     def host_factor(self, version: tuple[int, int, int]) -> float:
         """Return the factor of an engine version's host part."""

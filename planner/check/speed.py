@@ -1,0 +1,37 @@
+"""How fast the servers of a plan are, recomputed beside those on the same GPUs, and whether that is fast enough."""
+
+from collections.abc import Iterator
+
+from planner.check.servers import Recomputed
+from planner.check.violation import Violation
+from planner.fleet import Role
+from planner.options.speed import kept_up_milli, speed_of, too_slow
+from planner.plan import busy_permille, server_speed
+from planner.speed.forecast import Forecast
+
+
+def check_speed(facts: Recomputed) -> Iterator[Violation]:
+    """Every server is as fast as the plan says, and each role as its requirements say."""
+    roles = {role.name: role.busy_permille for role in facts.fleet.roles}
+    for role in facts.fleet.roles:
+        kept_up, served = 0, False
+        for server in facts.plan.servers:
+            if server.role != role.name:
+                continue
+            busy = busy_permille(server, facts.plan.servers, roles)
+            tables = facts.catalog.speed
+            found = speed_of(role, facts.server(server), facts.gpu(server), facts.profile, tables, busy)
+            if server.speed != server_speed(found, busy):
+                yield Violation(server.name, f"the speed is {server.speed}, recomputed {server_speed(found, busy)}")
+            if found:
+                yield from _limits(facts, role, server.name, found)
+                kept_up, served = kept_up + kept_up_milli(role, found), True
+        if served and role.rate_milli is not None and kept_up < role.rate_milli:
+            yield Violation(role.name, f"keeps up with {kept_up / 1000:g} requests/s of {role.rate_milli / 1000:g}")
+
+
+def _limits(facts: Recomputed, role: Role, name: str, found: Forecast) -> Iterator[Violation]:
+    if found.reason is not None and role.wants_speed:
+        yield Violation(name, f"nothing is known of its speed, which the role wants: {found.reason}")
+    elif found.reason is None and (what := too_slow(role, found, facts.catalog.speed.engine)):
+        yield Violation(name, f"is slower than speed.{what}")
