@@ -32,7 +32,8 @@ def write_folder(folder: pathlib.Path, case: dict[str, Any]) -> None:
     """Write config.json, a byte-level tokenizer and any further files of a case."""
     from tokenizers import Tokenizer, decoders, models, pre_tokenizers
 
-    vocabulary = {token: index for index, token in enumerate([*sorted(pre_tokenizers.ByteLevel.alphabet()), "<s>"])}
+    alphabet = sorted(pre_tokenizers.ByteLevel.alphabet())
+    vocabulary = {token: index for index, token in enumerate([*alphabet, "<s>", *case.get("tokens", ())])}
     tokenizer = Tokenizer(models.BPE(vocab=vocabulary, merges=[]))
     tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
     tokenizer.decoder = decoders.ByteLevel()

@@ -1,6 +1,6 @@
 """Encoders of sound: Whisper's and its kin. Source per function: the model file named, vLLM 0.32.0 and 0.33.0."""
 
-from planner.architecture import Part, Vision
+from planner.architecture import Part, Tensor, Vision
 from planner.architecture.parts import linear
 from planner.config_json.fields import Fields
 from planner.config_json.plain_towers import two_layers
@@ -13,21 +13,23 @@ _POSITIONS = 1500
 
 
 def whisper_encoder(
-    path: str, audio: Fields, *, whole: bool, positions: bool = True, final_norm: bool = True
+    path: str, audio: Fields, *, whole: bool, positions: bool = True, single_positions: bool = False
 ) -> tuple[Part, ...]:
     """Return Whisper's encoder: the engine's own, or the transformers library's, ``whole`` on every rank.
 
-    The library's keys have no bias, whereas the engine's fused projection has one for all three.
+    The library's keys have no bias, whereas the engine's fused projection has one for all three. ``single_positions``
+    are fp32.
     """
     hidden, mels = audio.integer("hidden_size"), audio.integer("num_mel_bins")
     layers, inner = audio.integer("num_hidden_layers"), audio.integer("intermediate_size")
     rows = audio.integer("max_source_positions", _POSITIONS) if positions else 0
     return (
-        plain(f"{path}.conv", 3 * mels * hidden + hidden, 3 * hidden * hidden + hidden, rows * hidden),
+        plain(f"{path}.conv", 3 * mels * hidden + hidden, 3 * hidden * hidden + hidden),
+        Tensor(path=f"{path}.embed_positions", elements=rows * hidden, dtype_bytes=4 if single_positions else None),
         *blocks(
             f"{path}.layers", layers, hidden, inner, sharded=not whole, qkv_bias=not whole, extra=2 * hidden * whole
         ),
-        plain(f"{path}.layer_norm", 2 * hidden * final_norm),
+        plain(f"{path}.layer_norm", 2 * hidden),
     )
 
 
@@ -85,8 +87,9 @@ def voxtral_tower(config: Fields, text: Fields) -> Vision:
     """Voxtral (voxtral.py): the engine's Whisper encoder and two layers over four frames."""
     audio = _section(config)
     width, out = 4 * audio.integer("hidden_size"), text.integer("hidden_size")
+    encoder = whisper_encoder("whisper_encoder", audio, whole=False, single_positions=True)
     projector = (linear("audio_language_adapter.w_in", out, width), linear("audio_language_adapter.w_out", out, out))
-    return _listens(audio, (*whisper_encoder("whisper_encoder", audio, whole=False), *projector), 375, 4)
+    return _listens(audio, (*encoder, *projector), 375, 4)
 
 
 def omni2_5_tower(config: Fields, text: Fields) -> Vision:

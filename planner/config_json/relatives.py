@@ -6,7 +6,7 @@ Source per row: the model file under ``vllm/model_executor/models``, 0.32.0 and 
 from collections.abc import Callable, Mapping
 from dataclasses import replace
 
-from planner.architecture import FeedForward, Mixture, Part, Tensor
+from planner.architecture import Attention, FeedForward, Mixture, Part, Tensor
 from planner.architecture.parts import linear
 from planner.config_json.attention import head_dim
 from planner.config_json.dense import GEMMA2, GEMMA3, LLAMA, four_times
@@ -43,6 +43,14 @@ def _listed_moe(text: Fields, index: int) -> bool:
     if switches and index >= len(switches):
         raise text.error("is_moe_layer", f"lists {len(switches)} layers, too few for the model")
     return bool(switches[index]) if switches else index >= text.integer("first_k_dense_replace", 0, minimum=0)
+
+
+def _dbrx_attention(text: Fields, family: Family, index: int, kind: str) -> Attention:
+    heads, kv_heads = text.integer("num_attention_heads"), text.section("attn_config").integer("kv_n_heads", 1)
+    if heads % kv_heads:
+        raise text.error("attn_config.kv_n_heads", f"{kv_heads} does not divide n_heads {heads}")
+    size = head_dim(text)
+    return Attention(num_heads=heads, num_kv_heads=kv_heads, head_dim=size, value_head_dim=size)
 
 
 def _dbrx_mixture(text: Fields, index: int, kind: str) -> Mixture:
@@ -162,7 +170,7 @@ RELATIVES: Mapping[str, Family] = {
             "hidden_size": "d_model", "num_attention_heads": "n_heads", "num_hidden_layers": "n_layers",
             "max_position_embeddings": "max_seq_len",
         },
-        mixture=_dbrx_mixture,
+        attention=_dbrx_attention, mixture=_dbrx_mixture,
     ),
     "Cohere2MoeForCausalLM": Family(
         norms=1, kinds=pattern(4, "sliding", "full", "sliding_window_pattern"),

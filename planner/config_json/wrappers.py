@@ -4,7 +4,15 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 
 from planner.architecture import Architecture, Vision
-from planner.config_json import audio_towers, borrowed_towers, minicpm_towers, newer_towers, plain_towers, towers
+from planner.config_json import (
+    audio_towers,
+    borrowed_towers,
+    minicpm_towers,
+    newer_towers,
+    plain_towers,
+    speech_towers,
+    towers,
+)
 from planner.config_json.decoder import decoder
 from planner.config_json.experts import Experts, shared_by_size
 from planner.config_json.family import Family
@@ -21,7 +29,8 @@ class Wrapper:
     ``section`` holds the text config; where it is absent the text fields stand at the top level. ``outer`` is the
     section that holds both where it is not the whole config. ``ties_inside`` says that the text config alone decides
     about tying the output head, which the outer one does otherwise. ``chosen`` names its language model by
-    another field; ``family`` is one that has no class of its own.
+    another field; ``family`` is one that has no class of its own. ``axes`` says that positions have three axes although
+    the rope does not say so.
     """
 
     text: str
@@ -31,6 +40,7 @@ class Wrapper:
     outer: str = ""
     chosen: Callable[[Fields], str] | None = None
     family: Family | None = None
+    axes: bool = False
 
 
 # The class a text config's model_type stands for, where a wrapper takes any of several.
@@ -98,6 +108,13 @@ WRAPPERS: Mapping[str, Wrapper] = {
     "DeepseekOCRForCausalLM": Wrapper(
         "DeepseekForCausalLM", borrowed_towers.deepseek_ocr_tower, section="language_config"
     ),
+    "IsaacForConditionalGeneration": Wrapper("Qwen3ForCausalLM", speech_towers.isaac_tower, axes=True),
+    "QianfanOCRForConditionalGeneration": Wrapper("Qwen3ForCausalLM", plain_towers.internvit_tower),
+    "MossTranscribeDiarizeForConditionalGeneration": Wrapper("Qwen3ForCausalLM", speech_towers.moss_tower),
+    **dict.fromkeys(
+        ("GraniteSpeechForConditionalGeneration", "GraniteSpeechPlusForConditionalGeneration"),
+        Wrapper("", speech_towers.granite_speech_tower),
+    ),
     "MiniCPMV": Wrapper("", minicpm_towers.minicpmv_tower, chosen=minicpm_towers.language_model),
     "MiniCPMO": Wrapper("", minicpm_towers.minicpmo_tower, chosen=minicpm_towers.language_model),
     "MiniCPMV4_6ForConditionalGeneration": Wrapper("Qwen3_5ForCausalLM", minicpm_towers.minicpm46_tower),
@@ -140,6 +157,8 @@ def wrapped(name: str, config: Fields) -> Architecture:
     inner = _text_model(wrapper, config)
     family = _family(wrapper, inner)
     text = _inherited(config, inner)
+    if wrapper.axes:
+        text = text.stating({"rope_parameters": {**text.section("rope_parameters").values, "mrope_section": []}})
     if tied is not None:
         text = text.stating({"tie_word_embeddings": tied})
     architecture = decoder(name, family, text)
