@@ -131,14 +131,14 @@ def asr3_tower(config: Fields, text: Fields) -> Vision:
 
 
 def ultravox_tower(config: Fields, text: Fields) -> Vision:
-    """Ultravox (ultravox.py): Whisper's encoder and a gated projector over stacked frames."""
+    """Ultravox (ultravox.py): the engine's Whisper encoder and a gated projector over stacked frames."""
     audio = _section(config)
     stacked = audio.integer("hidden_size") * config.integer("stack_factor", 8)
     inner, out = config.integer("hidden_size"), text.integer("hidden_size")
     middle = config.flag("projector_ln_mid")
     halved = inner // 2 if config.text("projector_act", "swiglu") == "swiglu" else inner
     parts = (
-        *whisper_encoder("audio_tower", audio, whole=True),
+        *whisper_encoder("audio_tower", audio, whole=False),
         plain("multi_modal_projector.norms", stacked, halved if middle else out),
         linear("multi_modal_projector.linear_1", inner, stacked),
         linear("multi_modal_projector.linear_2", out, halved),

@@ -68,7 +68,7 @@ def minicpmo_tower(config: Fields, text: Fields) -> Vision:
 
 
 def minicpm46_tower(config: Fields, text: Fields) -> Vision:
-    """MiniCPM-V 4.6: windows of patches attend to each other, then mergers shrink them."""
+    """MiniCPM-V 4.6: windows of patches attend to each other, then mergers, whole on every rank, shrink them."""
     vision = config.section("vision_config")
     hidden, inner, out = vision.integer("hidden_size"), vision.integer("intermediate_size"), text.integer("hidden_size")
     window, merge = _area(vision, "window_kernel_size"), _area(config, "merge_kernel_size")
@@ -79,15 +79,15 @@ def minicpm46_tower(config: Fields, text: Fields) -> Vision:
         path = f"merger.mlp.{index}"
         mergers += [
             plain(f"{path}.pre_norm", 2 * merge * hidden),
-            linear(f"{path}.linear_1", merge * hidden, merge * hidden, "column", bias=True),
-            linear(f"{path}.linear_2", out if index == times - 1 else hidden, merge * hidden, "row", bias=True),
+            linear(f"{path}.linear_1", merge * hidden, merge * hidden, bias=True),
+            linear(f"{path}.linear_2", out if index == times - 1 else hidden, merge * hidden, bias=True),
         ]
     parts = (
         *siglip("vpm", vision, layers, post_norm=True),
         *blocks("vit_merger", 1, hidden, inner)[:2],
         plain("vit_merger.norms", 2 * hidden, 2 * window * hidden),
-        linear("vit_merger.linear_1", window * inner, window * hidden, "column", bias=True),
-        linear("vit_merger.linear_2", hidden, window * inner, "row", bias=True),
+        linear("vit_merger.linear_1", window * inner, window * hidden, bias=True),
+        linear("vit_merger.linear_2", hidden, window * inner, bias=True),
         *mergers,
     )
     patches = (config.integer("image_size", 448) // vision.integer("patch_size")) ** 2

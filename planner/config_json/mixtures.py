@@ -6,7 +6,8 @@ Source per row: the model file under ``vllm/model_executor/models``, vLLM 0.33.0
 from collections.abc import Mapping
 from dataclasses import replace
 
-from planner.config_json.attention import latent
+from planner.architecture import Attention
+from planner.config_json.attention import grouped_query, head_dim, latent
 from planner.config_json.dense import LLAMA, QWEN2, QWEN3
 from planner.config_json.experts import (
     Experts,
@@ -32,6 +33,12 @@ QWEN_EXPERTS = Experts(
 )
 MLA_EXPERTS = Experts(count="n_routed_experts", where=after_dense, shared=shared_by_count, correction=by_topk_method)
 MLA = Family(kinds=all_full, attention=latent, mixture=MLA_EXPERTS)
+
+
+def _values_as_keys(text: Fields, family: Family, index: int, kind: str) -> Attention:
+    """DeepSeek's first: sizes of latent attention that the config carries along mean nothing."""
+    attention = grouped_query(text.stating({"v_head_dim": head_dim(text)}), family, index, kind)
+    return replace(attention, value_head_dim=attention.head_dim)
 
 
 def _has_routing_bias(text: Fields) -> bool:
@@ -100,7 +107,8 @@ MIXTURES: Mapping[str, Family] = {
     "Glm4MoeLiteForCausalLM": replace(MLA, mixture=replace(MLA_EXPERTS, router_dtype_bytes=4, correction=always)),
     "GlmMoeDsaForCausalLM": MLA,
     "DeepseekForCausalLM": Family(
-        kinds=all_full, mixture=Experts(count="n_routed_experts", where=after_dense, shared=shared_by_count)
+        kinds=all_full, attention=_values_as_keys,
+        mixture=Experts(count="n_routed_experts", where=after_dense, shared=shared_by_count)
     ),
     "BailingMoeV2ForCausalLM": Family(
         qkv_bias=("use_qkv_bias", "use_bias"), output_bias=("use_bias",), mlp_bias=("use_bias",), qk_norm="head",

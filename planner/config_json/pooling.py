@@ -27,7 +27,7 @@ _CLASSIFIERS = ("ForSequenceClassification", "ForTokenClassification", "ForRewar
 
 def is_pooling_decoder(name: str) -> bool:
     """Whether a class is a decoder that pools."""
-    return _body(name) in TEXT
+    return body(name) in TEXT
 
 
 def pooling_decoder(name: str, config: Fields) -> Architecture:
@@ -36,7 +36,7 @@ def pooling_decoder(name: str, config: Fields) -> Architecture:
     Raises:
         InvalidConfig: a field is missing, mistyped, out of range or contradicts another.
     """
-    architecture = as_pooling(decoder(name, TEXT[_body(name)], config))
+    architecture = as_pooling(decoder(name, TEXT[body(name)], config))
     if config.flag("use_bidirectional_attention") or "Bidirectional" in name:
         architecture = _without_cache(architecture)
     if name in _REWARDS:
@@ -74,7 +74,8 @@ def _without_cache(architecture: Architecture) -> Architecture:
     return replace(architecture, layers=layers)
 
 
-def _body(name: str) -> str:
+def body(name: str) -> str:
+    """Return the decoder class a pooling class is built on, or nothing."""
     if name in _BODIES:
         return _BODIES[name]
     for suffix in _CLASSIFIERS:

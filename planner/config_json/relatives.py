@@ -64,6 +64,25 @@ def _dbrx_mixture(text: Fields, index: int, kind: str) -> Mixture:
     )
 
 
+_HUNYUAN_EXPERTS = Experts(
+    active="moe_topk", shared=lambda text: text.integer("intermediate_size"), shared_path="shared_mlp"
+)
+
+
+def _hunyuan_mixture(text: Fields, index: int, kind: str) -> Mixture | None:
+    """Hunyuan: sizes may be listed layer by layer; the shared expert is as wide as a dense MLP."""
+    own = {}
+    for name in ("moe_topk", "moe_intermediate_size"):
+        values = text.get(name)
+        if isinstance(values, list):
+            if index >= len(values):
+                raise text.error(name, f"lists {len(values)} layers, too few for the model")
+            own[name] = values[index]
+    if not text.has("moe_intermediate_size"):
+        own["moe_intermediate_size"] = text.integer("intermediate_size")
+    return _HUNYUAN_EXPERTS(text.stating(own), index, kind)
+
+
 def _telechat_mlp(text: Fields, family: Family, index: int, kind: str) -> FeedForward:
     return FeedForward(intermediate_size=text.integer("intermediate_size"), bias=True, up_bias=False)
 
@@ -189,7 +208,7 @@ RELATIVES: Mapping[str, Family] = {
     ),
     "HunYuanMoEV1ForCausalLM": Family(
         qkv_bias=("attention_bias",), output_bias=("attention_bias",), qk_norm="head", qk_norm_switch=("use_qk_norm",),
-        mixture=Experts(active="moe_topk"),
+        mixture=_hunyuan_mixture,
     ),
     "MellumForCausalLM": Family(qk_norm="head", mixture=Experts(count="num_local_experts"), kinds=listed),
     "FlexOlmoForCausalLM": Family(qk_norm="whole", mixture=Experts(size="intermediate_size")),
