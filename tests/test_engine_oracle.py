@@ -3,6 +3,7 @@
 ``benchmarks/engine_oracle`` asks the engine about many more models and writes what it answers.
 """
 
+import csv
 import json
 from pathlib import Path
 from typing import Any
@@ -10,6 +11,7 @@ from typing import Any
 import pytest
 
 from benchmarks.engine_oracle.answers import answer
+from benchmarks.engine_oracle.cases import FOLDER, class_cases
 from benchmarks.engine_oracle.compare import read_reasons, same_plan, same_weights
 
 RECORDED = [
@@ -28,6 +30,21 @@ def test_the_planner_answers_as_the_engine_did(recorded: dict[str, Any]) -> None
     assert same_weights(theirs, ours), f"parameters {ours['parameter_bytes'] - theirs['parameter_bytes']:+d} bytes"
     unequal = [plan for plan, mine in zip(theirs["kv"], ours["kv"], strict=True) if not same_plan(plan, mine)]
     assert unequal == []
+
+
+def test_one_small_model_of_every_further_class_weighs_what_the_engine_said() -> None:
+    with (FOLDER / "classes.csv").open(encoding="utf-8", newline="") as file:
+        said = {f"{row['model']}|tp{row['ranks']}": row for row in csv.DictReader(file)}
+    different = {}
+    for case in class_cases():
+        row = said.get(case["id"])
+        if row is None or row["verdict"] != "equal":
+            continue
+        ours = answer(case)
+        if ours["parameter_bytes"] + ours["rotary_bytes"] != int(row["engine_bytes"]):
+            different[case["id"]] = row["engine_bytes"]
+
+    assert different == {}
 
 
 def test_every_reason_for_a_difference_is_written_down() -> None:

@@ -63,10 +63,12 @@ def onevision_tower(config: Fields, text: Fields) -> Vision:
     hidden, out = vision.integer("hidden_size"), text.integer("hidden_size")
     layers, patches = feature_layers(config, vision), _patches(vision)
     side = vision.integer("image_size") // vision.integer("patch_size")
+    bias = config.flag("multimodal_projector_bias", True)
     parts = (
         plain("image_newline", out),
         *siglip("vision_tower.vision_model", vision, layers, post_norm=False),
-        *two_layers("multi_modal_projector", hidden, out, out, bias=config.flag("multimodal_projector_bias", True)),
+        linear("multi_modal_projector.linear_1", out, hidden, bias=bias),
+        linear("multi_modal_projector.linear_2", out, out, bias=bias),
     )
     return described(vision, parts, (_ONEVISION_TILES + 1) * patches + _ONEVISION_TILES * side)
 
@@ -102,7 +104,7 @@ def paligemma_tower(config: Fields, text: Fields) -> Vision:
     hidden, out = vision.integer("hidden_size"), vision.integer("projection_dim", text.integer("hidden_size"))
     parts = (
         *siglip("vision_tower.vision_model", vision, vision.integer("num_hidden_layers"), post_norm=True),
-        linear("multi_modal_projector.linear", out, hidden, "column", bias=True),
+        linear("multi_modal_projector.linear", out, hidden, bias=True),
     )
     return described(vision, parts, _patches(vision))
 
