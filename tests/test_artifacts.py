@@ -218,6 +218,31 @@ def test_a_role_more_touches_only_its_own_lines() -> None:
         assert missing == [], path
 
 
+def test_every_way_to_start_keeps_what_was_compiled_and_says_where() -> None:
+    files = render(plans.two_roles(), targets=TARGETS)
+    section = files["README.md"].text.split("## What a start leaves behind")[1].split("\n## ")[0]
+
+    places = [line for line in section.splitlines() if line.startswith("- ")]
+    assert [line.split(":")[0] for line in places] == [
+        "- Scripts",
+        "- Docker Compose",
+        "- systemd",
+        "- Podman",
+        "- Kubernetes",
+    ]
+    assert "VLLM_CACHE_ROOT: /cache/vllm" in files["compose.yaml"].text
+    assert "    - cache:/cache" in files["compose.yaml"].text.splitlines()
+    unit = next(file.text for path, file in files.items() if path.startswith("systemd/") and "ExecStart" in file.text)
+    assert "VLLM_CACHE_ROOT=%C/" in unit
+    assert "CacheDirectory=" in unit
+    container = next(file.text for path, file in files.items() if path.endswith(".container"))
+    assert "VLLM_CACHE_ROOT=/cache/vllm" in container
+    assert "-cache.volume:/cache" in container or "_cache.volume:/cache" in container
+    pods = files["kubernetes/fleet/servers.yaml"].text
+    assert "VLLM_CACHE_ROOT, value: /cache/vllm" in pods
+    assert "mountPath: /cache, subPath:" in pods
+
+
 def test_every_field_and_filter_is_documented() -> None:
     page = (ROOT / "docs" / "artifacts.md").read_text(encoding="utf-8")
     names = {

@@ -12,7 +12,8 @@ from planner.cli import main
 
 KEYS = [
     "starts", "reason", "weights_gib", "activation_gib", "non_torch_gib", "cuda_graph_gib", "kv_cache_gib",
-    "kv_cache_gib_low", "kv_cache_gib_high", "kv_cache_tokens", "max_concurrency", "attention_backend", "known_faults",
+    "kv_cache_gib_low", "kv_cache_gib_high", "kv_cache_tokens", "max_concurrency", "attention_backend",
+    "unprofiled_gib", "known_faults",
 ]  # fmt: skip
 LLAMA = "meta-llama/Llama-3.1-8B-Instruct"
 
@@ -62,10 +63,12 @@ def test_an_unquantized_checkpoint_may_be_quantized_while_loading() -> None:
         "--gpu-memory-utilization", "0.95", "--max-model-len", "8192", "--no-enable-prefix-caching",
     )  # fmt: skip
     newer = estimate(LLAMA, "--gpu", "H100", "--quantization", "fp8")
+    unknown = estimate(LLAMA, "--gpu", "H100", "--engine-version", "0.19.0", "--quantization", "fp8_per_tensor")
     code, output = run("Qwen/Qwen3-8B-AWQ", "--gpu", "L4", "--quantization", "fp8")
 
     assert (logged["kv_cache_tokens"], logged["starts"]) == (529248, True)  # llm-d-planner#205
-    assert "does not quantize while loading as fp8; it knows fp8_per_tensor" in str(newer["reason"])
+    assert newer == estimate(LLAMA, "--gpu", "H100", "--quantization", "fp8_per_tensor")
+    assert "does not quantize while loading as fp8_per_tensor; it knows fp8" in str(unknown["reason"])
     assert code == 2
     assert "needs an unquantized checkpoint; this one is awq-int4" in output
 

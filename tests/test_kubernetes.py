@@ -311,7 +311,7 @@ def test_helm_values_have_the_keys_and_types_of_the_chart() -> None:
     assert kinds == {
         "name": str, "repository": str, "tag": str, "modelURL": str, "replicaCount": int, "requestCPU": int,
         "requestMemory": str, "requestGPU": int, "pvcStorage": str, "shmSize": str, "hf_token": dict,
-        "vllmConfig": dict,
+        "env": list, "vllmConfig": dict,
     }  # fmt: skip
     assert set(read) == {"servingEngineSpec", "routerSpec"}
     assert set(read["servingEngineSpec"]) == {"vllmApiKey", "startupProbe", "modelSpec"}

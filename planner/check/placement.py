@@ -13,7 +13,8 @@ from planner.fleet.values import FIRST_PORT, LAST_PORT
 from planner.memory.estimate import estimate
 from planner.plan import Plan, ServerPlan
 
-_OWN_FIELDS = ("name", "port", "master_port", "node", "gpu_indices", "later_stages")
+# The speed is a matter of place too: it depends on the neighbours.
+_OWN_FIELDS = ("name", "port", "master_port", "node", "gpu_indices", "later_stages", "speed")
 
 
 def check_same_fleet(plan: Plan, fleet: Fleet) -> Iterator[Violation]:

@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 
 from planner.catalog import Catalog
 from planner.check.violation import Violation
-from planner.engine.flags import default_flags
+from planner.engine.flags import default_flags, holds_whole_prompts
 from planner.engine.profile import EngineProfile
 from planner.errors import PlannerError
 from planner.facts.gpu import GPU
@@ -160,7 +160,7 @@ def _limits(facts: Recomputed, role: Role, plan: ServerPlan, server: Server, mod
         yield Violation(plan.name, f"a context of {plan.max_model_len} is outside what the role and model allow")
     if plan.max_num_seqs < 1:
         yield Violation(plan.name, f"takes {plan.max_num_seqs} requests at once")
-    whole_prompts = server.architecture.is_pooling or facts.profile.whole_prompt_batches
+    whole_prompts = holds_whole_prompts(server.architecture, facts.profile)
     if plan.max_num_batched_tokens < (plan.max_model_len if whole_prompts else plan.max_num_seqs):
         yield Violation(plan.name, f"a batch of {plan.max_num_batched_tokens} tokens is too small")
     if plan.request_tokens != (role.request_tokens or plan.max_model_len):
@@ -179,8 +179,7 @@ def _guarantees(facts: Recomputed, plan: ServerPlan, server: Server) -> Iterator
         ("request length", plan.request_tokens, plan.concurrency_request),
         ("full context", plan.max_model_len, plan.concurrency_full_context),
     ):
-        needed = layout.blocks_per_request(tokens, plan.max_num_batched_tokens)
-        possible = min(plan.max_num_seqs, (blocks - 1) // needed)
+        possible = layout.requests_held(blocks - 1, tokens, plan.max_num_batched_tokens, plan.max_num_seqs)
         if promised != possible:
             yield Violation(plan.name, f"promises {promised} requests of {what}; the KV cache holds {possible}")
     if plan.concurrency_request < plan.max_num_seqs or plan.concurrency_full_context < 1:

@@ -69,7 +69,8 @@ def default_flags(profile: EngineProfile, gpu: GPU, architecture: Architecture, 
     seqs = values.get("max_num_seqs", default_seqs)
     if "max_num_batched_tokens" not in values:
         tokens = default_tokens
-        if architecture.is_pooling or (profile.whole_prompt_batches and max_model_len <= _WHOLE_PROMPT_LIMIT):
+        short = architecture.is_pooling or max_model_len <= _WHOLE_PROMPT_LIMIT
+        if short and holds_whole_prompts(architecture, profile):
             tokens = max(max_model_len, tokens)
         if profile.whole_item_batches and architecture.vision and architecture.vision.both_ways:
             tokens = max(tokens, architecture.vision.max_item_tokens)
@@ -86,6 +87,17 @@ def whole_items(architecture: Architecture, profile: EngineProfile) -> bool:
     """Whether tokens of an image or video attend to later ones in this version, so that a batch holds whole items."""
     vision = architecture.vision
     return vision is not None and vision.both_ways and architecture.name.startswith(profile.prefix_classes)
+
+
+def holds_whole_prompts(architecture: Architecture, profile: EngineProfile) -> bool:
+    """Whether a batch must hold a whole prompt: older engines, and models that pool over tokens they do not cache.
+
+    Models that attend to earlier tokens alone and pool the last one take prompts in chunks. Source:
+    ``engine/arg_utils.py:_set_default_args_v1`` 0.10.2 to 0.11.0, ``config/model.py:is_chunked_prefill_supported``
+    0.21.0 to 0.33.0.
+    """
+    cached = any(layer.attention and layer.attention.cached for layer in architecture.layers)
+    return profile.whole_prompt_batches or (architecture.is_pooling and not cached)
 
 
 def batch_defaults(profile: EngineProfile, gpu: GPU) -> tuple[int, int]:

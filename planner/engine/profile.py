@@ -171,6 +171,7 @@ class EngineProfile:
     capture_max_size_sm100: int
     capture_limit_by_seqs: bool
     capture_with_lora_apart: bool
+    flashinfer_workspace_bytes_per_value: int
     graph_layer_bytes: int
     graph_mixture_layer_bytes: int
     graph_triton_layer_bytes: int

@@ -14,6 +14,7 @@ from planner.engine.profile import EngineProfile
 from planner.facts.gpu import GPU
 from planner.memory.expert_workspace import workspace_bytes
 from planner.memory.forward import Forward
+from planner.memory.recurrent import unprofiled_bytes
 from planner.memory.tuning import NO_TUNING, tuning
 from planner.memory.vision import encoder_peak
 from planner.tensors.identity import Same
@@ -56,7 +57,8 @@ class ActivationLine:
     The transient part is ``max(floor_bytes, base_bytes + bytes_per_sequence × sequences)``: the layers' peak, or the
     sampler's. ``kept_bytes`` and ``kept_bytes_per_sequence`` stay allocated. The least the peak may be: a later start
     finds its kernels compiled (``warm_floor_bytes``), and a leaner sampler may be installed
-    (``least_bytes_per_sequence``). Of what tuning them took, ``stranded_bytes`` may stay with the allocator.
+    (``least_bytes_per_sequence``). Of what tuning them took, ``stranded_bytes`` may stay with the allocator. While
+    serving the layers may take ``unprofiled_bytes`` more than the profile of compiled kernels shows.
     """
 
     floor_bytes: int
@@ -67,6 +69,12 @@ class ActivationLine:
     warm_floor_bytes: int
     least_bytes_per_sequence: int
     stranded_bytes: int
+    unprofiled_bytes: int
+
+    @property
+    def serving_floor_bytes(self) -> int:
+        """The most the layers take on the way up or while serving."""
+        return max(self.floor_bytes, self.warm_floor_bytes + self.unprofiled_bytes)
 
     def at(self, sequences: int, *, warm: bool = False) -> Activation:
         """Return the peak for a number of sequences, of a start that finds its kernels compiled or does not."""
@@ -144,6 +152,7 @@ def activation_line(
         warm_floor_bytes=warm,
         least_bytes_per_sequence=per_row - leaner,
         stranded_bytes=tuned.copy_bytes if profile.budget == "consumed" else 0,
+        unprofiled_bytes=unprofiled_bytes(architecture, flags, dtype_bytes),
     )
 
 

@@ -20,8 +20,8 @@ class Demand:
 
     ``fixed_bytes``: driver context, weights, memory outside PyTorch, CUDA graphs, buffers that stay, the null block,
     and the safety margin. The KV cache must hold one request of ``max_model_len`` (``kv_floor_bytes``) and every
-    sequence's request (``kv_bytes_per_sequence``). The activation peak is the layers' (``activation_floor_bytes``) or
-    the sampler's, whichever is larger.
+    sequence's request (``kv_bytes_per_sequence``), or where requests pass, what all hold together, a floor too. The
+    activation peak is the layers' (``activation_floor_bytes``, serving included) or the sampler's, whichever is larger.
     """
 
     fixed_bytes: int
@@ -86,8 +86,8 @@ def demand(server: Server, gpu: GPU, profile: EngineProfile, request_tokens: int
     stages = _stages(server, gpu, profile)
     baseline = baseline_bytes(flags, profile, gpu)
 
-    def blocks_bytes(stage: Terms, tokens: int) -> int:
-        blocks = stage.layout.blocks_per_request(tokens, flags.max_num_batched_tokens)
+    def blocks_bytes(stage: Terms, tokens: int, requests: int = 1) -> int:
+        blocks = stage.layout.blocks_at_once(requests, tokens, flags.max_num_batched_tokens)
         return blocks * stage.layout.bytes_per_block
 
     fixed = max(
@@ -99,13 +99,16 @@ def demand(server: Server, gpu: GPU, profile: EngineProfile, request_tokens: int
         for stage in stages
     )
     null_block = max(stage.layout.bytes_per_block for stage in stages)
+    longest = max(blocks_bytes(stage, flags.max_model_len) for stage in stages)
+    passing = any(stage.layout.passing for stage in stages)
+    together = max(blocks_bytes(stage, request_tokens, flags.max_num_seqs) for stage in stages) if passing else 0
     return Demand(
         fixed_bytes=baseline + fixed + null_block,
         null_block_bytes=null_block,
         state_bytes_per_sequence=max(stage.line.kept_bytes_per_sequence for stage in stages),
-        kv_floor_bytes=max(blocks_bytes(stage, flags.max_model_len) for stage in stages),
-        kv_bytes_per_sequence=max(blocks_bytes(stage, request_tokens) for stage in stages),
-        activation_floor_bytes=max(stage.line.floor_bytes for stage in stages),
+        kv_floor_bytes=max(longest, together),
+        kv_bytes_per_sequence=0 if passing else max(blocks_bytes(stage, request_tokens) for stage in stages),
+        activation_floor_bytes=max(stage.line.serving_floor_bytes for stage in stages),
         activation_base_bytes=max(stage.line.base_bytes for stage in stages),
         activation_bytes_per_sequence=max(stage.line.bytes_per_sequence for stage in stages),
         sequences_max=flags.max_num_seqs,
@@ -134,7 +137,7 @@ def ledger(server: Server, gpu: GPU, profile: EngineProfile) -> Ledger:
             baseline_bytes=baseline_bytes(server.flags, profile, gpu),
             weights_bytes=stage.weights_bytes,
             kv_cache_bytes=server.flags.kv_cache_memory_bytes,
-            activation_bytes=stage.activation.total_bytes,
+            activation_bytes=_activation_bytes(stage),
             non_torch_bytes=stage.non_torch_bytes,
             cuda_graph_bytes=stage.cuda_graph_bytes,
             margin_bytes=_margin(stage, server, gpu, profile),
@@ -142,6 +145,12 @@ def ledger(server: Server, gpu: GPU, profile: EngineProfile) -> Ledger:
         for stage in _stages(server, gpu, profile)
     ]
     return max(ledgers, key=lambda own: own.total_bytes)
+
+
+def _activation_bytes(stage: Terms) -> int:
+    """Return the activation peak on the way up, or while serving where that takes more."""
+    peak = max(stage.activation.transient_bytes, stage.line.serving_floor_bytes)
+    return peak + stage.activation.persistent_bytes
 
 
 def scarcest_layout(server: Server, gpu: GPU, profile: EngineProfile) -> KVLayout:

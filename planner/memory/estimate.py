@@ -14,7 +14,7 @@ from planner.memory.start_checks import failure
 from planner.memory.terms import Server, Terms, graphs_in_budget, terms
 from planner.memory.uncertainty import Margin, start_margin
 from planner.memory.unified import unified_notes
-from planner.units import GIB
+from planner.units import GIB, format_gib
 
 # From this version on there are two engine cores.
 _TWO_CORES = (0, 8, 0)
@@ -26,7 +26,7 @@ class Estimate:
 
     ``attention_backend`` names what runs the attention layers (None: not known, or nothing does).
     With pipeline stages the terms are those of the first rank, which is the one that logs; tokens and concurrency are
-    governed by the smallest.
+    governed by the smallest. ``unprofiled_bytes`` are what serving may take beyond all of that.
     """
 
     starts: bool
@@ -44,6 +44,7 @@ class Estimate:
     baseline_bytes: int
     has_cache: bool
     graphs_in_budget: bool
+    unprofiled_bytes: int
     notes: tuple[str, ...] = ()
 
     def to_json(self) -> dict[str, bool | str | float | int | None]:
@@ -61,6 +62,7 @@ class Estimate:
             "kv_cache_tokens": self.kv_cache_tokens,
             "max_concurrency": round(self.max_concurrency, 2),
             "attention_backend": self.attention_backend,
+            "unprofiled_gib": round(self.unprofiled_bytes / GIB, 3),
         }
 
 
@@ -97,9 +99,11 @@ def estimate(server: Server, gpu: GPU, profile: EngineProfile, memory_in_use_byt
         baseline_bytes=baseline,
         has_cache=bool(first.layout.groups),
         graphs_in_budget=graphs_in_budget(server, profile),
+        unprofiled_bytes=first.line.unprofiled_bytes,
         notes=(
             *_notes(profile, gpu),
             *unified_notes(gpu, requested),
+            *_unprofiled(first, gpu.memory_bytes - baseline - memory_in_use_bytes - available[0], flags),
             *_close_calls(first, available[0], spread, flags, starts=fits),
         ),
     )
@@ -118,6 +122,22 @@ def _close_calls(stage: Terms, room: int, spread: Margin, flags: ServeFlags, *, 
         yield f"a close call: at the low end of the range one request of {flags.max_model_len} tokens does not fit"
     elif not starts and room < needed <= room + spread.high_bytes:
         yield f"a close call: at the high end of the range one request of {flags.max_model_len} tokens fits"
+
+
+def _unprofiled(stage: Terms, beside_cache_bytes: int, flags: ServeFlags) -> Iterator[str]:
+    """Say when what is left on the device may not do for what recurrent layers take while they serve."""
+    needed = stage.line.unprofiled_bytes
+    if not needed:
+        return
+    left = beside_cache_bytes - stage.weights_bytes - stage.non_torch_bytes - stage.cuda_graph_bytes
+    left -= stage.activation.persistent_bytes + stage.line.warm_floor_bytes
+    text = f"a full batch takes {format_gib(needed)} more than the engine's memory profile shows"
+    if left < needed:
+        text += (
+            f", and {format_gib(max(0, left))} are left on the device: long prompts may run out of memory; lower "
+            f"max_num_batched_tokens ({flags.max_num_batched_tokens}) or the KV cache"
+        )
+    yield text
 
 
 def _uncounted(stage: Terms, server: Server, profile: EngineProfile) -> int:

@@ -31,7 +31,7 @@ class Forward:
         return self.peak_bytes() + (self.profile.device(self.gpu).l2_bytes if flushes else 0)
 
     def _peak(self, tokens: int) -> int:
-        layers = _distinct_layers(Same(self.architecture))
+        layers = distinct_layers(Same(self.architecture))
         return max((self._layer_bytes(layer, tokens) for layer in layers), default=0)
 
     def _layer_bytes(self, layer: Layer, tokens: int) -> int:
@@ -59,7 +59,8 @@ class Forward:
 
 
 @functools.lru_cache(maxsize=4096)
-def _distinct_layers(architecture: Same[Architecture]) -> tuple[Layer, ...]:
+def distinct_layers(architecture: Same[Architecture]) -> tuple[Layer, ...]:
+    """Return the layers that differ, in order of their first occurrence."""
     return tuple(dict.fromkeys(architecture.value.layers))
 
 

@@ -11,6 +11,7 @@ from planner.memory.activation import Activation, ActivationLine, activation_lin
 from planner.memory.cuda_graphs import cuda_graph_bytes
 from planner.memory.lora import lora_tensors
 from planner.memory.overhead import non_torch_bytes
+from planner.memory.workspace import attention_workspace_bytes
 from planner.tensors.allocator import allocated_bytes
 from planner.tensors.kv_cache import KVLayout, layout
 from planner.tensors.kv_rules import kv_rules
@@ -32,6 +33,12 @@ class Server:
     def dtype_bytes(self) -> int:
         """Bytes of one activation or unquantized weight."""
         return 4 if self.flags.dtype in _DTYPE_BYTES else 2
+
+    @property
+    def kv_cache_dtype(self) -> str:
+        """The KV cache's dtype: as asked for, else as the checkpoint says, else the engine's choice."""
+        asked = self.flags.kv_cache_dtype
+        return (self.quantization.kv_cache_dtype if asked == "auto" else asked) or "auto"
 
     @property
     def quantized(self) -> bool:
@@ -80,7 +87,7 @@ def terms(server: Server, gpu: GPU, profile: EngineProfile, pipeline_rank: int =
         non_torch_bytes=non_torch_bytes(
             flags, profile, gpu, vocabulary=architecture.vocab_size, second=runs_second(server, profile)
         ),
-        cuda_graph_bytes=cuda_graph_bytes(architecture, flags, profile, gpu, pipeline_rank=pipeline_rank),
+        cuda_graph_bytes=_captured(server, gpu, profile, pipeline_rank),
         layout=_layout(server, gpu, profile, pipeline_rank),
     )
 
@@ -88,6 +95,15 @@ def terms(server: Server, gpu: GPU, profile: EngineProfile, pipeline_rank: int =
 def loaded(server: Server, gpu: GPU, profile: EngineProfile, pipeline_rank: int = 0) -> int:
     """Return the bytes of the weights of one pipeline stage, wherever they are kept."""
     return _loaded(server, server.quantization, gpu, profile, pipeline_rank)
+
+
+def _captured(server: Server, gpu: GPU, profile: EngineProfile, pipeline_rank: int) -> int:
+    """Return what capturing takes: the graphs, and what the attention sets aside when it is first planned."""
+    flags, architecture = server.flags, server.architecture
+    graphs = cuda_graph_bytes(architecture, flags, profile, gpu, pipeline_rank=pipeline_rank)
+    if not graphs:
+        return 0
+    return graphs + attention_workspace_bytes(architecture, server.quantization, flags, profile, gpu)
 
 
 def _loaded(server: Server, quantization: Quantization, gpu: GPU, profile: EngineProfile, pipeline_rank: int) -> int:
@@ -109,11 +125,10 @@ def _loaded(server: Server, quantization: Quantization, gpu: GPU, profile: Engin
 
 def _layout(server: Server, gpu: GPU, profile: EngineProfile, pipeline_rank: int) -> KVLayout:
     flags = server.flags
-    asked = server.quantization.kv_cache_dtype if flags.kv_cache_dtype == "auto" else flags.kv_cache_dtype
     return layout(
         server.architecture,
         rules=kv_rules(profile, flags.prefix_caching, gpu),
-        kv_cache_dtype=asked or "auto",
+        kv_cache_dtype=server.kv_cache_dtype,
         dtype_bytes=server.dtype_bytes,
         block_size=flags.block_size or profile.block_size,
         tensor_parallel_size=flags.tensor_parallel_size,

@@ -11,7 +11,7 @@ from dataclasses import dataclass, field, replace
 
 from planner.architecture import Architecture
 from planner.engine.faults import Case, Fault, known_faults
-from planner.engine.flags import ServeFlags, default_flags
+from planner.engine.flags import ServeFlags, default_flags, holds_whole_prompts
 from planner.engine.profile import EngineProfile
 from planner.facts.accuracy import Accuracy
 from planner.facts.gpu import GPU
@@ -234,7 +234,7 @@ class Rungs:
     @property
     def _whole_prompts(self) -> bool:
         """Whether a batch must hold a whole prompt."""
-        return self.candidate.architecture.is_pooling or self.candidate.place.profile.whole_prompt_batches
+        return holds_whole_prompts(self.candidate.architecture, self.candidate.place.profile)
 
     def _limits(self, batch: int) -> tuple[int, ...]:
         return ladders.sequence_limits(self.load.least, min(self.load.most, batch))

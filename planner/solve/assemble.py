@@ -198,8 +198,7 @@ def _server_plan(prepared: Prepared, decision: Decision, pool: Pool) -> ServerPl
     started = replace(server, flags=replace(server.flags, gpu_memory_utilization=share))
 
     def concurrency(tokens: int) -> int:
-        per_request = layout.blocks_per_request(tokens, batch)
-        return min(decision.sequences, max(0, blocks - 1) // per_request) if per_request else decision.sequences
+        return layout.requests_held(blocks - 1, tokens, batch, decision.sequences)
 
     return ServerPlan(
         name=role.name,

@@ -26,7 +26,8 @@ class KVLayout:
     """How one rank's cache is cut into blocks.
 
     ``block_size`` is the tokens per block of the finest group, ``bytes_per_block`` what one block of the shared pool
-    costs. All groups draw blocks from one pool. A model without a cache has no groups.
+    costs. All groups draw blocks from one pool. A model without a cache has no groups. Models that pool are
+    ``passing``: a request's cache is free again after the batch that ends its prompt.
     """
 
     block_size: int
@@ -34,6 +35,7 @@ class KVLayout:
     groups: tuple[Group, ...]
     rules: KVRules
     stages: int = 1
+    passing: bool = False
 
     def blocks(self, available_bytes: int) -> int:
         """Return the blocks that fit into ``available_bytes``; a stage without layers holds none."""
@@ -43,6 +45,23 @@ class KVLayout:
         """Return the blocks one request of ``tokens`` holds at most, all groups together."""
         in_flight = self.rules.window_tokens(max_num_batched_tokens, self.stages)
         return sum(group.spec.blocks(tokens, in_flight, self.rules) for group in self.groups)
+
+    def blocks_at_once(self, requests: int, tokens: int, max_num_batched_tokens: int) -> int:
+        """Return the blocks that so many requests of ``tokens`` hold at most while all of them run.
+
+        Of passing requests one may be in the middle of its prompt, and no more than a batch of others is begun
+        (``v1/core/sched/scheduler.py:schedule`` 0.11.0 to 0.33.0 serves running requests first).
+        """
+        each = self.blocks_per_request(tokens, max_num_batched_tokens)
+        if not self.passing:
+            return requests * each
+        return min(requests * each, each + self.blocks_per_request(max_num_batched_tokens, max_num_batched_tokens))
+
+    def requests_held(self, blocks: int, tokens: int, max_num_batched_tokens: int, most: int) -> int:
+        """Return how many of ``most`` requests of ``tokens`` run at once without waiting for blocks."""
+        if self.blocks_at_once(most, tokens, max_num_batched_tokens) <= blocks:
+            return most
+        return min(most, max(0, blocks) // self.blocks_per_request(tokens, max_num_batched_tokens))
 
     def bytes_needed(self, tokens: int, max_num_batched_tokens: int) -> int:
         """Return the cache the engine demands at start-up for one request of ``tokens``."""
@@ -117,6 +136,7 @@ def _layout(architecture: Same[Architecture], cache: _Cache, rules: KVRules, sta
         groups=found,
         rules=_own_rules(whole, rules),
         stages=stages,
+        passing=whole.is_pooling,
     )
 
 

@@ -62,7 +62,7 @@ plan_of() {
       port=8002
       gpus=(0)
       after=(coder)
-      memory=27543361479 # bytes on each GPU, everything included
+      memory=28549994439 # bytes on each GPU, everything included
       start_seconds=420
       weights=Qwen/Qwen2.5-14B-Instruct-GPTQ-Int8
       revision=''
@@ -77,7 +77,7 @@ plan_of() {
         --max-num-batched-tokens 8192
         --kv-cache-dtype fp8
         --kv-cache-memory-bytes 6444023808
-        --gpu-memory-utilization 0.2638
+        --gpu-memory-utilization 0.2737
         --tensor-parallel-size 1
         --tool-call-parser hermes
         --enable-auto-tool-choice

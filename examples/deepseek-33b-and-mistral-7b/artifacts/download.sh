@@ -73,7 +73,7 @@ fetch() {
 # repository, revision (empty: the newest), bytes
 readonly checkpoints=(
   deepseek-ai/deepseek-coder-33b-instruct '' 66867386368
-  RedHatAI/Mistral-7B-Instruct-v0.3-quantized.w8a16 '' 7527931904
+  neuralmagic/Mistral-7B-Instruct-v0.3-GPTQ-4bit '' 4152893440
 )
 
 main() {

@@ -34,7 +34,7 @@ plan_of() {
       port=8001
       gpus=(0)
       after=()
-      memory=84471806291 # bytes on each GPU, everything included
+      memory=85881092435 # bytes on each GPU, everything included
       start_seconds=660
       weights=deepseek-ai/deepseek-coder-33b-instruct
       revision=''
@@ -49,7 +49,7 @@ plan_of() {
         --max-num-batched-tokens 8192
         --kv-cache-dtype fp8
         --kv-cache-memory-bytes 14564655104
-        --gpu-memory-utilization 0.8221
+        --gpu-memory-utilization 0.8359
         --tensor-parallel-size 1
         --shutdown-timeout 30
         --disable-access-log-for-endpoints '/health,/metrics,/ping'
@@ -60,12 +60,12 @@ plan_of() {
       port=8002
       gpus=(0)
       after=(coder)
-      memory=15575016631 # bytes on each GPU, everything included
+      memory=15588828507 # bytes on each GPU, everything included
       start_seconds=360
-      weights=RedHatAI/Mistral-7B-Instruct-v0.3-quantized.w8a16
+      weights=neuralmagic/Mistral-7B-Instruct-v0.3-GPTQ-4bit
       revision=''
       arguments=(
-        RedHatAI/Mistral-7B-Instruct-v0.3-quantized.w8a16
+        neuralmagic/Mistral-7B-Instruct-v0.3-GPTQ-4bit
         --host 127.0.0.1
         --port 8002
         --served-model-name general
@@ -73,9 +73,9 @@ plan_of() {
         --max-model-len 32768
         --max-num-seqs 16
         --max-num-batched-tokens 8192
-        --kv-cache-dtype fp8
-        --kv-cache-memory-bytes 4296015872
-        --gpu-memory-utilization 0.1465
+        --kv-cache-dtype auto
+        --kv-cache-memory-bytes 8592031744
+        --gpu-memory-utilization 0.1466
         --tensor-parallel-size 1
         --tool-call-parser mistral
         --enable-auto-tool-choice

@@ -44,7 +44,7 @@ plan_of() {
     general)
       port=8002
       role=general
-      weights=RedHatAI/Mistral-7B-Instruct-v0.3-quantized.w8a16
+      weights=neuralmagic/Mistral-7B-Instruct-v0.3-GPTQ-4bit
       revision=''
       concurrency=16
       prompt_tokens=3072

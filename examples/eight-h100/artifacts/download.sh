@@ -74,7 +74,7 @@ fetch() {
 readonly checkpoints=(
   Qwen/Qwen3-235B-A22B-Instruct-2507-FP8 '' 237025153024
   Qwen/Qwen3-Coder-30B-A3B-Instruct '' 61229342720
-  Qwen/Qwen3-Reranker-4B '' 8132300800
+  Qwen/Qwen3-Reranker-4B '' 8110097408
 )
 
 main() {

@@ -125,9 +125,9 @@ plan_of() {
       ;;
     reranker)
       port=8003
-      gpus=(4 5 6 7)
-      after=(coder-1 coder-2)
-      memory=17583759282 # bytes on each GPU, everything included
+      gpus=(4)
+      after=(coder-1)
+      memory=12682279898 # bytes on each GPU, everything included
       start_seconds=360
       weights=Qwen/Qwen3-Reranker-4B
       revision=''
@@ -141,9 +141,9 @@ plan_of() {
         --max-num-seqs 32
         --max-num-batched-tokens 8192
         --kv-cache-dtype auto
-        --kv-cache-memory-bytes 9664266240
-        --gpu-memory-utilization 0.1779
-        --tensor-parallel-size 4
+        --kv-cache-memory-bytes 2418278400
+        --gpu-memory-utilization 0.1423
+        --tensor-parallel-size 1
         --hf-overrides '{"architectures":["Qwen3ForSequenceClassification"],"classifier_from_token":["no","yes"],"is_original_qwen3_reranker":true}'
         --runner pooling
         --shutdown-timeout 30

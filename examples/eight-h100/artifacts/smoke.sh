@@ -103,7 +103,7 @@ check_text "${name}" "${model}" "${url}"
 name=reranker model='"reranker"' url=http://127.0.0.1:8003
 expect_code "${name}" 'health' 200 curl --silent --max-time 10 "${url}/health"
 expect_code "${name}" 'without a key' 401 curl --silent --max-time 10 "${url}/v1/models"
-check_limits "${name}" "${url}" "${model}" 8192 262160
+check_limits "${name}" "${url}" "${model}" 8192 16400
 check_rerank "${name}" "${model}" "${url}"
 
 # The router notices within seconds that a server has become healthy.

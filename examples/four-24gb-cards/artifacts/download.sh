@@ -73,7 +73,7 @@ fetch() {
 # repository, revision (empty: the newest), bytes
 readonly checkpoints=(
   shuyuej/Llama-3.3-70B-Instruct-GPTQ '' 39733755904
-  Qwen/Qwen3-Embedding-0.6B '' 1218736128
+  Qwen/Qwen3-Embedding-0.6B '' 1201813504
 )
 
 main() {

@@ -63,9 +63,9 @@ plan_of() {
       ;;
     embedder)
       port=8002
-      gpus=(0 1)
+      gpus=(0)
       after=(assistant)
-      memory=3984214135 # bytes on each GPU, everything included
+      memory=3346525261 # bytes on each GPU, everything included
       start_seconds=360
       weights=Qwen/Qwen3-Embedding-0.6B
       revision=''
@@ -77,11 +77,11 @@ plan_of() {
         --dtype auto
         --max-model-len 4096
         --max-num-seqs 8
-        --max-num-batched-tokens 4096
+        --max-num-batched-tokens 2048
         --kv-cache-dtype auto
-        --kv-cache-memory-bytes 1879965696
-        --gpu-memory-utilization 0.1386
-        --tensor-parallel-size 2
+        --kv-cache-memory-bytes 706478080
+        --gpu-memory-utilization 0.1191
+        --tensor-parallel-size 1
         --runner pooling
         --shutdown-timeout 30
         --disable-access-log-for-endpoints '/health,/metrics,/ping'

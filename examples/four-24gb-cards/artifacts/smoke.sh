@@ -91,7 +91,7 @@ check_text "${name}" "${model}" "${url}"
 name=embedder model='"embedder"' url=http://127.0.0.1:8002
 expect_code "${name}" 'health' 200 curl --silent --max-time 10 "${url}/health"
 expect_code "${name}" 'without a key' 401 curl --silent --max-time 10 "${url}/v1/models"
-check_limits "${name}" "${url}" "${model}" 4096 32784
+check_limits "${name}" "${url}" "${model}" 4096 6160
 check_embedding "${name}" "${model}" "${url}"
 
 # The router notices within seconds that a server has become healthy.

@@ -73,7 +73,7 @@ fetch() {
 # repository, revision (empty: the newest), bytes
 readonly checkpoints=(
   Qwen/Qwen2.5-Coder-32B-Instruct-GPTQ-Int4 '' 19409145856
-  RedHatAI/Qwen2.5-14B-Instruct-quantized.w8a8 '' 16488517632
+  Qwen/Qwen2.5-14B-Instruct-GPTQ-Int4 '' 9984577536
   Qwen/Qwen3-Embedding-0.6B '' 1218736128
 )
 

@@ -36,7 +36,7 @@ plan_of() {
       port=8002
       gpus=(0 1)
       after=()
-      memory=20731155789 # bytes on each GPU, everything included
+      memory=28248397133 # bytes on each GPU, everything included
       start_seconds=420
       weights=Qwen/Qwen2.5-Coder-32B-Instruct-GPTQ-Int4
       revision=''
@@ -49,9 +49,9 @@ plan_of() {
         --max-model-len 32768
         --max-num-seqs 16
         --max-num-batched-tokens 2048
-        --kv-cache-dtype fp8
-        --kv-cache-memory-bytes 7517241344
-        --gpu-memory-utilization 0.4212
+        --kv-cache-dtype auto
+        --kv-cache-memory-bytes 15034482688
+        --gpu-memory-utilization 0.5788
         --tensor-parallel-size 2
         --tool-call-parser hermes
         --enable-auto-tool-choice
@@ -64,12 +64,12 @@ plan_of() {
       port=8001
       gpus=(0 1)
       after=(coder)
-      memory=16383487340 # bytes on each GPU, everything included
-      start_seconds=420
-      weights=RedHatAI/Qwen2.5-14B-Instruct-quantized.w8a8
+      memory=16027017190 # bytes on each GPU, everything included
+      start_seconds=360
+      weights=Qwen/Qwen2.5-14B-Instruct-GPTQ-Int4
       revision=''
       arguments=(
-        RedHatAI/Qwen2.5-14B-Instruct-quantized.w8a8
+        Qwen/Qwen2.5-14B-Instruct-GPTQ-Int4
         --host 127.0.0.1
         --port 8001
         --served-model-name chat
@@ -77,9 +77,9 @@ plan_of() {
         --max-model-len 32768
         --max-num-seqs 32
         --max-num-batched-tokens 2048
-        --kv-cache-dtype fp8
-        --kv-cache-memory-bytes 4027318272
-        --gpu-memory-utilization 0.3301
+        --kv-cache-dtype auto
+        --kv-cache-memory-bytes 8054636544
+        --gpu-memory-utilization 0.3226
         --tensor-parallel-size 2
         --tool-call-parser hermes
         --enable-auto-tool-choice
@@ -92,7 +92,7 @@ plan_of() {
       port=8003
       gpus=(0 1)
       after=(coder chat)
-      memory=9813477201 # bytes on each GPU, everything included
+      memory=2859321169 # bytes on each GPU, everything included
       start_seconds=360
       weights=Qwen/Qwen3-Embedding-0.6B
       revision=''
@@ -104,10 +104,10 @@ plan_of() {
         --dtype auto
         --max-model-len 8192
         --max-num-seqs 16
-        --max-num-batched-tokens 8192
+        --max-num-batched-tokens 2048
         --kv-cache-dtype auto
-        --kv-cache-memory-bytes 7517110272
-        --gpu-memory-utilization 0.1923
+        --kv-cache-memory-bytes 588120064
+        --gpu-memory-utilization 0.0466
         --tensor-parallel-size 2
         --runner pooling
         --shutdown-timeout 30

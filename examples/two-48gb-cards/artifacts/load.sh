@@ -45,7 +45,7 @@ plan_of() {
     chat)
       port=8001
       role=chat
-      weights=RedHatAI/Qwen2.5-14B-Instruct-quantized.w8a8
+      weights=Qwen/Qwen2.5-14B-Instruct-GPTQ-Int4
       revision=''
       concurrency=32
       prompt_tokens=2048

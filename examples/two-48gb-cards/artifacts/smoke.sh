@@ -97,7 +97,7 @@ check_text "${name}" "${model}" "${url}"
 name=embedder model='"embedder"' url=http://127.0.0.1:8003
 expect_code "${name}" 'health' 200 curl --silent --max-time 10 "${url}/health"
 expect_code "${name}" 'without a key' 401 curl --silent --max-time 10 "${url}/v1/models"
-check_limits "${name}" "${url}" "${model}" 8192 131088
+check_limits "${name}" "${url}" "${model}" 8192 10256
 check_embedding "${name}" "${model}" "${url}"
 
 # The router notices within seconds that a server has become healthy.

@@ -36,7 +36,7 @@ plan_of() {
       port=8003
       gpus=(2)
       after=()
-      memory=99192399774 # bytes on each GPU, everything included
+      memory=100199032734 # bytes on each GPU, everything included
       start_seconds=660
       weights=Qwen/Qwen2.5-Coder-32B-Instruct
       revision=''
@@ -51,7 +51,7 @@ plan_of() {
         --max-num-batched-tokens 8192
         --kv-cache-dtype fp8
         --kv-cache-memory-bytes 30066868224
-        --gpu-memory-utilization 0.9664
+        --gpu-memory-utilization 0.9763
         --tensor-parallel-size 1
         --tool-call-parser hermes
         --enable-auto-tool-choice
@@ -64,7 +64,7 @@ plan_of() {
       port=8001
       gpus=(0 1)
       after=()
-      memory=46450024520 # bytes on each GPU, everything included
+      memory=47069732936 # bytes on each GPU, everything included
       start_seconds=540
       weights=shuyuej/Llama-3.3-70B-Instruct-GPTQ
       revision=''
@@ -79,7 +79,7 @@ plan_of() {
         --max-num-batched-tokens 2048
         --kv-cache-dtype fp8
         --kv-cache-memory-bytes 21476147200
-        --gpu-memory-utilization 0.9603
+        --gpu-memory-utilization 0.9733
         --tensor-parallel-size 2
         --tool-call-parser llama3_json
         --enable-auto-tool-choice

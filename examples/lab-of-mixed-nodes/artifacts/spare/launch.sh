@@ -33,7 +33,7 @@ plan_of() {
       port=8004
       gpus=(0)
       after=()
-      memory=17874774823 # bytes on each GPU, everything included
+      memory=3991628583 # bytes on each GPU, everything included
       start_seconds=360
       weights=Qwen/Qwen3-Embedding-0.6B
       revision=''
@@ -45,10 +45,10 @@ plan_of() {
         --dtype auto
         --max-model-len 8192
         --max-num-seqs 16
-        --max-num-batched-tokens 8192
+        --max-num-batched-tokens 2048
         --kv-cache-dtype auto
-        --kv-cache-memory-bytes 15034220544
-        --gpu-memory-utilization 0.6884
+        --kv-cache-memory-bytes 1176240128
+        --gpu-memory-utilization 0.1386
         --tensor-parallel-size 1
         --runner pooling
         --shutdown-timeout 30
