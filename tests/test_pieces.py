@@ -83,7 +83,12 @@ def test_a_piece_is_not_beaten_from_another_pool_or_by_more_replicas() -> None:
 
 def test_a_piece_is_beaten_by_fewer_replicas_stages_and_gpus_that_are_no_larger() -> None:
     few = option(5, (3, 0))
-    more = [dataclasses.replace(option(5, (3, 0)), **{key: 2}) for key in ("blocks", "stages", "width")]
+    alike = option(5, (3, 0))
+    more = [
+        dataclasses.replace(alike, blocks=2),
+        dataclasses.replace(alike, stages=2),
+        dataclasses.replace(alike, width=2),
+    ]
 
     assert pieces(problem(*more, few)).origins == ((3,),)
 
