@@ -294,3 +294,11 @@ def test_an_fp8_cache_needs_8_9_where_triton_is_what_is_left(
 def test_classes_that_left_the_engine(version: str, said: str) -> None:
     found = reason(version, gpu(9, 0), {"architectures": ["BaichuanForCausalLM"], "model_type": "baichuan"})
     assert said in found and bool(found) is bool(said)
+
+
+@pytest.mark.parametrize(("layers", "refused"), [(14, True), (28, False), (0, False)])
+def test_windows_on_some_layers_of_qwen_are_asserted_away(layers: int, refused: bool) -> None:
+    windows = {"use_sliding_window": True, "sliding_window": 4096, "max_window_layers": layers}
+
+    assert ("sliding windows on all layers or on none" in reason("0.33.0", gpu(9, 0), windows)) is refused
+    assert reason("0.33.0", gpu(9, 0), {**windows, "use_sliding_window": False}) == ""

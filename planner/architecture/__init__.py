@@ -69,6 +69,8 @@ class Architecture:
     ``max_model_len`` is the context limit the engine derives from the config; a longer one is refused only above
     ``longest_model_len``. ``rotaries`` lists the distinct rotary tables; ``first`` holds further parts of the first
     pipeline stage, ``last`` of the last one. A ``whole_embedding`` of tokens is on every rank, without padding.
+    ``windows_from`` is the layer from which a config asks for sliding windows where it does so for some layers alone,
+    by their number (None: for all or for none).
     """
 
     name: str
@@ -95,6 +97,7 @@ class Architecture:
     vision: Vision | None = None
     embedding_width: int | None = None
     whole_embedding: bool = False
+    windows_from: int | None = None
 
     @property
     def num_layers(self) -> int:

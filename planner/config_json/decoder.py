@@ -7,7 +7,7 @@ from planner.config_json.attention import grouped_query, head_dim
 from planner.config_json.family import Family, switched
 from planner.config_json.fields import MAX_LAYERS, Fields
 from planner.config_json.implied import refuse_what_is_left_out
-from planner.config_json.kinds import uniform_window
+from planner.config_json.kinds import uniform_window, windows_from
 from planner.config_json.rope import context_limits, rotaries
 
 _DTYPES = ("bfloat16", "float16", "float32")
@@ -49,6 +49,7 @@ def decoder(name: str, family: Family, config: Fields) -> Architecture:
         first=family.first(text) if family.first else (),
         last=family.last(text) if family.last else (),
         embedding_width=text.optional_integer(family.embedding_width) if family.embedding_width else None,
+        windows_from=windows_from(text, count) if family.kinds is None else None,
     )
     refuse_what_is_left_out(text, family, found)
     return found

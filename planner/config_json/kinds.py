@@ -10,6 +10,8 @@ _KINDS = {
     "chunked_attention": "chunked", "linear_attention": "state", "mamba": "state", "conv": "state",
     "recurrent": "state", "hybrid": "both", "indexed_attention": "full", "deepseek_sparse_attention": "full",
 }  # fmt: skip
+# What configs without max_window_layers mean (transformers' Qwen2Config and Qwen3Config).
+_WINDOW_LAYERS = 28
 
 
 def uniform_window(text: Fields, count: int) -> tuple[str, ...]:
@@ -22,6 +24,20 @@ def uniform_window(text: Fields, count: int) -> tuple[str, ...]:
     off = not text.flag("use_sliding_window", True)
     sliding = not mixed and not off and bool(text.optional_integer("sliding_window", minimum=0))
     return ("sliding" if sliding else "full",) * count
+
+
+def windows_from(text: Fields, count: int) -> int | None:
+    """Return the layer from which a config asks for windows where ``max_window_layers`` leaves some layers without.
+
+    Source: ``models/qwen2.py:Qwen2Model.__init__`` 0.10.2 to 0.33.0, which asserts that no layer is left out where
+    kinds of layers differ, and transformers' Qwen2Config: layers slide from that number on.
+    """
+    if not (text.flag("use_sliding_window") and text.optional_integer("sliding_window", minimum=0)):
+        return None
+    first = text.integer("max_window_layers", _WINDOW_LAYERS, minimum=0)
+    kinds = set(text.texts("layer_types"))
+    mixed = len(kinds) > 1 if kinds else 0 < first < count
+    return first if mixed and first != count else None
 
 
 def listed(text: Fields, count: int, name: str = "layer_types") -> tuple[str, ...]:

@@ -20,6 +20,11 @@ _BF16_CAPABILITY = 80
 _FP8_CACHE_CAPABILITY = 80
 # config/model.py:_FLOAT16_NOT_SUPPORTED_MODELS, 0.11.0 to 0.33.0.
 _NO_FLOAT16 = ("gemma2", "gemma3", "gemma3_text", "glm4")
+# Classes made of models/qwen2.py:Qwen2Model, 0.10.2 to 0.33.0.
+_ALIKE = (
+    "Qwen2ForCausalLM", "Qwen3ForCausalLM", "MiMoForCausalLM", "Qwen2Model", "Qwen3Model", "Qwen2ForRewardModel",
+    "Qwen2ForSequenceClassification", "Qwen3ForSequenceClassification",
+)  # fmt: skip
 
 
 def refusal(
@@ -57,6 +62,9 @@ def _architecture_reasons(architecture: Architecture, profile: EngineProfile) ->
         yield refused("unknown-class", engine=str(profile), architecture=architecture.name)
     if last := profile.dropped_architectures.get(architecture.name):
         yield refused("dropped-class", engine=str(profile), architecture=architecture.name, last=last)
+    if architecture.windows_from is not None and architecture.name in _ALIKE:
+        name, first, layers = architecture.name, architecture.windows_from, architecture.num_layers
+        yield refused("windows-on-some-layers", engine=str(profile), architecture=name, first=first, layers=layers)
 
 
 def _device_reasons(quantization: Quantization, profile: EngineProfile, gpu: GPU) -> Iterator[Refusal]:
