@@ -46,9 +46,8 @@ def not_minimal(document: Document, answer: NoPlan, solves: Callable[[Document],
 
 
 def _possible(document: Document, solves: Callable[[Document], bool]) -> bool:
-    """Whether a fleet has a plan, or nothing left that it requires."""
-    required = [name for name, role in document["roles"].items() if not role.get("optional")]
-    return not required or solves(document)
+    """Whether a fleet has a plan, or no role left; one of optional roles has none either where all are too large."""
+    return not document["roles"] or solves(document)
 
 
 def apply(document: Document, path: str, value: str) -> None:
