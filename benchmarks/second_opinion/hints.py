@@ -70,6 +70,8 @@ def _requirements(document: Document) -> Iterator[str]:
     """Yield the paths of everything that a fleet file requires, and of the memory that others hold."""
     yield from (path for path, pool in _pools(document) if "memory_in_use" in pool)
     for name, role in document["roles"].items():
+        if role.get("optional"):
+            continue
         yield f"roles.{name}"
         for path in ("context.min", "concurrency.min", "accuracy.recovery"):
             if path.split(".")[0] in role:
