@@ -12,8 +12,8 @@ PATH = Path(__file__).resolve().parent.parent / "docs" / "engine-rules.md"
 _HEAD = """# What the engine refuses, and what is checked
 
 Made of `catalog/engines/rules.yaml` and `attention.yaml` by `python -m benchmarks.engine_rules`; a test keeps it
-current. A server that breaks a rule is no option of a plan, and `planner estimate` says `starts: false` with the rule as reason,
-whether it would fit or not.
+current. A server that breaks a rule is no option of a plan, and `planner estimate` says `starts: false` with the rule
+as reason, whether it would fit or not.
 """
 _ATTENTION = """
 ## Attention backends
