@@ -282,6 +282,31 @@ def test_names_that_the_planner_needs_are_never_taken() -> None:
     assert context.build_context(plans.two_roles()).router.name == "router"
 
 
+def test_one_figure_bounds_a_start_everywhere() -> None:
+    """15 GiB of weights at 200 MB/s and the longest compilation reported, which was 2,219 s, in whole minutes."""
+    targets = ("script", "compose", "systemd", "quadlet", "kubernetes", "helm-values")
+    plan = plans.plan(plans.server("coder"))
+    (server,) = build_context(plan, targets).servers
+    files = {path: file.text for path, file in render(plan, targets=targets).items()}
+    first, queue = server.start_seconds, server.queue_seconds
+
+    assert first == 2340 >= 2219 + 15 * 2**30 / 200e6
+    assert server.later_start_seconds == 420
+    assert f"--timeout={first}\n" in files["compose.yaml"]
+    assert f"start_period: {queue}s\n" in files["compose.yaml"]
+    assert f"failureThreshold: {queue // 10 + 12}\n" in files["kubernetes/fleet/servers.yaml"]
+    assert f"start_seconds={first}\n" in files["launch.sh"]
+    assert f'VLLM_ENGINE_READY_TIMEOUT_S, value: "{first}"' in files["helm-values/values.yaml"]
+    units = [
+        text for path, text in files.items() if path.endswith((f"{server.name}.service", f"{server.name}.container"))
+    ]
+    assert [f"--timeout {first} " in text and f"TimeoutStartSec={queue + 120}\n" in text for text in units] == [
+        True,
+        True,
+    ]
+    assert "| 39 min | 7 min |" in files["README.md"]
+
+
 @pytest.mark.parametrize(("version", "kind"), [("0.33.0", "available"), ("0.11.0", "free")])
 def test_every_target_says_what_counts_as_free_on_unified_memory(version: str, kind: str) -> None:
     plain = plans.two_roles()

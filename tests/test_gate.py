@@ -146,6 +146,12 @@ def test_the_key_may_come_as_a_credential(gate: Stage, tmp_path: Path) -> None:
     assert gate.run("gate.sh", "--", "printenv", "VLLM_API_KEY").stdout == "from-a-file\n"
 
 
+def test_the_engine_waits_as_long_as_the_gate(gate: Stage) -> None:
+    told = gate.run("gate.sh", "--timeout", "2340", "--", "printenv", "VLLM_ENGINE_READY_TIMEOUT_S")
+
+    assert told.stdout == "2340\n"
+
+
 def test_mistakes_are_usage_errors(gate: Stage) -> None:
     assert gate.run("gate.sh", "--nonsense", "1").returncode == 64
     assert gate.run("gate.sh", "--port").returncode == 64

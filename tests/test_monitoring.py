@@ -80,7 +80,7 @@ def test_every_rule_has_a_case_that_fires_and_one_that_does_not(folder: Path) ->
     ("old", "new"),
     [
         (">= 8 and", ">= 9 and"), ("< 8 and", "< 7 and"), ("> 16384", "> 16386"), ("> 0.95", "> 0.97"),
-        ("[30m]) > 2", "[30m]) > 3"), ("for: 540s", "for: 660s"), ("for: 2m", "for: 4m"),
+        ("[30m]) > 2", "[30m]) > 3"), ("for: 2460s", "for: 2580s"), ("for: 2m", "for: 4m"),
         ("generation_tokens_total", "no_such_total"), ("> 0.1", "> 0.2"), ("num_preemptions", "no_preemptions"),
         ("for: 5m", "for: 15m"),
     ],

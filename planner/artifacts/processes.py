@@ -9,13 +9,10 @@ from planner.artifacts.quoting import slug
 from planner.artifacts.serve_args import Argument, serve_arguments
 from planner.engine.options import EngineOptions
 from planner.engine.profile import parse_version
+from planner.engine.starts import start_times
 from planner.plan import GPULedger, Plan, ServerPlan
 from planner.units import ceil_div
 
-# A start reads the weights once, compiles and captures graphs. 200 MB/s is a slow network disk; five minutes covers
-# compilation and capture with a cold cache (minutes in vLLM's own "init engine … took" lines for 30B models).
-_READ_BYTES_PER_SECOND = 200 * 10**6
-_COMPILE_SECONDS = 300
 # How long the first part of a server waits for the others, which somebody starts on other machines. PyTorch itself
 # gives up after half an hour (torch/distributed/constants.py, default_pg_timeout).
 _JOIN_SECONDS = 900
@@ -63,6 +60,7 @@ class Server:
     request_tokens: int
     bench: Bench
     start_seconds: int
+    later_start_seconds: int
     queue_seconds: int
 
 
@@ -87,7 +85,7 @@ def all_processes(plan: Plan, options: EngineOptions) -> tuple[Server, ...]:
 def _process(plan: Plan, part: Part, gpus: list[GPULedger], earlier: list[Server], options: EngineOptions) -> Server:
     server = part.server
     several = len(server.nodes) > 1
-    start_seconds = _start_seconds(part)
+    start_seconds, later_start_seconds = _start_seconds(part, plan.engine_version)
     local, published = (_arguments(part, options, host) for host in ("127.0.0.1", "0.0.0.0"))
     return Server(
         name=slug(server.name),
@@ -119,6 +117,7 @@ def _process(plan: Plan, part: Part, gpus: list[GPULedger], earlier: list[Server
         request_tokens=server.request_tokens,
         bench=bench(server, plan.engine_version),
         start_seconds=start_seconds,
+        later_start_seconds=later_start_seconds,
         queue_seconds=start_seconds + sum(other.start_seconds for other in earlier),
     )
 
@@ -135,8 +134,14 @@ def _memory_bytes(server: ServerPlan, total_bytes: int) -> int:
     return max(ceil_div(share.numerator, share.denominator), server.ledger.total_bytes)
 
 
-def _start_seconds(part: Part) -> int:
-    """How long a start may take, in whole minutes."""
-    read = ceil_div(part.server.ledger.weights_bytes * len(part.gpu_indices), _READ_BYTES_PER_SECOND)
+def _start_seconds(part: Part, engine_version: str) -> tuple[int, int]:
+    """Return how long the first start may take and how long a later one, in whole minutes.
+
+    The first compiles. It is what every limit is set to, because nobody can tell in advance whether a start finds
+    compiled what it needs: another engine, another model or an empty cache makes it a first one again.
+    """
+    times = start_times(engine_version)
+    weights_bytes = part.server.ledger.weights_bytes * len(part.gpu_indices)
     wait = _JOIN_SECONDS if len(part.server.nodes) > 1 else 0
-    return ceil_div(_COMPILE_SECONDS + read + wait, 60) * 60
+    first, later = times.first(weights_bytes) + wait, times.later(weights_bytes) + wait
+    return ceil_div(first, 60) * 60, ceil_div(later, 60) * 60
