@@ -54,10 +54,11 @@ def test_the_table_compares_with_the_fleet_as_written(path: Path) -> None:
 
     assert result.exit_code == 0, result.output
     assert lines[0].split() == [
-        "scenario", "GPUs", "$/h", "plan", "against", "the", "first", "coder", "general",
+        "scenario", "GPUs", "$/h", "$/M", "tokens", "plan", "against", "the", "first", "coder", "general",
     ]  # fmt: skip
     assert [line.split("  ")[0] for line in lines[1:5]] == ["as written", *(edit.argument for edit in EDITS)]
     assert " proven " in lines[1]
+    assert "tokens/s each after" in lines[1]
     assert " none" in lines[2]
     assert "1 × L40S" in lines[3]
     assert "1.86" in lines[3]
@@ -80,6 +81,12 @@ def test_json_has_plans_and_proofs_that_there_are_none(path: Path) -> None:
     assert written["plan"]["fleet"] == "pair"
     assert (none["plan"], none["no_plan"]["fleet"], none["gain"]) == (None, "pair", None)
     assert (other["edits"], other["usd_per_hour"] > 1, bool(other["price_sources"])) == (["--gpu l40s"], True, True)
+    outputs = [
+        server["speed"]["output_millitokens_per_second"]["value"] / 1000 for server in written["plan"]["servers"]
+    ]
+    assert written["usd_per_million_output_tokens"] * sum(outputs) * 3600 / 1e6 == pytest.approx(
+        written["usd_per_hour"]
+    )
     assert other["gain"]["by"] < 0
     assert {item["kind"] for item in other["differences"]} >= {"server", "gpu", "stage"}
 

@@ -80,14 +80,14 @@ def _text(outcomes: Sequence[ScenarioOutcome]) -> str:
     """Return the table, and below it why scenarios have no plan."""
     base = outcomes[0]
     roles = sorted({role.name for outcome in outcomes for role in outcome.fleet.roles})
-    header = ["scenario", "GPUs", "$/h", "plan", "against the first", *roles]
+    header = ["scenario", "GPUs", "$/h", "$/M tokens", "plan", "against the first", *roles]
     rows = [[*_facts(outcome, base), *(_role(outcome, role) for role in roles)] for outcome in outcomes]
     reasons = [
         f"{outcome.scenario.name}: {in_short(outcome.answer)}"
         for outcome in outcomes
         if not isinstance(outcome.answer, Plan)
     ]
-    return "\n".join([table(header, rows, frozenset({2})), *(["", *reasons] if reasons else [])])
+    return "\n".join([table(header, rows, frozenset({2, 3})), *(["", *reasons] if reasons else [])])
 
 
 def _facts(outcome: ScenarioOutcome, base: ScenarioOutcome) -> list[str]:
@@ -99,7 +99,9 @@ def _facts(outcome: ScenarioOutcome, base: ScenarioOutcome) -> list[str]:
     change = ""
     if outcome is not base and isinstance(answer, Plan) and isinstance(base.answer, Plan):
         change = told(gain(base.answer, answer))
-    return [outcome.scenario.name, _gpus(outcome.fleet), _price(outcome.price), status, change]
+    paid = _per_million(outcome)
+    prices = [_price(outcome.price), "" if paid is None else f"{paid:.2f}"]
+    return [outcome.scenario.name, _gpus(outcome.fleet), *prices, status, change]
 
 
 def _gpus(fleet: Fleet) -> str:
@@ -108,6 +110,18 @@ def _gpus(fleet: Fleet) -> str:
 
 def _price(price: Price | None) -> str:
     return "" if price is None else f"{price.microdollars_per_hour / 1e6:.2f}"
+
+
+def _per_million(outcome: ScenarioOutcome) -> float | None:
+    """Return the dollars for a million tokens of answers with all requests running; None where price or speed lack."""
+    if outcome.price is None or not isinstance(outcome.answer, Plan):
+        return None
+    generating = [server for server in outcome.answer.servers if not server.pooling]
+    outputs = [server.speed.output_millitokens_per_second if server.speed else None for server in generating]
+    known = [output.value for output in outputs if output]
+    if not known or len(known) < len(outputs):
+        return None
+    return outcome.price.microdollars_per_hour / (sum(known) / 1000 * 3600)
 
 
 def _role(outcome: ScenarioOutcome, role: str) -> str:
@@ -122,7 +136,10 @@ def _role(outcome: ScenarioOutcome, role: str) -> str:
 
 
 def _server(server: ServerPlan) -> str:
-    return f"{server.model} {server.scheme} {format_tokens(server.max_model_len)} × {server.max_num_seqs}"
+    served = f"{server.model} {server.scheme} {format_tokens(server.max_model_len)} × {server.max_num_seqs}"
+    tpot = server.speed.tpot_us if server.speed else None
+    ttft = server.speed.ttft_us if server.speed else None
+    return f"{served}, {1e6 / tpot.value:.1f} tokens/s each after {ttft.value / 1e6:.1f} s" if tpot and ttft else served
 
 
 def _json(outcomes: Sequence[ScenarioOutcome]) -> str:
@@ -139,6 +156,7 @@ def _document(outcome: ScenarioOutcome, base: ScenarioOutcome) -> dict[str, Any]
         "edits": [str(edit) for edit in outcome.scenario.edits],
         "gpus": [{"pool": pool.name, "gpu": pool.gpu.name, "count": pool.gpu_count} for pool in outcome.fleet.pools],
         "usd_per_hour": price.microdollars_per_hour / 1e6 if price else None,
+        "usd_per_million_output_tokens": _per_million(outcome),
         "price_sources": price.sources if price else [],
         "gain": dataclasses.asdict(more) if more else None,
         "differences": [dataclasses.asdict(item) for item in changed],
