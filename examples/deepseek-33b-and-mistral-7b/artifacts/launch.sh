@@ -35,7 +35,7 @@ plan_of() {
       gpus=(0)
       after=()
       memory=85881092435 # bytes on each GPU, everything included
-      start_seconds=660
+      start_seconds=2580
       weights=deepseek-ai/deepseek-coder-33b-instruct
       revision=''
       arguments=(
@@ -61,7 +61,7 @@ plan_of() {
       gpus=(0)
       after=(coder)
       memory=15588828507 # bytes on each GPU, everything included
-      start_seconds=360
+      start_seconds=2280
       weights=neuralmagic/Mistral-7B-Instruct-v0.3-GPTQ-4bit
       revision=''
       arguments=(
@@ -183,6 +183,7 @@ spawn() {
 start() {
   plan_of "$1"
   say "starting $1 on GPU ${gpus[*]}, port ${port}"
+  export VLLM_ENGINE_READY_TIMEOUT_S=${start_seconds} # the engine's own limit, ten minutes unless it is told otherwise
   CUDA_DEVICE_ORDER=PCI_BUS_ID CUDA_VISIBLE_DEVICES=$(gpu_ids) spawn "$1" "$(command_sum)" vllm serve "${arguments[@]}"
 }
 

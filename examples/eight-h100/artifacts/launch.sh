@@ -44,7 +44,7 @@ plan_of() {
       gpus=(0 1 2 3)
       after=()
       memory=80125074722 # bytes on each GPU, everything included
-      start_seconds=1500
+      start_seconds=3420
       weights=Qwen/Qwen3-235B-A22B-Instruct-2507-FP8
       revision=''
       arguments=(
@@ -72,7 +72,7 @@ plan_of() {
       gpus=(4 5)
       after=()
       memory=58999691729 # bytes on each GPU, everything included
-      start_seconds=660
+      start_seconds=2580
       weights=Qwen/Qwen3-Coder-30B-A3B-Instruct
       revision=''
       arguments=(
@@ -100,7 +100,7 @@ plan_of() {
       gpus=(6 7)
       after=()
       memory=58999691729 # bytes on each GPU, everything included
-      start_seconds=660
+      start_seconds=2580
       weights=Qwen/Qwen3-Coder-30B-A3B-Instruct
       revision=''
       arguments=(
@@ -128,7 +128,7 @@ plan_of() {
       gpus=(4)
       after=(coder-1)
       memory=12682279898 # bytes on each GPU, everything included
-      start_seconds=360
+      start_seconds=2280
       weights=Qwen/Qwen3-Reranker-4B
       revision=''
       arguments=(
@@ -250,6 +250,7 @@ spawn() {
 start() {
   plan_of "$1"
   say "starting $1 on GPU ${gpus[*]}, port ${port}"
+  export VLLM_ENGINE_READY_TIMEOUT_S=${start_seconds} # the engine's own limit, ten minutes unless it is told otherwise
   CUDA_DEVICE_ORDER=PCI_BUS_ID CUDA_VISIBLE_DEVICES=$(gpu_ids) spawn "$1" "$(command_sum)" vllm serve "${arguments[@]}"
 }
 

@@ -38,7 +38,7 @@ plan_of() {
       gpus=(0 1 2 3)
       after=()
       memory=19080791736 # bytes on each GPU, everything included
-      start_seconds=540
+      start_seconds=2460
       weights=shuyuej/Llama-3.3-70B-Instruct-GPTQ
       revision=''
       arguments=(
@@ -66,7 +66,7 @@ plan_of() {
       gpus=(0)
       after=(assistant)
       memory=3346525261 # bytes on each GPU, everything included
-      start_seconds=360
+      start_seconds=2280
       weights=Qwen/Qwen3-Embedding-0.6B
       revision=''
       arguments=(
@@ -187,6 +187,7 @@ spawn() {
 start() {
   plan_of "$1"
   say "starting $1 on GPU ${gpus[*]}, port ${port}"
+  export VLLM_ENGINE_READY_TIMEOUT_S=${start_seconds} # the engine's own limit, ten minutes unless it is told otherwise
   CUDA_DEVICE_ORDER=PCI_BUS_ID CUDA_VISIBLE_DEVICES=$(gpu_ids) spawn "$1" "$(command_sum)" vllm serve "${arguments[@]}"
 }
 

@@ -35,7 +35,7 @@ plan_of() {
       gpus=(0)
       after=()
       memory=71013826789 # bytes on each GPU, everything included
-      start_seconds=480
+      start_seconds=2400
       weights=Qwen/Qwen2.5-Coder-32B-Instruct-GPTQ-Int8
       revision=''
       arguments=(
@@ -63,7 +63,7 @@ plan_of() {
       gpus=(0)
       after=(coder)
       memory=25639634738 # bytes on each GPU, everything included
-      start_seconds=420
+      start_seconds=2340
       weights=Qwen/Qwen2.5-7B-Instruct
       revision=''
       arguments=(
@@ -185,6 +185,7 @@ spawn() {
 start() {
   plan_of "$1"
   say "starting $1 on GPU ${gpus[*]}, port ${port}"
+  export VLLM_ENGINE_READY_TIMEOUT_S=${start_seconds} # the engine's own limit, ten minutes unless it is told otherwise
   CUDA_DEVICE_ORDER=PCI_BUS_ID CUDA_VISIBLE_DEVICES=$(gpu_ids) spawn "$1" "$(command_sum)" vllm serve "${arguments[@]}"
 }
 

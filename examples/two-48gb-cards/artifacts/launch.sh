@@ -37,7 +37,7 @@ plan_of() {
       gpus=(0 1)
       after=()
       memory=28248397133 # bytes on each GPU, everything included
-      start_seconds=420
+      start_seconds=2340
       weights=Qwen/Qwen2.5-Coder-32B-Instruct-GPTQ-Int4
       revision=''
       arguments=(
@@ -65,7 +65,7 @@ plan_of() {
       gpus=(0 1)
       after=(coder)
       memory=16027017190 # bytes on each GPU, everything included
-      start_seconds=360
+      start_seconds=2280
       weights=Qwen/Qwen2.5-14B-Instruct-GPTQ-Int4
       revision=''
       arguments=(
@@ -93,7 +93,7 @@ plan_of() {
       gpus=(0 1)
       after=(coder chat)
       memory=2859321169 # bytes on each GPU, everything included
-      start_seconds=360
+      start_seconds=2280
       weights=Qwen/Qwen3-Embedding-0.6B
       revision=''
       arguments=(
@@ -214,6 +214,7 @@ spawn() {
 start() {
   plan_of "$1"
   say "starting $1 on GPU ${gpus[*]}, port ${port}"
+  export VLLM_ENGINE_READY_TIMEOUT_S=${start_seconds} # the engine's own limit, ten minutes unless it is told otherwise
   CUDA_DEVICE_ORDER=PCI_BUS_ID CUDA_VISIBLE_DEVICES=$(gpu_ids) spawn "$1" "$(command_sum)" vllm serve "${arguments[@]}"
 }
 

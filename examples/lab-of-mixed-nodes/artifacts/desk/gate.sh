@@ -19,7 +19,7 @@
 #   --lock FILE         held from before the checks until the server is healthy (repeatable, same order everywhere)
 #   --health URL        the server is up when this answers
 #   --listens PORT      it is up when this port of PLANNER_BIND (127.0.0.1) is open
-#   --timeout SEC       how long that may take (default 1800)
+#   --timeout SEC       how long that may take (default 1800); the engine is told the same
 #
 # For one part of a server that spans machines:
 #   --here VARIABLE     holds this machine's address, which the parts use among themselves
@@ -448,6 +448,8 @@ serve() {
   (
     drop_locks
     unset NOTIFY_SOCKET
+    # The engine gives up by itself, after ten minutes unless it is told otherwise: one figure for both.
+    export VLLM_ENGINE_READY_TIMEOUT_S=${timeout}
     exec "${command[@]}"
   ) &
   child=$!

@@ -37,7 +37,7 @@ plan_of() {
       gpus=(2)
       after=()
       memory=100199032734 # bytes on each GPU, everything included
-      start_seconds=660
+      start_seconds=2580
       weights=Qwen/Qwen2.5-Coder-32B-Instruct
       revision=''
       arguments=(
@@ -65,7 +65,7 @@ plan_of() {
       gpus=(0 1)
       after=()
       memory=47069732936 # bytes on each GPU, everything included
-      start_seconds=540
+      start_seconds=2460
       weights=shuyuej/Llama-3.3-70B-Instruct-GPTQ
       revision=''
       arguments=(
@@ -187,6 +187,7 @@ spawn() {
 start() {
   plan_of "$1"
   say "starting $1 on GPU ${gpus[*]}, port ${port}"
+  export VLLM_ENGINE_READY_TIMEOUT_S=${start_seconds} # the engine's own limit, ten minutes unless it is told otherwise
   CUDA_DEVICE_ORDER=PCI_BUS_ID CUDA_VISIBLE_DEVICES=$(gpu_ids) spawn "$1" "$(command_sum)" vllm serve "${arguments[@]}"
 }
 

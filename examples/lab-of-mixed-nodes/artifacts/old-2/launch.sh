@@ -34,7 +34,7 @@ plan_of() {
       gpus=(0)
       after=()
       memory=23472511730 # bytes on each GPU, everything included
-      start_seconds=360
+      start_seconds=2280
       weights=RedHatAI/Qwen3-8B-quantized.w4a16
       revision=''
       arguments=(
@@ -157,6 +157,7 @@ spawn() {
 start() {
   plan_of "$1"
   say "starting $1 on GPU ${gpus[*]}, port ${port}"
+  export VLLM_ENGINE_READY_TIMEOUT_S=${start_seconds} # the engine's own limit, ten minutes unless it is told otherwise
   CUDA_DEVICE_ORDER=PCI_BUS_ID CUDA_VISIBLE_DEVICES=$(gpu_ids) spawn "$1" "$(command_sum)" vllm serve "${arguments[@]}"
 }
 

@@ -37,7 +37,7 @@ plan_of() {
       gpus=(0 1 2 3)
       after=()
       memory=77986857741 # bytes on each GPU, everything included
-      start_seconds=1560
+      start_seconds=3480
       weights=Qwen/Qwen3-235B-A22B-Instruct-2507-FP8
       revision=''
       arguments=(
@@ -159,6 +159,7 @@ spawn() {
 start() {
   plan_of "$1"
   say "starting $1 on GPU ${gpus[*]}, port ${port}"
+  export VLLM_ENGINE_READY_TIMEOUT_S=${start_seconds} # the engine's own limit, ten minutes unless it is told otherwise
   CUDA_DEVICE_ORDER=PCI_BUS_ID CUDA_VISIBLE_DEVICES=$(gpu_ids) spawn "$1" "$(command_sum)" vllm serve "${arguments[@]}"
 }
 

@@ -40,7 +40,7 @@ plan_of() {
       gpus=(0 1 2 3 4 5 6 7)
       after=()
       memory=69157619362 # bytes on each GPU, everything included
-      start_seconds=3240
+      start_seconds=5160
       weights=meta-llama/Llama-3.1-405B-Instruct
       revision=''
       parts=(
@@ -185,6 +185,7 @@ start() {
     rm -f "${state}/$1.ready"
     command=(bash "${here}/gate.sh" "${parts[@]}" --timeout "${start_seconds}" --ready "${state}/$1.ready" -- vllm serve)
   fi
+  export VLLM_ENGINE_READY_TIMEOUT_S=${start_seconds} # the engine's own limit, ten minutes unless it is told otherwise
   CUDA_DEVICE_ORDER=PCI_BUS_ID CUDA_VISIBLE_DEVICES=$(gpu_ids) spawn "$1" "$(command_sum)" "${command[@]}" "${arguments[@]}"
 }
 
