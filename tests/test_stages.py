@@ -278,3 +278,12 @@ def test_layouts_that_were_not_compared_are_named_where_gpus_are_idle() -> None:
     assert len(lines["open"]) == 1
     assert "set pipeline_parallel to [1, 2] to compare them" in lines["open"][0]
     assert (lines["asked"], lines["one node"], lines["content"]) == ([], [], [])
+
+
+def test_a_checkpoint_larger_than_a_node_is_compared_though_another_fits_one() -> None:
+    large = {**TWO_NODES["roles"]["large"], "models": ["DeepSeek-V3.2"], "schemes": ["fp8", "nvfp4"]}
+
+    plan = solved({**TWO_NODES, "roles": {"large": large}})
+
+    (server,) = plan.servers
+    assert (server.scheme, server.pipeline_parallel_size, len(server.nodes)) == ("fp8", 2, 2)

@@ -8,8 +8,9 @@ memory, and what the objective sees (``worth``). ``prune`` knows what others bea
 are.
 """
 
-from planner.options.considered import STAGES, Considered
+from planner.options.considered import Considered
 from planner.options.option import Option, Prepared, Rejection, RoleOptions
+from planner.options.pipeline_stages import STAGES
 from planner.options.place import Place, places
 from planner.options.prepare import prepare, prepare_role
 from planner.options.standing import Standing, standing_option

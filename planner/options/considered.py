@@ -8,10 +8,8 @@ from planner.fleet import Role
 from planner.options.candidates import allowed, pinned_out
 from planner.options.offers import Named, Offer, Offers
 from planner.options.option import Option, Rejection, canonical
+from planner.options.pipeline_stages import STAGES, Fewest
 from planner.options.place import Place
-
-STAGES = (2, 3, 4, 6, 8, 12, 16)
-"""Numbers of pipeline stages that are tried, one after another, where fewer fit nowhere in a pool."""
 
 
 class Considered:
@@ -107,16 +105,17 @@ class Considered:
 def every(offers: Offers, where: Sequence[Place]) -> Iterator[Offer | Rejection]:
     """Yield all offers in all places, and why others are none.
 
-    Where the role leaves the number of pipeline stages open, no place has more than it takes for one candidate to fit.
+    Where the role leaves the number of pipeline stages open, ``Fewest`` says how many are tried.
     """
-    served = set()
-    named = allowed(offers.role)
+    fewest = Fewest(allowed(offers.role))
     for stages in (None, *(STAGES if offers.role.pipeline_parallel_sizes is None else ())):
-        open_to = [place for place in where if place.pool not in served and (not stages or place.nodes.splits(stages))]
-        for found in offers.at(open_to, named, stages) if open_to else ():
-            yield found
-            if isinstance(found, Offer) and found.candidate.place.pool not in served and found.least():
-                served.add(found.candidate.place.pool)
+        for place, named in list(fewest.open_at(where, stages)):
+            for found in offers.at([place], named, stages):
+                yield found
+                if isinstance(found, Offer):
+                    fewest.bounded(found)
+                    if found.least():
+                        fewest.fits(place.pool)
 
 
 def _too_large(found: Offer) -> Rejection | None:

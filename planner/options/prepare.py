@@ -15,9 +15,10 @@ from planner.engine.profile import EngineProfile
 from planner.fleet import Fleet, Role
 from planner.memory.demand import Demand
 from planner.options.candidates import allowed
-from planner.options.considered import STAGES, Considered
+from planner.options.considered import Considered
 from planner.options.offers import Offer, Offers
 from planner.options.option import Option, Prepared, Rejection, RoleOptions, canonical
+from planner.options.pipeline_stages import STAGES, Fewest
 from planner.options.place import Place, places
 from planner.options.problem import losses, stages
 from planner.options.prune import Front, Loss
@@ -61,21 +62,20 @@ def prepare_role(
 
 
 def _options(offers: Offers, where: Sequence[Place], front: Front) -> tuple[list[Option], bool]:
-    """Return the options of all places, and whether some were left out for a known fault.
-
-    They have no more pipeline stages than it takes for one candidate to fit a place.
-    """
-    named = allowed(offers.role)
-    served: set[int] = set()
+    """Return the options of all places, and whether some were left out for a known fault."""
+    fewest = Fewest(allowed(offers.role))
     options: list[Option] = []
     faulty = False
     for count in (None, *(STAGES if offers.role.pipeline_parallel_sizes is None else ())):
-        open_to = [place for place in where if place.pool not in served and (not count or place.nodes.splits(count))]
-        offered = list(offers.at(open_to, named, count)) if open_to else []
+        tried = list(fewest.open_at(where, count))
+        offered = [found for place, named in tried for found in offers.at([place], named, count)]
         faulty |= any(isinstance(found, Rejection) and found.reason == "fault" for found in offered)
-        fitting = list(_best_first([found for found in offered if isinstance(found, Offer)], front))
-        served.update(option.pool for option in fitting)
-        options += fitting
+        whole = [found for found in offered if isinstance(found, Offer)]
+        for option in _best_first(whole, front):
+            fewest.fits(option.pool)
+            options.append(option)
+        for offer in whole:
+            fewest.bounded(offer)
     return options, faulty
 
 

@@ -1,0 +1,48 @@
+"""Pipeline stages: how many pipeline stages are tried for which checkpoint, where a role leaves their number open.
+
+A stage waits for the one before it, so no pool has more of them than it takes for one of the role's candidates to fit.
+A checkpoint that is too large for a node is tried over several all the same, with the fewest stages with which it may
+fit: what the fleet owns is compared, even where a smaller checkpoint fits one node.
+"""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+
+from planner.options.offers import Named, Offer
+from planner.options.place import Place
+
+STAGES = (2, 3, 4, 6, 8, 12, 16)
+"""Numbers of pipeline stages that are tried, one after another."""
+
+
+@dataclass(slots=True)
+class Fewest:
+    """What fitted with the numbers of stages tried so far, pool by pool."""
+
+    named: Sequence[Named]
+    _served: set[int] = field(default_factory=set)
+    _small: set[tuple[int, str]] = field(default_factory=set)
+
+    def open_at(self, where: Sequence[Place], stages: int | None) -> Iterator[tuple[Place, list[Named]]]:
+        """Yield the places that are tried with so many stages, each with the variants; ``stages`` None is the first."""
+        for place in where:
+            if stages and not place.nodes.splits(stages):
+                continue
+            left = [one for one in self.named if not self._settled(place, one[1].repository)]
+            if left:
+                yield place, left
+
+    def bounded(self, offer: Offer) -> None:
+        """Note what an offer takes at least: whether its checkpoint may fit its place with so many stages."""
+        place = offer.candidate.place
+        if offer.least_bytes <= place.capacity_bytes:
+            self._small.add((place.pool, offer.candidate.variant.repository))
+
+    def fits(self, pool: int) -> None:
+        """Note that one of the candidates fits a pool."""
+        self._served.add(pool)
+
+    def _settled(self, place: Place, repository: str) -> bool:
+        if place.pool not in self._served:
+            return False
+        return place.nodes.nodes == 1 or (place.pool, repository) in self._small
