@@ -21,7 +21,8 @@ from planner.options.problem import stages
 from planner.plan import Plan, differences, gain
 from planner.search import chain as solve_stages
 from planner.search import optimise as search
-from planner.search.chain import BudgetSpent, new_solver, run_chain
+from planner.search.budget import BudgetSpent
+from planner.search.chain import new_solver, run_chain
 from planner.search.model import build
 from planner.search.pieces import pieces
 from planner.search.placing import Placing

@@ -110,7 +110,7 @@ def test_targets_are_rendered_again_until_they_are_said_anew(folder: Path) -> No
 def test_checking_solves_nothing_while_nothing_has_changed(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (folder / "fleet.yaml").write_text(f"# a comment\n{TEXT}", encoding="utf-8")
     with monkeypatch.context() as patch:
-        patch.setattr("planner.cli.solve.solve_fleet", lambda *_: pytest.fail("solved"))
+        patch.setattr("planner.solve.solve", lambda *_: pytest.fail("solved"))
 
         assert run("solve", "--check").exit_code == 0
         amend(folder / "artifacts" / "compose.yaml", "services:", "services: # mine")
@@ -125,7 +125,7 @@ def test_checking_solves_when_anything_has_changed(
 ) -> None:
     if not option:
         write_fleet(folder, "roles.coder.concurrency.target", 17)
-    monkeypatch.setattr("planner.cli.solve.solve_fleet", lambda *_: pytest.fail("solved"))
+    monkeypatch.setattr("planner.solve.solve", lambda *_: pytest.fail("solved"))
 
     with pytest.raises(pytest.fail.Exception, match="solved"):
         run("solve", "--check", *option)

@@ -156,7 +156,7 @@ def test_an_unproven_plan_has_its_own_exit_code(folder: Path, monkeypatch: pytes
         stages = tuple(dataclasses.replace(stage, proven=False) for stage in plan.proof.stages)
         return dataclasses.replace(plan, proof=dataclasses.replace(plan.proof, proven=False, stages=stages))
 
-    monkeypatch.setattr("planner.cli.solve.solve_fleet", unproven)
+    monkeypatch.setattr("planner.solve.solve", unproven)
     monkeypatch.setattr("planner.cli.solve.require", lambda *_: None)
     result = run()
 

@@ -11,7 +11,8 @@ from problems import Planted, decided, fits, headroom, many_gpus, one_gpu, plans
 
 from benchmarks.solver.fleets import fleet
 from benchmarks.solver.greedy import greedy
-from planner.search.chain import BUDGET, BudgetSpent, new_solver
+from planner.search.budget import BUDGET, BudgetSpent
+from planner.search.chain import new_solver
 from planner.search.model import Model, Row, build
 from planner.search.optimise import feasible, optimise, places
 from planner.search.packing import pack
@@ -234,8 +235,8 @@ def in_stages(candidate: Candidate) -> Candidate:
 
 def test_a_spent_budget_is_an_error_of_its_own() -> None:
     members = tuple(dataclasses.replace(sized(7 + i), worth=((i, 1),), most=9) for i in range(30))
-    roles = tuple(RoleProblem(name=f"r{i:02}", candidates=members) for i in range(12))
-    problem = Problem(roles=roles, pools=(PoolProblem(capacity=150, width=3),), stages=("only",))
+    roles = tuple(RoleProblem(name=f"r{i:02}", candidates=members) for i in range(13))
+    problem = Problem(roles=roles, pools=(PoolProblem(capacity=59, width=3),), stages=("only",))
 
     with pytest.raises(BudgetSpent, match="not proven impossible"):
         optimise(problem, budget=0)

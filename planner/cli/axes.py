@@ -5,8 +5,7 @@ from typing import Any
 
 import click
 
-from planner.plan import AXES
-from planner.solve.frontier import MOST
+from planner.plan import AXES, MOST
 
 Option = Callable[[Callable[..., Any]], Callable[..., Any]]
 

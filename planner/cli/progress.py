@@ -23,9 +23,8 @@ from planner.cli.shared import hint
 from planner.explain.words import COSTS, stage_value
 from planner.fleet import Fleet
 from planner.plan import COST, GPUS_IN_USE
-from planner.search.chain import ORDER
+from planner.search.budget import BUDGET, ORDER, BudgetSpent
 from planner.search.watch import Watch, watched_by
-from planner.solve import BUDGET, BudgetSpent
 
 _TICK_SECONDS = 0.2
 _QUIET_SECONDS = 2.0

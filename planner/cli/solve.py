@@ -26,8 +26,6 @@ from planner.cli.shared import catalog_option
 from planner.cli.text import wrapped
 from planner.fleet import Fleet, load_fleet
 from planner.plan import NoPlan, Plan, plan_json
-from planner.solve import solve as solve_fleet
-from planner.solve.frontier import point as solve_point
 
 _EPILOG = """\b
 Exit code: 0 the plan is proven best; 3 no plan exists, and the output explains why;
@@ -127,7 +125,13 @@ def _answer(
     point: int | None,
     points: int,
 ) -> Plan | NoPlan:
-    """Return the best plan for the fleet's objective, or that of a point of a frontier."""
+    """Return the best plan for the fleet's objective, or that of a point of a frontier.
+
+    The solver is loaded here, when the fleet has been read and found right.
+    """
+    from planner.solve import solve as solve_fleet
+    from planner.solve.frontier import point as solve_point
+
     if x is None or y is None or point is None:
         return solve_fleet(fleet, catalog, budget, before)
     return solve_point(fleet, catalog, x, y, point, budget, points, before)

@@ -7,6 +7,9 @@ from planner.plan.plan import Plan
 AXES = {"accuracy": "score", "concurrency": "concurrency", "context": "context", "cost": "cost"}
 """Axis -> the stage of docs/objective.md that measures it."""
 
+MOST = 25
+"""Points of a frontier that are found unless more are asked for."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Frontier:

@@ -15,34 +15,17 @@ from dataclasses import dataclass
 
 from ortools.sat.python import cp_model
 
-from planner.errors import PlannerError
-from planner.search import watch
+from planner.search import follow
+from planner.search.budget import ORDER, BudgetSpent
 from planner.search.model import Model
 from planner.search.problem import COST, StageValue
 
 SEED = 1
-BUDGET = 60
-"""Deterministic seconds per solve: a count of the solver's steps, so that a run repeats on any machine."""
-
 HEADROOM = "headroom"
-ORDER = "order of "
-"""What the names of the last stages begin with, which settle the canonical order; a role's name follows."""
-
 _WIDEST = 1 << 50
 _LARGEST = 1 << 61
 """What the terms of an objective may add up to, regardless of sign and of what excludes what: CP-SAT refuses a model
 whose objective could leave 64 bits."""
-
-
-class BudgetSpent(PlannerError):
-    """The deterministic budget ran out before the solver had found any plan or proven that there is none."""
-
-    def __init__(self, budget: int) -> None:
-        self.budget = budget
-        super().__init__(budget)
-
-    def __str__(self) -> str:
-        return f"no plan was found within a budget of {self.budget} deterministic seconds; it is not proven impossible"
 
 
 @dataclass(frozen=True, slots=True)
@@ -159,7 +142,7 @@ def new_solver(budget: int) -> cp_model.CpSolver:
     return solver
 
 
-def run(model: Model, budget: int, stage: str = "", figure: watch.Figure = round) -> cp_model.CpSolver | None:
+def run(model: Model, budget: int, stage: str = "", figure: follow.Figure = round) -> cp_model.CpSolver | None:
     """Run the solver so that the same model gives the same answer anywhere; None when nothing is feasible.
 
     Whoever watches is told the ``stage``, and its value and bound by ``figure`` of the objective's.
@@ -168,7 +151,7 @@ def run(model: Model, budget: int, stage: str = "", figure: watch.Figure = round
         BudgetSpent: the solver could not tell.
     """
     solver = new_solver(budget)
-    status = watch.solve(solver, model.cp, stage, figure)
+    status = follow.solve(solver, model.cp, stage, figure)
     assert status != cp_model.MODEL_INVALID, model.cp.validate()
     if status == cp_model.INFEASIBLE:
         return None

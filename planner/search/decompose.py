@@ -11,10 +11,11 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 from planner.search.board import Board
-from planner.search.chain import BudgetSpent, choices, maximise_first
+from planner.search.budget import BudgetSpent
+from planner.search.chain import choices, maximise_first
 from planner.search.model import build
 from planner.search.packing import Decided, fullest
-from planner.search.problem import COST, Candidate, Problem
+from planner.search.problem import COST, Candidate, Problem, RoleProblem
 
 _PER_MILLE = 1000
 _STEP = 100
@@ -55,6 +56,35 @@ def packed_as(problem: Problem, decided: Sequence[Decided]) -> Packed | None:
     """Return a choice as it is, with its places; None when it finds none."""
     board = fullest(problem, decided)
     return Packed(tuple(decided), board, value(problem, decided, board)) if board else None
+
+
+def filled(problem: Problem) -> Packed | None:
+    """Return a plan that takes no solver: the smallest candidates, packed, and what is left over used; None if none is.
+
+    It is what there is when the solver was ended before it had found any plan.
+    """
+    decided: list[Decided] = [_smallest(role) for role in problem.roles]
+    board = fullest(problem, decided)
+    if board is None or not any(decided):
+        return None
+    _improve(problem, board, decided)
+    found = Packed(tuple(decided), board, value(problem, decided, board))
+    barred = [[c.barred for c in role.candidates] for role in problem.roles]
+    chosen = [choice is not None and flags[choice[0]] for choice, flags in zip(decided, barred, strict=True)]
+    all_barred = any(chosen) and all(own or not any(flags) for own, flags in zip(chosen, barred, strict=True))
+    low = any(found.value[stage] < least for stage, least in problem.floors)
+    return None if all_barred or low else found
+
+
+def _smallest(role: RoleProblem) -> Decided:
+    """Return the candidate that takes least in all, not a barred one where others are; None of a role without any."""
+    sizes = [
+        (found.barred, found.footprint(found.least) * found.gpus, index)
+        for index, found in enumerate(role.candidates)
+        if not found.places
+    ]
+    index = min(sizes, default=(False, 0, -1))[-1]
+    return (index, role.candidates[index].least) if index >= 0 else None
 
 
 def value(problem: Problem, decided: Sequence[Decided], board: Board) -> Value:

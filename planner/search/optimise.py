@@ -11,10 +11,9 @@ from collections.abc import Sequence
 
 from ortools.sat.python.cp_model import CpSolver
 
+from planner.search.budget import BUDGET, BudgetSpent
 from planner.search.chain import (
-    BUDGET,
     HEADROOM,
-    BudgetSpent,
     Chain,
     ceilings,
     choices,
@@ -24,7 +23,7 @@ from planner.search.chain import (
     run,
     run_chain,
 )
-from planner.search.decompose import Packed, decompose, packed_as
+from planner.search.decompose import Packed, decompose, filled, packed_as
 from planner.search.model import Model, build
 from planner.search.packing import Decided, pack
 from planner.search.pieces import pieces
@@ -71,7 +70,10 @@ def _optimise(problem: Problem, budget: int) -> Answer | None:
     digest = hashlib.sha256(str(model.cp.proto).encode()).hexdigest()
     if size > _SOME:
         return _many(problem, budget, digest)
-    chain = run_chain(model, budget)
+    try:
+        chain = run_chain(model, budget)
+    except BudgetSpent:
+        return _filled(problem, ceilings(model)[problem.stages[0]], digest, budget)
     if chain is None:
         return None
     decided = choices(model, chain.solver)
@@ -80,7 +82,10 @@ def _optimise(problem: Problem, budget: int) -> Answer | None:
     bound = chain.stages[0].bound
     packed = decompose(problem, budget, bound) if size > _FEW else None
     if packed is None:
-        return _whole(problem, budget, digest, bound)
+        try:
+            return _whole(problem, budget, digest, bound)
+        except BudgetSpent:
+            return _filled(problem, bound, digest, budget)
     try:
         answer = _whole(problem, min(budget, _POLISH), digest, bound, packed.value[0])
     except BudgetSpent:
@@ -88,6 +93,18 @@ def _optimise(problem: Problem, budget: int) -> Answer | None:
     if answer is None or _values(answer) < packed.value:
         return _packed_answer(problem, packed, bound, digest)
     return answer
+
+
+def _filled(problem: Problem, bound: int, digest: str, budget: int) -> Answer:
+    """Return a plan that took no solver, with what is known of the best one.
+
+    Raises:
+        BudgetSpent: there is none either.
+    """
+    packed = filled(problem)
+    if packed is None:
+        raise BudgetSpent(budget)
+    return _packed_answer(problem, packed, bound, digest)
 
 
 def feasible(problem: Problem, budget: int = BUDGET) -> bool:

@@ -12,7 +12,7 @@ from planner.catalog import Catalog, load_catalog
 from planner.check import require
 from planner.fleet import Fleet
 from planner.plan import NoPlan, Plan
-from planner.search.chain import BUDGET, BudgetSpent
+from planner.search.budget import BUDGET, BudgetSpent
 from planner.solve.alternatives import with_runner_up
 from planner.solve.frontier import NoSuchPoint, pareto
 from planner.solve.whole import whole

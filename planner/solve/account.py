@@ -8,7 +8,7 @@ from planner.fleet import Fleet, Pool
 from planner.plan import NoPlan, Plan
 from planner.plan.account import Account, Alternative, Growth, LeftOut
 from planner.search import watch
-from planner.search.chain import BUDGET, BudgetSpent
+from planner.search.budget import BUDGET, BudgetSpent
 from planner.solve.alternatives import next_best
 from planner.solve.whole import Solved, whole
 from planner.units import GIB

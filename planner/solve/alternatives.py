@@ -8,7 +8,7 @@ from planner.options import Prepared
 from planner.options.problem import Kept, problem
 from planner.plan import Plan, RunnerUp, RunnerUpServer
 from planner.search import watch
-from planner.search.chain import BudgetSpent
+from planner.search.budget import BudgetSpent
 from planner.search.optimise import optimise
 from planner.solve.assemble import Decision, decisions, plan_stages
 from planner.solve.whole import Solved
@@ -26,6 +26,8 @@ def next_best(
     Another combination lacks the chosen variant in at least one of the decided roles; all else is free.
     """
     chosen = {decision.role.name: decision.option.variant.repository for decision in decided}
+    if watch.stopped():
+        return None
     try:
         answer = optimise(problem(fleet, prepared, barred=chosen, kept=kept), budget)
     except BudgetSpent:

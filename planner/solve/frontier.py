@@ -22,17 +22,14 @@ from planner.errors import PlannerError
 from planner.fleet import Fleet
 from planner.options import Prepared, prepare
 from planner.options.problem import problem
-from planner.plan import AXES, Frontier, FrontierPoint, NoPlan, Plan
+from planner.plan import AXES, MOST, Frontier, FrontierPoint, NoPlan, Plan
 from planner.search import watch
-from planner.search.chain import BUDGET, BudgetSpent
+from planner.search.budget import BUDGET, BudgetSpent
 from planner.search.optimise import optimise
 from planner.search.problem import COST, Answer
 from planner.solve.alternatives import with_runner_up
 from planner.solve.whole import Solved, planned
 from planner.units import ceil_div
-
-MOST = 25
-"""Points of a frontier that are found unless more are asked for."""
 
 
 class NoSuchPoint(PlannerError):

@@ -17,7 +17,7 @@ from planner.catalog import Catalog
 from planner.check import require
 from planner.fleet import Fleet, FleetFile, Price, Scenario, fleets, hourly_price
 from planner.plan import NoPlan, Plan
-from planner.search.chain import BUDGET, BudgetSpent
+from planner.search.budget import BUDGET, BudgetSpent
 from planner.solve.whole import whole
 
 _Answer: TypeAlias = Plan | NoPlan | None
