@@ -59,9 +59,10 @@ class KVLayout:
 
     def requests_held(self, blocks: int, tokens: int, max_num_batched_tokens: int, most: int) -> int:
         """Return how many of ``most`` requests of ``tokens`` run at once without waiting for blocks."""
+        blocks = max(0, blocks)
         if self.blocks_at_once(most, tokens, max_num_batched_tokens) <= blocks:
             return most
-        return min(most, max(0, blocks) // self.blocks_per_request(tokens, max_num_batched_tokens))
+        return min(most, blocks // self.blocks_per_request(tokens, max_num_batched_tokens))
 
     def bytes_needed(self, tokens: int, max_num_batched_tokens: int) -> int:
         """Return the cache the engine demands at start-up for one request of ``tokens``."""
