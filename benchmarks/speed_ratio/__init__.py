@@ -1,0 +1,1 @@
+"""How long this build takes beside an older one: `python -m benchmarks.speed_ratio OLD`."""
