@@ -10,7 +10,8 @@ from click.testing import CliRunner, Result
 from plans import NAMELESS, plan, server
 
 from planner.cli import main
-from planner.plan import GPUGroup, KnownFault, Plan, ServerPlan, Stage, differences, plan_to_yaml
+from planner.plan import GPUGroup, KnownFault, Plan, ServerPlan, ServerSpeed, Stage, differences, plan_to_yaml
+from planner.speed.forecast import Range
 from planner.units import GIB
 
 CODER = server("coder", gpu_indices=(0,))
@@ -90,11 +91,28 @@ spare GPU 0: new, rtx-pro-6000
     assert "GPU 0: gone" not in diff(tmp_path, placed("big"), placed("renamed")).stdout
 
 
+SPEED = ServerSpeed(
+    busy_permille=1000,
+    reason=None,
+    grade="measured",
+    tpot_us=Range(value=20_000, low=17_000, high=25_000),
+    ttft_us=Range(value=500_000, low=300_000, high=900_000),
+    output_millitokens_per_second=Range(value=400_000, low=320_000, high=480_000),
+)
+
+
+def test_a_speed_that_differs_is_told_as_users_notice_it(tmp_path: Path) -> None:
+    result = diff(tmp_path, plan(CODER), plan(dataclasses.replace(CODER, speed=SPEED)))
+
+    assert "coder: speed 50.0 tokens/s each after 0.5 s instead of not said" in result.stdout
+
+
 @pytest.mark.parametrize("field", [field.name for field in dataclasses.fields(ServerPlan) if field.name != "name"])
 def test_no_field_of_a_server_changes_in_silence(field: str, tmp_path: Path) -> None:
     special: dict[str, Any] = {
         "later_stages": (GPUGroup(node="", gpu_indices=(1,)),),
         "unseen": ("ignore",),
+        "speed": SPEED,
         "known_faults": (KnownFault(id="late", serious=False, account="late: slow"),),
     }
     other = special.get(field) or _other(getattr(CODER, field))

@@ -4,7 +4,7 @@ from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 from planner.explain.words import accuracy, listed, more, places, plural, stage_change
-from planner.plan import Difference, ServerPlan
+from planner.plan import Difference, ServerPlan, ServerSpeed
 from planner.units import format_tokens
 
 _FOLLOWS_THE_VARIANT = frozenset({
@@ -12,6 +12,14 @@ _FOLLOWS_THE_VARIANT = frozenset({
     "reasoning_parser", "hf_overrides", "unseen",
 })  # fmt: skip
 _FOLLOWS_THE_LIMITS = frozenset({"gpu_memory_utilization", "kv_cache_memory_bytes", "concurrency_full_context"})
+
+
+def _speed(speed: ServerSpeed | None) -> str:
+    """Write the speed of a server: tokens per second of one request and seconds to its first token."""
+    if speed is None or not (speed.tpot_us and speed.ttft_us):
+        return "not said"
+    return f"{1e6 / speed.tpot_us.value:.1f} tokens/s each after {speed.ttft_us.value / 1e6:.1f} s"
+
 
 _WORDS: dict[str, tuple[str, Callable[[Any], str]]] = {
     "max_model_len": ("context", format_tokens),
@@ -25,6 +33,7 @@ _WORDS: dict[str, tuple[str, Callable[[Any], str]]] = {
     "concurrency_request": ("requests that the KV cache holds", str),
     "tensor_parallel_size": ("tensor parallel size", str),
     "pipeline_parallel_size": ("pipeline stages", str),
+    "speed": ("speed", _speed),
     "known_faults": ("known faults", lambda faults: listed([fault.id for fault in faults] or ["none"])),
     "system_bytes": ("memory left to the system", more),
     "later_stages": ("GPU of later stages", lambda groups: places(groups) if groups else "none"),
