@@ -2,12 +2,22 @@
 
 from dataclasses import dataclass
 
-from planner.architecture.layers import Attention, Compressed, FeedForward, Latent, Layer, Mixture, Norms, State
+from planner.architecture.layers import (
+    Attention,
+    BlockIndex,
+    Compressed,
+    FeedForward,
+    Latent,
+    Layer,
+    Mixture,
+    Norms,
+    State,
+)
 from planner.architecture.parts import Column, Experts, Linear, Part, Tensor, Vocabulary
 
 __all__ = [
-    "Architecture", "Attention", "Column", "Compressed", "Experts", "FeedForward", "Latent", "Layer", "Linear",
-    "Mixture", "Norms", "Part", "Rotary", "State", "Tensor", "Vision", "Vocabulary",
+    "Architecture", "Attention", "BlockIndex", "Column", "Compressed", "Experts", "FeedForward", "Latent", "Layer",
+    "Linear", "Mixture", "Norms", "Part", "Rotary", "State", "Tensor", "Vision", "Vocabulary",
 ]  # fmt: skip
 
 

@@ -47,6 +47,19 @@ class Compressed:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class BlockIndex:
+    """The index of block-sparse attention: keys of its own, by which ``topk_blocks`` of ``block_tokens`` are chosen.
+
+    It has as many query heads as there are key-value heads, and one key head, which is on every rank.
+    """
+
+    heads: int
+    head_dim: int
+    topk_blocks: int
+    block_tokens: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Attention:
     """One attention layer.
 
@@ -74,6 +87,7 @@ class Attention:
     shares_kv: bool = False
     latent: Latent | None = None
     compressed: Compressed | None = None
+    index: BlockIndex | None = None
     path: str = "self_attn"
     output_path: str = "o_proj"
     parts: tuple[Part, ...] = ()

@@ -18,6 +18,7 @@ from planner.config_json.experts import Experts, shared_by_size
 from planner.config_json.family import Family
 from planner.config_json.fields import Fields
 from planner.config_json.kimi_tower import kimi_tower
+from planner.config_json.minimax_m3 import minimax_tower
 from planner.config_json.registry import TEXT
 from planner.errors import UnsupportedModel
 
@@ -78,6 +79,7 @@ WRAPPERS: Mapping[str, Wrapper] = {
     "Llama4ForConditionalGeneration": Wrapper("Llama4ForCausalLM", towers.llama4_tower),
     "InternVLForConditionalGeneration": Wrapper("", towers.internvl_tower),
     "KimiK25ForConditionalGeneration": Wrapper("DeepseekV3ForCausalLM", kimi_tower),
+    "MiniMaxM3SparseForConditionalGeneration": Wrapper("MiniMaxM3SparseForCausalLM", minimax_tower),
     "LlavaNextVideoForConditionalGeneration": Wrapper("", towers.llava_tower),
     "LlavaOnevisionForConditionalGeneration": Wrapper("", plain_towers.onevision_tower),
     "InternS1ForConditionalGeneration": Wrapper("", towers.internvl_tower),

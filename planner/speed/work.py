@@ -10,7 +10,7 @@ from planner.facts.quantization import Quantization
 from planner.memory.terms import Server
 from planner.speed.formats import kernel
 from planner.tensors.identity import Same
-from planner.tensors.kv_pages import attention_bytes, index_bytes, state_bytes
+from planner.tensors.kv_pages import attention_bytes, block_index_bytes, index_bytes, state_bytes
 from planner.tensors.parameters import embedding, last_parts, layer_parts
 from planner.tensors.weight_rules import WeightRules
 from planner.tensors.weights import Rank, part_tensors
@@ -198,14 +198,16 @@ def _parameters(part: Part, prefix: str, rank: Rank) -> int:
 
 
 def _cache(attention: Attention, layers: int, rank: Rank, kv_cache_dtype: str) -> CacheLayers:
-    latent = attention.latent
+    latent, blocks = attention.latent, attention.index
+    chosen = latent.index_topk if latent else blocks.topk_blocks * blocks.block_tokens if blocks else 0
+    keys = index_bytes(latent) if latent and latent.index_heads else block_index_bytes(blocks) if blocks else 0
     heads = -(-attention.num_heads // rank.tensor_ranks)
     return CacheLayers(
         layers=layers,
         token_bytes=attention_bytes(attention, kv_cache_dtype, rank.dtype_bytes, rank.tensor_ranks),
         reach_tokens=attention.window or attention.chunk or 0,
-        chosen_tokens=latent.index_topk if latent else 0,
-        index_bytes=index_bytes(latent) if latent and latent.index_heads else 0,
+        chosen_tokens=chosen,
+        index_bytes=keys,
         latent=latent is not None,
         pair_flops=2 * heads * (attention.head_dim + attention.value_head_dim),
     )

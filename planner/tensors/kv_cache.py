@@ -10,7 +10,13 @@ from planner.tensors.compressed_cache import compressed_specs
 from planner.tensors.identity import Same
 from planner.tensors.kv_groups import Group, LayerCache, groups
 from planner.tensors.kv_packed import unpacked_layers
-from planner.tensors.kv_pages import aligned_block_size, attention_bytes, index_bytes, state_bytes
+from planner.tensors.kv_pages import (
+    aligned_block_size,
+    attention_bytes,
+    block_index_bytes,
+    index_bytes,
+    state_bytes,
+)
 from planner.tensors.kv_rules import KVRules
 from planner.tensors.kv_spec import CacheSpec
 from planner.tensors.pipeline import stage_layers
@@ -189,6 +195,9 @@ def _specs(layer: Layer, cache: _Cache, state_page: int) -> Iterator[CacheSpec]:
         if latent and latent.index_heads:
             page = cache.block_size * index_bytes(latent)
             yield CacheSpec(kind="latent", block_size=cache.block_size, page_bytes=page)
+        if index := layer.attention.index:
+            page = cache.block_size * block_index_bytes(index)
+            yield CacheSpec(kind="full", block_size=cache.block_size, page_bytes=page)
     if layer.state:
         size = state_bytes(layer.state, cache.dtype_bytes, cache.tensor_ranks)
         yield CacheSpec(

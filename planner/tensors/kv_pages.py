@@ -1,6 +1,6 @@
 """What one token, or one recurrent state, costs in one layer's cache."""
 
-from planner.architecture import Attention, Latent, State
+from planner.architecture import Attention, BlockIndex, Latent, State
 from planner.tensors.kv_packed import PACKED, slot_bytes
 from planner.units import ceil_div
 
@@ -16,6 +16,8 @@ _HEAD_SCALE_BYTES = 8
 # FP8 (model_executor/layers/attention/mla_attention.py, vLLM 0.33.0).
 _SPARSE_BYTES = {"fp8_ds_mla": 656, "nvfp4_ds_mla": 352}
 _INDEX_SCALE_GROUP = 128
+# What the kernels of block-sparse attention read (models/minimax_m3/common/sparse_attention.py, vLLM 0.33.0).
+_BLOCK_SPARSE = ("auto", "bfloat16", "fp8", "fp8_e4m3", "fp8_e5m2", "nvfp4")
 
 
 def known_dtype(kv_cache_dtype: str) -> bool:
@@ -27,6 +29,8 @@ def suits(attention: Attention, kv_cache_dtype: str) -> bool:
     """Whether a KV dtype is one for this kind of attention: some are for latent attention alone, some for the other."""
     if attention.latent or attention.compressed:
         return kv_cache_dtype not in PACKED
+    if attention.index:
+        return kv_cache_dtype in _BLOCK_SPARSE
     return kv_cache_dtype not in _SPARSE_BYTES
 
 
@@ -57,6 +61,14 @@ def attention_bytes(
 def index_bytes(latent: Latent) -> int:
     """Return the bytes of one token in the indexer's cache: FP8 keys and an fp32 scale per 128 values."""
     return latent.index_head_dim + latent.index_head_dim // _INDEX_SCALE_GROUP * 4
+
+
+def block_index_bytes(index: BlockIndex) -> int:
+    """Return the bytes of one token in the cache of block-sparse attention's index: one key in bf16.
+
+    Source: ``models/minimax_m3/common/indexer.py:MiniMaxM3IndexerCache``, vLLM 0.33.0.
+    """
+    return 2 * index.head_dim
 
 
 def state_bytes(state: State, dtype_bytes: int, tensor_ranks: int) -> int:

@@ -76,6 +76,9 @@ def attention_parts(attention: Attention, hidden_size: int) -> tuple[Part, ...]:
     if not attention.shares_kv:
         columns.append(Column(f"{path}.k_proj", kv_heads, size, replicated=True))
         columns.append(Column(f"{path}.v_proj", kv_heads, attention.value_head_dim, replicated=True))
+    if attention.index:
+        columns.append(Column(f"{path}.index_q_proj", attention.index.heads, attention.index.head_dim, replicated=True))
+        columns.append(Column(f"{path}.index_k_proj", 1, attention.index.head_dim, replicated=True))
     parts: list[Part] = [
         Linear(columns=tuple(columns), inputs=hidden_size, split="column", bias=attention.qkv_bias),
         linear(
@@ -94,6 +97,8 @@ def attention_parts(attention: Attention, hidden_size: int) -> tuple[Part, ...]:
     elif attention.qk_norm == "split":
         parts.append(Tensor(path=f"{path}.q_norm", elements=heads, each=size, split=True))
         parts.append(Tensor(path=f"{path}.k_norm", elements=kv_heads, each=size, split=True, replicated=True))
+    if attention.index:
+        parts.append(_norm(f"{path}.index_norm", 2 * attention.index.head_dim, bias=False))
     if attention.sinks:
         parts.append(Tensor(path=f"{path}.sinks", elements=heads, split=True))
     return tuple(parts)

@@ -56,7 +56,9 @@ def weights_bytes(
         expert_ranks=all_ranks if expert_parallel else 1,
         expert_tensor_ranks=1 if expert_parallel else all_ranks,
         dtype_bytes=dtype_bytes,
-        batched_tokens=max_num_batched_tokens if any(_buffers_per_token(Same(architecture))) else 0,
+        batched_tokens=max_num_batched_tokens
+        if any(_buffers_per_token(Same(architecture), tensor_parallel_size))
+        else 0,
         rules=rules,
     )
     return _rank_bytes(Same(architecture), Same(quantization), rank, pipeline_parallel_size, pipeline_rank)
@@ -120,20 +122,23 @@ def _encoder(vision: Same[Vision], rank: Rank) -> tuple[int, ...]:
 def _buffers(architecture: Architecture, rank: Rank) -> Iterator[int]:
     """Yield what models set aside per batched token while they load.
 
-    Source: models/qwen3_vl.py (deepstack inputs) and models/deepseek_v2.py (chosen tokens), vLLM 0.11.0 to 0.33.0.
+    Source: models/qwen3_vl.py (deepstack inputs) and models/deepseek_v2.py (chosen tokens;
+    blocks, per head, in models/minimax_m3), vLLM 0.11.0 to 0.33.0.
     """
-    levels, chosen = _buffers_per_token(Same(architecture))
+    levels, chosen = _buffers_per_token(Same(architecture), rank.tensor_ranks)
     for _ in range(levels):
         yield rank.batched_tokens * architecture.hidden_size * rank.dtype_bytes
     yield rank.batched_tokens * chosen * 4
 
 
 @functools.lru_cache(maxsize=4096)
-def _buffers_per_token(of: Same[Architecture]) -> tuple[int, int]:
+def _buffers_per_token(of: Same[Architecture], tensor_ranks: int) -> tuple[int, int]:
     """Return the hidden vectors and the token indices that are set aside per batched token."""
     levels = of.value.vision.stacked_levels if of.value.vision else 0
-    sparse = (layer.attention.latent or layer.attention.compressed for layer in of.value.layers if layer.attention)
-    return levels, max((facts.index_topk for facts in sparse if facts), default=0)
+    attentions = [layer.attention for layer in of.value.layers if layer.attention]
+    tokens = [facts.index_topk for it in attentions if (facts := it.latent or it.compressed)]
+    blocks = [max(1, it.index.heads // tensor_ranks) * it.index.topk_blocks for it in attentions if it.index]
+    return levels, max((*tokens, *blocks), default=0)
 
 
 def _tables(architecture: Architecture, rank: Rank) -> Iterator[int]:
