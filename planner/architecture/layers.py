@@ -6,7 +6,7 @@ from typing import Literal
 from planner.architecture.parts import Part
 
 Norms = Literal["none", "head", "whole", "split"]
-StateKind = Literal["mamba1", "mamba2", "gated-delta", "kimi-delta", "short-conv"]
+StateKind = Literal["mamba1", "mamba2", "gated-delta", "kimi-delta", "bailing-delta", "short-conv"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 
+from planner.config_json.bailing import BAILING
 from planner.config_json.deepseek_v4 import DEEPSEEK_V4
 from planner.config_json.dense import DENSE
 from planner.config_json.family import Family
@@ -19,6 +20,7 @@ TEXT: Mapping[str, Family] = {
     **SPECIALS,
     **DEEPSEEK_V4,
     **MINIMAX_M3,
+    **BAILING,
     **RELATIVES,
     **UNUSUAL,
 }

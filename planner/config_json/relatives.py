@@ -31,7 +31,7 @@ def _gate(path: str) -> Callable[[Fields, int, str], tuple[Part, ...]]:
     return extra
 
 
-def _bailing_shared(text: Fields) -> int:
+def bailing_shared(text: Fields) -> int:
     """Return the shared experts' width: their own where stated, times their count."""
     size = text.integer("moe_shared_expert_intermediate_size", text.integer("moe_intermediate_size"))
     return size * text.integer("num_shared_experts", 0, minimum=0)
@@ -127,7 +127,7 @@ _CHATGLM = Family(
     defaults={"partial_rotary_factor": 0.5},
 )  # fmt: skip
 _BAILING_EXPERTS = Experts(
-    where=after_dense, shared=_bailing_shared, router_dtype="router_dtype",
+    where=after_dense, shared=bailing_shared, router_dtype="router_dtype",
     correction=lambda text: text.flag("moe_router_enable_expert_bias"),
 )  # fmt: skip
 
@@ -222,7 +222,7 @@ RELATIVES: Mapping[str, Family] = {
         qk_norm_switch=("use_qk_norm",), mixture=_BAILING_EXPERTS,
     ),
     "SarvamMLAForCausalLM": replace(
-        MLA, mixture=Experts(where=after_dense, shared=_bailing_shared, correction=always),
+        MLA, mixture=Experts(where=after_dense, shared=bailing_shared, correction=always),
         defaults={"num_shared_experts": 1, "first_k_dense_replace": 1},
     ),
     "Param2MoEForCausalLM": Family(

@@ -29,7 +29,7 @@ def context_limits(text: Fields) -> tuple[int, int]:
     lengths = [length for key in LENGTH_KEYS if (length := text.optional_integer(key, maximum=_MAX_LENGTH))]
     stated = text.optional_integer("model_max_length", maximum=_MAX_LENGTH)
     limit = stated or min(lengths, default=_DEFAULT_LENGTH)
-    rope = _settings(text)
+    rope = settings(text)
     kind = _type(rope)
     if kind not in _INCLUDED and "gemma3" not in text.text("model_type"):
         limit = int(limit * rope.number("factor", 1.0))
@@ -41,7 +41,7 @@ def rotaries(
     text: Fields, head_dim: int, layers: tuple[Layer, ...], *, unscaled_windows: bool = False
 ) -> tuple[Rotary, ...]:
     """Return the distinct rotary tables of a model: one, or one per kind of attention with its own rope."""
-    rope = _settings(text)
+    rope = settings(text)
     per_kind = {key: rope.section(key) for key, value in rope.values.items() if isinstance(value, Mapping)}
     if per_kind:
         windows = {bool(layer.attention.window) for layer in layers if layer.attention}
@@ -60,7 +60,7 @@ def rotaries(
     return tuple(tables)
 
 
-def _settings(text: Fields) -> Fields:
+def settings(text: Fields) -> Fields:
     """Return ``rope_parameters`` of newer configs, ``rope_scaling`` of older ones, or what the class assumes."""
     return text.section(
         "rope_scaling" if text.has("rope_scaling") and not text.has("rope_parameters") else "rope_parameters"

@@ -37,6 +37,6 @@ def _token_bytes(state: State, flags: ServeFlags, dtype_bytes: int) -> int:
     width = ceil_div(keys * values, _CHUNK_TOKENS) + keys + 3 * values
     if state.kind == "gated-delta":
         return heads * width * dtype_bytes
-    if state.kind == "kimi-delta":
+    if state.kind in ("kimi-delta", "bailing-delta"):
         return heads * ((width + keys) * dtype_bytes + keys * _FLOAT)
     return 0

@@ -22,6 +22,8 @@ def state_parts(state: State, hidden_size: int) -> tuple[Part, ...]:
         return _short_conv(state, hidden_size)
     if state.kind == "kimi-delta":
         return _kimi_delta(state, hidden_size)
+    if state.kind == "bailing-delta":
+        return _kimi_delta(state, hidden_size)
     assert_never(state.kind)
 
 
@@ -102,16 +104,25 @@ def _kimi_delta(state: State, hidden_size: int) -> tuple[Part, ...]:
     kernels = linear(f"{path}.conv1d", 3 * inner, state.conv_kernel, "column")
     return (
         Linear(columns=columns, inputs=hidden_size, split="column"),
-        linear(f"{path}.f_a_proj", size, hidden_size),
-        linear(f"{path}.f_b_proj", inner, size, "column"),
+        *_delta_gate(state, "f", hidden_size),
         Tensor(path=f"{path}.dt_bias", elements=inner, split=True, dtype_bytes=4),
         linear(f"{path}.b_proj", state.heads, hidden_size, "column"),
         Linear(columns=kernels.columns, inputs=kernels.inputs, split="column", quantizable=False, dtype_bytes=4),
         Tensor(path=f"{path}.A_log", elements=state.heads, split=True, dtype_bytes=4),
-        linear(f"{path}.g_a_proj", size, hidden_size),
-        linear(f"{path}.g_b_proj", inner, size, "column"),
+        *_delta_gate(state, "g", hidden_size),
         Tensor(path=f"{path}.o_norm", elements=size),
         linear(f"{path}.o_proj", hidden_size, inner, "row"),
+    )
+
+
+def _delta_gate(state: State, name: str, hidden_size: int) -> tuple[Part, ...]:
+    """Return a gate over all values: by way of one head's width, or in one product (bailing_moe_v3.py)."""
+    inner, size, path = state.inner_size, state.head_dim, state.path
+    if state.kind == "bailing-delta":
+        return (linear(f"{path}.{name}_proj", inner, hidden_size, "column"),)
+    return (
+        linear(f"{path}.{name}_a_proj", size, hidden_size),
+        linear(f"{path}.{name}_b_proj", inner, size, "column"),
     )
 
 
