@@ -74,6 +74,17 @@ def compressed(kind: str, bits: int, inputs: bool = False, group: int | None = N
     return {"quant_method": "compressed-tensors", "config_groups": {"group_0": group_0}}
 
 
+def compressed_blocks() -> dict[str, Any]:
+    config = compressed("float", 8, inputs=True)
+    config["config_groups"]["group_0"]["weights"] |= {"strategy": "block", "block_structure": [128, 128]}
+    return config
+
+
+def quark(weight: dict[str, Any] | list[dict[str, Any]]) -> dict[str, Any]:
+    everywhere = {"weight": weight, "input_tensors": {"dtype": "fp8_e4m3", "is_dynamic": True}}
+    return {"quant_method": "quark", "export": {"kv_cache_group": []}, "global_quant_config": everywhere}
+
+
 FORMATS: dict[str, dict[str, Any]] = {
     "awq": AWQ,
     "gptq": {"quant_method": "gptq", "bits": 4, "group_size": 128, "desc_act": False, "sym": True},
@@ -84,6 +95,12 @@ FORMATS: dict[str, dict[str, Any]] = {
     "ct fp8": compressed("float", 8, inputs=True),
     "ct nvfp4": compressed("float", 4, inputs=True, group=16),
     "ct mxfp4": compressed("float", 4, inputs=True, group=32),
+    "ct fp8 blocks": compressed_blocks(),
+    "ct mxfp8": compressed("float", 8, inputs=True, group=32),
+    "modelopt fp8 blocks": {"quant_method": "modelopt", "quant_algo": "FP8_PB_WO"},
+    "modelopt mxfp8": {"quant_method": "modelopt", "quant_algo": "MXFP8"},
+    "quark fp8": quark({"dtype": "fp8_e4m3", "qscheme": "per_tensor"}),
+    "quark nvfp4": quark([{"dtype": "fp4"}, {"dtype": "fp8_e4m3"}]),
     "modelopt fp8": {"quant_method": "modelopt", "quant_algo": "FP8"},
     "modelopt nvfp4": {"quant_method": "modelopt", "quant_algo": "NVFP4", "group_size": 16},
     "mxfp4": {"quant_method": "mxfp4"},
@@ -99,25 +116,35 @@ CAPABILITIES: dict[str, dict[str, int | tuple[int, int] | None]] = {
         "modelopt fp8": 89, "modelopt nvfp4": 100, "mxfp4": None, "fbgemm fp8": 80, "bitsandbytes": 70,
     },
     "0.11.0": {
+        "ct fp8 blocks": 89, "ct mxfp4": None, "ct mxfp8": None, "modelopt fp8 blocks": None, "modelopt mxfp8": None,
+        "quark fp8": 89, "quark nvfp4": None,
         "awq": 75, "gptq": 70, "fp8": 80, "ct w4a16": 80, "ct w8a16": 80, "ct w8a8 int8": (75, 90), "ct fp8": 80,
         "ct nvfp4": 80, "modelopt fp8": 89, "modelopt nvfp4": 80, "mxfp4": 80, "fbgemm fp8": 80, "bitsandbytes": 70,
     },
     "0.14.1": {
+        "ct fp8 blocks": 89, "ct mxfp8": None, "modelopt fp8 blocks": 89, "modelopt mxfp8": None,
+        "quark fp8": 89, "quark nvfp4": None,
         "awq": 75, "gptq": 70, "fp8": 75, "ct w4a16": 75, "ct w8a16": 75, "ct w8a8 int8": (75, 90), "ct fp8": 80,
         "ct nvfp4": 80, "ct mxfp4": 80, "modelopt fp8": 89, "modelopt nvfp4": 75, "mxfp4": 80, "fbgemm fp8": None,
         "bitsandbytes": 70,
     },
     "0.19.0": {
+        "ct fp8 blocks": 75, "ct mxfp8": None, "modelopt fp8 blocks": 89, "modelopt mxfp8": 100,
+        "quark fp8": 89, "quark nvfp4": None,
         "awq": 75, "gptq": 70, "fp8": 75, "ct w4a16": 75, "ct w8a16": 75, "ct w8a8 int8": (75, 90), "ct fp8": 75,
         "ct nvfp4": 75, "ct mxfp4": 80, "modelopt fp8": 89, "modelopt nvfp4": 75, "mxfp4": 80, "fbgemm fp8": None,
         "bitsandbytes": 70,
     },
     "0.28.0": {
+        "ct fp8 blocks": 75, "ct mxfp8": 75, "modelopt fp8 blocks": 80, "modelopt mxfp8": 80,
+        "quark fp8": 89, "quark nvfp4": 75,
         "awq": 75, "gptq": 70, "fp8": 75, "ct w4a16": 75, "ct w8a16": 75, "ct w8a8 int8": (75, 90), "ct fp8": 75,
         "ct nvfp4": 75, "ct mxfp4": 80, "modelopt fp8": 80, "modelopt nvfp4": 75, "mxfp4": 80, "fbgemm fp8": None,
         "bitsandbytes": None,
     },
     "0.33.0": {
+        "ct fp8 blocks": 75, "ct mxfp8": 75, "modelopt fp8 blocks": 80, "modelopt mxfp8": 80,
+        "quark fp8": 89, "quark nvfp4": 75,
         "awq": 75, "gptq": 75, "fp8": 75, "ct w4a16": 75, "ct w8a16": 75, "ct w8a8 int8": (75, 90), "ct fp8": 75,
         "ct nvfp4": 75, "ct mxfp4": 80, "modelopt fp8": 80, "modelopt nvfp4": 75, "mxfp4": 80, "fbgemm fp8": None,
         "bitsandbytes": None,
@@ -302,3 +329,11 @@ def test_windows_on_some_layers_of_qwen_are_asserted_away(layers: int, refused: 
 
     assert ("sliding windows on all layers or on none" in reason("0.33.0", gpu(9, 0), windows)) is refused
     assert reason("0.33.0", gpu(9, 0), {**windows, "use_sliding_window": False}) == ""
+
+
+def test_a_format_that_a_version_does_not_read_yet_is_refused_with_the_first_that_does() -> None:
+    said = reason("0.19.0", gpu(10, 0), {"quantization_config": FORMATS["ct mxfp8"]}, dtype="auto")
+
+    assert "does not read mxfp8 weights in checkpoints of the quantization method compressed-tensors" in said
+    assert "0.20.0 is the first that does" in said
+    assert reason("0.20.0", gpu(10, 0), {"quantization_config": FORMATS["ct mxfp8"]}, dtype="auto") == ""

@@ -118,6 +118,7 @@ class EngineProfile:
     least_capability: int
     method_capability: Mapping[str, int]
     method_ceiling: Mapping[str, int]
+    formats_since: Mapping[str, str]
     online_quantizations: tuple[str, ...]
     activation_order: bool
 

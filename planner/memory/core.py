@@ -15,8 +15,8 @@ _OLDER = "0.7.3"
 _SHARED = (
     "version", "exact", "devices", "unknown_architectures", "dropped_architectures",
     "kv_cache_dtypes", "least_capability", "method_capability",
-    "method_ceiling", "online_quantizations", "activation_order", "load_split_limit_mib", "multimodal_rope_factor",
-    "latent_rope_single_precision", "transformers_classes", "mxfp4_hopper",
+    "method_ceiling", "formats_since", "online_quantizations", "activation_order", "load_split_limit_mib",
+    "multimodal_rope_factor", "latent_rope_single_precision", "transformers_classes", "mxfp4_hopper",
 )  # fmt: skip
 
 

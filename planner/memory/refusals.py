@@ -5,7 +5,7 @@ from collections.abc import Iterator
 from planner.architecture import Architecture
 from planner.engine.faults import Case, known_faults
 from planner.engine.flags import ServeFlags
-from planner.engine.profile import EngineProfile
+from planner.engine.profile import EngineProfile, parse_version
 from planner.engine.rules import Refusal, refused
 from planner.facts.gpu import GPU, dotted
 from planner.facts.quantization import Quantization
@@ -75,13 +75,21 @@ def _device_reasons(quantization: Quantization, profile: EngineProfile, gpu: GPU
     if capability < profile.least_capability:
         yield refused("least-capability", **here)
     method = quantization.method or ""
-    key = f"{method}/{quantization.scheme}"
-    needed = profile.method_capability.get(key, profile.method_capability.get(method, 0))
+    *formats, key = _keys(quantization)
+    needed = next(
+        (profile.method_capability[name] for name in (*formats, key, method) if name in profile.method_capability), 0
+    )
     newest = profile.method_ceiling.get(key, capability)
     if capability > newest:
         yield refused("no-newer-kernels", **here, scheme=quantization.scheme, newest=dotted(newest))
     if capability < needed:
         yield refused("method-capability", method=method, needed=dotted(needed), capability=dotted(capability))
+
+
+def _keys(quantization: Quantization) -> tuple[str, ...]:
+    """Return what settings call a checkpoint's format: by how linear layers are stored, then by the scheme."""
+    stored = (quantization.linear.name,) if quantization.linear else ()
+    return tuple(f"{quantization.method}/{name}" for name in (*stored, quantization.scheme))
 
 
 def _format_reasons(quantization: Quantization, flags: ServeFlags, profile: EngineProfile) -> Iterator[Refusal]:
@@ -91,6 +99,12 @@ def _format_reasons(quantization: Quantization, flags: ServeFlags, profile: Engi
         yield refused("online-quantization", engine=str(profile), quantization=flags.quantization, known=known)
     if method and method not in profile.method_capability:
         yield refused("quantization-method", engine=str(profile), method=method)
+    for key in _keys(quantization):
+        first = profile.formats_since.get(key)
+        if first and parse_version(profile.version) < parse_version(first):
+            name = key.partition("/")[2]
+            yield refused("unread-format", engine=str(profile), method=str(method), format=name, first=first)
+            break
     if quantization.act_order and not profile.activation_order:
         yield refused("activation-order", engine=str(profile), method=str(method))
 
