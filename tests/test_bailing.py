@@ -1,11 +1,15 @@
-"""Bailing 3: which layers keep a state, what gates cost, and what is refused as the engine refuses it."""
+"""Bailing 2.5 and 3: which layers keep a state, what gates cost, and what is refused as the engine refuses it."""
 
 from typing import Any
 
 import pytest
 
 from planner.config_json import parse_config
+from planner.engine.flags import ServeFlags
+from planner.engine.profile import load_profile
 from planner.errors import InvalidConfig
+from planner.facts.quantization import Quantization
+from planner.memory.validity import invalid
 from planner.tensors.weights import weights_bytes
 
 CONFIG: dict[str, Any] = {
@@ -44,3 +48,24 @@ def test_a_gate_is_one_product_in_each_layer_that_attends(gate: str, outputs: in
 def test_gates_of_low_rank_are_refused_by_field(changes: dict[str, Any]) -> None:
     with pytest.raises(InvalidConfig, match="no_kda_lora"):
         parse_config({**CONFIG, **changes}, where="config.json")
+
+
+OLDER: dict[str, Any] = {**CONFIG, "architectures": ["BailingMoeV2_5ForCausalLM"], "group_norm_size": 4}
+
+
+def test_in_bailing_2_5_layers_after_the_last_group_keep_a_state_and_there_are_two_tables() -> None:
+    found, _ = parse_config(OLDER, where="config.json")
+
+    assert [bool(layer.state) for layer in found.layers] == [True, True, False, True, True, False, True]
+    assert sorted(table.width for table in found.rotaries) == [64, 64]
+
+
+@pytest.mark.parametrize(("ranks", "fits"), [(1, True), (2, True), (4, True), (8, False)])
+def test_the_groups_of_the_norm_are_shared_out_whole(ranks: int, fits: bool) -> None:
+    found, _ = parse_config(OLDER, where="config.json")
+    flags = ServeFlags(
+        max_model_len=4096, max_num_seqs=1, max_num_batched_tokens=4096, gpu_memory_utilization=0.9,
+        tensor_parallel_size=ranks,
+    )  # fmt: skip
+
+    assert (invalid(found, Quantization(), flags, load_profile("0.33.0")) is None) is fits

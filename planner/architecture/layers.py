@@ -6,7 +6,7 @@ from typing import Literal
 from planner.architecture.parts import Part
 
 Norms = Literal["none", "head", "whole", "split"]
-StateKind = Literal["mamba1", "mamba2", "gated-delta", "kimi-delta", "bailing-delta", "short-conv"]
+StateKind = Literal["mamba1", "mamba2", "gated-delta", "kimi-delta", "bailing-delta", "lightning", "short-conv"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -113,6 +113,7 @@ class State:
     time_step_rank: int = 0
     conv_bias: bool = False
     projection_bias: bool = False
+    output_bias: bool = False
     norm: bool = True
     state_dtype_bytes: int | None = None
     path: str = "mixer"

@@ -1,6 +1,7 @@
-"""Bailing 3 (Ling, Ring): Kimi delta attention, and latent attention in every last layer of a group.
+"""Bailing 2.5 and 3 (Ling, Ring): linear attention, and latent attention in every last layer of a group.
 
-Source: ``model_executor/models/bailing_moe_v3.py``, vLLM 0.28.0 to 0.33.0.
+Source: ``model_executor/models/bailing_moe_v3.py``, vLLM 0.28.0 to 0.33.0, and ``bailing_moe_linear.py``, 0.20.0 to
+0.33.0.
 """
 
 from collections.abc import Mapping
@@ -8,7 +9,7 @@ from dataclasses import replace
 
 from planner.architecture import Attention, Part, Rotary, State
 from planner.architecture.parts import linear
-from planner.config_json.attention import latent
+from planner.config_json.attention import head_dim, latent
 from planner.config_json.experts import Experts, after_dense, always
 from planner.config_json.family import Family
 from planner.config_json.fields import Fields
@@ -62,6 +63,39 @@ def _state(text: Fields) -> State:
     )
 
 
+def _older_kinds(text: Fields, count: int) -> tuple[str, ...]:
+    """Bailing 2.5: every last layer of a group attends, and none after the last whole group."""
+    size = text.integer("layer_group_size", 1)
+    return tuple("state" if (index + 1) % size else "full" for index in range(count))
+
+
+def _lightning(text: Fields) -> State:
+    """Return Bailing 2.5's linear attention, whose state has the model's dtype.
+
+    The norm of its output is cut into groups, which are shared out over ranks whole.
+    """
+    heads, size = text.integer("num_attention_heads"), head_dim(text)
+    bias = text.flag("use_bias")
+    return State(
+        kind="lightning",
+        heads=heads,
+        head_dim=size,
+        key_heads=heads,
+        key_head_dim=size,
+        groups=text.integer("group_norm_size", 1),
+        projection_bias=bias or text.flag("use_qkv_bias"),
+        output_bias=bias,
+        norm=text.flag("use_qk_norm"),
+        path=_PATH,
+    )
+
+
+def _older_rotaries(text: Fields) -> tuple[Rotary, ...]:
+    """Return the table of linear attention, over the stated share of a head, and that of latent attention."""
+    own = table(text, settings(text), head_dim(text))
+    return (*_rotaries(text), own)
+
+
 def _rotaries(text: Fields) -> tuple[Rotary, ...]:
     """Return the table of latent attention, which turns the whole rotary part whatever share the config states."""
     size = text.integer("qk_rope_head_dim")
@@ -74,5 +108,13 @@ BAILING: Mapping[str, Family] = {
     "BailingMoeV3ForCausalLM": Family(
         kinds=_kinds, attention=_attention, state=_state, layer_extra=_gate, rotaries=_rotaries, mlp_bias=("use_bias",),
         mixture=Experts(where=after_dense, shared=bailing_shared, router_dtype_bytes=4, correction=always),
+    ),
+    "BailingMoeV2_5ForCausalLM": Family(
+        kinds=_older_kinds, attention=_attention, state=_lightning, rotaries=_older_rotaries, mlp_bias=("use_bias",),
+        mixture=Experts(
+            where=after_dense, shared=bailing_shared, router_dtype="router_dtype",
+            correction=lambda text: text.flag("moe_router_enable_expert_bias"),
+        ),
+        defaults={"router_dtype": "fp32"},
     ),
 }  # fmt: skip

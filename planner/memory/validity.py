@@ -107,6 +107,8 @@ def _vision_reasons(vision: Vision, ranks: int) -> Iterator[Refusal]:
 def _state_reasons(layer: Layer, ranks: int) -> Iterator[Refusal]:
     if layer.state:
         whole = layer.state.inner_size if layer.state.kind in _CHANNELWISE else layer.state.heads
+        if layer.state.kind == "lightning":  # the groups of its norm (linear/bailing_linear_attn.py)
+            whole = layer.state.groups
         if whole % ranks:
             yield refused("state-over-ranks", whole=whole, ranks=ranks)
 

@@ -22,6 +22,8 @@ def state_parts(state: State, hidden_size: int) -> tuple[Part, ...]:
         return _short_conv(state, hidden_size)
     if state.kind == "kimi-delta":
         return _kimi_delta(state, hidden_size)
+    if state.kind == "lightning":
+        return _lightning(state, hidden_size)
     if state.kind == "bailing-delta":
         return _kimi_delta(state, hidden_size)
     assert_never(state.kind)
@@ -112,6 +114,19 @@ def _kimi_delta(state: State, hidden_size: int) -> tuple[Part, ...]:
         *_delta_gate(state, "g", hidden_size),
         Tensor(path=f"{path}.o_norm", elements=size),
         linear(f"{path}.o_proj", hidden_size, inner, "row"),
+    )
+
+
+def _lightning(state: State, hidden_size: int) -> tuple[Part, ...]:
+    """Return linear attention without a convolution (linear/bailing_linear_attn.py); queries and keys have norms."""
+    inner, path = state.inner_size, state.path
+    columns = tuple(Column(f"{path}.query_key_value", state.heads, state.head_dim) for _ in range(3))
+    return (
+        Linear(columns=columns, inputs=hidden_size, split="column", bias=state.projection_bias),
+        Tensor(path=f"{path}.norms", elements=2 * state.head_dim * state.norm),
+        linear(f"{path}.g_proj", inner, hidden_size, "column"),
+        linear(f"{path}.dense", hidden_size, inner, "row", bias=state.output_bias),
+        Tensor(path=f"{path}.g_norm", elements=inner, split=True),
     )
 
 
