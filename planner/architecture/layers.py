@@ -99,7 +99,8 @@ class State:
     """A layer that keeps a recurrent state of fixed size per sequence instead of keys and values.
 
     ``heads × head_dim`` are the values, ``key_heads × key_head_dim`` the keys (attention-like kinds); ``state_size``
-    and ``groups`` belong to state-space kinds. ``state_dtype_bytes`` None follows the model's dtype.
+    and ``groups`` belong to state-space kinds. ``full_rank_gate``: the gate over Kimi delta attention's output is one
+    product. ``state_dtype_bytes`` None follows the model's dtype.
     """
 
     kind: StateKind
@@ -115,6 +116,7 @@ class State:
     projection_bias: bool = False
     output_bias: bool = False
     norm: bool = True
+    full_rank_gate: bool = False
     state_dtype_bytes: int | None = None
     path: str = "mixer"
 

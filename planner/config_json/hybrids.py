@@ -116,6 +116,11 @@ def _kimi_kinds(text: Fields, count: int) -> tuple[str, ...]:
     return tuple("state" if index + 1 in layers else "full" for index in range(count))
 
 
+KIMI_EXPERTS = Experts(
+    active="num_experts_per_token", where=after_dense, correction=always, path="block_sparse_moe",
+    shared=shared_by_size("moe_intermediate_size", "num_shared_experts"),
+)  # fmt: skip
+
 HYBRIDS: Mapping[str, Family] = {
     "Qwen3NextForCausalLM": replace(_QWEN3_5, mixture=QWEN_EXPERTS),
     "Qwen3_5ForCausalLM": _QWEN3_5,
@@ -151,9 +156,6 @@ HYBRIDS: Mapping[str, Family] = {
     ),
     "KimiLinearForCausalLM": Family(
         kinds=_kimi_kinds, attention=latent, state=kimi_delta, rotary=False,
-        mixture=Experts(
-            active="num_experts_per_token", where=after_dense, correction=always, path="block_sparse_moe",
-            shared=shared_by_size("moe_intermediate_size", "num_shared_experts"),
-        ),
+        mixture=KIMI_EXPERTS,
     ),
 }  # fmt: skip

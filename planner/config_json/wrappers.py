@@ -17,6 +17,7 @@ from planner.config_json.decoder import decoder
 from planner.config_json.experts import Experts, shared_by_size
 from planner.config_json.family import Family
 from planner.config_json.fields import Fields
+from planner.config_json.kimi_k3 import KIMI_K3, kimi_k3_tower
 from planner.config_json.kimi_tower import kimi_tower
 from planner.config_json.minimax_m3 import minimax_tower
 from planner.config_json.registry import TEXT
@@ -78,6 +79,7 @@ WRAPPERS: Mapping[str, Wrapper] = {
     "LlavaNextForConditionalGeneration": Wrapper("", towers.llava_tower),
     "Llama4ForConditionalGeneration": Wrapper("Llama4ForCausalLM", towers.llama4_tower),
     "InternVLForConditionalGeneration": Wrapper("", towers.internvl_tower),
+    "KimiK3ForConditionalGeneration": Wrapper("", kimi_k3_tower, family=KIMI_K3),
     "KimiK25ForConditionalGeneration": Wrapper("DeepseekV3ForCausalLM", kimi_tower),
     "MiniMaxM3SparseForConditionalGeneration": Wrapper("MiniMaxM3SparseForCausalLM", minimax_tower),
     "LlavaNextVideoForConditionalGeneration": Wrapper("", towers.llava_tower),

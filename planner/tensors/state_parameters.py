@@ -133,7 +133,7 @@ def _lightning(state: State, hidden_size: int) -> tuple[Part, ...]:
 def _delta_gate(state: State, name: str, hidden_size: int) -> tuple[Part, ...]:
     """Return a gate over all values: by way of one head's width, or in one product (bailing_moe_v3.py)."""
     inner, size, path = state.inner_size, state.head_dim, state.path
-    if state.kind == "bailing-delta":
+    if state.kind == "bailing-delta" or (name == "g" and state.full_rank_gate):
         return (linear(f"{path}.{name}_proj", inner, hidden_size, "column"),)
     return (
         linear(f"{path}.{name}_a_proj", size, hidden_size),
