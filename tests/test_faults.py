@@ -68,7 +68,7 @@ NEXT, OSS = "Qwen/Qwen3-Next-80B-A3B-Instruct", "openai/gpt-oss-120b"
     [
         ("deepgemm-fp8-sm120-warmup", QWEN, "RTX 5090", "0.24.0", [("RTX 4090", "0.24.0"), ("RTX 5090", "0.25.1")]),
         ("nvfp4-moe-sm120-no-kernel", EXPERTS, "RTX 5090", "0.11.2", [("RTX 5090", "0.12.0"), ("B200", "0.11.2")]),
-        ("block-fp8-ada-slow", QWEN, "L4", "0.33.0", [("H100", "0.33.0")]),
+        ("block-fp8-ada-slow", QWEN, "L4", "0.33.0", [("H100", "0.33.0"), ("L4", "0.28.0")]),
         ("gpt-oss-mxfp4-long-context-ima", OSS, "B200", "0.20.1", [("B200", "0.20.2"), ("H100", "0.20.1")]),
         ("gdn-autotune-oom-first-request", NEXT, A100, "0.17.1", [("H100", "0.17.1"), (A100, "0.18.1")]),
     ],

@@ -11,11 +11,12 @@ from test_kv_cache import DEEPSEEK_V4
 
 from planner.catalog import load_catalog
 from planner.config_json import parse_config
+from planner.engine.profile import load_profile
 from planner.errors import PlannerError
 from planner.facts.quantization import Quantization
 from planner.tensors.allocator import allocated_bytes
 from planner.tensors.pipeline import stage_layers
-from planner.tensors.weight_rules import WeightRules
+from planner.tensors.weight_rules import WeightRules, weight_rules
 from planner.tensors.weights import Rank, parameter_bytes, weights_bytes
 from planner.units import GIB, MIB
 
@@ -176,6 +177,23 @@ def test_fp4_experts_of_deepseek_v4_load_what_vllm_logged() -> None:
     size = sized(DEEPSEEK_V4, tensor_parallel_size=8, expert_parallel=True, max_num_batched_tokens=8192)
 
     assert round(size / GIB, 2) == 19.79  # vLLM 0.31.1, eight H100s
+
+
+@pytest.mark.parametrize(
+    ("version", "gpu", "alone"),
+    [("0.28.0", "L4", False), ("0.29.0", "L4", True), ("0.33.0", "H100", False), ("0.28.0", "A100 80GB SXM4", True)],
+)
+def test_blocks_of_fp8_that_run_as_weights_alone_have_a_scale_per_output(version: str, gpu: str, alone: bool) -> None:
+    """A block of 128 x 128 has one fp32 scale; Marlin wants one in 16 bits for each of its 128 outputs."""
+    blocks = {"quant_method": "fp8", "activation_scheme": "dynamic", "weight_block_size": [128, 128]}
+    model = parse_config(LLAMA_8B | {"quantization_config": blocks}, where="test")
+    rules = weight_rules(load_profile(version), load_catalog().gpu(gpu))
+    linear = 32 * (2 * 4096 + 2 * 1024 + 3 * 14336) * 4096
+    grown = linear // 128 * 2 - linear // 128**2 * 4 if alone else 0
+
+    here, stored = (parameter_bytes(*model, Rank(rules=each)) for each in (rules, WeightRules()))
+
+    assert here - stored == grown
 
 
 GPT_OSS_120B: dict[str, Any] = {

@@ -128,6 +128,7 @@ class EngineProfile:
     latent_rope_single_precision: bool
     transformers_classes: tuple[str, ...]
     mxfp4_hopper: Literal["marlin", "triton-two-scales", "triton"]
+    block_fp8_marlin_below: int
 
     # The budget: what gpu_memory_utilization covers
     runner: Literal["v0", "v1"]

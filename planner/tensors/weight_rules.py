@@ -16,7 +16,8 @@ class WeightRules:
     ``multimodal_rope_factor`` multiplies the positions of a multimodal rotary table that newer versions keep short;
     ``latent_rope_bytes`` is the width of a yarn table of latent attention. ``without_rotary`` lists classes that run
     through the Transformers backend, which keeps no table. ``capability`` is the compute capability, 90 for SM90 (0:
-    unknown). ``mxfp4_hopper`` is the kernel of MXFP4 experts on SM90.
+    unknown). ``mxfp4_hopper`` is the kernel of MXFP4 experts on SM90. ``block_fp8_marlin_below`` is the capability from
+    which linear layers in block-wise FP8 do without the Marlin kernel.
     """
 
     split_limit: int = 20 * MIB
@@ -25,6 +26,7 @@ class WeightRules:
     without_rotary: tuple[str, ...] = ()
     capability: int = 90
     mxfp4_hopper: str = "triton"
+    block_fp8_marlin_below: int = 90
 
 
 NEWEST = WeightRules()
@@ -36,13 +38,17 @@ _TRITON_SCALE_ROWS = 256
 _FLOAT = 4
 
 
-def on_device(storage: Storage, rules: WeightRules) -> Storage:
-    """Return how a format lies in the memory of this GPU.
+def on_device(storage: Storage, rules: WeightRules, *, expert: bool = False) -> Storage:
+    """Return how a format of linear layers, or of experts, lies in the memory of this GPU.
 
     Without FP8 hardware the Marlin kernel takes FP8 weights, with scales in the model's dtype: one per output, or one
     per output and input group where the checkpoint has blocks (quantization/utils/marlin_utils_fp8.py, vLLM 0.33.0).
+    Newer versions take Marlin for linear layers in blocks on 8.9 too, where the CUTLASS kernel does not run; experts
+    have Triton's there (kernels/linear/__init__.py:_POSSIBLE_FP8_BLOCK_KERNELS, fused_moe/oracle/fp8.py).
     """
-    if storage.name.startswith("fp8") and 0 < rules.capability < _FP8_CAPABILITY:
+    blocks = storage.name == "fp8-block" and not expert
+    below = rules.block_fp8_marlin_below if blocks else _FP8_CAPABILITY
+    if storage.name.startswith("fp8") and 0 < rules.capability < below:
         return replace(storage, row_group=1, scale_bytes=None, fixed_bytes=0)
     return storage
 
@@ -104,4 +110,5 @@ def weight_rules(profile: EngineProfile, gpu: GPU | None) -> WeightRules:
         without_rotary=profile.transformers_classes,
         capability=10 * major + minor,
         mxfp4_hopper=profile.mxfp4_hopper,
+        block_fp8_marlin_below=profile.block_fp8_marlin_below,
     )

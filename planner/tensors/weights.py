@@ -195,7 +195,7 @@ def _experts(part: Experts, prefix: str, quantization: Quantization, rank: Rank)
     """Yield the tensors of the routed experts: gate and up fused, down, each over all experts of the rank."""
     count = ceil_div(part.count, rank.expert_ranks)
     storage = quantization.storage(prefix + part.path, expert=True)
-    storage = on_device(storage, rank.rules) if storage else None
+    storage = on_device(storage, rank.rules, expert=True) if storage else None
     inner = ceil_div(part.intermediate_size, rank.expert_tensor_ranks)
     hidden, inner = expert_sizes(storage, part.hidden_size, inner, rank.rules, bias=part.bias)
     for rows, columns in ((inner * (2 if part.gated else 1), hidden), (hidden, inner)):
