@@ -1,9 +1,11 @@
 """Where the shipped ``catalog/`` and ``templates/`` folders are: inside an installed wheel, beside a checkout."""
 
+import functools
 import os
 from pathlib import Path
 
 
+@functools.cache
 def data_folder(name: str) -> Path:
     """Return the shipped data folder ``catalog`` or ``templates``.
 

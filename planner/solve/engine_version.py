@@ -13,8 +13,8 @@ from planner.search.problem import Answer
 from planner.solve.assemble import Decision, decisions
 
 
-def engine_profile(fleet: Fleet, catalog: Catalog, budget: int) -> EngineProfile:
-    """Return the profile of the fleet's engine version, or of the one to plan for.
+def prepared_for(fleet: Fleet, catalog: Catalog, budget: int) -> Prepared:
+    """Return the options of a fleet for its engine version, or for the one to plan for.
 
     That is the newest, unless options with a serious fault were left out for it that a plan would have chosen: then the
     newest on which those are without one. Where there is no such version it is the newest, without those options.
@@ -24,13 +24,15 @@ def engine_profile(fleet: Fleet, catalog: Catalog, budget: int) -> EngineProfile
         UnknownName: no memory profile covers the engine version.
     """
     newest = load_profile(fleet.engine_version)
-    if fleet.engine_version or not faulty(prepare(fleet, catalog, newest)):
-        return newest
+    found = prepare(fleet, catalog, newest)
+    if fleet.engine_version or not faulty(found):
+        return found
     everything = prepare(fleet, catalog, newest, avoid=False)
     answer = best(fleet, everything, budget)
     chosen = decisions(everything, answer) if answer else ()
     older = (load_profile(version) for version in reversed(known_versions()))
-    return next((profile for profile in older if all(_sound(one, fleet, profile) for one in chosen)), newest)
+    profile = next((profile for profile in older if all(_sound(one, fleet, profile) for one in chosen)), newest)
+    return found if profile is newest else prepare(fleet, catalog, profile)
 
 
 def faulty(prepared: Prepared) -> bool:

@@ -13,7 +13,7 @@ from planner.search.optimise import optimise
 from planner.search.problem import MINIMAL_CHANGE, Answer
 from planner.solve.assemble import Decision, assemble, decisions
 from planner.solve.bindings import bindings
-from planner.solve.engine_version import best, engine_profile, faulty
+from planner.solve.engine_version import best, faulty, prepared_for
 from planner.solve.hold import hold, keep
 
 
@@ -40,11 +40,10 @@ def whole(fleet: Fleet, catalog: Catalog, budget: int, previous: Plan | None = N
         BudgetSpent: neither could be shown within the solver's budget.
         UnknownName: no memory profile covers the engine version.
     """
-    profile = engine_profile(fleet, catalog, budget)
-    prepared = prepare(fleet, catalog, profile)
+    prepared = prepared_for(fleet, catalog, budget)
     answer = best(fleet, prepared, budget)
     if answer is None and faulty(prepared):
-        everything = prepare(fleet, catalog, profile, avoid=False)
+        everything = prepare(fleet, catalog, prepared.profile, avoid=False)
         answer = best(fleet, everything, budget)
         prepared = prepared if answer is None else everything
     if answer is None:
