@@ -46,7 +46,7 @@ LAB: dict[str, Any] = {
         "spare": {"task": "embedding", "models": ["bge-m3"], "context": "8k", "optional": True},
     },
 }
-"""The coder takes one large GPU or two small ones, on which both replicas of chat have room as well."""
+"""The coder takes one large GPU or two small ones, on which both replicas of chat have room as well, if quantized."""
 
 
 def solved(found: Fleet) -> Plan:
@@ -77,14 +77,14 @@ def test_dollars_decide_where_all_pools_have_a_price() -> None:
 
 def test_gpus_are_counted_where_a_price_is_not_known() -> None:
     document = changed(changed(LAB, "nodes.small.price_per_hour", None), "nodes.small.gpu", "RTX 2080 Ti")
-    plan = solved(fleet(document))
+    plan = solved(fleet(changed(document, "roles.chat.schemes", ["bf16"])))
 
     assert (used(plan), plan.proof.stages[0].value, plan.prices) == (["large", "large"], -2, ())
     assert plan.title(COST) == "GPUs in use"
 
 
 def test_the_catalogs_price_counts_where_the_file_has_none() -> None:
-    found = fleet(changed(LAB, "nodes.small.price_per_hour", None))
+    found = fleet(changed(changed(LAB, "nodes.small.price_per_hour", None), "nodes.large.price_per_hour", 5))
     small = found.pool("small")
     offers = [-(-p.microdollars_per_hour // p.gpu_count) for p in catalog().prices if p.gpu == "L40S"]
     plan = solved(found)

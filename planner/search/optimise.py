@@ -59,8 +59,28 @@ def optimise(problem: Problem, budget: int = BUDGET) -> Answer | None:
         return None
     if not all(stage.proven for stage in answer.stages):
         stages = relaxed(build(found.problem), answer.stages, min(budget, _BOUND))
-        answer = dataclasses.replace(answer, stages=tuple(stages))
+        answer = dataclasses.replace(answer, stages=_left_free(found.problem, answer, tuple(stages)))
     return dataclasses.replace(found.original(answer), interrupted=stopped())
+
+
+def _left_free(problem: Problem, answer: Answer, stages: tuple[StageValue, ...]) -> tuple[StageValue, ...]:
+    """Return stages with the headroom that the choices have where it was not maximised to the end.
+
+    Sizes are only held above their line in the model: until headroom is maximised they may be larger than they need be.
+    """
+    left = sum(pool.capacity * pool.gpus for pool in problem.pools)
+    for position, (role, choice) in enumerate(zip(problem.roles, answer.choices, strict=True)):
+        if choice:
+            candidate = role.candidates[choice.candidate]
+            alone = problem.alone(position)
+            size = problem.pools[candidate.pool].capacity if alone else candidate.footprint(choice.sequences)
+            left -= size * candidate.width * len(choice.blocks)
+    return tuple(
+        dataclasses.replace(stage, value=max(stage.value, left), bound=max(stage.bound, left))
+        if stage.name == HEADROOM and not stage.proven
+        else stage
+        for stage in stages
+    )
 
 
 def _optimise(problem: Problem, budget: int) -> Answer | None:
