@@ -10,11 +10,11 @@ from planner.adopt.arguments import known, read_arguments, typed
 from planner.adopt.launch import Launch, gpu_ids
 from planner.adopt.server import Server
 from planner.engine.options import EngineOptions, engine_options
-from planner.errors import PlannerError
+from planner.engine.profile import load_profile
+from planner.errors import UnknownName
 
 Read = Callable[[str], str | None]
 """Returns the text of a file that is at hand, by the end of its path."""
-NEWEST = "0.33.0"
 _VERSION = re.compile(r"[:/-]v?(\d+\.\d+(?:\.\d+){0,2})(?:[^\d.]|$)")
 
 
@@ -26,7 +26,7 @@ def server(
     ``version`` is the engine's where the image does not say it; without either the newest one's flags are known.
     """
     stated = image_version(launch.image) or version
-    options = _options(stated or NEWEST)
+    options = _options(stated)
     given = read_arguments(launch.words, options)
     model, flags, unknown = given.model, given.flags, list(given.unknown)
     if given.config:
@@ -63,11 +63,13 @@ def stem(path: str) -> str:
     return re.sub(r"\.\w+$", "", path.rstrip("/").rsplit("/", 1)[-1])
 
 
-def _options(version: str) -> EngineOptions:
+def _options(version: str | None) -> EngineOptions:
+    """Return the options of a version; of the newest one where it is not stated, or its words are no version."""
+    newest = load_profile().version
     try:
-        return engine_options(version)
-    except PlannerError:
-        return engine_options(NEWEST)
+        return engine_options(version or newest)
+    except UnknownName:
+        return engine_options(newest)
 
 
 def _from_config(text: str | None, options: EngineOptions) -> dict[str, Any]:

@@ -11,7 +11,6 @@ from pathlib import PurePosixPath
 from typing import Any
 
 from planner.adopt.arguments import UNKNOWN
-from planner.adopt.build import NEWEST
 from planner.adopt.server import Server
 from planner.catalog import Catalog
 from planner.catalog.alike import alike
@@ -170,7 +169,7 @@ def _known(server: Server, gpu: GPU | None, catalog: Catalog) -> _Known | Verdic
         card = gpu or (catalog.gpu(server.gpu_name) if server.gpu_name else None)
         if card is None:
             return Verdict(starts=None, reason="the file does not name the GPU: --gpu does")
-        profile = load_profile(server.engine_version or NEWEST)
+        profile = load_profile(server.engine_version)
         model = _model(catalog, server.model)
     except PlannerError as error:
         return Verdict(starts=None, reason=str(error))

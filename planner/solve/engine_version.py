@@ -1,13 +1,13 @@
 """The engine version of a plan whose fleet names none: the newest without a known fault for what the plan chooses."""
 
 from planner.catalog import Catalog
-from planner.engine.faults import Case, known_faults
 from planner.engine.profile import EngineProfile, known_versions, load_profile
 from planner.fleet import Fleet
 from planner.memory import refusals
 from planner.options import Prepared, prepare
 from planner.options.limits import engine_refusal
 from planner.options.problem import problem
+from planner.plan.faults import faults_of
 from planner.search.optimise import optimise
 from planner.search.problem import Answer
 from planner.solve.assemble import Decision, decisions
@@ -57,13 +57,5 @@ def _sound(chosen: Decision, fleet: Fleet, profile: EngineProfile) -> bool:
     server = chosen.server
     if not profile.has_kv_cache_memory_bytes or engine_refusal(option.model, option.variant, profile):
         return False
-    case = Case(
-        version=profile.version,
-        gpu=gpu,
-        architecture=server.architecture,
-        quantization=server.quantization,
-        flags=server.flags,
-        nodes=option.nodes,
-    )
     refused = refusals.refusal(server.architecture, server.quantization, server.flags, profile, gpu)
-    return not refused and not any(fault.serious for fault in known_faults(case))
+    return not refused and not any(fault.serious for fault in faults_of(server, gpu, profile, option.nodes))
