@@ -22,7 +22,7 @@ _REACHED = (
     (re.compile(r"KV cache size: [\d,]+ tokens|# (?:GPU|cuda|CUDA) blocks:"), CAPTURING),
     (re.compile(r"Application startup complete|Avg prompt throughput"), SERVING),
 )
-_BEGINS = re.compile(r"vLLM API server version|█\s+model\s|non-default args: |args: Namespace")
+_BEGINS = re.compile(r"vLLM (?:API )?server version|█\s+version\s|non-default args: |args: Namespace")
 _CAPTURE_BAR = re.compile(r"Capturing CUDA ?graphs?[^|]*?(?P<percent>\d+)%\|")
 _FRAME = re.compile(r"File \"[^\"]+\", line \d+, in (?P<name>\w+)")
 _CAPTURE_FRAMES = frozenset(

@@ -11,12 +11,13 @@ Kinds = Mapping[str, Callable[[str], Figure]]
 _NUMBER = r"-?\d+(?:\.\d+)?"
 VERSION = re.compile(
     r"vLLM API server version v?(?P<a>\d[\w.+]*)|Initializing (?:a|an) (?:V\d )?LLM engine \(v(?P<b>\d[\w.+]*)\)"
-    r"|\sversion (?P<c>\d+\.\d+[\w.+]*)\s*$"
+    r"|█\s+version (?P<c>\d[\w.+]*)|vLLM server version v?(?P<d>\d[\w.+]*), serving model"
 )
-"""The three forms in which 0.6 to 0.33 say their version: the API server's, the engine core's, the banner's."""
+"""How 0.6 to 0.33 say their version: the API server, the engine core, the banner, and one line where it is off."""
 ARGUMENTS = re.compile(r"(?:non-default args: |args: Namespace)(?P<rest>.*)")
 _MODEL = re.compile(
     r"with config: model='(?P<a>[^']+)'|█\s+model\s+(?P<b>\S+)|Starting to load model (?P<c>\S+?)\.\.\."
+    r"|vLLM server version \S+, serving model (?P<d>\S+)"
 )
 
 

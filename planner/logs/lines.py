@@ -17,18 +17,20 @@ MAX_LINE = 1 << 14
 _ESCAPES = re.compile(r"\x1b(?:\[[0-9;?]*[ -/]*[@-~]|\][^\x07\x1b]*(?:\x07|\x1b\\)?|[@-Z\\-_])")
 _CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u2028\u2029\u202a-\u202e\u2066-\u2069]")
 _TIME = r"\d{4}-\d\d-\d\d[T ]\d\d:\d\d:\d\d(?:[.,]\d+)?(?:Z|[+-]\d\d:?\d\d)?"
-_AROUND = tuple(
-    re.compile(pattern)
-    for pattern in (
-        r"(?P<source>[\w.@/-]+) +\| ?",  # docker compose logs, docker service logs
-        r"\[(?P<source>(?:pod|container)/[^\]]+)\] ",  # kubectl logs --prefix
-        rf"{_TIME} (?:stdout|stderr) [FP] ",  # files of a container runtime
-        rf"{_TIME} \S+ (?P<source>[\w.@-]+)\[\d+\]: ",  # journalctl -o short-iso
-        r"[A-Z][a-z]{2} [ \d]\d \d\d:\d\d:\d\d \S+ (?P<source>[\w.@-]+)\[\d+\]: ",  # journalctl, syslog
-        rf"{_TIME}[ \t]+(?![-,])",  # docker logs -t, kubectl logs --timestamps
-        r"(?P<source>[\w.-]+) [\w.-]+ (?=\((?:APIServer|EngineCore|Worker)|(?:INFO|ERROR|WARNING|DEBUG) \d)",  # stern
+_AROUND = re.compile(
+    "|".join(
+        (
+            r"([\w.@/-]+) +\| ?",  # docker compose logs, docker service logs
+            r"\[((?:pod|container)/[^\]]+)\] ",  # kubectl logs --prefix
+            rf"{_TIME} (?:stdout|stderr) [FP] ",  # files of a container runtime
+            rf"{_TIME} \S+ ([\w.@-]+)\[\d+\]: ",  # journalctl -o short-iso
+            r"[A-Z][a-z]{2} [ \d]\d \d\d:\d\d:\d\d \S+ ([\w.@-]+)\[\d+\]: ",  # journalctl, syslog
+            rf"{_TIME}[ \t]+(?![-,])",  # docker logs -t, kubectl logs --timestamps
+            r"([\w.-]+) [\w.-]+ (?=\((?:APIServer|EngineCore|Worker)|(?:INFO|ERROR|WARNING|DEBUG) \d)",  # stern
+        )
     )
 )
+"""What stands around a line; its group is the source, where that is named."""
 _PROCESS = re.compile(r"\((?P<name>[A-Za-z][\w.]*)[^()]*?\bpid=\d+[^()]*\) ?")
 _BARE = ("(", " ", "INFO", "DEBUG", "WARNING", "ERROR", "Traceback")
 """How most lines begin that have nothing around them."""
@@ -65,18 +67,16 @@ def plain(text: str) -> str:
 
 def _numbered(stream: BinaryIO) -> Iterator[tuple[int, str]]:
     """Yield texts with the number of the line they are on; what is beyond MAX_LINE of one is dropped as it comes."""
-    number, kept, dropped = 1, bytearray(), 0
+    number, kept = 1, bytearray()
     while piece := stream.read(_PIECE):
-        parts = re.split(rb"(\r\n|\n|\r)", piece)
-        for part in parts:
-            if part in (b"\r\n", b"\n", b"\r"):
+        for part in piece.splitlines(keepends=True):
+            bare = part.rstrip(b"\r\n")
+            if room := 4 * MAX_LINE - len(kept):
+                kept += bare[:room]
+            if len(bare) < len(part):
                 yield number, kept.decode("utf-8", "replace")
-                number += part != b"\r"
+                number += part.endswith(b"\n")
                 kept.clear()
-                dropped = 0
-            elif room := max(0, 4 * MAX_LINE - len(kept)):
-                kept += part[:room]
-                dropped += len(part) - min(len(part), room)
     if kept:
         yield number, kept.decode("utf-8", "replace")
 
@@ -87,10 +87,10 @@ def _line(number: int, text: str) -> Line:
     if text.startswith("{"):
         text = _from_json(text)
     for _ in range(0 if text.startswith(_BARE) else 4):
-        found = next((match for pattern in _AROUND if (match := pattern.match(text))), None)
+        found = _AROUND.match(text)
         if found is None:
             break
-        source = found.groupdict().get("source") or source
+        source = next(filter(None, found.groups()), source)
         text = _from_json(text[found.end() :])
     while match := _PROCESS.match(text):
         process, text = match["name"], text[match.end() :]
