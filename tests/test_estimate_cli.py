@@ -131,6 +131,30 @@ def test_a_close_call_is_said_aloud(length: int, said: str) -> None:
     assert said in output
 
 
+@pytest.mark.parametrize(
+    ("stands_in_the_way", "options"),
+    [
+        ("is less than the desired utilization", ("--gpu-memory-in-use-gib", "0.7")),
+        ("has no option --language-model-only", ("--language-model-only", "--engine-version", "0.16.0")),
+    ],
+)
+def test_no_call_is_close_where_more_than_the_cache_stands_in_the_way(
+    stands_in_the_way: str, options: tuple[str, ...]
+) -> None:
+    for length in range(30_000, 50_000, 2_000):
+        _, output = run(LLAMA, "--gpu", "L4", "--max-model-len", str(length), "--gpu-memory-utilization", "0.97", *options)
+
+        assert stands_in_the_way in output
+        assert "a close call" not in output
+
+
+def test_no_call_is_close_without_a_cache() -> None:
+    for share in range(25, 5, -1):
+        _, output = run("BAAI/bge-m3", "--gpu", "L4", "--gpu-memory-utilization", f"0.{share:02}")
+
+        assert "a close call" not in output
+
+
 def test_server_that_does_not_start_is_an_answer_not_an_error() -> None:
     code, output = run(LLAMA, "--gpu", "L4", "--max-model-len", "128k")
 

@@ -203,7 +203,7 @@ def _verdict(known: _Known, held_bytes: int, beside_bytes: int) -> Verdict:
         answer = _asked(known, flags, held_bytes)
     except (PlannerError, ValueError, TypeError) as error:
         return Verdict(starts=None, reason=str(error))
-    if not answer.starts and any(note.startswith("a close call") for note in answer.notes):
+    if not answer.starts and answer.close_call:
         return Verdict(starts=None, reason=f"a close call: {answer.reason}", change=_change(known, held_bytes))
     if not answer.starts:
         return Verdict(starts=False, reason=answer.reason, change=_change(known, held_bytes))

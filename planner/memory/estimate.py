@@ -10,7 +10,7 @@ from planner.facts.gpu import GPU
 from planner.memory.attention import attention_backend
 from planner.memory.overhead import baseline_bytes
 from planner.memory.refusals import refusal
-from planner.memory.start_checks import failure
+from planner.memory.start_checks import Failure, failure
 from planner.memory.terms import Server, Terms, graphs_in_budget, terms
 from planner.memory.uncertainty import Margin, start_margin
 from planner.memory.unified import unified_notes
@@ -24,6 +24,8 @@ _TWO_CORES = (0, 8, 0)
 class Estimate:
     """What the engine logs for one GPU, in bytes; ``reason`` says why it does not start.
 
+    It is a ``close_call`` when the other end of the range answers otherwise whether a request of ``max_model_len`` fits
+    into the KV cache, and nothing else stands in the way of a start.
     ``attention_backend`` names what runs the attention layers (None: not known, or nothing does).
     With pipeline stages the terms are those of the first rank, which is the one that logs; tokens and concurrency are
     governed by the smallest. ``unprofiled_bytes`` are what serving may take beyond all of that.
@@ -31,6 +33,7 @@ class Estimate:
 
     starts: bool
     reason: str | None
+    close_call: bool
     attention_backend: str | None
     weights_bytes: int
     activation_bytes: int
@@ -75,17 +78,18 @@ def estimate(server: Server, gpu: GPU, profile: EngineProfile, memory_in_use_byt
     available = [_available(stage, server, profile, requested, baseline + memory_in_use_bytes) for stage in stages]
     refused = refusal(server.architecture, server.quantization, flags, profile, gpu)
     in_use = baseline + memory_in_use_bytes
-    reason = str(refused) if refused else failure(server, gpu, profile, stages, available, requested, in_use)
+    failed = Failure(str(refused)) if refused else failure(server, gpu, profile, stages, available, requested, in_use)
     blocks = min(stage.layout.blocks(room) for stage, room in zip(stages, available, strict=True))
     first = stages[0]
     spread = Margin(low_bytes=0, high_bytes=0)
     if flags.kv_cache_memory_bytes is None:
         spread = start_margin(server, gpu, profile, first, with_graphs=graphs_in_budget(server, profile))
     length, batch = flags.max_model_len, flags.max_num_batched_tokens
-    fits = reason is None
+    close = _close_call(first, available[0], spread, flags, failed)
     return Estimate(
-        starts=fits,
-        reason=reason,
+        starts=failed is None,
+        reason=failed.reason if failed else None,
+        close_call=close,
         attention_backend=attention_backend(server, profile, gpu) or None,
         weights_bytes=first.weights_bytes,
         activation_bytes=_activation_logged(first, server, profile),
@@ -104,7 +108,7 @@ def estimate(server: Server, gpu: GPU, profile: EngineProfile, memory_in_use_byt
             *_notes(profile, gpu),
             *unified_notes(gpu, requested),
             *_unprofiled(first, gpu.memory_bytes - baseline - memory_in_use_bytes - available[0], flags),
-            *_close_calls(first, available[0], spread, flags, starts=fits),
+            *((_close_note(flags, starts=failed is None),) if close else ()),
         ),
     )
 
@@ -115,13 +119,17 @@ def _low_end(available: int, spread: Margin) -> int:
     return max(0, low) if available > 0 else low
 
 
-def _close_calls(stage: Terms, room: int, spread: Margin, flags: ServeFlags, *, starts: bool) -> Iterator[str]:
-    """Say when one end of the range answers otherwise whether a request of ``max_model_len`` fits."""
+def _close_call(stage: Terms, room: int, spread: Margin, flags: ServeFlags, failed: Failure | None) -> bool:
+    """Whether one end of the range answers otherwise whether a request of ``max_model_len`` fits."""
     needed = stage.layout.bytes_needed(flags.max_model_len, flags.max_num_batched_tokens)
-    if starts and room >= needed > room - spread.low_bytes:
-        yield f"a close call: at the low end of the range one request of {flags.max_model_len} tokens does not fit"
-    elif not starts and room < needed <= room + spread.high_bytes:
-        yield f"a close call: at the high end of the range one request of {flags.max_model_len} tokens fits"
+    if failed is None:
+        return room >= needed > max(0, room - spread.low_bytes)
+    return failed.short and room < needed <= room + spread.high_bytes
+
+
+def _close_note(flags: ServeFlags, *, starts: bool) -> str:
+    end, fits = ("low", "does not fit") if starts else ("high", "fits")
+    return f"a close call: at the {end} end of the range one request of {flags.max_model_len} tokens {fits}"
 
 
 def _unprofiled(stage: Terms, beside_cache_bytes: int, flags: ServeFlags) -> Iterator[str]:

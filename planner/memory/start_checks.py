@@ -1,5 +1,7 @@
 """Whether a server starts: the checks on the way up, in the engine's order, and what is left after each."""
 
+from dataclasses import dataclass
+
 from planner.engine.flags import ServeFlags
 from planner.engine.profile import EngineProfile
 from planner.facts.gpu import GPU
@@ -13,6 +15,14 @@ from planner.tensors.kv_cache import KVLayout
 _GRAPH_SHARE = 40
 
 
+@dataclass(frozen=True, slots=True)
+class Failure:
+    """Why a server does not start, as worded for people; ``short`` says that a request does not fit into its cache."""
+
+    reason: str
+    short: bool = False
+
+
 def failure(
     server: Server,
     gpu: GPU,
@@ -21,34 +31,33 @@ def failure(
     available: list[int],
     requested: int,
     in_use: int,
-) -> str | None:
+) -> Failure | None:
     """Return the first check that fails on the way up, on the worst stage."""
     flags = server.flags
     free = gpu.memory_bytes - in_use
     if profile.free_memory_check and free < requested:
-        return verdict.not_enough_free(requested, free, flags, gpu.memory_bytes)
+        return Failure(verdict.not_enough_free(requested, free, flags, gpu.memory_bytes))
     for stage, room in zip(stages, available, strict=True):
         left = free - stage.weights_bytes
         if left < 0:
-            return verdict.weights_do_not_fit(stage.weights_bytes, free)
+            return Failure(verdict.weights_do_not_fit(stage.weights_bytes, free))
         left -= stage.non_torch_bytes + stage.activation.total_bytes
         if left < 0:
-            return verdict.profile_does_not_fit(
-                stage.activation.total_bytes, left + stage.activation.total_bytes, flags.sampled_rows
-            )
+            peak = stage.activation.total_bytes
+            return Failure(verdict.profile_does_not_fit(peak, left + peak, flags.sampled_rows))
         if not stage.layout.groups:
             continue
         if room <= 0:
-            return verdict.no_cache_memory(room)
+            return Failure(verdict.no_cache_memory(room), short=True)
         needed = stage.layout.bytes_needed(flags.max_model_len, flags.max_num_batched_tokens)
         if needed > room:
             longest = longest_request(stage.layout, room, flags)
-            return verdict.request_too_long(needed, room, flags.max_model_len, longest)
+            return Failure(verdict.request_too_long(needed, room, flags.max_model_len, longest), short=True)
         if blocks_short(stage, room, flags, profile):
-            return verdict.too_many_sequences(flags.max_num_seqs, stage.layout.blocks(room))
+            return Failure(verdict.too_many_sequences(flags.max_num_seqs, stage.layout.blocks(room)))
         left += stage.activation.transient_bytes - room
         if reason := _capture_failure(server, gpu, profile, stage, left):
-            return reason
+            return Failure(reason)
     return None
 
 
