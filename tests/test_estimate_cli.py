@@ -142,7 +142,9 @@ def test_no_call_is_close_where_more_than_the_cache_stands_in_the_way(
     stands_in_the_way: str, options: tuple[str, ...]
 ) -> None:
     for length in range(30_000, 50_000, 2_000):
-        _, output = run(LLAMA, "--gpu", "L4", "--max-model-len", str(length), "--gpu-memory-utilization", "0.97", *options)
+        _, output = run(
+            LLAMA, "--gpu", "L4", "--max-model-len", str(length), "--gpu-memory-utilization", "0.97", *options
+        )
 
         assert stands_in_the_way in output
         assert "a close call" not in output
