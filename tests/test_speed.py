@@ -110,6 +110,15 @@ def test_a_rate_is_served_by_as_many_requests_as_it_needs() -> None:
     assert quiet.tpot_seconds == running_state(own.rates, CHAT, own.batched_tokens, 1.0).tpot_seconds
 
 
+def test_output_is_no_more_than_the_engines_steps_can_give() -> None:
+    """With room for one token of a prompt beside the running requests, every token of it is a step of its own."""
+    own = ready("Qwen/Qwen3-8B", max_num_seqs=4, max_num_batched_tokens=4)
+    state = running_state(own.rates, CHAT, own.batched_tokens, 4)
+    steps = CHAT.input_tokens + CHAT.output_tokens - 1
+
+    assert state.requests_per_second * steps * state.step_seconds <= 4 * (1 + 1e-9)
+
+
 def test_users_beyond_what_runs_wait_for_a_place() -> None:
     own = ready("Qwen/Qwen3-8B", max_num_seqs=8)
     some, many = (under(own, Load(requests=CHAT, concurrency=users)) for users in (8, 80))
@@ -140,6 +149,7 @@ def test_the_range_holds_the_figure_and_analogy_is_wider() -> None:
         ("Qwen/Qwen3-8B", "GB10", {}, "16-bit rate of GB10"),
         ("Qwen/Qwen3-8B", "H100 80GB SXM5 MIG 3g.40gb", {}, "MIG"),
         ("Qwen/Qwen3-8B", "L40S", {"tensor_parallel_size": 2}, "over PCIe"),
+        ("Qwen/Qwen3-8B", H100, {"tensor_parallel_size": 16}, "summing over 16 GPUs"),
         ("Qwen/Qwen3-8B", H100, {"pipeline_parallel_size": 2}, "pipeline parallelism"),
         ("Qwen/Qwen3-8B", H100, {"enforce_eager": True}, "CUDA graphs"),
         ("Qwen/Qwen3-8B", H100, {"cpu_offload_bytes": 1 << 30}, "host memory"),

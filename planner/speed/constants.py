@@ -74,6 +74,11 @@ class Device:
     all_reduce: Mapping[int, AllReduce]
     largest_batch: int
 
+    def summing(self, ranks: int) -> AllReduce | None:
+        """Return what summing over so many GPUs costs, as over the next larger number known; None beyond all."""
+        known = min((size for size in self.all_reduce if size >= ranks), default=None)
+        return None if known is None else self.all_reduce[known]
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Era:

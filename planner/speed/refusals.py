@@ -17,9 +17,14 @@ def refusal(server: Server, gpu: GPU, device: Device | None) -> str | None:
     Each reason names a case that no public measurement covers, or in which those that do contradict each other.
     """
     reason = next(_reasons(server, gpu), None)
-    if reason is None and device is None:
+    if reason is not None:
+        return reason
+    if device is None:
         return f"no kernels of {gpu.name} or of a GPU of its class have been measured"
-    return reason
+    ranks = server.flags.tensor_parallel_size
+    if ranks > 1 and device.summing(ranks) is None:
+        return f"summing over {ranks} GPUs of this class has not been measured"
+    return None
 
 
 def linked(gpu: GPU, ranks: int) -> bool:
@@ -30,7 +35,9 @@ def linked(gpu: GPU, ranks: int) -> bool:
 
 def _reasons(server: Server, gpu: GPU) -> Iterator[str]:
     flags = server.flags
-    if gpu.vendor != "nvidia":
+    if gpu.vendor == "unknown":
+        yield f"no speed is known of {gpu.name}, which is not in the catalog"
+    elif gpu.vendor != "nvidia":
         yield f"no speed is known of GPUs by {gpu.vendor}"
     if gpu.parent:
         yield "no speed is known of MIG instances"

@@ -75,7 +75,8 @@ def running_state(rates: Rates, requests: Requests, batched_tokens: int, sequenc
     """Return the steady state of so many running requests: as one ends, the next begins, and no prompt waits.
 
     Over one request's life the server does its prompt, and for each of its tokens a step; the prompts of the others
-    ride in those steps. Less than one running request is one, part of the time.
+    ride in those steps. Of a prompt in several pieces the last alone gives a token: each other one is a step more.
+    Less than one running request is one, part of the time.
     """
     busy = max(1.0, sequences)
     context = requests.input_tokens + requests.output_tokens / 2
@@ -83,7 +84,7 @@ def running_state(rates: Rates, requests: Requests, batched_tokens: int, sequenc
     own_steps = _prompt_steps(rates, requests, batched_tokens, busy)
     extra = sum(max(0.0, seconds - decode) for seconds in own_steps)
     tpot = decode + (busy - 1) / rates.work.data_ranks / requests.output_tokens * extra
-    done = sequences / (extra + requests.output_tokens * tpot)
+    done = sequences / (extra + max(0, len(own_steps) - 1) * decode + requests.output_tokens * tpot)
     first = rates.engine.first_token_us * _US + tpot / 2 + sum(own_steps)
     return Serving(
         sequences=sequences,

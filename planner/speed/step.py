@@ -141,9 +141,9 @@ def _attention(own: CacheLayers, device: Device, batch: Batch) -> float:
 
 def _all_reduce(work: Work, device: Device, tokens: float) -> float:
     """Return the seconds of summing over ranks, after attention and after the MLP of every layer."""
-    if work.tensor_ranks == 1:
+    own = device.summing(work.tensor_ranks) if work.tensor_ranks > 1 else None
+    if own is None:
         return 0.0
-    own = device.all_reduce[min(size for size in device.all_reduce if size >= work.tensor_ranks)]
     message_bytes = tokens * work.hidden_size * work.dtype_bytes
     return 2 * work.layers * (own.latency_us * _US + message_bytes / own.bytes_per_second)
 
