@@ -6,13 +6,14 @@ made just large enough for them, so that a solver which calls it infeasible, or 
 
 import itertools
 from collections.abc import Iterator
+from dataclasses import replace
 from typing import NamedTuple
 
 from hypothesis import strategies as st
 
 from planner.search.packing import Decided
 from planner.search.placing import blocks
-from planner.search.problem import COST, Block, Candidate, Choice, PoolProblem, Problem, RoleProblem
+from planner.search.problem import COST, Block, Candidate, Choice, PoolProblem, Problem, RoleProblem, Turn
 
 Plan = tuple[Choice | None, ...]
 
@@ -72,13 +73,34 @@ def many_gpus(draw: st.DrawFn) -> Planted:
 
 
 @st.composite
+def in_turns(draw: st.DrawFn) -> Planted:
+    """Up to three roles, of which two or three take turns, on one to three GPUs."""
+    pools = st.sampled_from(
+        [
+            (PoolProblem(capacity=0),),
+            (PoolProblem(capacity=0, width=2),),
+            (PoolProblem(capacity=0, width=3),),
+            (PoolProblem(capacity=0, width=1, price=1), PoolProblem(capacity=0, width=2, nodes=(0,), price=2)),
+        ]
+    )
+    return draw(planted(pools, roles=3, rules=True, turns=True))
+
+
+@st.composite
 def planted(
-    draw: st.DrawFn, shapes: st.SearchStrategy[tuple[PoolProblem, ...]], roles: int, *, rules: bool = False
+    draw: st.DrawFn,
+    shapes: st.SearchStrategy[tuple[PoolProblem, ...]],
+    roles: int,
+    *,
+    rules: bool = False,
+    turns: bool = False,
 ) -> Planted:
     pools = draw(shapes)
     members = []
-    for index in range(draw(st.integers(1, roles))):
+    for index in range(draw(st.integers(2 if turns else 1, roles))):
         found = tuple(draw(st.lists(candidates(pools), min_size=1, max_size=3)))
+        if turns:
+            found = tuple(replace(c, asleep=draw(st.integers(0, c.fixed)), host=draw(st.integers(0, 9))) for c in found)
         optional, stacked = (draw(st.booleans()), draw(st.integers(1, 2))) if rules else (False, 1)
         spread = rules and draw(st.booleans())
         members.append(
@@ -91,7 +113,13 @@ def planted(
         if rules
         else ("first", "second")
     )
-    problem = Problem(roles=tuple(members), pools=pools, stages=stages, apart=apart)
+    groups: tuple[Turn, ...] = ()
+    if turns:
+        together = tuple(draw(st.sampled_from([pair for pair in [*pairs, (0, 1, 2)] if max(pair) < len(members)])))
+        groups = (Turn(together, draw(st.integers(1, len(together) - 1))),)
+        apart = frozenset(pair for pair in apart if not set(pair) <= set(together))
+    host = draw(st.none() | st.integers(0, 20)) if turns else None
+    problem = Problem(roles=tuple(members), pools=pools, stages=stages, apart=apart, turns=groups, host=host)
     roomy = _resized(problem, [1 << 20] * len(pools))
     possible = [list(_choices(roomy, role)) for role in range(len(members))]
     choices = tuple(draw(st.sampled_from(ways)) if ways else None for ways in possible)
@@ -107,7 +135,7 @@ def _resized(problem: Problem, capacities: list[int]) -> Problem:
         PoolProblem(capacity=capacity, width=pool.width, nodes=pool.nodes, price=pool.price)
         for pool, capacity in zip(problem.pools, capacities, strict=True)
     )
-    return Problem(roles=problem.roles, pools=pools, stages=problem.stages, apart=problem.apart)
+    return replace(problem, pools=pools)
 
 
 def plans(problem: Problem) -> Iterator[Plan]:
@@ -153,15 +181,30 @@ def fits(problem: Problem, choices: Plan) -> bool:
     taken = _taken(problem, choices)
     if any(size > problem.pools[gpu[0]].capacity for gpu, size in taken.items()):
         return False
+    if problem.host is not None and sum(candidate.host for candidate, _ in _chosen(problem, choices)) > problem.host:
+        return False
     on = [{gpu for block in choice.blocks for gpu in block.gpus} if choice else set() for choice in choices]
     return not any(on[one] & on[other] for one, other in problem.apart)
 
 
 def _taken(problem: Problem, choices: Plan) -> dict[tuple[int, int, int], int]:
+    """Return the most that any awake set takes of each GPU, over all combinations of such sets."""
+    everybody = set(range(len(problem.roles)))
+    sets = [itertools.combinations(turn.roles, turn.awake) for turn in problem.turns]
+    most: dict[tuple[int, int, int], int] = {}
+    for awake in itertools.product(*sets):
+        away = {role for turn in problem.turns for role in turn.roles} - {role for one in awake for role in one}
+        taken = _awake(problem, choices, everybody - away)
+        most = {gpu: max(taken.get(gpu, 0), most.get(gpu, 0)) for gpu in taken | most}
+    return most
+
+
+def _awake(problem: Problem, choices: Plan, awake: set[int]) -> dict[tuple[int, int, int], int]:
     taken: dict[tuple[int, int, int], int] = {}
-    for role, choice in zip(problem.roles, choices, strict=True):
+    for position, (role, choice) in enumerate(zip(problem.roles, choices, strict=True)):
         if choice:
-            size = role.candidates[choice.candidate].footprint(choice.sequences)
+            candidate = role.candidates[choice.candidate]
+            size = candidate.footprint(choice.sequences) if position in awake else candidate.asleep
             for block in choice.blocks:
                 for gpu in block.gpus:
                     taken[gpu] = taken.get(gpu, 0) + size

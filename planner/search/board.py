@@ -1,11 +1,12 @@
 """Board: the GPUs of a problem, what is left of each, and which servers are where."""
 
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from functools import cache
 from typing import NamedTuple
 
 from planner.search.problem import Block, Candidate, Problem, by_server
+from planner.search.turns import charge
 
 Spot = tuple[int, int, int]
 """The number of a block's first GPU, the number after its last, and the number of its node."""
@@ -17,6 +18,8 @@ class _Before(NamedTuple):
     spots: list[Spot]
     size: int
     stages: int
+    asleep: int
+    host: int
 
 
 class Board:
@@ -36,6 +39,9 @@ class Board:
         self.spots: dict[int, list[Spot]] = {}
         self._sizes: dict[int, int] = {}
         self._stages: dict[int, int] = {}
+        self._asleep: dict[int, int] = {}
+        self._host: dict[int, int] = {}
+        self._turning = frozenset(role for turn in problem.turns for role in turn.roles)
         staged = any(candidate.stages > 1 for role in problem.roles for candidate in role.candidates)
         self._strict = bool(problem.apart) or staged or any(role.spread for role in problem.roles)
         self._all_spots = cache(self._list_spots)
@@ -54,7 +60,10 @@ class Board:
         Each goes to the block that is ``wanted`` for it, in their order, when that takes it.
         """
         size = candidate.footprint(sequences)
-        self.begin(role, size, candidate.stages)
+        self.begin(role, size, candidate)
+        if self.problem.host is not None and sum(self._host.values()) > self.problem.host:
+            self.remove(role)
+            return False
         for place in range(candidate.blocks * candidate.stages):
             fitting = list(self.fitting(role, candidate, size))
             if not fitting:
@@ -73,7 +82,7 @@ class Board:
             if only not in (None, spot):
                 continue
             first, last, _ = spot
-            if min(self.free[first:last]) < size:
+            if not all(self._takes(role, gpu, size) for gpu in range(first, last)):
                 continue
             if any(self.on[gpu].count(role) >= stacked for gpu in range(first, last)):
                 continue
@@ -81,24 +90,29 @@ class Board:
                 continue
             yield spot
 
-    def begin(self, role: int, size: int, stages: int) -> None:
-        """Say what each server of a role takes of its GPUs and how many stages it has, before any is added."""
-        self._sizes[role] = size
-        self._stages[role] = stages
+    def begin(self, role: int, size: int, candidate: Candidate) -> None:
+        """Say what each server of a role takes of its GPUs and which candidate it is, before any is added."""
+        self._begin(role, _Before([], size, candidate.stages, candidate.asleep, candidate.host))
+
+    def _begin(self, role: int, before: _Before) -> None:
+        self._sizes[role] = before.size
+        self._stages[role] = before.stages
+        self._asleep[role] = before.asleep
+        self._host[role] = before.host
         self.spots[role] = []
 
     def add(self, role: int, spot: Spot) -> None:
         """Put one more server of a role, or one more stage of it, on a spot."""
         for gpu in range(spot[0], spot[1]):
-            self.free[gpu] -= self._sizes[role]
+            self.free[gpu] -= self._grows(role, gpu)
             self.on[gpu].append(role)
         self.spots[role].append(spot)
 
     def take_back(self, role: int, spot: Spot) -> None:
         """Take the server, or the stage, that was put on a spot last off it."""
         for gpu in range(spot[0], spot[1]):
-            self.free[gpu] += self._sizes[role]
             self.on[gpu].remove(role)
+            self.free[gpu] += self._grows(role, gpu)
         spots = self.spots[role]
         del spots[len(spots) - 1 - spots[::-1].index(spot)]
 
@@ -110,12 +124,13 @@ class Board:
         for spot in spots:
             self.take_back(role, spot)
         del self.spots[role]
-        return _Before(spots, self._sizes.pop(role), self._stages.pop(role))
+        asleep, host = self._asleep.pop(role), self._host.pop(role)
+        return _Before(spots, self._sizes.pop(role), self._stages.pop(role), asleep, host)
 
     def restore(self, role: int, before: _Before | None) -> None:
         """Put back what ``remove`` took off."""
         if before:
-            self.begin(role, before.size, before.stages)
+            self._begin(role, before)
             for spot in before.spots:
                 self.add(role, spot)
 
@@ -154,9 +169,26 @@ class Board:
         free = Counter(
             node
             for first, last, node in spots
-            if all(self.free[gpu] >= size and self.on[gpu].count(role) < stacked for gpu in range(first, last))
+            if all(self._takes(role, gpu, size) and self.on[gpu].count(role) < stacked for gpu in range(first, last))
         )
         return [spot for spot in spots if free[spot[2]] >= candidate.stages]
+
+    def _takes(self, role: int, gpu: int, size: int) -> bool:
+        """Whether a GPU takes one more server of a role, in what is free or at the turn of others."""
+        return self.free[gpu] >= size or (role in self._turning and self.free[gpu] >= self._grows(role, gpu))
+
+    def _grows(self, role: int, gpu: int) -> int:
+        """Return by how much one more server of a role makes what is taken of a GPU grow."""
+        if role not in self._turning:
+            return self._sizes[role]
+        turn = next(turn for turn in self.problem.turns if role in turn.roles)
+        count = {other: self.on[gpu].count(other) for other in turn.roles}
+        before = self._charged(count, turn.awake)
+        return self._charged(count | {role: count[role] + 1}, turn.awake) - before
+
+    def _charged(self, count: Mapping[int, int], awake: int) -> int:
+        there = [role for role, number in count.items() if number]
+        return charge([(count[role] * self._sizes[role], count[role] * self._asleep[role]) for role in there], awake)
 
     def _begun(self, role: int) -> list[Spot]:
         """Return the spots of the server that lacks some of its stages."""

@@ -9,25 +9,28 @@ Memory is counted per pool as a whole here. That is exact for one GPU; for more 
 need not fit the GPUs. ``placing`` adds the GPUs.
 """
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from ortools.sat.python import cp_model
 
-from planner.search.problem import COST, Candidate, Problem
+from planner.search.problem import COST, Candidate, Problem, Turn
+from planner.search.turns import awake_sets
 from planner.units import ceil_div
 
 Key = tuple[int, int]
 """Positions of a role and of one of its candidates."""
 
 Row = tuple[Key, Candidate]
+Line = cp_model.LinearExpr | cp_model.IntVar
 
 
 @dataclass(slots=True)
 class Model:
     """A CP-SAT model and its variables by what they mean.
 
-    ``taken`` are the bytes taken on each pool, all GPUs together, and ``used`` how many of its GPUs are in use.
+    ``taken`` are the bytes taken on each pool, all GPUs together, and ``used`` how many of its GPUs are in use;
+    ``shared`` is the part of each group of roles that take turns in what is taken on a pool.
     """
 
     problem: Problem
@@ -36,6 +39,7 @@ class Model:
     sequences: dict[Key, cp_model.IntVar] = field(default_factory=dict)
     taken: list[cp_model.LinearExpr] = field(default_factory=list)
     used: list[cp_model.IntVar] = field(default_factory=list)
+    shared: dict[tuple[int, int], cp_model.IntVar] = field(default_factory=dict)
 
     def rows(self, role: int | None = None, pool: int | None = None) -> Iterator[tuple[Key, Candidate]]:
         """Yield what may be decided, for one role or pool, or for all."""
@@ -76,6 +80,7 @@ def build(problem: Problem) -> Model:
     for pool in range(len(problem.pools)):
         _add_memory(model, pool)
     _add_bar(model)
+    _add_host(model)
     for stage, least in problem.floors:
         model.cp.add(model.stage(stage) >= least)
     return model
@@ -136,12 +141,35 @@ def _add_bar(model: Model) -> None:
         model.cp.add(cp_model.LinearExpr.sum([model.chosen[key] for key in barred]) <= most)
 
 
+def _add_host(model: Model) -> None:
+    """Keep what sleeping roles leave in the machine's memory within it."""
+    if model.problem.host is not None:
+        model.cp.add(model.line(list(model.rows()), lambda c: c.host, lambda c: 0) <= model.problem.host)
+
+
+def taking_turns(
+    model: Model, turn: Turn, awake: Mapping[int, Line], asleep: Mapping[int, Line], label: str, largest: int
+) -> cp_model.IntVar:
+    """Return what a group takes somewhere: no less than any of its largest awake sets, with the others asleep.
+
+    ``awake`` and ``asleep`` are what each of its roles takes there, as far as they can be there.
+    """
+    size = model.cp.new_int_var(0, largest, label)
+    for roles in awake_sets(turn):
+        parts = [awake[role] if role in roles else asleep[role] for role in turn.roles if role in awake]
+        model.cp.add(size >= cp_model.LinearExpr.sum(parts))
+    return size
+
+
 def _add_memory(model: Model, pool: int) -> None:
     """Keep what is taken of a pool within the GPUs in use, and these within the pool."""
     shape = model.problem.pools[pool]
     fewest = 0 if COST in model.problem.stages else shape.gpus
     used = model.cp.new_int_var(fewest, shape.gpus, f"pool[{pool}].gpus")
-    parts: list[cp_model.LinearExpr] = []
+    parts: list[Line] = []
+    awake: dict[int, Line] = {}
+    asleep: dict[int, Line] = {}
+    turning = {role for turn in model.problem.turns for role in turn.roles}
     for role, found in enumerate(model.problem.roles):
         rows = list(model.rows(role, pool))
         if not rows:
@@ -150,12 +178,24 @@ def _add_memory(model: Model, pool: int) -> None:
             parts.append(model.line(rows, lambda c: c.gpus * shape.capacity, lambda c: 0))
         else:
             label = f"{found.name}@{pool}"
-            parts.append(footprint(model, rows, label, shape.capacity * shape.gpus, lambda c: c.gpus))
+            size = footprint(model, rows, label, shape.capacity * shape.gpus, lambda c: c.gpus)
+            if role in turning:
+                awake[role], asleep[role] = size, model.line(rows, lambda c: c.gpus * c.asleep, lambda c: 0)
+            else:
+                parts.append(size)
         stacked = found.stacked
         model.cp.add(model.line(rows, lambda c: c.width * ceil_div(c.blocks * c.stages, stacked), lambda c: 0) <= used)  # noqa: B023
+    for number, turn in enumerate(model.problem.turns):
+        size = taking_turns(model, turn, awake, asleep, f"turn[{number}]@{pool}", shape.capacity * shape.gpus)
+        model.shared[number, pool] = size
+        parts.append(size)
     taken = cp_model.LinearExpr.sum(parts)
     model.cp.add(taken <= shape.capacity * used)
-    large = [(key, c) for key, c in model.rows(None, pool) if 2 * c.footprint(c.least) > shape.capacity]
+    large = [
+        (key, c)
+        for key, c in model.rows(None, pool)
+        if key[0] not in turning and 2 * c.footprint(c.least) > shape.capacity
+    ]
     model.cp.add(model.line(large, lambda c: c.gpus, lambda c: 0) <= used)
     model.taken.append(taken)
     model.used.append(used)

@@ -29,6 +29,7 @@ from planner.search.packing import Decided, pack
 from planner.search.pieces import pieces
 from planner.search.placing import Placing, blocks, deal
 from planner.search.problem import COST, Answer, Block, Choice, Problem, StageValue
+from planner.search.turns import saved
 from planner.search.watch import stopped
 
 _FEW = 400
@@ -75,6 +76,7 @@ def _left_free(problem: Problem, answer: Answer, stages: tuple[StageValue, ...])
             alone = problem.alone(position)
             size = problem.pools[candidate.pool].capacity if alone else candidate.footprint(choice.sequences)
             left -= size * candidate.width * len(choice.blocks)
+    left += saved(problem, answer)
     return tuple(
         dataclasses.replace(stage, value=max(stage.value, left), bound=max(stage.bound, left))
         if stage.name == HEADROOM and not stage.proven
@@ -97,7 +99,7 @@ def _optimise(problem: Problem, budget: int) -> Answer | None:
     if chain is None:
         return None
     decided = choices(model, chain.solver)
-    if found := pack(problem, decided, _most_gpus(model, chain.solver)):
+    if _summed(problem) and (found := pack(problem, decided, _most_gpus(model, chain.solver))):
         return _answer(decided, found, chain.stages, digest)
     bound = chain.stages[0].bound
     packed = decompose(problem, budget, bound) if size > _FEW else None
@@ -113,6 +115,11 @@ def _optimise(problem: Problem, budget: int) -> Answer | None:
     if answer is None or _values(answer) < packed.value:
         return _packed_answer(problem, packed, bound, digest)
     return answer
+
+
+def _summed(problem: Problem) -> bool:
+    """Whether what is taken of all GPUs follows from the choices alone: not where turns are taken on some of them."""
+    return not problem.turns or sum(pool.gpus for pool in problem.pools) == 1
 
 
 def _filled(problem: Problem, bound: int, digest: str, budget: int) -> Answer:
@@ -188,7 +195,8 @@ def _placed(
     if chain is None:
         return None
     decided = choices(model, chain.solver)
-    found = pack(problem, decided, _most_gpus(model, chain.solver)) or _solved_places(placing, chain, decided)
+    found = pack(problem, decided, _most_gpus(model, chain.solver)) if _summed(problem) else None
+    found = found or _solved_places(placing, chain, decided)
     first, *rest = chain.stages
     limit = min(first.bound, bound)
     first = dataclasses.replace(first, bound=limit, proven=first.value == limit)
@@ -203,7 +211,8 @@ def _many(problem: Problem, budget: int, digest: str) -> Answer | None:
         return None
     bound = first_bound(model, solver)
     first = choices(model, solver)
-    if pack(problem, first, _most_gpus(model, solver)) and (answer := _best_choice(problem, budget, digest)):
+    placed = _summed(problem) and pack(problem, first, _most_gpus(model, solver))
+    if placed and (answer := _best_choice(problem, budget, digest)):
         return answer
     packed = decompose(problem, budget, bound) or packed_as(problem, first)
     if packed is None:

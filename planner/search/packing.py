@@ -101,7 +101,7 @@ def _search(problem: Problem, items: Sequence[_Item], most_gpus: Sequence[int] |
             return True
         item, tried = servers[index], set()
         if item.role not in board.spots:
-            board.begin(item.role, item.size, item.candidate.stages)
+            board.begin(item.role, item.size, item.candidate)
         spots = list(board.fitting(item.role, item.candidate, item.size))
         for spot in sorted(spots, key=lambda spot: (min(board.free[spot[0] : spot[1]]), spot)):
             likeness = board.likeness(spot)

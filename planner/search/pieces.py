@@ -34,7 +34,8 @@ _CUTS = 64
 """Pieces that a run of sequences is cut into at most, beside the bends: one for each number up to that."""
 
 Layout = tuple[int, ...]
-"""Width, servers, stages inside a node, stages across nodes: what beats has no more of any."""
+"""Width, servers, stages inside a node, stages across nodes; of a role that takes turns also the bytes it keeps asleep,
+of a GPU and of the machine's memory: what beats has no more of any."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,6 +104,7 @@ class _Sizes:
         self.candidates = problem.roles[role].candidates
         self._problem = problem
         self._alone = problem.alone(role)
+        self._turning = any(role in turn.roles for turn in problem.turns)
 
     def runs(self, index: int) -> Iterator[_Run]:
         """Yield the runs of a candidate, as far as it fits an empty GPU, cut into pieces."""
@@ -119,7 +121,9 @@ class _Sizes:
         """Return a candidate with settled sequences."""
         candidate = self.candidates[index]
         inside = 0 if candidate.across else candidate.stages - 1
-        layout = candidate.width, candidate.blocks, inside, candidate.stages - 1 - inside
+        layout: Layout = candidate.width, candidate.blocks, inside, candidate.stages - 1 - inside
+        if self._turning:
+            layout = *layout, candidate.asleep, candidate.host
         size = candidate.footprint(sequences)
         if self._alone:
             size = self._problem.pools[candidate.pool].capacity

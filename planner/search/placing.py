@@ -14,8 +14,8 @@ from collections.abc import Callable, Iterable, Iterator
 
 from ortools.sat.python import cp_model
 
-from planner.search.model import Model, Row, footprint
-from planner.search.problem import COST, Block, Candidate, Problem, by_server
+from planner.search.model import Model, Row, footprint, taking_turns
+from planner.search.problem import COST, Block, Candidate, Problem, Turn, by_server
 
 GPU = tuple[int, int, int]
 Node = tuple[int, int]
@@ -34,6 +34,9 @@ class Placing:
         self.servers: dict[tuple[int, Block], cp_model.IntVar] = {}
         self._levels: dict[tuple[int, GPU], list[cp_model.IntVar]] = {}
         self._loads: dict[GPU, list[cp_model.LinearExprT]] = {gpu: [] for gpu in gpus(model.problem)}
+        self._turning = {role for turn in model.problem.turns for role in turn.roles}
+        self._awake: dict[tuple[int, GPU], list[cp_model.LinearExprT]] = {}
+        self._asleep: dict[tuple[int, GPU], list[cp_model.LinearExprT]] = {}
         for role in range(len(model.problem.roles)):
             self._add_blocks(role)
             self._add_levels(role)
@@ -125,24 +128,42 @@ class Placing:
                 load = cp.new_int_var(0, problem.pools[gpu[0]].capacity, f"{found.name}@{gpu}.bytes")
                 for level, reached in enumerate(levels, 1):
                     cp.add(load >= level * size).only_enforce_if(reached)
-                loads.append(load)
+                if role in self._turning:
+                    self._awake.setdefault((role, gpu), []).append(load)
+                    self._asleep.setdefault((role, gpu), []).append(self._kept(role, gpu, rows))
+                else:
+                    loads.append(load)
+
+    def _kept(self, role: int, gpu: GPU, rows: list[Row]) -> cp_model.IntVar:
+        """What a role that takes turns keeps of a GPU asleep."""
+        name = f"{self.model.problem.roles[role].name}@{gpu}.asleep"
+        load = self.model.cp.new_int_var(0, self.model.problem.pools[gpu[0]].capacity, name)
+        size = self.model.line(rows, lambda c: c.asleep, lambda c: 0)
+        for level, reached in enumerate(self._levels[role, gpu], 1):
+            self.model.cp.add(load >= level * size).only_enforce_if(reached)
+        return load
 
     def _add_sizes(self, role: int, settled: list[Row]) -> None:
         """The same with one integer per block and footprint: many more of them, with much tighter bounds."""
         cp, found = self.model.cp, self.model.problem.roles[role]
-        sizes: dict[tuple[int, int, int], list[Row]] = {}
+        sizes: dict[tuple[int, int, int, int], list[Row]] = {}
         for row in settled:
             candidate = row[1]
-            sizes.setdefault((candidate.pool, candidate.width, candidate.footprint(candidate.least)), []).append(row)
+            size = candidate.footprint(candidate.least)
+            sizes.setdefault((candidate.pool, candidate.width, size, candidate.asleep), []).append(row)
         parts: dict[Block, list[cp_model.IntVar]] = {}
-        for (pool, width, size), rows in sizes.items():
+        for (pool, width, size, asleep), rows in sizes.items():
             counts = []
             for block in blocks(self.model.problem, pool, width):
                 count = cp.new_int_var(0, found.stacked, f"{found.name}@{block}.{size}")
                 counts.append(count)
                 parts.setdefault(block, []).append(count)
                 for gpu in block.gpus:
-                    self._loads[gpu].append(size * count)
+                    if role in self._turning:
+                        self._awake.setdefault((role, gpu), []).append(size * count)
+                        self._asleep.setdefault((role, gpu), []).append(asleep * count)
+                    else:
+                        self._loads[gpu].append(size * count)
             needed = self.model.line(rows, lambda c: c.blocks * c.stages, lambda c: 0)
             cp.add(cp_model.LinearExpr.sum(counts) == needed)
         whole = len(settled) == len(found.candidates)
@@ -153,6 +174,8 @@ class Placing:
     def _add_rows(self) -> None:
         """Each GPU holds what is on it; roles that may not share are apart; GPUs in use are counted."""
         cp, problem = self.model.cp, self.model.problem
+        for number, turn in enumerate(problem.turns):
+            self._add_turn(number, turn)
         for gpu, loads in self._loads.items():
             cp.add(cp_model.LinearExpr.sum(loads) <= problem.pools[gpu[0]].capacity)
         for one, other in sorted(problem.apart):
@@ -161,6 +184,20 @@ class Placing:
                     cp.add_at_most_one(self._levels[one, gpu][0], self._levels[other, gpu][0])
         if COST in problem.stages:
             self._count_used()
+
+    def _add_turn(self, number: int, turn: Turn) -> None:
+        """A group that takes turns takes of each GPU what its largest awake set does; of a pool, no less than that."""
+        by_pool: dict[int, list[cp_model.LinearExprT]] = {}
+        for gpu, loads in self._loads.items():
+            here = [role for role in turn.roles if (role, gpu) in self._awake]
+            awake = {role: cp_model.LinearExpr.sum(self._awake[role, gpu]) for role in here}
+            asleep = {role: cp_model.LinearExpr.sum(self._asleep[role, gpu]) for role in here}
+            capacity = self.model.problem.pools[gpu[0]].capacity
+            load = taking_turns(self.model, turn, awake, asleep, f"turn[{number}]@{gpu}", capacity)
+            loads.append(load)
+            by_pool.setdefault(gpu[0], []).append(load)
+        for pool, parts in by_pool.items():
+            self.model.cp.add(self.model.shared[number, pool] >= cp_model.LinearExpr.sum(parts))
 
     def _count_used(self) -> None:
         for pool, total in enumerate(self.model.used):

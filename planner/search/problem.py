@@ -24,6 +24,8 @@ class Candidate:
     ``across``, otherwise on different GPUs of one node. ``least`` and ``most`` are the sequences of each server.
     Not all roles that have ``barred`` candidates may choose one: that finds another combination than a known one.
     ``places`` are the only blocks that the servers may be on, in their order; empty when they may be anywhere.
+    A server of a role that takes turns keeps ``asleep`` bytes of each GPU while others are awake, whatever its
+    sequences, and all its servers together ``host`` bytes of the machine's memory.
     """
 
     pool: int = 0
@@ -43,6 +45,8 @@ class Candidate:
     worth: tuple[tuple[int, int], ...]
     barred: bool = False
     places: "tuple[Block, ...]" = ()
+    asleep: int = 0
+    host: int = 0
 
     @property
     def floors(self) -> bool:
@@ -106,6 +110,14 @@ class PoolProblem:
         return self.width * len(self.nodes)
 
 
+@dataclass(frozen=True, slots=True)
+class Turn:
+    """A group of roles, by their positions, of which up to ``awake`` are awake at once."""
+
+    roles: tuple[int, ...]
+    awake: int
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Problem:
     """Choose a candidate and its sequences for every role, and blocks of GPUs for its servers.
@@ -113,7 +125,9 @@ class Problem:
     ``roles`` are in order of their names. ``apart`` are pairs of positions of roles that may not be on one GPU.
     ``stages`` names what is maximised, each before the next; ``cost`` among them means the price of the GPUs in use,
     which is minimised and to which candidates add nothing. ``floors`` are pairs of the position of a stage, not of
-    the cost, and the value that it must reach whatever comes before it.
+    the cost, and the value that it must reach whatever comes before it. ``turns`` are groups of roles that take turns,
+    none of which is in two of them; asleep, all roles together may keep ``host`` bytes of the machine's memory, None
+    for any number.
     """
 
     roles: tuple[RoleProblem, ...]
@@ -121,6 +135,8 @@ class Problem:
     stages: tuple[str, ...]
     apart: frozenset[tuple[int, int]] = frozenset()
     floors: tuple[tuple[int, int], ...] = ()
+    turns: tuple[Turn, ...] = ()
+    host: int | None = None
 
     def alone(self, role: int) -> bool:
         """Whether a role shares its GPUs with nobody, not even with itself, so that it takes them whole."""

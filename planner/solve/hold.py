@@ -164,6 +164,8 @@ def _weight(problem: Problem, role: int, choice: Choice | None) -> tuple[int, ..
 def _rank(problem: Problem, choices: Choices, board: Board) -> tuple[int, ...]:
     """Return the value of every stage, and of headroom from an arbitrary zero."""
     headroom = sum(_weight(problem, role, choice)[-1] for role, choice in enumerate(choices))
+    if problem.turns:  # what is left free depends on who is beside whom
+        headroom = sum(board.free)
     decided = [(choice.candidate, choice.sequences) if choice else None for choice in choices]
     return (*value(problem, decided, board), headroom)
 
