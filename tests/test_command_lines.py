@@ -14,6 +14,7 @@ from benchmarks.serve_args.lines import (
     checkpoint_lines,
     example_commands,
     lines,
+    pinned_lines,
     refused_lines,
     versions,
 )
@@ -34,6 +35,15 @@ def test_every_line_was_asked_and_accepted(version: str) -> None:
     unasked = [line for line in lines(version) if version not in RECORDED.get(line, {})]
     assert not unasked, f"{len(unasked)} lines are not recorded for {version}; {HINT}"
     assert {line.line: RECORDED[line][version] for line in lines(version) if RECORDED[line][version]} == {}
+
+
+@pytest.mark.parametrize("version", versions())
+def test_pins_of_the_engine_were_asked_and_accepted(version: str) -> None:
+    """Older versions may not have been asked about those that came later."""
+    planned = pinned_lines(version)
+    said = [RECORDED[line][version] for line in planned if version in RECORDED.get(line, {})]
+    assert version != versions()[-1] or len(said) == len(planned), HINT
+    assert [why for why in said if why] == []
 
 
 @pytest.mark.parametrize("version", versions())

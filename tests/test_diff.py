@@ -10,6 +10,7 @@ from click.testing import CliRunner, Result
 from plans import NAMELESS, plan, server
 
 from planner.cli import main
+from planner.engine.settings import EngineSettings
 from planner.plan import GPUGroup, KnownFault, Plan, ServerPlan, ServerSpeed, Stage, differences, plan_to_yaml
 from planner.speed.forecast import Range
 from planner.units import GIB
@@ -112,6 +113,7 @@ def test_no_field_of_a_server_changes_in_silence(field: str, tmp_path: Path) -> 
     special: dict[str, Any] = {
         "later_stages": (GPUGroup(node="", gpu_indices=(1,)),),
         "unseen": ("ignore",),
+        "settings": EngineSettings(eager=True),
         "speed": SPEED,
         "known_faults": (KnownFault(id="late", serious=False, account="late: slow"),),
     }

@@ -17,7 +17,7 @@ NEWEST = engine_options("0.33.0")
 
 
 def line(arguments: tuple[Argument, ...]) -> str:
-    return " ".join(f"{argument.flag} {argument.value}".strip() for argument in arguments)
+    return " ".join(f"{argument.flag} {argument.text}".strip() for argument in arguments)
 
 
 def test_the_whole_line() -> None:

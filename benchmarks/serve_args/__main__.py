@@ -4,7 +4,7 @@ import argparse
 import json
 from pathlib import Path
 
-from benchmarks.serve_args.lines import checkpoint_lines, lines, question, refused_lines, versions
+from benchmarks.serve_args.lines import checkpoint_lines, lines, pinned_lines, question, refused_lines, versions
 from benchmarks.serve_args.verdicts import read, record, write
 
 
@@ -19,7 +19,8 @@ def main() -> None:
     recording.add_argument("answers", type=Path)
     arguments = parser.parse_args()
     if arguments.command == "questions":
-        for line in (*lines(arguments.version), *checkpoint_lines(arguments.version), *refused_lines()):
+        version = arguments.version
+        for line in (*lines(version), *pinned_lines(version), *checkpoint_lines(version), *refused_lines()):
             print(json.dumps(question(line)))
         return
     answers = [json.loads(answer) for answer in arguments.answers.read_text(encoding="utf-8").splitlines()]

@@ -21,6 +21,7 @@ from planner.config_json import parse_config
 from planner.engine.flags import ServeFlags
 from planner.engine.options import engine_options
 from planner.engine.profile import known_versions, load_profile, parse_version
+from planner.engine.settings import EngineSettings
 from planner.errors import UnsupportedModel
 from planner.facts.accuracy import Accuracy
 from planner.facts.variant import Model, Variant
@@ -73,6 +74,8 @@ REFUSED = (
     "--no-such-option",
 )
 """Lines that every version refuses: without these refusals an acceptance would say nothing."""
+PINS = (EngineSettings(eager=True),)
+"""What roles may pin of the engine; the newest version was asked about all of it, older ones about part."""
 
 
 @dataclasses.dataclass(frozen=True, slots=True, order=True)
@@ -85,9 +88,8 @@ class Line:
     @classmethod
     def of(cls, repository: str, arguments: Iterable[Argument]) -> "Line":
         """Return the line of these arguments; values that have no rule but a range are replaced."""
-        settled = [(argument.flag, SETTLED.get(argument.flag, argument.value)) for argument in arguments]
-        words = ((flag, value) if value else (flag,) for flag, value in settled)
-        return cls(repository, shlex.join(word for pair in words for word in pair))
+        settled = [(one.flag, *((SETTLED[one.flag],) if one.flag in SETTLED else one.words)) for one in arguments]
+        return cls(repository, shlex.join(word for words in settled for word in words))
 
 
 def versions() -> tuple[str, ...]:
@@ -109,6 +111,12 @@ def checkpoint_lines(version: str) -> tuple[Line, ...]:
     The catalog grows faster than engines are asked, so these may be missing from the record.
     """
     servers = _kinds(load_catalog(), version)
+    return tuple(sorted({line for server in servers for line in _lines_of(server, version)}))
+
+
+def pinned_lines(version: str) -> tuple[Line, ...]:
+    """Return a line for each pin of the engine in ``PINS`` that the version has an option for."""
+    servers = (_server(_MODEL, settings=settings) for settings in PINS)
     return tuple(sorted({line for server in servers for line in _lines_of(server, version)}))
 
 

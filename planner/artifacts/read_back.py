@@ -153,7 +153,7 @@ def _escaped(text: str) -> str:
 
 
 def _command(server: str, words: list[str], gpus: list[str] | None) -> Command:
-    """Read a model and its options, ``--flag value`` or ``--flag=value``."""
+    """Read a model and its options, ``--flag value``, ``--flag=value`` or ``--flag value value``."""
     model, *rest = words
     arguments = []
     while rest:
@@ -163,7 +163,10 @@ def _command(server: str, words: list[str], gpus: list[str] | None) -> Command:
         flag, _, value = word.partition("=")
         if "=" not in word and rest and not rest[0].startswith("--"):
             value = rest.pop(0)
-        arguments.append(Argument(flag, _variable(value)))
+        more = []
+        while value and "=" not in word and rest and not rest[0].startswith("--"):
+            more.append(rest.pop(0))
+        arguments.append(Argument(flag, _variable(value), tuple(more)))
     indices = None if gpus is None else tuple(int(index) for index in gpus)
     return Command(server, model, tuple(arguments), indices)
 

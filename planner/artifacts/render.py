@@ -11,6 +11,7 @@ from planner.artifacts.context import Context, build_context
 from planner.artifacts.nodes import many, node_names, on_node
 from planner.artifacts.processes import Server
 from planner.artifacts.quoting import FILTERS, slug
+from planner.artifacts.serve_args import Argument
 from planner.artifacts.switch import File
 from planner.artifacts.targets import CLUSTER_TARGETS, DEFAULT_TARGETS, Entry, cluster_entries, entries
 from planner.errors import InputError, Problem
@@ -84,4 +85,6 @@ def _environment(templates: Path | None) -> Environment:
         keep_trailing_newline=True,
     )
     environment.filters.update(FILTERS)
+    environment.filters["words"] = lambda argument: Argument(**argument).words
+    environment.filters["joined"] = lambda argument: Argument(**argument).joined
     return environment

@@ -1,10 +1,12 @@
 """One server of a plan -> the ``vllm serve`` options that start it, the same for every artifact."""
 
 import dataclasses
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 from planner.engine.options import EngineOptions
+from planner.engine.settings import read_settings, settings_options
 from planner.plan import ServerPlan
 
 # Seconds that a stopping server may use to finish what it is answering (vLLM's --shutdown-timeout; its default aborts).
@@ -13,10 +15,33 @@ DRAIN_SECONDS = 30
 
 @dataclass(frozen=True, slots=True)
 class Argument:
-    """One ``vllm serve`` option; ``value`` is empty for a switch."""
+    """One ``vllm serve`` option; ``value`` is empty for a switch, ``more`` the further values of a list."""
 
     flag: str
     value: str = ""
+    more: tuple[str, ...] = ()
+
+    @classmethod
+    def of(cls, flag: str, words: Sequence[str]) -> "Argument":
+        """Return an option with the words after it."""
+        return cls(flag, words[0] if words else "", tuple(words[1:]))
+
+    @property
+    def words(self) -> tuple[str, ...]:
+        """What follows the option."""
+        return (self.value, *self.more) if self.value or self.more else ()
+
+    @property
+    def text(self) -> str:
+        """What follows the option, as one text."""
+        return " ".join(self.words)
+
+    @property
+    def joined(self) -> tuple[str, ...]:
+        """The option as items of a list in YAML: one value is joined to it, of several each is an item."""
+        if self.more:
+            return (self.flag, *self.words)
+        return (f"{self.flag}={self.value}" if self.value else self.flag,)
 
 
 # The options that a server's facts become, and the facts.
@@ -78,6 +103,7 @@ def serve_arguments(
         arguments.append(Argument("--runner", "pooling"))
     if server.trust_remote_code:
         arguments += _remote_code(server)
+    arguments += [Argument.of(flag, words) for flag, words in settings_options(server.settings, options)]
     return (*arguments, *(argument for argument in _OPERATIONS if argument.flag in options.flags))
 
 
@@ -89,12 +115,13 @@ def planned_server(server: ServerPlan, arguments: Iterable[Argument]) -> ServerP
     Raises:
         ValueError: a number is not one.
     """
-    values = {argument.flag: argument.value for argument in arguments}
-    facts: dict[str, str | int | float] = {}
+    words = {argument.flag: argument.words for argument in arguments}
+    values = {flag: found[0] for flag, found in words.items() if found}
+    facts: dict[str, Any] = {"settings": read_settings(words)}
     for flag, field in _FIELDS.items():
         kind = type(getattr(server, field))
         facts[field] = kind(values[flag]) if flag in values else _DEFAULTS.get(flag, kind())
-    return dataclasses.replace(server, **facts)  # type: ignore[arg-type] # each has the type of the field it replaces
+    return dataclasses.replace(server, **facts)
 
 
 def refused_arguments(arguments: Iterable[Argument], options: EngineOptions) -> tuple[str, ...]:
@@ -104,8 +131,10 @@ def refused_arguments(arguments: Iterable[Argument], options: EngineOptions) -> 
         kind = options.flags.get(argument.flag)
         if kind is None:
             problems.append(f"vLLM {options.version} has no option {argument.flag}")
-        elif isinstance(kind, tuple) and argument.value not in kind:
-            problems.append(f"vLLM {options.version} does not accept {argument.flag} {argument.value}")
+        elif isinstance(kind, tuple) and argument.text not in kind:
+            problems.append(f"vLLM {options.version} does not accept {argument.flag} {argument.text}")
+        elif argument.more and kind != "values":
+            problems.append(f"vLLM {options.version} takes {argument.flag} with one value")
         elif (kind == "switch") != (argument.value == ""):
             manner = "without" if kind == "switch" else "with"
             problems.append(f"vLLM {options.version} takes {argument.flag} {manner} a value")

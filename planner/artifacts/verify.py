@@ -170,7 +170,7 @@ def _spelled(server: ServerPlan, target: str) -> str:
 
 
 def _values(arguments: tuple[Argument, ...]) -> dict[str, str]:
-    return {argument.flag: argument.value for argument in arguments}
+    return {argument.flag: argument.text for argument in arguments}
 
 
 def _list(indices: tuple[int, ...]) -> str:

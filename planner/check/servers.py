@@ -7,6 +7,7 @@ from planner.catalog import Catalog
 from planner.check.violation import Violation
 from planner.engine.flags import default_flags, holds_whole_prompts
 from planner.engine.profile import EngineProfile
+from planner.engine.settings import serve_flags
 from planner.errors import PlannerError
 from planner.facts.gpu import GPU
 from planner.facts.variant import Model, Variant
@@ -67,6 +68,7 @@ class Recomputed:
             dtype=plan.dtype,
             tensor_parallel_size=plan.tensor_parallel_size,
             pipeline_parallel_size=plan.pipeline_parallel_size,
+            **serve_flags(plan.settings),
         )
         return Server(architecture=architecture, quantization=quantization, flags=flags)
 
@@ -223,6 +225,7 @@ def _pins(role: Role, plan: ServerPlan, model: Model, variant: Variant) -> Itera
         ("pooling", plan.pooling, role.task in POOLING_TASKS),
         ("trust_remote_code", plan.trust_remote_code, role.trust_remote_code),
         ("tensor_parallel_size", plan.tensor_parallel_size, len(plan.gpu_indices)),
+        ("settings", plan.settings, role.settings),
     )
     if plan.kv_cache_dtype not in KV_CACHE_DTYPES:
         yield Violation(plan.name, f"KV cache dtype {plan.kv_cache_dtype!r} is none that plans use")

@@ -32,6 +32,7 @@ def plan_text(plan: Plan) -> str:
         _limits(plan),
         *_speed(plan),
         *_stages(plan),
+        *_pinned(plan),
         *ledgers,
         *_unseen(plan),
         *_faults(plan),
@@ -46,6 +47,15 @@ def _stages(plan: Plan) -> Iterator[str]:
     split = [server for server in plan.servers if server.pipeline_parallel_size > 1]
     if split:
         yield "\n".join(fill(f"{server.name}: {explain.stages(server)}", "", "  ") for server in split)
+
+
+def _pinned(plan: Plan) -> Iterator[str]:
+    """Say what roles pin of the engine."""
+    roles = {server.role: explain.settings(server.settings) for server in plan.servers if server.settings}
+    if roles:
+        yield "\n".join(
+            ["As the fleet asks:", *(fill(f"{role}: {text}", "  ", "    ") for role, text in roles.items())]
+        )
 
 
 def _unseen(plan: Plan) -> Iterator[str]:

@@ -18,6 +18,7 @@ from planner.conflict.requirements import (
     shortest_context,
 )
 from planner.conflict.sizing import Sizing
+from planner.engine.settings import SETTINGS
 from planner.errors import InputError
 from planner.facts.accuracy import Accuracy
 from planner.fleet import POOLING_TASKS, SET_OPTION, Edit, Fleet, Pool, Role, Scenario, fleets
@@ -30,6 +31,8 @@ _PAIRS = 4
 
 _FREEDOM = ("tensor_parallel", "pipeline_parallel", "pool", "share_with", "exclusive", "spread")
 """Keys of a role that limit where it may be, for each of which there is more room without it."""
+_PINS = tuple(setting.key for setting in SETTINGS)
+"""Keys of a role that pin the engine, without each of which it may take less, or start."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,7 +106,7 @@ def _tried(fleet: Fleet, sizing: Sizing) -> Iterator[Iterable[_Edit]]:
             yield kind(fleet, role, sizing)
     for item in requirements(fleet):
         path, value = item.requirement.path, item.requirement.value
-        if path.rpartition(".")[2] in _FREEDOM:
+        if path.rpartition(".")[2] in (*_FREEDOM, *_PINS):
             yield [_Edit(item.without(fleet), path, value, "")]
     for supply in (_memory_in_use, _more_gpus, _larger_gpu):
         for pool in fleet.pools:

@@ -3,6 +3,7 @@
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 
+from planner.engine.settings import Setting, pinned, without_pin
 from planner.fleet import Fleet, Pool, Role
 from planner.plan import Requirement
 from planner.units import format_gib, format_rate, format_time, format_tokens
@@ -89,6 +90,8 @@ def _of_role(role: Role) -> Iterator[Relaxable]:
         yield relaxable("variant", role.variant, lambda r: replace(r, variant=None))
     if role.kv_cache_dtype is not None:
         yield relaxable("kv_cache_dtype", role.kv_cache_dtype, lambda r: replace(r, kv_cache_dtype=None))
+    for setting, value in pinned(role.settings):
+        yield relaxable(setting.key, setting.say(value), _unpinned(setting))
     if role.replicas is not None and role.replicas > 1:
         yield relaxable("replicas", str(role.replicas), lambda r: replace(r, replicas=1))
     if role.tensor_parallel_sizes is not None:
@@ -104,6 +107,11 @@ def _of_role(role: Role) -> Iterator[Relaxable]:
         yield relaxable(path, value, lambda r: replace(r, share_with=None))
     if role.spread is not None:
         yield relaxable("spread", role.spread, lambda r: replace(r, spread=None))
+
+
+def _unpinned(setting: Setting) -> Callable[[Role], Role]:
+    """Return what leaves out one pin of the engine."""
+    return lambda role: replace(role, settings=without_pin(role.settings, setting))
 
 
 def _of_speed(role: Role, relaxable: Callable[[str, str, Callable[[Role], Role]], Relaxable]) -> Iterator[Relaxable]:

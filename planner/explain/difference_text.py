@@ -3,7 +3,7 @@
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
-from planner.explain.words import accuracy, listed, more, places, plural, stage_change
+from planner.explain.words import accuracy, listed, more, places, plural, settings, stage_change
 from planner.plan import Difference, ServerPlan, ServerSpeed
 from planner.units import format_tokens
 
@@ -33,6 +33,7 @@ _WORDS: dict[str, tuple[str, Callable[[Any], str]]] = {
     "concurrency_request": ("requests that the KV cache holds", str),
     "tensor_parallel_size": ("tensor parallel size", str),
     "pipeline_parallel_size": ("pipeline stages", str),
+    "settings": ("settings of the engine", settings),
     "speed": ("speed", _speed),
     "known_faults": ("known faults", lambda faults: listed([fault.id for fault in faults] or ["none"])),
     "system_bytes": ("memory left to the system", more),

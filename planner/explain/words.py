@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 
+from planner.engine.settings import EngineSettings, pinned
 from planner.facts.accuracy import Accuracy
 from planner.plan import COST, GPUS_IN_USE, GPUGroup, ServerPlan
 from planner.units import GIB, format_gib
@@ -75,6 +76,11 @@ def plural(count: int, word: str) -> str:
 def places(groups: Sequence[GPUGroup]) -> str:
     """Name the GPUs of pipeline stages in their order: ``0 and 1 of box-1, then 0 to 3 of box-2``."""
     return ", then ".join(_numbers(group.gpu_indices) + (f" of {group.node}" if group.node else "") for group in groups)
+
+
+def settings(pins: EngineSettings) -> str:
+    """Write what a role pins of the engine with its keys in fleet.yaml: ``eager true, block_size 32``."""
+    return ", ".join(f"{setting.key} {setting.say(value)}" for setting, value in pinned(pins)) or "nothing"
 
 
 def stages(server: ServerPlan) -> str:

@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass, field, replace
 
+from planner.engine.settings import NOTHING, EngineSettings
 from planner.facts.gpu import GPU
 from planner.facts.variant import Model, Variant
 from planner.fleet.written import FleetFile
@@ -117,7 +118,7 @@ class Role:
     sizes are those allowed, ascending, None when the planner chooses. ``pools`` are the names of the pools the role may
     use, None for all. ``share_with`` names, sorted, the only other roles that may be on its GPUs; empty for an
     exclusive role, None when anyone may. ``spread`` puts every replica on a ``gpu`` or a ``node`` of its own. An
-    ``optional`` role is left out rather than making the fleet impossible.
+    ``optional`` role is left out rather than making the fleet impossible. ``settings`` are pins of the engine.
     """
 
     name: str
@@ -151,6 +152,7 @@ class Role:
     rate_milli: int | None = None
     cached_permille: int = 0
     busy_permille: int = 1000
+    settings: EngineSettings = NOTHING
 
     @property
     def wants_speed(self) -> bool:

@@ -20,7 +20,8 @@ from planner.fleet import values
 from planner.fleet.findings import Findings
 from planner.fleet.fleet import Fleet
 from planner.fleet.review import review
-from planner.fleet.schema import FleetMap, Map
+from planner.fleet.schema import FleetMap
+from planner.fleet.shapes import Map
 from planner.fleet.written import FleetFile
 from planner.yaml_source import FieldPath, Source, read_yaml
 

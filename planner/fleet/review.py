@@ -3,6 +3,7 @@
 from planner.engine.profile import load_profile
 from planner.errors import UnknownName
 from planner.fleet import values
+from planner.fleet.engine_keys import engine_settings
 from planner.fleet.findings import Findings
 from planner.fleet.fleet import ROUTER_PORT, Fleet, Role
 from planner.fleet.models import candidates, check_limits
@@ -114,6 +115,7 @@ def _role(findings: Findings, name: str, read: RoleMap) -> Role | None:
         rate_milli=_rate(findings, path, read),
         cached_permille=read.cached_prompt,
         busy_permille=read.busy,
+        settings=engine_settings(read),
     )
 
 

@@ -4,22 +4,14 @@ Every key may be absent here, so that a file with mistakes can still be read as 
 the keys that a finished file has. Nothing of this leaves the ``fleet`` room: ``load`` turns it into ``Fleet``.
 """
 
-from collections.abc import Callable
 from typing import Annotated, Any, ClassVar, TypeAlias
 
-from pydantic import (
-    BaseModel,
-    BeforeValidator,
-    ConfigDict,
-    Field,
-    GetJsonSchemaHandler,
-    PlainValidator,
-    WithJsonSchema,
-)
-from pydantic_core import CoreSchema
+from pydantic import BeforeValidator, Field, PlainValidator, WithJsonSchema
 
 from planner.fleet import values
+from planner.fleet.engine_keys import EngineKeys
 from planner.fleet.fleet import PARALLEL_SIZES
+from planner.fleet.shapes import Map, auto_or, choice, enum, map_of, one_or_more, sizes, whole
 
 ENGINES = ("vllm",)
 OBJECTIVES = ("balanced", "accuracy", "concurrency", "cost", "minimal-change")
@@ -34,90 +26,27 @@ JSON_SCHEMA = "https://json-schema.org/draft/2020-12/schema"
 _read_objective = values.choice(OBJECTIVES, "objective")
 
 
-def _enum(known: tuple[str, ...]) -> dict[str, Any]:
-    return {"enum": list(known)}
-
-
-def _one_or_more(item: dict[str, Any]) -> dict[str, Any]:
-    return {"anyOf": [item, {"type": "array", "items": item, "minItems": 1, "uniqueItems": True}]}
-
-
-def _whole(low: int, high: int, what: str) -> tuple[PlainValidator, WithJsonSchema]:
-    schema = {"type": "integer", "minimum": low, "maximum": high}
-    return PlainValidator(values.whole(low, high, what)), WithJsonSchema(schema)
-
-
-def _choice(known: tuple[str, ...], what: str) -> tuple[PlainValidator, WithJsonSchema]:
-    return PlainValidator(values.choice(known, what)), WithJsonSchema(_enum(known))
-
-
-def _auto_or(high: int, what: str) -> tuple[PlainValidator, WithJsonSchema]:
-    schema = {"anyOf": [{"const": values.AUTO}, {"type": "integer", "minimum": 1, "maximum": high}]}
-    return PlainValidator(values.auto_or(values.whole(1, high, what))), WithJsonSchema(schema)
-
-
-def _sizes(read: Callable[[object], int], size: dict[str, Any]) -> tuple[PlainValidator, WithJsonSchema]:
-    """Take one size, a list of them, or ``auto``."""
-    sizes = {"type": "array", "items": size, "minItems": 1}
-    return PlainValidator(values.sizes(read)), WithJsonSchema({"anyOf": [{"const": values.AUTO}, size, sizes]})
-
-
-def _map(keys: str, single: str = "", alone: str = "") -> BeforeValidator:
-    """Take a map; a value ``alone`` stands for the map with that one key when ``single`` names the key."""
-
-    def read(value: object) -> object:
-        if single and isinstance(value, str | int | float):
-            return {single: value}
-        if not isinstance(value, dict):
-            wanted = f"{alone} or a map with {keys}" if single else f"a map with {keys}"
-            values.wrong(f"expected {wanted}, not {values.found(value)}")
-        return value
-
-    return BeforeValidator(read)
-
-
 _Text: TypeAlias = Annotated[str | None, PlainValidator(values.text), WithJsonSchema(values.TEXT_SCHEMA)]
 _Texts: TypeAlias = Annotated[
-    tuple[_Text, ...] | None, BeforeValidator(values.as_list), WithJsonSchema(_one_or_more(values.TEXT_SCHEMA))
+    tuple[_Text, ...] | None, BeforeValidator(values.as_list), WithJsonSchema(one_or_more(values.TEXT_SCHEMA))
 ]
 _Tokens: TypeAlias = Annotated[int | None, PlainValidator(values.tokens), WithJsonSchema(values.TOKENS_SCHEMA)]
 _Percent: TypeAlias = Annotated[int | None, PlainValidator(values.percent), WithJsonSchema(values.PERCENT_SCHEMA)]
 _Memory: TypeAlias = Annotated[int, PlainValidator(values.size_bytes), WithJsonSchema(values.BYTES_SCHEMA)]
-_Device: TypeAlias = Annotated[int, *_whole(0, values.MAX_GPUS - 1, "a device number")]
+_Device: TypeAlias = Annotated[int, *whole(0, values.MAX_GPUS - 1, "a device number")]
 _Price: TypeAlias = Annotated[int | None, PlainValidator(values.microdollars), WithJsonSchema(values.DOLLARS_SCHEMA)]
 _Time: TypeAlias = Annotated[int | None, PlainValidator(values.duration), WithJsonSchema(values.DURATION_SCHEMA)]
 _Rate: TypeAlias = Annotated[int | None, PlainValidator(values.rate), WithJsonSchema(values.RATE_SCHEMA)]
 _Share: TypeAlias = Annotated[int, PlainValidator(values.share), WithJsonSchema(values.SHARE_SCHEMA)]
-_Requests: TypeAlias = Annotated[int | None, *_whole(1, values.MAX_CONCURRENCY, "a whole number of requests")]
-
-
-class Map(BaseModel):
-    """A map of the file, of whose keys ``required`` must be there; ``single`` is the value that may stand for it.
-
-    Keys that are not known are kept in ``model_extra``, where ``load`` finds them.
-    """
-
-    model_config = ConfigDict(extra="allow", frozen=True)
-    required: ClassVar[tuple[str, ...]] = ()
-    single: ClassVar[dict[str, Any] | None] = None
-
-    @classmethod
-    def __get_pydantic_json_schema__(cls, core_schema: CoreSchema, handler: GetJsonSchemaHandler) -> dict[str, Any]:
-        """Add the required keys, and the single value that may stand for the map."""
-        schema = handler(core_schema)
-        whole: dict[str, Any] = {"type": "object", "additionalProperties": False, "properties": schema["properties"]}
-        if cls.required:
-            whole["required"] = list(cls.required)
-        body = {"anyOf": [cls.single, whole]} if cls.single else whole
-        return {"description": schema["description"], **body}
+_Requests: TypeAlias = Annotated[int | None, *whole(1, values.MAX_CONCURRENCY, "a whole number of requests")]
 
 
 class EngineMap(Map):
     """The inference engine whose memory behaviour the plan is made for."""
 
-    single = _enum(ENGINES)
+    single = enum(ENGINES)
 
-    name: Annotated[str, *_choice(ENGINES, "engine")] = Field(default="vllm", description="the engine")
+    name: Annotated[str, *choice(ENGINES, "engine")] = Field(default="vllm", description="the engine")
     version: Annotated[str | None, PlainValidator(values.version), WithJsonSchema(values.VERSION_SCHEMA)] = Field(
         default=None, description="its release, such as 0.33.0; absent: the newest one with a memory profile"
     )
@@ -130,7 +59,7 @@ class GPUMap(Map):
     single = values.TEXT_SCHEMA
 
     name: _Text = Field(default=None, description="a catalog name, or the name nvidia-smi prints")
-    count: Annotated[int, *_whole(1, values.MAX_GPUS, "a whole number of GPUs")] = Field(
+    count: Annotated[int, *whole(1, values.MAX_GPUS, "a whole number of GPUs")] = Field(
         default=1, description="how many of them"
     )
     index: _Device = Field(default=0, description="device number of the first one, as nvidia-smi counts")
@@ -147,10 +76,10 @@ class PoolMap(Map):
     single = values.TEXT_SCHEMA
 
     gpu: _Text = Field(default=None, description="their GPU: a catalog name, also of a MIG slice")
-    gpus: Annotated[int, *_whole(1, values.MAX_GPUS_PER_NODE, "a whole number of GPUs per node")] = Field(
+    gpus: Annotated[int, *whole(1, values.MAX_GPUS_PER_NODE, "a whole number of GPUs per node")] = Field(
         default=1, description="GPUs, or MIG slices, of one node"
     )
-    count: Annotated[int, *_whole(1, values.MAX_NODES, "a whole number of nodes")] = Field(
+    count: Annotated[int, *whole(1, values.MAX_NODES, "a whole number of nodes")] = Field(
         default=1, description="how many nodes"
     )
     index: _Device = Field(default=0, description="device number of the first GPU of each node, as nvidia-smi counts")
@@ -206,7 +135,7 @@ class UsersMap(Map):
 
     required = ("count", "think_time")
 
-    count: Annotated[int | None, *_whole(1, values.MAX_CONCURRENCY, "a whole number of users")] = Field(
+    count: Annotated[int | None, *whole(1, values.MAX_CONCURRENCY, "a whole number of users")] = Field(
         default=None, description="how many of them"
     )
     think_time: _Time = Field(default=None, description="time between an answer and the next request: 30s")
@@ -230,16 +159,16 @@ class AccuracyMap(Map):
     )
     score: _Percent = Field(default=None, description="least score on the role's task, 0 to 100")
     figures: Annotated[
-        dict[str, Annotated[FigureMap, _map("score, recovery, source")]], _map("model or variant names")
+        dict[str, Annotated[FigureMap, map_of("score, recovery, source")]], map_of("model or variant names")
     ] = Field(default={}, description="your own figures, by model or variant")
 
 
-class RoleMap(Map):
-    """One job in the fleet, served by one model under one name."""
+class RoleBasics(Map):
+    """What a role is to do, how well, and where."""
 
     required = ("task", "context")
 
-    task: Annotated[str | None, *_choice(TASKS, "task")] = Field(
+    task: Annotated[str | None, *choice(TASKS, "task")] = Field(
         default=None, description="what the role does: decides which models are candidates and which score counts"
     )
     models: _Texts = Field(
@@ -247,45 +176,45 @@ class RoleMap(Map):
         description="candidates: catalog names, Hugging Face ids, or folders (./my-model) with a config.json; "
         "absent: every catalog model for the task",
     )
-    context: Annotated[ContextMap | None, _map("min, wish", "min", "a token count")] = Field(
+    context: Annotated[ContextMap | None, map_of("min, wish", "min", "a token count")] = Field(
         default=None, description="how many tokens one request may have, prompt and answer together: 16k"
     )
-    concurrency: Annotated[ConcurrencyMap, _map("min, target", "min", "a number of requests")] = ConcurrencyMap()
-    request: Annotated[RequestMap | None, _map("prompt_tokens, output_tokens")] = None
-    speed: Annotated[SpeedMap, _map("tpot, ttft, percentile")] = SpeedMap()
+    concurrency: Annotated[ConcurrencyMap, map_of("min, target", "min", "a number of requests")] = ConcurrencyMap()
+    request: Annotated[RequestMap | None, map_of("prompt_tokens, output_tokens")] = None
+    speed: Annotated[SpeedMap, map_of("tpot, ttft, percentile")] = SpeedMap()
     rate: _Rate = Field(
         default=None, description="requests that all servers of the role together must keep up with: 3/s"
     )
-    users: Annotated[UsersMap | None, _map("count, think_time")] = None
+    users: Annotated[UsersMap | None, map_of("count, think_time")] = None
     cached_prompt: _Share = Field(default=0, description="share of a prompt that the prefix cache has on average: 0.6")
     busy: _Share = Field(
         default=1000, description="share of the time in which a server of the role works while others want its GPU: 0.3"
     )
-    accuracy: Annotated[AccuracyMap, _map("recovery, score, figures")] = AccuracyMap()
-    weight: Annotated[int, *_whole(1, values.MAX_WEIGHT, "a whole number")] = Field(
+    accuracy: Annotated[AccuracyMap, map_of("recovery, score, figures")] = AccuracyMap()
+    weight: Annotated[int, *whole(1, values.MAX_WEIGHT, "a whole number")] = Field(
         default=1, description="how much the role counts in the balanced objective, relative to the others"
     )
     schemes: _Texts = Field(default=None, description="quantization schemes allowed: awq-int4, fp8, bf16; absent: all")
     variant: _Text = Field(default=None, description="the one checkpoint to use, by its Hugging Face id")
-    kv_cache_dtype: Annotated[str | None, *_choice(KV_CACHE_DTYPES, "KV cache type")] = Field(
+    kv_cache_dtype: Annotated[str | None, *choice(KV_CACHE_DTYPES, "KV cache type")] = Field(
         default=None, description="auto (the model's own type) or fp8; absent: the planner chooses"
     )
-    port: Annotated[int | None, *_whole(values.FIRST_PORT, values.LAST_PORT, "a port number")] = Field(
+    port: Annotated[int | None, *whole(values.FIRST_PORT, values.LAST_PORT, "a port number")] = Field(
         default=None,
         description="port of the server; absent: the next free one from 8001, in the order of the role names",
     )
     trust_remote_code: Annotated[bool, PlainValidator(values.boolean), WithJsonSchema({"type": "boolean"})] = Field(
         default=False, description="allow Python code from the model's repository to run"
     )
-    replicas: Annotated[int | None, *_auto_or(values.MAX_REPLICAS, "auto or a whole number of replicas")] = Field(
+    replicas: Annotated[int | None, *auto_or(values.MAX_REPLICAS, "auto or a whole number of replicas")] = Field(
         default=1, description="equal servers of this role; auto: as many as are best for concurrency.target"
     )
-    tensor_parallel: Annotated[
-        tuple[int, ...] | None, *_sizes(values.parallel_size, {"enum": list(PARALLEL_SIZES)})
-    ] = Field(default=None, description="GPUs of one node that one server splits its layers over: auto, 4 or [1, 2]")
+    tensor_parallel: Annotated[tuple[int, ...] | None, *sizes(values.parallel_size, {"enum": list(PARALLEL_SIZES)})] = (
+        Field(default=None, description="GPUs of one node that one server splits its layers over: auto, 4 or [1, 2]")
+    )
     pipeline_parallel: Annotated[
         tuple[int, ...] | None,
-        *_sizes(
+        *sizes(
             values.whole(1, values.MAX_STAGES, "auto or whole numbers of stages"),
             {"type": "integer", "minimum": 1, "maximum": values.MAX_STAGES},
         ),
@@ -295,12 +224,16 @@ class RoleMap(Map):
         default=False, description="no other role may be on its GPUs"
     )
     share_with: _Texts = Field(default=None, description="the only other roles that may be on its GPUs; absent: all")
-    spread: Annotated[str | None, *_choice(SPREADS, "spread")] = Field(
+    spread: Annotated[str | None, *choice(SPREADS, "spread")] = Field(
         default=None, description="every replica on a gpu or a node of its own"
     )
     optional: Annotated[bool, PlainValidator(values.boolean), WithJsonSchema({"type": "boolean"})] = Field(
         default=False, description="leave the role out rather than have no plan"
     )
+
+
+class RoleMap(EngineKeys, RoleBasics):
+    """One job in the fleet, served by one model under one name."""
 
 
 class FleetMap(Map):
@@ -311,19 +244,19 @@ class FleetMap(Map):
     name: Annotated[str | None, PlainValidator(values.name), WithJsonSchema(values.NAME_SCHEMA)] = Field(
         default=None, description="names the plan's units, containers and folders"
     )
-    engine: Annotated[EngineMap, _map("name, version", "name", "an engine name")] = EngineMap()
-    gpu: Annotated[GPUMap | None, _map("name, count, index, memory_in_use", "name", "a GPU name")] = Field(
+    engine: Annotated[EngineMap, map_of("name, version", "name", "an engine name")] = EngineMap()
+    gpu: Annotated[GPUMap | None, map_of("name, count, index, memory_in_use", "name", "a GPU name")] = Field(
         default=None, description="the GPUs of one machine, by their catalog name or as nvidia-smi prints it"
     )
     nodes: Annotated[
-        dict[str, Annotated[PoolMap, _map("gpu, gpus, count, …", "gpu", "a GPU name")]] | None, _map("pool names")
+        dict[str, Annotated[PoolMap, map_of("gpu, gpus, count, …", "gpu", "a GPU name")]] | None, map_of("pool names")
     ] = Field(default=None, description="pools of nodes by name, for GPUs of several kinds or machines; instead of gpu")
     objective: Annotated[
         tuple[Annotated[str, PlainValidator(_read_objective)], ...],
         BeforeValidator(values.as_list),
-        WithJsonSchema(_one_or_more(_enum(OBJECTIVES))),
+        WithJsonSchema(one_or_more(enum(OBJECTIVES))),
     ] = Field(default=("balanced",), description="what to maximise; a list is taken in order, each before the next")
-    roles: Annotated[dict[str, Annotated[RoleMap, _map("task, context, …")]], _map("role names")] = Field(
+    roles: Annotated[dict[str, Annotated[RoleMap, map_of("task, context, …")]], map_of("role names")] = Field(
         default={}, description="the roles by name; the name is the model name that clients ask for"
     )
 

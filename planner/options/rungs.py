@@ -13,6 +13,7 @@ from planner.architecture import Architecture
 from planner.engine.faults import Case, Fault, known_faults
 from planner.engine.flags import ServeFlags, default_flags, holds_whole_prompts
 from planner.engine.profile import EngineProfile
+from planner.engine.settings import serve_flags
 from planner.facts.accuracy import Accuracy
 from planner.facts.gpu import GPU
 from planner.facts.quantization import Quantization
@@ -214,6 +215,7 @@ class Rungs:
             kv_cache_dtype=self.candidate.kv_cache_dtype,
             tensor_parallel_size=self.candidate.tensor_parallel_size,
             pipeline_parallel_size=self.candidate.pipeline_parallel_size,
+            **serve_flags(self.role.settings),
         )
         batch = max(flags.max_num_batched_tokens, self._least_batch(flags))
         return replace(flags, max_num_batched_tokens=batch, max_num_seqs=min(self.load.most, batch))

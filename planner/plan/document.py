@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+from planner.engine.settings import defaults
 from planner.errors import InputError, NewerPlan, Problem
 from planner.plan.no_plan import NoPlan
 from planner.plan.plan import Plan
@@ -25,9 +26,11 @@ _USUAL = {
     "speed": None,
     "known_faults": (),
     "interrupted": False,
+    "settings": {},
+    **defaults(),
 }
 """Keys that are not written where they have these values: a server is in one stage, a GPU has memory of its own, a plan
-is on no frontier, a search ended by itself, a role states no request."""
+is on no frontier, a search ended by itself, a role states no request and pins nothing of the engine."""
 
 SCHEMA = 1
 """Version of plan.yaml. It rises when a field changes its meaning or goes, so that an old reader refuses the file."""

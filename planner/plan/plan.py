@@ -8,6 +8,7 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
+from planner.engine.settings import NOTHING, EngineSettings
 from planner.facts.accuracy import Accuracy
 from planner.memory.demand import Ledger
 from planner.plan.faults import KnownFault
@@ -80,7 +81,8 @@ class ServerPlan:
     ``later_stages`` hold the others in their order, either all on this node or each stage on a node of its own.
     ``ledger`` is that of the largest stage and is set aside on every GPU. A server on several nodes has a
     ``master_port``, on which its processes find each other at the first node; otherwise it is 0. ``hf_overrides`` is
-    what the engine must change in the model's config, as JSON, nothing for most. ``unseen`` names assumed fields of the
+    what the engine must change in the model's config, as JSON, nothing for most. ``settings`` are the pins of the role.
+    ``unseen`` names assumed fields of the
     checkpoint's config; the ledger's margin covers the largest weights they allow. ``speed`` is None for a role whose
     request length is not known, or that generates nothing. ``known_faults`` are those of the engine version that this
     server meets.
@@ -122,6 +124,7 @@ class ServerPlan:
     reasoning_parser: str
     unseen: tuple[str, ...] = ()
     hf_overrides: str = ""
+    settings: EngineSettings = NOTHING
     speed: ServerSpeed | None = None
     known_faults: tuple[KnownFault, ...] = ()
     ledger: Ledger

@@ -234,6 +234,7 @@ def _server_plan(prepared: Prepared, decision: Decision, pool: Pool) -> ServerPl
         tool_parser=known_value("--tool-call-parser", option.model.tool_parser, options),
         reasoning_parser=known_value("--reasoning-parser", option.model.reasoning_parser, options),
         hf_overrides=option.model.hf_overrides,
+        settings=role.settings,
         unseen=option.variant.unseen,
         known_faults=faults_of(started, pool.gpu, prepared.profile, option.nodes),
         ledger=exact,
