@@ -50,13 +50,13 @@ class GPUs:
     names: tuple[str, ...] = ()
     linked: bool | None = None
 
-    def hold(self, case: Case) -> bool:
-        """Whether the server is on such GPUs; of an unknown device nothing is known."""
-        major, minor = case.gpu.compute_capability or (0, 0)
+    def hold(self, gpu: GPU, ranks: int) -> bool:
+        """Whether a server on so many GPUs is on such ones; of an unknown device nothing is known."""
+        major, minor = gpu.compute_capability or (0, 0)
         return (
             (not self.capability or str(major) in self.capability or f"{major}.{minor}" in self.capability)
-            and (not self.names or any(name.lower() in case.gpu.product.lower() for name in self.names))
-            and self.linked in (None, linked(case.gpu, case.flags.ranks))
+            and (not self.names or any(name.lower() in gpu.product.lower() for name in self.names))
+            and (self.linked is None or self.linked == linked(gpu, ranks))
         )
 
 
@@ -72,16 +72,15 @@ class Models:
     latent: bool | None = None
     windows: bool | None = None
 
-    def hold(self, case: Case) -> bool:
-        """Whether the server has such a model."""
-        model = case.architecture
+    def hold(self, model: Architecture, quantization: Quantization) -> bool:
+        """Whether a server has such a model."""
         return (
             (not self.architectures or any(fnmatchcase(model.name, pattern) for pattern in self.architectures))
-            and (not self.formats or not set(self.formats).isdisjoint(_formats(case.quantization)))
-            and self.state in (None, model.has_state)
-            and self.mixture in (None, model.mixture is not None)
-            and self.latent in (None, model.is_latent)
-            and self.windows in (None, any(layer.attention and layer.attention.window for layer in model.layers))
+            and (not self.formats or not set(self.formats).isdisjoint(_formats(quantization)))
+            and (self.state is None or self.state == model.has_state)
+            and (self.mixture is None or self.mixture == (model.mixture is not None))
+            and (self.latent is None or self.latent == model.is_latent)
+            and (self.windows is None or self.windows == _has_windows(model))
         )
 
 
@@ -175,10 +174,26 @@ def known_faults(case: Case, directory: Path | None = None) -> tuple[Fault, ...]
     Raises:
         InvalidConfig: the file cannot be read.
     """
+    found = possible_faults(case.version, case.gpu, case.architecture, case.quantization, case.flags.ranks, directory)
+    return tuple(fault for fault in found if fault.settings.hold(case))
+
+
+def possible_faults(
+    version: str,
+    gpu: GPU,
+    architecture: Architecture,
+    quantization: Quantization,
+    ranks: int,
+    directory: Path | None = None,
+) -> tuple[Fault, ...]:
+    """Return the faults that a server on so many GPUs meets with one setting or another, in the order of the file.
+
+    Raises:
+        InvalidConfig: the file cannot be read.
+    """
+    faults = _at(version, directory or data_folder("catalog"))
     return tuple(
-        fault
-        for fault in _at(case.version, directory or data_folder("catalog"))
-        if fault.gpu.hold(case) and fault.model.hold(case) and fault.settings.hold(case)
+        fault for fault in faults if fault.gpu.hold(gpu, ranks) and fault.model.hold(architecture, quantization)
     )
 
 
@@ -223,6 +238,10 @@ def _release(version: str) -> Version:
         return Version(version)
     except InvalidVersion:
         return Version(".".join(str(part) for part in parse_version(version)))
+
+
+def _has_windows(architecture: Architecture) -> bool:
+    return any(layer.attention and layer.attention.window for layer in architecture.layers)
 
 
 def _formats(quantization: Quantization) -> Iterator[str]:

@@ -1,9 +1,12 @@
 """What the engine refuses before it loads anything: devices, formats, dtypes, attention, lengths."""
 
+import functools
 from collections.abc import Iterator
+from dataclasses import replace
+from itertools import chain
 
 from planner.architecture import Architecture
-from planner.engine.faults import Case, known_faults
+from planner.engine.faults import Case, Fault, possible_faults
 from planner.engine.flags import ServeFlags
 from planner.engine.profile import EngineProfile, parse_version
 from planner.engine.rules import Refusal, refused
@@ -12,6 +15,7 @@ from planner.facts.quantization import Quantization
 from planner.memory.attention import attention_refusals
 from planner.memory.validity import invalid
 from planner.memory.vision import whole_item
+from planner.tensors.identity import Same
 from planner.tensors.kv_packed import AMD_ALONE, PACKED, unfit
 from planner.tensors.kv_pages import suits
 
@@ -35,26 +39,45 @@ def refusal(
     gpu: GPU,
 ) -> Refusal | None:
     """Return the first reason for which this engine version would not even load the model, or None."""
-    reasons = (
-        *_architecture_reasons(architecture, profile),
-        *_device_reasons(quantization, profile, gpu),
-        *_format_reasons(quantization, flags, profile),
-        *_dtype_reasons(architecture, quantization, flags, profile, gpu),
-        *attention_refusals(architecture, quantization, flags, profile, gpu),
-        *_length_reasons(architecture, flags, profile),
-        *_option_reasons(flags, profile),
-    )
-    found = next(iter(reasons), None) or invalid(architecture, quantization, flags, profile)
+    kernels = replace(flags, max_model_len=1, max_num_seqs=1, max_num_batched_tokens=1, gpu_memory_utilization=1)
+    model, where = (Same(architecture), Same(quantization)), (Same(profile), Same(gpu))
+    found = _kernel_refusal(*model, kernels, *where) or next(_length_reasons(architecture, flags, profile), None)
+    found = found or next(_option_reasons(flags, profile), None) or invalid(architecture, quantization, flags, profile)
     return found or next(_fault_reasons(architecture, quantization, flags, profile, gpu), None)
+
+
+@functools.lru_cache(maxsize=8192)
+def _kernel_refusal(
+    of: Same[Architecture], stored: Same[Quantization], flags: ServeFlags, engine: Same[EngineProfile], on: Same[GPU]
+) -> Refusal | None:
+    """Return the first reason that no length, batch or number of sequences changes; a plan tries hundreds of them."""
+    architecture, quantization, profile, gpu = of.value, stored.value, engine.value, on.value
+    reasons = chain(
+        _architecture_reasons(architecture, profile),
+        _device_reasons(quantization, profile, gpu),
+        _format_reasons(quantization, flags, profile),
+        _dtype_reasons(architecture, quantization, flags, profile, gpu),
+        attention_refusals(architecture, quantization, flags, profile, gpu),
+    )
+    return next(reasons, None)
 
 
 def _fault_reasons(
     architecture: Architecture, quantization: Quantization, flags: ServeFlags, profile: EngineProfile, gpu: GPU
 ) -> Iterator[Refusal]:
     case = Case(version=profile.version, gpu=gpu, architecture=architecture, quantization=quantization, flags=flags)
-    for fault in known_faults(case):
-        if fault.refuses:
+    model = Same(architecture), Same(quantization)
+    for fault in faults_in_reach(*model, Same(profile), Same(gpu), flags.ranks):
+        if fault.refuses and fault.settings.hold(case):
             yield refused("known-fault", engine=str(profile), account=fault.account)
+
+
+@functools.lru_cache(maxsize=8192)
+def faults_in_reach(
+    of: Same[Architecture], stored: Same[Quantization], engine: Same[EngineProfile], on: Same[GPU], ranks: int
+) -> tuple[Fault, ...]:
+    """Return the faults that settings alone decide about, for all servers of a model on so many GPUs."""
+    return possible_faults(engine.value.version, on.value, of.value, stored.value, ranks)
 
 
 def _architecture_reasons(architecture: Architecture, profile: EngineProfile) -> Iterator[Refusal]:

@@ -2,21 +2,30 @@
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
+from functools import cached_property
 
 from planner.architecture import Architecture
+from planner.engine.faults import Fault
+from planner.engine.flags import ServeFlags, holds_whole_prompts
 from planner.errors import InvalidConfig, UnsupportedModel
 from planner.facts.quantization import Quantization
 from planner.facts.variant import Model, Variant
 from planner.fleet import POOLING_TASKS, Role
+from planner.memory.refusals import faults_in_reach
+from planner.memory.terms import Server
 from planner.options import limits
 from planner.options.option import Reason, Rejection
 from planner.options.place import Place
-from planner.options.served import served
+from planner.options.served import context_limit, served
+from planner.tensors.identity import Same
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, eq=False)
 class Candidate:
-    """A variant that can be sized, with one KV cache dtype, on GPUs of one pool, in so many pipeline stages."""
+    """A variant that can be sized, with one KV cache dtype, on GPUs of one pool, in so many pipeline stages.
+
+    What does not depend on lengths, batches and sequences is found once for all of them.
+    """
 
     place: Place
     tensor_parallel_size: int
@@ -32,10 +41,33 @@ class Candidate:
         """The KV cache dtype that ``auto`` means for this checkpoint."""
         return self.quantization.kv_cache_dtype or "auto" if self.kv_cache_dtype == "auto" else self.kv_cache_dtype
 
-    @property
+    @cached_property
     def nodes(self) -> int:
         """The nodes each server is on; 0 when the place has not GPUs enough."""
         return self.place.nodes.server_nodes(self.tensor_parallel_size, self.pipeline_parallel_size)
+
+    @cached_property
+    def context_limit(self) -> int:
+        """The longest context to plan for."""
+        return context_limit(self.model, self.architecture)
+
+    @cached_property
+    def whole_prompts(self) -> bool:
+        """Whether a batch must hold a whole prompt."""
+        return holds_whole_prompts(self.architecture, self.place.profile)
+
+    @cached_property
+    def serious_faults(self) -> tuple[Fault, ...]:
+        """The serious known faults of the engine that settings alone decide about."""
+        place = self.place
+        model = Same(self.architecture), Same(self.quantization)
+        ranks = self.tensor_parallel_size * self.pipeline_parallel_size
+        found = faults_in_reach(*model, Same(place.profile), Same(place.gpu), ranks)
+        return tuple(fault for fault in found if fault.serious)
+
+    def server(self, flags: ServeFlags) -> Server:
+        """Return a server with these flags."""
+        return Server(architecture=self.architecture, quantization=self.quantization, flags=flags)
 
     def rejected(self, role: Role, reason: Reason, wanted: int = 0, found: int = 0, detail: str = "") -> Rejection:
         """Return a rejection of this candidate."""

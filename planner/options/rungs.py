@@ -8,10 +8,11 @@ lowest rung does not fit at all.
 import functools
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field, replace
+from functools import cached_property
 
 from planner.architecture import Architecture
-from planner.engine.faults import Case, Fault, known_faults
-from planner.engine.flags import ServeFlags, default_flags, holds_whole_prompts
+from planner.engine.faults import Case, Fault
+from planner.engine.flags import ServeFlags, default_flags
 from planner.engine.profile import EngineProfile
 from planner.engine.settings import serve_flags
 from planner.facts.accuracy import Accuracy
@@ -28,12 +29,11 @@ from planner.options.figures import RoleFigures
 from planner.options.option import Option, Reason, Rejection
 from planner.options.prune import Front, Shape, never_larger
 from planner.options.replicas import Load
-from planner.options.served import context_limit
 from planner.options.worth import Measure, Worth, worth
 from planner.tensors.identity import Same
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, eq=False)
 class Rungs:
     """The ladders of one candidate in one role, with one load on each of its servers.
 
@@ -49,9 +49,8 @@ class Rungs:
 
     def refusal(self) -> Rejection | None:
         """Return why no rung is long or accurate enough, or None."""
-        limit = context_limit(self.candidate.model, self.candidate.architecture)
-        if not self._contexts():
-            return self.candidate.rejected(self.role, "context", self.role.context_min, limit)
+        if not self._contexts:
+            return self.candidate.rejected(self.role, "context", self.role.context_min, self.candidate.context_limit)
         return self._inaccurate(self._accuracy(self.role.context_min))
 
     def engine_refusal(self) -> Rejection | None:
@@ -69,16 +68,12 @@ class Rungs:
     def least_bytes(self) -> int:
         """Return what every rung takes of a GPU at least: weights and what the process holds besides."""
         flags = self._flags(self.role.context_min)
-        flags = replace(flags, max_num_batched_tokens=self._least_batch(flags))
-        candidate = self.candidate
-        server = Server(architecture=candidate.architecture, quantization=candidate.quantization, flags=flags)
-        return loaded_bytes(server, candidate.place.gpu, candidate.place.profile)
+        server = self.candidate.server(replace(flags, max_num_batched_tokens=self._least_batch(flags)))
+        return loaded_bytes(server, self.candidate.place.gpu, self.candidate.place.profile)
 
     def server(self) -> Server:
         """Return the server at the least context with the engine's own batch, which decides how fast it is."""
-        candidate = self.candidate
-        flags = self._flags(self.role.context_min)
-        return Server(architecture=candidate.architecture, quantization=candidate.quantization, flags=flags)
+        return self.candidate.server(self._flags(self.role.context_min))
 
     def lowest(self) -> Option:
         """Return the smallest option: the least context, the smallest batch, the fewest sequences."""
@@ -89,11 +84,11 @@ class Rungs:
 
     def best(self) -> Worth:
         """Return what no rung exceeds: the accuracy of the least context, the longest one, the engine's own batch."""
-        return self._worth(self.role.context_min, self._lengths()[-1], 1, 1)
+        return self._worth(self.role.context_min, self._lengths[-1], 1, 1)
 
     def fitting(self) -> Iterator[Option]:
         """Yield all options, up to and including the first context of which none fits an otherwise empty GPU."""
-        for length in self._lengths():
+        for length in self._lengths:
             if self._inaccurate(self._accuracy(length)) or self._engine_refusal(length):
                 return
             rungs = list(self._at(length))
@@ -103,12 +98,12 @@ class Rungs:
 
     def exactly(self, length: int, batch: int, sequences: int) -> Option | None:
         """Return the option with just these figures; None when a rule of the role or the engine is against it."""
-        limit = context_limit(self.candidate.model, self.candidate.architecture)
-        if not self.role.context_min <= length <= limit or self._inaccurate(self._accuracy(length)):
+        within = self.role.context_min <= length <= self.candidate.context_limit
+        if not within or self._inaccurate(self._accuracy(length)):
             return None
         defaults = self._flags(length)
         flags = replace(defaults, max_num_batched_tokens=batch, max_num_seqs=sequences)
-        if self._refused(flags) or (self._whole_prompts and batch < length):
+        if self._refused(flags) or (self.candidate.whole_prompts and batch < length):
             return None
         option = self._option(length, defaults, batch, sequences)
         return option if option.least_bytes <= self.candidate.place.capacity_bytes else None
@@ -120,7 +115,7 @@ class Rungs:
 
     def by_context(self, box: "Box") -> "Iterator[Box]":
         """Yield the options of a box by context: of each that fits an otherwise empty GPU with this load."""
-        for length in self._lengths():
+        for length in self._lengths:
             if self._inaccurate(self._accuracy(length)) or self._engine_refusal(length):
                 return
             least = self.least_at(length)
@@ -178,13 +173,14 @@ class Rungs:
                 yield self._option(length, flags, batch, sequences)
             larger = option
 
+    @cached_property
     def _lengths(self) -> tuple[int, ...]:
-        return tuple(length for length in self._contexts() if not self._serious(length))
+        return tuple(length for length in self._contexts if not self._serious(length))
 
     def _serious(self, length: int) -> Fault | None:
         """Return the first serious fault that is known of a context, where those are to be avoided."""
         candidate = self.candidate
-        if not self.avoid:
+        if not self.avoid or not candidate.serious_faults:
             return None
         case = Case(
             version=candidate.place.profile.version,
@@ -194,11 +190,11 @@ class Rungs:
             flags=replace(self._flags(length), kv_cache_memory_bytes=0),
             nodes=candidate.nodes,
         )
-        return next((fault for fault in known_faults(case) if fault.serious), None)
+        return next((fault for fault in candidate.serious_faults if fault.settings.hold(case)), None)
 
+    @cached_property
     def _contexts(self) -> tuple[int, ...]:
-        limit = context_limit(self.candidate.model, self.candidate.architecture)
-        return ladders.contexts(self.role.context_min, self.role.context_wish, limit)
+        return ladders.contexts(self.role.context_min, self.role.context_wish, self.candidate.context_limit)
 
     def _flags(self, length: int) -> ServeFlags:
         """Return the engine's own flags at a context and the most sequences, or as many as its batch has tokens for.
@@ -206,19 +202,28 @@ class Rungs:
         The engine refuses more sequences than tokens of a batch. Sequences beyond the least are only wished for, so
         they stop at the batch here; ``_batches`` has a larger one for them.
         """
-        flags = default_flags(
-            self.candidate.place.profile,
-            self.candidate.place.gpu,
-            self.candidate.architecture,
-            max_model_len=length,
-            max_num_seqs=self.load.most,
-            kv_cache_dtype=self.candidate.kv_cache_dtype,
-            tensor_parallel_size=self.candidate.tensor_parallel_size,
-            pipeline_parallel_size=self.candidate.pipeline_parallel_size,
-            **serve_flags(self.role.settings),
-        )
-        batch = max(flags.max_num_batched_tokens, self._least_batch(flags))
-        return replace(flags, max_num_batched_tokens=batch, max_num_seqs=min(self.load.most, batch))
+        if length not in self._known_flags:
+            flags = default_flags(
+                self.candidate.place.profile,
+                self.candidate.place.gpu,
+                self.candidate.architecture,
+                max_model_len=length,
+                max_num_seqs=self.load.most,
+                kv_cache_dtype=self.candidate.kv_cache_dtype,
+                tensor_parallel_size=self.candidate.tensor_parallel_size,
+                pipeline_parallel_size=self.candidate.pipeline_parallel_size,
+                **serve_flags(self.role.settings),
+            )
+            batch, most = flags.max_num_batched_tokens, self.load.most
+            if batch < max(most, least := self._least_batch(flags)):
+                batch = max(batch, least)
+                flags = replace(flags, max_num_batched_tokens=batch, max_num_seqs=min(most, batch))
+            self._known_flags[length] = flags
+        return self._known_flags[length]
+
+    @cached_property
+    def _known_flags(self) -> dict[int, ServeFlags]:
+        return {}
 
     def _batches(self, flags: ServeFlags) -> tuple[int, ...]:
         """Return the batches to try, descending: one that holds a token of every sequence, and the engine's own."""
@@ -231,12 +236,7 @@ class Rungs:
         """Return the smallest batch to try: a token of each sequence, where it must a whole image or a whole prompt."""
         smallest = min(ladders.SMALLEST_BATCH, flags.max_num_batched_tokens)
         item = whole_item(self.candidate.architecture, flags, self.candidate.place.profile)
-        return max(self.load.least, item, flags.max_model_len if self._whole_prompts else smallest)
-
-    @property
-    def _whole_prompts(self) -> bool:
-        """Whether a batch must hold a whole prompt."""
-        return holds_whole_prompts(self.candidate.architecture, self.candidate.place.profile)
+        return max(self.load.least, item, flags.max_model_len if self.candidate.whole_prompts else smallest)
 
     def _limits(self, batch: int) -> tuple[int, ...]:
         return ladders.sequence_limits(self.load.least, min(self.load.most, batch))
@@ -274,14 +274,13 @@ class Rungs:
     def _option(self, length: int, defaults: ServeFlags, batch: int, sequences: int) -> Option:
         candidate, place, load = self.candidate, self.candidate.place, self.load
         flags = replace(defaults, max_num_batched_tokens=batch, max_num_seqs=sequences)
-        server = Server(architecture=candidate.architecture, quantization=candidate.quantization, flags=flags)
         needed = self._needed(defaults, batch, sequences)
         return Option(
             role=self.role.name,
             pool=place.pool,
             model=candidate.model,
             variant=candidate.variant,
-            server=server,
+            server=candidate.server(flags),
             nodes=candidate.nodes,
             replicas=load.replicas,
             request_tokens=self.role.request_tokens or length,
