@@ -11,6 +11,7 @@ from planner.options.ladders import sequence_limits
 from planner.options.place import places
 from planner.options.replicas import loads
 from planner.options.speed import fast_enough
+from planner.options.worth import counts_speed
 from planner.plan import ServerPlan, Stage
 
 HEADROOM = "headroom"
@@ -69,7 +70,9 @@ def _together(servers: list[ServerPlan]) -> bool:
 
 
 def _limits(facts: Recomputed, role: Role, server: ServerPlan, replicas: int) -> set[int]:
-    """Return the limits of sequences that a server may have been counted with."""
+    """Return the limits of sequences that a server may have been counted with: its own where speed counts."""
+    if counts_speed(facts.plan.objective):
+        return {server.max_num_seqs}
     found = list(loads(role, replicas))
     if role.wants_speed:
         place = next(one for one in places(facts.fleet, facts.profile) if one.nodes == facts.pool(server))

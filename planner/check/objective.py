@@ -1,14 +1,17 @@
 """The value of the objective: the formula of docs/objective.md, term by term, from what the servers of a plan do."""
 
 from collections.abc import Iterator
+from dataclasses import replace
 
 from planner.check.headroom import HEADROOM, check_headroom
 from planner.check.servers import Recomputed
 from planner.check.violation import Violation
 from planner.engine.flags import default_flags
 from planner.fleet import Role
-from planner.options.problem import stages
-from planner.options.worth import SHARE, measure
+from planner.options.paces import Pacing
+from planner.options.place import places
+from planner.options.problem import in_plan, left_out, stages
+from planner.options.worth import COST_PER_MTOK, LATENCY, SHARE, THROUGHPUT, TPOT, counts_speed, measure
 from planner.plan import AXES, FrontierPoint, Plan, ServerPlan
 
 
@@ -79,7 +82,28 @@ def _values(facts: Recomputed) -> dict[str, int]:
         "context": context,
         "batched tokens": batch,
         "accuracy below a point": left,
+        **_paces(facts),
     }
+
+
+def _paces(facts: Recomputed) -> dict[str, int]:
+    """The stages that count speed, where the objective has any."""
+    objective = facts.plan.objective
+    pacing = Pacing.of(objective, facts.catalog.speed, priced=facts.fleet.priced)
+    if pacing is None:
+        return {}
+    fleet = replace(facts.fleet, objective=objective)
+    where = {place.name: place for place in places(fleet, facts.profile)}
+    found = {name: in_plan(fleet, name, 0) for name in (THROUGHPUT, LATENCY, TPOT, COST_PER_MTOK)}
+    for role in fleet.roles:
+        servers = [server for server in facts.plan.servers if server.role == role.name]
+        pool = facts.pool(servers[0]) if servers else None
+        if pool is None:
+            continue
+        pace = pacing.pace(role, facts.server(servers[0]), where[pool.name], len(servers))
+        for name in found:
+            found[name] += role.weight * getattr(pace, name) + left_out(role, name)
+    return found
 
 
 def _cost(facts: Recomputed) -> int:
@@ -92,7 +116,7 @@ def _cost(facts: Recomputed) -> int:
 def _check_prices(facts: Recomputed) -> Iterator[Violation]:
     """The prices are those of the fleet, and there are some exactly when cost is counted in dollars."""
     pools = facts.fleet.pools
-    counted = "cost" in facts.plan.objective and all(pool.microdollars_per_gpu_hour is not None for pool in pools)
+    counted = facts.fleet.priced and not {"cost", COST_PER_MTOK}.isdisjoint(facts.plan.objective)
     expected = [(pool.name, pool.microdollars_per_gpu_hour) for pool in pools] if counted else []
     if [(price.pool, price.microdollars_per_gpu_hour) for price in facts.plan.prices] != expected:
         yield Violation("prices", "are not those of the fleet")
@@ -102,11 +126,12 @@ def _default_batch(facts: Recomputed, server: ServerPlan, role: Role, replicas: 
     """The batch the engine would choose itself, for the most requests a server of the role is asked to take."""
     target, most = role.concurrency_target, role.concurrency_target // replicas
     full = server.max_num_seqs > most
+    asked = server.max_num_seqs if counts_speed(facts.plan.objective) else -(-target // replicas) if full else most
     flags = default_flags(
         facts.profile,
         facts.gpu(server),
         facts.server(server).architecture,
         max_model_len=server.max_model_len,
-        max_num_seqs=-(-target // replicas) if full else most,
+        max_num_seqs=asked,
     )
     return flags.max_num_batched_tokens

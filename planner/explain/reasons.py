@@ -3,7 +3,8 @@
 from collections.abc import Iterator
 
 from planner.explain.words import COSTS, accuracy, less, listed, more, percent, plural, stage_change, stage_value
-from planner.plan import Binding, Plan, RunnerUp, RunnerUpServer, ServerPlan
+from planner.options.worth import counts_speed
+from planner.plan import GPU_HOURS, Binding, Plan, RunnerUp, RunnerUpServer, ServerPlan
 from planner.units import format_tokens
 
 _SATISFIED = {"concurrency": "the requests asked for", "context": "the context wished for"}
@@ -11,6 +12,11 @@ _STAGES = {
     "balanced": "the balanced objective",
     "cost": "the price of the GPUs in use",
     "GPUs in use": "the number of GPUs in use",
+    "throughput": "output tokens per second (weighted)",
+    "latency": "the time of a request (weighted)",
+    "tpot": "the time per output token (weighted)",
+    "cost_per_mtok": "the price of a million output tokens (weighted)",
+    GPU_HOURS: "the hours of GPUs for a million output tokens (weighted)",
     "score": "the scores × weights",
     "context": "context, as a share of the wish",
     "batched tokens": "batched tokens, as a share of the engine's own",
@@ -72,6 +78,8 @@ def _why(plan: Plan) -> str:
     """Say why a step that fits, and costs its role nothing, was not taken."""
     if "minimal-change" in plan.objective:
         return "the objective asks for minimal change, or other roles would have less"
+    if counts_speed(plan.objective):
+        return "the objective counts speed, or other roles would have less"
     return "other roles would have less" if plan.proof.proven else "the plan is not proven best"
 
 

@@ -1,6 +1,7 @@
 """What a scenario brings, in one line."""
 
 from planner.explain.words import COSTS, listed, more, stage_value
+from planner.options.worth import LATENCY, TPOT
 from planner.plan import Gain, NoPlan
 
 
@@ -10,7 +11,8 @@ def told(found: Gain | None) -> str:
         return "same"
     sign = "+" if found.by > 0 else "−"
     if found.stage in COSTS:
-        return f"{'−' if found.by > 0 else '+'}{stage_value(found.stage, found.by)}"
+        name = f" {found.stage}" if found.stage in (LATENCY, TPOT) else ""
+        return f"{'−' if found.by > 0 else '+'}{stage_value(found.stage, found.by)}{name}"
     return f"{sign}{stage_value(found.stage, abs(found.by))} {found.stage}"
 
 

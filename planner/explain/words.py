@@ -4,7 +4,8 @@ from collections.abc import Sequence
 
 from planner.engine.settings import EngineSettings, pinned
 from planner.facts.accuracy import Accuracy
-from planner.plan import COST, GPUS_IN_USE, GPUGroup, ServerPlan
+from planner.options.worth import COST_PER_MTOK, LATENCY, THROUGHPUT, TPOT
+from planner.plan import COST, GPU_HOURS, GPUS_IN_USE, GPUGroup, ServerPlan
 from planner.units import GIB, format_gib
 
 _MILLIONTHS = 1_000_000
@@ -13,8 +14,18 @@ _PLACES = {"balanced": _MILLIONTHS, "accuracy": _MILLIONTHS, "concurrency": _MIL
            "batched tokens": _THOUSANDTHS, "score": 100, "accuracy below a point": 100}  # fmt: skip
 
 
-COSTS = (COST, GPUS_IN_USE)
+COSTS = (COST, GPUS_IN_USE, LATENCY, TPOT, COST_PER_MTOK, GPU_HOURS)
 """Stages that are negative in a plan, so that more is better as everywhere else."""
+
+_UNITS = {
+    COST: (_MILLIONTHS, " $/h"),
+    THROUGHPUT: (_THOUSANDTHS, " tokens/s"),
+    LATENCY: (_MILLIONTHS, " s"),
+    TPOT: (_THOUSANDTHS, " ms"),
+    COST_PER_MTOK: (_MILLIONTHS, " $/M tokens"),
+    GPU_HOURS: (_MILLIONTHS, " GPU h/M tokens"),
+}
+"""Stage -> how many of its unit make what is written, and the name of that."""
 
 
 def percent(hundredths: int) -> str:
@@ -37,8 +48,9 @@ def stage_value(name: str, value: int) -> str:
     """Write the value of a stage in the unit of docs/objective.md."""
     if name == "headroom":
         return format_gib(value)
-    if name == COST:
-        return f"{abs(value) / _MILLIONTHS:.4f}".rstrip("0").rstrip(".") + " $/h"
+    if name in _UNITS:
+        scale, unit = _UNITS[name]
+        return f"{abs(value) / scale:.4f}".rstrip("0").rstrip(".") + unit
     if name == GPUS_IN_USE:
         return plural(abs(value), "GPU")
     return f"{value / _PLACES.get(name, 1):.4f}".rstrip("0").rstrip(".")

@@ -239,6 +239,11 @@ class Fleet:
         return all(pool.microdollars_per_gpu_hour is not None for pool in self.pools)
 
     @property
+    def counts_money(self) -> bool:
+        """Whether the objective counts what GPUs cost, by the hour or for tokens."""
+        return not {"cost", "cost_per_mtok"}.isdisjoint(self.objective)
+
+    @property
     def gpu_count(self) -> int:
         """GPUs of all pools together."""
         return sum(pool.gpu_count for pool in self.pools)

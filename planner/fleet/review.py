@@ -9,7 +9,7 @@ from planner.fleet.fleet import ROUTER_PORT, Fleet, Role
 from planner.fleet.models import candidates, check_limits
 from planner.fleet.placement import check_placement
 from planner.fleet.pools import pools
-from planner.fleet.schema import POOLING_TASKS, ContextMap, FleetMap, RoleMap
+from planner.fleet.schema import POOLING_TASKS, SPEED_OBJECTIVES, ContextMap, FleetMap, RoleMap
 from planner.units import format_tokens
 from planner.yaml_source import FieldPath, dotted
 
@@ -19,6 +19,7 @@ def review(findings: Findings, read: FleetMap) -> Fleet | None:
     _check_engine(findings, read.engine.version)
     found_pools = pools(findings, read)
     _check_ports(findings, read)
+    _check_objective(findings, read)
     found = [_role(findings, name, read.roles[name]) for name in sorted(read.roles)]
     if findings.source.data.get("roles") == {}:
         findings.refuse(
@@ -49,6 +50,15 @@ def _check_engine(findings: Findings, version: str | None) -> None:
         problem = f"{profile} cannot be told the size of its KV cache, which a plan fixes"
         hint = "0.10.2 is the first version that can; `planner estimate` knows older ones"
         findings.refuse(("engine", "version"), problem, hint)
+
+
+def _check_objective(findings: Findings, read: FleetMap) -> None:
+    """Refuse to count speed where the length of a role's requests is not known."""
+    counted = next((name for name in read.objective if name in SPEED_OBJECTIVES), None)
+    for name, role in read.roles.items() if counted else ():
+        if role.request is None and role.task and role.task not in POOLING_TASKS:
+            hint = f"the objective {counted} counts its speed: request: {{prompt_tokens: 2k, output_tokens: 500}}"
+            findings.refuse(("roles", name, "request"), "required key is missing", hint)
 
 
 def _check_ports(findings: Findings, read: FleetMap) -> None:

@@ -14,7 +14,10 @@ from planner.fleet.fleet import PARALLEL_SIZES
 from planner.fleet.shapes import Map, auto_or, choice, enum, map_of, one_or_more, sizes, whole
 
 ENGINES = ("vllm",)
-OBJECTIVES = ("balanced", "accuracy", "concurrency", "cost", "minimal-change")
+OBJECTIVES = (
+    "balanced", "accuracy", "concurrency", "cost", "minimal-change", "throughput", "latency", "cost_per_mtok",
+)  # fmt: skip
+SPEED_OBJECTIVES = ("throughput", "latency", "cost_per_mtok")
 TASKS = (
     "code", "general", "reasoning", "chat", "math", "long-context", "agent", "vision", "embedding", "rerank",
 )  # fmt: skip

@@ -8,18 +8,31 @@ from planner.fleet import Role
 from planner.options.candidates import allowed, pinned_out
 from planner.options.offers import Named, Offer, Offers
 from planner.options.option import Option, Rejection, canonical
+from planner.options.paces import Pacing
 from planner.options.pipeline_stages import STAGES, Fewest
 from planner.options.place import Place
 
 
 class Considered:
-    """Everything that the pins of a role leave, in every place, with ``avoid`` without known faults of the engine."""
+    """Everything that the pins of a role leave, in every place, with ``avoid`` without known faults of the engine.
 
-    def __init__(self, role: Role, where: Sequence[Place], catalog: Catalog, *, avoid: bool = False) -> None:
+    ``pacing`` counts its speed.
+    """
+
+    def __init__(
+        self,
+        role: Role,
+        where: Sequence[Place],
+        catalog: Catalog,
+        *,
+        avoid: bool = False,
+        pacing: Pacing | None = None,
+    ) -> None:
         self._role = role
         self._where = where
         self._catalog = catalog
         self._avoid = avoid
+        self._pacing = pacing
 
     @cached_property
     def rejections(self) -> tuple[Rejection, ...]:
@@ -82,7 +95,7 @@ class Considered:
 
     @cached_property
     def _offers(self) -> Offers:
-        return Offers.of(self._role, self._catalog, avoid=self._avoid)
+        return Offers.of(self._role, self._catalog, avoid=self._avoid, pacing=self._pacing)
 
     def _alike(self, option: Option, named: Sequence[Named]) -> Iterator[Offer]:
         """Yield the offers of some variants whose servers may be where those of an option are."""

@@ -15,6 +15,7 @@ from planner.options import replicas
 from planner.options.candidates import Candidate, allowed, candidates
 from planner.options.figures import RoleFigures
 from planner.options.option import Option, Rejection
+from planner.options.paces import Pacing, settled
 from planner.options.place import Place
 from planner.options.rungs import Box, Rungs
 from planner.options.speed import fast_enough
@@ -75,7 +76,7 @@ class Offer:
 class Offers:
     """Makes the offers of one role, all of whose candidates are compared by the same figures.
 
-    With ``avoid`` there is none with a serious known fault of the engine.
+    With ``avoid`` there is none with a serious known fault of the engine, and ``pacing`` counts their speed.
     """
 
     role: Role
@@ -83,13 +84,14 @@ class Offers:
     best: Measure
     avoid: bool
     tables: SpeedTables
+    pacing: Pacing | None = None
 
     @classmethod
-    def of(cls, role: Role, catalog: Catalog, *, avoid: bool = False) -> "Offers":
+    def of(cls, role: Role, catalog: Catalog, *, avoid: bool = False, pacing: Pacing | None = None) -> "Offers":
         """Return what makes the offers of a role."""
         figures = RoleFigures(role, catalog)
         every = [figures.of(model, variant, "auto", role.context_min) for model, variant in allowed(role)]
-        return cls(role, figures, measure(every), avoid, catalog.speed)
+        return cls(role, figures, measure(every), avoid, catalog.speed, pacing)
 
     def at(
         self, where: Sequence[Place], named: Sequence[Named], stages: int | None = None
@@ -105,7 +107,8 @@ class Offers:
                 continue
             size, split = candidate.tensor_parallel_size, candidate.pipeline_parallel_size
             counts = replicas.counts(self.role, candidate.place, size, split)
-            rungs = Rungs(self.role, candidate, _narrowest(self.role, counts), self.figures, self.best, self.avoid)
+            least = _narrowest(self.role, counts)
+            rungs = Rungs(self.role, candidate, least, self.figures, self.best, self.avoid, self.pacing)
             if rejection := rungs.refusal() or rungs.fault():
                 yield rejection
                 continue
@@ -115,7 +118,7 @@ class Offers:
                 if unmet:
                     yield candidate.rejected(self.role, unmet.what, unmet.wanted, unmet.found, unmet.detail)
                     continue
-            yield Offer(rungs, tuple(loads), rungs.least_bytes())
+            yield Offer(rungs, tuple(settled(loads) if self.pacing else loads), rungs.least_bytes())
 
 
 def _narrowest(role: Role, counts: Sequence[int]) -> replicas.Load:

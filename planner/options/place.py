@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from planner.engine.profile import EngineProfile
 from planner.facts.gpu import GPU
 from planner.fleet import Fleet, Pool, Role
+from planner.options.worth import counts_speed
 from planner.speed.planned import ALONE
 
 
@@ -43,28 +44,27 @@ class Place:
 
 def places(fleet: Fleet, profile: EngineProfile) -> tuple[Place, ...]:
     """Return the places of a fleet, one for each pool."""
+    counted = counts_speed(fleet.objective)
     return tuple(
         Place(
             pool=position,
             nodes=pool,
             profile=profile,
-            busy=tuple((role.name, _busy(fleet, role, pool)) for role in fleet.roles if role.wants_speed),
+            busy=tuple((role.name, _busy(fleet, role, pool)) for role in fleet.roles if counted or role.wants_speed),
         )
         for position, pool in enumerate(fleet.pools)
     )
 
 
 def _busy(fleet: Fleet, role: Role, pool: Pool) -> int:
-    """Return what a server of a role and every other that may be on its GPUs ask for of the time of one.
-
-    Servers of its own role are not: roles with a speed are not stacked.
-    """
+    """Return what a server of a role and every other that may be on its GPUs ask for of the time of one."""
     others = [
         other
         for other in fleet.roles
         if other.name != role.name and role.shares_with(other) and pool in fleet.pools_of(other)
     ]
-    return ALONE + sum(other.busy_permille * _together(other) for other in others)
+    own = role.busy_permille * (_together(role) - 1)
+    return ALONE + own + sum(other.busy_permille * _together(other) for other in others)
 
 
 def _together(role: Role) -> int:

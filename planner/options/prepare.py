@@ -18,6 +18,7 @@ from planner.options.candidates import allowed
 from planner.options.considered import Considered
 from planner.options.offers import Offer, Offers
 from planner.options.option import Option, Prepared, Rejection, RoleOptions, canonical
+from planner.options.paces import Pacing
 from planner.options.pipeline_stages import STAGES, Fewest
 from planner.options.place import Place, places
 from planner.options.problem import losses, stages
@@ -35,7 +36,8 @@ def prepare(
     """
     where = places(fleet, profile)
     names = None if any_objective else stages(fleet.objective)
-    roles = tuple(prepare_role(role, where, catalog, names, avoid=avoid) for role in fleet.roles)
+    pacing = Pacing.of(fleet.objective, catalog.speed, priced=fleet.priced)
+    roles = tuple(prepare_role(role, where, catalog, names, avoid=avoid, pacing=pacing) for role in fleet.roles)
     return Prepared(places=where, profile=profile, roles=roles, speed=catalog.speed)
 
 
@@ -46,18 +48,20 @@ def prepare_role(
     names: tuple[str, ...] | None = None,
     *,
     avoid: bool = True,
+    pacing: Pacing | None = None,
 ) -> RoleOptions:
     """Return the options of one role, in canonical order, that fit otherwise empty GPUs and that no others beat.
 
     ``names`` are the stages that they are worth something to, one before the other; without them all count alike.
     With ``avoid`` options with a serious known fault of the engine are left out, unless the role has no others.
+    ``pacing`` counts their speed.
     """
     loss: Callable[[Worth, int], Loss] = _everything if names is None else losses(names)
     front = Front(loss, in_all=names is None)
-    found, faulty = _options(Offers.of(role, catalog, avoid=avoid), where, front)
+    found, faulty = _options(Offers.of(role, catalog, avoid=avoid, pacing=pacing), where, front)
     if faulty and not found:
-        return replace(prepare_role(role, where, catalog, names, avoid=False), faulty=True)
-    considered = Considered(role, where, catalog, avoid=avoid)
+        return replace(prepare_role(role, where, catalog, names, avoid=False, pacing=pacing), faulty=True)
+    considered = Considered(role, where, catalog, avoid=avoid, pacing=pacing)
     return RoleOptions(role=role, options=tuple(sorted(found, key=canonical)), considered=considered, faulty=faulty)
 
 
@@ -117,4 +121,6 @@ def _best_first(offers: Sequence[Offer], front: Front) -> Iterator[Option]:
 
 def _everything(worth: Worth, sequences: int) -> Loss:
     served = worth.served_base + worth.served * sequences
-    return -worth.accuracy, -worth.accuracy_left, -worth.context, -worth.batch, -served
+    pace = worth.pace
+    paces = -pace.throughput, -pace.latency, -pace.tpot, -pace.cost_per_mtok
+    return -worth.accuracy, -worth.accuracy_left, -worth.context, -worth.batch, -served, *paces

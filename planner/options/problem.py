@@ -7,7 +7,8 @@ from itertools import combinations
 
 from planner.fleet import Fleet, Role
 from planner.options.option import Option, Prepared, RoleOptions
-from planner.options.worth import Worth
+from planner.options.paces import LEFT_OUT
+from planner.options.worth import COST_PER_MTOK, LATENCY, THROUGHPUT, TPOT, Worth
 from planner.search.problem import COST, MINIMAL_CHANGE, Block, Candidate, PoolProblem, Problem, RoleProblem
 
 ACCURACY, CONCURRENCY, BALANCED = "accuracy", "concurrency", "balanced"
@@ -21,6 +22,10 @@ _STAGES: dict[str, Callable[[Worth], Pair]] = {
     CONCURRENCY: lambda worth: (worth.served_base, worth.served),
     COST: lambda worth: (0, 0),
     MINIMAL_CHANGE: lambda worth: (0, 0),
+    THROUGHPUT: lambda worth: (worth.pace.throughput, 0),
+    LATENCY: lambda worth: (worth.pace.latency, 0),
+    TPOT: lambda worth: (worth.pace.tpot, 0),
+    COST_PER_MTOK: lambda worth: (worth.pace.cost_per_mtok, 0),
     SCORE: lambda worth: (worth.accuracy_left, 0),
     CONTEXT: lambda worth: (worth.context, 0),
     BATCH: lambda worth: (worth.batch, 0),
@@ -150,9 +155,19 @@ def candidate(weight: int, option: Option, names: tuple[str, ...], barred: str =
     )
 
 
+def left_out(role: Role, stage: str) -> int:
+    """Return what a role counts in a stage of which less is better, negated, when it is left out."""
+    return role.weight * LEFT_OUT.get(stage, 0) if role.optional and role.output_tokens else 0
+
+
+def in_plan(fleet: Fleet, stage: str, value: int) -> int:
+    """Return a stage's value as a plan states it: to the solver a role that is left out counts nothing."""
+    return value - sum(left_out(role, stage) for role in fleet.roles)
+
+
 def _role(fleet: Fleet, found: RoleOptions, names: tuple[str, ...], barred: str, kept: Kept | None) -> RoleProblem:
     role = found.role
-    candidates = [candidate(role.weight, option, names, barred) for option in found.options]
+    candidates = [_beside(role, candidate(role.weight, option, names, barred), names) for option in found.options]
     together = _together(kept) if kept and not (role.spread or role.wants_speed) else 1
     if kept:
         candidates[-1] = _stays(candidates[-1], kept, names)
@@ -163,6 +178,15 @@ def _role(fleet: Fleet, found: RoleOptions, names: tuple[str, ...], barred: str,
         stacked=max(stacked(role, candidates, pools(fleet)), together),
         spread=role.spread == "node",
     )
+
+
+def _beside(role: Role, found: Candidate, names: tuple[str, ...]) -> Candidate:
+    """Return a candidate that counts by how much it is better than leaving its role out."""
+    more = [left_out(role, name) for name in names]
+    if not any(more):
+        return found
+    worth = [(constant + extra, slope) for (constant, slope), extra in zip(found.worth, more, strict=True)]
+    return replace(found, worth=tuple(worth))
 
 
 def _together(kept: Kept) -> int:

@@ -27,9 +27,10 @@ from planner.options import ladders
 from planner.options.candidates import Candidate
 from planner.options.figures import RoleFigures
 from planner.options.option import Option, Reason, Rejection
+from planner.options.paces import Pacing, best_of
 from planner.options.prune import Front, Shape, never_larger
 from planner.options.replicas import Load
-from planner.options.worth import Measure, Worth, worth
+from planner.options.worth import NO_PACE, Measure, Pace, Worth, worth
 from planner.tensors.identity import Same
 
 
@@ -37,7 +38,8 @@ from planner.tensors.identity import Same
 class Rungs:
     """The ladders of one candidate in one role, with one load on each of its servers.
 
-    With ``avoid`` a context with a serious known fault of the engine is no rung.
+    With ``avoid`` a context with a serious known fault of the engine is no rung. ``pacing`` is there where speed
+    counts: the load then has one number of sequences.
     """
 
     role: Role
@@ -46,6 +48,7 @@ class Rungs:
     figures: RoleFigures
     measure: Measure
     avoid: bool = False
+    pacing: Pacing | None = None
 
     def refusal(self) -> Rejection | None:
         """Return why no rung is long or accurate enough, or None."""
@@ -84,7 +87,8 @@ class Rungs:
 
     def best(self) -> Worth:
         """Return what no rung exceeds: the accuracy of the least context, the longest one, the engine's own batch."""
-        return self._worth(self.role.context_min, self._lengths[-1], 1, 1)
+        pace = best_of([self._pace(length) for length in self._lengths]) if self.pacing else NO_PACE
+        return self._worth(self.role.context_min, self._lengths[-1], 1, 1, pace)
 
     def fitting(self) -> Iterator[Option]:
         """Yield all options, up to and including the first context of which none fits an otherwise empty GPU."""
@@ -121,7 +125,7 @@ class Rungs:
             least = self.least_at(length)
             if least.footprint(box.least) > self.candidate.place.capacity_bytes:
                 return
-            worth = box.rungs._worth(length, length, 1, 1)
+            worth = box.rungs._worth(length, length, 1, 1, self._pace(length))
             yield replace(box, worth=worth, size=least.footprint, length=length)
 
     def least_at(self, length: int) -> Demand:
@@ -138,7 +142,8 @@ class Rungs:
         flags = self._flags(box.length)
         sized: dict[tuple[int, int], Option] = {}
         for batch in self._batches(flags):
-            worth = self._worth(box.length, box.length, batch, flags.max_num_batched_tokens)
+            pace = self._pace(box.length)
+            worth = self._worth(box.length, box.length, batch, flags.max_num_batched_tokens, pace)
             limits = self._limits(batch)
             for limit, lower in zip(limits, (*limits[1:], self.load.least - 1), strict=True):
                 yield Box(self, worth, lower + 1, limit, box.size, box.length, batch, sized)
@@ -228,7 +233,7 @@ class Rungs:
     def _batches(self, flags: ServeFlags) -> tuple[int, ...]:
         """Return the batches to try, descending: one that holds a token of every sequence, and the engine's own."""
         own = ladders.batches(flags.max_num_batched_tokens, self._least_batch(flags))
-        if self.role.wants_speed:  # prompts in smaller pieces make everybody wait longer
+        if self.role.wants_speed or self.pacing:  # prompts in smaller pieces make everybody wait longer
             own = own[:1]
         return own if self.load.most <= own[0] else (self.load.most, *own)
 
@@ -273,14 +278,14 @@ class Rungs:
 
     def _option(self, length: int, defaults: ServeFlags, batch: int, sequences: int) -> Option:
         candidate, place, load = self.candidate, self.candidate.place, self.load
-        flags = replace(defaults, max_num_batched_tokens=batch, max_num_seqs=sequences)
+        server = candidate.server(replace(defaults, max_num_batched_tokens=batch, max_num_seqs=sequences))
         needed = self._needed(defaults, batch, sequences)
         return Option(
             role=self.role.name,
             pool=place.pool,
             model=candidate.model,
             variant=candidate.variant,
-            server=candidate.server(flags),
+            server=server,
             nodes=candidate.nodes,
             replicas=load.replicas,
             request_tokens=self.role.request_tokens or length,
@@ -289,7 +294,7 @@ class Rungs:
             accuracy=self._accuracy(length),
             demand=needed,
             least_bytes=needed.footprint(load.least),
-            worth=self._worth(length, length, batch, defaults.max_num_batched_tokens),
+            worth=self._worth(length, length, batch, defaults.max_num_batched_tokens, self._pace_of(server)),
         )
 
     def _needed(self, defaults: ServeFlags, batch: int, sequences: int) -> Demand:
@@ -303,11 +308,25 @@ class Rungs:
             self.role.request_tokens or defaults.max_model_len,
         )
 
-    def _worth(self, accurate_at: int, length: int, batch: int, default_batch: int) -> Worth:
+    def _pace(self, length: int) -> Pace:
+        """Return the pace at a context, where speed counts: with the load's sequences and the batch they have there."""
+        if self.pacing is None:
+            return NO_PACE
+        flags = self._flags(length)
+        return self._pace_of(self.candidate.server(replace(flags, max_num_batched_tokens=self._batches(flags)[0])))
+
+    def _pace_of(self, server: Server) -> Pace:
+        if self.pacing is None:
+            return NO_PACE
+        return self.pacing.pace(self.role, server, self.candidate.place, self.load.replicas)
+
+    def _worth(self, accurate_at: int, length: int, batch: int, default_batch: int, pace: Pace) -> Worth:
         """Return the worth of a context and a batch, with the accuracy of a context."""
         figure = self.measure.figure(self._accuracy(accurate_at)) or 0
         load = self.load
-        return worth(self.role, figure, self.measure, length, batch, default_batch, load.served_base, load.served)
+        base, each = load.served_base, load.served
+        found = worth(self.role, figure, self.measure, length, batch, default_batch, base, each)
+        return found if pace is NO_PACE else replace(found, pace=pace)
 
 
 @dataclass(frozen=True, slots=True)

@@ -11,6 +11,7 @@ from planner.fleet import Role
 from planner.options.candidates import allowed, candidates
 from planner.options.figures import RoleFigures
 from planner.options.option import Option, Rejection
+from planner.options.paces import Pacing
 from planner.options.place import Place
 from planner.options.replicas import standing_load
 from planner.options.rungs import Rungs
@@ -31,8 +32,13 @@ class Standing:
     replicas: int
 
 
-def standing_option(role: Role, place: Place, catalog: Catalog, had: Standing) -> Option | None:
-    """Return servers as they stand as an option of the role on GPUs of a place; None if they break a rule of it."""
+def standing_option(
+    role: Role, place: Place, catalog: Catalog, had: Standing, pacing: Pacing | None = None
+) -> Option | None:
+    """Return servers as they stand as an option of the role on GPUs of a place; None if they break a rule of it.
+
+    ``pacing`` counts their speed.
+    """
     if not _allows(role, had):
         return None
     figures = RoleFigures(role, catalog)
@@ -43,7 +49,9 @@ def standing_option(role: Role, place: Place, catalog: Catalog, had: Standing) -
         name = candidate.variant.path or candidate.variant.repository
         if (name, candidate.kv_cache_dtype) == (had.repository, had.kv_cache_dtype):
             load = standing_load(role, had.replicas, had.max_num_seqs)
-            rungs = Rungs(role, candidate, load, figures, best, avoid=True)
+            if pacing:
+                load = replace(load, most=had.max_num_seqs)
+            rungs = Rungs(role, candidate, load, figures, best, avoid=True, pacing=pacing)
             return rungs.exactly(had.max_model_len, had.max_num_batched_tokens, had.max_num_seqs)
     return None
 

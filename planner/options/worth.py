@@ -5,6 +5,7 @@ about a point: candidates less than a point below the best tie with it, and othe
 out is compared after everything else.
 """
 
+from collections.abc import Collection
 from dataclasses import dataclass
 
 from planner.facts.accuracy import Accuracy
@@ -17,6 +18,15 @@ STEP = 1_000
 """Context and batch are counted in thousandths."""
 
 _POINT = 100
+
+THROUGHPUT, LATENCY, TPOT, COST_PER_MTOK = "throughput", "latency", "tpot", "cost_per_mtok"
+PACES = (THROUGHPUT, LATENCY, TPOT, COST_PER_MTOK)
+"""Stages that count speed."""
+
+
+def counts_speed(objective: Collection[str]) -> bool:
+    """Whether an objective counts speed."""
+    return not set(PACES).isdisjoint(objective)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -43,13 +53,31 @@ class Measure:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Pace:
+    """How fast all servers of an option are, at the slow end of the range; nothing where speed does not count.
+
+    ``throughput`` is in thousandths of an output token per second. The others are negative, so that more is better:
+    ``latency`` the microseconds of a whole request, ``tpot`` those of a token after the first, ``cost_per_mtok`` the
+    millionths of a dollar, or of a GPU's hour, for a million output tokens.
+    """
+
+    throughput: int = 0
+    latency: int = 0
+    tpot: int = 0
+    cost_per_mtok: int = 0
+
+
+NO_PACE = Pace()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Worth:
     """What one option is worth to its role, before weights.
 
     ``accuracy`` is its share of the best candidate's in whole points, ``accuracy_left`` the figure itself in hundredths
     of a percent; ``context`` the share of the wished context and ``batch`` that of the engine's default batch.
     ``served_base + served × sequences`` is the share of the target that all servers of the role serve, when each has
-    so many sequences.
+    so many sequences. ``pace`` is their speed with just as many.
     """
 
     accuracy: int
@@ -58,6 +86,7 @@ class Worth:
     batch: int
     served_base: int
     served: int
+    pace: Pace = NO_PACE
 
 
 def measure(accuracies: list[Accuracy]) -> Measure:

@@ -12,6 +12,7 @@ from planner.plan.lock import Lock, lock_of, stale
 from planner.plan.no_plan import Change, Conflict, Need, NoPlan, Requirement, Supply
 from planner.plan.plan import (
     COST,
+    GPU_HOURS,
     GPUS_IN_USE,
     Binding,
     Cost,
@@ -35,6 +36,7 @@ __all__ = [
     "AXES",
     "COST",
     "GPUS_IN_USE",
+    "GPU_HOURS",
     "MOST",
     "SCHEMA",
     "Binding",

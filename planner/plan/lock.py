@@ -69,7 +69,7 @@ def _catalog_facts(fleet: Fleet, catalog: Catalog) -> dict[str, Any]:
     models = {_names(model): model for role in fleet.roles for model in role.models}
     return {
         "gpus": [pool.gpu for pool in fleet.pools],
-        "prices": [pool.microdollars_per_gpu_hour for pool in fleet.pools] if "cost" in fleet.objective else [],
+        "prices": [pool.microdollars_per_gpu_hour for pool in fleet.pools] if fleet.counts_money else [],
         "candidates": candidates,
         "models": list(models.values()),
         "scales": [catalog.accuracy.scale_for(role.task, role.models) for role in fleet.roles],

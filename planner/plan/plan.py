@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from planner.engine.settings import NOTHING, EngineSettings
 from planner.facts.accuracy import Accuracy
 from planner.memory.demand import Ledger
+from planner.options.worth import COST_PER_MTOK
 from planner.plan.faults import KnownFault
 from planner.plan.lock import Lock
 from planner.speed.constants import Grade
@@ -39,6 +40,9 @@ __all__ = [
 
 COST, GPUS_IN_USE = "cost", "GPUs in use"
 """Two names of one stage: the price of the GPUs in use, or their number."""
+
+GPU_HOURS = "GPU hours per million tokens"
+"""What a stage that counts money for tokens is called where no prices are known."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -329,7 +333,7 @@ class Plan:
 
     def title(self, stage: str) -> str:
         """Return the name of a stage, which tells its unit: where no prices are known, cost is ``GPUs in use``."""
-        return GPUS_IN_USE if stage == COST and not self.prices else stage
+        return stage if self.prices else {COST: GPUS_IN_USE, COST_PER_MTOK: GPU_HOURS}.get(stage, stage)
 
     def server(self, name: str) -> ServerPlan:
         """Return the server of this name.

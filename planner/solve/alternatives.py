@@ -35,7 +35,7 @@ def next_best(
     if answer is None:
         return None
     servers = tuple(_server(decision) for decision in decisions(prepared, answer))
-    return RunnerUp(servers=servers, stages=plan_stages(answer))
+    return RunnerUp(servers=servers, stages=plan_stages(fleet, answer))
 
 
 def with_runner_up(fleet: Fleet, found: Solved, budget: int) -> Plan:

@@ -12,7 +12,7 @@ from planner.memory.attention import attention_backend
 from planner.memory.demand import ledger, scarcest_layout, with_sequences
 from planner.memory.terms import Server
 from planner.options import Option, Prepared
-from planner.options.problem import servable
+from planner.options.problem import in_plan, servable
 from planner.options.speed import speed_of
 from planner.plan import (
     GPUGroup,
@@ -28,7 +28,7 @@ from planner.plan import (
     server_speed,
 )
 from planner.search.chain import SEED
-from planner.search.problem import COST, MINIMAL_CHANGE, Answer, Block
+from planner.search.problem import MINIMAL_CHANGE, Answer, Block
 from planner.solve.ports import master_ports, ports
 
 _STEPS = 10_000
@@ -95,7 +95,7 @@ def assemble(
         left_out=tuple(role.name for role in fleet.roles if role.name not in served),
         gpus=tuple(ledgers(fleet, servers)),
         prices=_prices(fleet),
-        proof=_proof(answer, budget),
+        proof=_proof(fleet, answer, budget),
         lock=lock,
         bindings=(),
         runner_up=None,
@@ -127,10 +127,15 @@ def utilization(total_bytes: int, allowed_bytes: int) -> float:
     return count / steps
 
 
-def plan_stages(answer: Answer) -> tuple[Stage, ...]:
+def plan_stages(fleet: Fleet, answer: Answer) -> tuple[Stage, ...]:
     """Return the stages of an answer as a plan shows them: without the change, which is against another plan."""
     return tuple(
-        Stage(name=s.name, value=s.value, bound=s.bound, proven=s.proven)
+        Stage(
+            name=s.name,
+            value=in_plan(fleet, s.name, s.value),
+            bound=in_plan(fleet, s.name, s.bound),
+            proven=s.proven,
+        )
         for s in answer.stages
         if s.name != MINIMAL_CHANGE
     )
@@ -259,7 +264,7 @@ def _ledger(pool: Pool, node: str, index: int, servers: Sequence[ServerPlan]) ->
 
 def _prices(fleet: Fleet) -> tuple[GPUPrice, ...]:
     """Return what cost was counted in, where it was."""
-    if COST not in fleet.objective or not fleet.priced:
+    if not fleet.counts_money or not fleet.priced:
         return ()
     return tuple(
         GPUPrice(
@@ -271,8 +276,8 @@ def _prices(fleet: Fleet) -> tuple[GPUPrice, ...]:
     )
 
 
-def _proof(answer: Answer, budget: int) -> Proof:
-    stages = plan_stages(answer)
+def _proof(fleet: Fleet, answer: Answer, budget: int) -> Proof:
+    stages = plan_stages(fleet, answer)
     return Proof(
         proven=all(stage.proven for stage in answer.stages),
         stages=stages,

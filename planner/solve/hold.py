@@ -13,6 +13,7 @@ from dataclasses import dataclass, replace
 from planner.catalog import Catalog
 from planner.fleet import Fleet, Role
 from planner.options import Option, Prepared, Standing, standing_option
+from planner.options.paces import Pacing
 from planner.options.problem import Kept, servable
 from planner.plan import GPUGroup, Plan, ServerPlan
 from planner.search.board import Board
@@ -53,7 +54,8 @@ def keep(fleet: Fleet, prepared: Prepared, catalog: Catalog, plan: Plan) -> Keep
     for found in servable(prepared):
         name, servers = found.role.name, _servers(plan, found.role.name)
         blocks = _places(fleet, servers)
-        option = _standing(prepared, catalog, found.role, servers, blocks)
+        pacing = Pacing.of(fleet.objective, catalog.speed, priced=fleet.priced)
+        option = _standing(prepared, catalog, found.role, servers, blocks, pacing)
         if option:
             kept[name] = Kept(servers[0].max_num_seqs, blocks)
             options[name] = (*found.options, option)
@@ -95,7 +97,12 @@ def _places(fleet: Fleet, servers: Sequence[ServerPlan]) -> tuple[Block, ...]:
 
 
 def _standing(
-    prepared: Prepared, catalog: Catalog, role: Role, servers: Sequence[ServerPlan], blocks: Sequence[Block]
+    prepared: Prepared,
+    catalog: Catalog,
+    role: Role,
+    servers: Sequence[ServerPlan],
+    blocks: Sequence[Block],
+    pacing: Pacing | None,
 ) -> Option | None:
     """Return the option that servers on blocks of one pool are; None when the role does not allow them any more."""
     pools = {block.pool for block in blocks}
@@ -115,7 +122,7 @@ def _standing(
         pipeline_parallel_size=server.pipeline_parallel_size,
         replicas=len(servers),
     )
-    return standing_option(role, place, catalog, had)
+    return standing_option(role, place, catalog, had, pacing)
 
 
 def _block(fleet: Fleet, group: GPUGroup) -> Block | None:

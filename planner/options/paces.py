@@ -1,0 +1,86 @@
+"""Paces: how fast the servers of an option are and what their answers cost, as the objective counts them.
+
+Counted at the slow end of the range, with exactly the option's requests running: neither figure is a straight line in
+the number of requests, so options of a role whose speed counts have one number of requests each.
+"""
+
+from collections.abc import Collection, Iterator, Sequence
+from dataclasses import dataclass, replace
+
+from planner.catalog.speed_tables import SpeedTables
+from planner.fleet import Role
+from planner.memory.terms import Server
+from planner.options.place import Place
+from planner.options.prune import spans
+from planner.options.replicas import Load
+from planner.options.speed import speed_of
+from planner.options.worth import COST_PER_MTOK, LATENCY, NO_PACE, TPOT, Pace, counts_speed
+from planner.units import ceil_div
+
+LEFT_OUT = {LATENCY: 3_600_000_000, TPOT: 3_600_000_000, COST_PER_MTOK: 10_000_000_000}
+"""What a stage of which less is better counts for an optional role that is not served, and for servers of whose speed
+nothing is said: an hour, or ten thousand dollars. Nothing counts more."""
+
+_GPU_HOUR = 1_000_000
+_MILLION = 1_000_000
+
+
+@dataclass(frozen=True, slots=True)
+class Pacing:
+    """What the paces of options are counted with; ``priced`` says that money is dollars, not hours of GPUs."""
+
+    tables: SpeedTables
+    priced: bool
+
+    @classmethod
+    def of(cls, objective: Collection[str], tables: SpeedTables, *, priced: bool) -> "Pacing | None":
+        """Return what counts the speed of options where an objective does."""
+        return cls(tables, priced) if counts_speed(objective) else None
+
+    def pace(self, role: Role, server: Server, place: Place, replicas: int) -> Pace:
+        """Return the pace of so many equal servers, each with ``max_num_seqs`` requests running.
+
+        Time is that of a server whose GPUs all roles want at once that may be there; money is for the time that a
+        server alone takes, for those who share a GPU share its price.
+        """
+        if not role.output_tokens:
+            return NO_PACE
+        slow = speed_of(role, server, place.gpu, place.profile, self.tables, place.busy_permille(role.name))
+        alone = speed_of(role, server, place.gpu, place.profile, self.tables, 1000)
+        if not (slow and slow.tpot_us and slow.ttft_us and slow.output_millitokens_per_second):
+            return Pace(latency=-LEFT_OUT[LATENCY], tpot=-LEFT_OUT[TPOT], cost_per_mtok=-LEFT_OUT[COST_PER_MTOK])
+        assert alone and alone.output_millitokens_per_second
+        request_us = slow.ttft_us.high + (role.output_tokens - 1) * slow.tpot_us.high
+        price = (place.nodes.microdollars_per_gpu_hour or 0) if self.priced else _GPU_HOUR
+        cost = price_per_mtok(price * server.flags.ranks, alone.output_millitokens_per_second.low)
+        return Pace(
+            throughput=slow.output_millitokens_per_second.low * replicas,
+            latency=-min(LEFT_OUT[LATENCY], request_us),
+            tpot=-min(LEFT_OUT[TPOT], slow.tpot_us.high),
+            cost_per_mtok=-min(LEFT_OUT[COST_PER_MTOK], cost),
+        )
+
+
+def price_per_mtok(microdollars_per_hour: int, millitokens_per_second: int) -> int:
+    """Return the millionths of a dollar that a million tokens cost, rounded up."""
+    if not millitokens_per_second:
+        return LEFT_OUT[COST_PER_MTOK]
+    return ceil_div(microdollars_per_hour * _MILLION * 1000, 3600 * millitokens_per_second)
+
+
+def settled(loads: Sequence[Load]) -> Iterator[Load]:
+    """Yield loads with one number of sequences each: all small numbers, and larger ones in steps of a quarter."""
+    for load in loads:
+        for count in sorted({end for span in spans(load.least, load.most) for end in span}):
+            served = load.served_base + load.served * count
+            yield replace(load, least=count, most=count, served_base=served, served=0)
+
+
+def best_of(paces: Collection[Pace]) -> Pace:
+    """Return what none of some paces exceeds."""
+    return Pace(
+        throughput=max(pace.throughput for pace in paces),
+        latency=max(pace.latency for pace in paces),
+        tpot=max(pace.tpot for pace in paces),
+        cost_per_mtok=max(pace.cost_per_mtok for pace in paces),
+    )
