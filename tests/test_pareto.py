@@ -17,7 +17,7 @@ from planner.check import check
 from planner.cli import main
 from planner.explain.frontier_text import listed_points
 from planner.fleet import Fleet, load_fleet
-from planner.plan import Frontier, FrontierPoint, NoPlan, Plan, Stage, plan_from_yaml, reached, undominated
+from planner.plan import LESS, Frontier, FrontierPoint, NoPlan, Plan, Stage, plan_from_yaml, reached, undominated
 from planner.search.optimise import optimise
 from planner.search.problem import Answer, Problem, StageValue
 from planner.solve import BudgetSpent, NoSuchPoint
@@ -237,3 +237,38 @@ def test_a_point_that_is_not_proven_is_named_and_gives_way_to_a_better_one() -> 
     plan = dataclasses.replace(plain, proof=dataclasses.replace(plain.proof, proven=False, stages=stages))
     some = Frontier(x="concurrency", y="accuracy", plans=(plan,), complete=True, open_end=False)
     assert listed_points(some).endswith("It is not proven that point 1 is on the frontier: a better plan may exist.")
+
+
+QUICK = SMALL.replace("context: 8k", "context: 8k\n    request: {prompt_tokens: 1000, output_tokens: 300}")
+
+
+@pytest.mark.parametrize(
+    ("x", "y"), [("throughput", "tpot"), ("tpot", "throughput"), ("cost_per_mtok", "tpot"), ("accuracy", "tpot")]
+)
+def test_speed_is_an_axis(x: str, y: str, folder: Path) -> None:
+    (folder / "fleet.yaml").write_text(QUICK, encoding="utf-8")
+    fleet = load_fleet(folder / "fleet.yaml", catalog())
+    some = planner.pareto(fleet, x, y, catalog(), most=4)
+    assert isinstance(some, Frontier)
+    values = [(reached(plan, x), reached(plan, y)) for plan in some.plans]
+    better = -1 if (x in LESS) != (y in LESS) else 1
+
+    assert len(values) >= 2
+    assert values == sorted(values)
+    assert [pair[1] for pair in values] == sorted({pair[1] for pair in values}, reverse=better > 0)
+    tpot = some.plans[0].servers[0].speed
+    assert tpot and tpot.tpot_us
+    assert values[0][x != "tpot"] == tpot.tpot_us.high or "tpot" not in (x, y)
+    assert all(check(plan, fleet, catalog()) == [] for plan in some.plans)
+
+
+def test_an_axis_of_speed_needs_the_length_of_a_request(folder: Path) -> None:
+    result = run("pareto", "--x", "throughput", "--y", "accuracy")
+
+    assert (result.exit_code, result.stdout) == (1, "")
+    assert "roles.talk.request" in result.stderr
+    priced = QUICK.replace("gpu: RTX 4090", "gpu: {name: RTX 4090, price_per_hour: 0.5}")
+    (folder / "fleet.yaml").write_text(priced, encoding="utf-8")
+    table = run("pareto", "--x", "throughput", "--y", "cost_per_mtok", "--points", "3", "--csv", "points.csv").stdout
+    assert "$ per million output tokens" in table
+    assert (folder / "points.csv").read_text(encoding="utf-8").startswith("point,throughput,cost_per_mtok,proven,")

@@ -6,7 +6,8 @@ from typing import Any
 
 from planner.errors import PlannerError
 from planner.explain.frontier_text import UNITS, axis_title, axis_value
-from planner.plan import COST, GPUS_IN_USE, Frontier, undominated
+from planner.fleet import Fleet
+from planner.plan import GPUS_IN_USE, LESS, Frontier, undominated
 
 FORMATS = (".svg", ".png")
 
@@ -40,14 +41,14 @@ def require_matplotlib() -> None:
         raise NoChart from None
 
 
-def draw(frontier: Frontier, title: str, weights: int, suffix: str) -> bytes:
+def draw(frontier: Frontier, title: str, fleet: Fleet, suffix: str) -> bytes:
     """Return the chart of a frontier in a format of ``FORMATS``; points that are not proven are hollow."""
     import matplotlib
     from matplotlib.figure import Figure
     from matplotlib.ticker import MaxNLocator
 
-    x = [axis_value(plan, frontier.x, weights) for plan in frontier.plans]
-    y = [axis_value(plan, frontier.y, weights) for plan in frontier.plans]
+    x = [axis_value(plan, frontier.x, fleet) for plan in frontier.plans]
+    y = [axis_value(plan, frontier.y, fleet) for plan in frontier.plans]
     with matplotlib.rc_context(_STYLE):
         figure = Figure(figsize=_INCHES, layout="constrained")
         axes = figure.add_subplot()
@@ -79,7 +80,7 @@ def _label(frontier: Frontier, axis: str) -> str:
 
 def _steps(frontier: Frontier) -> str:
     """Return how the line between two points runs: along the best there is for every least or most of ``x``."""
-    return "steps-post" if frontier.x == COST else "steps-pre"
+    return "steps-post" if frontier.x in LESS else "steps-pre"
 
 
 def _sides(x: Sequence[float], y: Sequence[float]) -> Iterator[int]:
@@ -103,6 +104,6 @@ def _sides(x: Sequence[float], y: Sequence[float]) -> Iterator[int]:
 
 def _beside(frontier: Frontier, side: int) -> dict[str, Any]:
     """Return where a number stands beside its point; the free side is the one that no plan reaches."""
-    right = side * (-1 if frontier.x == COST else 1) > 0
-    above = side * (-1 if frontier.y == COST else 1) > 0
+    right = side * (-1 if frontier.x in LESS else 1) > 0
+    above = side * (-1 if frontier.y in LESS else 1) > 0
     return {"xytext": (5 if right else -5, 5 if above else -13), "ha": "left" if right else "right"}

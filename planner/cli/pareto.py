@@ -70,8 +70,9 @@ def pareto(
 ) -> None:
     """List the plans of which none is better in both of two things.
 
-    The things are accuracy, concurrency, context and cost. Each plan is complete and checked;
-    planner solve with the same --x and --y and with --point N writes the one with number N.
+    The things are accuracy, concurrency, context, throughput, time per token, and cost by the hour
+    or for a million tokens. Each plan is complete and checked; planner solve with the same --x and
+    --y and with --point N writes the one with number N.
     """
     check_axes(x, y)
     if chart:
@@ -82,19 +83,18 @@ def pareto(
     if isinstance(found, NoPlan):
         click.echo(plan_json(found) if as_json else wrapped(no_plan(found)), nl=not as_json)
         raise SystemExit(EXIT_NO_PLAN)
-    weights = sum(role.weight for role in fleet.roles)
-    click.echo(_json(found, fleet, weights) if as_json else _text(found, fleet, weights))
+    click.echo(_json(found, fleet) if as_json else _text(found, fleet))
     if csv_file:
-        save(csv_file, _csv(found, fleet, weights).encode())
+        save(csv_file, _csv(found, fleet).encode())
     if chart:
-        save(chart, draw(found, f"{fleet.name}: {x} and {y}", weights, chart.suffix.lower()))
+        save(chart, draw(found, f"{fleet.name}: {x} and {y}", fleet, chart.suffix.lower()))
     if not as_json:
         hint(f"planner solve {fleet_file} --x {x} --y {y} --point N writes the plan of a point")
     proven = not found.open_end and all(map(undominated, found.plans))
     raise SystemExit(EXIT_PROVEN if proven else EXIT_NOT_PROVEN)
 
 
-def _text(frontier: Frontier, fleet: Fleet, weights: int) -> str:
+def _text(frontier: Frontier, fleet: Fleet) -> str:
     """Return the table, and below it what it is a table of."""
     roles = [role.name for role in fleet.roles]
     titles = [axis_title(frontier, axis) for axis in (frontier.x, frontier.y)]
@@ -102,7 +102,7 @@ def _text(frontier: Frontier, fleet: Fleet, weights: int) -> str:
     header = ["point", *titles, "plan", *(_heading(role, names[role]) for role in roles)]
     rows = []
     for number, plan in enumerate(frontier.plans, 1):
-        values = (axis_value(plan, axis, weights) for axis in (frontier.x, frontier.y))
+        values = (axis_value(plan, axis, fleet) for axis in (frontier.x, frontier.y))
         figures = [axis_text(value, title) for value, title in zip(values, titles, strict=True)]
         proven = "proven" if undominated(plan) else "not proven"
         rows.append([str(number), *figures, proven, *(_served(plan, role, len(names[role]) > 1) for role in roles)])
@@ -136,20 +136,20 @@ def _served(plan: Plan, role: str, named: bool) -> str:
     return (f"{len(servers)} of " if len(servers) > 1 else "") + ", ".join(parts)
 
 
-def _csv(frontier: Frontier, fleet: Fleet, weights: int) -> str:
+def _csv(frontier: Frontier, fleet: Fleet) -> str:
     """Return one line per point: the axes in the units of docs/pareto.md, and what each role has."""
     text = io.StringIO()
-    rows = csv.DictWriter(text, list(_row(frontier, fleet, weights, 0)), lineterminator="\n")
+    rows = csv.DictWriter(text, list(_row(frontier, fleet, 0)), lineterminator="\n")
     rows.writeheader()
-    rows.writerows(_row(frontier, fleet, weights, index) for index in range(len(frontier.plans)))
+    rows.writerows(_row(frontier, fleet, index) for index in range(len(frontier.plans)))
     return text.getvalue()
 
 
-def _row(frontier: Frontier, fleet: Fleet, weights: int, index: int) -> dict[str, object]:
+def _row(frontier: Frontier, fleet: Fleet, index: int) -> dict[str, object]:
     plan = frontier.plans[index]
     row: dict[str, object] = {"point": index + 1}
     for axis in (frontier.x, frontier.y):
-        row[axis_title(frontier, axis)] = f"{axis_value(plan, axis, weights):.6f}".rstrip("0").rstrip(".")
+        row[axis_title(frontier, axis)] = f"{axis_value(plan, axis, fleet):.6f}".rstrip("0").rstrip(".")
     row["proven"] = str(undominated(plan)).lower()
     for role in fleet.roles:
         row.update({f"{role.name}.{name}": value for name, value in _columns(_of(plan, role.name)).items()})
@@ -171,11 +171,11 @@ def _columns(servers: list[ServerPlan]) -> dict[str, object]:
     }
 
 
-def _json(frontier: Frontier, fleet: Fleet, weights: int) -> str:
-    return json.dumps(_document(frontier, fleet, weights), indent=2, ensure_ascii=False)
+def _json(frontier: Frontier, fleet: Fleet) -> str:
+    return json.dumps(_document(frontier, fleet), indent=2, ensure_ascii=False)
 
 
-def _document(frontier: Frontier, fleet: Fleet, weights: int) -> dict[str, Any]:
+def _document(frontier: Frontier, fleet: Fleet) -> dict[str, Any]:
     axes = {"x": frontier.x, "y": frontier.y}
     titles = {name: axis_title(frontier, axis) for name, axis in axes.items()}
     return {
@@ -186,7 +186,7 @@ def _document(frontier: Frontier, fleet: Fleet, weights: int) -> dict[str, Any]:
         "points": [
             {
                 "number": number,
-                **{name: axis_value(plan, axis, weights) for name, axis in axes.items()},
+                **{name: axis_value(plan, axis, fleet) for name, axis in axes.items()},
                 "proven": undominated(plan),
                 "plan": json.loads(plan_json(plan)),
             }

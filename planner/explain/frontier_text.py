@@ -1,11 +1,14 @@
 """A Pareto frontier in words and figures: what its axes measure, and which of its points are listed."""
 
 from planner.explain.words import listed, plural
-from planner.plan import AXES, COST, GPUS_IN_USE, Frontier, Plan, reached, undominated
+from planner.fleet import Fleet
+from planner.options.worth import COST_PER_MTOK, THROUGHPUT, TPOT
+from planner.plan import AXES, COST, GPU_HOURS, GPUS_IN_USE, Frontier, Plan, reached, undominated
 
 _SHARES = {"concurrency": 1_000_000, "context": 1_000}
 _HUNDREDTHS = 100
 _MILLIONTHS = 1_000_000
+_SPEEDS = {THROUGHPUT: 1_000, TPOT: 1_000, COST_PER_MTOK: _MILLIONTHS}
 
 UNITS = {
     "accuracy": "weighted mean of the scores, points",
@@ -13,20 +16,28 @@ UNITS = {
     "context": "context, weighted % of the wishes",
     COST: "$ per hour of the GPUs in use",
     GPUS_IN_USE: "number of GPUs in use",
+    THROUGHPUT: "output tokens/s of all servers, weighted sum, at the slow end",
+    TPOT: "ms per output token, weighted mean, at the slow end",
+    COST_PER_MTOK: "$ per million output tokens, weighted mean, at the slow end",
+    GPU_HOURS: "hours of a GPU per million output tokens, weighted mean, at the slow end",
 }
 """What an axis measures, by its title."""
 
 
 def axis_title(frontier: Frontier, axis: str) -> str:
     """Return the name of an axis, which tells its unit: without prices, cost is ``GPUs in use``."""
-    return frontier.plans[0].title(COST) if axis == COST else axis
+    return frontier.plans[0].title(axis) if axis in (COST, COST_PER_MTOK) else axis
 
 
-def axis_value(plan: Plan, axis: str, weights: int) -> float:
-    """Return what a plan has of an axis in the unit of ``UNITS``; ``weights`` are those of all roles together."""
+def axis_value(plan: Plan, axis: str, fleet: Fleet) -> float:
+    """Return what a plan has of an axis in the unit of ``UNITS``."""
     value = reached(plan, axis)
+    weights = sum(role.weight for role in fleet.roles)
     if axis == COST:
         return value / _MILLIONTHS if plan.prices else value
+    if axis in _SPEEDS:
+        means = sum(role.weight for role in fleet.roles if role.output_tokens) or 1
+        return value / _SPEEDS[axis] / (1 if axis == THROUGHPUT else means)
     if axis == "accuracy":
         return value / _HUNDREDTHS / weights
     return 100 * value / _SHARES[axis] / weights

@@ -4,8 +4,14 @@ from dataclasses import dataclass
 
 from planner.plan.plan import Plan
 
-AXES = {"accuracy": "score", "concurrency": "concurrency", "context": "context", "cost": "cost"}
+AXES = {
+    "accuracy": "score", "concurrency": "concurrency", "context": "context", "cost": "cost",
+    "throughput": "throughput", "tpot": "tpot", "cost_per_mtok": "cost_per_mtok",
+}  # fmt: skip
 """Axis -> the stage of docs/objective.md that measures it."""
+
+LESS = ("cost", "tpot", "cost_per_mtok")
+"""Axes of which less is better; their stages are negative."""
 
 MOST = 25
 """Points of a frontier that are found unless more are asked for."""
@@ -15,7 +21,7 @@ MOST = 25
 class Frontier:
     """The plans of a frontier, from the least of ``x`` to the most; each says in ``point`` which one it is.
 
-    No plan has more of one axis than a plan here without having less of the other (for ``cost``, less is more).
+    No plan has more of one axis than a plan here without having less of the other (of those in ``LESS``, less is more).
     ``complete``: all that differ in an axis are here; otherwise they are the ends and some in equal steps between.
     ``open_end``: the budget ran out before the points beyond the last could be looked for.
     """
@@ -28,13 +34,13 @@ class Frontier:
 
 
 def reached(plan: Plan, axis: str) -> int:
-    """Return what a plan has of an axis, in the unit of its stage; cost is positive.
+    """Return what a plan has of an axis, in the unit of its stage; positive also where less is better.
 
     Raises:
         KeyError: the plan is of another frontier.
     """
     value = {stage.name: stage.value for stage in plan.proof.stages}[AXES[axis]]
-    return -value if axis == "cost" else value
+    return -value if axis in LESS else value
 
 
 def undominated(plan: Plan) -> bool:

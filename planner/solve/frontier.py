@@ -3,7 +3,7 @@
 The first plan has the most of one axis, the *leading* one, and then the most of the other. The next has the most of the
 leading axis among all plans that have more of the other than the plan before, and so on until there is none. Every plan
 found so is unbeaten, and every unbeaten pair of values is found: one between two neighbours would have been found
-instead of the second. The leading axis is ``y``, or the cost if that is one of the two, so that ``x`` rises from plan
+instead of the second. The leading axis is ``x`` where less of it is better, else ``y``, so that ``x`` rises from plan
 to plan.
 
 A frontier may have hundreds of points. If there are more than asked for, the floor of the other axis rises in equal
@@ -19,14 +19,15 @@ from planner.check import require
 from planner.conflict.minimal import conflict
 from planner.engine.profile import load_profile
 from planner.errors import PlannerError
-from planner.fleet import Fleet
+from planner.fleet import POOLING_TASKS, Fleet
 from planner.options import Prepared, prepare
-from planner.options.problem import problem
-from planner.plan import AXES, MOST, Frontier, FrontierPoint, NoPlan, Plan
+from planner.options.problem import in_plan, problem
+from planner.options.worth import counts_speed
+from planner.plan import AXES, LESS, MOST, Frontier, FrontierPoint, NoPlan, Plan
 from planner.search import watch
 from planner.search.budget import BUDGET, BudgetSpent
 from planner.search.optimise import optimise
-from planner.search.problem import COST, Answer
+from planner.search.problem import Answer
 from planner.solve.alternatives import with_runner_up
 from planner.solve.whole import Solved, planned
 from planner.units import ceil_div
@@ -42,6 +43,18 @@ class NoSuchPoint(PlannerError):
     def __str__(self) -> str:
         have = "1 point" if self.points == 1 else f"{self.points} points"
         return f"there is no point {self.number}: the frontier has {have}"
+
+
+class NoLength(PlannerError):
+    """An axis counts speed, and a role does not say how long its requests are."""
+
+    def __init__(self, role: str) -> None:
+        self.role = role
+        super().__init__(role)
+
+    def __str__(self) -> str:
+        hint = f"say it in the fleet file: roles.{self.role}.request: {{prompt_tokens: 2k, output_tokens: 500}}"
+        return f"how fast {self.role} is depends on the length of a request\n  hint: {hint}"
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -115,6 +128,7 @@ def pareto(
     Raises:
         BudgetSpent: neither a plan nor its impossibility could be shown within the solver's budget.
         CheckFailed: a plan does not keep its promises, which is a defect of the planner.
+        NoLength: an axis counts speed, and a role does not say how long its requests are.
         UnknownName: no memory profile covers the engine version.
     """
     catalog = catalog or load_catalog()
@@ -145,6 +159,7 @@ def point(
 
     Raises:
         BudgetSpent: neither a plan nor its impossibility could be shown within the solver's budget.
+        NoLength: an axis counts speed, and a role does not say how long its requests are.
         NoSuchPoint: the frontier has fewer points.
         UnknownName: no memory profile covers the engine version.
     """
@@ -193,7 +208,11 @@ def walk(best: Callable[[int | None], Answer | None], steps: Sequence[int] | Non
 
 
 def _search(fleet: Fleet, catalog: Catalog, x: str, y: str, budget: int) -> _Search:
-    objective = (AXES[x], AXES[y]) if AXES[x] == COST else (AXES[y], AXES[x])
+    objective = (AXES[x], AXES[y]) if x in LESS else (AXES[y], AXES[x])
+    fleet = dataclasses.replace(fleet, objective=objective)
+    lacking = [role.name for role in fleet.roles if role.request_tokens is None and role.task not in POOLING_TASKS]
+    if counts_speed(objective) and lacking:
+        raise NoLength(lacking[0])
     prepared = prepare(fleet, catalog, load_profile(fleet.engine_version), any_objective=True)
     return _Search(fleet, prepared, objective, budget)
 
@@ -240,5 +259,6 @@ def _planned(
     """Return the plan of a point."""
     found = listed.found[number - 1]
     own = planned(search.at(found.floor), catalog, search.prepared, found.answer, search.budget, previous)
-    point = FrontierPoint(x=axes[0], y=axes[1], number=number, floor=found.floor)
+    floor = None if found.floor is None else in_plan(search.fleet, search.objective[1], found.floor)
+    point = FrontierPoint(x=axes[0], y=axes[1], number=number, floor=floor)
     return dataclasses.replace(own, plan=dataclasses.replace(own.plan, point=point))
