@@ -63,10 +63,22 @@ _REPOSITORY = re.compile(r"[\w.-]+/[\w.-]+")
 
 
 class UnknownName(PlannerError):
-    """A name that nothing carries, with the nearest ones that exist; of roles, which are few, with all."""
+    """A name that nothing carries, with the nearest ones that exist; of roles, which are few, with all.
 
-    def __init__(self, kind: str, name: str, nearest: tuple[str, ...] = ()) -> None:
-        self.kind, self.name, self.nearest = kind, name, nearest
+    ``gguf`` says that the name is one of llama.cpp's files; the nearest are then the same weights in other formats.
+    ``hub`` is why a look on the Hugging Face hub did not help.
+    """
+
+    def __init__(
+        self,
+        kind: str,
+        name: str,
+        nearest: tuple[str, ...] = (),
+        *,
+        gguf: bool = False,
+        hub: "SourceUnavailable | None" = None,
+    ) -> None:
+        self.kind, self.name, self.nearest, self.gguf, self.hub = kind, name, nearest, gguf, hub
         super().__init__(kind, name, nearest)
 
     @property
@@ -77,6 +89,12 @@ class UnknownName(PlannerError):
             return f"a version is written like 0.33.0{oldest}"
         if self.kind == "role":
             return f"the roles are {', '.join(self.nearest)}"
+        if self.gguf:
+            same = f"the same weights for vLLM are {', '.join(self.nearest)}"
+            return f"that is a GGUF for llama.cpp; {same if self.nearest else 'name the checkpoint it was made from'}"
+        if self.hub:
+            near = f"; did you mean {' or '.join(self.nearest)}?" if self.nearest else ""
+            return f"{self.hub.where}: {self.hub.reason}; {self.hub.hint}{near}"
         near = f"did you mean {' or '.join(self.nearest)}?"
         if not self.nearest:
             near = f"no name is close to it; `planner catalog list{' --gpus' * (self.kind == 'GPU')}` shows them all"
@@ -115,10 +133,13 @@ class InvalidConfig(PlannerError):
 
 
 class SourceUnavailable(PlannerError):
-    """A repository that cannot be read now: absent, gated, rate-limited, or not reachable."""
+    """A repository that cannot be read now: absent, gated, rate-limited, or not reachable.
 
-    def __init__(self, where: str, reason: str, hint: str = "") -> None:
-        self.where, self.reason, self.hint = where, reason, hint
+    With ``found`` it is there, but holds nothing that could be planned.
+    """
+
+    def __init__(self, where: str, reason: str, hint: str = "", *, found: bool = False) -> None:
+        self.where, self.reason, self.hint, self.found = where, reason, hint, found
         super().__init__(where, reason, hint)
 
     def __str__(self) -> str:

@@ -25,3 +25,13 @@ def user_catalog() -> Path:
     if chosen := os.environ.get("PLANNER_CATALOG"):
         return Path(chosen)
     return Path(os.environ.get("XDG_CONFIG_HOME") or Path.home() / ".config") / "planner" / "catalog"
+
+
+def user_cache() -> Path:
+    """Return the folder of what can be made again; it need not exist.
+
+    It is ``$PLANNER_CACHE``, else ``planner`` under ``$XDG_CACHE_HOME`` or ``~/.cache``.
+    """
+    if chosen := os.environ.get("PLANNER_CACHE"):
+        return Path(chosen)
+    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "planner"

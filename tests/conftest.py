@@ -19,5 +19,9 @@ def update_golden(request: pytest.FixtureRequest) -> bool:
 
 @pytest.fixture(autouse=True, scope="session")
 def no_own_catalog(tmp_path_factory: pytest.TempPathFactory) -> None:
-    """Keep the entries of whoever runs the tests out of them."""
-    os.environ["PLANNER_CATALOG"] = str(tmp_path_factory.mktemp("own") / "catalog")
+    """Keep the entries and caches of whoever runs the tests out of them, and ask no hub but a test's own."""
+    own = tmp_path_factory.mktemp("own")
+    os.environ["PLANNER_CATALOG"] = str(own / "catalog")
+    os.environ["PLANNER_CACHE"] = str(own / "cache")
+    os.environ["HF_HOME"] = str(own / "hf")
+    os.environ["HF_HUB_OFFLINE"] = "1"

@@ -6,6 +6,7 @@ content server that answers range requests. ``requests`` records what was asked 
 
 import json
 import threading
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -26,6 +27,9 @@ class Hub:
 
     files: dict[str, dict[str, bytes]] = field(default_factory=dict)
     pad: dict[str, int] = field(default_factory=dict)
+    cards: dict[str, dict[str, Any]] = field(default_factory=dict)
+    wait_seconds: float = 0
+    turn_in_circles: bool = False
     token: str = ""
     gated: bool = False
     status: int = 0
@@ -73,8 +77,18 @@ class _Handler(BaseHTTPRequestHandler):
     def _answer(self) -> None:
         hub = self.state
         hub.requests.append((self.command, self.path, self.headers.get("Range", "")))
+        if hub.wait_seconds:
+            time.sleep(hub.wait_seconds)
+        if hub.turn_in_circles:
+            self._head(302, {"Location": self.path, "Content-Length": "0"})
+            return
         if hub.status:
             self._plain(hub.status)
+            return
+        if self.path.startswith("/api/models/") and self.path.removeprefix("/api/models/") in hub.cards:
+            body = json.dumps(hub.cards[self.path.removeprefix("/api/models/")]).encode()
+            self._head(200, {"Content-Length": str(len(body))})
+            self._send(body, 0)
             return
         if hub.fail_first > 0 and self.command == "GET":
             hub.fail_first -= 1

@@ -1,28 +1,31 @@
 """Catalog: look up GPUs, models and checkpoints by any name people use for them."""
 
 from collections.abc import Iterable, Iterator
+from dataclasses import replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any
 
 from planner.catalog import gpu_entry, model_entry, yaml_files
 from planner.catalog.accuracy_tables import AccuracyTables
+from planner.catalog.foreign_names import REPOSITORY, is_gguf, same_weights
 from planner.catalog.names import nearest, plain, words_left_out
 from planner.catalog.speed_tables import SpeedTables
-from planner.errors import UnknownName
+from planner.errors import SourceUnavailable, UnknownName
 from planner.facts.gpu import GPU, CloudPrice
 from planner.facts.variant import Model, Variant
 from planner.resources import data_folder, user_catalog
 
 
-def load_catalog(directory: Path | None = None, overlays: Iterable[Path] = ()) -> "Catalog":
+def load_catalog(directory: Path | None = None, overlays: Iterable[Path] = (), *, offline: bool = False) -> "Catalog":
     """Open the shipped catalog, or the one in ``directory``, with the user's entries and overlay folders on top.
 
-    An overlay has the same layout; an entry of a later overlay replaces one of the same name before it.
+    An overlay has the same layout; an entry of a later overlay replaces one of the same name before it. A Hugging Face
+    id that none of them lists is looked up on the hub, unless ``offline``.
     """
     shipped = (data_folder("catalog"),) if directory is None else ()
     overlays = (user_catalog(), *overlays)
-    return Catalog((*shipped, *((directory,) if directory else ()), *overlays), trusted=shipped)
+    return Catalog((*shipped, *((directory,) if directory else ()), *overlays), trusted=shipped, offline=offline)
 
 
 class Catalog:
@@ -31,9 +34,10 @@ class Catalog:
     Files of ``trusted`` folders are taken as they are, for speed; all others are checked as they are read.
     """
 
-    def __init__(self, folders: tuple[Path, ...], trusted: tuple[Path, ...] = ()) -> None:
+    def __init__(self, folders: tuple[Path, ...], trusted: tuple[Path, ...] = (), *, offline: bool = False) -> None:
         self.folders = folders
         self._trusted = trusted
+        self._offline = offline
         self._families: dict[Path, tuple[Model, ...]] = {}
 
     @cached_property
@@ -116,10 +120,13 @@ class Catalog:
     def find(self, name: str) -> tuple[Model, Variant]:
         """Return the model and checkpoint with this catalog name or Hugging Face id, of a base or of a variant.
 
-        Upper and lower case do not matter. A name without organisation is accepted when one checkpoint has it.
+        Upper and lower case do not matter. A name without organisation is accepted when one checkpoint has it. An id
+        that is not listed is looked up on the hub once; what is found is kept in the user's cache.
 
         Raises:
             UnknownName: no entry has the name, or several checkpoints do; carries the nearest ones.
+            SourceUnavailable: the hub has such a repository but does not let it be read.
+            UnsupportedModel, InvalidConfig: the repository cannot be sized.
         """
         wanted = name.casefold()
         matches = list(_matches(self._mentioning(wanted), wanted))
@@ -127,7 +134,27 @@ class Catalog:
             return matches[-1]
         if matches:
             raise UnknownName("model", name, tuple(sorted({variant.repository for _, variant in matches})))
-        raise UnknownName("model", name, nearest(name, _model_names(self.models)))
+        if is_gguf(name):
+            raise UnknownName("model", name, same_weights(name, self.models), gguf=True)
+        if not REPOSITORY.fullmatch(name):
+            close = nearest(name, _model_names(self.models)) or same_weights(name, self.models)
+            raise UnknownName("model", name, close)
+        return self._looked_up(name)
+
+    def _looked_up(self, repository: str) -> tuple[Model, Variant]:
+        from planner.catalog.looked_up import looked_up  # only what is not listed needs all of this
+
+        try:
+            path = looked_up(repository, offline=self._offline)
+        except SourceUnavailable as error:
+            close = () if error.found else nearest(repository, _model_names(self.models))
+            raise UnknownName("model", repository, close, hub=error) from None
+        model = self._family(path)[0]
+        if model.base and (
+            base := next(_matches(self._mentioning(model.base.casefold()), model.base.casefold()), None)
+        ):
+            model = _as_made_from(model, base[0])
+        return model, model.variants[0]
 
     def usual(self, repository: str, scheme: str) -> Variant:
         """Return a checkpoint that is not listed, as one of a scheme of ``schemes.yaml`` usually is."""
@@ -165,6 +192,25 @@ def _matches(models: Iterable[Model], wanted: str) -> Iterator[tuple[Model, Vari
             names = (variant.repository, *variant.aliases, *(model.aliases if variant.native else ()))
             if any(wanted in (known.casefold(), model_entry.short_name(known.casefold())) for known in names):
                 yield model, variant
+
+
+def _as_made_from(model: Model, base: Model) -> Model:
+    """Return a quantized checkpoint with what holds for all checkpoints of its base."""
+    return replace(
+        model,
+        base=base.repository,
+        tasks=base.tasks,
+        licence=base.licence,
+        non_commercial=base.non_commercial,
+        parameters=base.parameters,
+        parameters_grade=base.parameters_grade,
+        context_limit=base.context_limit,
+        engine_minimum=base.engine_minimum,
+        tool_parser=base.tool_parser,
+        reasoning_parser=base.reasoning_parser,
+        hf_overrides=base.hf_overrides,
+        cache_refusals=base.cache_refusals,
+    )
 
 
 def _names(gpu: GPU) -> tuple[str, ...]:

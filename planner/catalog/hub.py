@@ -7,7 +7,8 @@ of local folders checks them as it checks any other.
 
 import json
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path, PurePosixPath
 from tempfile import TemporaryDirectory
@@ -15,7 +16,7 @@ from typing import Any
 
 from planner.errors import InvalidConfig, SourceUnavailable
 
-_SMALL_FILES = ("config.json", "hf_quant_config.json", "model.safetensors.index.json")
+_SMALL_FILES = ("config.json", "hf_quant_config.json", "modules.json", "model.safetensors.index.json")
 _WHOLE = "model.safetensors"
 # A config is a few KiB and an index a few MiB; safetensors headers may have 100 MB by their own format rules.
 _MAX_JSON = 64 << 20
@@ -27,17 +28,32 @@ _FIRST_BYTES = 64 << 10
 _PAUSES = (0.2, 0.5, 1.0)
 _BUSY = (408, 429, 500, 502, 503, 504)
 _WHOLE_FILE = 200
+# A server that is silent for so long, or that sends less than this rate over it, is given up.
+_PATIENCE_SECONDS = 4.0
+_SLOWEST_BYTES_PER_SECOND = 16_000
+_HEADERS_AT_ONCE = 8
+_MAX_CARD = 4 << 20
+# What says that a repository without config.json holds something else than a model that vLLM serves.
+_OTHERS = {
+    "model_index.json": ("holds a diffusion pipeline", "vLLM serves language models; no plan is made for diffusion"),
+    "adapter_config.json": ("holds a LoRA adapter", "plan its base model; the adapter is loaded beside it"),
+}
 
 
 @contextmanager
-def metadata_folder(repository: str, revision: str | None = None) -> Iterator[tuple[Path, str]]:
-    """Provide a temporary folder with a repository's metadata, and the commit it is from (empty if not known).
+def metadata_folder(
+    repository: str, revision: str | None = None, *, offline: bool = False
+) -> Iterator[tuple[Path, str, Mapping[str, Any]]]:
+    """Provide a temporary folder with a repository's metadata, the commit it is from, and the hub's card of it.
+
+    The commit is empty and the card has no keys where they are not known; with ``offline`` only the library's own cache
+    is read. A server that does not answer is given up after some seconds.
 
     Raises:
-        SourceUnavailable: the repository is absent, gated, rate-limited or not reachable, or the extra is missing.
+        SourceUnavailable: the repository is absent, gated, rate-limited or not reachable.
         InvalidConfig: a file lies about its size, is too large, or would lead out of the folder.
     """
-    hub = _Hub(repository, revision)
+    hub = _Hub(repository, revision, offline)
     with TemporaryDirectory(prefix="planner-hub-") as name:
         folder = Path(name)
         present = [file for file in _SMALL_FILES if hub.small_file(file, folder, required=file == "config.json")]
@@ -45,9 +61,9 @@ def metadata_folder(repository: str, revision: str | None = None) -> Iterator[tu
             shards = _shard_names(folder / "model.safetensors.index.json", hub.where)
         else:
             shards = [_WHOLE] if hub.has(_WHOLE) else []
-        for shard in shards:
-            hub.header(shard, folder / shard)
-        yield folder, hub.commit
+        with ThreadPoolExecutor(_HEADERS_AT_ONCE) as pool:
+            list(pool.map(hub.header, shards, (folder / shard for shard in shards)))
+        yield folder, hub.commit, hub.card()
 
 
 def _shard_names(index: Path, where: str) -> list[str]:
@@ -69,18 +85,16 @@ def _shard_names(index: Path, where: str) -> list[str]:
 class _Hub:
     """One repository at one revision."""
 
-    def __init__(self, repository: str, revision: str | None) -> None:
-        try:
-            import huggingface_hub
-            from huggingface_hub import constants, errors, utils
-        except ImportError:
-            reason = "reading a repository needs huggingface_hub"
-            raise SourceUnavailable(repository, reason, "pip install huggingface_hub") from None
+    def __init__(self, repository: str, revision: str | None, offline: bool) -> None:
+        import huggingface_hub  # takes a while to load
+        from huggingface_hub import constants, errors, utils
+
         # The library exports its public helpers lazily, which a type checker cannot follow.
         self._api: Any = huggingface_hub
         self._errors: Any = errors
         self._utils: Any = utils
-        self._offline = bool(constants.HF_HUB_OFFLINE)
+        self._offline = offline or bool(constants.HF_HUB_OFFLINE)
+        self._endpoint: str = constants.ENDPOINT
         self.repository, self.revision = repository, revision
         self.where = f"hf://{repository}"
         self.commit = ""
@@ -97,9 +111,7 @@ class _Hub:
         """
         size = self._size(file)
         if size is None and required:
-            reason = f"{file} is not in the cache" if self._offline else f"has no {file}"
-            hint = "HF_HUB_OFFLINE is set" if self._offline else "only checkpoints with a config.json can be sized"
-            raise SourceUnavailable(self.where, reason, hint)
+            raise SourceUnavailable(self.where, *self._without(file), found=not self._offline)
         if size is None:
             return False
         if size > _MAX_JSON:
@@ -110,6 +122,26 @@ class _Hub:
             content, _ = self._range(file, 0, size)
         (folder / file).write_bytes(content)
         return True
+
+    def _without(self, file: str) -> tuple[str, str]:
+        """Return why there is no such file, and what to do."""
+        if self._offline:
+            return f"{file} is not in the cache", "nobody was asked: HF_HUB_OFFLINE is set, or --offline given"
+        if self.repository.casefold().endswith("gguf"):
+            return "holds GGUF files for llama.cpp", "name the checkpoint that they were made from"
+        other = next((told for name, told in _OTHERS.items() if self.has(name)), None)
+        return other or (f"has no {file}", "only checkpoints with a config.json can be sized")
+
+    def card(self) -> Mapping[str, Any]:
+        """Return what the hub's interface says of the repository: tags, task, base model; nothing if it does not."""
+        if self._offline:
+            return {}
+        try:
+            body, _ = self._get(f"{self._endpoint}/api/models/{self.repository}", 0, _MAX_CARD)
+            found = json.loads(body)
+        except (SourceUnavailable, InvalidConfig, ValueError, RecursionError):
+            return {}
+        return found if isinstance(found, dict) else {}
 
     def header(self, file: str, target: Path) -> None:
         """Write a sparse file: the header of a shard, and a hole as large as its tensors.
@@ -141,22 +173,39 @@ class _Hub:
     def _range(self, file: str, first: int, end: int) -> tuple[bytes, int]:
         """Read bytes ``first`` up to ``end`` of a file; no more is read even if the server sends all of it."""
         url = self._api.hf_hub_url(self.repository, file, revision=self.commit or self.revision)
+        body, total = self._get(url, first, end)
+        if total is None:
+            raise InvalidConfig(f"{self.where}/{file}", "", "the server does not say how large the file is")
+        return body, total
+
+    def _get(self, url: str, first: int, end: int) -> tuple[bytes, int | None]:
+        """Read bytes ``first`` up to ``end`` of an address; return them and the whole size, if the server says it."""
         headers = {**self._utils.build_hf_headers(), "Range": f"bytes={first}-{end - 1}", "Accept-Encoding": "identity"}
+        ask = self._utils.get_session().stream
         for pause in (*_PAUSES, None):
             try:
-                with self._translated(), self._utils.get_session().stream("GET", url, headers=headers) as got:
+                with self._translated(), ask("GET", url, headers=headers, timeout=_PATIENCE_SECONDS) as got:
                     self._utils.hf_raise_for_status(got)
-                    total = _total_bytes(got.headers.get("Content-Range"), got.headers.get("Content-Length"))
                     skip = first if got.status_code == _WHOLE_FILE else 0
-                    body = _at_most(got.iter_bytes(), skip + end - first)[skip:]
-                break
+                    body = self._at_most(got.iter_bytes(), skip + end - first)[skip:]
+                    return body, _total_bytes(got.headers.get("Content-Range"), got.headers.get("Content-Length"))
             except _Transient:
                 if pause is None:
                     raise
                 time.sleep(pause)
-        if total is None:
-            raise InvalidConfig(f"{self.where}/{file}", "", "the server does not say how large the file is")
-        return body, total
+        raise AssertionError("the last try returns or raises")
+
+    def _at_most(self, chunks: Iterator[bytes], count: int) -> bytes:
+        """Read so many bytes, and no longer than a slow line needs for them."""
+        body, begun = bytearray(), time.monotonic()
+        for chunk in chunks:
+            body += chunk
+            waited = time.monotonic() - begun
+            if len(body) >= count:
+                break
+            if waited > _PATIENCE_SECONDS and len(body) < waited * _SLOWEST_BYTES_PER_SECOND:
+                raise SourceUnavailable(self.where, "the hub sends too slowly", _UNREACHABLE)
+        return bytes(body[:count])
 
     def _size(self, file: str) -> int | None:
         """Return the bytes of a file, or None when the repository does not have it; notes the commit."""
@@ -166,7 +215,7 @@ class _Hub:
         url = self._api.hf_hub_url(self.repository, file, revision=self.revision)
         try:
             with self._translated():
-                metadata = self._api.get_hf_file_metadata(url)
+                metadata = self._api.get_hf_file_metadata(url, timeout=_PATIENCE_SECONDS)
         except _NoFile:
             return None
         self.commit = self.commit or metadata.commit_hash or ""
@@ -191,9 +240,14 @@ class _Hub:
             kind = _Transient if status in _BUSY else SourceUnavailable
             raise kind(self.where, *_REFUSALS.get(status, (f"the hub answered {status}", ""))) from None
         except (errors.HTTPError, OSError) as error:
+            if any(kind.__name__ == "TimeoutException" for kind in type(error).__mro__):
+                reason = f"does not answer within {_PATIENCE_SECONDS:.0f} s"
+                raise SourceUnavailable(self.where, reason, _UNREACHABLE) from None
             reason = " ".join(str(error).split())[:200] or type(error).__name__
-            hint = "check the network, HF_ENDPOINT and proxies"
-            raise _Transient(self.where, f"cannot be reached: {reason}", hint) from None
+            raise _Transient(self.where, f"cannot be reached: {reason}", _UNREACHABLE) from None
+
+
+_UNREACHABLE = "check the network, HF_ENDPOINT and proxies; --offline asks nobody, `planner catalog add` keeps an entry"
 
 
 class _Transient(SourceUnavailable):
@@ -223,15 +277,6 @@ def _header_length(where: str, head: bytes, total: int) -> int:
     if len(head) < 8 or length > min(_MAX_HEADER, total - 8):
         raise InvalidConfig(where, "header", f"says {length} bytes, which a file of {total} bytes cannot hold")
     return length
-
-
-def _at_most(chunks: Iterator[bytes], count: int) -> bytes:
-    body = bytearray()
-    for chunk in chunks:
-        body += chunk
-        if len(body) >= count:
-            break
-    return bytes(body[:count])
 
 
 def _total_bytes(content_range: str | None, content_length: str | None) -> int | None:

@@ -69,7 +69,9 @@ def _native(entry: Entry, named: Mapping[str, str], schemes: Entry) -> Variant:
 
 
 def _variant(row: Entry, named: Mapping[str, str], schemes: Entry, *, native: bool = False) -> Variant:
-    scheme = schemes[row["scheme"]]
+    # A checkpoint that brings its own config may have a scheme of which nothing is published.
+    own = {"scheme": row["scheme"], "class": "unknown"} if "quantization_config" in row else None
+    scheme = schemes.get(row["scheme"], own) or schemes[row["scheme"]]
     quantization = scheme.get("quantization_config")
     if "quantization_config" in row:
         quantization = {**(quantization or {}), **row["quantization_config"]}

@@ -143,6 +143,8 @@ def _model_or_gpu(opened: Catalog, name: str) -> Model | GPU:
         try:
             return opened.gpu(name)
         except UnknownName as not_a_gpu:
+            if not_a_model.gguf or not_a_model.hub:
+                raise not_a_model from None
             near = (*not_a_model.nearest, *not_a_gpu.nearest)
             raise UnknownName("model or GPU", name, near[:4]) from None
 

@@ -1,4 +1,4 @@
-"""Turn a checkpoint's own metadata into a catalog entry: read, check, write one file, or write nothing."""
+"""Write a checkpoint's own metadata into a catalog folder: read, check, write one file, or write nothing."""
 
 import re
 from collections.abc import Mapping
@@ -8,26 +8,17 @@ from typing import Any
 import click
 
 from planner.catalog import load_catalog
-from planner.catalog.checked import shape_problems
+from planner.catalog.foreign_names import REPOSITORY
 from planner.catalog.gguf import read_gguf
 from planner.catalog.hub import metadata_folder
-from planner.checkpoint import Checkpoint, read_config, read_folder
-from planner.errors import InputError, InvalidConfig, OutputError, UnknownName, UnsupportedModel
-from planner.facts.quantization import Quantization
-from planner.tensors.weights import Rank, parameter_bytes, rotary_bytes
+from planner.catalog.looked_up import hub_entry
+from planner.catalog.own_entry import entry_text, own_entry
+from planner.checkpoint import read_config
+from planner.errors import InvalidConfig, OutputError, UnknownName, UnsupportedModel
 from planner.units import format_gib
-from planner.yaml_source import parse_yaml
-from planner.yaml_text import yaml_text
 
-# Keys of a config.json that say nothing about shapes; an entry without them can be read and compared.
-_NOISE = re.compile(
-    r"_name_or_path|auto_map|transformers_version|use_cache|initializer_range|id2label|label2id|.*_token_id|.*_token_index"
-    r"|.*dropout.*|.*_eps|.*_coef|task_specific_params|return_dict.*|output_(attentions|hidden_states|scores|router_logits)|torchscript|quantization_config|"
-    r"compression_config|pruned_heads|problem_type|bad_words_ids|prefix|tokenizer_class"
-)
-_REPOSITORY = re.compile(r"[A-Za-z0-9][\w.-]*/[\w.-]+")
-_CLOSE_ENOUGH = 0.03
 _GGUF_HINT = "vLLM reads GGUF only experimentally; plan the model's safetensors checkpoint"
+_MADE_BY = "planner catalog add"
 
 
 def add(source: str, *, revision: str | None, tasks: tuple[str, ...], licence: str, folder: Path, force: bool) -> Path:
@@ -46,74 +37,28 @@ def add(source: str, *, revision: str | None, tasks: tuple[str, ...], licence: s
         files = sorted(path.glob("*.gguf"))
         if files and not (path / "config.json").is_file():
             _refuse_gguf(files[0])
-        text = _entry(
-            path, str(path.resolve()), f"config.json and file headers in {path.resolve()}", "", tasks, licence
-        )
-        return _write(folder, path.resolve().name, text, force)
-    if not _REPOSITORY.fullmatch(source):
+        name, stem = str(path.resolve()), path.resolve().name
+        origin = f"config.json and file headers in {name}"
+        base = _base(read_config(path))
+        entry = own_entry(path, name, origin, commit="", base=base, tasks=tasks, licence=licence)
+    elif REPOSITORY.fullmatch(source):
+        stem = source.replace("/", "--")
+        with metadata_folder(source, revision) as found:
+            entry = hub_entry(source, found, tasks, licence)
+    else:
         raise InvalidConfig(source, "", "is neither a folder nor a repository id such as Qwen/Qwen3-8B")
-    with metadata_folder(source, revision) as (metadata, commit):
-        origin = f"config.json and file headers of huggingface.co/{source}" + (f" at {commit}" if commit else "")
-        text = _entry(metadata, source, origin, commit, tasks, licence)
-    return _write(folder, source.replace("/", "--"), text, force)
-
-
-def _entry(folder: Path, repository: str, origin: str, commit: str, tasks: tuple[str, ...], licence: str) -> str:
-    """Return the YAML of a family file with one model."""
-    checkpoint = read_folder(folder)
-    config = read_config(folder)
-    plain = Rank()
-    whole = parameter_bytes(checkpoint.architecture, Quantization(), plain) - rotary_bytes(
-        checkpoint.architecture, plain
-    )
-    model: dict[str, Any] = {"repository": repository, "licence": licence, "tasks": list(tasks)}
-    model |= {"parameters": whole // plain.dtype_bytes, "parameters_grade": "computed"}
-    if any(layer.mixture for layer in checkpoint.architecture.layers):
-        model["mixture"] = True
-    if checkpoint.quantization.method is not None:
-        model |= {"base": _base(config), "scheme": checkpoint.quantization.scheme}
-        model["quantization_config"] = config.get("quantization_config") or config.get("compression_config")
-    if commit:
-        model["revision"] = commit
-    if checkpoint.stored_bytes:
-        model |= {"published_gb": checkpoint.stored_bytes / 10**9, "published_source": "safetensors headers"}
-    model |= {"conflicts": conflicts} if (conflicts := _conflicts(checkpoint)) else {}
-    model |= {"source": [origin], "config": _slim(config)}
-    data = {"family": "added", "models": [model]}
-    text = "# Written by `planner catalog add`; edit freely, `planner catalog check` reads it back.\n"
-    text += yaml_text(data, width=116, flow=None)
-    problems = shape_problems(parse_yaml(text, repository), "models")
-    if problems:
-        raise InputError(tuple(problems))
-    return text
-
-
-def _conflicts(checkpoint: Checkpoint) -> list[str]:
-    """Say when the files hold much more or less than the shapes account for; the difference widens no estimate."""
-    if not checkpoint.stored_bytes:
-        return []
-    rank = Rank()
-    derived = parameter_bytes(checkpoint.architecture, checkpoint.quantization, rank)
-    derived -= rotary_bytes(checkpoint.architecture, rank)
-    if abs(derived - checkpoint.stored_bytes) <= _CLOSE_ENOUGH * checkpoint.stored_bytes:
-        return []
-    text = f"the files hold {format_gib(checkpoint.stored_bytes)}, the shapes give {format_gib(derived)}"
-    click.echo(f"warning: {text}", err=True)
-    return [text]
+    for text in entry.get("conflicts", ()):
+        click.echo(f"warning: {text}", err=True)
+    return _write(folder, stem, entry_text(entry, _MADE_BY), force)
 
 
 def _base(config: Mapping[str, Any]) -> str:
-    """Return the catalog's unquantized model that a config names as its origin, or ``unknown``."""
+    """Return the catalog's unquantized model that a config names as its origin, or nothing."""
     named = config.get("_name_or_path")
     try:
-        return load_catalog().find(named)[0].repository if isinstance(named, str) and named else "unknown"
+        return load_catalog().find(named)[0].repository if isinstance(named, str) and named else ""
     except UnknownName:
-        return "unknown"
-
-
-def _slim(config: Mapping[str, Any]) -> dict[str, Any]:
-    kept = {key: value for key, value in config.items() if not _NOISE.fullmatch(key) and value is not None}
-    return {key: _slim(value) if isinstance(value, dict) else value for key, value in kept.items()}
+        return ""
 
 
 def _refuse_gguf(path: Path) -> None:

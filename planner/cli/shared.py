@@ -1,10 +1,13 @@
-"""What all commands share: the --catalog option, and how they talk on stderr."""
+"""What all commands share: the --catalog and --offline options, and how they talk on stderr."""
 
+import os
+from collections.abc import Callable
 from pathlib import Path
+from typing import TypeVar
 
 import click
 
-catalog_option = click.option(
+_catalog = click.option(
     "--catalog",
     "catalog_folders",
     multiple=True,
@@ -12,7 +15,28 @@ catalog_option = click.option(
     metavar="DIR",
     help="Catalog folder whose entries add to the shipped ones or replace them; may be repeated.",
 )
-"""``--catalog DIR``, as often as needed: overlays of ``planner.catalog.load_catalog``."""
+
+
+def _stay_offline(context: click.Context, parameter: click.Parameter, value: bool) -> None:
+    """Tell the hub's library, which reads its settings when it is loaded."""
+    if value:
+        os.environ["HF_HUB_OFFLINE"] = "1"
+
+
+_offline = click.option(
+    "--offline",
+    is_flag=True,
+    expose_value=False,
+    callback=_stay_offline,
+    help="Ask no hub about models that the catalog does not list.",
+)
+_Command = TypeVar("_Command", bound=Callable[..., object])
+
+
+def catalog_option(command: _Command) -> _Command:
+    """Give a command ``--catalog DIR``, overlays of ``planner.catalog.load_catalog``, and ``--offline``."""
+    return _catalog(_offline(command))
+
 
 _VERB_WIDTH = len("overwrite")
 
