@@ -48,7 +48,7 @@ def test_every_server_and_flag_of_a_file_is_read(case: str) -> None:
     [
         ("m --max-model-len 8k", {"max-model-len": 8000}),
         ("m --max-model-len=8K", {"max-model-len": 8192}),
-        ("m --max-model-len auto", {"max-model-len": "auto"}),
+        ("m --max-model-len auto", {"max-model-len": -1}),
         ("m -tp 2 -q awq", {"tensor-parallel-size": 2, "quantization": "awq"}),
         ("m --tensor_parallel_size 2", {"tensor-parallel-size": 2}),
         ("m --no-enable-prefix-caching --enforce-eager", {"enable-prefix-caching": False, "enforce-eager": True}),

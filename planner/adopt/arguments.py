@@ -15,11 +15,12 @@ from typing import Any
 
 import yaml
 
-from planner.engine.options import EngineOptions
+from planner.engine.options import EngineOptions, engine_options, listed_versions
 from planner.resources import data_folder
 
-UNKNOWN = re.compile(r"\$\{\w[^{}]*\}|\$\(|\{\{")
+UNKNOWN = re.compile(r"\$\{\w[^{}]*\}|\$\(|\{\{|%\w+%")
 """What only the running platform knows, as it is kept: ``${NAME}``, ``$(…)``, ``{{…}}``."""
+_TRUTHS = {"true": True, "false": False}
 _HUMAN = re.compile(r"(\d+(?:\.\d+)?)([kKmMgGtT])")
 _SCALE = {"k": 10**3, "m": 10**6, "g": 10**9, "t": 10**12, "K": 2**10, "M": 2**20, "G": 2**30, "T": 2**40}
 _RENAMED = {"kv-cache-memory": "kv-cache-memory-bytes"}
@@ -42,19 +43,25 @@ def read_arguments(words: Sequence[str], options: EngineOptions) -> Arguments:
     while rest:
         word = rest.pop(0)
         if not word.startswith("-") or word in ("-", "--") or _number(word):
-            if not UNKNOWN.fullmatch(word) and word not in ("-", "--", ""):
+            if word.strip() not in ("-", "--", ""):
                 _positional(found, word)
+            continue
+        if level := re.fullmatch(r"-O=?([0-3])", word):
+            _level(found, int(level[1]), options)
             continue
         name, has_value, value = word.partition("=")
         name, part = _long_name(name)
+        name = name if part else _whole_name(name, options)
         kind = _kind(name, options)
         if name.startswith("no-") and _kind(name.removeprefix("no-"), options) in ("switch", "guess"):
             _note(found, name.removeprefix("no-"), False, options)
         elif part:
             value = value if has_value else _next(rest)
             _merge(found.flags, name, part, value)
-        elif kind == "switch" and not has_value:
-            _note(found, name, True, options)
+        elif kind == "switch":
+            # until 0.9 several switches took True or False as the next word (StoreBoolean in vllm/utils.py, 0.8.5)
+            said = value if has_value else rest.pop(0) if rest and rest[0].lower() in _TRUTHS else "true"
+            _note(found, name, _TRUTHS.get(said.lower(), said), options)
         elif kind in ("list", "int_list"):
             values = [value] if has_value else _values(rest)
             _note(found, name, [_typed(item, "int" if kind == "int_list" else "text") for item in values], options)
@@ -82,11 +89,20 @@ def known(name: str, options: EngineOptions) -> bool:
     return f"--{name}" in options.flags or f"--{_RENAMED.get(name, name)}" in options.flags
 
 
-def _positional(found: Arguments, word: str) -> None:
-    if found.model:
-        found.unknown.append(word)
+def _level(found: Arguments, level: int, options: EngineOptions) -> None:
+    """Take in ``-O3``: a level of its own, or until 0.11 that of ``--compilation-config``."""
+    if "--optimization-level" in options.flags:
+        found.flags["optimization-level"] = level
     else:
+        _merge(found.flags, "compilation-config", "level", str(level))
+
+
+def _positional(found: Arguments, word: str) -> None:
+    """Take in a word that is no flag: the model; what is not known yet may be the model, or nothing."""
+    if not found.model or (UNKNOWN.fullmatch(found.model) and not UNKNOWN.fullmatch(word)):
         found.model = word
+    elif not UNKNOWN.fullmatch(word):
+        found.unknown.append(word)
 
 
 def _note(found: Arguments, name: str, value: Any, options: EngineOptions) -> None:  # noqa: ANN401
@@ -107,11 +123,19 @@ def _long_name(word: str) -> tuple[str, str]:
     return head.replace("_", "-"), part
 
 
+def _whole_name(name: str, options: EngineOptions) -> str:
+    """Return the one option that a name is the beginning of, as argparse does, or the name itself."""
+    if f"--{name}" in options.flags or name in _kinds()[0] or name in ("model", "config"):
+        return name
+    longer = [flag for flag in options.flags if flag.startswith(f"--{name}")]
+    return longer[0].removeprefix("--") if len(longer) == 1 else name
+
+
 def _kind(name: str, options: EngineOptions) -> str:
     kinds = _kinds()[0]
     if name in kinds:
         return kinds[name]
-    listed = options.flags.get(f"--{name}")
+    listed = options.flags.get(f"--{name}") or _ever(f"--{name}")
     return "switch" if listed == "switch" else "list" if listed == "values" else "guess" if listed is None else "text"
 
 
@@ -144,13 +168,13 @@ def _typed(value: str, kind: str) -> Any:  # noqa: ANN401
         return value
     try:
         if kind == "human_int":
-            return _human(value)
+            return -1 if value.strip().lower() == "auto" else _human(value)
         if kind == "int":
             return int(value)
         if kind == "float":
             return float(value)
         if kind == "json":
-            return json.loads(value)
+            return _pairs(value) if re.fullmatch(r"\w+=\d+(?:,\w+=\d+)*", value) else json.loads(value)
     except (ValueError, RecursionError):
         return value
     return value
@@ -164,6 +188,11 @@ def _guessed(value: str) -> Any:  # noqa: ANN401
         return json.loads(value)
     except (ValueError, RecursionError):
         return value
+
+
+def _pairs(value: str) -> dict[str, int]:
+    """Return ``image=4,video=1``, which ``--limit-mm-per-prompt`` took until 0.9 (nullable_kvs in arg_utils.py)."""
+    return {key: int(number) for key, _, number in (pair.partition("=") for pair in value.split(","))}
 
 
 def _human(value: str) -> int | str:
@@ -184,6 +213,15 @@ def _merge(flags: dict[str, Any], name: str, part: str, value: str) -> None:
         at = inner if isinstance(inner, dict) else at
     held = _guessed(value)
     at[last] = [*at.get(last, []), held] if part.endswith("+") else held
+
+
+def _ever(flag: str) -> str | tuple[str, ...] | None:
+    """Return what a flag takes in the newest version that has it; None where none does."""
+    return next((flags[flag] for flags in map(_listed, reversed(listed_versions())) if flag in flags), None)
+
+
+def _listed(version: str) -> Mapping[str, str | tuple[str, ...]]:
+    return engine_options(version).flags
 
 
 @functools.cache

@@ -1,7 +1,8 @@
 """Launch -> Server: the engine's version from its image, its flags, and those that stand in a configuration file."""
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from dataclasses import replace
 from typing import Any
 
 import yaml
@@ -9,13 +10,14 @@ import yaml
 from planner.adopt.arguments import known, read_arguments, typed
 from planner.adopt.launch import Launch, gpu_ids
 from planner.adopt.server import Server
-from planner.engine.options import EngineOptions, engine_options
-from planner.engine.profile import load_profile
+from planner.adopt.templates import show
+from planner.engine.options import EngineOptions, options_around
 from planner.errors import UnknownName
 
 Read = Callable[[str], str | None]
 """Returns the text of a file that is at hand, by the end of its path."""
-_VERSION = re.compile(r"[:/-]v?(\d+\.\d+(?:\.\d+){0,2})(?:[^\d.]|$)")
+_VERSION = re.compile(r"[:/_-]v?(0\.\d+(?:\.\d+){0,2}(?:\.?(?:post|rc)\d+)?)(?![\d.])")
+_PINNED = re.compile(r"\bvllm(?:\[[\w,-]*\])?\s*==\s*(0\.\d+(?:\.\d+){0,2}(?:\.?(?:post|rc)\d+)?)")
 
 
 def server(
@@ -25,8 +27,10 @@ def server(
 
     ``version`` is the engine's where the image does not say it; without either the newest one's flags are known.
     """
+    launch = replace(launch, words=show(launch.words), environment=show(launch.environment), image=show(launch.image))
     stated = image_version(launch.image) or version
-    options = _options(stated)
+    around = _options(stated)
+    options = around[0]
     given = read_arguments(launch.words, options)
     model, flags, unknown = given.model, given.flags, list(given.unknown)
     if given.config:
@@ -39,10 +43,10 @@ def server(
     visible = launch.environment.get("CUDA_VISIBLE_DEVICES", "")
     ids = launch.gpu_ids or gpu_ids(visible)
     return Server(
-        name=name or launch.name,
+        name=show(name or launch.name),
         model=model or launch.environment.get("VLLM_MODEL", ""),
         flags=flags,
-        unknown_flags=tuple(dict.fromkeys(unknown)),
+        unknown_flags=tuple(dict.fromkeys(flag for flag in unknown if not any(known(flag, one) for one in around))),
         environment=launch.environment,
         engine_version=stated,
         gpus=len(ids) or launch.gpus,
@@ -52,10 +56,24 @@ def server(
     )
 
 
+def is_config(document: Mapping[str, Any]) -> bool:
+    """Whether a map has the engine's options for keys, most of them at least."""
+    names = [str(key).replace("_", "-") for key in document]
+    every = options_around(None)
+    strange = sum(name != "model" and not any(known(name, one) for one in every) for name in names)
+    return 2 * strange < len(names)
+
+
 def image_version(image: str) -> str | None:
     """Return the engine's version that an image's tag names."""
     found = _VERSION.search(image.split("@")[0])
     return found[1] if found and "vllm" in image else None
+
+
+def pinned_version(text: str) -> str | None:
+    """Return the engine's version that a file installs (``vllm==0.11.0``), where it is one."""
+    found = set(_PINNED.findall(text))
+    return found.pop() if len(found) == 1 else None
 
 
 def stem(path: str) -> str:
@@ -63,13 +81,12 @@ def stem(path: str) -> str:
     return re.sub(r"\.\w+$", "", path.rstrip("/").rsplit("/", 1)[-1])
 
 
-def _options(version: str | None) -> EngineOptions:
-    """Return the options of a version; of the newest one where it is not stated, or its words are no version."""
-    newest = load_profile().version
+def _options(version: str | None) -> tuple[EngineOptions, ...]:
+    """Return the options of a version, or the lists around it; all of them where it is not stated, the newest first."""
     try:
-        return engine_options(version or newest)
+        return options_around(version)
     except UnknownName:
-        return engine_options(newest)
+        return options_around(None)
 
 
 def _from_config(text: str | None, options: EngineOptions) -> dict[str, Any]:

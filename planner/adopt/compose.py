@@ -5,21 +5,66 @@ import shlex
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from planner.adopt.documents import at, texts
-from planner.adopt.launch import Launch, image_launches
+from planner.adopt.documents import at, documents, texts
+from planner.adopt.launch import Launch, first_gpus, image_launches
 from planner.adopt.scope import Scope
 
 _VARIABLE = re.compile(r"\$(?:(\$)|\{|(?P<bare>[A-Za-z_]\w*))")
+_DEEPEST = 8
 _NAME = re.compile(r"[A-Za-z_]\w*")
 
 
 def services(document: Mapping[str, Any], variables: Mapping[str, str], scope: Scope) -> Iterator[tuple[str, Launch]]:
     """Yield the starts of the engine, each with its service's name."""
-    found = document.get("services")
-    for name, service in found.items() if isinstance(found, dict) else ():
-        if isinstance(service, dict):
-            for launch in _service(str(name), _resolved(service, variables), scope):
-                yield str(name), launch
+    found = at(document, "services")
+    patterns = {str(at(service, "extends", "service") or "") for service in found.values() if _whole(service)}
+    for name, service in found.items():
+        if not isinstance(service, dict) or (name in patterns and not service.get("command")):
+            continue
+        whole = _resolved(_extended(service, document, scope, 0), variables)
+        for launch in _service(str(name), whole, scope):
+            yield str(name), launch
+
+
+def _whole(service: object) -> bool:
+    """Whether a service extends another one of its own file."""
+    return isinstance(at(service, "extends"), dict) and not at(service, "extends", "file")
+
+
+def _extended(service: dict[str, Any], document: Mapping[str, Any], scope: Scope, depth: int) -> dict[str, Any]:
+    """Return a service on top of the one that it extends: maps are joined, lists too but for commands."""
+    extends = service.get("extends")
+    path = at(extends, "file")
+    named = str(at(extends, "service") or (extends if isinstance(extends, str) else ""))
+    if not named or depth > _DEEPEST:
+        return service
+    if path:
+        try:
+            document = next(iter(documents(scope.read(str(path)) or "")), {})
+        except ValueError:
+            return service
+    base = at(document, "services", named)
+    return _joined(_extended(base, document, scope, depth + 1), service) if isinstance(base, dict) else service
+
+
+def _joined(base: Mapping[str, Any], own: Mapping[str, Any]) -> dict[str, Any]:
+    """Join two services as Compose does (compose-spec, "Merge and override")."""
+    found = {**base, **own}
+    for key in base.keys() & own.keys():
+        one, other = base[key], own[key]
+        if isinstance(one, dict) and isinstance(other, dict):
+            found[key] = _joined(one, other)
+        elif key == "environment":
+            found[key] = {**_pairs(one), **_pairs(other)}
+        elif isinstance(one, list) and isinstance(other, list) and key not in ("command", "entrypoint"):
+            found[key] = [*one, *other]
+    return found
+
+
+def _pairs(value: object) -> dict[str, Any]:
+    if isinstance(value, dict):
+        return value
+    return {key: text for key, has_value, text in (entry.partition("=") for entry in texts(value)) if has_value}
 
 
 def waits_for(document: Mapping[str, Any], name: str) -> tuple[str, ...]:
@@ -110,10 +155,8 @@ def _environment(service: Mapping[str, Any], scope: Scope) -> dict[str, str]:
     own = service.get("environment")
     if isinstance(own, dict):
         found |= {str(key): "" if value is None else str(value) for key, value in own.items()}
-    for entry in texts(own):
-        key, has_value, value = entry.partition("=")
-        if has_value:
-            found[key] = value
+    else:
+        found |= _pairs(own)
     return found
 
 
@@ -137,7 +180,7 @@ def _gpus(service: Mapping[str, Any]) -> tuple[tuple[str, ...], int | None]:
             if ids := texts(device.get("device_ids")):
                 return tuple(ids), len(ids)
             count = device.get("count")
-            return (), int(str(count)) if str(count).isdigit() else None
+            return first_gpus(int(str(count))) if str(count).isdigit() else (), None
     visible = _environment(service, Scope()).get("NVIDIA_VISIBLE_DEVICES", "")
     ids = [part for part in visible.split(",") if part.isdigit()]
     return tuple(ids), len(ids) or None

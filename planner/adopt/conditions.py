@@ -1,10 +1,16 @@
 """Conditions of a shell over values that are known."""
 
+import ast
 import fnmatch
+import operator
 import re
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 _UNKNOWN = re.compile(r"\$[{(]")
+_OPERATORS: dict[type[ast.operator], Callable[[int, int], int]] = {
+    ast.Add: operator.add, ast.Sub: operator.sub, ast.Mult: operator.mul,
+    ast.Div: operator.floordiv, ast.Mod: operator.mod,
+}  # fmt: skip
 
 
 def truth(words: Sequence[str]) -> bool | None:
@@ -30,7 +36,29 @@ def matches(value: str, pattern: str) -> bool:
     return fnmatch.fnmatchcase(value, pattern.strip("\"'"))
 
 
+def arithmetic(text: str) -> str | None:
+    """Return the value of a sum of numbers; None where a name in it is not known."""
+    if not re.fullmatch(r"[\d\s()+*/%-]{1,200}", text) or "**" in text:
+        return None
+    try:
+        return str(_value(ast.parse(text.strip(), mode="eval").body))
+    except (SyntaxError, ValueError, ZeroDivisionError, RecursionError):
+        return None
+
+
+def _value(node: ast.expr) -> int:
+    if isinstance(node, ast.Constant) and isinstance(node.value, int):
+        return node.value
+    if isinstance(node, ast.UnaryOp) and isinstance(node.op, ast.USub):
+        return -_value(node.operand)
+    if isinstance(node, ast.BinOp) and (combine := _OPERATORS.get(type(node.op))):
+        return combine(_value(node.left), _value(node.right))
+    raise ValueError
+
+
 def _unary(operator: str, value: str) -> bool | None:
+    if re.fullmatch(r"\$\{\d+\}", value):
+        return None
     there = bool(value) and not _UNKNOWN.fullmatch(value[:2])
     return {"-n": there, "-z": not there}.get(operator)
 

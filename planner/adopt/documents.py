@@ -1,12 +1,12 @@
 """YAML that other programs read -> plain data, within bounds: aliases may not grow it, templates do not stop it."""
 
-import re
 from typing import Any
 
 import yaml
 
+from planner.adopt.templates import hide
+
 _NODES = 200_000
-_TEMPLATE = re.compile(r"\{\{-?\s*(.*?)\s*-?\}\}", re.S)
 
 
 class _Loader(yaml.SafeLoader):
@@ -31,7 +31,7 @@ def documents(text: str) -> list[dict[str, Any]]:
         ValueError: it is no YAML, or grows beyond what anyone writes.
     """
     try:
-        found = list(yaml.load_all(_without_templates(text), _Loader))  # a SafeLoader
+        found = list(yaml.load_all(hide(text), _Loader))  # a SafeLoader
     except (yaml.YAMLError, RecursionError, ValueError, TypeError) as error:
         raise ValueError(f"is no YAML: {str(error).splitlines()[0]}") from error
     if sum(_size(document, _NODES) for document in found) > _NODES:
@@ -45,23 +45,6 @@ def _listed(document: dict[str, Any]) -> list[dict[str, Any]]:
     if str(document.get("kind", "")).endswith("List") and isinstance(items, list):
         return [item for item in items if isinstance(item, dict)]
     return [document]
-
-
-def _without_templates(text: str) -> str:
-    """Drop lines that are only a template's control, and quote expressions that YAML would take for maps."""
-    lines = []
-    for line in text.splitlines():
-        bare = line.strip()
-        if bare.startswith("{{") and bare.endswith("}}") and ":" not in _TEMPLATE.sub("", bare):
-            continue
-        quoted = re.sub(r"(:\s+|-\s+)(\{\{.*?\}\})(\s*(?:#.*)?)$", _quote, line)
-        lines.append(quoted)
-    return "\n".join(lines)
-
-
-def _quote(match: re.Match[str]) -> str:
-    inner = match[2].replace("'", "''")
-    return f"{match[1]}'{inner}'{match[3]}"
 
 
 def _size(value: object, most: int) -> int:

@@ -10,21 +10,31 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path, PurePosixPath
 from typing import Any
 
-from planner.adopt import build, compose, kubernetes, platforms, systemd
+from planner.adopt import build, compose, kubernetes, litellm, platforms, systemd
 from planner.adopt.dockerfile import dockerfile
 from planner.adopt.documents import at, documents
-from planner.adopt.launch import Launch, engine_image, launches
+from planner.adopt.launch import Launch, engine_image, script_launches
+from planner.adopt.makefile import recipes
+from planner.adopt.python import command_lines
 from planner.adopt.scope import Enough, Scope
 from planner.adopt.server import Other, Server
 from planner.adopt.shell import commands
+from planner.adopt.templates import hide
 from planner.errors import InputError, Problem
 
+_FENCED = re.compile(r"^[ \t]*```(?:bash|sh|shell|console)[ \t]*\n(.*?)^[ \t]*```", re.M | re.S)
 _MOST_BYTES = 4 << 20
 _OTHERS = re.compile(
     r"(llama-server|llama\.cpp|ollama|sglang|text-generation-inference|\btgi\b|tritonserver|tensorrt|lmdeploy|tabbyapi"
     r"|exllama|infinity|aphrodite|mlc_llm|koboldcpp|text-embeddings-inference)",
     re.I,
 )
+
+
+_PROGRAM = re.compile(r"^\[program:[^\]]*\][^\[]*?^command\s*=\s*(.*(?:\n[ \t]+.*)*)", re.M)
+"""A program of supervisord's: its command."""
+_STARTING = re.compile(r"^[ \t-]*\"?(?:image|command|FROM|CMD|ENTRYPOINT|Image|Exec|ExecStart)\"?[ \t:=].*", re.M)
+"""Lines that name what is started, in any kind of file."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,11 +93,13 @@ def read_files(paths: Sequence[Path], version: str | None = None) -> Found:
         if path in reader.used:
             continue
         before = len(servers) + len(others)
-        for found in _in_file(path, reader, version, joined):
+        for found in _in_file(path, reader, version, joined, servers):
             if isinstance(found, Server):
                 servers.append(found)
             else:
                 others.append(found)
+        if len(servers) + len(others) == before and path not in joined[1:]:
+            others += _other_engine(path, reader.text(path))
         if len(servers) + len(others) == before and path not in joined[1:]:
             empty.append(str(path))
     return Found(tuple(servers), tuple(others), tuple(name for name in empty if Path(name) not in reader.used))
@@ -102,7 +114,8 @@ def _read(path: Path) -> str:
         raise InputError((Problem(str(path), 0, 0, "", (error.strerror or str(error)).lower()),)) from error
     if b"\0" in data:
         raise InputError((Problem(str(path), 0, 0, "", "is no text"),))
-    return data.decode("utf-8-sig", "replace")
+    text = data.decode("utf-8-sig", "replace")
+    return text if path.suffix == ".py" else hide(text)
 
 
 def _rank(path: Path, text: str) -> int:
@@ -110,6 +123,8 @@ def _rank(path: Path, text: str) -> int:
     if path.suffix in (".env",) or path.name.startswith(".env"):
         return 3
     if path.suffix in (".yaml", ".yml"):
+        if re.search(r"^model_list\s*:", text, re.M):
+            return 3
         return 1 if re.search(r"^(?:model|model[_-]tag)\s*:\s*\S", text, re.M) and "services:" not in text else 0
     if path.suffix in (".service", ".container") or path.name.startswith(("Dockerfile", "Containerfile")):
         return 0
@@ -119,12 +134,21 @@ def _rank(path: Path, text: str) -> int:
 def _kubernetes_files(paths: Sequence[Path], reader: _Reader) -> tuple[Path, ...]:
     """Return the files of Kubernetes manifests, which are read together."""
     yamls = [path for path in paths if path.suffix in (".yaml", ".yml", ".json")]
-    return tuple(path for path in yamls if re.search(r"^\s*\"?apiVersion\"?\s*:", reader.text(path), re.M))
+    return tuple(path for path in yamls if re.search(r"^[\s{]*\"?apiVersion\"?\s*:", reader.text(path), re.M))
 
 
-def _in_file(path: Path, reader: _Reader, version: str | None, joined: Sequence[Path]) -> Iterator[Server | Other]:
+def _other_engine(path: Path, text: str) -> list[Other]:
+    """Return the other engine that a file starts whose images and programs name one."""
+    found = next((match for line in _STARTING.findall(text) if (match := _OTHERS.search(line))), None)
+    return [Other(path.stem, found[1].lower())] if found else []
+
+
+def _in_file(
+    path: Path, reader: _Reader, version: str | None, joined: Sequence[Path], known: Sequence[Server]
+) -> Iterator[Server | Other]:
     text, name = reader.text(path), path.name
     scope = Scope(read=reader.beside)
+    version = version or build.pinned_version(text)
     try:
         if name.startswith(("Dockerfile", "Containerfile")) or path.suffix in (".dockerfile", ".containerfile"):
             yield from _built(
@@ -132,27 +156,42 @@ def _in_file(path: Path, reader: _Reader, version: str | None, joined: Sequence[
             )
         elif path.suffix == ".container":
             yield from _built(systemd.container(text, name, scope), path, reader, version)
+        elif name.lower() == "makefile" or path.suffix == ".mk":
+            yield from _script(recipes(text), path, reader, version)
+        elif programs := _PROGRAM.findall(text):
+            yield from _script("\n".join(programs), path, reader, version)
         elif path.suffix in (".service", ".conf") or re.search(r"^\[Service\]", text, re.M):
             yield from _built(systemd.unit(text, name, scope, _instances(text, reader)), path, reader, version)
         elif path.suffix in (".yaml", ".yml", ".json"):
-            yield from _yaml(path, reader, version, joined)
+            yield from _yaml(path, reader, version, joined, known)
         elif path.suffix == ".py":
-            yield from _script("\n".join(platforms.python_strings(text)), path, reader, version)
+            yield from _script("\n".join(command_lines(text)), path, reader, version)
+        elif path.suffix == ".md":
+            yield from _script("\n".join(_FENCED.findall(text)), path, reader, version)
         elif path.suffix != ".env":
             yield from _script(text, path, reader, version)
     except Enough as error:
         raise InputError((Problem(str(path), 0, 0, "", "does more than is followed"),)) from error
 
 
-def _yaml(path: Path, reader: _Reader, version: str | None, joined: Sequence[Path]) -> Iterator[Server | Other]:
+def _yaml(
+    path: Path, reader: _Reader, version: str | None, joined: Sequence[Path], known: Sequence[Server]
+) -> Iterator[Server | Other]:
     if path in joined:
         if path == joined[0]:
             maps = [document for one in joined for document in _documents(one, reader)]
             scope = Scope(read=reader.beside)
             yield from (_with(found, path, reader, version) for found in kubernetes.manifests(maps, scope))
+            for one in maps:
+                if one.get("kind") == "RayService":
+                    for inner in documents(str(at(one, "spec", "serveConfigV2") or "")):
+                        yield from _document(inner, path, reader, version)
         return
     for document in _documents(path, reader):
-        yield from _document(document, path, reader, version)
+        if isinstance(document.get("model_list"), list):
+            yield from litellm.behind(document, str(path), {server.name for server in known})
+        else:
+            yield from _document(document, path, reader, version)
 
 
 def _documents(path: Path, reader: _Reader) -> list[dict[str, Any]]:
@@ -179,9 +218,11 @@ def _document(document: dict[str, Any], path: Path, reader: _Reader, version: st
                 if one
                 else Other(name, _engine(document, name))
             )
+    elif isinstance(document.get("applications"), list):
+        yield from (_with(found, path, reader, version) for found in platforms.ray_serve(document))
     elif "run" in document:
         yield from (_with(found, path, reader, version) for found in platforms.sky(document, path.stem, scope))
-    elif "model" in document:
+    elif "model" in document and build.is_config(document):
         yield build.server(platforms.config_file(document, path.name), path.stem, str(path), reader.beside, version)
 
 
@@ -199,18 +240,17 @@ def _engine(document: dict[str, Any], name: str) -> str:
 
 def _script(text: str, path: Path, reader: _Reader, version: str | None) -> Iterator[Server | Other]:
     """Yield the servers of a script, named for the file, or by their ports when there are several."""
-    scope = Scope(read=reader.beside)
-    found: list[Server] = []
-    others: list[Other] = []
-    for command in commands(text, scope):
-        started = [build.server(one, "", str(path), reader.beside, version) for one in launches(command, scope)]
-        found += started
-        if not started and (other := _OTHERS.search(command.words[0])):
-            others.append(Other(path.stem, other[1].lower()))
+    started = script_launches(text, Scope(read=reader.beside, unsaid=0))
+    found = [build.server(one, "", str(path), reader.beside, version) for _, one in started]
+    ours = [command for command, _ in started]
+    programs = [
+        command.words[0] for command in commands(text, Scope(read=reader.beside, unsaid=0)) if command not in ours
+    ]
     for number, server in enumerate(found):
         called = path.stem if len(found) == 1 else str(server.flags.get("port", f"{path.stem}-{number + 1}"))
         yield replace(server, name=server.name or called)
-    yield from others
+    named = (_OTHERS.search(program) for program in programs)
+    yield from dict.fromkeys(Other(path.stem, match[1].lower()) for match in named if match)
 
 
 def _instances(text: str, reader: _Reader) -> tuple[str, ...]:

@@ -7,10 +7,13 @@ from typing import Any
 
 from planner.adopt.documents import at, texts
 from planner.adopt.launch import Launch, image_launches
-from planner.adopt.scope import Scope
+from planner.adopt.scope import Scope, Value
+from planner.adopt.templates import show
 
 _REFERENCE = re.compile(r"\$\((\w+)\)|\$\$")
 _GPU = re.compile(r"(?:nvidia\.com/(?:gpu|mig-.+)|amd\.com/gpu)$")
+_OWN_NAMES = ("--model_id", "--model_name", "--model_dir", "--backend", "--return_token_type_ids")
+_OWN = re.compile(rf"(?:{'|'.join(_OWN_NAMES)})=")
 _PODS = {
     "Pod": ("spec",), "Deployment": ("spec", "template", "spec"), "StatefulSet": ("spec", "template", "spec"),
     "DaemonSet": ("spec", "template", "spec"), "ReplicaSet": ("spec", "template", "spec"),
@@ -52,7 +55,8 @@ def _group(document: Mapping[str, Any], maps: Mapping[str, dict[str, str]], scop
     size = _count(at(template, "size"))
     worker = at(template, "workerTemplate", "spec")
     leader = at(template, "leaderTemplate", "spec") or worker
-    for found in _pod(leader, maps, scope):
+    inside = Scope(variables={"LWS_GROUP_SIZE": str(size)}, read=scope.read)
+    for found in _pod(leader, maps, inside):
         gpus = (found.launch.gpus or 0) * size
         found = replace(found, launch=replace(found.launch, gpus=gpus or None))
         yield _with(found, nodes=size, replicas=_count(at(document, "spec", "replicas")))
@@ -75,12 +79,18 @@ def _service(
     runtimes = [one for one in documents if one.get("kind") in ("ServingRuntime", "ClusterServingRuntime")]
     runtime = next((one for one in runtimes if wanted in (None, at(one, "metadata", "name"))), None)
     containers = at(runtime, "spec", "containers") or [{"image": "vllm"}]
+    if runtime is None and at(model, "modelFormat", "name") == "huggingface":
+        model = {**model, "args": _of_hugging_face(texts(model.get("args")), name)}
     container = dict(containers[0]) if isinstance(containers, list) and isinstance(containers[0], dict) else {}
     merged = {
         **container,
         "command": model.get("command") or container.get("command"),
         "args": [*texts(container.get("args")), *texts(model.get("args"))],
-        "env": [*(container.get("env") or []), *(model.get("env") or [])],
+        "env": [
+            *({"name": "STORAGE_URI", "value": uri} for uri in [model.get("storageUri")] if uri),
+            *(container.get("env") or []),
+            *(model.get("env") or []),
+        ],
         "resources": model.get("resources") or container.get("resources"),
     }
     filled = _filled(merged, name)
@@ -101,9 +111,24 @@ def _llm_service(document: Mapping[str, Any], maps: Mapping[str, dict[str, str]]
         yield _with(_named(found, name), replicas=_count(at(spec, "replicas")))
 
 
+def _of_hugging_face(words: Sequence[str], name: str) -> list[str]:
+    """Return the engine's words of KServe's own server, which names model and checkpoint its own way.
+
+    Source: python/huggingfaceserver/huggingfaceserver/__main__.py of KServe 0.15; what it does not know goes to vLLM.
+    """
+    joined = dict(word.removeprefix("--").split("=", 1) for word in words if _OWN.match(word))
+    rest = [word for word in words if not _OWN.match(word)]
+    for index, word in enumerate(list(rest)):
+        if word in _OWN_NAMES and index + 1 < len(rest):
+            joined[word.removeprefix("--")] = rest[index + 1]
+            rest[index : index + 2] = ["", ""]
+    model = joined.get("model_id") or joined.get("model_dir") or "/mnt/models"
+    return ["--model", model, "--served-model-name", joined.get("model_name", name), *(word for word in rest if word)]
+
+
 def _filled(container: dict[str, Any], name: str) -> dict[str, Any]:
     """Put in what KServe fills: ``{{.Name}}`` is the service's name."""
-    words = [re.sub(r"\{\{\s*\.Name\s*\}\}", name, word) for word in texts(container.get("args"))]
+    words = [re.sub(r"\{\{\s*\.Name\s*\}\}", name, show(word)) for word in texts(container.get("args"))]
     return {**container, "args": words}
 
 
@@ -119,7 +144,9 @@ def _config_maps(documents: Sequence[Mapping[str, Any]]) -> dict[str, dict[str, 
 def _pod(spec: object, maps: Mapping[str, dict[str, str]], scope: Scope, extra: Sequence[str] = ()) -> Iterator[Found]:
     containers = at(spec, "containers")
     selector = at(spec, "nodeSelector") or {}
-    product = next((str(value) for key, value in selector.items() if str(key).endswith("gpu.product")), "")
+    product = next(
+        (str(value) for key, value in selector.items() if str(key).endswith(("gpu.product", "gke-accelerator"))), ""
+    )
     for container in containers if isinstance(containers, list) else []:
         if isinstance(container, dict):
             given = {**container, "args": [*texts(container.get("args")), *extra]} if extra else container
@@ -130,10 +157,11 @@ def _pod(spec: object, maps: Mapping[str, dict[str, str]], scope: Scope, extra: 
 def _container(container: Mapping[str, Any], maps: Mapping[str, dict[str, str]], scope: Scope) -> Iterator[Found]:
     name = str(container.get("name") or "")
     environment = _environment(container, maps)
-    entrypoint = [_expanded(word, environment) for word in texts(container.get("command"))]
-    arguments = [_expanded(word, environment) for word in texts(container.get("args"))]
+    variables = {**scope.variables, **environment}
+    entrypoint = [_expanded(word, variables) for word in texts(container.get("command"))]
+    arguments = [_expanded(word, variables) for word in texts(container.get("args"))]
     around = Launch((), environment, str(container.get("image") or ""), name, _gpus(container))
-    inner = Scope(variables=dict(environment), read=scope.read, depth=scope.depth + 1)
+    inner = Scope(variables=variables, read=scope.read, depth=scope.depth + 1)
     for launch in image_launches(entrypoint, arguments, around, inner):
         yield Found(name, launch)
 
@@ -154,9 +182,11 @@ def _environment(container: Mapping[str, Any], maps: Mapping[str, dict[str, str]
     return found
 
 
-def _expanded(text: str, environment: Mapping[str, str]) -> str:
+def _expanded(text: str, environment: Mapping[str, Value]) -> str:
     """Put in ``$(NAME)``, which Kubernetes does before any shell sees it; unknown names stay as they are."""
-    return _REFERENCE.sub(lambda match: "$" if not match[1] else environment.get(match[1], f"${{{match[1]}}}"), text)
+    return _REFERENCE.sub(
+        lambda match: "$" if not match[1] else str(environment.get(match[1], f"${{{match[1]}}}")), text
+    )
 
 
 def _gpus(container: Mapping[str, Any]) -> int | None:

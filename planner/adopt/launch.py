@@ -13,9 +13,13 @@ _PYTHON = re.compile(r"python[\d.]*$")
 _WRAPPERS = frozenset(
     ("exec", "nohup", "sudo", "time", "nice", "setsid", "stdbuf", "command", "env", "numactl", "ionice", "tini",
      "dumb-init", "catchsegv", "xvfb-run", "timeout", "taskset", "chrt", "gosu", "su-exec", "uv", "poetry", "pipenv",
-     "conda", "micromamba", "pixi", "srun", "nvidia_entrypoint.sh", "--", "ray")
+     "conda", "micromamba", "pixi", "srun", "screen", "nvidia_entrypoint.sh", "--", "ray")
 )  # fmt: skip
 """Programs that run what follows their own words."""
+_TAKE_LINES = ("tmux", "ssh", "su", "runuser", "script")
+"""Programs that run a line of a shell which they are given as one word."""
+_TELLING = ("--model", "--max-model-len", "--gpu-memory-utilization", "--tensor-parallel-size", "--served-model-name")
+"""Options by which the engine's command line is known where nothing else names it."""
 _CONTAINERS = ("docker", "podman", "nerdctl")
 _DOCKER_WORDS = """
     -a --add-host --annotation --attach --blkio-weight --cap-add --cap-drop --cgroup-parent --cgroupns --cgroups
@@ -62,6 +66,10 @@ def launches(command: Command, scope: Scope) -> Iterator[Launch]:
         yield from _in_shell(words, environment, scope, command.line)
     elif program in _CONTAINERS and "run" in words[:4]:
         yield from _in_container(words[words.index("run") + 1 :], environment, scope, command.line)
+    elif program in _TAKE_LINES:
+        for word in words[1:]:
+            if " " in word.strip() and "vllm" in word:
+                yield from _script(word, [], environment, scope, command.line)
     elif (script := scope.read(words[0])) is not None and not words[0].endswith((".py", ".yaml", ".yml")):
         yield from _script(script, words[1:], environment, scope, command.line)
 
@@ -77,7 +85,7 @@ def image_launches(
 ) -> Iterator[Launch]:
     """Yield the starts of a container: its own words, or those of its image when it names no program."""
     words = list(arguments)
-    if not entrypoint and engine_image(around.image):
+    if not entrypoint and (engine_image(around.image) or _engine_words(around.image, words)):
         module = _after_module(words)
         if words[:2] == ["vllm", "serve"]:
             words = words[2:]
@@ -101,10 +109,24 @@ def image_launches(
         )
 
 
+def _engine_words(image: str, words: Sequence[str]) -> bool:
+    """Whether the words of an image that is not known yet are the engine's."""
+    unknown = not image.isascii() or "$" in image
+    return unknown and any(word.partition("=")[0] in _TELLING for word in words)
+
+
 def gpu_ids(text: str) -> tuple[str, ...]:
     """Return the devices that ``device=0,1``, ``0,1`` or CUDA_VISIBLE_DEVICES name."""
     inner = text.strip("\"' ").removeprefix("device=")
     return tuple(part.strip() for part in inner.split(",") if part.strip()) if inner and inner != "all" else ()
+
+
+def first_gpus(count: int) -> tuple[str, ...]:
+    """Return the devices that Docker gives a container which asks for a number: the first ones, to every container.
+
+    Source: daemon/nvidia_linux.go of Docker 28.
+    """
+    return tuple(str(index) for index in range(min(count, 64)))
 
 
 def _is_model(word: str) -> bool:
@@ -170,9 +192,20 @@ def _script(text: str, arguments: list[str], environment: dict[str, str], scope:
         variables={**scope.variables, **environment}, positional=arguments, read=scope.read, steps=scope.steps,
         depth=scope.depth + 1,
     )  # fmt: skip
-    for command in commands(text, inner):
-        merged = Command(command.words, {**environment, **command.environment}, line or command.line)
-        yield from launches(merged, inner)
+    for command, found in script_launches(text, inner):
+        yield replace(found, environment={**environment, **found.environment}, line=line or command.line)
+
+
+def script_launches(text: str, scope: Scope) -> list[tuple[Command, Launch]]:
+    """Return the starts of a script; where it has none, those under conditions that cannot be told."""
+    found: list[tuple[Command, Launch]] = []
+    for assume in (False, True):
+        inner = replace(scope, variables=dict(scope.variables), positional=[*scope.positional], assume=assume)
+        every = commands(text, inner)
+        found = [(command, one) for command in every for one in launches(command, inner)]
+        if found or len(every) == 0:
+            break
+    return found
 
 
 def _in_container(words: list[str], environment: dict[str, str], scope: Scope, line: int) -> Iterator[Launch]:
@@ -192,8 +225,8 @@ def _in_container(words: list[str], environment: dict[str, str], scope: Scope, l
     if not rest:
         return
     image, arguments = rest[0], rest[1:]
-    ids = gpu_ids(given.get("--gpus", "")) if "device" in given.get("--gpus", "") else ()
-    count = int(given["--gpus"]) if given.get("--gpus", "").isdigit() else None
-    around = Launch((), inside, image, given.get("--name", ""), len(ids) or count, ids, line)
+    wanted = given.get("--gpus", "")
+    ids = gpu_ids(wanted) if "device" in wanted else first_gpus(int(wanted)) if wanted.isdigit() else ()
+    around = Launch((), inside, image, given.get("--name", ""), len(ids) or None, ids, line)
     entrypoint = given.get("--entrypoint", "").split()
     yield from image_launches(entrypoint, arguments, around, scope)

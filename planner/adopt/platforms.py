@@ -1,7 +1,8 @@
 """Files of platforms that start vLLM: the production stack's Helm values, llama-swap, SkyPilot, a ``--config`` file."""
 
+import json
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 from planner.adopt.documents import at, texts
@@ -38,6 +39,8 @@ def helm_values(document: Mapping[str, Any]) -> Iterator[Found]:
             words.append("--enable-lora")
         if model.get("enableTool") and model.get("toolCallParser"):
             words += ["--enable-auto-tool-choice", "--tool-call-parser", str(model["toolCallParser"])]
+        if model.get("chatTemplate"):
+            words += ["--chat-template", str(model["chatTemplate"])]
         words += texts(config.get("extraArgs"))
         image = f"{model.get('repository') or 'vllm'}:{model.get('tag') or ''}"
         gpus = model.get("requestGPU")
@@ -50,6 +53,39 @@ def helm_values(document: Mapping[str, Any]) -> Iterator[Found]:
         launch = Launch(tuple(words), environment, image, name, int(str(gpus)) if str(gpus).isdigit() else None)
         replicas = model.get("replicaCount")
         yield Found(name, launch, replicas=int(str(replicas)) if str(replicas).isdigit() else 1)
+
+
+def ray_serve(document: Mapping[str, Any]) -> Iterator[Found]:
+    """Yield the servers of Ray Serve's LLM application, whose ``engine_kwargs`` are the engine's options.
+
+    Source: LLMConfig in python/ray/llm/_internal/serve, Ray 2.50.
+    """
+    applications = document.get("applications")
+    for application in applications if isinstance(applications, list) else []:
+        configs = at(application, "args", "llm_configs")
+        for config in configs if isinstance(configs, list) else []:
+            loading = at(config, "model_loading_config") or {}
+            name = str(at(loading, "model_id") or "")
+            source = at(loading, "model_source")
+            words = [str(source) if isinstance(source, str) else name, *_words(at(config, "engine_kwargs"))]
+            scaling = at(config, "deployment_config", "autoscaling_config", "min_replicas")
+            count = at(config, "deployment_config", "num_replicas") or scaling
+            replicas = int(str(count)) if str(count).isdigit() else 1
+            environment = {str(key): str(value) for key, value in (at(config, "runtime_env", "env_vars") or {}).items()}
+            kind = str(at(config, "accelerator_type") or "")
+            yield Found(name, Launch(tuple(words), environment, name=name), replicas=replicas, gpu_name=kind)
+
+
+def _words(options: object) -> Iterator[str]:
+    """Yield the words that say the same as a map of options."""
+    for key, value in options.items() if isinstance(options, dict) else ():
+        flag = f"--{str(key).replace('_', '-')}"
+        if isinstance(value, bool):
+            yield flag if value else flag.replace("--", "--no-", 1)
+        elif isinstance(value, list):
+            yield from (flag, *map(str, value))
+        elif value is not None:
+            yield from (flag, json.dumps(value) if isinstance(value, dict) else str(value))
 
 
 def llama_swap(document: Mapping[str, Any], scope: Scope) -> Iterator[tuple[str, Launch | None]]:
@@ -92,46 +128,6 @@ def sky(document: Mapping[str, Any], name: str, scope: Scope) -> Iterator[Found]
 def config_file(document: Mapping[str, Any], name: str) -> Launch:
     """Return the start that a ``vllm serve --config`` file describes by itself."""
     return Launch(("--config", name))
-
-
-def python_strings(text: str) -> Sequence[str]:
-    """Return the command lines in the texts of a Python script, comments left out."""
-    import ast
-
-    try:
-        tree = ast.parse(text)
-    except (SyntaxError, ValueError, RecursionError, MemoryError):
-        return []
-    found = []
-    for node in ast.walk(tree):
-        if isinstance(node, ast.Call):
-            found += [line for argument in node.args if (line := _command_line(argument))]
-    return found
-
-
-def _command_line(node: Any) -> str:  # noqa: ANN401
-    """Return a call's argument as a shell's line: a text, a list of texts, an f-string with its names kept."""
-    import ast
-    import shlex
-
-    if isinstance(node, ast.Constant) and isinstance(node.value, str):
-        return node.value if "vllm" in node.value else ""
-    if isinstance(node, ast.JoinedStr):
-        parts = [str(part.value) if isinstance(part, ast.Constant) else _formatted(part) for part in node.values]
-        return "".join(parts) if "vllm" in "".join(parts) else ""
-    if isinstance(node, ast.List | ast.Tuple):
-        words = [str(item.value) if isinstance(item, ast.Constant) else _formatted(item) for item in node.elts]
-        line = " ".join(word if word.startswith("${") else shlex.quote(word) for word in words)
-        return line if "vllm" in line else ""
-    return ""
-
-
-def _formatted(node: Any) -> str:  # noqa: ANN401
-    import ast
-
-    inner = node.value if isinstance(node, ast.FormattedValue) else node
-    names = [part.id for part in ast.walk(inner) if isinstance(part, ast.Name) and part.id != "str"]
-    return f"${{{names[0] if names else 'value'}}}"
 
 
 def _accelerators(value: object) -> tuple[str, int | None]:

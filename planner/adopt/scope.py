@@ -17,10 +17,16 @@ class Enough(Exception):
 
 @dataclass(slots=True)
 class Scope:
-    """The state of one shell. ``read`` returns the text of a file that is at hand, by the end of its path, or None."""
+    """The state of one shell. ``read`` returns the text of a file that is at hand, by the end of its path, or None.
+
+    ``unsaid`` is how many arguments were shifted away of a script whose arguments nobody has named yet; ``assume`` is
+    whether a condition that cannot be told counts as met.
+    """
 
     variables: dict[str, Value] = field(default_factory=dict)
     positional: list[str] = field(default_factory=list)
+    unsaid: int | None = None
+    assume: bool = False
     functions: dict[str, Any] = field(default_factory=dict)
     read: Callable[[str], str | None] = lambda path: None
     steps: int = 0
@@ -44,6 +50,17 @@ class Scope:
         """Return a variable as one text; None when it is not set."""
         value = self.variables.get(name)
         return " ".join(value) if isinstance(value, list) else value
+
+    def argument(self, number: int) -> str | None:
+        """Return an argument, counted from 1; ``${N}`` where none are named yet, None where it is not given."""
+        if self.unsaid is not None:
+            return f"${{{number + self.unsaid}}}"
+        return self.positional[number - 1] if 0 < number <= len(self.positional) else None
+
+    def shift(self, count: int) -> None:
+        """Take the first arguments away."""
+        del self.positional[:count]
+        self.unsaid = None if self.unsaid is None else self.unsaid + count
 
     def items(self, name: str) -> list[str] | None:
         """Return a variable as a list; None when it is not set."""

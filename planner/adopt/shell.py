@@ -84,7 +84,7 @@ class _Shell:
         if name in ("exit", "return"):
             raise _Exit
         if name in ("[", "test"):
-            return truth(rest[:-1] if name == "[" else rest) is True
+            return self._holds(rest[:-1] if name == "[" else rest)
         if name in ("false",):
             return False
         if name in ("echo", "printf"):
@@ -92,9 +92,11 @@ class _Shell:
         elif name == "set":
             self.all_exported = "-a" in rest or ("allexport" in rest and "-o" in rest)
             if "--" in rest:
-                self.scope.positional = rest[rest.index("--") + 1 :]
+                self.scope.positional, self.scope.unsaid = rest[rest.index("--") + 1 :], None
         elif name == "shift":
-            del self.scope.positional[: int(rest[0]) if rest and rest[0].isdigit() else 1]
+            self.scope.shift(int(rest[0]) if rest and rest[0].isdigit() else 1)
+        elif name == "eval":
+            self._deeper(_parser().parse(" ".join(rest).encode("utf-8", "replace")).root_node)
         elif name in ("source", "."):
             self._sourced(rest)
         elif name in self.scope.functions:
@@ -109,10 +111,11 @@ class _Shell:
             self._deeper(_parser().parse(there.encode("utf-8", "replace")).root_node)
 
     def _function(self, name: str, arguments: list[str]) -> None:
-        before, self.scope.positional = self.scope.positional, arguments
+        before = self.scope.positional, self.scope.unsaid
+        self.scope.positional, self.scope.unsaid = arguments, None
         with contextlib.suppress(_Exit):
             self._deeper(self.scope.functions[name])
-        self.scope.positional = before
+        self.scope.positional, self.scope.unsaid = before
 
     def _deeper(self, node: "Node") -> None:
         self.scope.depth += 1
@@ -136,7 +139,8 @@ class _Shell:
         if value is None:
             return called, ""
         if value.type == "array":
-            return called, [item for child in value.named_children for item in self._fields(child)]
+            words = [child for child in value.named_children if child.type != "comment"]
+            return called, [item for child in words for item in self._fields(child)]
         return called, text(value, self.scope, self._substitute)
 
     def _fields(self, node: "Node") -> list[str]:
@@ -171,7 +175,11 @@ class _Shell:
         return not self.follow(node.named_children[-1])
 
     def _test_command(self, node: "Node") -> bool:
-        return truth(_test_words(node, self.scope, self._substitute)) is True
+        return self._holds(_test_words(node, self.scope, self._substitute))
+
+    def _holds(self, words: list[str]) -> bool:
+        met = truth(words)
+        return self.scope.assume if met is None else met
 
     def _if_statement(self, node: "Node") -> bool:
         return self._branch(node)

@@ -119,14 +119,43 @@ def verdicts(servers: Sequence[Server], gpu: GPU | None, catalog: Catalog) -> li
         held = 0
         for index in group:
             there = known[index]
+            others = [other for other in group if other != index and _at_once(servers, index, other)]
             if isinstance(there, Verdict):
-                found[index] = there
+                found[index] = _crowded(there, [servers[one] for one in (index, *others)], gpu, held)
                 continue
-            others = [known[other] for other in group if other != index and _at_once(servers, index, other)]
-            beside = sum(_loading_bytes(other) for other in others if isinstance(other, _Known))
+            at_once = [known[other] for other in others]
+            beside = sum(_loading_bytes(other) for other in at_once if isinstance(other, _Known))
             found[index] = _verdict(there, held, beside)
             held += found[index].takes_bytes or 0 if not others else 0
     return [found[index] for index in range(len(servers))]
+
+
+def _crowded(unknown: Verdict, servers: Sequence[Server], gpu: GPU | None, held_bytes: int) -> Verdict:
+    """Return that a server does not start where its share alone says so, whatever its model; else what was said.
+
+    ``servers`` are the server and those that start at the same time on its GPU.
+    """
+    shares = [_share_bytes(server, gpu) for server in servers]
+    own, beside = shares[0], sum(shares[1:])
+    if unknown.starts is not None or gpu is None or not own:
+        return unknown
+    if own > gpu.memory_bytes - held_bytes:
+        reason = f"wants {format_gib(own)}, and servers before it hold {format_gib(held_bytes)} of the GPU"
+        return Verdict(starts=False, reason=reason)
+    if beside >= own:
+        reason = (
+            f"starts at the same time as another server on this GPU, whose {format_gib(beside)} it counts as its own; "
+            f"its share is {format_gib(own)}"
+        )
+        return Verdict(starts=False, reason=reason, change=("start", "one after another"))
+    return unknown
+
+
+def _share_bytes(server: Server, gpu: GPU | None) -> int:
+    """Return what a server asks for of a GPU; 0 where it does not say so in numbers."""
+    share = server.flags.get("gpu-memory-utilization")
+    stated = isinstance(share, int | float) and "kv-cache-memory-bytes" not in server.flags
+    return round(float(share) * gpu.memory_bytes) if gpu and stated and share is not None else 0
 
 
 def whole(each: Sequence[Verdict]) -> bool | None:
@@ -170,7 +199,7 @@ def _known(server: Server, gpu: GPU | None, catalog: Catalog) -> _Known | Verdic
         if card is None:
             return Verdict(starts=None, reason="the file does not name the GPU: --gpu does")
         profile = load_profile(server.engine_version)
-        model = _model(catalog, server.model)
+        model = _model(catalog, _stored_at(server))
     except PlannerError as error:
         return Verdict(starts=None, reason=str(error))
     unknown = [name for name in _FIELDS if UNKNOWN.search(str(server.flags.get(name, "")))]
@@ -179,6 +208,15 @@ def _known(server: Server, gpu: GPU | None, catalog: Catalog) -> _Known | Verdic
     if not server.model:
         return Verdict(starts=None, reason="the model is not named")
     return _Known(server, model, profile, card)
+
+
+def _stored_at(server: Server) -> str:
+    """Return the model's name; where the engine is given a folder that a platform fills, that of what it fills it with.
+
+    Source: ``STORAGE_URI`` of KServe's storage initializer.
+    """
+    uri = server.environment.get("STORAGE_URI", "")
+    return uri.removeprefix("hf://").split(":")[0] if uri.startswith("hf://") else server.model
 
 
 def _model(catalog: Catalog, name: str) -> AskedModel:

@@ -1,5 +1,6 @@
 """systemd units and Podman's Quadlets: their commands with systemd's own variables, and files of variables."""
 
+import json
 import re
 import shlex
 from collections.abc import Iterator
@@ -30,9 +31,18 @@ def container(text: str, name: str, scope: Scope) -> Iterator[tuple[str, Launch]
     ids = [part.removeprefix("nvidia.com/gpu=") for part in settings.get("AddDevice", []) if "nvidia.com/gpu=" in part]
     ids = [part for part in ids if part.isdigit()]
     around = Launch((), environment, _last(settings, "Image"), called, len(ids) or None, tuple(ids))
-    entrypoint, words = _words(_last(settings, "Entrypoint"), {}), _words(_last(settings, "Exec"), {})
+    entrypoint, words = _entrypoint(_last(settings, "Entrypoint")), _words(_last(settings, "Exec"), {})
     inner = Scope(variables=dict(environment), read=scope.read, depth=scope.depth + 1)
     yield from ((called, found) for found in image_launches(entrypoint, words, around, inner))
+
+
+def _entrypoint(value: str) -> list[str]:
+    """Return the words of Entrypoint, which may be a list in JSON."""
+    try:
+        words = json.loads(value)
+    except ValueError:
+        words = None
+    return [str(word) for word in words] if isinstance(words, list) else _words(value, {})
 
 
 def environment_files(text: str) -> tuple[str, ...]:

@@ -8,6 +8,7 @@ import re
 from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING
 
+from planner.adopt.conditions import arithmetic
 from planner.adopt.scope import Scope
 
 if TYPE_CHECKING:
@@ -66,11 +67,22 @@ def _tokens(node: "Node", scope: Scope, run: Run, *, quoted: bool) -> Iterator[_
         yield from _variable(source(node)[1:], scope, quoted=quoted)
     elif kind == "expansion":
         yield from _expansion(node, scope, run, quoted=quoted)
+    elif kind == "arithmetic_expansion":
+        yield arithmetic("".join(_summed(child, scope, run) for child in node.children[1:-1])) or source(node)
     elif kind == "command_substitution":
         printed = run(node, scope)
         yield from _split(source(node) if printed is None else printed.rstrip("\n"), quoted=quoted or printed is None)
     else:
         yield source(node)
+
+
+def _summed(node: "Node", scope: Scope, run: Run) -> str:
+    """Return a part of a sum with its variables put in, which need no dollar there."""
+    if node.type == "variable_name":
+        return f" {scope.text(source(node)) or source(node)} "
+    if node.children and node.type not in ("expansion", "simple_expansion", "command_substitution"):
+        return "".join(_summed(child, scope, run) for child in node.children)
+    return f" {''.join(piece or ' ' for piece in _tokens(node, scope, run, quoted=True))} "
 
 
 def _in_quotes(node: "Node", scope: Scope, run: Run) -> Iterator[_Token]:
@@ -127,11 +139,10 @@ def _variable(name: str, scope: Scope, *, quoted: bool) -> Iterator[_Token]:
     if name in ("@", "*"):
         yield from _listed(scope.positional)
     elif name.isdigit():
-        index = int(name) - 1
-        if 0 <= index < len(scope.positional):
-            yield from _split(scope.positional[index], quoted=quoted)
+        if (value := scope.argument(int(name))) is not None:
+            yield from _split(value, quoted=quoted)
     elif (value := scope.text(name)) is not None:
-        yield from _split(value, quoted=quoted)
+        yield from _split(value, quoted=quoted or value.startswith(("$((", "$(")))
     else:
         yield f"${{{name}}}"
 
@@ -165,8 +176,7 @@ def _expansion(node: "Node", scope: Scope, run: Run, *, quoted: bool) -> Iterato
 
 def _value(name: str, scope: Scope) -> str | None:
     if name.isdigit():
-        index = int(name) - 1
-        return scope.positional[index] if 0 <= index < len(scope.positional) else None
+        return None if scope.unsaid is not None else scope.argument(int(name))
     return scope.text(name)
 
 

@@ -35,6 +35,27 @@ def engine_options(version: str, directory: Path | None = None) -> EngineOptions
     return _engine_options(version, directory or data_folder("catalog"))
 
 
+def listed_versions(directory: Path | None = None) -> tuple[str, ...]:
+    """Return the engine versions whose options are listed, oldest first."""
+    folder = (directory or data_folder("catalog")) / "engines"
+    found = (path.stem.removeprefix("vllm-flags-") for path in folder.glob("vllm-flags-*.json"))
+    return tuple(sorted(found, key=parse_version))
+
+
+def options_around(version: str | None) -> tuple[EngineOptions, ...]:
+    """Return the lists of options between which a version's own lies: one where it is listed, all where it is None.
+
+    Raises:
+        UnknownName: the text is not a version.
+    """
+    listed = listed_versions()
+    if version is None:
+        return tuple(engine_options(one) for one in reversed(listed))
+    wanted = parse_version(version)
+    above = next((one for one in listed if parse_version(one) >= wanted), None)
+    return tuple(engine_options(one) for one in dict.fromkeys((version, above or version)))
+
+
 def known_value(flag: str, value: str, options: EngineOptions) -> str:
     """Return an option's value if the engine version accepts it, else nothing: the server then starts without it."""
     kind = options.flags.get(flag)
@@ -44,13 +65,11 @@ def known_value(flag: str, value: str, options: EngineOptions) -> str:
 @functools.cache
 def _engine_options(version: str, directory: Path) -> EngineOptions:
     wanted = parse_version(version)
-    listed = sorted(
-        (parse_version(path.stem.removeprefix("vllm-flags-")), path)
-        for path in (directory / "engines").glob("vllm-flags-*.json")
-    )
+    listed = listed_versions(directory)
     if not listed:
         raise InvalidConfig(str(directory / "engines"), "", "has no vllm-flags-<version>.json")
-    path = next((path for key, path in reversed(listed) if key <= wanted), listed[0][1])
+    nearest = next((one for one in reversed(listed) if parse_version(one) <= wanted), listed[0])
+    path = directory / "engines" / f"vllm-flags-{nearest}.json"
     try:
         document = json.loads(path.read_text(encoding="utf-8"))
         flags = {flag: kind if isinstance(kind, str) else tuple(kind) for flag, kind in document["flags"].items()}
