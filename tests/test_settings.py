@@ -14,11 +14,19 @@ from planner.artifacts.read_back import read_back
 from planner.artifacts.serve_args import planned_server, serve_arguments
 from planner.check import check
 from planner.cli import main
-from planner.engine.flags import ServeFlags
+from planner.engine.flags import ServeFlags, default_flags
 from planner.engine.options import engine_options
-from planner.engine.settings import NOTHING, SETTINGS, EngineSettings, read_settings, settings_options
+from planner.engine.profile import load_profile
+from planner.engine.settings import NOTHING, SETTINGS, EngineSettings, read_settings, serve_flags, settings_options
+from planner.errors import InputError
 from planner.fleet.engine_keys import EngineKeys
+from planner.memory.cuda_graphs import capture_sizes
+from planner.memory.pins import server_refusal
+from planner.memory.terms import Server, Terms, terms
+from planner.options.served import served
 from planner.plan import Plan, plan_from_yaml, plan_to_yaml
+from planner.tensors.kv_pages import state_bytes, state_dtypes
+from planner.units import GIB
 
 SMALL: dict[str, Any] = {
     "name": "small",
@@ -31,6 +39,15 @@ SMALL: dict[str, Any] = {
 TARGETS = ("quadlet", "kubernetes", "helm-values")
 GIVEN: dict[str, tuple[Any, EngineSettings]] = {
     "eager": (True, EngineSettings(eager=True)),
+    "cpu_offload": ("8GiB", EngineSettings(cpu_offload_bytes=8 * GIB)),
+    "kv_offload": ("64GiB", EngineSettings(kv_offload_bytes=64 * GIB)),
+    "block_size": (32, EngineSettings(block_size=32)),
+    "mamba_cache_dtype": ("float32", EngineSettings(mamba_cache_dtype="float32")),
+    "mamba_ssm_cache_dtype": ("float16", EngineSettings(mamba_ssm_cache_dtype="float16")),
+    "capture_sizes": ([4, 1, 2], EngineSettings(capture_sizes=(1, 2, 4))),
+    "max_capture_size": (64, EngineSettings(max_capture_size=64)),
+    "attention_backend": ("TRITON_ATTN", EngineSettings(attention_backend="TRITON_ATTN")),
+    "moe_backend": ("triton", EngineSettings(moe_backend="triton")),
 }
 """Each key with a value as a fleet file has it, and what is made of it."""
 
@@ -78,7 +95,7 @@ def test_a_setting_comes_back_from_its_options(key: str) -> None:
 def test_a_fleet_that_pins_nothing_has_the_digest_of_one_without_the_key(key: str) -> None:
     nothing = EngineKeys.model_fields[key].default
     plain = fleet(SMALL)
-    document = changed(SMALL, f"roles.chat.{key}", nothing) if nothing is not None else SMALL
+    document = SMALL if nothing in (None, "", ()) else changed(SMALL, f"roles.chat.{key}", nothing)
 
     assert fleet(document).source_sha256 == plain.source_sha256
     assert fleet(changed(SMALL, f"roles.chat.{key}", GIVEN[key][0])).source_sha256 != plain.source_sha256
@@ -123,3 +140,120 @@ def test_a_difference_is_told_with_the_key(tmp_path: Path) -> None:
     code, output = run("diff", str(tmp_path / "old.yaml"), str(tmp_path / "new.yaml"))
     assert code == 5
     assert "chat: settings of the engine eager true instead of nothing" in output
+
+
+def sized(name: str, version: str = "0.33.0", **flags: Any) -> Server:  # noqa: ANN401 - any field of ServeFlags
+    """Return the server that a catalog model is at 8k with these flags."""
+    model, variant = catalog().find(name)
+    architecture, quantization = served(model, variant, "chat")
+    profile = load_profile(version)
+    return Server(
+        architecture=architecture,
+        quantization=quantization,
+        flags=default_flags(profile, catalog().gpu("H100"), architecture, max_model_len=8192, max_num_seqs=8, **flags),
+    )
+
+
+def found(server: Server, version: str = "0.33.0") -> Terms:
+    return terms(server, catalog().gpu("H100"), load_profile(version))
+
+
+def test_layers_move_to_the_host_and_embeddings_stay() -> None:
+    plain = found(sized("Qwen/Qwen2.5-7B-Instruct")).weights_bytes
+    some = found(sized("Qwen/Qwen2.5-7B-Instruct", cpu_offload_bytes=4 * GIB)).weights_bytes
+    all_of_it = found(sized("Qwen/Qwen2.5-7B-Instruct", cpu_offload_bytes=100 * GIB)).weights_bytes
+
+    assert plain - some == 4 * GIB
+    assert all_of_it > 2 * 152_064 * 3584 * 2  # the embedding and the head, which are no layers
+
+
+@pytest.mark.parametrize(
+    ("flags", "captured"),
+    [
+        ({"capture_sizes": (1, 2, 4)}, (1, 2, 4)),
+        ({"max_capture_size": 16}, (1, 2, 4, 8, 16)),
+        ({"enforce_eager": True}, ()),
+    ],
+)
+def test_graphs_are_captured_for_the_sizes_that_are_pinned(flags: dict[str, Any], captured: tuple[int, ...]) -> None:
+    server, gpu = sized("Qwen/Qwen2.5-7B-Instruct", **flags), catalog().gpu("H100")
+
+    assert capture_sizes(server.flags, load_profile("0.33.0"), gpu) == captured
+    if len(captured) < 5:
+        assert found(server).cuda_graph_bytes < found(sized("Qwen/Qwen2.5-7B-Instruct")).cuda_graph_bytes
+
+
+def test_states_have_the_dtype_that_is_pinned() -> None:
+    states = [layer.state for layer in sized("Qwen/Qwen3-Next-80B-A3B-Instruct").architecture.layers if layer.state]
+    own, wide, half = (
+        state_bytes(states[0], 2, 1, state_dtypes(*told))
+        for told in (("auto", "auto"), ("float32", "auto"), ("auto", "float16"))
+    )
+    values = states[0].heads * states[0].head_dim * states[0].key_head_dim
+
+    assert wide > own >= half
+    assert half == own - values * ((states[0].state_dtype_bytes or 2) - 2)
+
+
+@pytest.mark.parametrize(
+    ("settings", "version", "rule"),
+    [
+        (EngineSettings(moe_backend="nothing"), "0.33.0", "pinned-option"),
+        (EngineSettings(moe_backend="triton"), "0.12.0", "pinned-option"),
+        (EngineSettings(mamba_cache_dtype="bfloat16"), "0.12.0", "pinned-option"),
+        (EngineSettings(kv_offload_bytes=GIB), "0.13.0", "host-cache"),
+        (EngineSettings(capture_sizes=(4096, 8192)), "0.33.0", "capture-sizes"),
+        (EngineSettings(attention_backend="FLASHMLA"), "0.33.0", "no-backend"),
+    ],
+)
+def test_what_an_engine_refuses_of_a_pin(settings: EngineSettings, version: str, rule: str) -> None:
+    server = sized("Qwen/Qwen2.5-7B-Instruct", version, max_num_batched_tokens=2048, **serve_flags(settings))
+    refused = server_refusal(server, settings, load_profile(version), catalog().gpu("H100"))
+
+    assert refused is not None
+    assert refused.rule == rule
+
+
+def test_windows_keep_a_cache_in_host_memory_out_of_older_engines() -> None:
+    settings = EngineSettings(kv_offload_bytes=GIB, cpu_offload_bytes=GIB)
+    gpu = catalog().gpu("H100")
+    rules = {
+        version: server_refusal(sized("google/gemma-3-27b-it", version), settings, load_profile(version), gpu)
+        for version in ("0.19.0", "0.20.2", "0.33.0")
+    }
+
+    assert {version: rule and rule.rule for version, rule in rules.items()} == {
+        "0.19.0": "offload-groups",
+        "0.20.2": "host-cache-groups",
+        "0.33.0": None,
+    }
+
+
+def test_a_cache_that_nobody_measured_is_planned_when_it_is_pinned(tmp_path: Path) -> None:
+    document = changed(changed(SMALL, "roles.chat.kv_cache_dtype", "int8_per_token_head"), "gpu.name", "RTX 4090")
+    plain = solved(tmp_path, changed(document, "roles.chat.kv_cache_dtype", "auto")).servers[0]
+    packed = solved(tmp_path, document).servers[0]
+
+    assert packed.kv_cache_dtype == "int8_per_token_head"
+    assert packed.accuracy.label == "unknown"
+    assert packed.kv_cache_tokens >= plain.kv_cache_tokens
+    assert run("verify", str(tmp_path))[0] == 0
+
+
+@pytest.mark.parametrize(
+    ("pins", "said"),
+    [
+        ({"capture_sizes": [1, 2], "max_capture_size": 4}, "say the same thing"),
+        ({"eager": True, "max_capture_size": 4}, "no CUDA graphs are captured"),
+        ({"block_size": 24}, "a multiple of 16"),
+        ({"capture_sizes": 8}, "a list of batch sizes"),
+        ({"mamba_cache_dtype": "fp8"}, "unknown dtype"),
+    ],
+)
+def test_a_contradiction_is_told_with_its_key(pins: dict[str, Any], said: str) -> None:
+    document = SMALL
+    for key, value in pins.items():
+        document = changed(document, f"roles.chat.{key}", value)
+
+    with pytest.raises(InputError, match=said):
+        fleet(document)

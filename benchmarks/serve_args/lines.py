@@ -29,6 +29,7 @@ from planner.memory.refusals import refusal
 from planner.options.limits import engine_refusal
 from planner.options.served import context_limit, served
 from planner.plan import GPUGroup, Ledger, ServerPlan
+from planner.units import GIB
 
 ROOT = Path(__file__).resolve().parent.parent.parent
 HEAD = "10.0.0.1"
@@ -74,7 +75,20 @@ REFUSED = (
     "--no-such-option",
 )
 """Lines that every version refuses: without these refusals an acceptance would say nothing."""
-PINS = (EngineSettings(eager=True),)
+PINS = (
+    EngineSettings(eager=True),
+    EngineSettings(cpu_offload_bytes=8 * GIB),
+    EngineSettings(cpu_offload_bytes=GIB // 3),
+    EngineSettings(kv_offload_bytes=64 * GIB),
+    EngineSettings(block_size=32),
+    EngineSettings(mamba_cache_dtype="float32"),
+    EngineSettings(mamba_ssm_cache_dtype="float16"),
+    EngineSettings(capture_sizes=(1, 2, 4, 8)),
+    EngineSettings(max_capture_size=64),
+    EngineSettings(attention_backend="TRITON_ATTN"),
+    EngineSettings(moe_backend="triton"),
+    EngineSettings(eager=True, cpu_offload_bytes=8 * GIB, block_size=64),
+)
 """What roles may pin of the engine; the newest version was asked about all of it, older ones about part."""
 
 

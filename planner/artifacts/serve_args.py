@@ -5,7 +5,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from planner.engine.options import EngineOptions
+from planner.engine.options import EngineOptions, option_refusal
 from planner.engine.settings import read_settings, settings_options
 from planner.plan import ServerPlan
 
@@ -126,19 +126,8 @@ def planned_server(server: ServerPlan, arguments: Iterable[Argument]) -> ServerP
 
 def refused_arguments(arguments: Iterable[Argument], options: EngineOptions) -> tuple[str, ...]:
     """Return one sentence for each option or value that the engine version does not have."""
-    problems = []
-    for argument in arguments:
-        kind = options.flags.get(argument.flag)
-        if kind is None:
-            problems.append(f"vLLM {options.version} has no option {argument.flag}")
-        elif isinstance(kind, tuple) and argument.text not in kind:
-            problems.append(f"vLLM {options.version} does not accept {argument.flag} {argument.text}")
-        elif argument.more and kind != "values":
-            problems.append(f"vLLM {options.version} takes {argument.flag} with one value")
-        elif (kind == "switch") != (argument.value == ""):
-            manner = "without" if kind == "switch" else "with"
-            problems.append(f"vLLM {options.version} takes {argument.flag} {manner} a value")
-    return tuple(problems)
+    found = (option_refusal(argument.flag, argument.words, options) for argument in arguments)
+    return tuple(filter(None, found))
 
 
 def _several_nodes(server: ServerPlan, node_rank: int, master_address: str) -> list[Argument]:

@@ -14,6 +14,7 @@ from planner.facts.variant import Model, Variant
 # cache beyond 32 thousand.
 _MIDDLE_CONTEXT_TOKENS = 65_536
 _SHORT_CACHE_TOKENS = 32_768
+_WHOLE_CACHES = ("auto", "float16", "bfloat16")
 
 
 class _Reader(Protocol):
@@ -119,8 +120,10 @@ class AccuracyTables:
 
     def cache_recovery(self, kv_cache_dtype: str, context_tokens: int) -> Recovery:
         """Return what an FP8 KV cache keeps, by context length; any other quantized cache has no published figure."""
-        if not kv_cache_dtype.startswith("fp8"):
+        if kv_cache_dtype in _WHOLE_CACHES:
             return accuracy.NATIVE
+        if not kv_cache_dtype.startswith("fp8"):
+            return accuracy.UNKNOWN_RECOVERY
         kind = "short" if context_tokens <= _SHORT_CACHE_TOKENS else "long"
         return accuracy.class_default(self._defaults, "kv-cache-fp8", kind, 1, False) or accuracy.UNKNOWN_RECOVERY
 

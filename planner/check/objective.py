@@ -4,9 +4,10 @@ from collections.abc import Iterator
 from dataclasses import replace
 
 from planner.check.headroom import HEADROOM, check_headroom
-from planner.check.servers import Recomputed
+from planner.check.servers import Recomputed, variant_of
 from planner.check.violation import Violation
 from planner.engine.flags import default_flags
+from planner.facts.accuracy import Accuracy
 from planner.fleet import Role
 from planner.options.paces import Pacing
 from planner.options.place import places
@@ -65,7 +66,7 @@ def _values(facts: Recomputed) -> dict[str, int]:
         figures = facts.figures[role.name]
         allowed = [(model, variant) for model in role.models for variant in model.variants if role.allows(variant)]
         best = measure([figures.of(*pair, "auto", role.context_min) for pair in allowed])
-        figure = best.figure(server.accuracy) or 0
+        figure = best.figure(_compared(facts, server, role)) or 0
         requests = min(sum(server.max_num_seqs for server in servers), role.concurrency_target)
         accuracy += role.weight * ((best.best - max(0, best.best - figure) // 100 * 100) * SHARE // best.best)
         concurrency += role.weight * requests * (SHARE // role.concurrency_target)
@@ -104,6 +105,13 @@ def _paces(facts: Recomputed) -> dict[str, int]:
         for name in found:
             found[name] += role.weight * getattr(pace, name) + left_out(role, name)
     return found
+
+
+def _compared(facts: Recomputed, server: ServerPlan, role: Role) -> Accuracy:
+    """The accuracy that decides: without the KV cache where nobody published what it costs."""
+    found = variant_of(role, server)
+    assert found is not None
+    return facts.figures[role.name].compared(*found, facts.cache(server), server.max_model_len)
 
 
 def _cost(facts: Recomputed) -> int:

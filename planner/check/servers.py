@@ -12,9 +12,9 @@ from planner.errors import PlannerError
 from planner.facts.gpu import GPU
 from planner.facts.variant import Model, Variant
 from planner.fleet import POOLING_TASKS, Fleet, Pool, Role
-from planner.memory import refusals
 from planner.memory.attention import attention_backend
 from planner.memory.demand import ledger, scarcest_layout
+from planner.memory.pins import server_refusal
 from planner.memory.terms import Server
 from planner.options.figures import RoleFigures
 from planner.options.limits import KV_CACHE_DTYPES, stages_refusal
@@ -49,6 +49,11 @@ class Recomputed:
         pool = self.pool(plan)
         assert pool is not None
         return pool.gpu
+
+    def cache(self, plan: ServerPlan) -> str:
+        """Return what a server keeps its KV cache in, also where that is left to the checkpoint."""
+        own = self.server(plan).quantization.kv_cache_dtype
+        return own or "auto" if plan.kv_cache_dtype == "auto" else plan.kv_cache_dtype
 
     def server(self, plan: ServerPlan) -> Server:
         """Return the server that the plan's flags start."""
@@ -88,7 +93,7 @@ def check_server(facts: Recomputed, plan: ServerPlan) -> Iterator[Violation]:
         server = facts.server(plan)
         wrong = list(_limits(facts, role, plan, server, found[0]))
         gpu = facts.gpu(plan)
-        reason = refusals.refusal(server.architecture, server.quantization, server.flags, facts.profile, gpu)
+        reason = server_refusal(server, plan.settings, facts.profile, gpu)
     except PlannerError as error:
         yield Violation(plan.name, str(error))
         return
@@ -198,9 +203,7 @@ def _backend(facts: Recomputed, plan: ServerPlan, server: Server) -> Iterator[Vi
 
 
 def _accuracy(facts: Recomputed, role: Role, plan: ServerPlan, found: tuple[Model, Variant]) -> Iterator[Violation]:
-    own = facts.server(plan).quantization.kv_cache_dtype
-    cache = own or "auto" if plan.kv_cache_dtype == "auto" else plan.kv_cache_dtype
-    exact = facts.figures[role.name].of(*found, cache, plan.max_model_len)
+    exact = facts.figures[role.name].of(*found, facts.cache(plan), plan.max_model_len)
     if exact != plan.accuracy:
         yield Violation(plan.name, f"the accuracy is {plan.accuracy}, recomputed {exact}")
     for name, floor, value in (
@@ -227,7 +230,7 @@ def _pins(role: Role, plan: ServerPlan, model: Model, variant: Variant) -> Itera
         ("tensor_parallel_size", plan.tensor_parallel_size, len(plan.gpu_indices)),
         ("settings", plan.settings, role.settings),
     )
-    if plan.kv_cache_dtype not in KV_CACHE_DTYPES:
+    if plan.kv_cache_dtype not in (*KV_CACHE_DTYPES, role.kv_cache_dtype):
         yield Violation(plan.name, f"KV cache dtype {plan.kv_cache_dtype!r} is none that plans use")
     for name, value, expected in facts:
         if value != expected:

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from planner import explain
 from planner.cli.text import fill, table, wrapped
 from planner.plan import GPULedger, KnownFault, Ledger, Plan, ServerPlan, ServerSpeed
-from planner.units import GIB, format_tokens
+from planner.units import GIB, format_gib, format_tokens
 
 _VARIANTS = ("role", "variant", "scheme", "score", "recovery")
 _LIMITS = ("role", "port", "KV cache", "context", "seqs", "batched", "holds at once")
@@ -50,12 +50,16 @@ def _stages(plan: Plan) -> Iterator[str]:
 
 
 def _pinned(plan: Plan) -> Iterator[str]:
-    """Say what roles pin of the engine."""
-    roles = {server.role: explain.settings(server.settings) for server in plan.servers if server.settings}
+    """Say what roles pin of the engine, and how much host memory that sets aside for each of their servers."""
+    roles = {server.role: _pins(server) for server in plan.servers if server.settings}
     if roles:
-        yield "\n".join(
-            ["As the fleet asks:", *(fill(f"{role}: {text}", "  ", "    ") for role, text in roles.items())]
-        )
+        lines = [fill(f"{role}: {text}", "  ", "    ") for role, text in roles.items()]
+        yield "\n".join(["As the fleet asks:", *lines])
+
+
+def _pins(server: ServerPlan) -> str:
+    text, host = explain.settings(server.settings), server.settings.host_bytes(len(server.gpus))
+    return f"{text}; {format_gib(host)} of host memory for each server" if host else text
 
 
 def _unseen(plan: Plan) -> Iterator[str]:

@@ -48,7 +48,8 @@ def attention_choices(
         block_size=flags.block_size,
         prefix=whole_items(architecture, profile),
     )
-    choices = ((layer, backends.choose(layer, capability)) for layer in attention_layers(architecture, settings))
+    only = flags.attention_backend.upper()
+    choices = ((layer, backends.choose(layer, capability, only)) for layer in attention_layers(architecture, settings))
     return tuple((layer, choice) for layer, choice in choices if choice is not None)
 
 

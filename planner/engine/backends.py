@@ -103,15 +103,18 @@ class Backends:
     raises: dict[str, tuple[_Raise, ...]]
     source: str
 
-    def choose(self, layer: AttentionLayer, capability: int) -> Choice | None:
+    def choose(self, layer: AttentionLayer, capability: int, only: str = "") -> Choice | None:
         """Return what the engine does with a layer on a GPU of this compute capability (89 for 8.9).
 
-        None where no order is known for such a layer.
+        With ``only`` it takes this backend or none (``get_attn_backend_cls`` in ``platforms/cuda.py``, 0.20.0 to
+        0.33.0). None where no order is known for such a layer.
         """
         facts = layer.facts(capability)
         order = next((order.backends for order in self.orders if order.when.holds(facts)), None)
         if order is None:
             return None
+        if only:
+            order = (only,)
         refused: list[Refused] = []
         for backend in order:
             failing = nearest(self.takes.get(backend, ()), facts)

@@ -21,6 +21,9 @@ class ServeFlags:
     ``quantization`` names how the engine quantizes an unquantized checkpoint while it loads it (empty: not).
     ``max_loras`` adapters of up to ``max_lora_rank`` are kept (0: adapters are off). ``mm_limits`` is
     ``--limit-mm-per-prompt``, items per prompt by kind; ``language_model_only`` sets every kind to 0.
+    ``attention_backend`` names the only one to use (empty: the engine chooses). CUDA graphs are captured for the sizes
+    named, or up to ``max_capture_size``. ``mamba_cache_dtype`` is that of recurrent states, convolutions included,
+    ``mamba_ssm_cache_dtype`` of the states alone.
     ``compile_cache`` is ``cold`` when this start compiles the model and ``warm`` when it finds it compiled.
     """
 
@@ -44,6 +47,11 @@ class ServeFlags:
     max_lora_rank: int = 16
     mm_limits: Mapping[str, int] = field(default_factory=dict, hash=False)
     language_model_only: bool = False
+    attention_backend: str = ""
+    capture_sizes: tuple[int, ...] = ()
+    max_capture_size: int | None = None
+    mamba_cache_dtype: str = "auto"
+    mamba_ssm_cache_dtype: str = "auto"
     compile_cache: Literal["cold", "warm"] = "cold"
 
     @property

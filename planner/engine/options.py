@@ -5,7 +5,7 @@
 
 import functools
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -60,6 +60,20 @@ def known_value(flag: str, value: str, options: EngineOptions) -> str:
     """Return an option's value if the engine version accepts it, else nothing: the server then starts without it."""
     kind = options.flags.get(flag)
     return value if kind and (isinstance(kind, str) or value in kind) else ""
+
+
+def option_refusal(flag: str, words: Sequence[str], options: EngineOptions) -> str:
+    """Return one sentence where the engine version does not have an option or the words after it, else nothing."""
+    kind, text = options.flags.get(flag), " ".join(words)
+    if kind is None:
+        return f"vLLM {options.version} has no option {flag}"
+    if isinstance(kind, tuple) and text not in kind:
+        return f"vLLM {options.version} does not accept {flag} {text}"
+    if (kind == "switch") != (not words):
+        return f"vLLM {options.version} takes {flag} {'without' if kind == 'switch' else 'with'} a value"
+    if len(words) > 1 and kind != "values":
+        return f"vLLM {options.version} takes {flag} with one value"
+    return ""
 
 
 @functools.cache

@@ -7,9 +7,11 @@ command lines, ``planner verify``, ``check``, ``diff`` and what may be left out 
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, fields, replace
+from decimal import Decimal
 from typing import Any, TypeAlias
 
-from planner.engine.options import EngineOptions
+from planner.engine.options import EngineOptions, option_refusal
+from planner.units import GIB, format_gib
 
 Words: TypeAlias = tuple[str, ...]
 """What follows an option on a command line; nothing after a switch."""
@@ -20,13 +22,31 @@ class EngineSettings:
     """What a role asks of its servers' engine beyond the limits that a plan chooses.
 
     A field with its default asks for nothing. ``eager`` runs without compiling and without CUDA graphs.
+    ``cpu_offload_bytes`` of the weights on each GPU are kept in host memory, and ``kv_offload_bytes`` of the KV cache
+    that all GPUs of a server share. ``block_size`` are the tokens of a block of the KV cache. ``mamba_cache_dtype``
+    is that of recurrent states with their convolutions, ``mamba_ssm_cache_dtype`` of the states alone. CUDA graphs are
+    captured for the ``capture_sizes``, or up to ``max_capture_size``. ``attention_backend`` and ``moe_backend`` are
+    what attention and experts run with, as the engine spells them.
     """
 
     eager: bool = False
+    cpu_offload_bytes: int = 0
+    kv_offload_bytes: int = 0
+    block_size: int | None = None
+    mamba_cache_dtype: str = ""
+    mamba_ssm_cache_dtype: str = ""
+    capture_sizes: tuple[int, ...] = ()
+    max_capture_size: int | None = None
+    attention_backend: str = ""
+    moe_backend: str = ""
 
     def __bool__(self) -> bool:
         """Whether anything is pinned."""
         return self != NOTHING
+
+    def host_bytes(self, gpus: int) -> int:
+        """Return the host memory that is set aside for a server on so many GPUs."""
+        return self.cpu_offload_bytes * gpus + self.kv_offload_bytes
 
 
 NOTHING = EngineSettings()
@@ -37,11 +57,46 @@ def _switch(value: object) -> Words:
     return ()
 
 
-def _true(words: Words) -> Any:  # noqa: ANN401 - the value of any field
+def _true(words: Words) -> bool:
     return True
 
 
+def _word(value: object) -> Words:
+    return (str(value),)
+
+
+def _text(words: Words) -> str:
+    return words[0]
+
+
+def _number(words: Words) -> int:
+    return int(words[0])
+
+
+def _numbers(value: tuple[int, ...]) -> Words:
+    return tuple(str(item) for item in value)
+
+
+def _several(words: Words) -> tuple[int, ...] | None:
+    return tuple(map(int, words)) if len(words) > 1 else None
+
+
+def _alone(words: Words) -> int | None:
+    return int(words[0]) if len(words) == 1 else None
+
+
+def _gib(value: int) -> Words:
+    """Write bytes as the GiB they are, without an exponent."""
+    return (f"{Decimal(value) / GIB:f}",)
+
+
+def _bytes(words: Words) -> int:
+    return round(float(words[0]) * GIB)
+
+
 def _plain(value: object) -> str:
+    if isinstance(value, tuple):
+        return f"[{', '.join(map(str, value))}]"
     return "true" if value is True else str(value)
 
 
@@ -49,26 +104,100 @@ def _plain(value: object) -> str:
 class Setting:
     """One field of ``EngineSettings``: where it comes from and where it goes.
 
-    ``key`` is that of a role in fleet.yaml, ``flag`` the field of ``ServeFlags`` that holds the same value (empty: it
-    costs no memory). ``options`` are its names on a command line, of which an engine version has the first that it
-    knows; none when it becomes no option. ``write`` gives the words after the option and ``read`` is its reverse;
-    ``say`` writes a value for people.
+    ``key`` is that of a role in fleet.yaml, ``flag`` the field of ``ServeFlags`` that holds the same value (empty: none
+    does). ``options`` are its names on a command line, of which an engine version has the first that it knows; none
+    when it becomes no option. ``write`` gives the words after the option and ``read`` is its reverse, None where the
+    words belong to another row with the same option; ``say`` writes a value for people. What is not ``sized`` may cost
+    memory that no ledger counts.
     """
 
     field: str
     key: str
     flag: str = ""
     options: tuple[str, ...] = ()
-    write: Callable[[Any], Words] = _switch
-    read: Callable[[Words], Any] = _true
+    write: Callable[[Any], Words] = _word
+    read: Callable[[Words], Any] = _text
     say: Callable[[Any], str] = _plain
+    sized: bool = True
 
     def option(self, known: EngineOptions) -> str:
         """Return the option's name in an engine version; the newest name where it has none, which is refused there."""
         return next((name for name in self.options if name in known.flags), self.options[0])
 
 
-SETTINGS = (Setting(field="eager", key="eager", flag="enforce_eager", options=("--enforce-eager",)),)
+SETTINGS = (
+    Setting(
+        field="eager",
+        key="eager",
+        flag="enforce_eager",
+        options=("--enforce-eager",),
+        write=_switch,
+        read=_true,
+    ),
+    Setting(
+        field="cpu_offload_bytes",
+        key="cpu_offload",
+        flag="cpu_offload_bytes",
+        options=("--cpu-offload-gb",),
+        write=_gib,
+        read=_bytes,
+        say=format_gib,
+    ),
+    Setting(
+        field="kv_offload_bytes",
+        key="kv_offload",
+        options=("--kv-offloading-size",),
+        write=_gib,
+        read=_bytes,
+        say=format_gib,
+    ),
+    Setting(
+        field="block_size",
+        key="block_size",
+        flag="block_size",
+        options=("--block-size",),
+        read=_number,
+    ),
+    Setting(
+        field="mamba_cache_dtype",
+        key="mamba_cache_dtype",
+        flag="mamba_cache_dtype",
+        options=("--mamba-cache-dtype",),
+    ),
+    Setting(
+        field="mamba_ssm_cache_dtype",
+        key="mamba_ssm_cache_dtype",
+        flag="mamba_ssm_cache_dtype",
+        options=("--mamba-ssm-cache-dtype",),
+    ),
+    Setting(
+        field="capture_sizes",
+        key="capture_sizes",
+        flag="capture_sizes",
+        options=("--cudagraph-capture-sizes", "--cuda-graph-sizes"),
+        write=_numbers,
+        read=_several,
+    ),
+    Setting(
+        field="max_capture_size",
+        key="max_capture_size",
+        flag="max_capture_size",
+        options=("--max-cudagraph-capture-size", "--cuda-graph-sizes"),
+        read=_alone,
+    ),
+    Setting(
+        field="attention_backend",
+        key="attention_backend",
+        flag="attention_backend",
+        options=("--attention-backend",),
+    ),
+    Setting(
+        field="moe_backend",
+        key="moe_backend",
+        options=("--moe-backend",),
+        sized=False,
+    ),
+)
 """Every pin, in the order in which command lines and texts have them."""
 
 
@@ -85,13 +214,23 @@ def without_pin(settings: EngineSettings, setting: Setting) -> EngineSettings:
 
 def serve_flags(settings: EngineSettings) -> dict[str, Any]:
     """Return the fields of ``ServeFlags`` that the pins decide, for ``default_flags``."""
+    if not settings:
+        return {}
     return {setting.flag: value for setting, value in pinned(settings) if setting.flag}
 
 
 def settings_options(settings: EngineSettings, known: EngineOptions) -> tuple[tuple[str, Words], ...]:
     """Return the options that the pins become in an engine version, each with its words."""
+    if not settings:
+        return ()
     found = ((setting.option(known), setting.write(value)) for setting, value in pinned(settings) if setting.options)
     return tuple(found)
+
+
+def unknown_option(settings: EngineSettings, known: EngineOptions) -> str:
+    """Return one sentence for the first option or value that an engine version does not have, else nothing."""
+    refusals = (option_refusal(name, words, known) for name, words in settings_options(settings, known))
+    return next(filter(None, refusals), "")
 
 
 def read_settings(options: Mapping[str, Words]) -> EngineSettings:
@@ -103,8 +242,8 @@ def read_settings(options: Mapping[str, Words]) -> EngineSettings:
     values = {}
     for setting in SETTINGS:
         name = next((name for name in setting.options if name in options), None)
-        if name is not None:
-            values[setting.field] = setting.read(options[name])
+        if name is not None and (value := setting.read(options[name])) is not None:
+            values[setting.field] = value
     return EngineSettings(**values)
 
 

@@ -148,6 +148,8 @@ def combine(weights: Recovery, cache: Recovery) -> Recovery:
     """
     if cache is NATIVE:
         return weights
+    if cache is UNKNOWN_RECOVERY:
+        return cache
     return Recovery(
         median=weights.median * cache.median // FULL,
         floor=weights.floor * cache.floor // FULL,

@@ -125,7 +125,7 @@ def _role(findings: Findings, name: str, read: RoleMap) -> Role | None:
         rate_milli=_rate(findings, path, read),
         cached_permille=read.cached_prompt,
         busy_permille=read.busy,
-        settings=engine_settings(read),
+        settings=engine_settings(findings, path, read),
     )
 
 

@@ -12,6 +12,7 @@ from planner.fleet import values
 from planner.fleet.engine_keys import EngineKeys
 from planner.fleet.fleet import PARALLEL_SIZES
 from planner.fleet.shapes import Map, auto_or, choice, enum, map_of, one_or_more, sizes, whole
+from planner.tensors.kv_pages import CACHE_DTYPES
 
 ENGINES = ("vllm",)
 OBJECTIVES = (
@@ -22,7 +23,6 @@ TASKS = (
     "code", "general", "reasoning", "chat", "math", "long-context", "agent", "vision", "embedding", "rerank",
 )  # fmt: skip
 POOLING_TASKS = ("embedding", "rerank")
-KV_CACHE_DTYPES = ("auto", "fp8")
 SPREADS = ("gpu", "node")
 JSON_SCHEMA = "https://json-schema.org/draft/2020-12/schema"
 
@@ -199,8 +199,9 @@ class RoleBasics(Map):
     )
     schemes: _Texts = Field(default=None, description="quantization schemes allowed: awq-int4, fp8, bf16; absent: all")
     variant: _Text = Field(default=None, description="the one checkpoint to use, by its Hugging Face id")
-    kv_cache_dtype: Annotated[str | None, *choice(KV_CACHE_DTYPES, "KV cache type")] = Field(
-        default=None, description="auto (the model's own type) or fp8; absent: the planner chooses"
+    kv_cache_dtype: Annotated[str | None, *choice(CACHE_DTYPES, "KV cache type")] = Field(
+        default=None,
+        description="auto (the model's own type), fp8, or another of the engine's; absent: the planner chooses",
     )
     port: Annotated[int | None, *whole(values.FIRST_PORT, values.LAST_PORT, "a port number")] = Field(
         default=None,

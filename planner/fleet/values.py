@@ -271,6 +271,13 @@ def choice(known: tuple[str, ...], what: str) -> Callable[[object], str]:
     return read
 
 
+def word(value: object) -> str:
+    """Read one word of letters, digits and underscores, such as the name of a backend."""
+    if not isinstance(value, str) or not re.fullmatch(r"[A-Za-z0-9_]+", value):
+        wrong(f"expected one word, not {found(value)}")
+    return value
+
+
 def version(value: object) -> str:
     """Read an engine version; a number lost its zeros already, so only text with three parts is taken."""
     if not isinstance(value, str) or not re.fullmatch(VERSION_PATTERN, value):

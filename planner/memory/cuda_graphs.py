@@ -22,10 +22,13 @@ def capture_sizes(flags: ServeFlags, profile: EngineProfile, gpu: GPU) -> tuple[
     """
     if flags.enforce_eager:
         return ()
+    if flags.capture_sizes:
+        return tuple(size for size in sorted(set(flags.capture_sizes)) if size <= flags.max_num_batched_tokens)
     blackwell = gpu.compute_capability is not None and gpu.compute_capability[0] == 10
     largest = profile.capture_max_size_sm100 if blackwell else profile.capture_max_size
     if profile.capture_limit_by_seqs:
         largest = min(largest, 2 * flags.max_num_seqs)
+    largest = flags.max_capture_size or largest
     largest = min(largest, flags.max_num_batched_tokens)
     coarse = profile.capture_coarse_above
     sizes = [

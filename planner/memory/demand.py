@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from planner.engine.profile import EngineProfile
 from planner.facts.gpu import GPU
 from planner.memory.overhead import baseline_bytes
-from planner.memory.terms import Server, Terms, loaded, terms
+from planner.memory.terms import Server, Terms, loaded, offloaded, terms
 from planner.memory.uncertainty import stage_margin
 from planner.tensors.kv_cache import KVLayout
 
@@ -118,8 +118,8 @@ def demand(server: Server, gpu: GPU, profile: EngineProfile, request_tokens: int
 def loaded_bytes(server: Server, gpu: GPU, profile: EngineProfile) -> int:
     """Return what a server takes of a GPU whatever it serves, with no margin: a demand never has less."""
     ranks = range(server.flags.pipeline_parallel_size)
-    weights = max(loaded(server, gpu, profile, rank) for rank in ranks)
-    return baseline_bytes(server.flags, profile, gpu) + max(0, weights - server.flags.cpu_offload_bytes)
+    kept = max(loaded(server, gpu, profile, rank) - offloaded(server, gpu, profile, rank) for rank in ranks)
+    return baseline_bytes(server.flags, profile, gpu) + kept
 
 
 def ledger(server: Server, gpu: GPU, profile: EngineProfile) -> Ledger:

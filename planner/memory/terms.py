@@ -14,9 +14,10 @@ from planner.memory.overhead import non_torch_bytes
 from planner.memory.workspace import attention_workspace_bytes
 from planner.tensors.allocator import allocated_bytes
 from planner.tensors.kv_cache import KVLayout, layout
+from planner.tensors.kv_pages import state_dtypes
 from planner.tensors.kv_rules import kv_rules
 from planner.tensors.weight_rules import weight_rules
-from planner.tensors.weights import weights_bytes
+from planner.tensors.weights import layers_bytes, weights_bytes
 
 _DTYPE_BYTES = {"float32": 4, "float": 4}
 
@@ -80,7 +81,9 @@ def terms(server: Server, gpu: GPU, profile: EngineProfile, pipeline_rank: int =
     adapters = lora_tensors(architecture, flags, server.dtype_bytes, pipeline_rank)
     split_limit = weight_rules(profile, gpu).split_limit
     return Terms(
-        weights_bytes=max(0, weights - flags.cpu_offload_bytes) + allocated_bytes((adapters,), split_limit),
+        weights_bytes=weights
+        - offloaded(server, gpu, profile, pipeline_rank)
+        + allocated_bytes((adapters,), split_limit),
         assumed_bytes=max(0, largest - weights),
         line=line,
         activation=line.at(flags.sampled_rows, warm=flags.compile_cache == "warm"),
@@ -90,6 +93,30 @@ def terms(server: Server, gpu: GPU, profile: EngineProfile, pipeline_rank: int =
         cuda_graph_bytes=_captured(server, gpu, profile, pipeline_rank),
         layout=_layout(server, gpu, profile, pipeline_rank),
     )
+
+
+def offloaded(server: Server, gpu: GPU, profile: EngineProfile, pipeline_rank: int = 0) -> int:
+    """Return the bytes of the weights of one pipeline stage that are kept in host memory.
+
+    Layers are moved there parameter by parameter until the flag's size is reached; embeddings and the output head are
+    no layers and stay (``make_layers`` in ``model_executor/models/utils.py``, 0.10.2 to 0.33.0).
+    """
+    asked = server.flags.cpu_offload_bytes
+    if not asked:
+        return 0
+    flags = server.flags
+    movable = layers_bytes(
+        server.architecture,
+        server.quantization,
+        dtype_bytes=server.dtype_bytes,
+        tensor_parallel_size=flags.tensor_parallel_size,
+        pipeline_parallel_size=flags.pipeline_parallel_size,
+        pipeline_rank=pipeline_rank,
+        data_parallel_size=flags.data_parallel_size,
+        expert_parallel=flags.expert_parallel,
+        rules=weight_rules(profile, gpu),
+    )
+    return min(asked, movable)
 
 
 def loaded(server: Server, gpu: GPU, profile: EngineProfile, pipeline_rank: int = 0) -> int:
@@ -134,6 +161,7 @@ def _layout(server: Server, gpu: GPU, profile: EngineProfile, pipeline_rank: int
         tensor_parallel_size=flags.tensor_parallel_size,
         pipeline_parallel_size=flags.pipeline_parallel_size,
         pipeline_rank=pipeline_rank,
+        state_dtypes=state_dtypes(flags.mamba_cache_dtype, flags.mamba_ssm_cache_dtype),
     )
 
 

@@ -26,7 +26,9 @@ def attention_workspace_bytes(
     ``platforms/cuda.py``; 4.0 GiB explain an estimate of CUDA graphs that rose from 0.56 to 4.2 GiB with 0.26
     (Qwen3.5-122B, batch 32768, github.com/vllm-project/vllm/issues/50780).
     """
-    decides = _Decides(flags.dtype, flags.kv_cache_dtype, flags.tensor_parallel_size, flags.block_size)
+    decides = _Decides(
+        flags.dtype, flags.kv_cache_dtype, flags.tensor_parallel_size, flags.block_size, flags.attention_backend
+    )
     if not _runs_flashinfer(Same(architecture), Same(quantization), Same(profile), Same(gpu), decides):
         return 0
     widths = [
@@ -48,6 +50,7 @@ class _Decides:
     kv_cache_dtype: str
     ranks: int
     block_size: int | None
+    attention_backend: str
 
 
 @functools.lru_cache(maxsize=4096)
@@ -68,6 +71,7 @@ def _runs_flashinfer(
         kv_cache_dtype=decides.kv_cache_dtype,
         tensor_parallel_size=decides.ranks,
         block_size=decides.block_size,
+        attention_backend=decides.attention_backend,
     )
     choices = attention_choices(architecture.value, quantization.value, flags, profile.value, gpu.value)
     return any(choice.backend == _BACKEND for _, choice in choices)

@@ -24,6 +24,11 @@ class RoleFigures:
             self._known[key] = self._of(model, variant, kv_cache_dtype, context_tokens)
         return self._known[key]
 
+    def compared(self, model: Model, variant: Variant, kv_cache_dtype: str, context_tokens: int) -> Accuracy:
+        """Return the accuracy that variants are compared by: without the KV cache where nobody published its cost."""
+        known = self._tables.cache_recovery(kv_cache_dtype, context_tokens) is not accuracy.UNKNOWN_RECOVERY
+        return self.of(model, variant, kv_cache_dtype if known else "auto", context_tokens)
+
     def _of(self, model: Model, variant: Variant, kv_cache_dtype: str, context_tokens: int) -> Accuracy:
         published = self._tables.of(
             model, variant, self._task, scale=self._scale, kv_cache_dtype=kv_cache_dtype, context_tokens=context_tokens

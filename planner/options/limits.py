@@ -13,6 +13,7 @@ KV_CACHE_DTYPES = ("auto", "fp8")
 # 9.x and 10.x, FlashInfer on others for these head sizes (v1/attention/backends, 0.11.0).
 _FLASH_ATTENTION_FP8 = (9, 10)
 _FP8_CACHE_HEADS = (64, 128, 256, 512)
+_WHOLE = ("float16", "bfloat16")
 _STAGES, _NODES_WITHOUT_RAY = "0.9.1", "0.12.0"
 
 
@@ -46,8 +47,12 @@ def cache_refusal(
         return ""
     if evidence := model.cache_refusals.get(kv_cache_dtype):
         return evidence
+    if kv_cache_dtype in _WHOLE:
+        return ""
     if load_backends(profile.version):
         return ""
+    if not kv_cache_dtype.startswith("fp8"):
+        return f"whether {profile} has kernels for a {kv_cache_dtype} cache on {gpu.name} is not known"
     if gpu.compute_capability is None or gpu.compute_capability[0] in _FLASH_ATTENTION_FP8:
         return ""
     if architecture.is_latent:

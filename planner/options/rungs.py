@@ -19,8 +19,8 @@ from planner.facts.accuracy import Accuracy
 from planner.facts.gpu import GPU
 from planner.facts.quantization import Quantization
 from planner.fleet import Role
-from planner.memory import refusals
 from planner.memory.demand import Demand, demand, loaded_bytes
+from planner.memory.pins import server_refusal
 from planner.memory.terms import Server
 from planner.memory.vision import whole_item
 from planner.options import ladders
@@ -54,7 +54,7 @@ class Rungs:
         """Return why no rung is long or accurate enough, or None."""
         if not self._contexts:
             return self.candidate.rejected(self.role, "context", self.role.context_min, self.candidate.context_limit)
-        return self._inaccurate(self._accuracy(self.role.context_min))
+        return self._inaccurate(self.role.context_min)
 
     def engine_refusal(self) -> Rejection | None:
         """Return why the engine starts no rung, or None."""
@@ -93,7 +93,7 @@ class Rungs:
     def fitting(self) -> Iterator[Option]:
         """Yield all options, up to and including the first context of which none fits an otherwise empty GPU."""
         for length in self._lengths:
-            if self._inaccurate(self._accuracy(length)) or self._engine_refusal(length):
+            if self._inaccurate(length) or self._engine_refusal(length):
                 return
             rungs = list(self._at(length))
             yield from rungs
@@ -103,7 +103,7 @@ class Rungs:
     def exactly(self, length: int, batch: int, sequences: int) -> Option | None:
         """Return the option with just these figures; None when a rule of the role or the engine is against it."""
         within = self.role.context_min <= length <= self.candidate.context_limit
-        if not within or self._inaccurate(self._accuracy(length)):
+        if not within or self._inaccurate(length):
             return None
         defaults = self._flags(length)
         flags = replace(defaults, max_num_batched_tokens=batch, max_num_seqs=sequences)
@@ -120,7 +120,7 @@ class Rungs:
     def by_context(self, box: "Box") -> "Iterator[Box]":
         """Yield the options of a box by context: of each that fits an otherwise empty GPU with this load."""
         for length in self._lengths:
-            if self._inaccurate(self._accuracy(length)) or self._engine_refusal(length):
+            if self._inaccurate(length) or self._engine_refusal(length):
                 return
             least = self.least_at(length)
             if least.footprint(box.least) > self.candidate.place.capacity_bytes:
@@ -246,13 +246,22 @@ class Rungs:
     def _limits(self, batch: int) -> tuple[int, ...]:
         return ladders.sequence_limits(self.load.least, min(self.load.most, batch))
 
+    def _figure(self, length: int) -> int | None:
+        """Return what candidates are compared by; without the KV cache where nobody published what it costs."""
+        found, candidate = self.measure.figure(self._accuracy(length)), self.candidate
+        if found is not None:
+            return found
+        cache = candidate.effective_cache
+        return self.measure.figure(self.figures.compared(candidate.model, candidate.variant, cache, length))
+
     def _accuracy(self, length: int) -> Accuracy:
         candidate = self.candidate
         return self.figures.of(candidate.model, candidate.variant, candidate.effective_cache, length)
 
-    def _inaccurate(self, accuracy: Accuracy) -> Rejection | None:
+    def _inaccurate(self, length: int) -> Rejection | None:
         """Return why the accuracy is not enough: unknown where others are known, or below a floor of the role."""
-        if self.measure.figure(accuracy) is None:
+        accuracy = self._accuracy(length)
+        if self._figure(length) is None:
             unscored = self.measure.kind == "score" and accuracy.recovery_median is not None
             detail = accuracy.scale if unscored else self.candidate.variant.scheme
             return self.candidate.rejected(self.role, "unscored" if unscored else "unknown", detail=detail)
@@ -273,7 +282,8 @@ class Rungs:
     def _refused(self, flags: ServeFlags) -> str | None:
         """Return why the engine would not start a server with these flags."""
         candidate, place = self.candidate, self.candidate.place
-        found = refusals.refusal(candidate.architecture, candidate.quantization, flags, place.profile, place.gpu)
+        server = Server(architecture=candidate.architecture, quantization=candidate.quantization, flags=flags)
+        found = server_refusal(server, self.role.settings, place.profile, place.gpu)
         return str(found) if found else None
 
     def _option(self, length: int, defaults: ServeFlags, batch: int, sequences: int) -> Option:
@@ -322,7 +332,7 @@ class Rungs:
 
     def _worth(self, accurate_at: int, length: int, batch: int, default_batch: int, pace: Pace) -> Worth:
         """Return the worth of a context and a batch, with the accuracy of a context."""
-        figure = self.measure.figure(self._accuracy(accurate_at)) or 0
+        figure = self._figure(accurate_at) or 0
         load = self.load
         base, each = load.served_base, load.served
         found = worth(self.role, figure, self.measure, length, batch, default_batch, base, each)

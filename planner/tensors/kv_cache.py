@@ -5,12 +5,14 @@ import math
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 
-from planner.architecture import Architecture, Attention, Layer
+from planner.architecture import Architecture, Attention, Layer, State
 from planner.tensors.compressed_cache import compressed_specs
 from planner.tensors.identity import Same
 from planner.tensors.kv_groups import Group, LayerCache, groups
 from planner.tensors.kv_packed import unpacked_layers
 from planner.tensors.kv_pages import (
+    OWN_DTYPES,
+    StateDtypes,
     aligned_block_size,
     attention_bytes,
     block_index_bytes,
@@ -99,6 +101,7 @@ def layout(
     tensor_parallel_size: int = 1,
     pipeline_parallel_size: int = 1,
     pipeline_rank: int = 0,
+    state_dtypes: StateDtypes = OWN_DTYPES,
 ) -> KVLayout:
     """Return the cache layout of one rank.
 
@@ -108,7 +111,7 @@ def layout(
         ValueError: the KV dtype is not one whose cost is known.
     """
     rotary = max((table.width for table in architecture.rotaries), default=0)
-    cache = _Cache(kv_cache_dtype, dtype_bytes, tensor_parallel_size, block_size, rotary)
+    cache = _Cache(kv_cache_dtype, dtype_bytes, tensor_parallel_size, block_size, rotary, state_dtypes)
     return _layout(Same(architecture), cache, rules, pipeline_parallel_size, pipeline_rank)
 
 
@@ -121,9 +124,13 @@ class _Cache:
     tensor_ranks: int
     block_size: int
     rotary_width: int = 0
+    state_dtypes: StateDtypes = OWN_DTYPES
 
     def token_bytes(self, attention: Attention) -> int:
         return attention_bytes(attention, self.kv_cache_dtype, self.dtype_bytes, self.tensor_ranks, self.rotary_width)
+
+    def state_bytes(self, state: State) -> int:
+        return state_bytes(state, self.dtype_bytes, self.tensor_ranks, self.state_dtypes)
 
     def unpacked(self) -> "_Cache":
         """Return the same with the model's dtype."""
@@ -166,7 +173,7 @@ def _aligned(cache: _Cache, architecture: Architecture, rules: KVRules) -> _Cach
     attention = next((layer.attention for layer in architecture.layers if layer.attention), None)
     if not states or attention is None:
         return cache
-    largest = max(state_bytes(state, cache.dtype_bytes, cache.tensor_ranks) for state in states)
+    largest = max(map(cache.state_bytes, states))
     least = max(cache.block_size, _LATENT_BLOCK if attention.latent else 0)
     if rules.state_blocks > 1 and "gated-delta" in rules.state_checkpoints and states[0].kind == "gated-delta":
         least = math.lcm(least, _CHECKPOINT_GRID)
@@ -199,7 +206,7 @@ def _specs(layer: Layer, cache: _Cache, state_page: int) -> Iterator[CacheSpec]:
             page = cache.block_size * block_index_bytes(index)
             yield CacheSpec(kind="full", block_size=cache.block_size, page_bytes=page)
     if layer.state:
-        size = state_bytes(layer.state, cache.dtype_bytes, cache.tensor_ranks)
+        size = cache.state_bytes(layer.state)
         yield CacheSpec(
             kind="state",
             block_size=cache.block_size,

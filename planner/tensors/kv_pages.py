@@ -1,5 +1,7 @@
 """What one token, or one recurrent state, costs in one layer's cache."""
 
+from dataclasses import dataclass
+
 from planner.architecture import Attention, BlockIndex, Latent, State
 from planner.tensors.kv_packed import PACKED, slot_bytes
 from planner.units import ceil_div
@@ -16,6 +18,9 @@ _HEAD_SCALE_BYTES = 8
 # FP8 (model_executor/layers/attention/mla_attention.py, vLLM 0.33.0).
 _SPARSE_BYTES = {"fp8_ds_mla": 656, "nvfp4_ds_mla": 352}
 _INDEX_SCALE_GROUP = 128
+_STATE_DTYPES = {"float16": 2, "bfloat16": 2, "float32": 4}
+CACHE_DTYPES = ("auto", *(name for name in _SIXTEENTHS if name != "half"), *_SPARSE_BYTES, *PACKED)
+"""KV dtypes whose cost is known, as the engine spells them."""
 # What the kernels of block-sparse attention read (models/minimax_m3/common/sparse_attention.py, vLLM 0.33.0).
 _BLOCK_SPARSE = ("auto", "bfloat16", "fp8", "fp8_e4m3", "fp8_e5m2", "nvfp4")
 
@@ -71,15 +76,38 @@ def block_index_bytes(index: BlockIndex) -> int:
     return 2 * index.head_dim
 
 
-def state_bytes(state: State, dtype_bytes: int, tensor_ranks: int) -> int:
+@dataclass(frozen=True, slots=True)
+class StateDtypes:
+    """Bytes of an element of recurrent states where a server is told: of the convolution, and of the state itself."""
+
+    convolution: int | None = None
+    state: int | None = None
+
+
+OWN_DTYPES = StateDtypes()
+"""Nothing is told: dtypes are those of the model."""
+
+
+def state_dtypes(cache: str, states: str) -> StateDtypes:
+    """Return what ``--mamba-cache-dtype`` and ``--mamba-ssm-cache-dtype`` ask for.
+
+    Source: ``MambaStateDtypeCalculator`` in ``layers/mamba/mamba_utils.py``, 0.12.0 to 0.33.0.
+    """
+    return StateDtypes(_STATE_DTYPES.get(cache), _STATE_DTYPES.get(states))
+
+
+def state_bytes(state: State, dtype_bytes: int, tensor_ranks: int, told: StateDtypes = OWN_DTYPES) -> int:
     """Return the bytes of one sequence's state in one layer on one rank: convolution inputs and the state proper.
+
+    A dtype that the model's config names for the state gives way to one ``told`` for the state, not to one for all.
 
     Source: ``layers/mamba/mamba_utils.py:MambaStateShapeCalculator``, vLLM 0.33.0. Where ranks outnumber groups, the
     groups are repeated.
     """
-    element = state.state_dtype_bytes or dtype_bytes
+    convolution = told.convolution or dtype_bytes
+    element = told.state or state.state_dtype_bytes or convolution
     heads = state.heads // tensor_ranks
-    window = max(0, state.conv_kernel - 1) * dtype_bytes
+    window = max(0, state.conv_kernel - 1) * convolution
     if state.kind == "short-conv":
         return state.inner_size // tensor_ranks * window
     if state.kind == "mamba1":
@@ -92,7 +120,7 @@ def state_bytes(state: State, dtype_bytes: int, tensor_ranks: int) -> int:
     keys = state.key_heads * state.key_head_dim
     channels = (2 * keys + state.inner_size) // tensor_ranks
     if state.kind == "kimi-delta":
-        element = state.state_dtype_bytes or 4
+        element = max(told.state or 0, state.state_dtype_bytes or 4)  # not all of its classes look at what is told
     return channels * window + heads * state.head_dim * state.key_head_dim * element
 
 

@@ -73,6 +73,44 @@ def _rank_bytes(
     return allocated_bytes(groups, rank.rules.split_limit)
 
 
+def layers_bytes(
+    architecture: Architecture,
+    quantization: Quantization,
+    *,
+    dtype_bytes: int = 2,
+    tensor_parallel_size: int = 1,
+    pipeline_parallel_size: int = 1,
+    pipeline_rank: int = 0,
+    data_parallel_size: int = 1,
+    expert_parallel: bool = False,
+    rules: WeightRules = NEWEST,
+) -> int:
+    """Return the bytes of the parameters of one stage's decoder layers on one rank, as tensors and no more."""
+    all_ranks = tensor_parallel_size * data_parallel_size
+    rank = Rank(
+        tensor_ranks=tensor_parallel_size,
+        expert_ranks=all_ranks if expert_parallel else 1,
+        expert_tensor_ranks=1 if expert_parallel else all_ranks,
+        dtype_bytes=dtype_bytes,
+        rules=rules,
+    )
+    return _layers_bytes(Same(architecture), Same(quantization), rank, pipeline_parallel_size, pipeline_rank)
+
+
+@functools.lru_cache(maxsize=4096)
+def _layers_bytes(
+    architecture: Same[Architecture], quantization: Same[Quantization], rank: Rank, stages: int, stage: int
+) -> int:
+    whole = architecture.value
+    first, last = stage_layers(whole.num_layers, stages, stage)
+    return sum(
+        size
+        for index in range(first, last)
+        for part in layer_parts(whole.layers[index], whole.hidden_size)
+        for size in part_tensors(part, f"layers.{index}.", quantization.value, rank)
+    )
+
+
 def parameter_bytes(architecture: Architecture, quantization: Quantization, rank: Rank) -> int:
     """Return the bytes of all parameters and buffers of a model without pipeline stages, as tensors and no more."""
     return sum(map(sum, _groups(architecture, quantization, rank, 1, 0)))
