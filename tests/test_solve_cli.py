@@ -157,7 +157,7 @@ def test_an_unproven_plan_has_its_own_exit_code(folder: Path, monkeypatch: pytes
         return dataclasses.replace(plan, proof=dataclasses.replace(plan.proof, proven=False, stages=stages))
 
     monkeypatch.setattr("planner.solve.solve", unproven)
-    monkeypatch.setattr("planner.cli.solve.require", lambda *_: None)
+    monkeypatch.setattr("planner.cli.solving.require", lambda *_: None)
     result = run()
 
     assert result.exit_code == 4

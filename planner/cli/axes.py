@@ -5,7 +5,8 @@ from typing import Any
 
 import click
 
-from planner.plan import AXES, MOST
+from planner.cli.late import Late, axes
+from planner.search.budget import POINTS
 
 Option = Callable[[Callable[..., Any]], Callable[..., Any]]
 
@@ -13,19 +14,19 @@ Option = Callable[[Callable[..., Any]], Callable[..., Any]]
 def x_option(*, required: bool) -> Option:
     """Return ``--x``."""
     text = "First axis of a Pareto frontier; points are counted from its least value."
-    return click.option("--x", "x", type=click.Choice(sorted(AXES)), required=required, help=text)
+    return click.option("--x", "x", type=Late(axes), required=required, help=text)
 
 
 def y_option(*, required: bool) -> Option:
     """Return ``--y``."""
     text = "Second axis of the frontier."
-    return click.option("--y", "y", type=click.Choice(sorted(AXES)), required=required, help=text)
+    return click.option("--y", "y", type=Late(axes), required=required, help=text)
 
 
 points_option = click.option(
     "--points",
     type=click.IntRange(min=2),
-    default=MOST,
+    default=POINTS,
     show_default=True,
     metavar="N",
     help="Points of the frontier at most; if it has more, both ends and some between them.",

@@ -9,8 +9,8 @@ import click
 from planner.catalog import load_catalog
 from planner.cli.exit_codes import EXIT_NO_PLAN, EXIT_NOT_PROVEN, EXIT_PROVEN
 from planner.cli.lock import plan_there
-from planner.cli.progress import time_limit_option, watched
-from planner.cli.shared import catalog_option
+from planner.cli.progress import watched
+from planner.cli.shared import catalog_option, time_limit_option
 from planner.cli.text import wrapped
 from planner.errors import UnknownName
 from planner.explain import headline, no_plan

@@ -5,8 +5,6 @@ import importlib.metadata
 from collections.abc import Collection, Iterator
 from pathlib import Path
 
-import click
-
 from planner.artifacts import EXTRA_TARGETS, edited
 from planner.catalog import Catalog
 from planner.check import check
@@ -18,10 +16,6 @@ from planner.fleet import Fleet
 from planner.plan import Plan, ServerPlan, lock_of, plan_from_yaml, stale
 
 PLAN_FILE = "plan.yaml"
-
-fresh_option = click.option(
-    "--fresh", is_flag=True, help="Plan as if there were no plan.yaml: follow none of its choices, places and targets."
-)
 
 
 def plan_there(folder: Path) -> Plan | None:

@@ -7,31 +7,12 @@ from pathlib import Path
 
 import click
 
-from planner.artifacts import DEFAULT_TARGETS, EXTRA_TARGETS, HOME, File, Verb, changes, render, write
+from planner.artifacts import DEFAULT_TARGETS, HOME, File, Verb, changes, render, write
 from planner.cli.exit_codes import EXIT_FILES_DIFFER
 from planner.cli.lock import PLAN_FILE
 from planner.cli.shared import hint, verb
 from planner.errors import OutputError
 from planner.plan import Plan, plan_to_yaml
-
-templates_option = click.option(
-    "--templates",
-    type=click.Path(exists=True, file_okay=False, path_type=Path),
-    metavar="DIR",
-    help="Folder of templates that take the place of the shipped ones of the same name.",
-)
-targets_option = click.option(
-    "--target",
-    "targets",
-    type=click.Choice(EXTRA_TARGETS),
-    multiple=True,
-    help="Render this too, instead of what was rendered too before; can be given several times.",
-)
-check_option = click.option(
-    "--check", is_flag=True, help="Write nothing; print a diff of files that are stale or edited by hand."
-)
-dry_run_option = click.option("--dry-run", is_flag=True, help="Write nothing; say what would change.")
-force_option = click.option("--force", is_flag=True, help="Overwrite files that were edited by hand.")
 
 
 def plan_files(plan: Plan, templates: Path | None) -> dict[str, File]:

@@ -13,8 +13,8 @@ from planner.cli.axes import check_axes, points_option, x_option, y_option
 from planner.cli.chart import FORMATS, draw, require_matplotlib
 from planner.cli.exit_codes import EXIT_NO_PLAN, EXIT_NOT_PROVEN, EXIT_PROVEN
 from planner.cli.output import save
-from planner.cli.progress import time_limit_option, watched
-from planner.cli.shared import catalog_option, hint
+from planner.cli.progress import watched
+from planner.cli.shared import catalog_option, hint, time_limit_option
 from planner.cli.text import table, wrapped
 from planner.explain import no_plan
 from planner.explain.frontier_text import UNITS, axis_text, axis_title, axis_value, listed_points

@@ -23,7 +23,7 @@ from planner.cli.shared import hint
 from planner.explain.words import COSTS, stage_value
 from planner.fleet import Fleet
 from planner.plan import COST, GPUS_IN_USE
-from planner.search.budget import BUDGET, ORDER, BudgetSpent
+from planner.search.budget import ORDER, BudgetSpent
 from planner.search.watch import Watch, watched_by
 
 _TICK_SECONDS = 0.2
@@ -32,15 +32,6 @@ _STDERR = 2
 _CLEAR = "\r\x1b[K"
 
 T = TypeVar("T")
-
-time_limit_option = click.option(
-    "--time-limit",
-    type=click.IntRange(min=1),
-    default=BUDGET,
-    show_default=True,
-    metavar="SECONDS",
-    help="Deterministic seconds for each solve, which count steps and not the clock: they repeat on any machine.",
-)
 
 
 def watched(fleet: Fleet, work: Callable[[], T]) -> T:

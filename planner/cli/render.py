@@ -8,17 +8,9 @@ from planner.catalog import load_catalog
 from planner.check import require
 from planner.cli.exit_codes import EXIT_FILES_DIFFER
 from planner.cli.lock import PLAN_FILE, say_stale, with_targets
-from planner.cli.output import (
-    check_files,
-    check_option,
-    dry_run_option,
-    force_option,
-    plan_files,
-    targets_option,
-    templates_option,
-    write_files,
-)
+from planner.cli.output import check_files, plan_files, write_files
 from planner.cli.shared import catalog_option
+from planner.cli.write_options import check_option, dry_run_option, force_option, targets_option, templates_option
 from planner.fleet import load_fleet
 from planner.plan import plan_from_yaml
 

@@ -1,4 +1,4 @@
-"""What all commands share: the --catalog and --offline options, and how they talk on stderr."""
+"""What all commands share: the --catalog, --offline and --time-limit options, and how they talk on stderr."""
 
 import os
 from collections.abc import Callable
@@ -6,6 +6,8 @@ from pathlib import Path
 from typing import TypeVar
 
 import click
+
+from planner.search.budget import BUDGET
 
 _catalog = click.option(
     "--catalog",
@@ -37,6 +39,15 @@ def catalog_option(command: _Command) -> _Command:
     """Give a command ``--catalog DIR``, overlays of ``planner.catalog.load_catalog``, and ``--offline``."""
     return _catalog(_offline(command))
 
+
+time_limit_option = click.option(
+    "--time-limit",
+    type=click.IntRange(min=1),
+    default=BUDGET,
+    show_default=True,
+    metavar="SECONDS",
+    help="Deterministic seconds for each solve, which count steps and not the clock: they repeat on any machine.",
+)
 
 _VERB_WIDTH = len("overwrite")
 

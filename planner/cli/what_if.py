@@ -10,8 +10,8 @@ import click
 
 from planner.catalog import load_catalog
 from planner.cli.exit_codes import EXIT_NOT_PROVEN, EXIT_PROVEN
-from planner.cli.progress import counted, time_limit_option
-from planner.cli.shared import catalog_option
+from planner.cli.progress import counted
+from planner.cli.shared import catalog_option, time_limit_option
 from planner.cli.text import table
 from planner.explain.scenario_text import in_short, told
 from planner.fleet import GPU_OPTION, SET_OPTION, Edit, Fleet, Price, read_fleet, scenarios

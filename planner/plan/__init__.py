@@ -7,7 +7,7 @@ Everything a reader, an artifact template or the checker needs is in the plan; n
 from planner.plan.difference import Difference, Gain, differences, gain
 from planner.plan.document import SCHEMA, plan_from_yaml, plan_json, plan_to_yaml
 from planner.plan.faults import KnownFault, faults_of
-from planner.plan.frontier import AXES, LESS, MOST, Frontier, reached, undominated
+from planner.plan.frontier import AXES, LESS, Frontier, reached, undominated
 from planner.plan.lock import Lock, lock_of, stale
 from planner.plan.no_plan import Change, Conflict, Need, NoPlan, Requirement, Supply
 from planner.plan.plan import (
@@ -38,7 +38,6 @@ __all__ = [
     "GPUS_IN_USE",
     "GPU_HOURS",
     "LESS",
-    "MOST",
     "SCHEMA",
     "Binding",
     "Change",

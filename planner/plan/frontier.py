@@ -13,9 +13,6 @@ AXES = {
 LESS = ("cost", "tpot", "cost_per_mtok")
 """Axes of which less is better; their stages are negative."""
 
-MOST = 25
-"""Points of a frontier that are found unless more are asked for."""
-
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Frontier:

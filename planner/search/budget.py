@@ -5,6 +5,9 @@ from planner.errors import PlannerError
 BUDGET = 60
 """Deterministic seconds per solve: a count of the solver's steps, so that a run repeats on any machine."""
 
+POINTS = 25
+"""Points of a frontier that are found unless more are asked for."""
+
 ORDER = "order of "
 """What the names of the last stages begin with, which settle the canonical order; a role's name follows."""
 

@@ -23,9 +23,9 @@ from planner.fleet import POOLING_TASKS, Fleet
 from planner.options import Prepared, prepare
 from planner.options.problem import in_plan, problem
 from planner.options.worth import counts_speed
-from planner.plan import AXES, LESS, MOST, Frontier, FrontierPoint, NoPlan, Plan
+from planner.plan import AXES, LESS, Frontier, FrontierPoint, NoPlan, Plan
 from planner.search import watch
-from planner.search.budget import BUDGET, BudgetSpent
+from planner.search.budget import BUDGET, POINTS, BudgetSpent
 from planner.search.optimise import optimise
 from planner.search.problem import Answer
 from planner.solve.alternatives import with_runner_up
@@ -118,7 +118,7 @@ class _Search:
 
 
 def pareto(
-    fleet: Fleet, x: str, y: str, catalog: Catalog | None = None, budget: int = BUDGET, most: int = MOST
+    fleet: Fleet, x: str, y: str, catalog: Catalog | None = None, budget: int = BUDGET, most: int = POINTS
 ) -> Frontier | NoPlan:
     """Return the Pareto frontier of a fleet over two axes of ``AXES``, or why the fleet has no plan at all.
 
@@ -150,7 +150,7 @@ def point(
     y: str,
     number: int,
     budget: int = BUDGET,
-    most: int = MOST,
+    most: int = POINTS,
     previous: Plan | None = None,
 ) -> Plan | NoPlan:
     """Return the plan of one point of the frontier that ``pareto`` finds, with its runner-up; or why there is no plan.

@@ -1,0 +1,81 @@
+"""What ``planner solve`` does with a fleet that was read: solve it, check the plan, print it, write its files.
+
+This loads the solver, the templates and everything that explains a plan.
+"""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import click
+
+from planner import explain
+from planner.catalog import Catalog
+from planner.check import require
+from planner.cli.exit_codes import EXIT_FILES_DIFFER, EXIT_NO_PLAN, EXIT_NOT_PROVEN, EXIT_PROVEN
+from planner.cli.lock import plan_there, say_followed, say_gone, up_to_date, with_targets
+from planner.cli.output import check_files, plan_files, write_files
+from planner.cli.plan_text import plan_text
+from planner.cli.progress import watched
+from planner.cli.text import wrapped
+from planner.fleet import Fleet
+from planner.plan import NoPlan, Plan, plan_json
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Asked:
+    """What is asked for: ``folder`` gets the files, ``budget`` is in deterministic seconds.
+
+    ``point`` names a point of a frontier by its axes and its number among up to ``points``.
+    """
+
+    folder: Path
+    templates: Path | None
+    targets: tuple[str, ...]
+    as_json: bool
+    check: bool
+    fresh: bool
+    dry_run: bool
+    force: bool
+    point: tuple[str, str, int] | None
+    points: int
+    budget: int
+
+
+def solved(fleet: Fleet, catalog: Catalog, asked: Asked) -> int:
+    """Solve a fleet, print the plan, write its files, and return the exit code."""
+    folder = asked.folder
+    before = None if asked.fresh else plan_there(folder)
+    if before:
+        say_gone(before, fleet, folder)
+    if before and asked.check and asked.point is None and up_to_date(before, fleet, catalog, asked.budget):
+        answer: Plan | NoPlan = before
+    else:
+        answer = watched(fleet, lambda: _answer(fleet, catalog, asked, before))
+    if isinstance(answer, NoPlan):
+        click.echo(plan_json(answer) if asked.as_json else wrapped(explain.no_plan(answer)), nl=not asked.as_json)
+        return EXIT_NO_PLAN
+    require(answer, fleet, catalog)
+    answer = with_targets(answer, asked.targets or (before.lock.targets if before else ()))
+    files = plan_files(answer, asked.templates)
+    if asked.check:
+        check_files(files, folder)
+        return EXIT_PROVEN
+    click.echo(plan_json(answer) if asked.as_json else plan_text(answer), nl=not asked.as_json)
+    for line in explain.untried(fleet, answer):
+        click.echo(f"note: {line}", err=True)
+    if before:
+        say_followed(before, answer, folder)
+    if write_files(files, folder, force=asked.force, dry_run=asked.dry_run):
+        return EXIT_FILES_DIFFER
+    return EXIT_PROVEN if answer.proof.proven else EXIT_NOT_PROVEN
+
+
+def _answer(fleet: Fleet, catalog: Catalog, asked: Asked, before: Plan | None) -> Plan | NoPlan:
+    """Return the best plan for the fleet's objective, or that of a point of a frontier."""
+    from planner.solve import solve as solve_fleet  # not where a plan that is there is up to date
+    from planner.solve.frontier import point as solve_point
+
+    if asked.point is None:
+        return solve_fleet(fleet, catalog, asked.budget, before)
+    x, y, number = asked.point
+    return solve_point(fleet, catalog, x, y, number, asked.budget, asked.points, before)
