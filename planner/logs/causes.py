@@ -49,6 +49,12 @@ FORMS = (
     # v1/core/kv_cache_utils.py, v1/core/kv_cache_planning.py
     _form("no_memory_for_cache", r"No available memory for the cache blocks"),
     _form("no_memory_for_cache", r"not enough GPU memory available to serve even a single token"),
+    # v1/worker/cpu_worker.py
+    _form(
+        "no_memory_for_cache",
+        rf"worker already uses (?P<used_gib>{_N}) GiB .*?more than the (?P<wanted_gib>{_N}) GiB of CPU memory reserved",
+        used_gib=float, wanted_gib=float,
+    ),
     _form(
         "context_exceeds_cache",
         rf"max seq len \((?P<max_model_len>\d+)\), \((?P<needed_gib>{_N}) GiB KV cache is needed, which is larger than "
@@ -70,6 +76,13 @@ FORMS = (
         rf"(?P<wanted_gib>{_N}) GiB\)",
         free_gib=float, total_gib=float, gpu_memory_utilization=float, wanted_gib=float,
     ),
+    _form(
+        "free_memory_below_wanted",
+        rf"Available memory on node \S+ \((?P<free_gib>{_N})/(?P<total_gib>{_N}) GiB\) on "
+        r"(?:startup|kv cache allocation) is less than (?:desired CPU memory utilization|requested)",
+        free_gib=float, total_gib=float,
+    ),
+    _form("free_memory_below_wanted", r"Externally held weights on device .* exceed the desired GPU memor"),
     # v1/worker/gpu_model_runner.py
     _form("weights_do_not_fit", r"Failed to load model - not enough GPU memory"),
     _form(
@@ -89,7 +102,12 @@ FORMS = (
         r"(?i:fp8) KV cache is not supported\b(?:.*?\(compute capability (?P<capability>[\d.]+)\))?",
         capability=str,
     ),
-    _form("kv_cache_dtype_unsupported", r"--kv-cache-dtype \S+ is not supported"),
+    _form("kv_cache_dtype_unsupported", r"--kv-cache-dtype(?: \S+)? is not supported"),
+    _form("kv_cache_dtype_unsupported", r"not supported with --kv-cache-dtype"),
+    _form("kv_cache_dtype_unsupported", r"does not support \S+ kv-cache (?:dtype )?on this device"),
+    _form("kv_cache_dtype_unsupported", r"MLA(?: V1)? with (?i:fp8) KV cache not yet supported"),
+    _form("kv_cache_dtype_unsupported", r"fp8_e5m2 kv-cache is not supported with fp8 checkpoints"),
+    _form("kv_cache_dtype_unsupported", r"Unknown kv cache dtype: |Invalid kv_cache_dtype: "),
     _form("kv_cache_dtype_unsupported", r"(?:bfloat16|fp8\S*|nvfp4|int8\S*) KV cache is not supported"),
     _form("kv_cache_dtype_unsupported", r"type fp8e4nv not supported in this architecture", 2),
     # platforms/cuda.py; config of the message: AttentionSelectorConfig
@@ -99,6 +117,11 @@ FORMS = (
         use_mla=lambda text: text == "True",
     ),
     _form("attention_backend_missing", r"Selected backend \S+ is not valid for this configuration"),
+    _form("attention_backend_missing", r"Invalid attention backend(?: for |: )|Unknown attention backend: "),
+    _form("attention_backend_missing", r"FlashMLA is temporarily disabled on|flashinfer module was not found"),
+    _form("attention_backend_missing", r"Attention backend \S+ (?:has been removed|is not supported)"),
+    _form("attention_backend_missing", r"Sinks are only supported in FlashAttention"),
+    _form("attention_backend_missing", r"FlashAttention only supports Ampere GPUs or newer"),
     _form("attention_backend_missing", r"(?i:flashmla)\S* (?:\w+ )*(?:is|are) (?:only |not )?(?:supported|available)"),
     _form("attention_backend_missing", r"[Hh]ead size \d+ is not supported by \w+"),
     _form("attention_backend_missing", r"No (?:suitable|supported) attention backend"),
@@ -112,6 +135,8 @@ FORMS = (
     _form("quantization_unsupported", r"quantization method no longer supports online quantization"),
     _form("quantization_unsupported", r"Quantization method specified in the model config .*does not match"),
     _form("quantization_unsupported", r"Unknown quantization method"),
+    _form("quantization_unsupported", r"The quantization method \S+ is deprecated and will be removed"),
+    _form("quantization_unsupported", r"Unknown ModelOpt quant algo|Cannot find the config file for \w+"),
     _form("quantization_unsupported", r"quantization is currently not supported in"),
     _form("quantization_unsupported", r"is not supported for quantization method"),
     _form("quantization_unsupported", r"Failed to find a kernel that can implement the"),
@@ -128,6 +153,8 @@ FORMS = (
         "architecture_unsupported",
         r"Model architecture (?P<architecture>\w+) was supported in vLLM until", architecture=str,
     ),
+    _form("architecture_unsupported", r"Model architecture \w+ is not supported in-tree|Cannot find model module\."),
+    _form("architecture_unsupported", r"The Transformers implementation of '\w+' is not compatible with vLLM"),
     _form("architecture_unsupported", r"has no vLLM implementation and the Transformers implementation is not"),
     _form(
         "architecture_unsupported",
@@ -145,7 +172,12 @@ FORMS = (
     _form("parallel_size_invalid", r"Pipeline parallelism is not supported for this model"),
     _form("parallel_size_invalid", r"World size \(\d+\) is larger than the number of available GPUs"),
     _form("parallel_size_invalid", r"(?:AssertionError: )?\d+ is not divisible by \d+", 2),
-    _form("parallel_size_invalid", r"The number of required GPUs exceeds the total number of available GPUs"),
+    _form("parallel_size_invalid", r"(?:input|output) size is not aligned with the quantized weight shape"),
+    _form("parallel_size_invalid", r"(?:_per_partition|_partition_size|'s weight) = \d+ is not divisible by"),
+    _form("parallel_size_invalid", r"does not support tensor parallel\.|tp_size=\d+ must be divisible"),
+    _form("parallel_size_invalid", r"data_parallel_size_local \(\d+\) must be <="),
+    _form("parallel_size_invalid", r"Cannot provide a placement group|exceeds the number of visible \w+ devices"),
+    _form("parallel_size_invalid", r"[Tt]he number of required GPUs exceeds the total number of available GPUs"),
     # config/model.py: _get_and_verify_max_len
     _form(
         "context_exceeds_model",
@@ -155,12 +187,13 @@ FORMS = (
     ),
     _form("context_exceeds_model", r"max_model_len=\d+ .*sliding_window|greater than the derived max_model_len"),
     # sockets
-    _form("port_in_use", r"\[Errno 98\].*[Aa]ddress already in use|EADDRINUSE"),
+    _form("port_in_use", r"\[Errno 98\].*[Aa]ddress already in use|EADDRINUSE|ZMQError: Address already in use"),
     # model_executor/model_loader, transformers, huggingface_hub
     _form("weights_missing", r"Cannot find any model weights with `(?P<path>[^`]+)`", path=str),
     _form("weights_missing", r"does not appear to have a file named|Can't load the configuration of"),
     _form("weights_missing", r"No such file or directory: '[^']*(?:config\.json|\.safetensors)"),
     _form("weights_missing", r"is not a local folder and is not a valid model identifier"),
+    _form("weights_missing", r"(?:Repository|Entry|Revision) Not Found for url", 2),
     _form("weights_missing", r"Invalid repository ID or local directory specified"),
     _form("weights_missing", r"(?:SafetensorError|MetadataIncompleteBuffer)|Error while deserializing header", 2),
     _form("weights_missing", r"(?:outgoing traffic has been disabled|LocalEntryNotFoundError)", 3),
@@ -170,10 +203,13 @@ FORMS = (
     _form("gated_or_unauthorized", r"(?:401|403) (?:Client Error|Forbidden|Unauthorized)|'40[13] \w+' for url", 4),
     # v1/engine/core_client.py, v1/engine/utils.py
     _form("timeout", r"Timed out waiting for engine(?:s| core processes)"),
+    _form("timeout", r"RPC call to \w+ timed out|failed to report ZMQ addresses within timeout", 2),
+    _form("timeout", r"Timed out after \d+ seconds waiting for clients|Did not receive response from front-end", 2),
     _form("timeout", r"did not (?:start|become ready|respond) within \d+", 2),
     _form("timeout", r"[Ss]tart operation timed out|Startup probe failed", 3),
     # kernel and container runtime
-    _form("killed", r"^Killed$|OOMKilled|oom-kill|Out of memory: Killed process|exited with code 137", 3),
+    _form("killed", r"^Killed$|: line \d+: +\d+ Killed\b|OOMKilled|oom-kill|exited with code 137", 3),
+    _form("killed", r"[Oo]ut of memory: Killed process", 3),
     _form("killed", r"Failed core proc\(s\): \{[^}]*: -(?P<signal>9)\b", 2, signal=int),
     _form("killed", r"exit code: -9\b|signal: 9\b|SIGKILL|status=9/KILL", 2),
     # argparse, config validation
@@ -186,7 +222,9 @@ FORMS = (
         r"than or equal to max_num_seqs)",
         max_num_batched_tokens=int,
     ),
-    _form("flag_rejected", r"unexpected keyword argument '\w+'.*(?:EngineArgs|Config)|Unexpected keyword argument", 3),
+    _form("flag_rejected", r"EngineArgs\S* got an unexpected keyword argument '\w+'|Unexpected keyword argument", 3),
+    _form("flag_rejected", r"invalid (?:tool call|reasoning) parser: "),
+    _form("flag_rejected", r"GPU memory utilization must be less than 1\.0"),
 )  # fmt: skip
 """All forms that decide by themselves; what runs out of memory elsewhere is told by where it happens."""
 
@@ -200,7 +238,9 @@ TRIED = re.compile(
     rf"(?:.*?total capacity of (?P<total_gib>{_N}) GiB)?"
     rf"(?:.*?of which (?:(?P<free_gib>{_N}) GiB|(?P<free_mib>{_N}) MiB) is free)?"
 )
-NEVER = re.compile(r"falling back to default tactic|OOM detected, falling back")
+NEVER = re.compile(
+    r"falling back to default tactic|OOM detected, falling back|some potential root causes|Port \d+ is already"
+)
 """Lines that have the words of a failure and are none."""
 FAILED = re.compile(
     r"EngineCore failed to start|EngineCore encountered a fatal error|EngineDeadError|core initialization failed"

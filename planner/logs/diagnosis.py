@@ -31,6 +31,7 @@ _CAPTURE_FRAMES = frozenset(
 _WHERE = (
     (frozenset({"load_model", "load_weights", "process_weights_after_loading"}), "weights_do_not_fit"),
     (frozenset({"_dummy_sampler_run", "_dummy_pooler_run", "warmup_sampler"}), "sampler_warmup_oom"),
+    (frozenset({"initialize_kv_cache", "_allocate_kv_cache_tensors", "initialize_from_config"}), "no_memory_for_cache"),
     (_CAPTURE_FRAMES, "graph_capture_oom"),
     (frozenset({"profile_run", "determine_available_memory", "determine_num_available_blocks"}), "no_memory_for_cache"),
     (frozenset({"execute_model", "_execute_model", "step"}), "runtime_oom"),

@@ -7,7 +7,7 @@ redraws its line with a carriage return; each drawing is a line here.
 import json
 import re
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import BinaryIO
 
 _PIECE = 1 << 16
@@ -36,10 +36,14 @@ _BARE = ("(", " ", "INFO", "DEBUG", "WARNING", "ERROR", "Traceback")
 """How most lines begin that have nothing around them."""
 _RANK = re.compile(r"\[rank\d+\]: ")
 _LEVEL = re.compile(
-    r"(?P<level>DEBUG|INFO|WARNING|ERROR|CRITICAL)(?:: +| (?:\d\d-\d\d \d\d:\d\d:\d\d(?:\.\d+)? )?\[[^\]]+\] ?)"
+    r"(?P<level>DEBUG|INFO|WARNING|ERROR|CRITICAL)"
+    r"(?:: +| (?:\d\d-\d\d \d\d:\d\d:\d\d(?:\.\d+)? )?(?:\[[^\]]+|[\w.]+:\d+)\] ?)"
 )
 _TEXTS = ("log", "message", "msg", "MESSAGE", "line", "text")
 """Where JSON lines of container runtimes, journals and loggers keep what was written."""
+_TRACEBACKS = ("exc_info", "exc_text", "exception", "stack_trace")
+_LEVELS = ("levelname", "level", "severity")
+_KNOWN_LEVELS = ("DEBUG", "INFO", "WARNING", "ERROR", "CRITICAL")
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,7 +60,11 @@ class Line:
 def read_lines(stream: BinaryIO) -> Iterator[Line]:
     """Yield the lines of a log; bytes that are no UTF-8 are replaced, control characters and escapes are left out."""
     for number, text in _numbered(stream):
-        yield _line(number, text)
+        line = _line(number, text)
+        if "\n" in line.text:
+            yield from (replace(line, text=one.rstrip()) for one in line.text.split("\n"))
+        else:
+            yield line
 
 
 def plain(text: str) -> str:
@@ -85,13 +93,15 @@ def _line(number: int, text: str) -> Line:
     source = process = level = ""
     text = plain(text)
     if text.startswith("{"):
-        text = _from_json(text)
+        text, level = _from_json(text)
     for _ in range(0 if text.startswith(_BARE) else 4):
         found = _AROUND.match(text)
         if found is None:
             break
         source = next(filter(None, found.groups()), source)
-        text = _from_json(text[found.end() :])
+        text = text[found.end() :]
+        if text.startswith("{"):
+            text, level = _from_json(text)
     while match := _PROCESS.match(text):
         process, text = match["name"], text[match.end() :]
     if match := _RANK.match(text):
@@ -101,13 +111,13 @@ def _line(number: int, text: str) -> Line:
     return Line(number, source, process, level, text.rstrip())
 
 
-def _from_json(text: str) -> str:
-    """Return what a JSON line says, or the text when it is none."""
-    if not text.startswith("{"):
-        return text
+def _from_json(text: str) -> tuple[str, str]:
+    """Return what a JSON line says, its traceback included, and its level; or the text when it is none."""
     try:
         value = json.loads(text)
     except (ValueError, RecursionError):
-        return text
-    said = next((value[key] for key in _TEXTS if isinstance(value.get(key), str)), None)
-    return text if said is None else plain(said)
+        return text, ""
+    said = [value[key] for key in _TEXTS if isinstance(value.get(key), str)][:1]
+    said += [value[key] for key in _TRACEBACKS if isinstance(value.get(key), str)]
+    level = next((value[key] for key in _LEVELS if isinstance(value.get(key), str)), "").upper()
+    return (plain("\n".join(said)), level if level in _KNOWN_LEVELS else "") if said else (text, "")
