@@ -9,7 +9,7 @@ from planner.facts.variant import Model, Variant
 Entry = Mapping[str, Any]
 
 # What a model's own repository states as a checkpoint, beside the facts all its checkpoints share.
-_NATIVE_KEYS = ("published_gb", "published_source", "scheme", "quantization_config", "revision")
+_NATIVE_KEYS = ("published_gb", "published_source", "scheme", "quantization_config", "revision", "revision_date")
 
 
 def models_in(data: Entry, schemes: Entry, file: str) -> Iterator[Model]:
@@ -85,6 +85,7 @@ def _variant(row: Entry, named: Mapping[str, str], schemes: Entry, *, native: bo
         quantization_config=quantization,
         config_changes={**scheme.get("config", {}), **row.get("config", {})} if not native else {},
         revision=row.get("revision", ""),
+        revision_date=row.get("revision_date", ""),
         published_bytes=None if gigabytes is None else round(gigabytes * 10**9),
         published_source=named.get(row.get("published_source", ""), row.get("published_source", "")),
         released=row.get("released", ""),

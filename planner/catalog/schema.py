@@ -31,6 +31,7 @@ class VariantMap(_Map):
     quantization_config: _Config | None = None
     config: _Config = {}
     revision: str = ""
+    revision_date: _Date | None = None
     released: _Date | None = None
     engine_minimum: str = ""
     published_gb: _Positive | None = None
@@ -64,6 +65,7 @@ class ModelMap(_Map):
     scheme: str = ""
     quantization_config: _Config | None = None
     revision: str = ""
+    revision_date: _Date | None = None
     published_gb: _Positive | None = None
     published_source: str = ""
     cache_refusals: dict[str, _Text] = {}

@@ -113,6 +113,7 @@ def _checkpoint_json(catalog: Catalog, checkpoint: Checkpoint) -> dict[str, Any]
         "published_source": variant.published_source or None,
         "released": variant.released or None,
         "revision": variant.revision or None,
+        "revision_date": variant.revision_date or None,
         "engine_minimum": variant.engine_minimum or checkpoint.model.engine_minimum or None,
         "refusal": checkpoint.refusal or None,
         "measured": [

@@ -84,6 +84,7 @@ def model_text(data: dict[str, Any]) -> str:
             ("weights", format_gib(variant["weights_bytes"]) if variant["weights_bytes"] else None),
             ("not planned", variant["refusal"]),
             ("published", _published(variant)),
+            ("revision", _revision(variant)),
             ("aliases", ", ".join(variant["aliases"])),
             ("assumed", ", ".join(variant["assumed"])),
             *(("conflict", text) for text in variant["conflicts"]),
@@ -155,6 +156,11 @@ def _tokens(tokens: int | None) -> str:
 def _size(checkpoint: Checkpoint) -> str:
     mark = "*" if checkpoint.variant.assumed_fields else ""
     return format_gib(checkpoint.weights_bytes) + mark if checkpoint.weights_bytes else "?"
+
+
+def _revision(variant: dict[str, Any]) -> str | None:
+    seen = f", the newest seen on {variant['revision_date']}" if variant["revision_date"] else ""
+    return f"{variant['revision']}{seen}" if variant["revision"] else None
 
 
 def _published(variant: dict[str, Any]) -> str | None:

@@ -19,7 +19,7 @@ from planner.facts.variant import Model
 from planner.fleet import Fleet
 from planner.version import VERSION
 
-_UNUSED = frozenset({"aliases", "file", "note", "released", "sources", "published_source"})
+_UNUSED = frozenset({"aliases", "file", "note", "released", "revision_date", "sources", "published_source"})
 """Fields of catalog entries that decide nothing about a plan."""
 
 

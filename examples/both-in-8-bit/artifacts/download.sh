@@ -72,8 +72,8 @@ fetch() {
 
 # repository, revision (empty: the newest), bytes
 readonly checkpoints=(
-  Qwen/Qwen2.5-Coder-32B-Instruct-GPTQ-Int8 '' 35021531136
-  Qwen/Qwen2.5-14B-Instruct-GPTQ-Int8 '' 16721512448
+  Qwen/Qwen2.5-Coder-32B-Instruct-GPTQ-Int8 5772063af4a0219bcae4f1401b0ee5da989014ce 35021531136
+  Qwen/Qwen2.5-14B-Instruct-GPTQ-Int8 801d1799b049765aebe175acb5d529c372e7b1b9 16721512448
 )
 
 main() {

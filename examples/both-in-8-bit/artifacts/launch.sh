@@ -37,12 +37,13 @@ plan_of() {
       memory=71013826789 # bytes on each GPU, everything included
       start_seconds=2400
       weights=Qwen/Qwen2.5-Coder-32B-Instruct-GPTQ-Int8
-      revision=''
+      revision=5772063af4a0219bcae4f1401b0ee5da989014ce
       arguments=(
         Qwen/Qwen2.5-Coder-32B-Instruct-GPTQ-Int8
         --host 127.0.0.1
         --port 8001
         --served-model-name coder
+        --revision 5772063af4a0219bcae4f1401b0ee5da989014ce
         --dtype auto
         --max-model-len 32768
         --max-num-seqs 16
@@ -65,12 +66,13 @@ plan_of() {
       memory=28549994439 # bytes on each GPU, everything included
       start_seconds=2340
       weights=Qwen/Qwen2.5-14B-Instruct-GPTQ-Int8
-      revision=''
+      revision=801d1799b049765aebe175acb5d529c372e7b1b9
       arguments=(
         Qwen/Qwen2.5-14B-Instruct-GPTQ-Int8
         --host 127.0.0.1
         --port 8002
         --served-model-name general
+        --revision 801d1799b049765aebe175acb5d529c372e7b1b9
         --dtype auto
         --max-model-len 32768
         --max-num-seqs 16

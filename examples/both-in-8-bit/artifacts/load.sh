@@ -35,7 +35,7 @@ plan_of() {
       port=8001
       role=coder
       weights=Qwen/Qwen2.5-Coder-32B-Instruct-GPTQ-Int8
-      revision=''
+      revision=5772063af4a0219bcae4f1401b0ee5da989014ce
       concurrency=16
       prompt_tokens=6144
       output_tokens=1024
@@ -45,7 +45,7 @@ plan_of() {
       port=8002
       role=general
       weights=Qwen/Qwen2.5-14B-Instruct-GPTQ-Int8
-      revision=''
+      revision=801d1799b049765aebe175acb5d529c372e7b1b9
       concurrency=16
       prompt_tokens=3072
       output_tokens=1024

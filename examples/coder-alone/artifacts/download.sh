@@ -72,7 +72,7 @@ fetch() {
 
 # repository, revision (empty: the newest), bytes
 readonly checkpoints=(
-  deepseek-ai/deepseek-coder-33b-instruct '' 66867386368
+  deepseek-ai/deepseek-coder-33b-instruct ea15d17db84d1fc94ac5cba8e6fa97764c9549d3 66867386368
 )
 
 main() {

@@ -36,12 +36,13 @@ plan_of() {
       memory=99036461395 # bytes on each GPU, everything included
       start_seconds=2580
       weights=deepseek-ai/deepseek-coder-33b-instruct
-      revision=''
+      revision=ea15d17db84d1fc94ac5cba8e6fa97764c9549d3
       arguments=(
         deepseek-ai/deepseek-coder-33b-instruct
         --host 127.0.0.1
         --port 8001
         --served-model-name coder
+        --revision ea15d17db84d1fc94ac5cba8e6fa97764c9549d3
         --dtype auto
         --max-model-len 16384
         --max-num-seqs 16

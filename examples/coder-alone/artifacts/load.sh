@@ -34,7 +34,7 @@ plan_of() {
       port=8001
       role=coder
       weights=deepseek-ai/deepseek-coder-33b-instruct
-      revision=''
+      revision=ea15d17db84d1fc94ac5cba8e6fa97764c9549d3
       concurrency=16
       prompt_tokens=6144
       output_tokens=1024

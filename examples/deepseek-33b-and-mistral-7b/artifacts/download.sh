@@ -72,8 +72,8 @@ fetch() {
 
 # repository, revision (empty: the newest), bytes
 readonly checkpoints=(
-  deepseek-ai/deepseek-coder-33b-instruct '' 66867386368
-  neuralmagic/Mistral-7B-Instruct-v0.3-GPTQ-4bit '' 4152893440
+  deepseek-ai/deepseek-coder-33b-instruct ea15d17db84d1fc94ac5cba8e6fa97764c9549d3 66867386368
+  neuralmagic/Mistral-7B-Instruct-v0.3-GPTQ-4bit ed07c8f1d2c87648508d9e153199d9b761cad5a8 4152893440
 )
 
 main() {

@@ -37,12 +37,13 @@ plan_of() {
       memory=85881092435 # bytes on each GPU, everything included
       start_seconds=2580
       weights=deepseek-ai/deepseek-coder-33b-instruct
-      revision=''
+      revision=ea15d17db84d1fc94ac5cba8e6fa97764c9549d3
       arguments=(
         deepseek-ai/deepseek-coder-33b-instruct
         --host 127.0.0.1
         --port 8001
         --served-model-name coder
+        --revision ea15d17db84d1fc94ac5cba8e6fa97764c9549d3
         --dtype auto
         --max-model-len 16384
         --max-num-seqs 16
@@ -63,12 +64,13 @@ plan_of() {
       memory=15588828507 # bytes on each GPU, everything included
       start_seconds=2280
       weights=neuralmagic/Mistral-7B-Instruct-v0.3-GPTQ-4bit
-      revision=''
+      revision=ed07c8f1d2c87648508d9e153199d9b761cad5a8
       arguments=(
         neuralmagic/Mistral-7B-Instruct-v0.3-GPTQ-4bit
         --host 127.0.0.1
         --port 8002
         --served-model-name general
+        --revision ed07c8f1d2c87648508d9e153199d9b761cad5a8
         --dtype auto
         --max-model-len 32768
         --max-num-seqs 16

@@ -35,7 +35,7 @@ plan_of() {
       port=8001
       role=coder
       weights=deepseek-ai/deepseek-coder-33b-instruct
-      revision=''
+      revision=ea15d17db84d1fc94ac5cba8e6fa97764c9549d3
       concurrency=16
       prompt_tokens=6144
       output_tokens=1024
@@ -45,7 +45,7 @@ plan_of() {
       port=8002
       role=general
       weights=neuralmagic/Mistral-7B-Instruct-v0.3-GPTQ-4bit
-      revision=''
+      revision=ed07c8f1d2c87648508d9e153199d9b761cad5a8
       concurrency=16
       prompt_tokens=3072
       output_tokens=1024

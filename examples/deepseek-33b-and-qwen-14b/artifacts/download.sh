@@ -72,8 +72,8 @@ fetch() {
 
 # repository, revision (empty: the newest), bytes
 readonly checkpoints=(
-  TheBloke/deepseek-coder-33B-instruct-AWQ '' 18010000000
-  Qwen/Qwen2.5-14B-Instruct '' 29400000000
+  TheBloke/deepseek-coder-33B-instruct-AWQ c40b499bac2712cd3c445cf1b05d2c6558ab0d29 18010000000
+  Qwen/Qwen2.5-14B-Instruct cf98f3b3bbb457ad9e2bb7baf9a0125b6b88caa8 29400000000
 )
 
 main() {

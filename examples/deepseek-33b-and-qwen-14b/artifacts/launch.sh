@@ -37,12 +37,13 @@ plan_of() {
       memory=50290142768 # bytes on each GPU, everything included
       start_seconds=2340
       weights=TheBloke/deepseek-coder-33B-instruct-AWQ
-      revision=''
+      revision=c40b499bac2712cd3c445cf1b05d2c6558ab0d29
       arguments=(
         TheBloke/deepseek-coder-33B-instruct-AWQ
         --host 127.0.0.1
         --port 8001
         --served-model-name coder
+        --revision c40b499bac2712cd3c445cf1b05d2c6558ab0d29
         --dtype auto
         --max-model-len 16384
         --max-num-seqs 16
@@ -63,12 +64,13 @@ plan_of() {
       memory=45829465829 # bytes on each GPU, everything included
       start_seconds=2400
       weights=Qwen/Qwen2.5-14B-Instruct
-      revision=''
+      revision=cf98f3b3bbb457ad9e2bb7baf9a0125b6b88caa8
       arguments=(
         Qwen/Qwen2.5-14B-Instruct
         --host 127.0.0.1
         --port 8002
         --served-model-name general
+        --revision cf98f3b3bbb457ad9e2bb7baf9a0125b6b88caa8
         --dtype auto
         --max-model-len 32768
         --max-num-seqs 16

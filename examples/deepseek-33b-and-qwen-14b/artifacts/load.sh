@@ -35,7 +35,7 @@ plan_of() {
       port=8001
       role=coder
       weights=TheBloke/deepseek-coder-33B-instruct-AWQ
-      revision=''
+      revision=c40b499bac2712cd3c445cf1b05d2c6558ab0d29
       concurrency=16
       prompt_tokens=6144
       output_tokens=1024
@@ -45,7 +45,7 @@ plan_of() {
       port=8002
       role=general
       weights=Qwen/Qwen2.5-14B-Instruct
-      revision=''
+      revision=cf98f3b3bbb457ad9e2bb7baf9a0125b6b88caa8
       concurrency=16
       prompt_tokens=3072
       output_tokens=1024

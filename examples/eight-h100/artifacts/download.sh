@@ -72,9 +72,9 @@ fetch() {
 
 # repository, revision (empty: the newest), bytes
 readonly checkpoints=(
-  Qwen/Qwen3-235B-A22B-Instruct-2507-FP8 '' 237025153024
-  Qwen/Qwen3-Coder-30B-A3B-Instruct '' 61229342720
-  Qwen/Qwen3-Reranker-4B '' 8110097408
+  Qwen/Qwen3-235B-A22B-Instruct-2507-FP8 e156cb4efae43fbee1a1ab073f946a1377e6b969 237025153024
+  Qwen/Qwen3-Coder-30B-A3B-Instruct b2cff646eb4bb1d68355c01b18ae02e7cf42d120 61229342720
+  Qwen/Qwen3-Reranker-4B f16fc5d5d2b9b1d0db8280929242745d79794ef5 8110097408
 )
 
 main() {

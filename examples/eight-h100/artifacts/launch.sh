@@ -46,12 +46,13 @@ plan_of() {
       memory=80125074722 # bytes on each GPU, everything included
       start_seconds=3420
       weights=Qwen/Qwen3-235B-A22B-Instruct-2507-FP8
-      revision=''
+      revision=e156cb4efae43fbee1a1ab073f946a1377e6b969
       arguments=(
         Qwen/Qwen3-235B-A22B-Instruct-2507-FP8
         --host 127.0.0.1
         --port 8001
         --served-model-name assistant
+        --revision e156cb4efae43fbee1a1ab073f946a1377e6b969
         --dtype auto
         --max-model-len 32768
         --max-num-seqs 64
@@ -74,12 +75,13 @@ plan_of() {
       memory=58999691729 # bytes on each GPU, everything included
       start_seconds=2580
       weights=Qwen/Qwen3-Coder-30B-A3B-Instruct
-      revision=''
+      revision=b2cff646eb4bb1d68355c01b18ae02e7cf42d120
       arguments=(
         Qwen/Qwen3-Coder-30B-A3B-Instruct
         --host 127.0.0.1
         --port 8002
         --served-model-name coder
+        --revision b2cff646eb4bb1d68355c01b18ae02e7cf42d120
         --dtype auto
         --max-model-len 131072
         --max-num-seqs 32
@@ -102,12 +104,13 @@ plan_of() {
       memory=58999691729 # bytes on each GPU, everything included
       start_seconds=2580
       weights=Qwen/Qwen3-Coder-30B-A3B-Instruct
-      revision=''
+      revision=b2cff646eb4bb1d68355c01b18ae02e7cf42d120
       arguments=(
         Qwen/Qwen3-Coder-30B-A3B-Instruct
         --host 127.0.0.1
         --port 8004
         --served-model-name coder
+        --revision b2cff646eb4bb1d68355c01b18ae02e7cf42d120
         --dtype auto
         --max-model-len 131072
         --max-num-seqs 32
@@ -130,12 +133,13 @@ plan_of() {
       memory=12682279898 # bytes on each GPU, everything included
       start_seconds=2280
       weights=Qwen/Qwen3-Reranker-4B
-      revision=''
+      revision=f16fc5d5d2b9b1d0db8280929242745d79794ef5
       arguments=(
         Qwen/Qwen3-Reranker-4B
         --host 127.0.0.1
         --port 8003
         --served-model-name reranker
+        --revision f16fc5d5d2b9b1d0db8280929242745d79794ef5
         --dtype auto
         --max-model-len 8192
         --max-num-seqs 32

@@ -37,7 +37,7 @@ plan_of() {
       port=8001
       role=assistant
       weights=Qwen/Qwen3-235B-A22B-Instruct-2507-FP8
-      revision=''
+      revision=e156cb4efae43fbee1a1ab073f946a1377e6b969
       concurrency=64
       prompt_tokens=6144
       output_tokens=2048
@@ -47,7 +47,7 @@ plan_of() {
       port=8002
       role=coder
       weights=Qwen/Qwen3-Coder-30B-A3B-Instruct
-      revision=''
+      revision=b2cff646eb4bb1d68355c01b18ae02e7cf42d120
       concurrency=32
       prompt_tokens=12288
       output_tokens=2048
@@ -57,7 +57,7 @@ plan_of() {
       port=8004
       role=coder
       weights=Qwen/Qwen3-Coder-30B-A3B-Instruct
-      revision=''
+      revision=b2cff646eb4bb1d68355c01b18ae02e7cf42d120
       concurrency=32
       prompt_tokens=12288
       output_tokens=2048
@@ -67,7 +67,7 @@ plan_of() {
       port=8003
       role=reranker
       weights=Qwen/Qwen3-Reranker-4B
-      revision=''
+      revision=f16fc5d5d2b9b1d0db8280929242745d79794ef5
       concurrency=32
       prompt_tokens=8064
       output_tokens=0

@@ -72,8 +72,8 @@ fetch() {
 
 # repository, revision (empty: the newest), bytes
 readonly checkpoints=(
-  shuyuej/Llama-3.3-70B-Instruct-GPTQ '' 39733755904
-  Qwen/Qwen3-Embedding-0.6B '' 1201813504
+  shuyuej/Llama-3.3-70B-Instruct-GPTQ 3a7f7f7d46e362291821aaefb0a38b632f1190a8 39733755904
+  Qwen/Qwen3-Embedding-0.6B b22da495047858cce924d27d76261e96be6febc0 1201813504
 )
 
 main() {

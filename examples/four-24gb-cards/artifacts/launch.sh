@@ -40,12 +40,13 @@ plan_of() {
       memory=19080791736 # bytes on each GPU, everything included
       start_seconds=2460
       weights=shuyuej/Llama-3.3-70B-Instruct-GPTQ
-      revision=''
+      revision=3a7f7f7d46e362291821aaefb0a38b632f1190a8
       arguments=(
         shuyuej/Llama-3.3-70B-Instruct-GPTQ
         --host 127.0.0.1
         --port 8001
         --served-model-name assistant
+        --revision 3a7f7f7d46e362291821aaefb0a38b632f1190a8
         --dtype auto
         --max-model-len 32768
         --max-num-seqs 16
@@ -68,12 +69,13 @@ plan_of() {
       memory=3346525261 # bytes on each GPU, everything included
       start_seconds=2280
       weights=Qwen/Qwen3-Embedding-0.6B
-      revision=''
+      revision=b22da495047858cce924d27d76261e96be6febc0
       arguments=(
         Qwen/Qwen3-Embedding-0.6B
         --host 127.0.0.1
         --port 8002
         --served-model-name embedder
+        --revision b22da495047858cce924d27d76261e96be6febc0
         --dtype auto
         --max-model-len 4096
         --max-num-seqs 8

@@ -35,7 +35,7 @@ plan_of() {
       port=8001
       role=assistant
       weights=shuyuej/Llama-3.3-70B-Instruct-GPTQ
-      revision=''
+      revision=3a7f7f7d46e362291821aaefb0a38b632f1190a8
       concurrency=16
       prompt_tokens=3072
       output_tokens=1024
@@ -45,7 +45,7 @@ plan_of() {
       port=8002
       role=embedder
       weights=Qwen/Qwen3-Embedding-0.6B
-      revision=''
+      revision=b22da495047858cce924d27d76261e96be6febc0
       concurrency=8
       prompt_tokens=4032
       output_tokens=0

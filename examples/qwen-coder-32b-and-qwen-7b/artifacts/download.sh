@@ -72,8 +72,8 @@ fetch() {
 
 # repository, revision (empty: the newest), bytes
 readonly checkpoints=(
-  Qwen/Qwen2.5-Coder-32B-Instruct-GPTQ-Int8 '' 35021531136
-  Qwen/Qwen2.5-7B-Instruct '' 15200000000
+  Qwen/Qwen2.5-Coder-32B-Instruct-GPTQ-Int8 5772063af4a0219bcae4f1401b0ee5da989014ce 35021531136
+  Qwen/Qwen2.5-7B-Instruct a09a35458c702b33eeacc393d103063234e8bc28 15200000000
 )
 
 main() {

@@ -35,7 +35,7 @@ plan_of() {
       port=8001
       role=coder
       weights=Qwen/Qwen2.5-Coder-32B-Instruct-GPTQ-Int8
-      revision=''
+      revision=5772063af4a0219bcae4f1401b0ee5da989014ce
       concurrency=16
       prompt_tokens=6144
       output_tokens=1024
@@ -45,7 +45,7 @@ plan_of() {
       port=8002
       role=general
       weights=Qwen/Qwen2.5-7B-Instruct
-      revision=''
+      revision=a09a35458c702b33eeacc393d103063234e8bc28
       concurrency=32
       prompt_tokens=3072
       output_tokens=1024

@@ -72,9 +72,9 @@ fetch() {
 
 # repository, revision (empty: the newest), bytes
 readonly checkpoints=(
-  Qwen/Qwen2.5-Coder-32B-Instruct-GPTQ-Int4 '' 19409145856
-  Qwen/Qwen2.5-14B-Instruct-GPTQ-Int4 '' 9984577536
-  Qwen/Qwen3-Embedding-0.6B '' 1218736128
+  Qwen/Qwen2.5-Coder-32B-Instruct-GPTQ-Int4 5fece1e232475f4da75cf0e4283606a3186fee8a 19409145856
+  Qwen/Qwen2.5-14B-Instruct-GPTQ-Int4 08fdbde5eea15cd2aae884125fbfd604dec19818 9984577536
+  Qwen/Qwen3-Embedding-0.6B b22da495047858cce924d27d76261e96be6febc0 1218736128
 )
 
 main() {

@@ -39,12 +39,13 @@ plan_of() {
       memory=28248397133 # bytes on each GPU, everything included
       start_seconds=2340
       weights=Qwen/Qwen2.5-Coder-32B-Instruct-GPTQ-Int4
-      revision=''
+      revision=5fece1e232475f4da75cf0e4283606a3186fee8a
       arguments=(
         Qwen/Qwen2.5-Coder-32B-Instruct-GPTQ-Int4
         --host 127.0.0.1
         --port 8002
         --served-model-name coder
+        --revision 5fece1e232475f4da75cf0e4283606a3186fee8a
         --dtype auto
         --max-model-len 32768
         --max-num-seqs 16
@@ -67,12 +68,13 @@ plan_of() {
       memory=16027017190 # bytes on each GPU, everything included
       start_seconds=2280
       weights=Qwen/Qwen2.5-14B-Instruct-GPTQ-Int4
-      revision=''
+      revision=08fdbde5eea15cd2aae884125fbfd604dec19818
       arguments=(
         Qwen/Qwen2.5-14B-Instruct-GPTQ-Int4
         --host 127.0.0.1
         --port 8001
         --served-model-name chat
+        --revision 08fdbde5eea15cd2aae884125fbfd604dec19818
         --dtype auto
         --max-model-len 32768
         --max-num-seqs 32
@@ -95,12 +97,13 @@ plan_of() {
       memory=2859321169 # bytes on each GPU, everything included
       start_seconds=2280
       weights=Qwen/Qwen3-Embedding-0.6B
-      revision=''
+      revision=b22da495047858cce924d27d76261e96be6febc0
       arguments=(
         Qwen/Qwen3-Embedding-0.6B
         --host 127.0.0.1
         --port 8003
         --served-model-name embedder
+        --revision b22da495047858cce924d27d76261e96be6febc0
         --dtype auto
         --max-model-len 8192
         --max-num-seqs 16

@@ -36,7 +36,7 @@ plan_of() {
       port=8002
       role=coder
       weights=Qwen/Qwen2.5-Coder-32B-Instruct-GPTQ-Int4
-      revision=''
+      revision=5fece1e232475f4da75cf0e4283606a3186fee8a
       concurrency=16
       prompt_tokens=6144
       output_tokens=1024
@@ -46,7 +46,7 @@ plan_of() {
       port=8001
       role=chat
       weights=Qwen/Qwen2.5-14B-Instruct-GPTQ-Int4
-      revision=''
+      revision=08fdbde5eea15cd2aae884125fbfd604dec19818
       concurrency=32
       prompt_tokens=2048
       output_tokens=512
@@ -56,7 +56,7 @@ plan_of() {
       port=8003
       role=embedder
       weights=Qwen/Qwen3-Embedding-0.6B
-      revision=''
+      revision=b22da495047858cce924d27d76261e96be6febc0
       concurrency=16
       prompt_tokens=8064
       output_tokens=0

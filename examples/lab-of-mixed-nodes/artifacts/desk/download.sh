@@ -72,8 +72,8 @@ fetch() {
 
 # repository, revision (empty: the newest), bytes
 readonly checkpoints=(
-  Qwen/Qwen2.5-Coder-32B-Instruct '' 65530000000
-  shuyuej/Llama-3.3-70B-Instruct-GPTQ '' 39627816960
+  Qwen/Qwen2.5-Coder-32B-Instruct 381fc969f78efac66bc87ff7ddeadb7e73c218a7 65530000000
+  shuyuej/Llama-3.3-70B-Instruct-GPTQ 3a7f7f7d46e362291821aaefb0a38b632f1190a8 39627816960
 )
 
 main() {

@@ -39,12 +39,13 @@ plan_of() {
       memory=100199032734 # bytes on each GPU, everything included
       start_seconds=2580
       weights=Qwen/Qwen2.5-Coder-32B-Instruct
-      revision=''
+      revision=381fc969f78efac66bc87ff7ddeadb7e73c218a7
       arguments=(
         Qwen/Qwen2.5-Coder-32B-Instruct
         --host 127.0.0.1
         --port 8003
         --served-model-name coder
+        --revision 381fc969f78efac66bc87ff7ddeadb7e73c218a7
         --dtype auto
         --max-model-len 32768
         --max-num-seqs 32
@@ -67,12 +68,13 @@ plan_of() {
       memory=47069732936 # bytes on each GPU, everything included
       start_seconds=2460
       weights=shuyuej/Llama-3.3-70B-Instruct-GPTQ
-      revision=''
+      revision=3a7f7f7d46e362291821aaefb0a38b632f1190a8
       arguments=(
         shuyuej/Llama-3.3-70B-Instruct-GPTQ
         --host 127.0.0.1
         --port 8001
         --served-model-name assistant
+        --revision 3a7f7f7d46e362291821aaefb0a38b632f1190a8
         --dtype auto
         --max-model-len 32768
         --max-num-seqs 32

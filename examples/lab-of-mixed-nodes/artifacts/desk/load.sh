@@ -35,7 +35,7 @@ plan_of() {
       port=8003
       role=coder
       weights=Qwen/Qwen2.5-Coder-32B-Instruct
-      revision=''
+      revision=381fc969f78efac66bc87ff7ddeadb7e73c218a7
       concurrency=32
       prompt_tokens=6144
       output_tokens=1024
@@ -45,7 +45,7 @@ plan_of() {
       port=8001
       role=assistant
       weights=shuyuej/Llama-3.3-70B-Instruct-GPTQ
-      revision=''
+      revision=3a7f7f7d46e362291821aaefb0a38b632f1190a8
       concurrency=32
       prompt_tokens=6144
       output_tokens=2048

@@ -72,7 +72,7 @@ fetch() {
 
 # repository, revision (empty: the newest), bytes
 readonly checkpoints=(
-  Qwen/Qwen3-235B-A22B-Instruct-2507-FP8 '' 240621084672
+  Qwen/Qwen3-235B-A22B-Instruct-2507-FP8 e156cb4efae43fbee1a1ab073f946a1377e6b969 240621084672
 )
 
 main() {

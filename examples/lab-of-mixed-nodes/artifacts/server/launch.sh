@@ -39,12 +39,13 @@ plan_of() {
       memory=77986857741 # bytes on each GPU, everything included
       start_seconds=3480
       weights=Qwen/Qwen3-235B-A22B-Instruct-2507-FP8
-      revision=''
+      revision=e156cb4efae43fbee1a1ab073f946a1377e6b969
       arguments=(
         Qwen/Qwen3-235B-A22B-Instruct-2507-FP8
         --host 127.0.0.1
         --port 8005
         --served-model-name second-opinion
+        --revision e156cb4efae43fbee1a1ab073f946a1377e6b969
         --dtype auto
         --max-model-len 32768
         --max-num-seqs 8

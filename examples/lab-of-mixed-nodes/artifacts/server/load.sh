@@ -34,7 +34,7 @@ plan_of() {
       port=8005
       role=second-opinion
       weights=Qwen/Qwen3-235B-A22B-Instruct-2507-FP8
-      revision=''
+      revision=e156cb4efae43fbee1a1ab073f946a1377e6b969
       concurrency=8
       prompt_tokens=24064
       output_tokens=8192

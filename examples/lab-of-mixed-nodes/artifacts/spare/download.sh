@@ -72,7 +72,7 @@ fetch() {
 
 # repository, revision (empty: the newest), bytes
 readonly checkpoints=(
-  Qwen/Qwen3-Embedding-0.6B '' 1201813504
+  Qwen/Qwen3-Embedding-0.6B b22da495047858cce924d27d76261e96be6febc0 1201813504
 )
 
 main() {

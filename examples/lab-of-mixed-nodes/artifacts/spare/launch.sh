@@ -36,12 +36,13 @@ plan_of() {
       memory=3991628583 # bytes on each GPU, everything included
       start_seconds=2280
       weights=Qwen/Qwen3-Embedding-0.6B
-      revision=''
+      revision=b22da495047858cce924d27d76261e96be6febc0
       arguments=(
         Qwen/Qwen3-Embedding-0.6B
         --host 127.0.0.1
         --port 8004
         --served-model-name embedder
+        --revision b22da495047858cce924d27d76261e96be6febc0
         --dtype auto
         --max-model-len 8192
         --max-num-seqs 16

@@ -34,7 +34,7 @@ plan_of() {
       port=8004
       role=embedder
       weights=Qwen/Qwen3-Embedding-0.6B
-      revision=''
+      revision=b22da495047858cce924d27d76261e96be6febc0
       concurrency=16
       prompt_tokens=8064
       output_tokens=0
