@@ -111,8 +111,8 @@ def test_ctrl_c_before_there_is_a_plan(capsys: pytest.CaptureFixture[str]) -> No
 
 
 def test_ctrl_c_in_a_program_of_ones_own_is_what_it_always_is() -> None:
-    problem, _ = random_problem(10, 300, 8, 1)
-    timer = threading.Timer(0.5, os.kill, (os.getpid(), signal.SIGINT))
+    problem, _ = random_problem(50, 300, 64, 1)
+    timer = threading.Timer(0.3, os.kill, (os.getpid(), signal.SIGINT))
     timer.start()
     with pytest.raises(KeyboardInterrupt):
         optimise(problem)

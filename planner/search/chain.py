@@ -88,6 +88,16 @@ def maximise_first(model: Model, budget: int) -> cp_model.CpSolver | None:
     return _maximise(model, _first(model), budget)
 
 
+def reached(model: Model, solver: cp_model.CpSolver, count: int) -> list[int]:
+    """Return the values of the first so many stages in a solution."""
+    return [solver.value(model.stage(stage)) for stage in range(count)]
+
+
+def first_weights(model: Model) -> list[int]:
+    """Return the weights of the stages that fit into one sum with the first one."""
+    return _weights(_first(model))
+
+
 def first_bound(model: Model, solver: cp_model.CpSolver) -> int:
     """Return what the first stage cannot exceed, after ``maximise_first``."""
     return _hold(model, _first(model), solver)[0].bound

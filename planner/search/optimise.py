@@ -11,6 +11,7 @@ from collections.abc import Sequence
 
 from ortools.sat.python.cp_model import CpSolver
 
+from planner.search.bounds import Bounds
 from planner.search.budget import BUDGET, BudgetSpent
 from planner.search.chain import (
     HEADROOM,
@@ -18,15 +19,18 @@ from planner.search.chain import (
     ceilings,
     choices,
     first_bound,
+    first_weights,
     maximise_first,
+    reached,
     relaxed,
     run,
     run_chain,
 )
 from planner.search.decompose import Packed, decompose, filled, packed_as
 from planner.search.model import Model, build
+from planner.search.narrow import narrowed
 from planner.search.packing import Decided, pack
-from planner.search.pieces import pieces
+from planner.search.pieces import Pieces, pieces
 from planner.search.placing import Placing, blocks, deal
 from planner.search.problem import COST, Answer, Block, Choice, Problem, StageValue
 from planner.search.turns import saved
@@ -92,29 +96,39 @@ def _optimise(problem: Problem, budget: int) -> Answer | None:
     digest = hashlib.sha256(str(model.cp.proto).encode()).hexdigest()
     if size > _SOME:
         return _many(problem, budget, digest)
+    limits = Bounds(problem, first_weights(model))
     try:
-        chain = run_chain(model, budget)
+        part = narrowed(limits, lambda some: _reached(build(some), budget, len(limits.weights)))
+        model = build(part.problem) if part else model
+        chain = run_chain(model, budget) if part else None
     except BudgetSpent:
         return _filled(problem, ceilings(model)[problem.stages[0]], digest, budget)
-    if chain is None:
+    if chain is None or part is None:
         return None
     decided = choices(model, chain.solver)
-    if _summed(problem) and (found := pack(problem, decided, _most_gpus(model, chain.solver))):
-        return _answer(decided, found, chain.stages, digest)
+    if _summed(problem) and (found := pack(part.problem, decided, _most_gpus(model, chain.solver))):
+        return part.original(_answer(decided, found, chain.stages, digest))
     bound = chain.stages[0].bound
+    most = limits.weigh([stage.bound for stage in chain.stages])
     packed = decompose(problem, budget, bound) if size > _FEW else None
     if packed is None:
         try:
-            return _whole(problem, budget, digest, bound)
+            return _whole(limits, budget, digest, (bound, most))
         except BudgetSpent:
             return _filled(problem, bound, digest, budget)
     try:
-        answer = _whole(problem, min(budget, _POLISH), digest, bound, packed.value[0])
+        answer = _settled(limits.part(limits.weigh(packed.value)), min(budget, _POLISH), digest, bound, packed.value[0])
     except BudgetSpent:
         answer = None
     if answer is None or _values(answer) < packed.value:
         return _packed_answer(problem, packed, bound, digest)
     return answer
+
+
+def _reached(model: Model, budget: int, stages: int) -> list[int] | None:
+    """Return the values of the first so many stages of a plan that is as good in them as the budget allows."""
+    solver = maximise_first(model, budget)
+    return None if solver is None else reached(model, solver, stages)
 
 
 def _summed(problem: Problem) -> bool:
@@ -156,26 +170,51 @@ def places(problem: Problem) -> int:
     return sum(count[shape] for found in shapes for shape in found)
 
 
-def _whole(problem: Problem, budget: int, digest: str, bound: int, reached: int | None = None) -> Answer | None:
-    """Decide choices and places together; the first stage cannot exceed ``bound`` and must be at least ``reached``.
+def _whole(limits: Bounds, budget: int, digest: str, most: tuple[int, int]) -> Answer | None:
+    """Decide choices and places together; ``most`` is what the first stage, and the first ones weighed, cannot exceed.
+
+    Raises:
+        BudgetSpent: no plan was found, and it was not shown that there is none.
+    """
+    part = narrowed(limits, lambda some: _placed_values(some, budget, most[0], len(limits.weights)), most[1])
+    return _settled(part, budget, digest, most[0]) if part else None
+
+
+def _placed_values(problem: Problem, budget: int, bound: int, stages: int) -> list[int] | None:
+    """Return the values of the first stages of a plan with places, found with either model."""
+    for by_size in (False, True):
+        model = build(problem)
+        Placing(model, by_size=by_size)
+        model.cp.add(model.stage(0) <= bound)
+        try:
+            return _reached(model, budget if by_size else min(budget, _QUICK), stages)
+        except BudgetSpent:
+            if by_size:
+                raise
+    return None
+
+
+def _settled(part: Pieces, budget: int, digest: str, bound: int, least: int | None = None) -> Answer | None:
+    """Settle all stages; the first cannot exceed ``bound`` and must be at least ``least``.
 
     The model that is usually fast is given a little time, and the one that proves what is hard the rest.
     """
     quick: Answer | None = None
     try:
-        quick = _placed(problem, budget, digest, (bound, reached), patience=_QUICK)
+        quick = _placed(part.problem, budget, digest, (bound, least), patience=_QUICK)
         if quick is None or quick.stages[0].proven:
-            return quick
+            return quick and part.original(quick)
         bound = quick.stages[0].bound
     except BudgetSpent:
         if budget <= _QUICK:
             raise
     try:
-        return _placed(problem, budget, digest, (bound, reached))
+        answer = _placed(part.problem, budget, digest, (bound, least))
     except BudgetSpent:
-        if quick:
-            return quick
-        raise
+        if quick is None:
+            raise
+        answer = quick
+    return answer and part.original(answer)
 
 
 def _placed(

@@ -1,0 +1,234 @@
+"""Bounds: what a plan can reach at most with each candidate, so that only few candidates need be decided about.
+
+Memory is counted per pool as a whole, and a byte of it is given a price, as the optimum of the linear relaxation has
+it. No plan is then worth more than every role's best candidate less the price of its bytes, plus the price of all bytes
+there are; nor is a plan with a certain candidate worth more than that, less what the candidate is short of its role's
+best. Any prices give such bounds: those of the relaxation are rounded and everything else is counted in integers, so
+that nothing is left out because of a rounding error.
+
+Once a plan is known, what cannot be in a plan as good is left out: of thousands of candidates some tens are left, and
+of their sequences a few. Plans that are as good are all still there, so that the stages after the first ones, and the
+canonical order, settle on the same one.
+"""
+
+import math
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+from fractions import Fraction
+
+from ortools.linear_solver import pywraplp
+
+from planner.search.pieces import Pieces
+from planner.search.problem import COST, Candidate, Problem
+
+_SCALE = 1 << 48
+"""What prices are multiples of: the reciprocal of this."""
+
+_DIGITS = 30
+"""Bits of a price that are kept: what is beyond is noise of the linear solver."""
+
+Row = tuple[str, int]
+"""A row of the relaxation: what is counted, and the pool, the role or the stage."""
+
+
+@dataclass(frozen=True, slots=True)
+class Ends:
+    """What the fewest and the most sequences of a candidate are worth, and what is left of that after the prices."""
+
+    least: int
+    most: int
+
+
+class Bounds:
+    """Bounds of the weighted sum of the first stages: ``total`` for all plans, ``of`` for plans with a candidate.
+
+    ``weights`` are those of the first stages. ``share`` of a thousand is what may be taken of all memory.
+    """
+
+    def __init__(self, problem: Problem, weights: Sequence[int], share: int = 1000) -> None:
+        self.problem = problem
+        self.weights = tuple(weights)
+        self._share = share
+        self._times = {turn_role: turn for turn in problem.turns for turn_role in turn.roles}
+        self._unit = math.lcm(*(len(turn.roles) for turn in problem.turns))
+        self._alone = [problem.alone(role) for role in range(len(problem.roles))]
+        prices = self._prices()
+        self._ends = [
+            [
+                Ends(*(self._left(role, candidate, count, prices) for count in (candidate.least, candidate.most)))
+                for candidate in found.candidates
+            ]
+            for role, found in enumerate(problem.roles)
+        ]
+        self._best = [
+            max([max(ends.least, ends.most) for ends in found] + ([0] if role.optional else []))
+            for role, found in zip(problem.roles, self._ends, strict=True)
+        ]
+        self._scaled = sum(self._best) + self._all(prices)
+
+    @property
+    def total(self) -> int:
+        """What no plan exceeds."""
+        return self._scaled // _SCALE
+
+    def of(self, role: int, candidate: int) -> int:
+        """Return what no plan with a candidate exceeds."""
+        ends = self._ends[role][candidate]
+        return (self._scaled - self._best[role] + max(ends.least, ends.most)) // _SCALE
+
+    @property
+    def count(self) -> int:
+        """The number of candidates of all roles."""
+        return sum(map(len, self._ends))
+
+    def weigh(self, values: Sequence[int]) -> int:
+        """Return the weighted sum of the values of the first stages."""
+        return sum(weight * value for weight, value in zip(self.weights, values, strict=False))
+
+    def threshold(self, count: int) -> int:
+        """Return the most that so many candidates may reach, or what all may reach with all their sequences."""
+        if count >= self.count:
+            lowest = [min(min(ends.least, ends.most) for ends in found) - best for found, best in self._shown()]
+            return (self._scaled + min(lowest, default=0)) // _SCALE
+        found = sorted(
+            (self.of(role, index) for role, ends in enumerate(self._ends) for index in range(len(ends))), reverse=True
+        )
+        return found[min(count, len(found)) - 1] if found else 0
+
+    def _shown(self) -> Iterator[tuple[list[Ends], int]]:
+        return ((found, best) for found, best in zip(self._ends, self._best, strict=True) if found)
+
+    def part(self, least: int) -> Pieces:
+        """Return the problem with the candidates, and of these the sequences, of plans that reach so much."""
+        roles, origins = [], []
+        for role, found in enumerate(self.problem.roles):
+            kept = [
+                (index, piece)
+                for index, candidate in enumerate(found.candidates)
+                if (piece := self._trimmed(role, index, candidate, least))
+            ]
+            roles.append(replace(found, candidates=tuple(piece for _, piece in kept)))
+            origins.append(tuple(index for index, _ in kept))
+        return Pieces(replace(self.problem, roles=tuple(roles)), tuple(origins))
+
+    def _trimmed(self, role: int, index: int, candidate: Candidate, least: int) -> Candidate | None:
+        """Return a candidate with those of its sequences that reach so much; None when none does."""
+        ends = self._ends[role][index]
+        missing = least * _SCALE - (self._scaled - self._best[role])
+        if max(ends.least, ends.most) < missing:
+            return None
+        first, last = candidate.least, candidate.most
+        if first == last or min(ends.least, ends.most) >= missing:
+            return candidate
+        span = abs(ends.most - ends.least)
+        reached = (max(ends.least, ends.most) - missing) * (last - first) // span
+        if ends.most > ends.least:
+            return replace(candidate, least=last - reached)
+        return replace(candidate, most=first + reached)
+
+    def _worth(self, candidate: Candidate, sequences: int) -> int:
+        """Return what a candidate adds to the weighted sum of the first stages."""
+        return sum(
+            weight * candidate.value(stage, sequences)
+            for stage, weight in enumerate(self.weights)
+            if self.problem.stages[stage] != COST
+        )
+
+    def _left(self, role: int, candidate: Candidate, sequences: int, prices: dict[Row, int]) -> int:
+        """Return what a candidate is worth less the price of what it takes, scaled."""
+        taken = self._takes(role, candidate, sequences)
+        worth = self._worth(candidate, sequences) * _SCALE
+        return worth - sum(prices[row] * count for row, count in taken if row in prices)
+
+    def _takes(self, role: int, candidate: Candidate, sequences: int) -> Iterator[tuple[Row, int]]:
+        """Yield what a candidate takes in each row."""
+        problem, pool = self.problem, candidate.pool
+        capacity = problem.pools[pool].capacity
+        size = candidate.footprint(sequences)
+        turn = self._times.get(role)
+        if self._alone[role]:
+            size = capacity
+        if turn:
+            awake = min(turn.awake, len(turn.roles))
+            each = (size * awake + candidate.asleep * (len(turn.roles) - awake)) * (self._unit // len(turn.roles))
+            yield ("bytes", pool), each * candidate.gpus
+        else:
+            yield ("bytes", pool), size * self._unit * candidate.gpus
+            if self._alone[role] or 2 * candidate.footprint(candidate.least) > capacity:
+                yield ("whole", pool), candidate.gpus
+        for stage, _ in problem.floors:
+            yield ("floor", stage), -candidate.value(stage, sequences)
+        if candidate.barred:
+            yield ("barred", 0), 1
+        if problem.host is not None and candidate.host:
+            yield ("host", 0), candidate.host
+
+    def _limits(self) -> dict[Row, tuple[int, int]]:
+        """Return the limit of each row without any GPU in use, and what each GPU of its pool that is in use adds."""
+        problem = self.problem
+        found: dict[Row, tuple[int, int]] = {}
+        for number, pool in enumerate(problem.pools):
+            found["bytes", number] = 0, pool.capacity * self._share // 1000 * self._unit
+            found["whole", number] = 0, 1
+        for stage, least in problem.floors:
+            found["floor", stage] = -least, 0
+        barred = [any(candidate.barred for candidate in role.candidates) for role in problem.roles]
+        found["barred", 0] = max(0, sum(barred) - 1), 0
+        if problem.host is not None:
+            found["host", 0] = problem.host, 0
+        return found
+
+    def _cost(self, pool: int) -> int:
+        """Return what a GPU in use takes off the weighted sum."""
+        weights = zip(self.problem.stages, self.weights, strict=False)
+        return sum(weight for name, weight in weights if name == COST) * self.problem.pools[pool].price
+
+    def _all(self, prices: dict[Row, int]) -> int:
+        """Return the price of all that there is, less the cost of using it, scaled."""
+        total = sum(prices.get(row, 0) * fixed for row, (fixed, _) in self._limits().items())
+        for number, pool in enumerate(self.problem.pools):
+            each = sum(
+                prices.get(row, 0) * more for row, (_, more) in self._limits().items() if more and row[1] == number
+            )
+            total += max(0, each - self._cost(number) * _SCALE) * pool.gpus
+        return total
+
+    def _prices(self) -> dict[Row, int]:
+        """Return the price of each row, scaled: the dual values of the linear relaxation; none where it has none."""
+        solver = pywraplp.Solver.CreateSolver("GLOP")
+        infinity = solver.infinity()
+        limits = self._limits()
+        scales = {row: max(1, abs(fixed), each) for row, (fixed, each) in limits.items()}
+        rows = {row: solver.Constraint(-infinity, fixed / scales[row]) for row, (fixed, _) in limits.items()}
+        goal = solver.Objective()
+        goal.SetMaximization()
+        worths = [
+            (role, candidate, count, self._worth(candidate, count))
+            for role, found in enumerate(self.problem.roles)
+            for candidate in found.candidates
+            for count in {candidate.least, candidate.most}
+        ]
+        largest = max((abs(worth) for *_, worth in worths), default=1) or 1
+        for number, pool in enumerate(self.problem.pools):
+            used = solver.NumVar(0, pool.gpus, "")
+            goal.SetCoefficient(used, -self._cost(number) / largest)
+            for row, (_, each) in limits.items():
+                if each and row[1] == number:
+                    rows[row].SetCoefficient(used, -each / scales[row])
+        ones = [solver.Constraint(0 if role.optional else 1, 1) for role in self.problem.roles]
+        for role, candidate, count, worth in worths:
+            point = solver.NumVar(0, infinity, "")
+            ones[role].SetCoefficient(point, 1)
+            goal.SetCoefficient(point, worth / largest)
+            for row, taken in self._takes(role, candidate, count):
+                rows[row].SetCoefficient(point, taken / scales[row])
+        if solver.Solve() != pywraplp.Solver.OPTIMAL:
+            return {}
+        return {row: _rounded(rows[row].dual_value() * largest / scales[row]) for row in limits}
+
+
+def _rounded(price: float) -> int:
+    """Return a price, which is not negative, in units of the scale and with the digits that count."""
+    exact = int(Fraction(max(0.0, price)) * _SCALE)
+    noise = max(0, exact.bit_length() - _DIGITS)
+    return exact >> noise << noise
