@@ -4,7 +4,8 @@ import dataclasses
 from typing import Any
 
 from planner.facts.accuracy import Accuracy
-from planner.plan import GPUGroup, GPULedger, Ledger, Lock, Plan, Proof, ServerPlan
+from planner.plan import GPUGroup, GPULedger, Ledger, Lock, Plan, Proof, ServerPlan, ServerSpeed
+from planner.speed.forecast import Range
 from planner.units import GIB
 
 TOTAL_BYTES = 95 * GIB
@@ -118,3 +119,18 @@ def two_nodes() -> Plan:
         later_stages=(GPUGroup(node="box-2", gpu_indices=(0, 1)),),
     )  # fmt: skip
     return plan(large, server("small", node="box-2", gpu_indices=(0,), port=8002))
+
+
+SPEED = ServerSpeed(
+    busy_permille=1000,
+    reason=None,
+    grade="measured",
+    tpot_us=Range(value=9_000, low=7_500, high=11_250),
+    ttft_us=Range(value=300_000, low=150_000, high=600_000),
+    output_millitokens_per_second=Range(value=800_000, low=640_000, high=960_000),
+)
+
+
+def fast() -> Plan:
+    """A server whose speed the plan states, beside one of which it says nothing."""
+    return plan(server("coder", speed=SPEED), server("general", task="general", port=8002))

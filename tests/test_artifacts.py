@@ -41,7 +41,9 @@ def hostile() -> Plan:
 
 # All but the Helm values, which not every plan can have.
 TARGETS = (*DEFAULT_TARGETS, "kubernetes", "litellm", "quadlet")
-PLANS = {"two-roles": plans.two_roles(), "many-roles": plans.many_roles(), "hostile": hostile()}
+PLANS = {
+    "two-roles": plans.two_roles(), "many-roles": plans.many_roles(), "fast": plans.fast(), "hostile": hostile(),
+}  # fmt: skip
 
 
 @pytest.fixture(params=PLANS)

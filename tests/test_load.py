@@ -55,6 +55,26 @@ def test_a_server_that_keeps_its_promise(tmp_path: Path) -> None:
     ]
 
 
+def test_what_was_measured_is_held_against_the_ranges_of_the_plan(tmp_path: Path) -> None:
+    (port,) = free_ports(1)
+    coder = plans.server("coder", port=port, max_num_seqs=4, output_tokens=20, speed=plans.SPEED)
+    staged = stage(plans.plan(coder), tmp_path, FAKE_TOKEN_SECONDS="0.05")
+    assert staged.run("launch.sh", "up").returncode == 0
+    try:
+        run = staged.run("load.sh")
+    finally:
+        staged.run("launch.sh", "down")
+
+    assert run.returncode == 0, run.stdout + run.stderr
+    assert run.stdout.splitlines()[-5:] == [
+        "ok    coder                first token after 12.3 ms, planned 150 to 600: faster",
+        "ok    coder                a token every 7.8 ms, planned 7.5 to 11.25",
+        "SLOW  coder                written 90.5 tokens/s, planned 640 to 960: slower",
+        "slower than 9 of 10 measurements would be: 1 figures",
+        "the plan holds under its load",
+    ]
+
+
 @pytest.mark.parametrize(
     ("environment", "message"),
     [

@@ -95,6 +95,35 @@ def test_the_cases_notice_a_wrong_threshold(tmp_path: Path, old: str, new: str) 
     assert promtool("test", "rules", tmp_path / "monitoring" / "alerts_test.yml").returncode != 0
 
 
+@pytest.mark.parametrize(
+    ("old", "new"), [("> 0.6 unless", "> 0.9 unless"), ("> 0.01125", "> 0.001"), ("> 0.6 unless", "> 0.3 unless")]
+)
+def test_the_cases_notice_a_wrong_time(tmp_path: Path, old: str, new: str) -> None:
+    write(render(plans.fast()), tmp_path)
+    path = tmp_path / "monitoring" / "alerts.yml"
+    text = path.read_text(encoding="utf-8")
+    assert old in text
+    path.write_text(text.replace(old, new), encoding="utf-8")
+
+    assert promtool("test", "rules", tmp_path / "monitoring" / "alerts_test.yml").returncode != 0
+
+
+def test_planned_times_are_lines_on_the_dashboard_and_alerts() -> None:
+    limits = {
+        panel["title"]: panel["fieldConfig"]["defaults"]["thresholds"]["steps"][-1]["value"]
+        for panel in panels(plans.plan(plans.server("coder", speed=plans.SPEED)))
+        if panel["title"].startswith("Time ")
+    }
+    named = {
+        (rule["labels"]["server"], rule["alert"])
+        for rule in rules(render(plans.fast())["monitoring/alerts.yml"].text)
+        if rule["alert"].endswith("Slow")
+    }
+
+    assert (limits["Time to the first token"], limits["Time between tokens"]) == (0.6, 0.01125)
+    assert named == {("coder", "VLLMFirstTokenSlow"), ("coder", "VLLMTokensSlow")}
+
+
 @pytest.mark.parametrize("plan", PLANS.values(), ids=PLANS)
 def test_prometheus_parses_every_expression_of_the_dashboard(tmp_path: Path, plan: Plan) -> None:
     records = [{"record": f"panel:{number}", "expr": expr} for number, expr in enumerate(expressions(plan))]

@@ -10,7 +10,7 @@ from planner.artifacts.serve_args import Argument, serve_arguments
 from planner.engine.options import EngineOptions
 from planner.engine.profile import parse_version
 from planner.engine.starts import start_times
-from planner.plan import GPULedger, Plan, ServerPlan
+from planner.plan import GPULedger, Plan, ServerPlan, ServerSpeed
 from planner.units import ceil_div
 
 # How long the first part of a server waits for the others, which somebody starts on other machines. PyTorch itself
@@ -23,12 +23,22 @@ _COUNTS_AVAILABLE = "0.12.0"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Expected:
+    """The ends of the plan's ranges, with all requests running: milliseconds, and output tokens per second."""
+
+    ttft_ms: tuple[float, float]
+    tpot_ms: tuple[float, float]
+    output_per_second: tuple[float, float]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Server:
     """One engine process: a whole server, or the part of it that one of its ``node_count`` nodes runs.
 
     ``unified`` is ``available`` or ``free`` where the GPU shares the machine's memory: what the engine counts as free.
     ``rank`` is the part's number; part 0, on the node ``head``, answers requests for all. The parts find each other at
     ``master_port`` there; ``head_variable`` and ``node_variable`` hold the addresses of that node and of this one.
+    ``expected`` is how fast the plan says it is, None where it says nothing.
     """
 
     name: str
@@ -59,6 +69,7 @@ class Server:
     max_num_seqs: int
     request_tokens: int
     bench: Bench
+    expected: Expected | None
     start_seconds: int
     later_start_seconds: int
     queue_seconds: int
@@ -116,10 +127,19 @@ def _process(plan: Plan, part: Part, gpus: list[GPULedger], earlier: list[Server
         max_num_seqs=server.max_num_seqs,
         request_tokens=server.request_tokens,
         bench=bench(server, plan.engine_version),
+        expected=_expected(server.speed),
         start_seconds=start_seconds,
         later_start_seconds=later_start_seconds,
         queue_seconds=start_seconds + sum(other.start_seconds for other in earlier),
     )
+
+
+def _expected(speed: ServerSpeed | None) -> Expected | None:
+    if not (speed and speed.ttft_us and speed.tpot_us and speed.output_millitokens_per_second):
+        return None
+    found = (speed.ttft_us, speed.tpot_us, speed.output_millitokens_per_second)
+    ttft, tpot, output = ((own.low / 1000, own.high / 1000) for own in found)
+    return Expected(ttft_ms=ttft, tpot_ms=tpot, output_per_second=output)
 
 
 def _arguments(part: Part, options: EngineOptions, host: str) -> tuple[Argument, ...]:
