@@ -8,9 +8,9 @@ import pytest
 PACKAGE = Path(__file__).resolve().parent.parent / "planner"
 
 ORDER = [
-    "version", "errors", "units", "resources", "yaml_source", "yaml_text", "architecture", "facts", "search",
-    "engine", "config_json", "checkpoint", "logs", "tensors", "memory", "speed", "catalog", "adopt", "fleet", "options",
-    "plan", "conflict", "check", "explain", "solve", "artifacts", "cli", "__main__",
+    "version", "errors", "units", "resources", "cache", "yaml_data", "yaml_source", "yaml_text", "architecture",
+    "facts", "search", "engine", "config_json", "checkpoint", "logs", "tensors", "memory", "speed", "catalog", "adopt",
+    "fleet", "options", "plan", "conflict", "check", "explain", "solve", "artifacts", "cli", "__main__",
 ]  # fmt: skip
 ROOMS = {
     "ortools": ("search",),
@@ -20,7 +20,7 @@ ROOMS = {
     "pydantic": ("engine", "catalog", "adopt", "fleet", "plan"),
     "tree_sitter": ("adopt",),
     "tree_sitter_bash": ("adopt",),
-    "yaml": ("adopt", "yaml_source", "yaml_text", "engine", "catalog", "adopt", "fleet", "plan", "artifacts", "cli"),
+    "yaml": ("adopt", "yaml_data", "yaml_source", "yaml_text", "catalog", "fleet", "plan", "artifacts", "cli"),
 }
 SEARCH_MAY_USE = {"errors", "units", "search"}
 """The search is about integers: what it imports of the package knows neither models nor bytes."""

@@ -3,9 +3,8 @@
 from pathlib import Path
 from typing import Any
 
-import yaml
-
 from planner.errors import InvalidConfig
+from planner.yaml_data import UnreadableData, read_data
 
 
 def read_data_file(path: Path, parts: frozenset[str]) -> dict[str, Any]:
@@ -14,10 +13,9 @@ def read_data_file(path: Path, parts: frozenset[str]) -> dict[str, Any]:
     Raises:
         InvalidConfig: it cannot be read, or lacks a part.
     """
-    loader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
     try:
-        document = yaml.load(path.read_text(encoding="utf-8"), Loader=loader)
-    except (OSError, yaml.YAMLError) as error:
+        document = read_data(path)
+    except UnreadableData as error:
         raise InvalidConfig(str(path), "", f"cannot be read: {error}") from error
     if not isinstance(document, dict) or not document.keys() >= parts:
         raise InvalidConfig(str(path), "", f"needs {', '.join(sorted(parts))}")
