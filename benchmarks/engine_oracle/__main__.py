@@ -6,7 +6,7 @@ import sys
 from pathlib import Path
 
 from benchmarks.engine_oracle import compare
-from benchmarks.engine_oracle.cases import cases, class_cases
+from benchmarks.engine_oracle.cases import cases, class_cases, layout_cases
 
 
 def main() -> None:
@@ -16,12 +16,14 @@ def main() -> None:
     asking = commands.add_parser("cases", help="print the cases, one JSON object per line, for probe.py")
     asking.add_argument("--only", default="", help="models whose name contains this text")
     asking.add_argument("--classes", action="store_true", help="one small model of each further class")
+    asking.add_argument("--layouts", action="store_true", help="mixtures over ranks of data and expert parallelism")
     comparing = commands.add_parser("compare", help="compare the engine's answers with the planner's")
     comparing.add_argument("answers", type=Path, help="what probe.py printed")
     comparing.add_argument("--classes", action="store_true", help="the answers are about further classes")
+    comparing.add_argument("--layouts", action="store_true", help="the answers are about data and expert parallelism")
     comparing.add_argument("--write", action="store_true", help="write the tables beside this file")
     arguments = parser.parse_args()
-    chosen = class_cases if arguments.classes else cases
+    chosen = class_cases if arguments.classes else layout_cases if arguments.layouts else cases
     if arguments.command == "cases":
         for case in chosen():
             if arguments.only in case["id"]:
@@ -29,8 +31,8 @@ def main() -> None:
         return
     lines = arguments.answers.read_text(encoding="utf-8").splitlines()
     results, plans = compare.compare([json.loads(line) for line in lines], chosen())
-    if arguments.write and arguments.classes:
-        compare.write_classes(results)
+    if arguments.write and (arguments.classes or arguments.layouts):
+        compare.write_table(results, "classes.csv" if arguments.classes else "layouts.csv")
     elif arguments.write:
         compare.write(results, plans)
     print(compare.summary(results))

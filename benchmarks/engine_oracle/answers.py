@@ -11,29 +11,36 @@ from planner.memory.validity import invalid
 from planner.tensors.kv_cache import KVLayout, layout
 from planner.tensors.kv_rules import kv_rules
 from planner.tensors.weight_rules import WeightRules
-from planner.tensors.weights import Rank, parameter_bytes, rotary_bytes
+from planner.tensors.weights import Rank, expert_shares, parameter_bytes, rotary_bytes
 
 ENGINE = "0.32.0"
 _PROFILE = load_profile(ENGINE)
 # On CPUs the rotary table of latent attention has the model's dtype; on GPUs FlashInfer wants it in fp32.
-_RULES = WeightRules(latent_rope_bytes=None, without_rotary=_PROFILE.transformers_classes)
+_RULES = WeightRules(
+    latent_rope_bytes=None,
+    without_rotary=_PROFILE.transformers_classes,
+    whole_shared=_PROFILE.whole_shared_experts,
+)
 
 
 def answer(case: dict[str, Any]) -> dict[str, Any]:
     """Return what the planner says about a case: bytes and cache plans, or ``refused`` with the reason."""
     architecture = architecture_of(case["id"], case["config"], pooling=case.get("pooling", False))
-    ranks = int(case["tensor_parallel_size"])
+    ranks, data_ranks = int(case["tensor_parallel_size"]), int(case.get("data_parallel_size", 1))
+    expert_parallel = bool(case.get("expert_parallel"))
     flags = ServeFlags(
         max_model_len=4096,
         max_num_seqs=1,
         max_num_batched_tokens=4096,
         gpu_memory_utilization=0.9,
         tensor_parallel_size=ranks,
+        data_parallel_size=data_ranks,
+        expert_parallel=expert_parallel,
     )
     reason = invalid(architecture, Quantization(), flags, _PROFILE)
     if reason:
         return {"id": case["id"], "refused": reason}
-    rank = Rank(tensor_ranks=ranks, expert_tensor_ranks=ranks, rules=_RULES)
+    rank = Rank(**expert_shares(architecture, ranks, data_ranks, _RULES, expert_parallel=expert_parallel), rules=_RULES)
     tables = rotary_bytes(architecture, rank) + _vision_tables(architecture, "rotary_table")
     buffers = tables + _vision_tables(architecture, "_buffer")
     return {

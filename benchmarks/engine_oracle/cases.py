@@ -14,6 +14,8 @@ from planner.units import GIB
 FOLDER = Path(__file__).resolve().parent
 RANKS = (1, 2, 4, 8)
 KV_BYTES = 48 * GIB
+LAYOUTS = ((8, 1, True), (1, 8, False), (1, 8, True), (2, 4, False), (2, 4, True))
+"""Ranks of tensor and of data parallelism, and whether they share out whole experts."""
 QUESTIONS = [
     {"kv_cache_dtype": dtype, "max_model_len": length, "max_num_batched_tokens": batch}
     for dtype in ("auto", "fp8")
@@ -78,6 +80,23 @@ def cases() -> Iterator[dict[str, Any]]:
                 **_state_dtype(architecture),
                 **_packed(architecture),
                 "questions": [_question(architecture, question) for question in QUESTIONS],
+            }
+
+
+def layout_cases() -> Iterator[dict[str, Any]]:
+    """Yield every mixture over ranks of data and expert parallelism, with one question about its cache."""
+    for case in cases():
+        experts = any(layer.mixture for layer in architecture_of(case["id"], case["config"], pooling=False).layers)
+        if not case["id"].endswith("|tp1") or not experts:
+            continue
+        for ranks, data_ranks, expert_parallel in LAYOUTS:
+            yield {
+                **case,
+                "id": f"{case['id'].removesuffix('1')}{ranks}|dp{data_ranks}{'|ep' * expert_parallel}",
+                "tensor_parallel_size": ranks,
+                "data_parallel_size": data_ranks,
+                "expert_parallel": expert_parallel,
+                "questions": case["questions"][:1],
             }
 
 

@@ -17,13 +17,16 @@ _TOLERANCE = 1e-9  # of a ratio of two integers, computed in different orders
 class Result:
     """One case: bytes on rank 0 by both, how many cache plans agree, and why not all do.
 
-    ``verdict``: ``equal``, ``refused by both``, ``engine cannot build it``, ``unequal``. ``reason`` is empty where
-    nothing is to be explained; an unequal case without a reason is a bug.
+    ``ranks`` are those of tensor parallelism, ``data_ranks`` those of data parallelism, which share out whole experts
+    with ``expert_parallel``. ``verdict``: ``equal``, ``refused by both``, ``engine cannot build it``, ``unequal``.
+    ``reason`` is empty where nothing is to be explained; an unequal case without a reason is a bug.
     """
 
     architecture: str
     model: str
     ranks: int
+    data_ranks: int
+    expert_parallel: bool
     engine_bytes: int
     planner_bytes: int
     cache_plans: int
@@ -106,6 +109,8 @@ def _result(
         architecture=architecture,
         model=case["id"].split("|")[0],
         ranks=ranks,
+        data_ranks=int(case.get("data_parallel_size", 1)),
+        expert_parallel=bool(case.get("expert_parallel")),
         engine_bytes=theirs.get("parameter_bytes", 0) + theirs.get("rotary_bytes", 0),
         planner_bytes=ours.get("parameter_bytes", 0) + ours.get("rotary_bytes", 0),
         cache_plans=len(theirs.get("kv", ())),
@@ -143,9 +148,9 @@ def write(results: Sequence[Result], plans: Sequence[Plan]) -> None:
     _table(FOLDER / "cache-plans.csv", Plan, plans)
 
 
-def write_classes(results: Sequence[Result]) -> None:
-    """Write the table of further classes."""
-    _table(FOLDER / "classes.csv", Result, results)
+def write_table(results: Sequence[Result], name: str) -> None:
+    """Write the table of further classes, or that of layouts, which has no file of its cache plans."""
+    _table(FOLDER / name, Result, results)
 
 
 def _table(path: Path, kind: type[Result] | type[Plan], rows: Sequence[Result] | Sequence[Plan]) -> None:
@@ -166,5 +171,6 @@ def summary(results: Sequence[Result]) -> str:
             difference = result.planner_bytes - result.engine_bytes
             plans_text = f"{result.cache_plans_equal}/{result.cache_plans} plans"
             why = result.reason or "NO REASON"
-            lines.append(f"{result.verdict}: {result.model} tp{result.ranks} {difference:+d} B, {plans_text}: {why}")
+            layout = f"tp{result.ranks} dp{result.data_ranks}{' ep' * result.expert_parallel}"
+            lines.append(f"{result.verdict}: {result.model} {layout} {difference:+d} B, {plans_text}: {why}")
     return "\n".join(lines)

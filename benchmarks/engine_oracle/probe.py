@@ -3,7 +3,8 @@
 Reads one JSON object per line from standard input and prints one JSON line per case::
 
     {"id": ..., "config": {...config.json...}, "tensor_parallel_size": 1, "block_size": 16, "kv_bytes": 21474836480,
-     "options": {...EngineArgs...}, "files": {name: {...}}, "parameters": false,
+     "data_parallel_size": 1, "expert_parallel": false, "options": {...EngineArgs...}, "files": {name: {...}},
+     "parameters": false,
      "questions": [{"kv_cache_dtype": "auto", "max_model_len": 8192, "max_num_batched_tokens": 8192}, ...]}
 
 Runs in the engine's environment (see README.md), not in the planner's. The engine is imported once; each case is a
@@ -50,13 +51,11 @@ def ask(folder: str, case: dict[str, Any]) -> dict[str, Any]:
     """Build the model inside the engine and return what it weighs and how it would cut its cache."""
     import torch
     import vllm
-    import vllm.distributed.parallel_state as parallel_state
     from vllm.config import set_current_vllm_config
     from vllm.distributed import ensure_model_parallel_initialized, init_distributed_environment
     from vllm.engine.arg_utils import EngineArgs
     from vllm.model_executor.model_loader.utils import initialize_model
 
-    ranks = int(case.get("tensor_parallel_size", 1))
     options = {
         "load_format": "dummy", "enforce_eager": True, "dtype": "bfloat16", "block_size": case.get("block_size", 16),
         **case.get("options", {}),
@@ -71,10 +70,7 @@ def ask(folder: str, case: dict[str, Any]) -> dict[str, Any]:
             world_size=1, rank=0, distributed_init_method=address, local_rank=0, backend="gloo"
         )
         ensure_model_parallel_initialized(1, 1)
-        if ranks > 1:  # build rank 0's shard; nothing is communicated while building
-            parallel_state.get_tp_group().world_size = ranks
-            config.parallel_config.tensor_parallel_size = ranks
-            config.model_config.verify_with_parallel_config(config.parallel_config)
+        _share_out(config, case)
         torch.set_default_dtype(config.model_config.dtype)
         _keep_on_meta(torch)
         with torch.device("meta"):
@@ -86,6 +82,23 @@ def ask(folder: str, case: dict[str, Any]) -> dict[str, Any]:
             }
         result["kv"] = [_plan_cache(config, question, case) for question in case.get("questions", [])]
     return result
+
+
+def _share_out(config: Any, case: dict[str, Any]) -> None:
+    """Let rank 0 build its share of the model; nothing is communicated while building."""
+    import vllm.distributed.parallel_state as parallel_state
+
+    ranks, data_ranks = int(case.get("tensor_parallel_size", 1)), int(case.get("data_parallel_size", 1))
+    if ranks * data_ranks == 1:
+        return
+    parallel_state.get_tp_group().world_size = ranks
+    parallel_state.get_dp_group().world_size = data_ranks
+    if config.model_config.is_moe:
+        parallel_state.get_ep_group().world_size = ranks * data_ranks
+    config.parallel_config.tensor_parallel_size = ranks
+    config.parallel_config.data_parallel_size = data_ranks
+    config.parallel_config.enable_expert_parallel = bool(case.get("expert_parallel"))
+    config.model_config.verify_with_parallel_config(config.parallel_config)
 
 
 def _weights(model: Any) -> dict[str, Any]:
@@ -200,6 +213,9 @@ def _as_on_gpu(config: Any, case: dict[str, Any]) -> None:
 
 def _keep_on_meta(torch: Any) -> None:
     """Let models that move themselves or read a scalar while they are built pass: sizes do not depend on either."""
+    from vllm.model_executor.layers.fused_moe.expert_map_manager import ExpertMapManager
+
+    ExpertMapManager.get_compressed_map_string = lambda self: ""  # for the log: it lists the experts of a rank
     torch.cuda.Event = torch.cuda.Stream = type("Nothing", (), {"__init__": lambda self, *_, **__: None})
     torch.nn.Module.to = lambda self, *_, **__: self
     item = torch.Tensor.item

@@ -192,6 +192,7 @@ class EngineProfile:
     state_checkpoints: tuple[str, ...]
     chunked_groups: bool
     uneven_expert_blocks: bool
+    whole_shared_experts: tuple[str, ...]
 
     # How far estimates were off (see planner.memory.uncertainty)
     spread_bytes: int
@@ -351,6 +352,7 @@ def _typed(settings: dict[str, Any]) -> dict[str, Any]:
         "transformers_classes",
         "online_quantizations",
         "older_core",
+        "whole_shared_experts",
     ):
         typed[name] = tuple(settings[name])
     return typed

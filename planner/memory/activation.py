@@ -12,7 +12,7 @@ from planner.architecture import Architecture
 from planner.engine.flags import ServeFlags
 from planner.engine.profile import EngineProfile
 from planner.facts.gpu import GPU
-from planner.memory.expert_workspace import workspace_bytes
+from planner.memory.expert_workspace import gathered_bytes, workspace_bytes
 from planner.memory.forward import Forward
 from planner.memory.recurrent import unprofiled_bytes
 from planner.memory.tuning import NO_TUNING, tuning
@@ -113,11 +113,12 @@ def activation_line(
     second = second_runner(architecture, profile, quantized=quantized)
     experts = workspace_bytes(architecture, flags, profile, dtype_bytes)
     layers = Forward(architecture, flags, profile, gpu, dtype_bytes=dtype_bytes)
-    warm = layers.peak_bytes() + _BLOCK_TAIL_BYTES
+    gathered = gathered_bytes(architecture, flags, dtype_bytes)
+    warm = layers.peak_bytes() + gathered + _BLOCK_TAIL_BYTES
     kept = blas_workspace_bytes(gpu) if profile.blas_handles_in_budget else 0
     tuned = NO_TUNING if pipeline_rank else tuning(architecture, flags, profile, dtype_bytes)
     # cuBLAS takes its workspace with the first product, after the kernels were tuned.
-    floor = max(layers.first_peak_bytes(), tuned.peak_bytes - kept) + _BLOCK_TAIL_BYTES
+    floor = max(layers.first_peak_bytes() + gathered, tuned.peak_bytes - kept) + _BLOCK_TAIL_BYTES
     base = per_row = per_sequence = leaner = 0
     # The experts' workspace is either there for good, and then beside the sampler as well, or only while layers run.
     if profile.moe_workspace_persistent:

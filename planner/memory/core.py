@@ -17,7 +17,7 @@ _SHARED = (
     "kv_cache_dtypes", "least_capability", "method_capability",
     "method_ceiling", "formats_since", "online_quantizations", "activation_order", "load_split_limit_mib",
     "multimodal_rope_factor", "latent_rope_single_precision", "transformers_classes", "mxfp4_hopper",
-    "block_fp8_marlin_below",
+    "block_fp8_marlin_below", "whole_shared_experts",
 )  # fmt: skip
 
 

@@ -27,3 +27,18 @@ def _rows_bytes(mixture: Mixture, hidden: int, flags: ServeFlags, profile: Engin
     inner = mixture.intermediate_size if flags.expert_parallel else -(-mixture.intermediate_size // ranks)
     gate_up = (2 if mixture.gated else 1) * inner
     return tokens * mixture.active * dtype_bytes * (max(inner, hidden) + max(gate_up, hidden))
+
+
+def gathered_bytes(architecture: Architecture, flags: ServeFlags, dtype_bytes: int) -> int:
+    """Return what a rank holds of the batches of all data-parallel ranks while its experts run.
+
+    Every rank gathers the hidden states of all before its experts, in the model's dtype at most, and sums what they
+    make of them in as large a buffer, which is then dealt out again. Source:
+    ``MoEPrepareAndFinalizeNaiveDPEPModular`` in ``model_executor/layers/fused_moe/prepare_finalize/naive_dp_ep.py``
+    0.20.0 to 0.33.0, the default ``--all2all-backend allgather_reducescatter``.
+    """
+    if flags.data_parallel_size == 1:
+        return 0
+    widths = [layer.mixture.width or architecture.hidden_size for layer in architecture.layers if layer.mixture]
+    rows = flags.max_num_batched_tokens * flags.data_parallel_size
+    return 2 * rows * max(widths, default=0) * dtype_bytes

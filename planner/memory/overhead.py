@@ -19,7 +19,7 @@ def non_torch_bytes(flags: ServeFlags, profile: EngineProfile, gpu: GPU, *, voca
         total += profile.parallel_non_torch_bytes
         if profile.all_reduce_fusion_bytes and _fuses_all_reduce(flags, gpu):
             return total + profile.all_reduce_fusion_bytes
-        return total + profile.communicator.bytes_for(gpu, flags.tensor_parallel_size)
+        return total + profile.communicator.bytes_for(gpu, flags.tensor_parallel_size * flags.data_parallel_size)
     total += profile.non_torch_bytes + profile.communicator.bytes_for(gpu, flags.ranks)
     if profile.graphs_profiled and not second and not flags.enforce_eager:
         total += profile.graph_profile_residue_bytes

@@ -33,11 +33,16 @@ def invalid(
         return refused("stages-above-layers", stages=stages, layers=architecture.num_layers)
     if stages > 1 and not _has_stages(architecture, profile):
         return refused("no-stages", architecture=architecture.name)
+    if flags.expert_parallel and (reason := _no_experts_for(architecture, flags)):
+        return reason
     shares = _Shares(
         flags.tensor_parallel_size,
         flags.data_parallel_size * flags.tensor_parallel_size,
         flags.expert_parallel,
         profile.uneven_expert_blocks,
+        flags.expert_parallel
+        and min(flags.tensor_parallel_size, flags.data_parallel_size) > 1
+        and architecture.name in profile.whole_shared_experts,
     )
     return _first_reason(Same(architecture), Same(quantization), shares) if shares.all_ranks > 1 else None
 
@@ -53,14 +58,33 @@ def _has_stages(architecture: Architecture, profile: EngineProfile) -> bool:
     return written and architecture.name not in profile.transformers_classes and not uncached
 
 
+def _no_experts_for(architecture: Architecture, flags: ServeFlags) -> Refusal | None:
+    """Say why ranks cannot share out whole experts: there are none, or fewer than ranks."""
+    experts = fewest_experts(Same(architecture))
+    if not experts:
+        return refused("no-experts", architecture=architecture.name)
+    ranks = flags.tensor_parallel_size * flags.data_parallel_size
+    return refused("experts-below-ranks", experts=experts, ranks=ranks) if ranks > experts else None
+
+
+@functools.lru_cache(maxsize=4096)
+def fewest_experts(architecture: Same[Architecture]) -> int:
+    """Return how many experts the smallest mixture of a model has; 0 where it has none."""
+    return min((layer.mixture.count for layer in architecture.value.layers if layer.mixture), default=0)
+
+
 @dataclass(frozen=True, slots=True)
 class _Shares:
-    """How many ranks share out attention and experts, and whether experts' shards may end inside an FP8 block."""
+    """How many ranks share out attention and experts, and whether experts' shards may end inside an FP8 block.
+
+    A ``whole_shared`` expert is not shared out.
+    """
 
     ranks: int
     all_ranks: int
     expert_parallel: bool
     uneven_expert_blocks: bool
+    whole_shared: bool
 
 
 @functools.lru_cache(maxsize=4096)
@@ -88,7 +112,8 @@ def _reasons(architecture: Architecture, quantization: Quantization, shares: _Sh
         seen.add(layer)
         yield from _state_reasons(layer, ranks)
         # Which layers are quantized may depend on their place; layers alike are looked at once.
-        for part in layer_parts(replace(layer, state=None), architecture.hidden_size):
+        parts = layer_parts(replace(layer, state=None), architecture.hidden_size, whole_shared=shares.whole_shared)
+        for part in parts:
             if isinstance(part, Linear) and part.split != "none":
                 yield from _linear_reasons(part, ranks, f"layers.{index}.", quantization)
         if layer.mixture and not shares.expert_parallel:

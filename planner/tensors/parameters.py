@@ -47,8 +47,8 @@ def last_parts(architecture: Architecture, *, quantized_head: bool = False) -> t
 
 
 @functools.lru_cache(maxsize=512)
-def layer_parts(layer: Layer, hidden_size: int) -> tuple[Part, ...]:
-    """Return the weights of one layer."""
+def layer_parts(layer: Layer, hidden_size: int, *, whole_shared: bool = False) -> tuple[Part, ...]:
+    """Return the weights of one layer; with ``whole_shared`` every rank has the shared expert whole."""
     parts: list[Part] = []
     if layer.state:
         parts += state_parts(layer.state, hidden_size)
@@ -63,7 +63,7 @@ def layer_parts(layer: Layer, hidden_size: int) -> tuple[Part, ...]:
     if layer.feed_forward:
         parts += feed_forward_parts(layer.feed_forward, hidden_size)
     if layer.mixture:
-        parts += mixture_parts(layer.mixture, hidden_size)
+        parts += mixture_parts(layer.mixture, hidden_size, whole_shared=whole_shared)
     parts += [_norm("norm", hidden_size, layer.norm_bias)] * layer.norms
     return (*parts, *layer.extra)
 
@@ -104,18 +104,18 @@ def attention_parts(attention: Attention, hidden_size: int) -> tuple[Part, ...]:
     return tuple(parts)
 
 
-def feed_forward_parts(mlp: FeedForward, hidden_size: int) -> tuple[Part, ...]:
-    """Return the matrices of a dense MLP."""
+def feed_forward_parts(mlp: FeedForward, hidden_size: int, *, whole: bool = False) -> tuple[Part, ...]:
+    """Return the matrices of a dense MLP, which is shared out unless every rank has it ``whole``."""
     ups = ("gate_proj", "up_proj") if mlp.gated else ("up_proj",)
     columns = tuple(Column(f"{mlp.path}.{name}", mlp.intermediate_size, 1) for name in ups)
     return (
-        Linear(columns=columns, inputs=hidden_size, split="column", bias=mlp.bias and mlp.up_bias),
-        linear(f"{mlp.path}.down_proj", hidden_size, mlp.intermediate_size, "row", bias=mlp.bias),
+        Linear(columns=columns, inputs=hidden_size, split="none" if whole else "column", bias=mlp.bias and mlp.up_bias),
+        linear(f"{mlp.path}.down_proj", hidden_size, mlp.intermediate_size, "none" if whole else "row", bias=mlp.bias),
     )
 
 
-def mixture_parts(mixture: Mixture, hidden_size: int) -> tuple[Part, ...]:
-    """Return router, routed experts and the shared MLP."""
+def mixture_parts(mixture: Mixture, hidden_size: int, *, whole_shared: bool = False) -> tuple[Part, ...]:
+    """Return router, routed experts and the shared MLP, which every rank has whole with ``whole_shared``."""
     prefix = f"{mixture.path}." if mixture.path else ""
     router = Linear(
         columns=(Column(f"{prefix}{mixture.router_path}", mixture.count, 1),),
@@ -136,7 +136,7 @@ def mixture_parts(mixture: Mixture, hidden_size: int) -> tuple[Part, ...]:
             gated=mixture.gated,
             path=f"{prefix}{mixture.shared_path}",
         )
-        parts += feed_forward_parts(shared, hidden_size)
+        parts += feed_forward_parts(shared, hidden_size, whole=whole_shared)
     if mixture.width:
         parts.append(linear(f"{prefix}fc1_latent_proj", mixture.width, hidden_size))
         parts.append(linear(f"{prefix}fc2_latent_proj", hidden_size, mixture.width))

@@ -17,7 +17,8 @@ class WeightRules:
     ``latent_rope_bytes`` is the width of a yarn table of latent attention. ``without_rotary`` lists classes that run
     through the Transformers backend, which keeps no table. ``capability`` is the compute capability, 90 for SM90 (0:
     unknown). ``mxfp4_hopper`` is the kernel of MXFP4 experts on SM90. ``block_fp8_marlin_below`` is the capability from
-    which linear layers in block-wise FP8 do without the Marlin kernel.
+    which linear layers in block-wise FP8 do without the Marlin kernel. ``whole_shared`` lists classes whose shared
+    expert every rank has whole where ranks of data and tensor parallelism share out experts.
     """
 
     split_limit: int = 20 * MIB
@@ -27,6 +28,7 @@ class WeightRules:
     capability: int = 90
     mxfp4_hopper: str = "triton"
     block_fp8_marlin_below: int = 90
+    whole_shared: tuple[str, ...] = ()
 
 
 NEWEST = WeightRules()
@@ -111,4 +113,5 @@ def weight_rules(profile: EngineProfile, gpu: GPU | None) -> WeightRules:
         capability=10 * major + minor,
         mxfp4_hopper=profile.mxfp4_hopper,
         block_fp8_marlin_below=profile.block_fp8_marlin_below,
+        whole_shared=profile.whole_shared_experts,
     )

@@ -3,6 +3,7 @@
 import functools
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
+from typing import TypedDict
 
 from planner.architecture import Architecture, Experts, Layer, Linear, Part, Vision, Vocabulary
 from planner.facts.quantization import Quantization, Storage
@@ -21,12 +22,13 @@ class Rank:
     """One rank's place: its tensor-parallel group, its pipeline stage, and how experts are shared out.
 
     ``expert_ranks`` ranks share out whole experts; ``expert_tensor_ranks`` share out each expert's intermediate size.
-    ``batched_tokens`` sizes buffers that models set up with their weights.
+    A ``whole_shared`` expert is not shared out. ``batched_tokens`` sizes buffers that models set up with their weights.
     """
 
     tensor_ranks: int = 1
     expert_ranks: int = 1
     expert_tensor_ranks: int = 1
+    whole_shared: bool = False
     dtype_bytes: int = 2
     batched_tokens: int = 0
     rules: WeightRules = NEWEST
@@ -50,11 +52,8 @@ def weights_bytes(
     This is the sum the engine measures as "Model loading took" (torch allocations before and after loading). The
     sizes must be valid for the model: see ``planner.memory.validity``.
     """
-    all_ranks = tensor_parallel_size * data_parallel_size
     rank = Rank(
-        tensor_ranks=tensor_parallel_size,
-        expert_ranks=all_ranks if expert_parallel else 1,
-        expert_tensor_ranks=1 if expert_parallel else all_ranks,
+        **expert_shares(architecture, tensor_parallel_size, data_parallel_size, rules, expert_parallel=expert_parallel),
         dtype_bytes=dtype_bytes,
         batched_tokens=max_num_batched_tokens
         if any(_buffers_per_token(Same(architecture), tensor_parallel_size))
@@ -62,6 +61,36 @@ def weights_bytes(
         rules=rules,
     )
     return _rank_bytes(Same(architecture), Same(quantization), rank, pipeline_parallel_size, pipeline_rank)
+
+
+class Shares(TypedDict):
+    """How ranks share out a model, as fields of ``Rank``."""
+
+    tensor_ranks: int
+    expert_ranks: int
+    expert_tensor_ranks: int
+    whole_shared: bool
+
+
+def expert_shares(
+    architecture: Architecture, tensor_ranks: int, data_ranks: int, rules: WeightRules, *, expert_parallel: bool
+) -> Shares:
+    """Return how the ranks of one server share out a model.
+
+    Ranks of data parallelism hold all but the experts whole. The ranks of all of them share out experts: whole ones
+    with expert parallelism, otherwise the intermediate size of each (``FusedMoEParallelConfig.make`` in
+    ``model_executor/layers/fused_moe/config.py``, 0.10.2 to 0.33.0). Where the tokens of a rank are dealt out to its
+    tensor ranks before experts run, some classes keep the shared expert whole on each (``use_sequence_parallel_moe``
+    in ``config/parallel.py``, 0.11.0 to 0.33.0).
+    """
+    ranks = tensor_ranks * data_ranks
+    dealt_out = expert_parallel and tensor_ranks > 1 and data_ranks > 1
+    return {
+        "tensor_ranks": tensor_ranks,
+        "expert_ranks": ranks if expert_parallel else 1,
+        "expert_tensor_ranks": 1 if expert_parallel else ranks,
+        "whole_shared": dealt_out and architecture.name in rules.whole_shared,
+    }
 
 
 @functools.lru_cache(maxsize=4096)
@@ -143,7 +172,8 @@ def _groups(
     for index in range(first, last):
         layer = architecture.layers[index]
         if layer not in known or quantization.tells_layers_apart:
-            known[layer] = tensors(layer_parts(layer, architecture.hidden_size), f"layers.{index}.", quantization)
+            parts = layer_parts(layer, architecture.hidden_size, whole_shared=rank.whole_shared)
+            known[layer] = tensors(parts, f"layers.{index}.", quantization)
         yield known[layer]
         if index == first:
             yield tuple(_tables(architecture, rank))
