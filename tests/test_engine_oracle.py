@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from benchmarks.engine_oracle.answers import answer
-from benchmarks.engine_oracle.cases import FOLDER, class_cases
+from benchmarks.engine_oracle.cases import FOLDER, class_cases, layout_cases
 from benchmarks.engine_oracle.compare import read_reasons, same_plan, same_weights
 
 RECORDED = [
@@ -45,6 +45,26 @@ def test_one_small_model_of_every_further_class_weighs_what_the_engine_said() ->
             different[case["id"]] = row["engine_bytes"]
 
     assert different == {}
+
+
+def test_every_mixture_weighs_what_the_engine_said_over_ranks_of_data_and_expert_parallelism() -> None:
+    with (FOLDER / "layouts.csv").open(encoding="utf-8", newline="") as file:
+        said = {
+            (row["model"], row["ranks"], row["data_ranks"], row["expert_parallel"]): row for row in csv.DictReader(file)
+        }
+    different, equal = {}, 0
+    for case in layout_cases():
+        layout = tuple(str(case[key]) for key in ("tensor_parallel_size", "data_parallel_size", "expert_parallel"))
+        row = said[(case["id"].split("|")[0], *layout)]
+        if row["verdict"] == "equal":
+            ours, equal = answer(case), equal + 1
+            if ours["parameter_bytes"] + ours["rotary_bytes"] != int(row["engine_bytes"]):
+                different[case["id"]] = row["engine_bytes"]
+        elif row["verdict"] == "refused by both":
+            assert answer(case)["refused"]
+
+    assert different == {}
+    assert equal > 150
 
 
 def test_every_reason_for_a_difference_is_written_down() -> None:

@@ -246,7 +246,7 @@ def _checkpoints(ordered: list[ServerPlan]) -> tuple[Checkpoint, ...]:
 def _router(processes: tuple[Server, ...], taken: Collection[str], nodes: tuple[Node, ...]) -> Router:
     longest = max(one.max_model_len for one in processes)
     body_bytes = max(_BODY_FLOOR_BYTES, _BODY_BYTES_PER_TOKEN * longest)
-    connections = 4 * sum(one.max_num_seqs for one in processes)
+    connections = 4 * sum(one.requests for one in processes)
     return Router(
         name=_unused("router", taken),
         port=_free_port({one.port for one in processes} | {node.port for node in nodes}, ROUTER_PORT),

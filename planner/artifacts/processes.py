@@ -35,6 +35,7 @@ class Expected:
 class Server:
     """One engine process: a whole server, or the part of it that one of its ``node_count`` nodes runs.
 
+    ``requests`` is what it runs at once: ``max_num_seqs`` on each of its data-parallel ranks.
     ``unified`` is ``available`` or ``free`` where the GPU shares the machine's memory: what the engine counts as free.
     ``rank`` is the part's number; part 0, on the node ``head``, answers requests for all. The parts find each other at
     ``master_port`` there; ``head_variable`` and ``node_variable`` hold the addresses of that node and of this one.
@@ -57,6 +58,7 @@ class Server:
     node_variable: str
     master_port: int
     gpu_indices: tuple[int, ...]
+    tensor_parallel_size: int
     gpu_product: str
     unified: str
     after: tuple[str, ...]
@@ -67,6 +69,7 @@ class Server:
     kv_cache_tokens: int
     max_model_len: int
     max_num_seqs: int
+    requests: int
     request_tokens: int
     bench: Bench
     expected: Expected | None
@@ -115,6 +118,7 @@ def _process(plan: Plan, part: Part, gpus: list[GPULedger], earlier: list[Server
         node_variable=address_variable(part.node),
         master_port=server.master_port,
         gpu_indices=part.gpu_indices,
+        tensor_parallel_size=server.tensor_parallel_size,
         gpu_product=gpus[0].product,
         unified=unified(gpus[0], plan.engine_version),
         after=tuple(other.name for other in earlier),
@@ -125,6 +129,7 @@ def _process(plan: Plan, part: Part, gpus: list[GPULedger], earlier: list[Server
         kv_cache_tokens=server.kv_cache_tokens,
         max_model_len=server.max_model_len,
         max_num_seqs=server.max_num_seqs,
+        requests=server.requests,
         request_tokens=server.request_tokens,
         bench=bench(server, plan.engine_version),
         expected=_expected(server.speed),

@@ -4,6 +4,7 @@ The proof that nothing was lost on the way: what stands in a script, a Compose f
 file itself, not taken from the plan it was rendered from.
 """
 
+import math
 import re
 import shlex
 from collections.abc import Callable, Iterator
@@ -17,6 +18,8 @@ from planner.errors import InputError, Problem
 
 WORKER = " worker"
 """What the workers of a server in a cluster are called beside its name: they are one template, however many."""
+_RANKS = ("--tensor-parallel-size", "--pipeline-parallel-size", "--data-parallel-size")
+"""Options whose product is the GPUs of a server on one machine."""
 _SYSTEMD_ESCAPE = re.compile(r"\\(x[0-9a-fA-F]{2}|u[0-9a-fA-F]{4}|U[0-9a-fA-F]{8}|.)", re.S)
 
 
@@ -129,10 +132,12 @@ def _values(path: Path) -> Iterator[Command]:
     stack = yaml.safe_load(path.read_text(encoding="utf-8"))["servingEngineSpec"]
     for engine in stack["modelSpec"]:
         words = [str(word).replace("$$", "$") for word in engine["vllmConfig"]["extraArgs"]]
-        if engine["requestGPU"] != engine["vllmConfig"]["tensorParallelSize"]:
+        words.append(f"--tensor-parallel-size={engine['vllmConfig']['tensorParallelSize']}")
+        command = _command(engine["name"], [engine["modelURL"], *words], None)
+        ranks = {argument.flag: argument.value for argument in command.arguments if argument.flag in _RANKS}
+        if engine["requestGPU"] != math.prod(map(int, ranks.values())):
             raise ValueError(f"{engine['name']} asks for {engine['requestGPU']} GPUs")
-        words.append(f"--tensor-parallel-size={engine['requestGPU']}")
-        yield _command(engine["name"], [engine["modelURL"], *words], None)
+        yield command
 
 
 def systemd_words(line: str) -> list[str]:

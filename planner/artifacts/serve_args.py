@@ -58,13 +58,15 @@ _FIELDS = {
     "--gpu-memory-utilization": "gpu_memory_utilization",
     "--tensor-parallel-size": "tensor_parallel_size",
     "--pipeline-parallel-size": "pipeline_parallel_size",
+    "--data-parallel-size": "data_parallel_size",
     "--master-port": "master_port",
     "--reasoning-parser": "reasoning_parser",
     "--tool-call-parser": "tool_parser",
     "--hf-overrides": "hf_overrides",
 }
 # Defaults of the engine that are not written.
-_DEFAULTS: dict[str, str | int | float] = {"--pipeline-parallel-size": 1}
+_DEFAULTS: dict[str, str | int | float] = {"--pipeline-parallel-size": 1, "--data-parallel-size": 1}
+_EXPERT_PARALLEL = "--enable-expert-parallel"
 # How the server behaves around its work; added only where the engine version knows the option.
 _OPERATIONS = (
     Argument("--shutdown-timeout", str(DRAIN_SECONDS)),
@@ -96,6 +98,8 @@ def serve_arguments(
     ]
     if len(server.nodes) > 1:
         arguments += _several_nodes(server, node_rank, master_address)
+    if server.expert_parallel:
+        arguments.append(Argument(_EXPERT_PARALLEL))
     arguments.insert(0, Argument("--host", host))
     if server.tool_parser:
         arguments.append(Argument("--enable-auto-tool-choice"))
@@ -117,7 +121,7 @@ def planned_server(server: ServerPlan, arguments: Iterable[Argument]) -> ServerP
     """
     words = {argument.flag: argument.words for argument in arguments}
     values = {flag: found[0] for flag, found in words.items() if found}
-    facts: dict[str, Any] = {"settings": read_settings(words)}
+    facts: dict[str, Any] = {"settings": read_settings(words), "expert_parallel": _EXPERT_PARALLEL in words}
     for flag, field in _FIELDS.items():
         kind = type(getattr(server, field))
         facts[field] = kind(values[flag]) if flag in values else _DEFAULTS.get(flag, kind())

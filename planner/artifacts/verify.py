@@ -145,7 +145,7 @@ def _checked(plan: Plan, fleet: Fleet, catalog: Catalog, target: str, read: dict
             return
         port = server.port if target == HELM else carried_out.port
         carried_out = dataclasses.replace(carried_out, repository=command.model, port=port)
-        servers.append(_placed(carried_out, server.tensor_parallel_size, command.gpu_indices))
+        servers.append(_placed(carried_out, len(server.gpu_indices), command.gpu_indices))
     for violation in check(dataclasses.replace(plan, servers=tuple(servers)), fleet, catalog):
         yield Difference(target, violation.where, violation.message)
 

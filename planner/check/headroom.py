@@ -73,10 +73,10 @@ def _limits(facts: Recomputed, role: Role, server: ServerPlan, replicas: int) ->
     """Return the limits of sequences that a server may have been counted with: its own where speed counts."""
     if counts_speed(facts.plan.objective):
         return {server.max_num_seqs}
-    found = list(loads(role, replicas))
+    found = list(loads(role, replicas, server.data_parallel_size))
     if role.wants_speed:
         place = next(one for one in places(facts.fleet, facts.profile) if one.nodes == facts.pool(server))
-        found, _ = fast_enough(role, facts.server(server), place, facts.catalog.speed, found)
+        found, _ = fast_enough(role, facts.server(server), place, facts.catalog.speed, found, len(server.nodes))
     return {
         limit
         for load in found

@@ -67,11 +67,11 @@ def _values(facts: Recomputed) -> dict[str, int]:
         allowed = [(model, variant) for model in role.models for variant in model.variants if role.allows(variant)]
         best = measure([figures.of(*pair, "auto", role.context_min) for pair in allowed])
         figure = best.figure(_compared(facts, server, role)) or 0
-        requests = min(sum(server.max_num_seqs for server in servers), role.concurrency_target)
+        requests = min(sum(server.requests for server in servers), role.concurrency_target)
         accuracy += role.weight * ((best.best - max(0, best.best - figure) // 100 * 100) * SHARE // best.best)
         concurrency += role.weight * requests * (SHARE // role.concurrency_target)
         context += role.weight * min(1000, server.max_model_len * 1000 // role.context_wish)
-        default = _default_batch(facts, server, role, len(servers))
+        default = _default_batch(facts, server, role, len(servers) * server.data_parallel_size)
         batch += role.weight * min(1000, server.max_num_batched_tokens * 1000 // default)
         left += role.weight * figure
     return {
@@ -130,9 +130,9 @@ def _check_prices(facts: Recomputed) -> Iterator[Violation]:
         yield Violation("prices", "are not those of the fleet")
 
 
-def _default_batch(facts: Recomputed, server: ServerPlan, role: Role, replicas: int) -> int:
-    """The batch the engine would choose itself, for the most requests a server of the role is asked to take."""
-    target, most = role.concurrency_target, role.concurrency_target // replicas
+def _default_batch(facts: Recomputed, server: ServerPlan, role: Role, ranks: int) -> int:
+    """The batch the engine would choose itself, for the most requests a rank of the role is asked to take."""
+    target, most = role.concurrency_target, role.concurrency_target // ranks
     full = server.max_num_seqs > most
     asked = server.max_num_seqs if counts_speed(facts.plan.objective) else -(-target // replicas) if full else most
     flags = default_flags(

@@ -92,7 +92,7 @@ def check_roles(plan: Plan, fleet: Fleet) -> Iterator[Violation]:
 def _check_replicas(role: Role, servers: list[ServerPlan]) -> Iterator[Violation]:
     if role.replicas is not None and len(servers) != role.replicas:
         yield Violation(role.name, f"has {len(servers)} servers instead of {role.replicas}")
-    requests = sum(server.max_num_seqs for server in servers)
+    requests = sum(server.requests for server in servers)
     if requests < role.concurrency_min:
         yield Violation(role.name, f"serves {requests} requests of the {role.concurrency_min} required")
     ports = [server.port for server in servers]

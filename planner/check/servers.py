@@ -17,7 +17,7 @@ from planner.memory.demand import ledger, scarcest_layout
 from planner.memory.pins import server_refusal
 from planner.memory.terms import Server
 from planner.options.figures import RoleFigures
-from planner.options.limits import KV_CACHE_DTYPES, stages_refusal
+from planner.options.limits import KV_CACHE_DTYPES, ranks_refusal, stages_refusal
 from planner.options.served import context_limit, served
 from planner.plan import Plan, ServerPlan, faults_of
 
@@ -73,6 +73,8 @@ class Recomputed:
             dtype=plan.dtype,
             tensor_parallel_size=plan.tensor_parallel_size,
             pipeline_parallel_size=plan.pipeline_parallel_size,
+            data_parallel_size=plan.data_parallel_size,
+            expert_parallel=plan.expert_parallel,
             **serve_flags(plan.settings),
         )
         return Server(architecture=architecture, quantization=quantization, flags=flags)
@@ -134,6 +136,7 @@ def _place(facts: Recomputed, role: Role, plan: ServerPlan) -> Iterator[Violatio
     if size not in (role.tensor_parallel_sizes or pool.tensor_parallel_sizes):
         yield Violation(plan.name, f"is split over {size} GPUs, which role or pool do not allow")
     yield from _stages(facts, role, plan, pool)
+    yield from _ranks(facts, role, plan)
 
 
 def _stages(facts: Recomputed, role: Role, plan: ServerPlan, pool: Pool) -> Iterator[Violation]:
@@ -141,14 +144,16 @@ def _stages(facts: Recomputed, role: Role, plan: ServerPlan, pool: Pool) -> Iter
     stages = plan.pipeline_parallel_size
     if role.pipeline_parallel_sizes is not None and stages not in role.pipeline_parallel_sizes:
         yield Violation(plan.name, f"has {stages} pipeline stages, which the role does not allow")
-    if stages != len(plan.groups):
+    nodes = len(plan.nodes)
+    blocks = nodes if nodes > 1 and plan.data_parallel_size > 1 else stages
+    if blocks != len(plan.groups):
         yield Violation(plan.name, f"has {stages} pipeline stages on {len(plan.groups)} groups of GPUs")
     for group in plan.groups:
-        if len(group.gpu_indices) != plan.tensor_parallel_size:
-            yield Violation(plan.name, f"has {len(group.gpu_indices)} GPUs of {group.node} for a stage")
+        if len(group.gpu_indices) * blocks != plan.ranks:
+            what = "a stage" if blocks == stages else f"its part of {plan.data_parallel_size} ranks"
+            yield Violation(plan.name, f"has {len(group.gpu_indices)} GPUs of {group.node} for {what}")
     if len(set(plan.gpus)) < len(plan.gpus):
         yield Violation(plan.name, "has a GPU twice")
-    nodes = len(plan.nodes)
     if nodes not in (1, len(plan.groups)):
         yield Violation(plan.name, f"has {len(plan.groups)} stages on {nodes} nodes")
     if (nodes > 1) != bool(plan.master_port):
@@ -157,7 +162,26 @@ def _stages(facts: Recomputed, role: Role, plan: ServerPlan, pool: Pool) -> Iter
         yield Violation(plan.name, f"has pipeline stages, which {role.task} has not")
     if stages > 1 and pool.gpu.parent:
         yield Violation(plan.name, "combines MIG slices")
-    if refusal := stages_refusal(stages, nodes, facts.profile):
+    if refusal := stages_refusal(stages, nodes if stages > 1 else 1, facts.profile):
+        yield Violation(plan.name, refusal)
+
+
+def _ranks(facts: Recomputed, role: Role, plan: ServerPlan) -> Iterator[Violation]:
+    """The data-parallel ranks are as many as the role allows, and share out experts as it says."""
+    ranks = plan.data_parallel_size
+    if role.data_parallel_sizes is not None and ranks not in role.data_parallel_sizes:
+        yield Violation(plan.name, f"has {ranks} data-parallel ranks, which the role does not allow")
+    if role.expert_parallel not in (None, plan.expert_parallel):
+        yield Violation(plan.name, f"{'shares out' if plan.expert_parallel else 'cuts'} whole experts against the role")
+    if ranks > 1 and role.task in POOLING_TASKS:
+        yield Violation(plan.name, f"has data-parallel ranks, which {role.task} has not")
+    if ranks > 1 and plan.pipeline_parallel_size > 1 and len(plan.nodes) > 1:
+        yield Violation(plan.name, "has pipeline stages of data-parallel ranks on several nodes")
+    if len({len(group.gpu_indices) for group in plan.groups}) > 1:
+        yield Violation(plan.name, "has more ranks on one node than on another")
+    found = variant_of(role, plan)
+    architecture, _ = served(*found, plan.task) if found else (None, None)
+    if architecture and (refusal := ranks_refusal(ranks, len(plan.nodes), architecture, facts.profile)):
         yield Violation(plan.name, refusal)
 
 
@@ -186,10 +210,11 @@ def _guarantees(facts: Recomputed, plan: ServerPlan, server: Server) -> Iterator
         ("request length", plan.request_tokens, plan.concurrency_request),
         ("full context", plan.max_model_len, plan.concurrency_full_context),
     ):
-        possible = layout.requests_held(blocks - 1, tokens, plan.max_num_batched_tokens, plan.max_num_seqs)
+        held = layout.requests_held(blocks - 1, tokens, plan.max_num_batched_tokens, plan.max_num_seqs)
+        possible = held * plan.data_parallel_size
         if promised != possible:
             yield Violation(plan.name, f"promises {promised} requests of {what}; the KV cache holds {possible}")
-    if plan.concurrency_request < plan.max_num_seqs or plan.concurrency_full_context < 1:
+    if plan.concurrency_request < plan.requests or plan.concurrency_full_context < plan.data_parallel_size:
         yield Violation(plan.name, "the KV cache does not hold every request it lets in")
     logged = layout.tokens_logged(blocks, plan.max_model_len, plan.max_num_batched_tokens)
     if logged != plan.kv_cache_tokens:
@@ -227,7 +252,7 @@ def _pins(role: Role, plan: ServerPlan, model: Model, variant: Variant) -> Itera
         ("task", plan.task, role.task),
         ("pooling", plan.pooling, role.task in POOLING_TASKS),
         ("trust_remote_code", plan.trust_remote_code, role.trust_remote_code),
-        ("tensor_parallel_size", plan.tensor_parallel_size, len(plan.gpu_indices)),
+        ("tensor_parallel_size", plan.tensor_parallel_size, _tensor_parallel_size(plan)),
         ("settings", plan.settings, role.settings),
     )
     if plan.kv_cache_dtype not in (*KV_CACHE_DTYPES, role.kv_cache_dtype):
@@ -235,3 +260,8 @@ def _pins(role: Role, plan: ServerPlan, model: Model, variant: Variant) -> Itera
     for name, value, expected in facts:
         if value != expected:
             yield Violation(plan.name, f"{name} is {value!r}, not {expected!r}")
+
+
+def _tensor_parallel_size(plan: ServerPlan) -> int:
+    """Return what the GPUs of a server leave for each stage of each rank."""
+    return len(plan.gpus) // max(1, plan.pipeline_parallel_size * plan.data_parallel_size)

@@ -20,7 +20,9 @@ def check_speed(facts: Recomputed) -> Iterator[Violation]:
                 continue
             busy = busy_permille(server, facts.plan.servers, roles)
             tables = facts.catalog.speed
-            found = speed_of(role, facts.server(server), facts.gpu(server), facts.profile, tables, busy)
+            found = speed_of(
+                role, facts.server(server), facts.gpu(server), facts.profile, tables, busy, len(server.nodes)
+            )
             if server.speed != server_speed(found, busy):
                 yield Violation(server.name, f"the speed is {server.speed}, recomputed {server_speed(found, busy)}")
             if found:

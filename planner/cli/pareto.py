@@ -132,7 +132,7 @@ def _served(plan: Plan, role: str, named: bool) -> str:
     parts = [one.model] if named else []
     parts.append(one.scheme)
     parts += [f"{one.kv_cache_dtype} KV cache"] if one.kv_cache_dtype != "auto" else []
-    parts.append(f"{format_tokens(one.max_model_len)} × {one.max_num_seqs}")
+    parts.append(f"{format_tokens(one.max_model_len)} × {one.requests}")
     return (f"{len(servers)} of " if len(servers) > 1 else "") + ", ".join(parts)
 
 
@@ -166,7 +166,7 @@ def _columns(servers: list[ServerPlan]) -> dict[str, object]:
         "kv_cache_dtype": one.kv_cache_dtype if one else "",
         "score": "" if score is None else score / 100,
         "context": one.max_model_len if one else "",
-        "requests": sum(server.max_num_seqs for server in servers),
+        "requests": sum(server.requests for server in servers),
         "gpus": sum(len(server.gpus) for server in servers),
     }
 

@@ -43,8 +43,8 @@ def plan_text(plan: Plan) -> str:
 
 
 def _stages(plan: Plan) -> Iterator[str]:
-    """Say which servers are split into pipeline stages, and where these are."""
-    split = [server for server in plan.servers if server.pipeline_parallel_size > 1]
+    """Say which servers are split into pipeline stages or data-parallel ranks, and where these are."""
+    split = [server for server in plan.servers if server.shared_out]
     if split:
         yield "\n".join(fill(f"{server.name}: {explain.stages(server)}", "", "  ") for server in split)
 
@@ -102,7 +102,7 @@ def _limits(plan: Plan) -> str:
             str(server.port),
             server.kv_cache_dtype,
             format_tokens(server.max_model_len),
-            str(server.max_num_seqs),
+            f"{server.data_parallel_size} × " * (server.data_parallel_size > 1) + str(server.max_num_seqs),
             str(server.max_num_batched_tokens),
             _holds(server),
         )
@@ -135,7 +135,7 @@ def _speed_row(server: ServerPlan, speed: ServerSpeed) -> tuple[str, ...]:
     assert tpot and ttft and output
     return (
         server.name,
-        f"{server.max_num_seqs} of {server.request_tokens}",
+        f"{server.requests} of {server.request_tokens}",
         f"{1e6 / tpot.value:.1f}",
         f"{1e6 / tpot.high:.1f} to {1e6 / tpot.low:.1f}",
         f"{ttft.value / 1e6:.2f}",

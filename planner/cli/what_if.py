@@ -136,7 +136,7 @@ def _role(outcome: ScenarioOutcome, role: str) -> str:
 
 
 def _server(server: ServerPlan) -> str:
-    served = f"{server.model} {server.scheme} {format_tokens(server.max_model_len)} × {server.max_num_seqs}"
+    served = f"{server.model} {server.scheme} {format_tokens(server.max_model_len)} × {server.requests}"
     tpot = server.speed.tpot_us if server.speed else None
     ttft = server.speed.ttft_us if server.speed else None
     return f"{served}, {1e6 / tpot.value:.1f} tokens/s each after {ttft.value / 1e6:.1f} s" if tpot and ttft else served

@@ -29,7 +29,16 @@ from planner.units import GIB, MIB, ceil_div, format_rate, format_time, format_t
 _PAIRS = 4
 """Pairs of changes that are offered at most."""
 
-_FREEDOM = ("tensor_parallel", "pipeline_parallel", "pool", "share_with", "exclusive", "spread")
+_FREEDOM = (
+    "tensor_parallel",
+    "pipeline_parallel",
+    "data_parallel",
+    "expert_parallel",
+    "pool",
+    "share_with",
+    "exclusive",
+    "spread",
+)
 """Keys of a role that limit where it may be, for each of which there is more room without it."""
 _PINS = tuple(setting.key for setting in SETTINGS)
 """Keys of a role that pin the engine, without each of which it may take less, or start."""

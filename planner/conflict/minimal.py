@@ -91,10 +91,11 @@ def _need(fleet: Fleet, option: Option) -> Need:
         repository=option.variant.repository,
         kv_cache_dtype=option.kv_cache_dtype,
         max_model_len=option.max_model_len,
-        max_num_seqs=option.sequences_min,
+        max_num_seqs=option.sequences_min * option.data_parallel_size,
         max_num_batched_tokens=option.max_num_batched_tokens,
         pool=fleet.pools[option.pool].name,
         tensor_parallel_size=option.tensor_parallel_size,
         pipeline_parallel_size=option.pipeline_parallel_size,
+        data_parallel_size=option.data_parallel_size,
         replicas=option.replicas,
     )

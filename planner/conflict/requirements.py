@@ -100,6 +100,11 @@ def _of_role(role: Role) -> Iterator[Relaxable]:
     if role.pipeline_parallel_sizes is not None:
         value = ", ".join(map(str, role.pipeline_parallel_sizes))
         yield relaxable("pipeline_parallel", value, lambda r: replace(r, pipeline_parallel_sizes=None))
+    if role.data_parallel_sizes not in (None, (1,)):
+        value = ", ".join(map(str, role.data_parallel_sizes))
+        yield relaxable("data_parallel", value, lambda r: replace(r, data_parallel_sizes=None))
+    if role.expert_parallel:
+        yield relaxable("expert_parallel", "true", lambda r: replace(r, expert_parallel=None))
     if role.pools is not None:
         yield relaxable("pool", ", ".join(role.pools), lambda r: replace(r, pools=None))
     if role.share_with is not None:

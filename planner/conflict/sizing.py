@@ -139,7 +139,7 @@ def _of_every_shape(options: Iterable[Option]) -> Iterable[Option]:
     """Return the option with the least memory of every shape."""
     found: dict[object, Option] = {}
     for option in options:
-        shape = option.layout, option.tensor_parallel_size
+        shape = option.layout, option.width
         if shape not in found or option.least_bytes < found[shape].least_bytes:
             found[shape] = option
     return found.values()

@@ -52,8 +52,8 @@ def _left_out(item: LeftOut) -> str:
 def _served(servers: list[ServerPlan]) -> str:
     one = servers[0]
     replicas = f"{plural(len(servers), 'replica')}, each with " if len(servers) > 1 else ""
-    limits = f"{plural(one.max_num_seqs, 'request')} at once, context {format_tokens(one.max_model_len)}"
-    where = "".join(f"; {stages(server)}" for server in servers if server.pipeline_parallel_size > 1)
+    limits = f"{plural(one.requests, 'request')} at once, context {format_tokens(one.max_model_len)}"
+    where = "".join(f"; {stages(server)}" for server in servers if server.shared_out)
     cache = f"KV cache {one.kv_cache_dtype}"
     attention = f", attention by {one.attention_backend}" if one.attention_backend else ""
     return f"{one.repository}, {replicas}{limits}, {cache}{attention}; {accuracy(one.accuracy)}{where}"

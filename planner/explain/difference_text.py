@@ -33,6 +33,8 @@ _WORDS: dict[str, tuple[str, Callable[[Any], str]]] = {
     "concurrency_request": ("requests that the KV cache holds", str),
     "tensor_parallel_size": ("tensor parallel size", str),
     "pipeline_parallel_size": ("pipeline stages", str),
+    "data_parallel_size": ("data-parallel ranks", str),
+    "expert_parallel": ("whole experts shared out", lambda shared: "yes" if shared else "no"),
     "settings": ("settings of the engine", settings),
     "speed": ("speed", _speed),
     "known_faults": ("known faults", lambda faults: listed([fault.id for fault in faults] or ["none"])),
@@ -75,7 +77,7 @@ def _whole(item: Difference) -> Iterator[str]:
         yield f"{item.name}: gone"
     elif isinstance(item.after, ServerPlan):
         server = item.after
-        limits = f"{format_tokens(server.max_model_len)} context, {plural(server.max_num_seqs, 'request')} at once"
+        limits = f"{format_tokens(server.max_model_len)} context, {plural(server.requests, 'request')} at once"
         yield f"{item.name}: new, {server.repository}, {limits}, on GPU {places(server.groups)}"
     else:
         yield f"{item.name}: new, {item.after.gpu}"

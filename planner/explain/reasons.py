@@ -150,9 +150,9 @@ def runner_up_lines(plan: Plan, other: RunnerUp) -> Iterator[str]:
 
 
 def _limits(server: ServerPlan | RunnerUpServer) -> tuple[str, str, int, int]:
-    return server.repository, server.kv_cache_dtype, server.max_model_len, server.max_num_seqs
+    return server.repository, server.kv_cache_dtype, server.max_model_len, server.requests
 
 
 def _server(server: RunnerUpServer) -> str:
-    limits = f"{plural(server.max_num_seqs, 'request')}, context {format_tokens(server.max_model_len)}"
+    limits = f"{plural(server.requests, 'request')}, context {format_tokens(server.max_model_len)}"
     return f"{server.repository}, {limits}, KV cache {server.kv_cache_dtype}; {accuracy(server.accuracy)}"

@@ -36,7 +36,7 @@ def _variants(group: list[Rejection]) -> Iterator[str]:
 
 def _distance(found: Rejection) -> tuple[int, str, str]:
     """Order rejections of one reason: the least missing first."""
-    missing = abs(found.wanted - found.found) * found.tensor_parallel_size * found.pipeline_parallel_size
+    missing = abs(found.wanted - found.found) * _ranks(found)
     return missing, found.repository, found.kv_cache_dtype
 
 
@@ -100,14 +100,19 @@ def _figure(found: Rejection) -> str:
 
 def _split(found: Rejection) -> str:
     """Say how many GPUs a server is split over, and of which pool."""
-    return f"{plural(found.tensor_parallel_size * found.pipeline_parallel_size, 'GPU')} of {found.pool}"
+    return f"{plural(_ranks(found), 'GPU')} of {found.pool}"
 
 
 def _gpus(found: Rejection) -> str:
     """Name the GPUs of the place where a variant comes closest, and what each of them has."""
-    count = found.tensor_parallel_size * found.pipeline_parallel_size
+    count = _ranks(found)
     return f"the {less(found.found)} of " + (f"each of {plural(count, 'GPU')}" if count > 1 else "a GPU")
 
 
 def _floor(found: Rejection) -> str:
     return "an unknown share" if found.detail else f"at least {percent(found.found)}"
+
+
+def _ranks(found: Rejection) -> int:
+    """Return the GPUs of the server that was looked at."""
+    return found.tensor_parallel_size * found.pipeline_parallel_size * found.data_parallel_size

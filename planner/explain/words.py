@@ -101,9 +101,14 @@ def _pin(setting: Setting, value: object) -> str:
 
 
 def stages(server: ServerPlan) -> str:
-    """Say how a server is split into pipeline stages, and where they are."""
+    """Say how a server is split into pipeline stages and data-parallel ranks, and where they are."""
     gpus = plural(server.tensor_parallel_size, "GPU")
-    return f"{server.pipeline_parallel_size} stages of {gpus}, on GPU {places(server.groups)}"
+    where = f"on GPU {places(server.groups)}"
+    parts = f"{server.pipeline_parallel_size} stages of {gpus}" if server.pipeline_parallel_size > 1 else gpus
+    if server.data_parallel_size > 1:
+        each = "each of " if server.pipeline_parallel_size > 1 else "of "
+        parts = f"{server.data_parallel_size} data-parallel ranks {each}{parts}"
+    return f"{parts}{', which share out whole experts' * server.expert_parallel}, {where}"
 
 
 def _numbers(indices: Sequence[int]) -> str:

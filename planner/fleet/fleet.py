@@ -74,29 +74,44 @@ class Pool:
         most = 1 if self.gpu.parent else self.gpus_per_node
         return tuple(size for size in PARALLEL_SIZES if size <= most)
 
-    def server_nodes(self, tensor_parallel_size: int, stages: int) -> int:
-        """Return how many nodes a server of so many pipeline stages is on: one, one for each stage, or 0 for none.
+    def server_nodes(self, tensor_parallel_size: int, stages: int, data_ranks: int = 1) -> int:
+        """Return how many nodes a server of so many pipeline stages or data-parallel ranks is on; 0 for none.
 
-        All stages are on one node where it has GPUs enough. Otherwise each is on a node of its own: the engine gives
-        every node the same number of ranks (``local_world_size`` in vLLM's config/parallel.py, 0.12.0 to 0.33.0).
+        All are on one node where it has GPUs enough. Otherwise each stage is on a node of its own, or every node has as
+        many ranks: the engine gives every node the same number (``local_world_size`` in vLLM's config/parallel.py,
+        0.12.0 to 0.33.0). Stages of data-parallel ranks are on one node.
         """
-        if tensor_parallel_size not in self.tensor_parallel_sizes or (self.gpu.parent and stages > 1):
+        if tensor_parallel_size not in self.tensor_parallel_sizes:
             return 0
-        if tensor_parallel_size * stages <= self.gpus_per_node:
+        if self.gpu.parent and stages * data_ranks > 1:
+            return 0
+        local = self._local_ranks(tensor_parallel_size, data_ranks)
+        if local == data_ranks and tensor_parallel_size * local * stages <= self.gpus_per_node:
             return 1
-        return stages if stages <= self.nodes else 0
+        if data_ranks > 1 and (stages > 1 or local == data_ranks):
+            return 0
+        needed = stages * data_ranks // local
+        return needed if needed <= self.nodes else 0
+
+    def _local_ranks(self, tensor_parallel_size: int, data_ranks: int) -> int:
+        """Return the data-parallel ranks on each node: as many as fit that are a power of two, the same everywhere."""
+        local = 1
+        while data_ranks % (2 * local) == 0 and 2 * local * tensor_parallel_size <= self.gpus_per_node:
+            local *= 2
+        return local
 
     def splits(self, stages: int) -> bool:
         """Whether any server can have so many pipeline stages."""
         return any(self.server_nodes(size, stages) for size in self.tensor_parallel_sizes)
 
-    def servers(self, tensor_parallel_size: int, stages: int) -> int:
+    def servers(self, tensor_parallel_size: int, stages: int, data_ranks: int = 1) -> int:
         """Return how many such servers have GPUs of their own."""
-        groups = self.gpus_per_node // tensor_parallel_size
-        nodes = self.server_nodes(tensor_parallel_size, stages)
+        nodes = self.server_nodes(tensor_parallel_size, stages, data_ranks)
         if not nodes:
             return 0
-        return self.nodes * (groups // stages) if nodes == 1 else self.nodes * groups // stages
+        blocks = stages if data_ranks == 1 or nodes == 1 else nodes
+        groups = self.gpus_per_node // (tensor_parallel_size * stages * data_ranks // blocks)
+        return self.nodes * (groups // blocks) if nodes == 1 else self.nodes * groups // blocks
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -115,10 +130,12 @@ class Role:
     ``busy_permille`` of the time.
 
     ``replicas`` is a fixed number of equal servers, or None: as many as are best. The parallel
-    sizes are those allowed, ascending, None when the planner chooses. ``pools`` are the names of the pools the role may
-    use, None for all. ``share_with`` names, sorted, the only other roles that may be on its GPUs; empty for an
-    exclusive role, None when anyone may. ``spread`` puts every replica on a ``gpu`` or a ``node`` of its own. An
-    ``optional`` role is left out rather than making the fleet impossible. ``settings`` are pins of the engine.
+    sizes are those allowed, ascending, None when the planner chooses; ``data_parallel_sizes`` are numbers of ranks that
+    have requests of their own, and with ``expert_parallel`` all ranks share out whole experts. ``pools`` are the names
+    of the pools the role may use, None for all. ``share_with`` names, sorted, the only other roles that may be on its
+    GPUs; empty for an exclusive role, None when anyone may. ``spread`` puts every replica on a ``gpu`` or a ``node`` of
+    its own. An ``optional`` role is left out rather than making the fleet impossible. ``settings`` are pins of the
+    engine.
     """
 
     name: str
@@ -142,6 +159,8 @@ class Role:
     replicas: int | None = 1
     tensor_parallel_sizes: tuple[int, ...] | None = None
     pipeline_parallel_sizes: tuple[int, ...] | None = None
+    data_parallel_sizes: tuple[int, ...] | None = (1,)
+    expert_parallel: bool | None = False
     pools: tuple[str, ...] | None = None
     share_with: tuple[str, ...] | None = None
     spread: str | None = None

@@ -75,23 +75,49 @@ def _check_room(findings: Findings, path: FieldPath, role: RoleMap, pools: tuple
         hint = "split its layers with tensor_parallel, or allow 1 stage too"
         findings.refuse((*path, "pipeline_parallel"), f"a role for {role.task} has no pipeline stages", hint)
         return
-    shapes = [(pool, size, count) for pool in pools for size in wanted for count in stages]
-    shapes = [(pool, size, count) for pool, size, count in shapes if pool.server_nodes(size, count)]
+    if _refused_ranks(findings, path, role):
+        return
+    shapes = [(pool, size, count, 1) for pool in pools for size in wanted for count in stages]
+    shapes = [shape for shape in shapes if shape[0].server_nodes(*shape[1:])]
     if not shapes:
         message = f"{min(stages)} stages of {_gpus(min(wanted))} fit neither one node of {names} nor a node each"
         hint = "MIG slices cannot be combined" if any(pool.gpu.parent for pool in pools) else ""
         findings.refuse((*path, "pipeline_parallel"), message, hint)
         return
+    ranks = role.data_parallel or (1,)
+    if 1 not in ranks:
+        shapes = [(pool, size, count, data) for pool, size, count, _ in shapes for data in ranks]
+        shapes = [shape for shape in shapes if shape[0].server_nodes(*shape[1:])]
+    if not shapes:
+        message = f"{min(ranks)} data-parallel ranks of {_gpus(min(wanted) * min(stages))} do not fit {names}"
+        hint = "ranks fit one node, or fill nodes with a power of two of them on each"
+        findings.refuse((*path, "data_parallel"), message, hint)
+        return
     _check_replicas(findings, path, role, shapes, names if len(pools) == 1 else "")
 
 
+def _refused_ranks(findings: Findings, path: FieldPath, role: RoleMap) -> bool:
+    """Refuse data and expert parallelism of a role that generates nothing; return whether that was so."""
+    if role.task not in POOLING_TASKS:
+        return False
+    asked = {
+        "data_parallel": min(role.data_parallel or (1,)) > 1 and "data-parallel ranks",
+        "expert_parallel": role.expert_parallel is True and "experts that ranks share out whole",
+    }
+    for key, what in asked.items():
+        if what:
+            hint = "have more replicas instead, or leave the key out"
+            findings.refuse((*path, key), f"a role for {role.task} has no {what}", hint)
+    return any(asked.values())
+
+
 def _check_replicas(
-    findings: Findings, path: FieldPath, role: RoleMap, shapes: list[tuple[Pool, int, int]], names: str
+    findings: Findings, path: FieldPath, role: RoleMap, shapes: list[tuple[Pool, int, int, int]], names: str
 ) -> None:
     """Refuse more replicas than fit apart from each other in any pool; ``names`` is that of the only one."""
     if role.spread is None or role.replicas is None:
         return
-    rooms = [_room(pool, size, stages, role.spread) for pool, size, stages in shapes]
+    rooms = [_room(*shape, role.spread) for shape in shapes]
     most = max(rooms)
     if role.replicas > most:
         largest = shapes[rooms.index(most)][0]
@@ -102,10 +128,12 @@ def _check_replicas(
         findings.refuse((*path, "replicas"), message, f"at most {most} fit; the replicas of a role are in one pool")
 
 
-def _room(pool: Pool, size: int, stages: int, spread: str) -> int:
-    """Return how many servers of so many stages a pool has GPUs, or nodes, of their own for."""
+def _room(pool: Pool, size: int, stages: int, data_ranks: int, spread: str) -> int:
+    """Return how many servers of so many stages and ranks a pool has GPUs, or nodes, of their own for."""
     # Not on one node: search/placing.py and search/board.py place by this rule, check/placement.py checks it.
-    return pool.servers(size, stages) if spread == "gpu" else pool.nodes // pool.server_nodes(size, stages)
+    if spread == "gpu":
+        return pool.servers(size, stages, data_ranks)
+    return pool.nodes // pool.server_nodes(size, stages, data_ranks)
 
 
 def _gpus(count: int) -> str:

@@ -4,8 +4,10 @@ from planner.engine.profile import load_profile
 from planner.errors import UnknownName
 from planner.fleet import values
 from planner.fleet.engine_keys import engine_settings
+from planner.fleet.experts import check_experts
 from planner.fleet.findings import Findings
 from planner.fleet.fleet import ROUTER_PORT, Fleet, Role
+from planner.fleet.layout_keys import expert_parallel
 from planner.fleet.models import candidates, check_limits
 from planner.fleet.placement import check_placement
 from planner.fleet.pools import pools
@@ -91,6 +93,7 @@ def _role(findings: Findings, name: str, read: RoleMap) -> Role | None:
     found = candidates(findings, path, read)
     if read.models or read.variant:
         check_limits(findings, path, read, found.models)
+    check_experts(findings, path, read, found.models)
     if not (read.task and context and found.models):
         return None
     return Role(
@@ -115,6 +118,8 @@ def _role(findings: Findings, name: str, read: RoleMap) -> Role | None:
         replicas=read.replicas,
         tensor_parallel_sizes=read.tensor_parallel,
         pipeline_parallel_sizes=read.pipeline_parallel,
+        data_parallel_sizes=read.data_parallel,
+        expert_parallel=expert_parallel(read),
         pools=_names(read.pool),
         share_with=() if read.exclusive else _names(read.share_with),
         spread=read.spread,

@@ -11,6 +11,7 @@ from pydantic import BeforeValidator, Field, PlainValidator, WithJsonSchema
 from planner.fleet import values
 from planner.fleet.engine_keys import EngineKeys
 from planner.fleet.fleet import PARALLEL_SIZES
+from planner.fleet.layout_keys import LayoutKeys
 from planner.fleet.shapes import Map, auto_or, choice, enum, map_of, one_or_more, sizes, whole
 from planner.tensors.kv_pages import CACHE_DTYPES
 
@@ -236,7 +237,7 @@ class RoleBasics(Map):
     )
 
 
-class RoleMap(EngineKeys, RoleBasics):
+class RoleMap(LayoutKeys, EngineKeys, RoleBasics):
     """One job in the fleet, served by one model under one name."""
 
 

@@ -22,6 +22,7 @@ MAX_GPUS_PER_NODE = 128
 MAX_NODES = 1 << 10
 MAX_REPLICAS = 1 << 10
 MAX_STAGES = 64
+MAX_DATA_RANKS = 1 << 10
 MAX_DOLLARS = 1000
 MAX_WEIGHT = 1000
 FIRST_PORT, LAST_PORT = 1024, 65535
@@ -248,6 +249,13 @@ def sizes(read: Callable[[object], int]) -> Callable[[object], tuple[int, ...] |
         return tuple(sorted({read(item) for item in items}))
 
     return reader
+
+
+def auto_or_boolean(value: object) -> bool | str:
+    """Read ``auto``, true or false."""
+    if value != AUTO and not isinstance(value, bool):
+        wrong(f"expected auto, true or false, not {found(value)}")
+    return AUTO if value == AUTO else value is True
 
 
 def parallel_size(value: object) -> int:

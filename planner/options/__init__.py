@@ -9,8 +9,8 @@ are.
 """
 
 from planner.options.considered import Considered
+from planner.options.ladders import STAGES
 from planner.options.option import Option, Prepared, Rejection, RoleOptions
-from planner.options.pipeline_stages import STAGES
 from planner.options.place import Place, places
 from planner.options.prepare import prepare, prepare_role
 from planner.options.standing import Standing, standing_option

@@ -10,10 +10,11 @@ from planner.engine.flags import ServeFlags, holds_whole_prompts
 from planner.errors import InvalidConfig, UnsupportedModel
 from planner.facts.quantization import Quantization
 from planner.facts.variant import Model, Variant
-from planner.fleet import POOLING_TASKS, Role
+from planner.fleet import Role
 from planner.memory.refusals import faults_in_reach
 from planner.memory.terms import Server
 from planner.options import limits
+from planner.options.layouts import Layout, layouts
 from planner.options.option import Reason, Rejection
 from planner.options.place import Place
 from planner.options.served import context_limit, served
@@ -22,14 +23,13 @@ from planner.tensors.identity import Same
 
 @dataclass(frozen=True, eq=False)
 class Candidate:
-    """A variant that can be sized, with one KV cache dtype, on GPUs of one pool, in so many pipeline stages.
+    """A variant that can be sized, with one KV cache dtype, on GPUs of one pool, shared out over them in one way.
 
     What does not depend on lengths, batches and sequences is found once for all of them.
     """
 
     place: Place
-    tensor_parallel_size: int
-    pipeline_parallel_size: int
+    layout: Layout
     model: Model
     variant: Variant
     architecture: Architecture
@@ -44,7 +44,20 @@ class Candidate:
     @cached_property
     def nodes(self) -> int:
         """The nodes each server is on; 0 when the place has not GPUs enough."""
-        return self.place.nodes.server_nodes(self.tensor_parallel_size, self.pipeline_parallel_size)
+        layout = self.layout
+        return self.place.nodes.server_nodes(
+            layout.tensor_parallel_size, layout.pipeline_parallel_size, layout.data_parallel_size
+        )
+
+    @property
+    def blocks(self) -> int:
+        """How many groups of adjacent GPUs each server has: one for each pipeline stage, or each node with ranks."""
+        return self.nodes if self.nodes > 1 else self.layout.pipeline_parallel_size
+
+    @property
+    def width(self) -> int:
+        """The GPUs of each group."""
+        return self.layout.ranks // self.blocks
 
     @cached_property
     def context_limit(self) -> int:
@@ -61,7 +74,7 @@ class Candidate:
         """The serious known faults of the engine that settings alone decide about."""
         place = self.place
         model = Same(self.architecture), Same(self.quantization)
-        ranks = self.tensor_parallel_size * self.pipeline_parallel_size
+        ranks = self.layout.ranks
         found = faults_in_reach(*model, Same(place.profile), Same(place.gpu), ranks)
         return tuple(fault for fault in found if fault.serious)
 
@@ -77,8 +90,9 @@ class Candidate:
             repository=self.variant.repository,
             kv_cache_dtype=self.kv_cache_dtype,
             pool=self.place.name,
-            tensor_parallel_size=self.tensor_parallel_size,
-            pipeline_parallel_size=self.pipeline_parallel_size,
+            tensor_parallel_size=self.layout.tensor_parallel_size,
+            pipeline_parallel_size=self.layout.pipeline_parallel_size,
+            data_parallel_size=self.layout.data_parallel_size,
             reason=reason,
             wanted=wanted,
             found=found,
@@ -130,31 +144,30 @@ def candidates(
 def _with_caches(
     role: Role, place: Place, named: tuple[Model, Variant], made_of: tuple[Architecture, Quantization]
 ) -> Iterator[Candidate | Rejection]:
-    first = Candidate(place, 1, 1, *named, *made_of, kv_cache_dtype="auto")
+    first = Candidate(place, Layout(), *named, *made_of, kv_cache_dtype="auto")
     dtypes: tuple[str, ...] = limits.KV_CACHE_DTYPES
     if role.kv_cache_dtype:
         dtypes = (role.kv_cache_dtype,)
     elif first.effective_cache != "auto" or not _has_cache(first.architecture):
         dtypes = ("auto",)
+    ways = list(layouts(role, place.nodes, *made_of, place.profile))
     for kv_cache_dtype in dtypes:
         one = replace(first, kv_cache_dtype=kv_cache_dtype)
         if text := limits.cache_refusal(one.effective_cache, one.model, one.architecture, place.gpu, place.profile):
             yield one.rejected(role, "capability", detail=text)
             continue
-        for size in role.tensor_parallel_sizes or place.nodes.tensor_parallel_sizes:
-            for stages in role.pipeline_parallel_sizes or (1,):
-                yield from _split(role, replace(one, tensor_parallel_size=size, pipeline_parallel_size=stages))
+        for layout in ways:
+            yield _split(role, replace(one, layout=layout))
 
 
-def _split(role: Role, candidate: Candidate) -> Iterator[Candidate | Rejection]:
-    """Yield a candidate that is split over as many GPUs as its place has, or why the engine cannot start it there."""
-    nodes = candidate.nodes
-    if not nodes or (candidate.pipeline_parallel_size > 1 and role.task in POOLING_TASKS):
-        return
-    if needed := limits.stages_refusal(candidate.pipeline_parallel_size, nodes, candidate.place.profile):
-        yield candidate.rejected(role, "capability", detail=needed)
-    else:
-        yield candidate
+def _split(role: Role, candidate: Candidate) -> Candidate | Rejection:
+    """Return a candidate that is split over GPUs of its place, or why the engine cannot start it there."""
+    layout, nodes, profile = candidate.layout, candidate.nodes, candidate.place.profile
+    needed = limits.stages_refusal(
+        layout.pipeline_parallel_size, nodes if layout.data_parallel_size == 1 else 1, profile
+    )
+    needed = needed or limits.ranks_refusal(layout.data_parallel_size, nodes, candidate.architecture, profile)
+    return candidate.rejected(role, "capability", detail=needed) if needed else candidate
 
 
 def _has_cache(architecture: Architecture) -> bool:

@@ -1,15 +1,18 @@
 """Considered: what explanations ask about a role beyond the options the search needs; sized when it is asked for."""
 
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from functools import cached_property
 
 from planner.catalog import Catalog
 from planner.fleet import Role
 from planner.options.candidates import allowed, pinned_out
+from planner.options.ladders import STAGES
+from planner.options.layouts import layout_of, narrowed
 from planner.options.offers import Named, Offer, Offers
 from planner.options.option import Option, Rejection, canonical
 from planner.options.paces import Pacing
-from planner.options.pipeline_stages import STAGES, Fewest
+from planner.options.pipeline_stages import Fewest
 from planner.options.place import Place
 
 
@@ -100,9 +103,8 @@ class Considered:
     def _alike(self, option: Option, named: Sequence[Named]) -> Iterator[Offer]:
         """Yield the offers of some variants whose servers may be where those of an option are."""
         place = next(place for place in self._where if place.pool == option.pool)
-        for found in self._offers.at([place], named, option.pipeline_parallel_size):
-            if isinstance(found, Offer) and found.candidate.tensor_parallel_size == option.tensor_parallel_size:
-                yield found
+        offers = replace(self._offers, role=narrowed(self._role, layout_of(option.server.flags)))
+        yield from (found for found in offers.at([place], named) if isinstance(found, Offer))
 
     def _more_accurate(self, option: Option) -> list[Named]:
         """Return the variants that are more accurate than an option with the model's own KV cache."""

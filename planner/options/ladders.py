@@ -3,6 +3,9 @@
 SMALLEST_BATCH = 512
 """Smaller batches save little memory and cost much throughput."""
 
+STAGES = (2, 3, 4, 6, 8, 12, 16)
+"""Numbers of pipeline stages that are tried, one after another; so are numbers of nodes that ranks fill."""
+
 
 def contexts(least: int, wish: int, limit: int) -> tuple[int, ...]:
     """Return the contexts to try, ascending: the least, the powers of two above it, the wish, all within ``limit``.

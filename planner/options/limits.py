@@ -14,7 +14,7 @@ KV_CACHE_DTYPES = ("auto", "fp8")
 _FLASH_ATTENTION_FP8 = (9, 10)
 _FP8_CACHE_HEADS = (64, 128, 256, 512)
 _WHOLE = ("float16", "bfloat16")
-_STAGES, _NODES_WITHOUT_RAY = "0.9.1", "0.12.0"
+_STAGES, _NODES_WITHOUT_RAY, _DATA_RANKS = "0.9.1", "0.12.0", "0.11.0"
 
 
 def engine_refusal(model: Model, variant: Variant, profile: EngineProfile) -> str:
@@ -34,6 +34,22 @@ def stages_refusal(stages: int, nodes: int, profile: EngineProfile) -> str:
     if stages == 1 or parse_version(profile.version) >= parse_version(needed):
         return ""
     return f"{what} need version {needed} of the engine or newer"
+
+
+def ranks_refusal(data_ranks: int, nodes: int, architecture: Architecture, profile: EngineProfile) -> str:
+    """Say why an engine version does not start a server of so many data-parallel ranks on so many nodes, or nothing.
+
+    From 0.11 on ranks gather one another's tokens by default and every node may have an API of its own
+    (``data_parallel_hybrid_lb`` in ``engine/arg_utils.py``); before, each sent all it had to all others in turn. Over
+    several nodes the engine makes ranks of a model without experts servers of their own.
+    """
+    if data_ranks == 1:
+        return ""
+    if parse_version(profile.version) < parse_version(_DATA_RANKS):
+        return f"data-parallel ranks need version {_DATA_RANKS} of the engine or newer"
+    if nodes > 1:
+        return "data-parallel ranks on several nodes are not planned"
+    return ""
 
 
 def cache_refusal(

@@ -105,23 +105,25 @@ class Offers:
             if isinstance(candidate, Rejection):
                 yield candidate
                 continue
-            size, split = candidate.tensor_parallel_size, candidate.pipeline_parallel_size
-            counts = replicas.counts(self.role, candidate.place, size, split)
-            least = _narrowest(self.role, counts)
+            ranks = candidate.layout.data_parallel_size
+            counts = replicas.counts(self.role, candidate.place, candidate.layout)
+            least = _narrowest(self.role, counts[-1] * ranks)
             rungs = Rungs(self.role, candidate, least, self.figures, self.best, self.avoid, self.pacing)
             if rejection := rungs.refusal() or rungs.fault():
                 yield rejection
                 continue
-            loads = [load for count in counts for load in replicas.loads(self.role, count)]
+            loads = [load for count in counts for load in replicas.loads(self.role, count, ranks)]
             if self.role.wants_speed:
-                loads, unmet = fast_enough(self.role, rungs.server(), candidate.place, self.tables, loads)
+                loads, unmet = fast_enough(
+                    self.role, rungs.server(), candidate.place, self.tables, loads, candidate.nodes
+                )
                 if unmet:
                     yield candidate.rejected(self.role, unmet.what, unmet.wanted, unmet.found, unmet.detail)
                     continue
             yield Offer(rungs, tuple(settled(loads) if self.pacing else loads), rungs.least_bytes())
 
 
-def _narrowest(role: Role, counts: Sequence[int]) -> replicas.Load:
-    """Return a load of no more sequences than any server has, whatever the number of replicas."""
-    least = ceil_div(role.concurrency_min, counts[-1])
+def _narrowest(role: Role, ranks: int) -> replicas.Load:
+    """Return a load of no more sequences than any rank has, with so many of them at most."""
+    least = ceil_div(role.concurrency_min, ranks)
     return replicas.Load(replicas=1, least=least, most=least, served_base=0, served=0)

@@ -25,8 +25,8 @@ class Option:
 
     ``server`` is what would be started, ``replicas`` times, with ``max_num_seqs`` at its largest, each on so many
     ``nodes``; ``pool`` is the position of the pool in the fleet. ``demand`` is the memory on each of the server's GPUs
-    as a function of its sequences, from ``sequences_min``, where it is ``least_bytes``, to ``sequences_max``; each
-    counts with ``request_tokens``.
+    as a function of the sequences of each of its data-parallel ranks, from ``sequences_min``, where it is
+    ``least_bytes``, to ``sequences_max``; each counts with ``request_tokens``.
     """
 
     role: str
@@ -65,14 +65,34 @@ class Option:
         return self.server.flags.pipeline_parallel_size
 
     @property
+    def data_parallel_size(self) -> int:
+        """The ranks of each server that have requests and a KV cache of their own."""
+        return self.server.flags.data_parallel_size
+
+    @property
+    def width(self) -> int:
+        """The adjacent GPUs of one node that hold a pipeline stage, or the data-parallel ranks there."""
+        return self.server.flags.ranks // self.blocks
+
+    @property
+    def blocks(self) -> int:
+        """How many such groups of GPUs each server has: one for each pipeline stage, or for each node with ranks."""
+        return self.nodes if self.nodes > 1 else self.pipeline_parallel_size
+
+    @property
+    def ranks(self) -> int:
+        """How many data-parallel ranks all servers of the role have together; each serves as many requests."""
+        return self.data_parallel_size * self.replicas
+
+    @property
     def layout(self) -> tuple[int, int, int, int]:
-        """What decides, beside the tensor parallel size, where the servers may be: pool, servers, stages, nodes."""
-        return self.pool, self.replicas, self.pipeline_parallel_size, self.nodes
+        """What decides, beside the width, where the servers may be: pool, servers, groups of GPUs, nodes."""
+        return self.pool, self.replicas, self.blocks, self.nodes
 
     @property
     def total_bytes(self) -> int:
         """The least memory of all servers on all their GPUs."""
-        return self.least_bytes * self.tensor_parallel_size * self.pipeline_parallel_size * self.replicas
+        return self.least_bytes * self.server.flags.ranks * self.replicas
 
     @property
     def kv_cache_dtype(self) -> str:
@@ -97,6 +117,7 @@ class Rejection:
     pool: str = ""
     tensor_parallel_size: int = 1
     pipeline_parallel_size: int = 1
+    data_parallel_size: int = 1
     reason: Reason
     wanted: int = 0
     found: int = 0
@@ -160,6 +181,7 @@ def canonical(option: Option) -> tuple[int | str, ...]:
         option.pool,
         option.pipeline_parallel_size,
         option.tensor_parallel_size,
+        option.data_parallel_size,
         option.replicas,
         -value.context,
         -value.batch,

@@ -11,9 +11,6 @@ from dataclasses import dataclass, field
 from planner.options.offers import Named, Offer
 from planner.options.place import Place
 
-STAGES = (2, 3, 4, 6, 8, 12, 16)
-"""Numbers of pipeline stages that are tried, one after another."""
-
 
 @dataclass(slots=True)
 class Fewest:

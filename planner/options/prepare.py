@@ -16,10 +16,11 @@ from planner.fleet import Fleet, Role
 from planner.memory.demand import Demand
 from planner.options.candidates import allowed
 from planner.options.considered import Considered
+from planner.options.ladders import STAGES
 from planner.options.offers import Offer, Offers
 from planner.options.option import Option, Prepared, Rejection, RoleOptions, canonical
 from planner.options.paces import Pacing
-from planner.options.pipeline_stages import STAGES, Fewest
+from planner.options.pipeline_stages import Fewest
 from planner.options.place import Place, places
 from planner.options.problem import losses, stages
 from planner.options.prune import Front, Loss

@@ -137,8 +137,8 @@ def candidate(weight: int, option: Option, names: tuple[str, ...], barred: str =
     pairs = [_STAGES[name](option.worth) for name in names]
     return Candidate(
         pool=option.pool,
-        width=option.tensor_parallel_size,
-        stages=option.pipeline_parallel_size,
+        width=option.width,
+        stages=option.blocks,
         across=option.nodes > 1,
         blocks=option.replicas,
         fixed=demand.fixed_bytes,

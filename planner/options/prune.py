@@ -54,7 +54,7 @@ class Front:
 
     def add(self, option: Option) -> None:
         """Take in an option with some of the numbers of sequences it may have."""
-        known = self._known.setdefault(option.layout, {}).setdefault(option.tensor_parallel_size, self._new())
+        known = self._known.setdefault(option.layout, {}).setdefault(option.width, self._new())
         for first, last in spans(option.sequences_min, option.sequences_max):
             for count in {first, last}:
                 size = option.demand.footprint(count)

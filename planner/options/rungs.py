@@ -7,7 +7,7 @@ lowest rung does not fit at all.
 
 import functools
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field, replace
+from dataclasses import asdict, dataclass, field, replace
 from functools import cached_property
 
 from planner.architecture import Architecture
@@ -161,8 +161,8 @@ class Rungs:
     def shape(self) -> Shape:
         """What decides which options may beat those of this candidate, beside size and worth."""
         candidate = self.candidate
-        layout = candidate.place.pool, self.load.replicas, candidate.pipeline_parallel_size, candidate.nodes
-        return Shape(layout, candidate.tensor_parallel_size, candidate.variant.repository)
+        where = candidate.place.pool, self.load.replicas, candidate.blocks, candidate.nodes
+        return Shape(where, candidate.width, candidate.variant.repository)
 
     def _at(self, length: int) -> Iterator[Option]:
         """Yield the options of one context; a smaller batch that saves no memory is left out with its sequences."""
@@ -215,8 +215,7 @@ class Rungs:
                 max_model_len=length,
                 max_num_seqs=self.load.most,
                 kv_cache_dtype=self.candidate.kv_cache_dtype,
-                tensor_parallel_size=self.candidate.tensor_parallel_size,
-                pipeline_parallel_size=self.candidate.pipeline_parallel_size,
+                **asdict(self.candidate.layout),
                 **serve_flags(self.role.settings),
             )
             batch, most = flags.max_num_batched_tokens, self.load.most

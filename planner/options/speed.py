@@ -24,6 +24,7 @@ from planner.speed.serving import Requests, at_concurrency
 from planner.speed.step import Batch, Rates, step
 from planner.speed.work import Work
 from planner.tensors.identity import Same
+from planner.units import ceil_div
 
 _TERMS = {
     "matrices": "reading weights",
@@ -34,6 +35,8 @@ _TERMS = {
     "host": "the engine between kernels",
 }
 
+
+_NODES = "data-parallel ranks on several nodes have not been measured"
 
 SpeedReason = Literal["tpot", "ttft", "rate", "sequences", "unmeasured"]
 
@@ -61,12 +64,20 @@ def requests_of(role: Role) -> Requests | None:
 
 
 def speed_of(
-    role: Role, server: Server, gpu: GPU, profile: EngineProfile, tables: SpeedTables, busy_permille: int
+    role: Role,
+    server: Server,
+    gpu: GPU,
+    profile: EngineProfile,
+    tables: SpeedTables,
+    busy_permille: int,
+    nodes: int = 1,
 ) -> Forecast | None:
-    """Return the speed of a server while so many thousandths of the time of its GPUs are asked for."""
+    """Return the speed of a server on so many nodes while so many thousandths of its GPUs' time are asked for."""
     requests = requests_of(role)
     if requests is None:
         return None
+    if nodes > 1 and server.flags.data_parallel_size > 1:
+        return Forecast(reason=_NODES)
     return planned(server, gpu, profile, tables.device(gpu), tables.engine, requests, busy_permille)
 
 
@@ -89,21 +100,26 @@ def kept_up_milli(role: Role, found: Forecast) -> int:
 
 
 def fast_enough(
-    role: Role, server: Server, place: Place, tables: SpeedTables, loads: Sequence[Load]
+    role: Role, server: Server, place: Place, tables: SpeedTables, loads: Sequence[Load], nodes: int = 1
 ) -> tuple[list[Load], Unmet | None]:
-    """Return loads with the sequences that meet a role's speed; where none does, also what it lacks at its best."""
+    """Return loads with the sequences that meet a role's speed; where none does, also what it lacks at its best.
+
+    Loads are those of each data-parallel rank of servers on so many nodes.
+    """
     found, lacking = list[Load](), list[Unmet]()
-    busy = place.busy_permille(role.name)
+    busy, ranks = place.busy_permille(role.name), server.flags.data_parallel_size
+    if nodes > 1 and ranks > 1:
+        return [], Unmet(what="unmeasured", detail=_NODES)
     for load in loads:
         within = bounds(role, server, place.gpu, place.profile, tables, busy, load.replicas)
         if isinstance(within, Unmet):
             lacking.append(within)
             continue
-        least, most = max(load.least, within[0]), min(load.most, within[1])
+        least, most = max(load.least, ceil_div(within[0], ranks)), min(load.most, within[1] // ranks)
         if least <= most:
             found.append(replace(load, least=least, most=most))
         else:
-            lacking.append(Unmet(what="sequences", wanted=least, found=within[1]))
+            lacking.append(Unmet(what="sequences", wanted=least * ranks, found=within[1]))
     return found, None if found or not lacking else max(lacking, key=lambda one: (one.what == "rate", one.found))
 
 

@@ -10,6 +10,7 @@ from planner.catalog import Catalog
 from planner.fleet import Role
 from planner.options.candidates import allowed, candidates
 from planner.options.figures import RoleFigures
+from planner.options.layouts import Layout, allows, narrowed
 from planner.options.option import Option, Rejection
 from planner.options.paces import Pacing
 from planner.options.place import Place
@@ -20,15 +21,17 @@ from planner.options.worth import measure
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Standing:
-    """What the ``replicas`` equal servers of a role were started with; ``repository`` is a path for a local model."""
+    """What the ``replicas`` equal servers of a role were started with; ``repository`` is a path for a local model.
+
+    ``max_num_seqs`` are the sequences of each data-parallel rank.
+    """
 
     repository: str
     kv_cache_dtype: str
     max_model_len: int
     max_num_batched_tokens: int
     max_num_seqs: int
-    tensor_parallel_size: int
-    pipeline_parallel_size: int
+    layout: Layout
     replicas: int
 
 
@@ -48,7 +51,7 @@ def standing_option(
             continue
         name = candidate.variant.path or candidate.variant.repository
         if (name, candidate.kv_cache_dtype) == (had.repository, had.kv_cache_dtype):
-            load = standing_load(role, had.replicas, had.max_num_seqs)
+            load = standing_load(role, had.replicas, had.max_num_seqs, had.layout.data_parallel_size)
             if pacing:
                 load = replace(load, most=had.max_num_seqs)
             rungs = Rungs(role, candidate, load, figures, best, avoid=True, pacing=pacing)
@@ -58,20 +61,11 @@ def standing_option(
 
 def _allows(role: Role, had: Standing) -> bool:
     """Whether numbers of the role that no candidate knows of allow what stands."""
-    return (
-        role.replicas in (None, had.replicas)
-        and had.replicas * had.max_num_seqs >= role.concurrency_min
-        and (role.tensor_parallel_sizes is None or had.tensor_parallel_size in role.tensor_parallel_sizes)
-        and (role.pipeline_parallel_sizes is None or had.pipeline_parallel_size in role.pipeline_parallel_sizes)
-    )
+    requests = had.replicas * had.layout.data_parallel_size * had.max_num_seqs
+    return role.replicas in (None, had.replicas) and requests >= role.concurrency_min and allows(role, had.layout)
 
 
 def _narrowed(role: Role, had: Standing) -> Role:
     """Return the role with the models and the layout that stand alone."""
     models = [m for m in role.models if any((v.path or v.repository) == had.repository for v in m.variants)]
-    return replace(
-        role,
-        models=tuple(models),
-        tensor_parallel_sizes=(had.tensor_parallel_size,),
-        pipeline_parallel_sizes=(had.pipeline_parallel_size,),
-    )
+    return replace(narrowed(role, had.layout), models=tuple(models))

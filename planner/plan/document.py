@@ -16,6 +16,8 @@ from planner.yaml_text import yaml_text
 _USUAL = {
     "attention_backend": "",
     "pipeline_parallel_size": 1,
+    "data_parallel_size": 1,
+    "expert_parallel": False,
     "later_stages": (),
     "master_port": 0,
     "point": None,
@@ -29,7 +31,8 @@ _USUAL = {
     "settings": {},
     **defaults(),
 }
-"""Keys that are not written where they have these values: a server is in one stage, a GPU has memory of its own, a plan
+"""Keys that are not written where they have these values: a server is in one stage and one rank of data
+parallelism, a GPU has memory of its own, a plan
 is on no frontier, a search ended by itself, a role states no request and pins nothing of the engine."""
 
 SCHEMA = 1

@@ -41,12 +41,14 @@ class Need:
     pool: str = ""
     tensor_parallel_size: int = 1
     pipeline_parallel_size: int = 1
+    data_parallel_size: int = 1
     replicas: int = 1
 
     @property
     def total_bytes(self) -> int:
         """What all servers take of all their GPUs."""
-        return self.needed_bytes * self.tensor_parallel_size * self.pipeline_parallel_size * self.replicas
+        ranks = self.tensor_parallel_size * self.pipeline_parallel_size * self.data_parallel_size
+        return self.needed_bytes * ranks * self.replicas
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

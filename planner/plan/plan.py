@@ -47,7 +47,7 @@ GPU_HOURS = "GPU hours per million tokens"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class GPUGroup:
-    """The GPUs of one node that hold one pipeline stage: every layer of the stage is split over all of them."""
+    """The GPUs of one node that hold one pipeline stage, or the data-parallel ranks of a server that are there."""
 
     node: str
     gpu_indices: tuple[int, ...]
@@ -81,8 +81,12 @@ class ServerPlan:
     ``max_num_seqs``. ``output_tokens`` of a request are its answer, 0 where the fleet does not say. The servers of a
     role are its replicas: equal but for name, ports and place.
 
+    ``max_num_seqs`` and the limits beside it are those of each of ``data_parallel_size`` ranks, which have requests and
+    a KV cache of ``kv_cache_tokens`` of their own; with ``expert_parallel`` all ranks share out whole experts.
+
     ``gpu_indices`` of ``node`` hold the first pipeline stage and, when it is the only one, the whole model;
-    ``later_stages`` hold the others in their order, either all on this node or each stage on a node of its own.
+    ``later_stages`` hold the others in their order, either all on this node or each stage on a node of its own. Ranks
+    of data parallelism are on ``gpu_indices`` too, or as many of them on each node, every one with an API of its own.
     ``ledger`` is that of the largest stage and is set aside on every GPU. A server on several nodes has a
     ``master_port``, on which its processes find each other at the first node; otherwise it is 0. ``hf_overrides`` is
     what the engine must change in the model's config, as JSON, nothing for most. ``settings`` are the pins of the role.
@@ -109,6 +113,8 @@ class ServerPlan:
     max_num_batched_tokens: int
     tensor_parallel_size: int
     pipeline_parallel_size: int = 1
+    data_parallel_size: int = 1
+    expert_parallel: bool = False
     node: str = ""
     gpu_indices: tuple[int, ...]
     later_stages: tuple[GPUGroup, ...] = ()
@@ -134,8 +140,23 @@ class ServerPlan:
     ledger: Ledger
 
     @property
+    def requests(self) -> int:
+        """The requests that the server runs at once, on all its data-parallel ranks."""
+        return self.max_num_seqs * self.data_parallel_size
+
+    @property
+    def ranks(self) -> int:
+        """The GPUs of the server."""
+        return self.tensor_parallel_size * self.pipeline_parallel_size * self.data_parallel_size
+
+    @property
+    def shared_out(self) -> bool:
+        """Whether there is more to say of how ranks share out the model than that all have a part of every layer."""
+        return self.pipeline_parallel_size * self.data_parallel_size > 1 or self.expert_parallel
+
+    @property
     def groups(self) -> tuple[GPUGroup, ...]:
-        """The GPUs of every pipeline stage, in the order of the stages."""
+        """The GPUs of every pipeline stage, in the order of the stages, or of the ranks on every node."""
         return (GPUGroup(node=self.node, gpu_indices=self.gpu_indices), *self.later_stages)
 
     @property
@@ -279,7 +300,13 @@ class RunnerUpServer:
     kv_cache_dtype: str
     max_model_len: int
     max_num_seqs: int
+    data_parallel_size: int = 1
     accuracy: Accuracy
+
+    @property
+    def requests(self) -> int:
+        """The requests that the server runs at once, on all its data-parallel ranks."""
+        return self.max_num_seqs * self.data_parallel_size
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

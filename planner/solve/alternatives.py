@@ -54,5 +54,6 @@ def _server(decision: Decision) -> RunnerUpServer:
         kv_cache_dtype=decision.option.kv_cache_dtype,
         max_model_len=decision.option.max_model_len,
         max_num_seqs=decision.sequences,
+        data_parallel_size=decision.option.data_parallel_size,
         accuracy=decision.option.accuracy,
     )

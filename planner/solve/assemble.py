@@ -46,7 +46,7 @@ class Decision:
     @property
     def requests(self) -> int:
         """The requests all servers of the role take at once."""
-        return self.sequences * self.option.replicas
+        return self.sequences * self.option.ranks
 
     @property
     def footprint(self) -> int:
@@ -158,13 +158,14 @@ def _with_speed(
     for server in servers:
         found = by_role[server.role]
         gpu, busy = fleet.pools[found.option.pool].gpu, busy_permille(server, servers, roles)
-        speed = speed_of(found.role, found.server, gpu, prepared.profile, prepared.speed, busy)
+        nodes = found.option.nodes
+        speed = speed_of(found.role, found.server, gpu, prepared.profile, prepared.speed, busy, nodes)
         yield replace(server, speed=server_speed(speed, busy))
 
 
 def _servers(fleet: Fleet, prepared: Prepared, decision: Decision) -> Iterator[ServerPlan]:
     """Yield the servers of a role, still without ports; one that is alone has the role's name."""
-    pool, stages = fleet.pools[decision.option.pool], decision.option.pipeline_parallel_size
+    pool, stages = fleet.pools[decision.option.pool], decision.option.blocks
     plain, replicas = _server_plan(prepared, decision, pool), decision.option.replicas
     between = _separator(plain.role, replicas, {role.name for role in fleet.roles})
     groups = [_group(pool, block) for block in decision.blocks]
@@ -203,7 +204,7 @@ def _server_plan(prepared: Prepared, decision: Decision, pool: Pool) -> ServerPl
     started = replace(server, flags=replace(server.flags, gpu_memory_utilization=share))
 
     def concurrency(tokens: int) -> int:
-        return layout.requests_held(blocks - 1, tokens, batch, decision.sequences)
+        return layout.requests_held(blocks - 1, tokens, batch, decision.sequences) * option.data_parallel_size
 
     return ServerPlan(
         name=role.name,
@@ -223,6 +224,8 @@ def _server_plan(prepared: Prepared, decision: Decision, pool: Pool) -> ServerPl
         max_num_batched_tokens=batch,
         tensor_parallel_size=option.tensor_parallel_size,
         pipeline_parallel_size=option.pipeline_parallel_size,
+        data_parallel_size=option.data_parallel_size,
+        expert_parallel=server.flags.expert_parallel,
         node="",
         gpu_indices=(),
         port=0,

@@ -43,7 +43,7 @@ class _Steps:
         self._taken = own.footprint
 
     def concurrency(self) -> Binding:
-        """One more request for each server."""
+        """One more request for each server, or each of its data-parallel ranks."""
         count = self._own.sequences
         now = str(self._own.requests)
         if self._own.requests >= self._own.role.concurrency_target:
@@ -55,7 +55,7 @@ class _Steps:
         ]
         if self._own.role.wants_speed and all(option.sequences_max <= count for option in wider):
             return self._limit("concurrency", now, "speed")
-        return self._step("concurrency", now, str((count + 1) * self._option.replicas), wider, count + 1)
+        return self._step("concurrency", now, str((count + 1) * self._option.ranks), wider, count + 1)
 
     def context(self) -> Binding:
         """The next longer context that was considered."""
@@ -114,7 +114,7 @@ class _Steps:
         """Return the first thing the role would have less of; None when there is nothing, as in an unproven plan."""
         own, (sequences, length, batch, _) = self._option, self._served(option)
         for what, now, then in (
-            ("concurrency", self._own.requests, sequences * option.replicas),
+            ("concurrency", self._own.requests, sequences * option.ranks),
             ("context", own.max_model_len, length),
             ("batched tokens", own.max_num_batched_tokens, batch),
         ):

@@ -13,6 +13,7 @@ from dataclasses import dataclass, replace
 from planner.catalog import Catalog
 from planner.fleet import Fleet, Role
 from planner.options import Option, Prepared, Standing, standing_option
+from planner.options.layouts import Layout
 from planner.options.paces import Pacing
 from planner.options.problem import Kept, servable
 from planner.plan import GPUGroup, Plan, ServerPlan
@@ -118,8 +119,12 @@ def _standing(
         max_model_len=server.max_model_len,
         max_num_batched_tokens=server.max_num_batched_tokens,
         max_num_seqs=server.max_num_seqs,
-        tensor_parallel_size=server.tensor_parallel_size,
-        pipeline_parallel_size=server.pipeline_parallel_size,
+        layout=Layout(
+            server.tensor_parallel_size,
+            server.pipeline_parallel_size,
+            server.data_parallel_size,
+            server.expert_parallel,
+        ),
         replicas=len(servers),
     )
     return standing_option(role, place, catalog, had, pacing)

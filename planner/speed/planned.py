@@ -32,7 +32,10 @@ def planned(
     if reason is not None or device is None:
         return Forecast(reason=reason)
     flags = server.flags
-    rates, running = rates_of(server, gpu, profile, device, engine), float(flags.max_num_seqs)
+    rates, running = (
+        rates_of(server, gpu, profile, device, engine),
+        float(flags.max_num_seqs * flags.data_parallel_size),
+    )
     alone = said(rates, at_concurrency(rates, requests, flags.max_num_batched_tokens, running, running), requests)
     return shared(alone, busy_permille)
 

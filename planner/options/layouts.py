@@ -1,0 +1,119 @@
+"""Layouts: over how many ranks, and in which ways, a server of a role may be shared out on the GPUs of a place.
+
+Ranks of tensor parallelism have a part of every layer. Data-parallel ranks have all of a model but its experts, with
+requests and a KV cache of their own, and share out the experts with all other ranks of the server. That is why ``auto``
+tries them for mixtures of experts alone: of any other model replicas do the same without waiting for each other.
+"""
+
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+
+from planner.architecture import Architecture
+from planner.engine.flags import ServeFlags
+from planner.engine.profile import EngineProfile
+from planner.facts.quantization import Quantization
+from planner.fleet import POOLING_TASKS, Pool, Role
+from planner.memory.validity import fewest_experts, invalid
+from planner.options.ladders import STAGES
+from planner.tensors.identity import Same
+
+
+@dataclass(frozen=True, slots=True)
+class Layout:
+    """How the ranks of one server share out its model."""
+
+    tensor_parallel_size: int = 1
+    pipeline_parallel_size: int = 1
+    data_parallel_size: int = 1
+    expert_parallel: bool = False
+
+    @property
+    def ranks(self) -> int:
+        """The GPUs of the server."""
+        return self.tensor_parallel_size * self.pipeline_parallel_size * self.data_parallel_size
+
+
+def layout_of(flags: ServeFlags) -> Layout:
+    """Return how flags share out a model."""
+    return Layout(
+        flags.tensor_parallel_size, flags.pipeline_parallel_size, flags.data_parallel_size, flags.expert_parallel
+    )
+
+
+def narrowed(role: Role, layout: Layout) -> Role:
+    """Return a role that allows one layout alone."""
+    return replace(
+        role,
+        tensor_parallel_sizes=(layout.tensor_parallel_size,),
+        pipeline_parallel_sizes=(layout.pipeline_parallel_size,),
+        data_parallel_sizes=(layout.data_parallel_size,),
+        expert_parallel=layout.expert_parallel,
+    )
+
+
+def allows(role: Role, layout: Layout) -> bool:
+    """Whether a role says nothing against a layout."""
+    return (
+        layout.tensor_parallel_size in (role.tensor_parallel_sizes or (layout.tensor_parallel_size,))
+        and layout.pipeline_parallel_size in (role.pipeline_parallel_sizes or (layout.pipeline_parallel_size,))
+        and layout.data_parallel_size in (role.data_parallel_sizes or (layout.data_parallel_size,))
+        and role.expert_parallel in (None, layout.expert_parallel)
+    )
+
+
+def layouts(
+    role: Role, pool: Pool, architecture: Architecture, quantization: Quantization, profile: EngineProfile
+) -> Iterator[Layout]:
+    """Yield the layouts that a role allows and for which the nodes of a pool have GPUs enough."""
+    mixture = fewest_experts(Same(architecture)) > 0
+    for tensor in role.tensor_parallel_sizes or pool.tensor_parallel_sizes:
+        for stages in role.pipeline_parallel_sizes or (1,):
+            for data in _data_ranks(role, pool, tensor, stages, mixture=mixture):
+                if not pool.server_nodes(tensor, stages, data):
+                    continue
+                if stages * data > 1 and role.task in POOLING_TASKS:
+                    continue
+                layout = Layout(tensor, stages, data)
+                yield Layout(tensor, stages, data, _shares_experts(role, layout, architecture, quantization, profile))
+
+
+def _data_ranks(role: Role, pool: Pool, tensor: int, stages: int, *, mixture: bool) -> tuple[int, ...]:
+    """Return the numbers of data-parallel ranks to try.
+
+    Left to the planner they are powers of two on one node, or as many as fill some nodes; pipeline stages are then
+    tried without them.
+    """
+    if role.data_parallel_sizes is not None:
+        return role.data_parallel_sizes
+    if not mixture or stages > 1 or pool.gpu.parent or tensor not in pool.tensor_parallel_sizes:
+        return (1,)
+    ranks = [1]
+    while 2 * ranks[-1] * tensor <= pool.gpus_per_node:
+        ranks.append(2 * ranks[-1])
+    return (*ranks, *(nodes * ranks[-1] for nodes in STAGES if nodes <= pool.nodes))
+
+
+def _shares_experts(
+    role: Role, layout: Layout, architecture: Architecture, quantization: Quantization, profile: EngineProfile
+) -> bool:
+    """Return whether ranks share out whole experts.
+
+    Left to the planner they do so with data parallelism, and without it where the engine refuses to cut experts in so
+    many parts.
+    """
+    if role.expert_parallel is not None:
+        return role.expert_parallel
+    first = layout.data_parallel_size > 1
+    for choice in (first, not first):
+        flags = ServeFlags(
+            max_model_len=1,
+            max_num_seqs=1,
+            max_num_batched_tokens=1,
+            gpu_memory_utilization=1.0,
+            tensor_parallel_size=layout.tensor_parallel_size,
+            data_parallel_size=layout.data_parallel_size,
+            expert_parallel=choice,
+        )
+        if not invalid(architecture, quantization, flags, profile):
+            return choice
+    return False
