@@ -176,7 +176,9 @@ def options(draw: st.DrawFn) -> Option:
         replicas=1,
         model=cast(Any, None),
         variant=cast(Any, _Named(draw(st.sampled_from("abc")))),
-        server=cast(Any, _Started(_Split(*draw(st.sampled_from([(1, 1), (2, 1), (1, 2)]))))),
+        server=cast(
+            Any, _Started(_Split(*draw(st.sampled_from([(1, 1, 1), (2, 1, 1), (1, 2, 1), (1, 1, 2), (2, 1, 2)]))))
+        ),
         request_tokens=1,
         sequences_min=1,
         sequences_max=most,
@@ -196,6 +198,11 @@ class _Named:
 class _Split:
     tensor_parallel_size: int
     pipeline_parallel_size: int
+    data_parallel_size: int
+
+    @property
+    def ranks(self) -> int:
+        return self.tensor_parallel_size * self.pipeline_parallel_size * self.data_parallel_size
 
 
 @dataclasses.dataclass(frozen=True)
@@ -277,7 +284,7 @@ def test_groups_of_sequences_are_few_and_leave_none_out(least: int, more: int) -
 
 
 def _shape(option: Option) -> Shape:
-    return Shape(option.layout, option.tensor_parallel_size, option.variant.repository)
+    return Shape(option.layout, option.width, option.variant.repository)
 
 
 def _size(option: Option) -> Callable[[int], int]:

@@ -134,7 +134,7 @@ def _default_batch(facts: Recomputed, server: ServerPlan, role: Role, ranks: int
     """The batch the engine would choose itself, for the most requests a rank of the role is asked to take."""
     target, most = role.concurrency_target, role.concurrency_target // ranks
     full = server.max_num_seqs > most
-    asked = server.max_num_seqs if counts_speed(facts.plan.objective) else -(-target // replicas) if full else most
+    asked = server.max_num_seqs if counts_speed(facts.plan.objective) else -(-target // ranks) if full else most
     flags = default_flags(
         facts.profile,
         facts.gpu(server),

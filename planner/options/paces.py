@@ -45,8 +45,12 @@ class Pacing:
         """
         if not role.output_tokens:
             return NO_PACE
-        slow = speed_of(role, server, place.gpu, place.profile, self.tables, place.busy_permille(role.name))
-        alone = speed_of(role, server, place.gpu, place.profile, self.tables, 1000)
+        flags = server.flags
+        nodes = place.nodes.server_nodes(
+            flags.tensor_parallel_size, flags.pipeline_parallel_size, flags.data_parallel_size
+        )
+        slow = speed_of(role, server, place.gpu, place.profile, self.tables, place.busy_permille(role.name), nodes)
+        alone = speed_of(role, server, place.gpu, place.profile, self.tables, 1000, nodes)
         if not (slow and slow.tpot_us and slow.ttft_us and slow.output_millitokens_per_second):
             return Pace(latency=-LEFT_OUT[LATENCY], tpot=-LEFT_OUT[TPOT], cost_per_mtok=-LEFT_OUT[COST_PER_MTOK])
         assert alone and alone.output_millitokens_per_second
