@@ -72,7 +72,7 @@ fetch() {
 
 # repository, revision (empty: the newest), bytes
 readonly checkpoints=(
-  deepseek-ai/DeepSeek-V3.2 '' 689490000000
+  deepseek-ai/DeepSeek-V3.2 a7e62ac04ecb2c0a54d736dc46601c5606cf10a6 689490000000
 )
 
 main() {

@@ -43,12 +43,13 @@ plan_of() {
       memory=147246118782 # bytes on each GPU, everything included
       start_seconds=6420
       weights=deepseek-ai/DeepSeek-V3.2
-      revision=''
+      revision=a7e62ac04ecb2c0a54d736dc46601c5606cf10a6
       arguments=(
         deepseek-ai/DeepSeek-V3.2
         --host 127.0.0.1
         --port 8001
         --served-model-name assistant
+        --revision a7e62ac04ecb2c0a54d736dc46601c5606cf10a6
         --dtype auto
         --max-model-len 16384
         --max-num-seqs 64
