@@ -78,6 +78,17 @@ def test_importing_the_package_loads_nothing() -> None:
     assert not loaded("import planner; planner.load_fleet; planner.Plan") & {"ortools", "pandas", "jinja2", "click"}
 
 
+def test_the_solver_is_loaded_without_pandas_and_takes_its_series_all_the_same() -> None:
+    series = """
+import planner.search.optimise, pandas
+from ortools.sat.python import cp_model
+assert len(cp_model.CpModel().new_int_var_series("x", pandas.Index(["a", "b"]), 0, 3)) == 2
+"""
+
+    assert "pandas" not in loaded("import planner.search.optimise")
+    assert "pandas" in loaded(f"exec({series!r})")
+
+
 def test_the_room_and_the_function_of_one_name_are_both_there() -> None:
     from planner.solve import BUDGET, solve
 

@@ -13,10 +13,9 @@ import math
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
-from ortools.sat.python import cp_model
-
 from planner.search import follow
 from planner.search.budget import ORDER, BudgetSpent
+from planner.search.cp_sat import cp_model
 from planner.search.model import Model
 from planner.search.problem import COST, StageValue
 

@@ -3,8 +3,7 @@
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor, wait
 
-from ortools.sat.python import cp_model
-
+from planner.search.cp_sat import cp_model
 from planner.search.watch import Watch, current
 
 _TICK_SECONDS = 0.1

@@ -12,8 +12,7 @@ need not fit the GPUs. ``placing`` adds the GPUs.
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
-from ortools.sat.python import cp_model
-
+from planner.search.cp_sat import cp_model
 from planner.search.problem import COST, Candidate, Problem, Turn
 from planner.search.turns import awake_sets
 from planner.units import ceil_div

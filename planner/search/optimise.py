@@ -9,8 +9,6 @@ import dataclasses
 import hashlib
 from collections.abc import Sequence
 
-from ortools.sat.python.cp_model import CpSolver
-
 from planner.search.bounds import Bounds
 from planner.search.budget import BUDGET, BudgetSpent
 from planner.search.chain import (
@@ -26,6 +24,7 @@ from planner.search.chain import (
     run,
     run_chain,
 )
+from planner.search.cp_sat import CpSolver
 from planner.search.decompose import Packed, decompose, filled, packed_as
 from planner.search.model import Model, build
 from planner.search.narrow import narrowed

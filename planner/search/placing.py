@@ -12,8 +12,7 @@ import itertools
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
 
-from ortools.sat.python import cp_model
-
+from planner.search.cp_sat import cp_model
 from planner.search.model import Model, Row, footprint, taking_turns
 from planner.search.problem import COST, Block, Candidate, Problem, Turn, by_server
 
