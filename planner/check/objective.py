@@ -13,12 +13,14 @@ from planner.options.paces import Pacing
 from planner.options.place import places
 from planner.options.problem import in_plan, left_out, stages
 from planner.options.worth import COST_PER_MTOK, LATENCY, SHARE, THROUGHPUT, TPOT, counts_speed, measure
-from planner.plan import AXES, FrontierPoint, Plan, ServerPlan
+from planner.plan import AXES, FrontierPoint, Plan, ServerPlan, money_of
 
 
 def check_objective(facts: Recomputed) -> Iterator[Violation]:
     """Recompute every stage of the objective; one that is not known here fails, for nothing says that it is so."""
     yield from _check_prices(facts)
+    if facts.plan.money != money_of(facts.fleet, facts.plan.servers):
+        yield Violation("money", "is not what the prices and speeds say")
     values = _values(facts)
     yield from _check_names(facts.plan, values)
     for stage in facts.plan.proof.stages:

@@ -31,6 +31,7 @@ def plan_text(plan: Plan) -> str:
         _variants(plan),
         _limits(plan),
         *_speed(plan),
+        *_money(plan),
         *_stages(plan),
         *_pinned(plan),
         *ledgers,
@@ -127,6 +128,12 @@ def _speed(plan: Plan) -> Iterator[str]:
         lines.append(fill(f"{' and '.join(bound)}: bounds, {text}; the fast end is that of idle neighbours", "", "  "))
     if lines:
         yield "\n".join(lines)
+
+
+def _money(plan: Plan) -> Iterator[str]:
+    """Say what the GPUs in use cost for an hour, and what a million tokens cost."""
+    if plan.money:
+        yield wrapped(explain.money(plan.money))
 
 
 def _speed_row(server: ServerPlan, speed: ServerSpeed) -> tuple[str, ...]:

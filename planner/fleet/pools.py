@@ -1,14 +1,16 @@
 """The pools of a fleet: the GPUs its file names, looked up in the catalog, and on which nodes they are."""
 
+from typing import Any
+
 from planner.errors import UnknownName
 from planner.facts.gpu import GPU
 from planner.fleet import values
 from planner.fleet.findings import Findings
 from planner.fleet.fleet import Pool
-from planner.fleet.price import priced
-from planner.fleet.schema import FleetMap, PoolMap
+from planner.fleet.price import owned_per_hour, priced
+from planner.fleet.schema import FleetMap, GPUMap, PoolMap
 from planner.units import format_gib
-from planner.yaml_source import FieldPath
+from planner.yaml_source import FieldPath, dotted
 
 SHORT_FORM = "gpu"
 """Name and path of the one pool of a file that has ``gpu`` instead of ``nodes``."""
@@ -48,7 +50,7 @@ def _short_form(findings: Findings, read: FleetMap) -> Pool | None:
         gpus_per_node=read.gpu.count,
         gpu_index=read.gpu.index,
         memory_in_use_bytes=read.gpu.memory_in_use,
-        microdollars_per_gpu_hour=read.gpu.price_per_hour,
+        **_cost(findings, path, gpu, read.gpu),
     )
 
 
@@ -74,8 +76,27 @@ def _pool(findings: Findings, name: str, read: PoolMap) -> Pool | None:
         gpus_per_node=read.gpus,
         gpu_index=read.index,
         memory_in_use_bytes=read.memory_in_use,
-        microdollars_per_gpu_hour=read.price_per_hour,
+        **_cost(findings, path, gpu, read),
     )
+
+
+def _cost(findings: Findings, path: FieldPath, gpu: GPU, read: GPUMap | PoolMap) -> dict[str, Any]:
+    """Return what the file says a GPU costs for an hour, and where."""
+    owned = read.owned
+    if owned is None:
+        return {"microdollars_per_gpu_hour": read.price_per_hour}
+    if read.price_per_hour is not None:
+        findings.refuse(
+            (*path, "owned"), "price_per_hour and owned say the same thing", "give one of them", at_key=True
+        )
+    watts = owned.watts or gpu.board_watts
+    if owned.electricity_per_kwh and watts is None:
+        hint = "say what one draws: watts: 300"
+        findings.refuse((*path, "owned"), f"the board power of {gpu.name} is not known", hint, at_key=True)
+    if owned.price is None or owned.years is None:
+        return {}
+    hourly = owned_per_hour(owned.price, owned.years, owned.electricity_per_kwh or 0, watts or 0)
+    return {"microdollars_per_gpu_hour": hourly, "price_source": f"{dotted(path)}.owned"}
 
 
 def _gpu(findings: Findings, path: FieldPath, key: str, name: str | None, memory_in_use: int) -> GPU | None:

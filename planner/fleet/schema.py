@@ -39,6 +39,8 @@ _Percent: TypeAlias = Annotated[int | None, PlainValidator(values.percent), With
 _Memory: TypeAlias = Annotated[int, PlainValidator(values.size_bytes), WithJsonSchema(values.BYTES_SCHEMA)]
 _Device: TypeAlias = Annotated[int, *whole(0, values.MAX_GPUS - 1, "a device number")]
 _Price: TypeAlias = Annotated[int | None, PlainValidator(values.microdollars), WithJsonSchema(values.DOLLARS_SCHEMA)]
+_Purchase: TypeAlias = Annotated[int | None, PlainValidator(values.purchase), WithJsonSchema(values.PURCHASE_SCHEMA)]
+_Years: TypeAlias = Annotated[int | None, PlainValidator(values.hours_of_years), WithJsonSchema(values.YEARS_SCHEMA)]
 _Time: TypeAlias = Annotated[int | None, PlainValidator(values.duration), WithJsonSchema(values.DURATION_SCHEMA)]
 _Rate: TypeAlias = Annotated[int | None, PlainValidator(values.rate), WithJsonSchema(values.RATE_SCHEMA)]
 _Share: TypeAlias = Annotated[int, PlainValidator(values.share), WithJsonSchema(values.SHARE_SCHEMA)]
@@ -56,10 +58,28 @@ class EngineMap(Map):
     )
 
 
+class OwnedMap(Map):
+    """What GPUs cost that were bought."""
+
+    required = ("price", "years")
+
+    price: _Purchase = Field(
+        default=None, description="US dollars that one GPU cost, with its part of the machine: 1600"
+    )
+    years: _Years = Field(default=None, description="years over which that is spread: 3")
+    electricity_per_kwh: _Price = Field(
+        default=None, description="US dollars for a kilowatt hour, cooling included: 0.30"
+    )
+    watts: Annotated[int | None, *whole(1, values.MAX_WATTS, "a whole number of watts")] = Field(
+        default=None, description="what one GPU draws, with its part of the machine; absent: its board power"
+    )
+
+
 class GPUMap(Map):
     """The GPU that carries the fleet."""
 
     required = ("name",)
+    later = ("owned",)
     single = values.TEXT_SCHEMA
 
     name: _Text = Field(default=None, description="a catalog name, or the name nvidia-smi prints")
@@ -71,12 +91,16 @@ class GPUMap(Map):
         default=0, description="memory that others hold on each GPU, such as a desktop or another process: 1GiB"
     )
     price_per_hour: _Price = Field(default=None, description="US dollars that one GPU costs for one hour: 2.49")
+    owned: Annotated[OwnedMap | None, map_of("price, years, electricity_per_kwh, watts")] = Field(
+        default=None, description="what the GPUs cost that were bought, instead of price_per_hour"
+    )
 
 
 class PoolMap(Map):
     """Nodes that are all alike: machines with GPUs of one kind."""
 
     required = ("gpu",)
+    later = ("owned",)
     single = values.TEXT_SCHEMA
 
     gpu: _Text = Field(default=None, description="their GPU: a catalog name, also of a MIG slice")
@@ -89,6 +113,9 @@ class PoolMap(Map):
     index: _Device = Field(default=0, description="device number of the first GPU of each node, as nvidia-smi counts")
     memory_in_use: _Memory = Field(default=0, description="memory that others hold on each GPU: 1GiB")
     price_per_hour: _Price = Field(default=None, description="US dollars that one GPU costs for one hour: 2.49")
+    owned: Annotated[OwnedMap | None, map_of("price, years, electricity_per_kwh, watts")] = Field(
+        default=None, description="what the GPUs cost that were bought, instead of price_per_hour"
+    )
     node: Annotated[str | None, PlainValidator(values.name), WithJsonSchema(values.NAME_SCHEMA)] = Field(
         default=None, description="name of the one node; pools that name the same node are GPUs of one machine"
     )

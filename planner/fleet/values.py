@@ -24,6 +24,9 @@ MAX_REPLICAS = 1 << 10
 MAX_STAGES = 64
 MAX_DATA_RANKS = 1 << 10
 MAX_DOLLARS = 1000
+MAX_PURCHASE_DOLLARS = 1_000_000
+MAX_YEARS = 20
+MAX_WATTS = 10_000
 MAX_WEIGHT = 1000
 FIRST_PORT, LAST_PORT = 1024, 65535
 MAX_MEMORY_BYTES = 1 << 50
@@ -42,6 +45,8 @@ VERSION_SCHEMA = {"type": "string", "pattern": f"^{VERSION_PATTERN}$"}
 TEXT_SCHEMA = {"type": "string", "minLength": 1}
 PERCENT_SCHEMA = {"type": "number", "minimum": 0, "maximum": 100}
 DOLLARS_SCHEMA = {"type": "number", "minimum": 0, "maximum": MAX_DOLLARS}
+PURCHASE_SCHEMA = {"type": "number", "minimum": 0, "maximum": MAX_PURCHASE_DOLLARS}
+YEARS_SCHEMA = {"type": "number", "exclusiveMinimum": 0, "maximum": MAX_YEARS}
 AUTO = "auto"
 
 
@@ -172,8 +177,27 @@ def percent(value: object) -> int:
 
 def microdollars(value: object) -> int:
     """Read an amount of US dollars as millionths of a dollar."""
-    if isinstance(value, bool) or not isinstance(value, int | float) or not 0 <= value <= MAX_DOLLARS:
-        wrong(f"expected US dollars from 0 to {MAX_DOLLARS}, not {found(value)}")
+    return _dollars(value, MAX_DOLLARS)
+
+
+def purchase(value: object) -> int:
+    """Read what something costs that is bought, in US dollars, as millionths of a dollar."""
+    return _dollars(value, MAX_PURCHASE_DOLLARS)
+
+
+def hours_of_years(value: object) -> int:
+    """Read years, a part of one too, as hours, rounded down."""
+    if isinstance(value, bool) or not isinstance(value, int | float) or not 0 < value <= MAX_YEARS:
+        wrong(f"expected years, more than 0 and at most {MAX_YEARS}, not {found(value)}")
+    return max(1, int(Decimal(str(value)) * _HOURS_OF_A_YEAR))
+
+
+_HOURS_OF_A_YEAR = 8766
+
+
+def _dollars(value: object, most: int) -> int:
+    if isinstance(value, bool) or not isinstance(value, int | float) or not 0 <= value <= most:
+        wrong(f"expected US dollars from 0 to {most}, not {found(value)}")
     micro = Decimal(str(value)) * 1_000_000
     if micro != int(micro):
         wrong(f"expected US dollars with at most six decimals, not {found(value)}")

@@ -9,6 +9,7 @@ from planner.plan.document import SCHEMA, plan_from_yaml, plan_json, plan_to_yam
 from planner.plan.faults import KnownFault, faults_of
 from planner.plan.frontier import AXES, LESS, Frontier, reached, undominated
 from planner.plan.lock import Lock, lock_of, stale
+from planner.plan.money import money_of
 from planner.plan.no_plan import Change, Conflict, Need, NoPlan, Requirement, Supply
 from planner.plan.plan import (
     COST,
@@ -21,6 +22,7 @@ from planner.plan.plan import (
     GPULedger,
     GPUPrice,
     Ledger,
+    Money,
     Plan,
     Proof,
     RunnerUp,
@@ -28,6 +30,7 @@ from planner.plan.plan import (
     ServerPlan,
     ServerSpeed,
     Stage,
+    TokenPrice,
     busy_permille,
     server_speed,
 )
@@ -53,6 +56,7 @@ __all__ = [
     "KnownFault",
     "Ledger",
     "Lock",
+    "Money",
     "Need",
     "NoPlan",
     "Plan",
@@ -64,11 +68,13 @@ __all__ = [
     "ServerSpeed",
     "Stage",
     "Supply",
+    "TokenPrice",
     "busy_permille",
     "differences",
     "faults_of",
     "gain",
     "lock_of",
+    "money_of",
     "plan_from_yaml",
     "plan_json",
     "plan_to_yaml",

@@ -26,6 +26,8 @@ _USUAL = {
     "system_bytes": 0,
     "hf_overrides": "",
     "speed": None,
+    "speed_sha256": "",
+    "money": None,
     "known_faults": (),
     "interrupted": False,
     "settings": {},

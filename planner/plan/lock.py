@@ -29,14 +29,16 @@ class Lock:
 
     The engine's are those of the profile, of the known faults that plans avoid, and where the fleet names no version of
     those there are. The catalog's are the facts about the fleet's GPUs and candidate models, with their accuracy.
-    ``targets`` are what was rendered besides the default artifacts. A plan is ``held`` when it follows a plan that was
-    there before, and would be another one without it.
+    ``speed_sha256`` is that of the constants of speed, and of the prices, where a role states the length of its
+    requests. ``targets`` are what was rendered besides the default artifacts. A plan is ``held`` when it follows a plan
+    that was there before, and would be another one without it.
     """
 
     planner_version: str
     fleet_sha256: str
     catalog_sha256: str
     engine_profile_sha256: str
+    speed_sha256: str = ""
     targets: tuple[str, ...] = ()
     held: bool = False
 
@@ -50,7 +52,13 @@ def lock_of(fleet: Fleet, catalog: Catalog, profile: EngineProfile) -> Lock:
         fleet_sha256=fleet.source_sha256,
         catalog_sha256=_digest(_catalog_facts(fleet, catalog)),
         engine_profile_sha256=_digest([profile, load_backends(profile.version), avoided, versions]),
+        speed_sha256=_digest(_speed_facts(fleet, catalog)) if any(role.output_tokens for role in fleet.roles) else "",
     )
+
+
+def _speed_facts(fleet: Fleet, catalog: Catalog) -> list[Any]:
+    prices = [pool.microdollars_per_gpu_hour for pool in fleet.pools]
+    return [catalog.speed.engine, [catalog.speed.device(pool.gpu) for pool in fleet.pools], prices]
 
 
 def stale(old: Lock, now: Lock) -> tuple[str, ...]:
@@ -59,6 +67,7 @@ def stale(old: Lock, now: Lock) -> tuple[str, ...]:
         "fleet": "fleet_sha256",
         "catalog": "catalog_sha256",
         "engine profile": "engine_profile_sha256",
+        "speed constants": "speed_sha256",
         "planner": "planner_version",
     }
     return tuple(name for name, field in inputs.items() if getattr(old, field) != getattr(now, field))

@@ -27,6 +27,7 @@ __all__ = [
     "KnownFault",
     "Ledger",
     "Lock",
+    "Money",
     "Plan",
     "Proof",
     "RunnerUp",
@@ -34,6 +35,7 @@ __all__ = [
     "ServerPlan",
     "ServerSpeed",
     "Stage",
+    "TokenPrice",
     "busy_permille",
     "server_speed",
 ]
@@ -225,6 +227,28 @@ class GPUPrice:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class TokenPrice:
+    """Millionths of a US dollar for a million ``output`` tokens, and for a million of prompt and answer together."""
+
+    output: Range
+    all_tokens: Range
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Money:
+    """What the GPUs in use cost for an hour, in millionths of a US dollar, and who says so; and what tokens then cost.
+
+    ``full_load`` is with all requests running, ``planned_load`` at the rates that the roles state; None if one states
+    none.
+    """
+
+    microdollars_per_hour: int
+    sources: tuple[str, ...]
+    full_load: TokenPrice
+    planned_load: TokenPrice | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Stage:
     """One thing that was maximised, with all stages before it held at their values.
 
@@ -339,7 +363,7 @@ class Plan:
     after another. ``engine_known`` is false when the memory profile is that of a neighbouring version. ``left_out`` are
     optional roles that are not served. ``lock`` says what it was made from. ``prices`` are those that cost was counted
     in, by pool; none when it was counted in GPUs, or was no part of the objective.
-    ``point`` is None but on a Pareto frontier.
+    ``money`` is None where a price is not known, or a speed. ``point`` is None but on a Pareto frontier.
     """
 
     fleet: str
@@ -353,6 +377,7 @@ class Plan:
     left_out: tuple[str, ...] = ()
     gpus: tuple[GPULedger, ...]
     prices: tuple[GPUPrice, ...] = ()
+    money: Money | None = None
     proof: Proof
     lock: Lock
     bindings: tuple[Binding, ...]

@@ -25,6 +25,7 @@ from planner.plan import (
     Stage,
     busy_permille,
     faults_of,
+    money_of,
     server_speed,
 )
 from planner.search.chain import SEED
@@ -95,6 +96,7 @@ def assemble(
         left_out=tuple(role.name for role in fleet.roles if role.name not in served),
         gpus=tuple(ledgers(fleet, servers)),
         prices=_prices(fleet),
+        money=money_of(fleet, servers),
         proof=_proof(fleet, answer, budget),
         lock=lock,
         bindings=(),

@@ -1,0 +1,67 @@
+"""Money: what the GPUs in use cost for an hour, and what a million tokens then cost."""
+
+from collections import Counter
+from collections.abc import Sequence
+
+from planner.fleet import Fleet
+from planner.options.paces import price_per_mtok
+from planner.plan.plan import Money, ServerPlan, TokenPrice
+from planner.speed.forecast import Range
+
+
+def money_of(fleet: Fleet, servers: Sequence[ServerPlan]) -> Money | None:
+    """Return what a plan costs; None where a price is not known, or the speed of a server that generates text."""
+    output, everything = Counter[str](), Counter[str]()
+    generating = [server for server in servers if server.output_tokens]
+    for server in generating:
+        own = server.speed.output_millitokens_per_second if server.speed else None
+        if own is None:
+            return None
+        for end in ("value", "low", "high"):
+            output[end] += getattr(own, end)
+            everything[end] += getattr(own, end) * server.request_tokens // server.output_tokens
+    if not (generating and fleet.priced) or any(not (server.pooling or server.output_tokens) for server in servers):
+        return None
+    price, sources = _price(fleet, servers)
+    return Money(
+        microdollars_per_hour=price,
+        sources=sources,
+        full_load=TokenPrice(output=_range(price, output), all_tokens=_range(price, everything)),
+        planned_load=_planned(fleet, {server.role for server in generating}, price),
+    )
+
+
+def _price(fleet: Fleet, servers: Sequence[ServerPlan]) -> tuple[int, tuple[str, ...]]:
+    """Return the price of the GPUs in use for an hour, and who says so."""
+    used = {gpu for server in servers for gpu in server.gpus}
+    price, sources = 0, list[str]()
+    for pool in fleet.pools:
+        devices = range(pool.gpu_index, pool.gpu_index + pool.gpus_per_node)
+        count = sum(node in pool.node_names and index in devices for node, index in used)
+        if count:
+            price += count * (pool.microdollars_per_gpu_hour or 0)
+            sources.append(pool.price_source)
+    return price, tuple(dict.fromkeys(sources))
+
+
+def _range(price: int, tokens: Counter[str]) -> Range:
+    """Return the price of a million tokens; it is low where many are put out."""
+    return Range(
+        value=price_per_mtok(price, tokens["value"]),
+        low=price_per_mtok(price, tokens["high"]),
+        high=price_per_mtok(price, tokens["low"]),
+    )
+
+
+def _planned(fleet: Fleet, served: set[str], price: int) -> TokenPrice | None:
+    """Return the prices at the rates that the roles state, if all of them do."""
+    output = everything = 0
+    for name in served:
+        role = fleet.role(name)
+        if role.rate_milli is None:
+            return None
+        output += role.rate_milli * (role.output_tokens or 0)
+        everything += role.rate_milli * (role.request_tokens or 0)
+    exact = price_per_mtok(price, output), price_per_mtok(price, everything)
+    output_price, price_of_all = (Range(value=one, low=one, high=one) for one in exact)
+    return TokenPrice(output=output_price, all_tokens=price_of_all)
