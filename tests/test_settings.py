@@ -48,6 +48,13 @@ GIVEN: dict[str, tuple[Any, EngineSettings]] = {
     "max_capture_size": (64, EngineSettings(max_capture_size=64)),
     "attention_backend": ("TRITON_ATTN", EngineSettings(attention_backend="TRITON_ATTN")),
     "moe_backend": ("triton", EngineSettings(moe_backend="triton")),
+    "env": ({"NCCL_DEBUG": "WARN", "A_B": 1}, EngineSettings(env=("A_B=1", "NCCL_DEBUG=WARN"))),
+    "extra_args": (
+        ["--max-log-len=200", "--allowed-origins", '["https://a b"]', "--enable-log-requests"],
+        EngineSettings(
+            extra_args=("--max-log-len 200", """--allowed-origins '["https://a b"]'""", "--enable-log-requests")
+        ),
+    ),
 }
 """Each key with a value as a fleet file has it, and what is made of it."""
 
@@ -87,8 +94,8 @@ def test_a_setting_comes_back_from_its_options(key: str) -> None:
     options = settings_options(settings, engine_options("0.33.0"))
     pinned = server("chat", settings=settings)
 
-    assert read_settings(dict(options)) == settings
-    assert planned_server(server("chat"), serve_arguments(pinned, engine_options("0.33.0"))) == pinned
+    assert read_settings(dict(options), settings) == settings
+    assert planned_server(pinned, serve_arguments(pinned, engine_options("0.33.0"))) == pinned
 
 
 @pytest.mark.parametrize("key", GIVEN)
@@ -257,3 +264,93 @@ def test_a_contradiction_is_told_with_its_key(pins: dict[str, Any], said: str) -
 
     with pytest.raises(InputError, match=said):
         fleet(document)
+
+
+ODD = {"A": "two words", "B": "$HOME %h 'x' \"y\"", "C": "back\\slash"}
+
+
+def test_what_is_in_no_option_is_in_the_environment_of_every_target(tmp_path: Path) -> None:
+    targets = [word for target in TARGETS for word in ("--target", target)]
+    solved(tmp_path, changed(SMALL, "roles.chat.env", ODD), *targets)
+
+    for path, commands in read_back(tmp_path / "artifacts").items():
+        for command in commands:
+            assert {name: command.environment.get(name) for name in ODD} == ODD, path
+    assert run("verify", str(tmp_path))[0] == 0
+
+    unit = next((tmp_path / "artifacts" / "systemd").glob("*chat.service"))
+    unit.write_text(unit.read_text(encoding="utf-8").replace("two words", "two words more"), encoding="utf-8")
+    assert "has A=two words more in its environment, planned A=two words" in run("verify", str(tmp_path))[1]
+
+
+@pytest.mark.parametrize(
+    ("written", "made"),
+    [
+        ({"max-log-len": 200, "log-stats": False}, ("--max-log-len 200", "--no-log-stats")),
+        (["--max_log_len 200"], ("--max-log-len 200",)),
+        ("--seed=-1", ("--seed -1",)),
+        ({"media-io-kwargs": {"b": 1, "a": [2]}}, ("""--media-io-kwargs '{"a": [2], "b": 1}'""",)),
+    ],
+)
+def test_extra_args_are_read_as_people_write_them(written: object, made: tuple[str, ...]) -> None:
+    assert EngineKeys.model_validate({"extra_args": written}).extra_args == made
+
+
+@pytest.mark.parametrize(
+    ("key", "value", "said"),
+    [
+        ("extra_args", ["--max-model-len", 4096], "the plan sets --max-model-len itself"),
+        ("extra_args", ["--max_num_seqs=4"], "the key for it is concurrency"),
+        ("extra_args", ["--no-enable-expert-parallel"], "expert_parallel"),
+        ("extra_args", ["--enforce-eager"], "write eager"),
+        ("extra_args", ["--api-key", "x"], "environment file"),
+        ("extra_args", ["--kv-cache-dtype-skip-layers", 1], "how the KV cache is cut"),
+        ("extra_args", ["--max-log-lenn", 3], "did you mean --max-log-len"),
+        ("extra_args", ["--seed"], "takes --seed with a value"),
+        ("extra_args", ["-tp", 2], "not the long name"),
+        ("extra_args", ["--seed=1", "--seed=2"], "there twice"),
+        ("extra_args", [7], "belongs to no option"),
+        ("env", {"HF_TOKEN": "hf_x"}, "looks like a secret"),
+        ("env", {"VLLM_API_KEY": "x"}, "looks like a secret"),
+        ("env", {"CUDA_VISIBLE_DEVICES": "0"}, "the artifacts set"),
+        ("env", {"VLLM_ATTENTION_BACKEND": "FLASH_ATTN"}, "attention_backend"),
+        ("env", {"A": True}, "text or a number"),
+        ("env", {"a b": 1}, "not the name of a variable"),
+    ],
+)
+def test_what_contradicts_the_plan_is_refused_with_its_place(key: str, value: object, said: str) -> None:
+    with pytest.raises(InputError, match=said) as error:
+        fleet(changed(SMALL, f"roles.chat.{key}", value))
+
+    assert f"roles.chat.{key}" in str(error.value)
+
+
+def test_what_nobody_knows_the_price_of_is_said_to_be_unpriced(tmp_path: Path) -> None:
+    document = changed(SMALL, "roles.chat.extra_args", ["--max-log-len=200", "--disable-custom-all-reduce"])
+    solved(tmp_path, document)
+    text = " ".join(run("solve", str(tmp_path / "fleet.yaml"), "--out", str(tmp_path))[1].split())
+
+    assert "--max-log-len 200, --disable-custom-all-reduce (what it costs in memory is not known)" in text
+
+
+def test_prefix_caching_among_the_extra_args_is_priced() -> None:
+    assert serve_flags(EngineSettings(extra_args=("--no-enable-prefix-caching",))) == {"prefix_caching": False}
+
+
+@pytest.mark.parametrize(
+    ("version", "option"), [("0.33.0", "--disable-prefix-caching"), ("0.19.0", "--no-enable-prefix-caching")]
+)
+def test_a_switch_is_spelled_as_the_version_does(version: str, option: str) -> None:
+    for written in ("--no-enable-prefix-caching", "--disable-prefix-caching"):
+        settings = EngineSettings(extra_args=(written,))
+        found = settings_options(settings, engine_options(version))
+
+        assert found == ((option, ()),)
+        assert read_settings(dict(found), settings) == settings
+
+
+def test_a_parser_of_the_users_own_takes_the_place_of_the_models() -> None:
+    pins = EngineSettings(extra_args=("--tool-call-parser hermes",))
+    arguments = serve_arguments(server("chat", tool_parser="mistral", settings=pins), engine_options("0.33.0"))
+
+    assert [one.value for one in arguments if one.flag == "--tool-call-parser"] == ["hermes"]

@@ -87,6 +87,10 @@ PINS = (
     EngineSettings(max_capture_size=64),
     EngineSettings(attention_backend="TRITON_ATTN"),
     EngineSettings(moe_backend="triton"),
+    EngineSettings(
+        extra_args=("--max-log-len 200", """--allowed-origins '["https://a b"]'""", "--enable-log-requests")
+    ),
+    EngineSettings(extra_args=("--no-enable-prefix-caching",)),
     EngineSettings(eager=True, cpu_offload_bytes=8 * GIB, block_size=64),
 )
 """What roles may pin of the engine; the newest version was asked about all of it, older ones about part."""

@@ -32,6 +32,14 @@ class Expected:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Variable:
+    """One environment variable of a server."""
+
+    name: str
+    value: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Server:
     """One engine process: a whole server, or the part of it that one of its ``node_count`` nodes runs.
 
@@ -64,6 +72,7 @@ class Server:
     after: tuple[str, ...]
     arguments: tuple[Argument, ...]
     container_arguments: tuple[Argument, ...]
+    environment: tuple[Variable, ...]
     memory_bytes: int
     kv_cache_bytes: int
     kv_cache_tokens: int
@@ -124,6 +133,7 @@ def _process(plan: Plan, part: Part, gpus: list[GPULedger], earlier: list[Server
         after=tuple(other.name for other in earlier),
         arguments=local,
         container_arguments=local if several else published,
+        environment=_environment(server),
         memory_bytes=_memory_bytes(server, min(gpu.total_bytes for gpu in gpus)),
         kv_cache_bytes=server.kv_cache_memory_bytes,
         kv_cache_tokens=server.kv_cache_tokens,
@@ -151,6 +161,11 @@ def _arguments(part: Part, options: EngineOptions, host: str) -> tuple[Argument,
     """Return the options of a process but the address of the first node, which each target takes from a variable."""
     arguments = serve_arguments(part.server, options, host=host, node_rank=part.rank)
     return tuple(argument for argument in arguments if argument.flag != MASTER_ADDRESS)
+
+
+def _environment(server: ServerPlan) -> tuple[Variable, ...]:
+    pairs = (variable.split("=", 1) for variable in server.settings.env)
+    return tuple(Variable(name=name, value=value) for name, value in pairs)
 
 
 def _memory_bytes(server: ServerPlan, total_bytes: int) -> int:

@@ -7,8 +7,8 @@ file itself, not taken from the plan it was rendered from.
 import math
 import re
 import shlex
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import yaml
@@ -20,6 +20,7 @@ WORKER = " worker"
 """What the workers of a server in a cluster are called beside its name: they are one template, however many."""
 _RANKS = ("--tensor-parallel-size", "--pipeline-parallel-size", "--data-parallel-size")
 """Options whose product is the GPUs of a server on one machine."""
+_SYSTEMD_WORDS = re.compile(r"\"((?:\\.|[^\"\\])*)\"|([^\s\"]+)", re.S)
 _SYSTEMD_ESCAPE = re.compile(r"\\(x[0-9a-fA-F]{2}|u[0-9a-fA-F]{4}|U[0-9a-fA-F]{8}|.)", re.S)
 
 
@@ -28,13 +29,14 @@ class Command:
     """One engine's start as a file has it: server, model, options, and the GPUs it is given.
 
     ``server`` is spelled as the target spells it. ``gpu_indices`` is None where the target leaves the choice of GPUs to
-    the cluster.
+    the cluster. ``environment`` are its variables, those of the artifacts included.
     """
 
     server: str
     model: str
     arguments: tuple[Argument, ...]
     gpu_indices: tuple[int, ...] | None
+    environment: Mapping[str, str] = field(default_factory=dict, hash=False)
 
 
 def read_back(folder: Path) -> dict[str, tuple[Command, ...]]:
@@ -65,7 +67,9 @@ def _script(path: Path) -> Iterator[Command]:
     for match in re.finditer(r"^    ([A-Za-z0-9._-]+)\)\n(.*?)^      arguments=\(\n", text, re.M | re.S):
         gpus = re.search(r"^      gpus=\(([0-9 ]+)\)$", match[2], re.M)
         words = shlex.split(_before_parenthesis(text[match.end() :]))
-        yield _command(match[1], words, gpus[1].split() if gpus else [])
+        told = re.search(r"^      environment=\(", match[2], re.M)
+        variables = shlex.split(_before_parenthesis(match[2][told.end() :])) if told else []
+        yield _command(match[1], words, gpus[1].split() if gpus else [], _variables(variables))
 
 
 def _before_parenthesis(text: str) -> str:
@@ -90,7 +94,8 @@ def _compose(path: Path) -> Iterator[Command]:
             continue
         devices = service["deploy"]["resources"]["reservations"]["devices"]
         ids = [_default(str(one)) for device in devices for one in device["device_ids"]]
-        yield _command(name, _after_serve(words), ids)
+        told = {key: str(value).replace("$$", "$") for key, value in service.get("environment", {}).items()}
+        yield _command(name, _after_serve(words), ids, told)
 
 
 def _unit(path: Path) -> Iterator[Command]:
@@ -102,7 +107,9 @@ def _unit(path: Path) -> Iterator[Command]:
         (target,) = path.parent.glob("*.target")
         gpus = [words[index + 1] for index, word in enumerate(words) if word == "--gpu"]
         gpus += re.findall(r"^AddDevice=nvidia\.com/gpu=([0-9]+)$", text, re.M)
-        yield _command(path.stem.removeprefix(f"{target.stem}--"), _after_serve(words), gpus)
+        settings = (_settings(line) for line in re.findall(r"^Environment=(.*)$", text, re.M))
+        told = _variables(word for words in settings for word in words)
+        yield _command(path.stem.removeprefix(f"{target.stem}--"), _after_serve(words), gpus, told)
 
 
 def _deployments(path: Path) -> Iterator[Command]:
@@ -113,7 +120,7 @@ def _deployments(path: Path) -> Iterator[Command]:
             for container in (*pod.get("initContainers", ()), *pod["containers"]):
                 words = [str(word).replace("$$", "$") for word in container["args"]]
                 gpus = [word.rpartition("-")[2] for word in words if word.startswith("--lock=")]
-                yield _command(container["name"], _after_serve(words), gpus)
+                yield _command(container["name"], _after_serve(words), gpus, _listed(container["env"]))
 
 
 def _groups(path: Path) -> Iterator[Command]:
@@ -124,7 +131,7 @@ def _groups(path: Path) -> Iterator[Command]:
             for template, suffix in (("leaderTemplate", ""), ("workerTemplate", WORKER)):
                 (container,) = templates[template]["spec"]["containers"]
                 words = [str(word).replace("$$", "$") for word in container["args"]]
-                yield _command(container["name"] + suffix, _after_serve(words), None)
+                yield _command(container["name"] + suffix, _after_serve(words), None, _listed(container["env"]))
 
 
 def _values(path: Path) -> Iterator[Command]:
@@ -133,16 +140,31 @@ def _values(path: Path) -> Iterator[Command]:
     for engine in stack["modelSpec"]:
         words = [str(word).replace("$$", "$") for word in engine["vllmConfig"]["extraArgs"]]
         words.append(f"--tensor-parallel-size={engine['vllmConfig']['tensorParallelSize']}")
-        command = _command(engine["name"], [engine["modelURL"], *words], None)
+        command = _command(engine["name"], [engine["modelURL"], *words], None, _listed(engine["env"]))
         ranks = {argument.flag: argument.value for argument in command.arguments if argument.flag in _RANKS}
         if engine["requestGPU"] != math.prod(map(int, ranks.values())):
             raise ValueError(f"{engine['name']} asks for {engine['requestGPU']} GPUs")
         yield command
 
 
+def _listed(entries: Iterable[Mapping[str, str]]) -> dict[str, str]:
+    """Return the variables of a container that have a value of their own; a dollar is doubled."""
+    return {entry["name"]: entry["value"].replace("$$", "$") for entry in entries if "value" in entry}
+
+
+def _variables(words: Iterable[str]) -> dict[str, str]:
+    """Return ``NAME=value`` as names and values."""
+    return dict(word.split("=", 1) for word in words)
+
+
+def _settings(line: str) -> list[str]:
+    """Split and unescape an ``Environment=`` line, in which a dollar has no meaning."""
+    return [_unquoted(match).replace("%%", "%") for match in _SYSTEMD_WORDS.finditer(line)]
+
+
 def systemd_words(line: str) -> list[str]:
     """Split and unescape an ``Exec…=`` line (systemd.service(5), "Command lines"; systemd.syntax(7), "Quoting")."""
-    words = [_unquoted(match) for match in re.finditer(r"\"((?:\\.|[^\"\\])*)\"|([^\s\"]+)", line, re.S)]
+    words = [_unquoted(match) for match in _SYSTEMD_WORDS.finditer(line)]
     return [word.replace("%%", "%").replace("$$", "$") for word in words]
 
 
@@ -157,7 +179,7 @@ def _escaped(text: str) -> str:
     return text if len(text) == 1 else chr(int(text[1:], 16))
 
 
-def _command(server: str, words: list[str], gpus: list[str] | None) -> Command:
+def _command(server: str, words: list[str], gpus: list[str] | None, environment: Mapping[str, str]) -> Command:
     """Read a model and its options, ``--flag value``, ``--flag=value`` or ``--flag value value``."""
     model, *rest = words
     arguments = []
@@ -173,7 +195,7 @@ def _command(server: str, words: list[str], gpus: list[str] | None) -> Command:
             more.append(rest.pop(0))
         arguments.append(Argument(flag, _variable(value), tuple(more)))
     indices = None if gpus is None else tuple(int(index) for index in gpus)
-    return Command(server, model, tuple(arguments), indices)
+    return Command(server, model, tuple(arguments), indices, environment)
 
 
 def _after_serve(words: list[str]) -> list[str]:

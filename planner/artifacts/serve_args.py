@@ -107,8 +107,10 @@ def serve_arguments(
         arguments.append(Argument("--runner", "pooling"))
     if server.trust_remote_code:
         arguments += _remote_code(server)
-    arguments += [Argument.of(flag, words) for flag, words in settings_options(server.settings, options)]
-    return (*arguments, *(argument for argument in _OPERATIONS if argument.flag in options.flags))
+    own = [Argument.of(flag, words) for flag, words in settings_options(server.settings, options)]
+    replaced = {argument.flag for argument in own}
+    kept = [argument for argument in arguments if argument.flag not in replaced]
+    return (*kept, *own, *(argument for argument in _OPERATIONS if argument.flag in options.flags))
 
 
 def planned_server(server: ServerPlan, arguments: Iterable[Argument]) -> ServerPlan:
@@ -121,7 +123,10 @@ def planned_server(server: ServerPlan, arguments: Iterable[Argument]) -> ServerP
     """
     words = {argument.flag: argument.words for argument in arguments}
     values = {flag: found[0] for flag, found in words.items() if found}
-    facts: dict[str, Any] = {"settings": read_settings(words), "expert_parallel": _EXPERT_PARALLEL in words}
+    facts: dict[str, Any] = {
+        "settings": read_settings(words, server.settings),
+        "expert_parallel": _EXPERT_PARALLEL in words,
+    }
     for flag, field in _FIELDS.items():
         kind = type(getattr(server, field))
         facts[field] = kind(values[flag]) if flag in values else _DEFAULTS.get(flag, kind())

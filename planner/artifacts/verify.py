@@ -110,6 +110,10 @@ def _unequal(plan: Plan, target: str, part: Part, command: Command) -> Iterator[
         yield f"serves {command.model}, planned {server.repository}"
     if command.gpu_indices not in (None, part.gpu_indices):
         yield f"runs on GPU {_list(command.gpu_indices or ())}, planned {_list(part.gpu_indices)}"
+    for variable in server.settings.env:
+        name, _, value = variable.partition("=")
+        if command.environment.get(name) != value:
+            yield f"has {name}={command.environment.get(name, '')} in its environment, planned {variable}"
     expected = _expected(part, target, options)
     actual = _values(command.arguments)
     if target == HELM:

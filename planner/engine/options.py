@@ -64,7 +64,7 @@ def known_value(flag: str, value: str, options: EngineOptions) -> str:
 
 def option_refusal(flag: str, words: Sequence[str], options: EngineOptions) -> str:
     """Return one sentence where the engine version does not have an option or the words after it, else nothing."""
-    kind, text = options.flags.get(flag), " ".join(words)
+    kind, text = options.flags.get(flag.partition(".")[0]), " ".join(words)
     if kind is None:
         return f"vLLM {options.version} has no option {flag}"
     if isinstance(kind, tuple) and text not in kind:

@@ -5,11 +5,12 @@ model reads it from, and how it is written as options and read back. Everything 
 command lines, ``planner verify``, ``check``, ``diff`` and what may be left out where there is no plan.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, fields, replace
 from decimal import Decimal
 from typing import Any, TypeAlias
 
+from planner.engine import extra_args
 from planner.engine.options import EngineOptions, option_refusal
 from planner.units import GIB, format_gib
 
@@ -26,7 +27,8 @@ class EngineSettings:
     that all GPUs of a server share. ``block_size`` are the tokens of a block of the KV cache. ``mamba_cache_dtype``
     is that of recurrent states with their convolutions, ``mamba_ssm_cache_dtype`` of the states alone. CUDA graphs are
     captured for the ``capture_sizes``, or up to ``max_capture_size``. ``attention_backend`` and ``moe_backend`` are
-    what attention and experts run with, as the engine spells them.
+    what attention and experts run with, as the engine spells them. ``env`` are variables such as ``NAME=value``, and
+    ``extra_args`` further options, each a text as a shell reads it.
     """
 
     eager: bool = False
@@ -39,6 +41,8 @@ class EngineSettings:
     max_capture_size: int | None = None
     attention_backend: str = ""
     moe_backend: str = ""
+    env: tuple[str, ...] = ()
+    extra_args: tuple[str, ...] = ()
 
     def __bool__(self) -> bool:
         """Whether anything is pinned."""
@@ -100,6 +104,17 @@ def _plain(value: object) -> str:
     return "true" if value is True else str(value)
 
 
+_UNKNOWN = "what it costs in memory is not known"
+
+
+def _extra(value: tuple[str, ...]) -> str:
+    return ", ".join(f"{one} ({_UNKNOWN})" if extra_args.unpriced(one) else one for one in value)
+
+
+def _variables(value: tuple[str, ...]) -> str:
+    return ", ".join(f"{one} ({_UNKNOWN})" if extra_args.environment_unpriced(one) else one for one in value)
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Setting:
     """One field of ``EngineSettings``: where it comes from and where it goes.
@@ -107,8 +122,8 @@ class Setting:
     ``key`` is that of a role in fleet.yaml, ``flag`` the field of ``ServeFlags`` that holds the same value (empty: none
     does). ``options`` are its names on a command line, of which an engine version has the first that it knows; none
     when it becomes no option. ``write`` gives the words after the option and ``read`` is its reverse, None where the
-    words belong to another row with the same option; ``say`` writes a value for people. What is not ``sized`` may cost
-    memory that no ledger counts.
+    words belong to another row with the same option; ``say`` writes a value for people, and that it may cost memory
+    which no ledger counts.
     """
 
     field: str
@@ -118,7 +133,6 @@ class Setting:
     write: Callable[[Any], Words] = _word
     read: Callable[[Words], Any] = _text
     say: Callable[[Any], str] = _plain
-    sized: bool = True
 
     def option(self, known: EngineOptions) -> str:
         """Return the option's name in an engine version; the newest name where it has none, which is refused there."""
@@ -195,8 +209,10 @@ SETTINGS = (
         field="moe_backend",
         key="moe_backend",
         options=("--moe-backend",),
-        sized=False,
+        say=lambda value: f"{value} ({_UNKNOWN})",
     ),
+    Setting(field="env", key="env", say=_variables),
+    Setting(field="extra_args", key="extra_args", say=_extra),
 )
 """Every pin, in the order in which command lines and texts have them."""
 
@@ -216,7 +232,8 @@ def serve_flags(settings: EngineSettings) -> dict[str, Any]:
     """Return the fields of ``ServeFlags`` that the pins decide, for ``default_flags``."""
     if not settings:
         return {}
-    return {setting.flag: value for setting, value in pinned(settings) if setting.flag}
+    found = {setting.flag: value for setting, value in pinned(settings) if setting.flag}
+    return {**found, **extra_args.priced(settings.extra_args)}
 
 
 def settings_options(settings: EngineSettings, known: EngineOptions) -> tuple[tuple[str, Words], ...]:
@@ -224,7 +241,9 @@ def settings_options(settings: EngineSettings, known: EngineOptions) -> tuple[tu
     if not settings:
         return ()
     found = ((setting.option(known), setting.write(value)) for setting, value in pinned(settings) if setting.options)
-    return tuple(found)
+    given = map(extra_args.split, settings.extra_args)
+    extra = ((extra_args.in_version(flag, known.flags), words) for flag, words in given)
+    return (*found, *extra)
 
 
 def unknown_option(settings: EngineSettings, known: EngineOptions) -> str:
@@ -233,18 +252,28 @@ def unknown_option(settings: EngineSettings, known: EngineOptions) -> str:
     return next(filter(None, refusals), "")
 
 
-def read_settings(options: Mapping[str, Words]) -> EngineSettings:
+def read_settings(options: Mapping[str, Words], planned: EngineSettings = NOTHING) -> EngineSettings:
     """Return the settings that options of a command line ask for; the reverse of ``settings_options``.
+
+    Which of the options are extra is as ``planned``, and no option says what the environment is.
 
     Raises:
         ValueError: an option's words are none that it takes.
     """
-    values = {}
+    values: dict[str, Any] = {"env": planned.env, "extra_args": tuple(_extra_in(options, planned))}
     for setting in SETTINGS:
         name = next((name for name in setting.options if name in options), None)
         if name is not None and (value := setting.read(options[name])) is not None:
             values[setting.field] = value
     return EngineSettings(**values)
+
+
+def _extra_in(options: Mapping[str, Words], planned: EngineSettings) -> Iterator[str]:
+    """Yield the extra options as a command line has them, with the names that are planned."""
+    for flag, _ in map(extra_args.split, planned.extra_args):
+        words = extra_args.words_in(flag, options)
+        if words is not None:
+            yield extra_args.joined(flag, words)
 
 
 def defaults() -> dict[str, Any]:

@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 
-from planner.engine.settings import EngineSettings, Setting, pinned
+from planner.engine.settings import EngineSettings, pinned
 from planner.facts.accuracy import Accuracy
 from planner.options.worth import COST_PER_MTOK, LATENCY, THROUGHPUT, TPOT
 from planner.plan import COST, GPU_HOURS, GPUS_IN_USE, GPUGroup, ServerPlan
@@ -92,12 +92,7 @@ def places(groups: Sequence[GPUGroup]) -> str:
 
 def settings(pins: EngineSettings) -> str:
     """Write what a role pins of the engine with its keys in fleet.yaml: ``eager true, block_size 32``."""
-    return ", ".join(_pin(setting, value) for setting, value in pinned(pins)) or "nothing"
-
-
-def _pin(setting: Setting, value: object) -> str:
-    unknown = "" if setting.sized else " (what it costs in memory is not known)"
-    return f"{setting.key} {setting.say(value)}{unknown}"
+    return ", ".join(f"{setting.key} {setting.say(value)}" for setting, value in pinned(pins)) or "nothing"
 
 
 def stages(server: ServerPlan) -> str:

@@ -1,10 +1,17 @@
 """Keys of a role that pin the engine: their shape in fleet.yaml, and the ``EngineSettings`` made of them."""
 
+import json
+import re
+import shlex
 from typing import Annotated, ClassVar, TypeAlias
 
 from pydantic import Field, PlainValidator, WithJsonSchema
 
-from planner.engine.settings import EngineSettings
+from planner.engine import extra_args
+from planner.engine.options import engine_options, option_refusal
+from planner.engine.profile import load_profile
+from planner.engine.settings import SETTINGS, EngineSettings
+from planner.errors import UnknownName
 from planner.fleet import values
 from planner.fleet.findings import Findings
 from planner.fleet.shapes import Map, choice
@@ -14,6 +21,8 @@ _MOST_GRAPH_TOKENS = 1 << 16
 _BLOCK = 16
 _STATE_DTYPES = ("float16", "bfloat16", "float32")
 _WORD = r"^[A-Za-z0-9_]+$"
+_VARIABLE = r"^[A-Za-z_][A-Za-z0-9_]*$"
+_SCALAR = {"type": ["string", "number"]}
 
 
 def _block_size(value: object) -> int:
@@ -32,6 +41,69 @@ def _sizes(value: object) -> tuple[int, ...]:
     return tuple(sorted({read(item) for item in value}))
 
 
+def _environment(value: object) -> tuple[str, ...]:
+    """Read a map of variables as ``NAME=value``, sorted."""
+    if not isinstance(value, dict):
+        values.wrong(f"expected a map such as {{NCCL_DEBUG: WARN}}, not {values.found(value)}")
+    return tuple(sorted(f"{_variable(name)}={_scalar(item)}" for name, item in value.items()))
+
+
+def _variable(name: object) -> str:
+    if not isinstance(name, str) or not re.fullmatch(_VARIABLE, name):
+        values.wrong(f"{values.found(name)} is not the name of a variable")
+    return name
+
+
+def _scalar(value: object) -> str:
+    """Read text or a number that stands on one line."""
+    if isinstance(value, bool) or not isinstance(value, str | int | float):
+        values.wrong(f"expected text or a number, not {values.found(value)}", 'write "1" or "0" for a switch')
+    text = str(value)
+    if not text or not text.isprintable():
+        values.wrong("expected text on one line")
+    return text
+
+
+def _extra_args(value: object) -> tuple[str, ...]:
+    """Read options: a text, a list of texts as a shell takes them, or a map from option to value."""
+    if isinstance(value, dict):
+        words = [word for name, item in value.items() for word in _option(name, item)]
+    else:
+        items = value if isinstance(value, list) else [value]
+        words = [word for item in items for word in _words(item)]
+    try:
+        found = extra_args.options_of(words)
+    except ValueError as error:
+        values.wrong(str(error), "long names and their values: [--max-log-len, 200]")
+    flags = [extra_args.split(option)[0] for option in found]
+    if repeated := next((flag for flag in flags if flags.count(flag) > 1), None):
+        values.wrong(f"{repeated} is there twice")
+    return found
+
+
+def _words(item: object) -> list[str]:
+    """Return the words of one item; one that starts with dashes may have its values after it."""
+    text = _scalar(item)
+    if not text.startswith("--"):
+        return [text]
+    try:
+        return shlex.split(text)
+    except ValueError as error:
+        values.wrong(f"{values.found(text)} cannot be read: {error}")
+
+
+def _option(name: object, value: object) -> list[str]:
+    """Return the words of one option of a map: a switch, its values, or JSON."""
+    if not isinstance(name, str) or not name.strip("-"):
+        values.wrong(f"{values.found(name)} is not the name of an option")
+    flag = name if name.startswith("-") else f"--{name}"
+    if isinstance(value, bool):
+        return [flag if value else f"--no-{flag.removeprefix('--')}"]
+    if isinstance(value, dict):
+        return [flag, json.dumps(value, sort_keys=True)]
+    return [flag, *map(_scalar, value if isinstance(value, list) else [value])]
+
+
 _Size: TypeAlias = Annotated[int, PlainValidator(values.size_bytes), WithJsonSchema(values.BYTES_SCHEMA)]
 _StateDtype: TypeAlias = Annotated[str, *choice(_STATE_DTYPES, "dtype")]
 _Backend: TypeAlias = Annotated[str, PlainValidator(values.word), WithJsonSchema({"type": "string", "pattern": _WORD})]
@@ -42,7 +114,7 @@ class EngineKeys(Map):
 
     later: ClassVar[tuple[str, ...]] = (
         "eager", "cpu_offload", "kv_offload", "block_size", "mamba_cache_dtype", "mamba_ssm_cache_dtype",
-        "capture_sizes", "max_capture_size", "attention_backend", "moe_backend",
+        "capture_sizes", "max_capture_size", "attention_backend", "moe_backend", "env", "extra_args",
     )  # fmt: skip
 
     eager: Annotated[bool, PlainValidator(values.boolean), WithJsonSchema({"type": "boolean"})] = Field(
@@ -71,9 +143,19 @@ class EngineKeys(Map):
     ] = Field(default=None, description="the largest batch size that CUDA graphs are captured for: 256")
     attention_backend: _Backend = Field(default="", description="what attention runs with, as the engine spells it")
     moe_backend: _Backend = Field(default="", description="what experts run with, as the engine spells it")
+    env: Annotated[
+        tuple[str, ...],
+        PlainValidator(_environment),
+        WithJsonSchema({"type": "object", "propertyNames": {"pattern": _VARIABLE}, "additionalProperties": _SCALAR}),
+    ] = Field(default=(), description="environment variables of the servers, no secrets: {NCCL_DEBUG: WARN}")
+    extra_args: Annotated[
+        tuple[str, ...],
+        PlainValidator(_extra_args),
+        WithJsonSchema({"anyOf": [{"type": "string"}, {"type": "array", "items": _SCALAR}, {"type": "object"}]}),
+    ] = Field(default=(), description="further options of vllm serve: [--max-log-len, 200]")
 
 
-def engine_settings(findings: Findings, path: FieldPath, read: EngineKeys) -> EngineSettings:
+def engine_settings(findings: Findings, path: FieldPath, read: EngineKeys, version: str | None) -> EngineSettings:
     """Return what a role pins of the engine, with a finding where two pins contradict each other."""
     if read.capture_sizes and read.max_capture_size:
         hint = "the list names the largest itself"
@@ -81,7 +163,17 @@ def engine_settings(findings: Findings, path: FieldPath, read: EngineKeys) -> En
     for key in ("capture_sizes", "max_capture_size"):
         if read.eager and getattr(read, key):
             findings.refuse((*path, key), "with eager no CUDA graphs are captured", "leave one of them out")
+    for variable in read.env:
+        message, hint = extra_args.environment_refusal(variable.partition("=")[0])
+        if message:
+            findings.refuse((*path, "env", variable.partition("=")[0]), message, hint, at_key=True)
+    for option in read.extra_args:
+        message, hint = _refusal(option, version)
+        if message:
+            findings.refuse((*path, "extra_args"), message, hint)
     return EngineSettings(
+        env=read.env,
+        extra_args=read.extra_args,
         eager=read.eager,
         cpu_offload_bytes=read.cpu_offload,
         kv_offload_bytes=read.kv_offload,
@@ -93,3 +185,20 @@ def engine_settings(findings: Findings, path: FieldPath, read: EngineKeys) -> En
         attention_backend=read.attention_backend,
         moe_backend=read.moe_backend,
     )
+
+
+def _refusal(option: str, version: str | None) -> tuple[str, str]:
+    """Say why an option is not taken: the plan or another key sets it, or the engine version does not have it."""
+    flag, words = extra_args.split(option)
+    key = next((setting.key for setting in SETTINGS if flag in setting.options), None)
+    if key:
+        return f"{flag} is a key of the role", f"write {key}"
+    found = extra_args.refusal(option)
+    if found[0]:
+        return found
+    try:
+        options = engine_options(load_profile(version).version)
+    except UnknownName:  # said of the version itself
+        return "", ""
+    text = option_refusal(extra_args.in_version(flag, options.flags), words, options)
+    return text, values.suggestion(flag, options.flags, "") if text else ""

@@ -22,7 +22,7 @@ def review(findings: Findings, read: FleetMap) -> Fleet | None:
     found_pools = pools(findings, read)
     _check_ports(findings, read)
     _check_objective(findings, read)
-    found = [_role(findings, name, read.roles[name]) for name in sorted(read.roles)]
+    found = [_role(findings, name, read.roles[name], read.engine.version) for name in sorted(read.roles)]
     if findings.source.data.get("roles") == {}:
         findings.refuse(
             ("roles",), "a fleet needs at least one role", "write one, such as chat: {task: chat, context: 16k}"
@@ -78,7 +78,7 @@ def _check_ports(findings: Findings, read: FleetMap) -> None:
         ports[name] = role.port
 
 
-def _role(findings: Findings, name: str, read: RoleMap) -> Role | None:
+def _role(findings: Findings, name: str, read: RoleMap, version: str | None) -> Role | None:
     path: FieldPath = ("roles", name)
     if refusal := values.name_refusal(name):
         findings.refuse(path, *refusal, at_key=True)
@@ -130,7 +130,7 @@ def _role(findings: Findings, name: str, read: RoleMap) -> Role | None:
         rate_milli=_rate(findings, path, read),
         cached_permille=read.cached_prompt,
         busy_permille=read.busy,
-        settings=engine_settings(findings, path, read),
+        settings=engine_settings(findings, path, read, version),
     )
 
 
