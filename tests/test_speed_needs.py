@@ -124,6 +124,23 @@ def test_the_rate_that_nothing_keeps_up_with_is_named_with_what_would_help() -> 
     assert isinstance(_solved(("roles.chat.rate", "4/s"), ("gpu.count", int(hints["gpu.count"]))), Plan)
 
 
+def test_a_rate_that_no_such_cluster_serves_and_a_time_below_the_floor_have_a_nearest_one() -> None:
+    for path, field, value in (("rate", "rate", "5000/s"), ("speed.tpot", "speed.tpot", "100us")):
+        found, _ = no_plan((f"roles.chat.{path}", value))
+        (hint,) = [change for change in found.changes if change.path == f"roles.chat.{field}"]
+        assert isinstance(_solved((f"roles.chat.{path}", hint.after)), Plan)
+
+
+def test_users_beyond_what_can_be_served_are_told_how_many_can() -> None:
+    found, text = no_plan(("roles.chat.users", {"count": 4000, "think_time": "30s"}))
+    (hint,) = [change for change in found.changes if change.path == "roles.chat.users.count"]
+    more = int(int(hint.after) * 1.06) + 1
+
+    assert "roles.chat.users.count: 4000" in text
+    assert isinstance(_solved(("roles.chat.users", {"count": int(hint.after), "think_time": "30s"})), Plan)
+    assert isinstance(_solved(("roles.chat.users", {"count": more, "think_time": "30s"})), NoPlan)
+
+
 def test_replicas_share_a_rate() -> None:
     found, _ = no_plan(("roles.chat.rate", "3/s"), ("gpu.count", 4), ("roles.chat.tensor_parallel", 1))
     (hint,) = [change for change in found.changes if change.path == "roles.chat.replicas"]

@@ -22,6 +22,7 @@ from planner.engine.settings import SETTINGS
 from planner.errors import InputError
 from planner.facts.accuracy import Accuracy
 from planner.fleet import POOLING_TASKS, SET_OPTION, Edit, Fleet, Pool, Role, Scenario, fleets
+from planner.fleet.fleet import users_rate_milli
 from planner.options import STAGES, Option
 from planner.plan import Change
 from planner.units import GIB, MIB, ceil_div, format_rate, format_time, format_tokens
@@ -190,10 +191,24 @@ def _longer(
     yield from _fewest(edit, sizing)
 
 
+def _users(fleet: Fleet, role: Role, sizing: Sizing) -> Iterator[_Edit]:
+    """The most users that can be served, to a twentieth."""
+    asked, think_us = role.users, role.think_us
+    if asked is None or think_us is None or role.rate_milli is None:
+        return
+
+    def edit(steps: int) -> _Edit:
+        count = max(1, int(asked / _FACTOR**steps))
+        changed = replace(role, users=count, rate_milli=users_rate_milli(count, think_us))
+        return _role_edit(fleet, role, changed, "users.count", str(asked), str(count))
+
+    yield from _fewest(edit, sizing)
+
+
 def _rate(fleet: Fleet, role: Role, sizing: Sizing) -> Iterator[_Edit]:
     """The highest rate that can be met, to a twentieth."""
     asked = role.rate_milli
-    if asked is None:
+    if asked is None or role.users is not None:
         return
 
     def edit(steps: int) -> _Edit:
@@ -205,8 +220,8 @@ def _rate(fleet: Fleet, role: Role, sizing: Sizing) -> Iterator[_Edit]:
 
 
 _FACTOR = 1.05
-_MOST_STEPS = 64
-"""A time up to 22 times as long is offered, or a rate down to as much less."""
+_MOST_STEPS = 256
+"""A time up to 260,000 times as long is offered, or a rate down to as much less."""
 _MILLISECOND = 1000
 
 
@@ -353,5 +368,8 @@ def _size(value_bytes: int) -> str:
     return f"{value_bytes // GIB}GiB" if value_bytes % GIB == 0 else f"{value_bytes // MIB}MiB"
 
 
-_KINDS = (_cache, _context, _concurrency, _tpot, _ttft, _rate, _replicas, _stages, _scheme, _variant, _recovery, _score)
+_KINDS = (
+    _cache, _context, _concurrency, _tpot, _ttft, _rate, _users, _replicas, _stages, _scheme, _variant, _recovery,
+    _score,
+)  # fmt: skip
 """What may be changed of a role, the least costly first."""

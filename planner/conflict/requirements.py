@@ -125,4 +125,5 @@ def _of_speed(role: Role, relaxable: Callable[[str, str, Callable[[Role], Role]]
     if role.ttft_us is not None:
         yield relaxable("speed.ttft", format_time(role.ttft_us), lambda r: replace(r, ttft_us=None))
     if role.rate_milli is not None:
-        yield relaxable("rate", format_rate(role.rate_milli), lambda r: replace(r, rate_milli=None))
+        field, value = ("users.count", str(role.users)) if role.users else ("rate", format_rate(role.rate_milli))
+        yield relaxable(field, value, lambda r: replace(r, rate_milli=None))

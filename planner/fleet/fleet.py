@@ -6,6 +6,7 @@ from planner.engine.settings import NOTHING, EngineSettings
 from planner.facts.gpu import GPU
 from planner.facts.variant import Model, Variant
 from planner.fleet.written import FleetFile
+from planner.units import ceil_div
 
 ROUTER_PORT = 8000
 """Where clients find all roles at once; no role may have it."""
@@ -114,6 +115,11 @@ class Pool:
         return self.nodes * (groups // blocks) if nodes == 1 else self.nodes * groups // blocks
 
 
+def users_rate_milli(users: int, think_us: int) -> int:
+    """Return the thousandths of a request per second that so many users never exceed, who think for so long."""
+    return ceil_div(users * 1_000_000_000, think_us)
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Role:
     """One job, served by one model under the role's name.
@@ -126,7 +132,7 @@ class Role:
 
     ``tpot_us`` and ``ttft_us`` are the longest times per output token and to the first one that ``percentile`` of a
     hundred requests may take, None when there is no limit; ``rate_milli`` thousandths of a request per second are what
-    all servers keep up with. ``cached_permille`` of a prompt is in the prefix cache, and a server of the role works
+    all servers keep up with, also where the file has ``users`` who think for ``think_us``. ``cached_permille`` of a prompt is in the prefix cache, and a server of the role works
     ``busy_permille`` of the time.
 
     ``replicas`` is a fixed number of equal servers, or None: as many as are best. The parallel
@@ -169,6 +175,8 @@ class Role:
     ttft_us: int | None = None
     percentile: int = 50
     rate_milli: int | None = None
+    users: int | None = None
+    think_us: int | None = None
     cached_permille: int = 0
     busy_permille: int = 1000
     settings: EngineSettings = NOTHING

@@ -6,7 +6,7 @@ from planner.fleet import values
 from planner.fleet.engine_keys import engine_settings
 from planner.fleet.experts import check_experts
 from planner.fleet.findings import Findings
-from planner.fleet.fleet import ROUTER_PORT, Fleet, Role
+from planner.fleet.fleet import ROUTER_PORT, Fleet, Role, users_rate_milli
 from planner.fleet.layout_keys import expert_parallel
 from planner.fleet.models import candidates, check_limits
 from planner.fleet.placement import check_placement
@@ -127,7 +127,9 @@ def _role(findings: Findings, name: str, read: RoleMap, version: str | None) -> 
         tpot_us=read.speed.tpot,
         ttft_us=read.speed.ttft,
         percentile=read.speed.percentile,
-        rate_milli=_rate(findings, path, read),
+        rate_milli=_rate(read),
+        users=read.users.count if read.users else None,
+        think_us=read.users.think_time if read.users else None,
         cached_permille=read.cached_prompt,
         busy_permille=read.busy,
         settings=engine_settings(findings, path, read, version),
@@ -146,11 +148,11 @@ def _check_speed(findings: Findings, path: FieldPath, read: RoleMap) -> None:
         findings.refuse((*path, "users"), "rate and users say the same thing", "give one of them", at_key=True)
 
 
-def _rate(findings: Findings, path: FieldPath, read: RoleMap) -> int | None:
+def _rate(read: RoleMap) -> int | None:
     """Return thousandths of a request per second; users send at most one each time they have thought."""
     if read.users is None or read.users.count is None or read.users.think_time is None:
         return read.rate
-    return -(-read.users.count * 1_000_000_000 // read.users.think_time)
+    return users_rate_milli(read.users.count, read.users.think_time)
 
 
 def _names(read: tuple[str | None, ...] | None) -> tuple[str, ...] | None:
