@@ -7,7 +7,7 @@ from problems import Planted, in_turns, many_gpus, one_gpu, plans, rank, values
 
 from planner.search import narrow
 from planner.search.bounds import Bounds
-from planner.search.chain import first_weights
+from planner.search.chain import weighing
 from planner.search.model import build
 from planner.search.optimise import optimise
 from planner.search.pieces import pieces
@@ -21,10 +21,10 @@ few = settings(max_examples=60, deadline=None)
 def test_no_plan_exceeds_its_bounds(case: Planted) -> None:
     assume(pieces(case.problem).served)
     problem = pieces(case.problem).problem
-    limits = Bounds(problem, first_weights(build(problem)))
+    limits = Bounds(problem, weighing(build(problem)))
 
     for choices in plans(problem):
-        worth = limits.weigh(values(problem, choices))
+        worth = limits.weighing.sum(values(problem, choices))
         assert worth <= limits.total
         assert all(worth <= limits.of(role, one.candidate) for role, one in enumerate(choices) if one)
 
@@ -36,9 +36,9 @@ def test_the_best_plan_is_in_the_part_that_reaches_as_much(case: Planted) -> Non
     best = min(plans(problem), key=lambda choices: rank(problem, choices), default=None)
     assume(best is not None)
     assert best is not None
-    limits = Bounds(problem, first_weights(build(problem)))
+    limits = Bounds(problem, weighing(build(problem)))
 
-    part = limits.part(limits.weigh(values(problem, best)))
+    part = limits.part(limits.weighing.sum(values(problem, best)))
 
     assert values(problem, best) in {values(part.problem, choices) for choices in plans(part.problem)}
 

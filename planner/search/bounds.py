@@ -12,12 +12,13 @@ canonical order, settle on the same one.
 """
 
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from fractions import Fraction
 
 from ortools.linear_solver import pywraplp
 
+from planner.search.chain import Weighing
 from planner.search.pieces import Pieces
 from planner.search.problem import COST, Candidate, Problem
 
@@ -42,12 +43,12 @@ class Ends:
 class Bounds:
     """Bounds of the weighted sum of the first stages: ``total`` for all plans, ``of`` for plans with a candidate.
 
-    ``weights`` are those of the first stages. ``share`` of a thousand is what may be taken of all memory.
+    ``weighing`` says how these are weighed. ``share`` of a thousand is what may be taken of all memory.
     """
 
-    def __init__(self, problem: Problem, weights: Sequence[int], share: int = 1000) -> None:
+    def __init__(self, problem: Problem, weighing: Weighing, share: int = 1000) -> None:
         self.problem = problem
-        self.weights = tuple(weights)
+        self.weighing = weighing
         self._share = share
         self._times = {turn_role: turn for turn in problem.turns for turn_role in turn.roles}
         self._unit = math.lcm(*(len(turn.roles) for turn in problem.turns))
@@ -80,10 +81,6 @@ class Bounds:
     def count(self) -> int:
         """The number of candidates of all roles."""
         return sum(map(len, self._ends))
-
-    def weigh(self, values: Sequence[int]) -> int:
-        """Return the weighted sum of the values of the first stages."""
-        return sum(weight * value for weight, value in zip(self.weights, values, strict=False))
 
     def threshold(self, count: int) -> int:
         """Return the most that so many candidates may reach, or what all may reach with all their sequences."""
@@ -130,7 +127,7 @@ class Bounds:
         """Return what a candidate adds to the weighted sum of the first stages."""
         return sum(
             weight * candidate.value(stage, sequences)
-            for stage, weight in enumerate(self.weights)
+            for stage, weight in enumerate(self.weighing.weights)
             if self.problem.stages[stage] != COST
         )
 
@@ -180,7 +177,7 @@ class Bounds:
 
     def _cost(self, pool: int) -> int:
         """Return what a GPU in use takes off the weighted sum."""
-        weights = zip(self.problem.stages, self.weights, strict=False)
+        weights = zip(self.problem.stages, self.weighing.weights, strict=False)
         return sum(weight for name, weight in weights if name == COST) * self.problem.pools[pool].price
 
     def _all(self, prices: dict[Row, int]) -> int:

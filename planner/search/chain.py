@@ -10,7 +10,7 @@ sequences.
 import contextlib
 import dataclasses
 import math
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
 from planner.search import follow
@@ -43,6 +43,23 @@ class _Goal:
     expression: cp_model.LinearExpr
     low: int
     high: int
+
+
+@dataclass(frozen=True, slots=True)
+class Weighing:
+    """The first stage, and those that fit into one sum with it: what each weighs in it, and what it is at least."""
+
+    weights: tuple[int, ...]
+    least: tuple[int, ...]
+
+    def sum(self, values: Sequence[int]) -> int:
+        """Return the weighted sum of the values of the first stages; more of them may follow."""
+        return sum(weight * value for weight, value in zip(self.weights, values, strict=False))
+
+    def first(self, total: int) -> int:
+        """Return the most that the first stage can be in a sum."""
+        rest = sum(weight * least for weight, least in zip(self.weights[1:], self.least[1:], strict=True))
+        return (total - rest) // self.weights[0]
 
 
 def run_chain(model: Model, budget: int, *, canonical: bool = True, patience: int | None = None) -> Chain | None:
@@ -92,9 +109,10 @@ def reached(model: Model, solver: cp_model.CpSolver, count: int) -> list[int]:
     return [solver.value(model.stage(stage)) for stage in range(count)]
 
 
-def first_weights(model: Model) -> list[int]:
-    """Return the weights of the stages that fit into one sum with the first one."""
-    return _weights(_first(model))
+def weighing(model: Model) -> Weighing:
+    """Return how the first stages are weighed."""
+    goals = _first(model)
+    return Weighing(tuple(_weights(goals)), tuple(goal.low for goal in goals))
 
 
 def first_bound(model: Model, solver: cp_model.CpSolver) -> int:

@@ -7,14 +7,18 @@ GPUs in use is a stage, servers go to as few GPUs as they fit, and an option tha
 it is worth comes before cost. Measured in benchmarks/solver.
 """
 
+import contextlib
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 from planner.search.board import Board
+from planner.search.bounds import Bounds
 from planner.search.budget import BudgetSpent
-from planner.search.chain import choices, maximise_first
+from planner.search.chain import Weighing, choices, maximise_first, reached
 from planner.search.model import build
+from planner.search.narrow import narrowed
 from planner.search.packing import Decided, fullest
+from planner.search.pieces import Pieces
 from planner.search.problem import COST, Candidate, Problem, RoleProblem
 
 _PER_MILLE = 1000
@@ -35,16 +39,17 @@ class Packed:
     value: Value
 
 
-def decompose(problem: Problem, budget: int, bound: int) -> Packed | None:
+def decompose(problem: Problem, weighing: Weighing, budget: int, bound: int) -> Packed | None:
     """Return a good plan, or None when none was found, which proves nothing.
 
-    ``bound`` is what the first stage cannot exceed; a plan within half a thousandth of it is good enough.
+    ``weighing`` is that of the first stages; ``bound`` is what the first of them cannot exceed: a plan within half a
+    thousandth of it is good enough.
     """
     fits, fails = 0, _PER_MILLE
     best: Packed | None = None
     for _ in range(_ATTEMPTS):
         share = (fits + fails) // 2 if fits else fails - _STEP
-        found = _attempt(problem, share, budget)
+        found = _attempt(problem, weighing, share, budget)
         fits, fails = (share, fails) if found else (fits, share)
         best = max(filter(None, (best, found)), key=lambda packed: packed.value, default=None)
         if best and (bound - best.value[0]) * _GOOD_ENOUGH <= abs(bound):
@@ -93,83 +98,110 @@ def value(problem: Problem, decided: Sequence[Decided], board: Board) -> Value:
     return _with_cost(problem, tuple(map(sum, zip(*per_role, strict=True))), board)
 
 
-def _attempt(problem: Problem, share: int, budget: int) -> Packed | None:
-    """Choose with a share of the memory, in thousandths, pack, and use what is left over."""
-    model = build(problem)
-    for taken, used, pool in zip(model.taken, model.used, problem.pools, strict=True):
-        model.cp.add(taken <= pool.capacity * share // _PER_MILLE * used)
-    try:
-        solver = maximise_first(model, budget)
-    except BudgetSpent:
-        return None
-    if solver is None:
-        return None
-    decided = choices(model, solver)
-    board = fullest(problem, decided)
+def _attempt(problem: Problem, weighing: Weighing, share: int, budget: int) -> Packed | None:
+    """Choose with only a share of all memory, pack, and use what is left over."""
+    decided = _chosen(problem, weighing, share, budget)
+    board = fullest(problem, decided) if decided else None
     if board is None:
         return None
     _improve(problem, board, decided)
     return Packed(tuple(decided), board, value(problem, decided, board))
 
 
+def _chosen(problem: Problem, weighing: Weighing, share: int, budget: int) -> list[Decided]:
+    """Return the best choice with only a share of all memory; nothing when there is none, or not in time."""
+    found: list[Decided] = []
+
+    def reach(part: Pieces) -> list[int] | None:
+        model = build(part.problem)
+        for taken, used, pool in zip(model.taken, model.used, problem.pools, strict=True):
+            model.cp.add(taken <= pool.capacity * share // _PER_MILLE * used)
+        solver = maximise_first(model, budget)
+        if solver is None:
+            return None
+        found[:] = [
+            choice and (origins[choice[0]], choice[1])
+            for origins, choice in zip(part.origins, choices(model, solver), strict=True)
+        ]
+        return reached(model, solver, len(weighing.weights))
+
+    limits = Bounds(problem, weighing, share)
+    with contextlib.suppress(BudgetSpent):
+        if part := narrowed(limits, reach):
+            reach(part)
+    return found
+
+
 def _improve(problem: Problem, board: Board, decided: list[Decided]) -> None:
     """Take better options, role by role, as long as any finds a place."""
+    upgrades = _Upgrades(problem, board, decided)
     for _ in range(_ROUNDS):
-        changed = False
-        for role in _by_loss(problem, decided):
-            now = _with_cost(problem, _worth(problem, role, decided[role]), board)
-            before = board.remove(role)
-            for option in _better(problem, board, role, decided):
-                if _with_cost(problem, _worth(problem, role, option), board) > now:
-                    decided[role], changed = option, True
-                    break
-                board.remove(role)
-            else:
-                board.restore(role, before)
+        changed = [role for role in upgrades.by_loss() if upgrades.take(role)]
         if not changed:
             return
 
 
-def _by_loss(problem: Problem, decided: Sequence[Decided]) -> list[int]:
-    """Return the roles in order of what they lack most of their best option."""
+class _Upgrades:
+    """Better options for roles that have places on a board; ``decided`` is what they have, and is kept up to date."""
 
-    def loss(role: int) -> Value:
-        nothing = _worth(problem, role, None)
-        best = max((_most(candidate, problem) for candidate in problem.roles[role].candidates), default=nothing)
-        return tuple(one - other for one, other in zip(best, _worth(problem, role, decided[role]), strict=True))
+    def __init__(self, problem: Problem, board: Board, decided: list[Decided]) -> None:
+        self.problem, self.board, self.decided = problem, board, decided
+        self._ranked = [
+            sorted(
+                (tuple(-part for part in _most(found, problem)), index) for index, found in enumerate(role.candidates)
+            )
+            for role in problem.roles
+        ]
+        self._barrable = {
+            number for number, role in enumerate(problem.roles) if any(found.barred for found in role.candidates)
+        }
 
-    return sorted(range(len(problem.roles)), key=lambda role: (tuple(-part for part in loss(role)), role))
+    def by_loss(self) -> list[int]:
+        """Return the roles in order of what they lack most of their best option."""
 
+        def loss(role: int) -> Value:
+            worth = _worth(self.problem, role, self.decided[role])
+            best = self._ranked[role][0][0] if self._ranked[role] else (0,) * len(worth)
+            return tuple(one + other for one, other in zip(best, worth, strict=True))
 
-def _better(problem: Problem, board: Board, role: int, decided: Sequence[Decided]) -> Iterator[tuple[int, int]]:
-    """Yield options of a role that are worth more than it has now and have found a place, the best first.
+        return sorted(range(len(self.problem.roles)), key=lambda role: (loss(role), role))
 
-    Whoever asks for the next one must have taken the role off the board again.
-    """
-    candidates = problem.roles[role].candidates
-    worth = _worth(problem, role, decided[role])
-    bar = _bars(problem, role, decided)
-    order = sorted(
-        range(len(candidates)), key=lambda index: (tuple(-v for v in _most(candidates[index], problem)), index)
-    )
-    for index in order:
-        candidate = candidates[index]
-        if _most(candidate, problem) <= worth:
-            return
-        if any(_most(candidate, problem)[stage] < worth[stage] for stage, _ in problem.floors):
-            continue
-        if not (bar and candidate.barred) and board.put(role, candidate, candidate.most):
-            yield index, candidate.most
+    def take(self, role: int) -> bool:
+        """Give a role the best of the options that are worth more, if any finds a place."""
+        problem, board = self.problem, self.board
+        now = _with_cost(problem, _worth(problem, role, self.decided[role]), board)
+        before = board.remove(role)
+        for option in self._better(role):
+            if _with_cost(problem, _worth(problem, role, option), board) > now:
+                self.decided[role] = option
+                return True
+            board.remove(role)
+        board.restore(role, before)
+        return False
 
+    def _better(self, role: int) -> Iterator[tuple[int, int]]:
+        """Yield options of a role that are worth more than it has now and have found a place, the best first.
 
-def _bars(problem: Problem, role: int, decided: Sequence[Decided]) -> bool:
-    """Whether a role must not choose a barred candidate, because all others that have some have chosen one."""
-    others = [(found.candidates, choice) for found, choice in zip(problem.roles, decided, strict=True)]
-    del others[role]
-    return not any(
-        any(candidate.barred for candidate in candidates) and not (choice and candidates[choice[0]].barred)
-        for candidates, choice in others
-    )
+        Whoever asks for the next one must have taken the role off the board again.
+        """
+        worth = _worth(self.problem, role, self.decided[role])
+        bar = self._bars(role)
+        for negative, index in self._ranked[role]:
+            most = tuple(-part for part in negative)
+            if most <= worth:
+                return
+            if any(most[stage] < worth[stage] for stage, _ in self.problem.floors):
+                continue
+            candidate = self.problem.roles[role].candidates[index]
+            if not (bar and candidate.barred) and self.board.put(role, candidate, candidate.most):
+                yield index, candidate.most
+
+    def _bars(self, role: int) -> bool:
+        """Whether a role must not choose a barred candidate, because all others that have some have chosen one."""
+        return role in self._barrable and all(
+            (choice := self.decided[other]) and self.problem.roles[other].candidates[choice[0]].barred
+            for other in self._barrable - {role}
+        )
 
 
 def _with_cost(problem: Problem, worth: Value, board: Board) -> Value:

@@ -9,19 +9,16 @@ from collections.abc import Callable, Sequence
 from planner.search.bounds import Bounds
 from planner.search.budget import BudgetSpent
 from planner.search.pieces import Pieces
-from planner.search.problem import Problem
 
 _FIRST = 100
 _MORE = 8
 
 
-def narrowed(
-    limits: Bounds, reach: Callable[[Problem], Sequence[int] | None], most: int | None = None
-) -> Pieces | None:
+def narrowed(limits: Bounds, reach: Callable[[Pieces], Sequence[int] | None], most: int | None = None) -> Pieces | None:
     """Return the problem with all that a best plan can have and little else; None when there is no plan.
 
-    ``reach`` returns the values of the first stages of a good plan, or None when there is no plan; ``most`` is what no
-    plan exceeds in their weighted sum.
+    ``reach`` returns the values of the first stages of a good plan of a part, or None when it has no plan; ``most`` is
+    what no plan exceeds in their weighted sum.
 
     Raises:
         BudgetSpent: no plan was found, and it was not shown that there is none.
@@ -35,12 +32,12 @@ def narrowed(
         values: Sequence[int] | None = None
         if part.served:
             try:
-                values = reach(part.problem)
+                values = reach(part)
             except BudgetSpent:
                 if whole:
                     raise
         if values is not None:
-            return limits.part(limits.weigh(values))
+            return limits.part(limits.weighing.sum(values))
         if whole:
             return None
         part = limits.part(limits.threshold(max(_FIRST, _MORE * count)))

@@ -5,6 +5,7 @@ places it is the optimum. On one GPU they always do. Otherwise the GPUs join the
 they are many, the choice is packed with a little memory to spare, and the bound says how far from the best that can be.
 """
 
+import contextlib
 import dataclasses
 import hashlib
 from collections.abc import Sequence
@@ -16,13 +17,12 @@ from planner.search.chain import (
     Chain,
     ceilings,
     choices,
-    first_bound,
-    first_weights,
     maximise_first,
     reached,
     relaxed,
     run,
     run_chain,
+    weighing,
 )
 from planner.search.cp_sat import CpSolver
 from planner.search.decompose import Packed, decompose, filled, packed_as
@@ -39,7 +39,7 @@ _FEW = 400
 """Places of all roles together up to which the GPUs join the model at once: proofs take seconds there."""
 
 _SOME = 3_000
-"""Places up to which they join it after a plan has been found without them."""
+"""Places, of what can be in a better plan, up to which they join it after a plan has been found without them."""
 
 _QUICK = 3
 """Deterministic seconds for the first stage, after which the model of places is changed for the one made for proofs."""
@@ -58,11 +58,18 @@ def optimise(problem: Problem, budget: int = BUDGET) -> Answer | None:
         BudgetSpent: neither was shown within the budget.
     """
     found = pieces(problem)
-    answer = _optimise(found.problem, budget) if found.served else None
+    if not found.served:
+        return None
+    model = build(found.problem)
+    digest = hashlib.sha256(str(model.cp.proto).encode()).hexdigest()
+    limits = Bounds(found.problem, weighing(model))
+    del model  # a large one takes as much memory as all that follows
+    answer = _optimise(limits, budget, digest)
     if answer is None:
         return None
     if not all(stage.proven for stage in answer.stages):
-        stages = relaxed(build(found.problem), answer.stages, min(budget, _BOUND))
+        part = limits.part(limits.weighing.sum([stage.value for stage in answer.stages]))
+        stages = relaxed(build(part.problem), answer.stages, min(budget, _BOUND))
         answer = dataclasses.replace(answer, stages=_left_free(found.problem, answer, tuple(stages)))
     return dataclasses.replace(found.original(answer), interrupted=stopped())
 
@@ -88,39 +95,43 @@ def _left_free(problem: Problem, answer: Answer, stages: tuple[StageValue, ...])
     )
 
 
-def _optimise(problem: Problem, budget: int) -> Answer | None:
+def _optimise(limits: Bounds, budget: int, digest: str) -> Answer | None:
     """Return the best answer to a problem whose candidates are pieces."""
-    size = places(problem)
-    model = build(problem)
-    digest = hashlib.sha256(str(model.cp.proto).encode()).hexdigest()
-    if size > _SOME:
-        return _many(problem, budget, digest)
-    limits = Bounds(problem, first_weights(model))
+    problem = limits.problem
     try:
-        part = narrowed(limits, lambda some: _reached(build(some), budget, len(limits.weights)))
-        model = build(part.problem) if part else model
-        chain = run_chain(model, budget) if part else None
+        part = narrowed(limits, lambda some: _reached(build(some.problem), budget, len(limits.weighing.weights)))
+        if part is None:
+            return None
+        model = build(part.problem)
+        chain = run_chain(model, budget, canonical=places(problem) <= _SOME)
     except BudgetSpent:
-        return _filled(problem, ceilings(model)[problem.stages[0]], digest, budget)
-    if chain is None or part is None:
+        return _filled(problem, limits.weighing.first(limits.total), digest, budget)
+    if chain is None:
         return None
     decided = choices(model, chain.solver)
     if _summed(problem) and (found := pack(part.problem, decided, _most_gpus(model, chain.solver))):
         return part.original(_answer(decided, found, chain.stages, digest))
     bound = chain.stages[0].bound
-    most = limits.weigh([stage.bound for stage in chain.stages])
-    packed = decompose(problem, budget, bound) if size > _FEW else None
-    if packed is None:
+    if places(problem) <= _FEW:
         try:
-            return _whole(limits, budget, digest, (bound, most))
+            return _whole(limits, budget, digest, (bound, limits.weighing.sum([stage.bound for stage in chain.stages])))
         except BudgetSpent:
             return _filled(problem, bound, digest, budget)
-    try:
-        answer = _settled(limits.part(limits.weigh(packed.value)), min(budget, _POLISH), digest, bound, packed.value[0])
-    except BudgetSpent:
-        answer = None
+    packed = decompose(problem, limits.weighing, budget, bound) or packed_as(part.problem, decided)
+    if packed is None:
+        return _filled(problem, bound, digest, budget)
+    return _polished(limits, packed, budget, digest, bound)
+
+
+def _polished(limits: Bounds, packed: Packed, budget: int, digest: str, bound: int) -> Answer | None:
+    """Return a packed plan, or a better one where what can be in one is little enough to decide about."""
+    part = limits.part(limits.weighing.sum(packed.value))
+    answer: Answer | None = None
+    if places(part.problem) <= _SOME:
+        with contextlib.suppress(BudgetSpent):
+            answer = _settled(part, min(budget, _POLISH), digest, bound, packed.value[0])
     if answer is None or _values(answer) < packed.value:
-        return _packed_answer(problem, packed, bound, digest)
+        return _packed_answer(limits.problem, packed, bound, digest)
     return answer
 
 
@@ -175,7 +186,9 @@ def _whole(limits: Bounds, budget: int, digest: str, most: tuple[int, int]) -> A
     Raises:
         BudgetSpent: no plan was found, and it was not shown that there is none.
     """
-    part = narrowed(limits, lambda some: _placed_values(some, budget, most[0], len(limits.weights)), most[1])
+    part = narrowed(
+        limits, lambda some: _placed_values(some.problem, budget, most[0], len(limits.weighing.weights)), most[1]
+    )
     return _settled(part, budget, digest, most[0]) if part else None
 
 
@@ -239,35 +252,6 @@ def _placed(
     limit = min(first.bound, bound)
     first = dataclasses.replace(first, bound=limit, proven=first.value == limit)
     return _answer(decided, found, (first, *rest), digest)
-
-
-def _many(problem: Problem, budget: int, digest: str) -> Answer | None:
-    """Choose and pack; when the best choice has places without further ado, its later stages are proven too."""
-    model = build(problem)
-    solver = maximise_first(model, budget)
-    if solver is None:
-        return None
-    bound = first_bound(model, solver)
-    first = choices(model, solver)
-    placed = _summed(problem) and pack(problem, first, _most_gpus(model, solver))
-    if placed and (answer := _best_choice(problem, budget, digest)):
-        return answer
-    packed = decompose(problem, budget, bound) or packed_as(problem, first)
-    if packed is None:
-        raise BudgetSpent(budget)
-    return _packed_answer(problem, packed, bound, digest)
-
-
-def _best_choice(problem: Problem, budget: int, digest: str) -> Answer | None:
-    """Return the best choice with all its stages; None when it finds no place, or the budget does not suffice."""
-    model = build(problem)
-    try:
-        chain = run_chain(model, budget, canonical=False)
-    except BudgetSpent:
-        return None
-    decided = choices(model, chain.solver) if chain else []
-    found = pack(problem, decided, _most_gpus(model, chain.solver)) if chain else None
-    return _answer(decided, found, chain.stages, digest) if chain and found else None
 
 
 def _most_gpus(model: Model, solver: CpSolver) -> list[int] | None:
