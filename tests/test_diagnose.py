@@ -222,3 +222,24 @@ def test_it_needs_neither_the_solver_nor_the_catalog() -> None:
 
     imported = {line.rsplit("|", 1)[-1].strip() for line in done.stderr.splitlines()}
     assert not imported & {"ortools", "jinja2", "pydantic", "planner.catalog"}
+
+
+def test_what_was_expected_stands_beside_what_was_logged_with_the_least_change() -> None:
+    path = CASES / "context-too-long-0280.log"
+
+    result = CliRunner().invoke(main, ["diagnose", str(path), "--gpu", "RTX 4090", "--json"])
+
+    expected = json.loads(result.stdout)["expected"]
+    assert (expected["starts"], expected["why_not"]) == (False, "")
+    terms = {term["name"]: term for term in expected["terms"]}
+    assert terms["weights"]["expected"] == pytest.approx(terms["weights"]["logged"], rel=0.01)
+    assert terms["KV cache"]["expected"] == pytest.approx(terms["KV cache"]["logged"], rel=0.02)
+    assert list(expected["change"]) == ["max-model-len"]
+
+
+def test_what_cannot_be_expected_says_why() -> None:
+    path = next(one for one in sorted(CASES.glob("*.log")) if EXPECTED[one.stem]["version"] is None)
+
+    result = CliRunner().invoke(main, ["diagnose", str(path), "--gpu", "RTX 4090", "--json"])
+
+    assert json.loads(result.stdout)["expected"]["why_not"]

@@ -19,11 +19,11 @@ def read(text: str) -> Diagnosis:
 @pytest.mark.parametrize(
     ("line", "cause"),
     [
-        ("NotImplementedError: FlashAttention does not support fp8 kv-cache on this device (FA supports fp8 = no).",
+        ("NotImplementedError: FlashAttention does not support fp8 kv-cache on this device (FA supports fp8 = 0).",
          "kv_cache_dtype_unsupported"),
         ("NotImplementedError: FlashMLA V1 with FP8 KV cache not yet supported", "kv_cache_dtype_unsupported"),
         ("ValueError: fp8_e5m2 kv-cache is not supported with fp8 checkpoints.", "kv_cache_dtype_unsupported"),
-        ("ValueError: Invalid attention backend for cuda, with use_v1: True use_mla: True", "attention_backend_missing"),
+        ("ValueError: Invalid attention backend for cuda, with use_v1: True", "attention_backend_missing"),
         ("AssertionError: Sinks are only supported in FlashAttention 3", "attention_backend_missing"),
         ("ValueError: VLLM_ATTENTION_BACKEND is set to FLASHINFER, but flashinfer module was not found.",
          "attention_backend_missing"),

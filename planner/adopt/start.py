@@ -7,46 +7,17 @@ the memory of the whole device before and after its profile (``MemoryProfilingRe
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from pathlib import PurePosixPath
 from typing import Any
 
-from planner.adopt.arguments import UNKNOWN
+from planner.adopt.known import Known, known
 from planner.adopt.server import Server
 from planner.catalog import Catalog
-from planner.catalog.alike import alike
-from planner.catalog.asked import AskedModel, asked_model
-from planner.catalog.stored import stored
-from planner.config_json.quantization_config import ONLINE, while_loading
-from planner.engine.flags import ServeFlags, default_flags
-from planner.engine.profile import EngineProfile, load_profile
-from planner.errors import PlannerError, UnknownName
+from planner.engine.flags import ServeFlags
+from planner.errors import PlannerError
 from planner.facts.gpu import GPU
-from planner.memory.core import running_core
 from planner.memory.estimate import Estimate, estimate
-from planner.memory.terms import Server as Sized
-from planner.memory.vision import served
 from planner.units import GIB, format_gib
 
-_FIELDS = {
-    "max-model-len": "max_model_len",
-    "max-num-seqs": "max_num_seqs",
-    "max-num-batched-tokens": "max_num_batched_tokens",
-    "gpu-memory-utilization": "gpu_memory_utilization",
-    "kv-cache-dtype": "kv_cache_dtype",
-    "kv-cache-memory-bytes": "kv_cache_memory_bytes",
-    "dtype": "dtype",
-    "tensor-parallel-size": "tensor_parallel_size",
-    "pipeline-parallel-size": "pipeline_parallel_size",
-    "data-parallel-size": "data_parallel_size",
-    "enable-expert-parallel": "expert_parallel",
-    "enforce-eager": "enforce_eager",
-    "block-size": "block_size",
-    "enable-prefix-caching": "prefix_caching",
-    "max-loras": "max_loras",
-    "max-lora-rank": "max_lora_rank",
-    "language-model-only": "language_model_only",
-}
-"""Flags that the memory model knows, and its names for them."""
 _SHARES = (0.92, 0.95)
 _SEQUENCES = (512, 256, 128, 64, 32, 16, 8, 4, 2, 1)
 
@@ -65,79 +36,45 @@ class Verdict:
     change: tuple[str, Any] | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class _Known:
-    """A server as the memory model sees it."""
-
-    server: Server
-    model: AskedModel
-    profile: EngineProfile
-    gpu: GPU
-
-    def sized(self, flags: dict[str, Any]) -> tuple[Sized, EngineProfile]:
-        """Return it with other flags, and the core of the engine that runs it."""
-        given = _given(flags)
-        profile = running_core(
-            self.profile,
-            self.gpu,
-            self.model.architecture,
-            kv_cache_dtype=str(given.get("kv_cache_dtype", "auto")),
-            dtype=str(given.get("dtype", "auto")),
-            pipeline_parallel_size=int(given.get("pipeline_parallel_size", 1)),
-        )
-        architecture, quantization = served(self.model.architecture, given, profile), self.model.quantization
-        if given.get("quantization"):
-            quantization = while_loading(str(given["quantization"]))
-        whole = default_flags(profile, self.gpu, architecture, **given)
-        sized = Sized(architecture=architecture, quantization=quantization, flags=whole)
-        return sized, profile
-
-
-def _given(flags: dict[str, Any]) -> dict[str, Any]:
-    """Return the flags that the memory model knows, by its names."""
-    given = {_FIELDS[name]: value for name, value in flags.items() if name in _FIELDS}
-    if flags.get("enable-lora"):
-        given.setdefault("max_loras", 1)
-    limits = flags.get("limit-mm-per-prompt")
-    if isinstance(limits, dict):
-        counts = {kind: one.get("count") if isinstance(one, dict) else one for kind, one in limits.items()}
-        given["mm_limits"] = {str(kind): count for kind, count in counts.items() if isinstance(count, int)}
-    if offload := flags.get("cpu-offload-gb"):
-        given["cpu_offload_bytes"] = round(float(offload) * GIB)
-    if flags.get("quantization") in ONLINE:
-        given["quantization"] = flags["quantization"]
-    if given.get("max_model_len") in ("auto", -1):
-        del given["max_model_len"]
-    return given
-
-
 def verdicts(servers: Sequence[Server], gpu: GPU | None, catalog: Catalog) -> list[Verdict]:
     """Return a verdict for each server; ``gpu`` is the card where the files do not name it."""
     found: dict[int, Verdict] = {}
     for group in _on_one_device(servers):
-        known = {index: _known(servers[index], gpu, catalog) for index in group}
+        every = {index: known(servers[index], gpu, catalog) for index in group}
         held = 0
         for index in group:
-            there = known[index]
+            there = every[index]
             others = [other for other in group if other != index and _at_once(servers, index, other)]
-            if isinstance(there, Verdict):
+            if (refused := _no_such_option(servers[index])) is not None:
+                found[index] = refused
+                continue
+            if isinstance(there, str):
                 found[index] = _crowded(there, [servers[one] for one in (index, *others)], gpu, held)
                 continue
-            at_once = [known[other] for other in others]
-            beside = sum(_loading_bytes(other) for other in at_once if isinstance(other, _Known))
+            at_once = [every[other] for other in others]
+            beside = sum(_loading_bytes(other) for other in at_once if isinstance(other, Known))
             found[index] = _verdict(there, held, beside)
             held += found[index].takes_bytes or 0 if not others else 0
     return [found[index] for index in range(len(servers))]
 
 
-def _crowded(unknown: Verdict, servers: Sequence[Server], gpu: GPU | None, held_bytes: int) -> Verdict:
+def _no_such_option(server: Server) -> Verdict | None:
+    """Return that a server does not start because its version lacks an option of its."""
+    if not server.engine_version or not server.unknown_flags:
+        return None
+    named = ", ".join(f"--{flag}" for flag in server.unknown_flags)
+    return Verdict(starts=False, reason=f"vLLM {server.engine_version} has no option {named}")
+
+
+def _crowded(why: str, servers: Sequence[Server], gpu: GPU | None, held_bytes: int) -> Verdict:
     """Return that a server does not start where its share alone says so, whatever its model; else what was said.
 
     ``servers`` are the server and those that start at the same time on its GPU.
     """
     shares = [_share_bytes(server, gpu) for server in servers]
     own, beside = shares[0], sum(shares[1:])
-    if unknown.starts is not None or gpu is None or not own:
+    unknown = Verdict(starts=None, reason=why)
+    if gpu is None or not own:
         return unknown
     if own > gpu.memory_bytes - held_bytes:
         reason = f"wants {format_gib(own)}, and servers before it hold {format_gib(held_bytes)} of the GPU"
@@ -189,62 +126,16 @@ def _at_once(servers: Sequence[Server], index: int, other: int) -> bool:
     return two.name not in one.after and one.name not in two.after
 
 
-def _known(server: Server, gpu: GPU | None, catalog: Catalog) -> _Known | Verdict:
-    """Return what is needed to size a server, or why that cannot be done."""
-    if server.engine_version and server.unknown_flags:
-        named = ", ".join(f"--{flag}" for flag in server.unknown_flags)
-        return Verdict(starts=False, reason=f"vLLM {server.engine_version} has no option {named}")
-    try:
-        card = gpu or (catalog.gpu(server.gpu_name) if server.gpu_name else None)
-        if card is None:
-            return Verdict(starts=None, reason="the file does not name the GPU: --gpu does")
-        profile = load_profile(server.engine_version)
-        model = _model(catalog, _stored_at(server))
-    except PlannerError as error:
-        return Verdict(starts=None, reason=str(error))
-    unknown = [name for name in _FIELDS if UNKNOWN.search(str(server.flags.get(name, "")))]
-    if unknown:
-        return Verdict(starts=None, reason=f"--{unknown[0]} is only known where it runs")
-    if not server.model:
-        return Verdict(starts=None, reason="the model is not named")
-    return _Known(server, model, profile, card)
-
-
-def _stored_at(server: Server) -> str:
-    """Return the model's name; where the engine is given a folder that a platform fills, that of what it fills it with.
-
-    Source: ``STORAGE_URI`` of KServe's storage initializer.
-    """
-    uri = server.environment.get("STORAGE_URI", "")
-    return uri.removeprefix("hf://").split(":")[0] if uri.startswith("hf://") else server.model
-
-
-def _model(catalog: Catalog, name: str) -> AskedModel:
-    """Return a model by its name, by the last part of a path on another machine, or one that is alike."""
-    try:
-        return asked_model(catalog, name)
-    except UnknownName:
-        last = PurePosixPath(name).name
-        try:
-            return asked_model(catalog, last)
-        except UnknownName:
-            found = alike(catalog, last)
-            if found is None:
-                raise
-            architecture, quantization = stored(*found)
-            return AskedModel(architecture, quantization, (f"sized like {found[1].repository}",))
-
-
-def _verdict(known: _Known, held_bytes: int, beside_bytes: int) -> Verdict:
+def _verdict(known: Known, held_bytes: int, beside_bytes: int) -> Verdict:
     flags = known.server.flags
     try:
-        answer = _asked(known, flags, held_bytes)
+        answer = asked(known, flags, held_bytes)
     except (PlannerError, ValueError, TypeError) as error:
         return Verdict(starts=None, reason=str(error))
     if not answer.starts and answer.close_call:
-        return Verdict(starts=None, reason=f"a close call: {answer.reason}", change=_change(known, held_bytes))
+        return Verdict(starts=None, reason=f"a close call: {answer.reason}", change=least_change(known, held_bytes))
     if not answer.starts:
-        return Verdict(starts=False, reason=answer.reason, change=_change(known, held_bytes))
+        return Verdict(starts=False, reason=answer.reason, change=least_change(known, held_bytes))
     sized, _ = known.sized(flags)
     if beside_bytes and answer.kv_cache_bytes <= beside_bytes and sized.flags.kv_cache_memory_bytes is None:
         reason = (
@@ -255,15 +146,16 @@ def _verdict(known: _Known, held_bytes: int, beside_bytes: int) -> Verdict:
     return Verdict(starts=True, takes_bytes=_takes(answer))
 
 
-def _asked(known: _Known, flags: dict[str, Any], held_bytes: int) -> Estimate:
+def asked(known: Known, flags: dict[str, Any], held_bytes: int) -> Estimate:
+    """Return what is expected of a server with other flags, on a GPU of which others hold ``held_bytes``."""
     sized, profile = known.sized(flags)
     return estimate(sized, known.gpu, profile, held_bytes)
 
 
-def _loading_bytes(known: _Known) -> int:
+def _loading_bytes(known: Known) -> int:
     """Return what a server takes while it loads and fills its cache."""
     try:
-        return _takes(_asked(known, known.server.flags, 0))
+        return _takes(asked(known, known.server.flags, 0))
     except (PlannerError, ValueError, TypeError):
         return 0
 
@@ -275,18 +167,18 @@ def _takes(answer: Estimate) -> int:
     )  # fmt: skip
 
 
-def _change(known: _Known, held_bytes: int) -> tuple[str, Any] | None:
+def least_change(known: Known, held_bytes: int) -> tuple[str, Any] | None:
     """Return the first change of one flag with which a server starts, the least first, each asked."""
     for name, value in _changes(known):
         try:
-            if _asked(known, {**known.server.flags, name: value}, held_bytes).starts:
+            if asked(known, {**known.server.flags, name: value}, held_bytes).starts:
                 return name, value
         except (PlannerError, ValueError, TypeError):
             continue
     return None
 
 
-def _changes(known: _Known) -> Iterator[tuple[str, Any]]:
+def _changes(known: Known) -> Iterator[tuple[str, Any]]:
     flags = known.server.flags
     sized, _ = known.sized(flags)
     whole_flags: ServeFlags = sized.flags

@@ -4,7 +4,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import replace
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from planner.catalog import gpu_entry, model_entry, yaml_files
 from planner.catalog.accuracy_tables import AccuracyTables
@@ -13,8 +13,12 @@ from planner.catalog.names import nearest, plain, words_left_out
 from planner.catalog.speed_tables import SpeedTables
 from planner.errors import SourceUnavailable, UnknownName
 from planner.facts.gpu import GPU, CloudPrice
+from planner.facts.seen import Seen
 from planner.facts.variant import Model, Variant
 from planner.resources import data_folder, user_catalog
+
+if TYPE_CHECKING:
+    from planner.catalog.measured import Measured
 
 
 def load_catalog(directory: Path | None = None, overlays: Iterable[Path] = (), *, offline: bool = False) -> "Catalog":
@@ -39,6 +43,7 @@ class Catalog:
         self._trusted = trusted
         self._offline = offline
         self._families: dict[Path, tuple[Model, ...]] = {}
+        self._seen: dict[str, tuple[Seen, ...]] = {}
 
     @cached_property
     def gpus(self) -> tuple[GPU, ...]:
@@ -55,6 +60,17 @@ class Catalog:
         for path in yaml_files.in_folders(self.folders, "models"):
             found.update((model.repository, model) for model in self._family(path))
         return tuple(found.values())
+
+    @cached_property
+    def measured(self) -> "tuple[Measured, ...]":
+        """All start-ups of the user's own, each log once, in file order."""
+        paths = yaml_files.in_folders(self.folders, "measured")
+        if not paths:
+            return ()
+        from planner.catalog.measured import measured_in
+
+        starts = [start for path in paths for start in measured_in(self.read(path, "measured"))]
+        return tuple({(start.source, start.model): start for start in starts}.values())
 
     @cached_property
     def prices(self) -> tuple[CloudPrice, ...]:
@@ -105,7 +121,18 @@ class Catalog:
         matches = exact or by_alias or self._meant(name)
         if not matches:
             raise UnknownName("GPU", name, self._nearest_gpus(name))
-        return min(matches, key=lambda gpu: gpu.memory_bytes)
+        return self._with_seen(min(matches, key=lambda gpu: gpu.memory_bytes))
+
+    def _with_seen(self, gpu: GPU) -> GPU:
+        """Return a device with what the user's own start-ups on it teach."""
+        if not self.measured:
+            return gpu
+        starts = [start for start in self.measured if plain(start.gpu) == plain(gpu.name)]
+        if starts and gpu.name not in self._seen:
+            from planner.catalog.measured import seen_on
+
+            self._seen[gpu.name] = seen_on(gpu, starts, self)
+        return replace(gpu, seen=self._seen.get(gpu.name, ()))
 
     def _meant(self, name: str) -> list[GPU]:
         """Return the whole cards that ``name`` can mean, those with the fewest words it leaves out."""

@@ -178,6 +178,28 @@ class InstanceMap(_Map):
     region: str = ""
 
 
+class StartMap(_Map):
+    """One start-up of the user's own, as its log says."""
+
+    gpu: _Text
+    engine_version: _Text
+    model: _Text
+    source: _Text
+    flags: dict[str, int | float | str | bool | dict[str, int]] = {}
+    compiled: Literal["", "cold", "warm", "eager"] = ""
+    kv_cache_gib: float | None = None
+    kv_cache_tokens: _Count | None = None
+    weights_gib: _Positive | None = None
+    activation_gib: float | None = None
+    cuda_graph_gib: float | None = None
+
+
+class MeasuredFile(_Map):
+    """catalog/measured/*.yaml."""
+
+    starts: list[StartMap]
+
+
 class PriceFile(_Map):
     """catalog/prices/*.yaml."""
 
@@ -264,6 +286,7 @@ FILES: dict[str, type[BaseModel]] = {
     "models": FamilyFile,
     "gpus": GPUFile,
     "prices": PriceFile,
+    "measured": MeasuredFile,
     "accuracy": AccuracyFile,
     "schemes": SchemesFile,
     "speed": SpeedFile,

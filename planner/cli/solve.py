@@ -6,7 +6,7 @@ import click
 
 from planner.catalog import load_catalog
 from planner.cli.axes import check_axes, points_option, x_option, y_option
-from planner.cli.shared import catalog_option, time_limit_option
+from planner.cli.shared import catalog_option, hint, time_limit_option
 from planner.cli.write_options import (
     check_option,
     dry_run_option,
@@ -77,6 +77,9 @@ def solve(
         raise click.UsageError("--x, --y and --point go together")
     catalog = load_catalog(overlays=catalog_folders)
     fleet = load_fleet(fleet_file, catalog)
+    for gpu in {pool.gpu.name: pool.gpu for pool in fleet.pools}.values():
+        if gpu.seen:
+            hint(f"the margins on {gpu.name} heed {len(gpu.seen)} start-ups of your own (planner calibrate)")
     from planner.cli.solving import Asked, solved  # the fleet has been read and found right
 
     asked = Asked(

@@ -2,6 +2,8 @@
 
 from dataclasses import dataclass, replace
 
+from planner.facts.seen import Seen
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class GPU:
@@ -16,6 +18,8 @@ class GPU:
     ``memory_assumed`` says how the total was derived when nobody published it, or is empty. Dense rates are per second
     without sparsity; those named in ``derived_rates`` come from clocks and core counts, not from a data sheet. A MIG
     instance is a GPU of its own whose ``parent`` names the whole card; ``instances`` is how many fit on that card.
+
+    ``seen`` are the user's own start-ups on such devices.
 
     An ``integrated`` device shares its memory with the operating system, which after boot holds up to
     ``system_memory_bytes`` of it (0: not known) according to ``system_memory_source``.
@@ -48,6 +52,7 @@ class GPU:
     parent: str = ""
     instances: int = 1
     note: str = ""
+    seen: tuple[Seen, ...] = ()
 
     @property
     def capability(self) -> int | None:

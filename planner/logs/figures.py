@@ -55,7 +55,11 @@ _PATTERNS: tuple[tuple[str, Kinds], ...] = (
         rf"init engine \(profile, create kv cache, warmup model\) took (?P<init_s>{_NUMBER}) ?s",
         {"init_s": float},
     ),
-    (rf"torch\.compile takes (?P<compile_s>{_NUMBER}) s in total", {"compile_s": float}),
+    (
+        r"(?P<compiled>Directly load|Compiling a graph for)",
+        {"compiled": lambda text: "warm" if text.startswith("Directly") else "cold"},
+    ),
+    (rf"torch\.compile (?:takes|took) (?P<compile_s>{_NUMBER}) s in total", {"compile_s": float}),
 )
 _FORMS = tuple((re.compile(pattern), kinds) for pattern, kinds in _PATTERNS)
 

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 
 from planner.engine.profile import EngineProfile
 from planner.facts.gpu import GPU
+from planner.memory.learnt import learnt
 from planner.memory.overhead import baseline_bytes
 from planner.memory.terms import Server, Terms, loaded, offloaded, terms
 from planner.memory.uncertainty import stage_margin
@@ -175,4 +176,11 @@ def with_sequences(server: Server, sequences: int, kv_cache_memory_bytes: int) -
 
 
 def _margin(stage: Terms, server: Server, gpu: GPU, profile: EngineProfile) -> int:
-    return stage_margin(server, gpu, profile, stage, with_graphs=True).low_bytes
+    """Return what is set aside for what an estimate may be off by; what start-ups taught moves it, never below zero.
+
+    A plan promises no more than is expected without them: a log's own headroom may have been that of a start that found
+    its kernels compiled.
+    """
+    stated = stage_margin(server, gpu, profile, stage, with_graphs=True).low_bytes
+    known = learnt(server, gpu, profile)
+    return max(0, known.low_bytes(stated) - known.more_bytes) if known else stated

@@ -8,6 +8,7 @@ from planner.engine.flags import ServeFlags
 from planner.engine.profile import EngineProfile, parse_version
 from planner.facts.gpu import GPU
 from planner.memory.attention import attention_backend
+from planner.memory.learnt import Learnt, learnt
 from planner.memory.overhead import baseline_bytes
 from planner.memory.refusals import refusal
 from planner.memory.start_checks import Failure, failure
@@ -76,6 +77,8 @@ def estimate(server: Server, gpu: GPU, profile: EngineProfile, memory_in_use_byt
     baseline = baseline_bytes(flags, profile, gpu)
     requested = math.ceil(gpu.memory_bytes * flags.gpu_memory_utilization)
     available = [_available(stage, server, profile, requested, baseline + memory_in_use_bytes) for stage in stages]
+    known = learnt(server, gpu, profile) if flags.kv_cache_memory_bytes is None else None
+    available = [room + known.more_bytes for room in available] if known else available
     refused = refusal(server.architecture, server.quantization, flags, profile, gpu)
     in_use = baseline + memory_in_use_bytes
     failed = Failure(str(refused)) if refused else failure(server, gpu, profile, stages, available, requested, in_use)
@@ -84,6 +87,9 @@ def estimate(server: Server, gpu: GPU, profile: EngineProfile, memory_in_use_byt
     spread = Margin(low_bytes=0, high_bytes=0)
     if flags.kv_cache_memory_bytes is None:
         spread = start_margin(server, gpu, profile, first, with_graphs=graphs_in_budget(server, profile))
+        if known:
+            low, high = known.low_bytes(spread.low_bytes), known.high_bytes(spread.high_bytes)
+            spread = Margin(low_bytes=low, high_bytes=high)
     length, batch = flags.max_model_len, flags.max_num_batched_tokens
     close = _close_call(first, available[0], spread, flags, failed)
     return Estimate(
@@ -106,11 +112,19 @@ def estimate(server: Server, gpu: GPU, profile: EngineProfile, memory_in_use_byt
         unprofiled_bytes=first.line.unprofiled_bytes,
         notes=(
             *_notes(profile, gpu),
+            *((_learnt_note(known),) if known else ()),
             *unified_notes(gpu, requested),
             *_unprofiled(first, gpu.memory_bytes - baseline - memory_in_use_bytes - available[0], flags),
             *((_close_note(flags, starts=failed is None),) if close else ()),
         ),
     )
+
+
+def _learnt_note(known: Learnt) -> str:
+    """Say that start-ups of the user's own were heeded."""
+    moved = f"{'+' if known.more_bytes >= 0 else '-'}{format_gib(abs(known.more_bytes))} of KV cache"
+    whose = "of this model" if known.kind == "measured" else "of other models on this GPU"
+    return f"{known.kind}: {moved}, from {len(known.sources)} of your own start-ups {whose}"
 
 
 def _low_end(available: int, spread: Margin) -> int:

@@ -1,0 +1,98 @@
+"""Start-ups of the user's own, as files of the room ``measured`` keep them -> what they teach about a device."""
+
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+from planner.catalog.asked import asked_model
+from planner.catalog.sized import sized
+from planner.engine.profile import load_profile
+from planner.errors import PlannerError
+from planner.facts.gpu import GPU
+from planner.facts.seen import Seen
+from planner.memory.estimate import Estimate, estimate
+from planner.memory.learnt import model_key, split_key
+from planner.memory.terms import Server
+from planner.units import GIB
+
+if TYPE_CHECKING:
+    from planner.catalog.catalog import Catalog
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Measured:
+    """One start-up: what was started where, and what its log says; sizes as logged, in GiB and tokens.
+
+    ``flags`` are fields of ``ServeFlags``. ``compiled`` is ``cold``, ``warm`` or ``eager``, empty where the log does
+    not say. ``source`` is the digest of the log.
+    """
+
+    gpu: str
+    engine_version: str
+    model: str
+    source: str
+    flags: Mapping[str, Any] = field(default_factory=dict)
+    compiled: str = ""
+    kv_cache_gib: float | None = None
+    kv_cache_tokens: int | None = None
+    weights_gib: float | None = None
+    activation_gib: float | None = None
+    cuda_graph_gib: float | None = None
+
+
+def measured_in(data: Mapping[str, Any]) -> Iterator[Measured]:
+    """Yield the start-ups of one file."""
+    yield from (Measured(**start) for start in data["starts"])
+
+
+def expected(start: Measured, gpu: GPU, catalog: "Catalog") -> tuple[Server, Estimate]:
+    """Return the server of a start-up and what is expected of it on a device.
+
+    Raises:
+        PlannerError: the model, the engine or a flag is not known.
+    """
+    given = dict(start.flags)
+    if start.compiled in ("cold", "warm"):
+        given["compile_cache"] = start.compiled
+    model = asked_model(catalog, start.model)
+    server, profile = sized(model, gpu, load_profile(start.engine_version), given)
+    return server, estimate(server, gpu, profile)
+
+
+def more_bytes(start: Measured, answer: Estimate) -> int | None:
+    """Return the KV cache logged less the one expected; None where the log has neither its GiB nor its tokens."""
+    if start.kv_cache_gib is not None:
+        return round(start.kv_cache_gib * GIB) - answer.kv_cache_bytes
+    if start.kv_cache_tokens is not None and answer.kv_cache_tokens > 0:
+        return answer.kv_cache_bytes * start.kv_cache_tokens // answer.kv_cache_tokens - answer.kv_cache_bytes
+    return None
+
+
+def seen_on(gpu: GPU, starts: Iterable[Measured], catalog: "Catalog") -> tuple[Seen, ...]:
+    """Return what start-ups teach about a device; one that cannot be sized any more teaches nothing."""
+    found = []
+    for start in starts:
+        try:
+            server, answer = expected(start, gpu, catalog)
+        except (PlannerError, ValueError, TypeError):
+            continue
+        if (seen := as_seen(start, server, answer)) is not None:
+            found.append(seen)
+    return tuple(found)
+
+
+def as_seen(start: Measured, server: Server, answer: Estimate) -> Seen | None:
+    """Return what one start-up teaches; None where its KV cache is not logged."""
+    more = more_bytes(start, answer)
+    if more is None:
+        return None
+    logged = answer.kv_cache_bytes + more
+    return Seen(
+        version=start.engine_version,
+        model=model_key(server),
+        split=split_key(server),
+        compiled=start.compiled,
+        more_bytes=more,
+        outlier=not answer.kv_cache_low_bytes <= logged <= answer.kv_cache_high_bytes,
+        source=start.source,
+    )
