@@ -7,7 +7,9 @@ from hypothesis import strategies as st
 from planner.catalog import Catalog, load_catalog
 from planner.errors import UnknownName
 from planner.facts.accuracy import FULL, NATIVE, Measurement, Recovery, combine, compose, recovery_from
+from planner.facts.prior import assumed_points
 from planner.facts.variant import Model, Variant
+from planner.fleet.open_role import open_candidates
 
 
 @pytest.fixture(scope="module")
@@ -60,6 +62,41 @@ def test_candidates_of_a_role_are_compared_on_the_one_scale_that_knows_most_of_t
     assert scale("deepseek-coder-33b-instruct", "Qwen2.5-Coder-32B-Instruct") == "bigcodebench"
     assert scale("Qwen3-8B", "Qwen3-32B", "deepseek-coder-33b-instruct") == "livecodebench"
     assert catalog.accuracy.scale_for("vision", catalog.models[:1]) == ""
+
+
+def test_a_frozen_benchmark_compares_no_role_whose_newest_candidates_it_does_not_know(catalog: Catalog) -> None:
+    old = [catalog.find(name)[0] for name in ("Llama-3.3-70B-Instruct", "Qwen2.5-72B-Instruct")]
+    new = [catalog.find(name)[0] for name in ("gpt-oss-20b", "Qwen3-30B-A3B-Thinking-2507", "MiniMax-M2")]
+
+    assert catalog.accuracy.scale_for("chat", old) == "ifeval"
+    assert catalog.accuracy.scale_for("chat", [*old, *new]) == "ifbench"
+    assert catalog.accuracy.scale_for("agent", [*old, *new]) == ""
+
+
+def test_of_two_sizes_of_a_generation_the_larger_is_assumed_to_be_better(catalog: Catalog) -> None:
+    points = assumed_points(catalog.models)
+    names = ("Qwen3.5-0.8B", "Qwen3.5-2B", "Qwen3.5-4B", "Qwen3.5-9B", "Qwen3.5-27B")
+    sizes = [points[catalog.find(name)[0].repository] for name in names]
+
+    assert sizes == sorted(sizes)
+    assert len(set(sizes)) == len(sizes)
+    assert points["Qwen/Qwen3.6-27B"] > points["Qwen/Qwen2.5-VL-72B-Instruct"]
+    assert all(100 <= value <= 9900 for value in points.values())
+
+
+def test_an_assumed_score_meets_no_floor(catalog: Catalog) -> None:
+    figure = catalog.accuracy.of(*variant(catalog, "Qwen/Qwen3.6-27B"), "agent", points=7800)
+
+    assert (figure.scale, figure.score, figure.score_floor) == ("assumed", 7800, None)
+
+
+@pytest.mark.parametrize("task", ["agent", "chat", "code", "embedding", "general", "reasoning", "rerank", "vision"])
+def test_a_role_without_models_looks_at_makers_and_widely_used_publishers(catalog: Catalog, task: str) -> None:
+    for model in open_candidates(catalog, task):
+        makers = {model.repository.split("/")[0], model.base.split("/")[0], *catalog.publishers}
+        assert {one.repository.split("/")[0] for one in model.variants} <= makers
+        assert not (model.non_commercial or model.pretrained)
+        assert model.tool_parser or task != "agent"
 
 
 def test_an_fp8_cache_costs_more_in_long_contexts_and_its_own_label_is_shown(catalog: Catalog) -> None:

@@ -8,12 +8,14 @@ from typing import Any, Protocol
 from planner.catalog import yaml_files
 from planner.facts import accuracy
 from planner.facts.accuracy import Accuracy, ClassDefault, Measurement, Recovery, Score
+from planner.facts.prior import ASSUMED, ASSUMED_SOURCE
 from planner.facts.variant import Model, Variant
 
 # Where the published evidence changes: retrieval degrades with 4-bit weights beyond 64 thousand tokens, and with an FP8
 # cache beyond 32 thousand.
 _MIDDLE_CONTEXT_TOKENS = 65_536
 _SHORT_CACHE_TOKENS = 32_768
+_RECENT_MONTHS = 18
 _WHOLE_CACHES = ("auto", "float16", "bfloat16")
 
 
@@ -40,15 +42,17 @@ class AccuracyTables:
     def scale_for(self, task: str, models: Sequence[Model]) -> str:
         """Return the one scale on which the candidate models of a role are compared, or an empty name.
 
-        It is the task's scale that knows the most of them; among equals the one the task lists first.
+        It is the task's scale that knows the most of those released in the eighteen months before the newest, as a
+        benchmark that was frozen before knows none of them; see ``facts.accuracy.best_scale``.
         """
-        scales = self.scales.get(task, ())
-        candidates = frozenset(model.repository for model in models)
-        return accuracy.best_scale(scales, self._scored, candidates) if scales else ""
+        since = _months_before(max((model.released for model in models), default=""), _RECENT_MONTHS)
+        recent = frozenset(_base(model) for model in models if model.released >= since)
+        candidates = frozenset(map(_base, models))
+        return accuracy.best_scale(self.scales.get(task, ()), self._scored, candidates, recent)
 
     def scores(self, model: Model) -> tuple[Score, ...]:
         """All published scores of a base model that the catalog keeps, on any scale."""
-        return tuple(self._scores.get(model.base or model.repository, ()))
+        return tuple(self._scores.get(_base(model), ()))
 
     def measurements(self, variant: Variant) -> tuple[Measurement, ...]:
         """All published benchmarks of a quantized checkpoint beside its base."""
@@ -74,13 +78,17 @@ class AccuracyTables:
         scale: str = "",
         kv_cache_dtype: str = "auto",
         context_tokens: int = 0,
+        points: int | None = None,
     ) -> Accuracy:
         """Return the accuracy of a checkpoint at a task, served with this KV cache dtype and context.
 
-        ``scale`` defaults to the task's first; pass ``scale_for(task, candidates)`` to compare models.
+        ``scale`` defaults to the task's first; pass ``scale_for(task, candidates)`` to compare models. Where that is
+        empty, ``points`` may be those of ``facts.prior``.
         """
         scale = scale or next(iter(self.scales.get(task, ())), "")
         score = next((row for row in self.scores(model) if row.scale == scale), None)
+        if points is not None:
+            scale, score = ASSUMED, Score(scale=ASSUMED, value=points, mode="", source=ASSUMED_SOURCE)
         kind = self._kind(task, score, context_tokens)
         weights = self._weights(model, variant, task, kind)
         if weights.label == "unknown":
@@ -187,6 +195,19 @@ class AccuracyTables:
         for row, named in self._tables.get("transferred", ()):
             found.setdefault((row["model"], row["class"]), []).extend(_measurements(row, named))
         return found
+
+
+def _base(model: Model) -> str:
+    """Return the model whose scores count."""
+    return model.base or model.repository
+
+
+def _months_before(day: str, months: int) -> str:
+    """Return the month so many before a day; of an empty day an empty one, which is before all others."""
+    if not day:
+        return ""
+    count = 12 * int(day[:4]) + int(day[5:7]) - 1 - months
+    return f"{count // 12}-{count % 12 + 1:02}"
 
 
 def _measurements(row: Mapping[str, Any], named: Mapping[str, str]) -> Iterator[Measurement]:

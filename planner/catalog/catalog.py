@@ -84,6 +84,14 @@ class Catalog:
         return tuple(sorted({entry["scheme"] for entry in self._schemes.values()}))
 
     @cached_property
+    def publishers(self) -> frozenset[str]:
+        """Who publishes quantized checkpoints that are chosen without having been named."""
+        files = [folder / "publishers.yaml" for folder in self.folders]
+        return frozenset(
+            row["name"] for path in files if path.is_file() for row in self.read(path, "publishers")["publishers"]
+        )
+
+    @cached_property
     def accuracy(self) -> AccuracyTables:
         """Scores and recoveries of every model: ``catalog.accuracy.of(model, variant, task, …)``."""
         return AccuracyTables(self)

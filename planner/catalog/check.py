@@ -31,7 +31,7 @@ def check_folders(folders: Iterable[Path]) -> Report:
     """Check every file of some catalog folders, taken together."""
     sources = dict(_sources(folders))
     problems: list[Problem] = []
-    readable: dict[str, list[Source]] = {room: [] for room in (*_ROOMS, "schemes", "faults")}
+    readable: dict[str, list[Source]] = {room: [] for room in (*_ROOMS, "schemes", "publishers", "faults")}
     for path, room in sources.items():
         try:
             source = read_yaml(path)
@@ -84,8 +84,9 @@ def _fault_problems(source: Source) -> Iterator[Problem]:
 
 def _sources(folders: Iterable[Path]) -> Iterator[tuple[Path, str]]:
     for folder in folders:
-        if (folder / "schemes.yaml").is_file():
-            yield folder / "schemes.yaml", "schemes"
+        for name in ("schemes", "publishers"):
+            if (folder / f"{name}.yaml").is_file():
+                yield folder / f"{name}.yaml", name
         if (folder / "engines" / "known-faults.yaml").is_file():
             yield folder / "engines" / "known-faults.yaml", "faults"
         for room in _ROOMS:

@@ -101,6 +101,19 @@ class SchemesFile(_Map):
     schemes: dict[str, SchemeMap]
 
 
+class PublisherMap(_Map):
+    """One publisher of quantized checkpoints, and why people trust it."""
+
+    name: _Text
+    why: _Text
+
+
+class PublishersFile(_Map):
+    """catalog/publishers.yaml."""
+
+    publishers: list[PublisherMap]
+
+
 class MemoryMap(_Map):
     """A device's memory: as sold, as the driver and as torch report it."""
 
@@ -289,6 +302,7 @@ FILES: dict[str, type[BaseModel]] = {
     "measured": MeasuredFile,
     "accuracy": AccuracyFile,
     "schemes": SchemesFile,
+    "publishers": PublishersFile,
     "speed": SpeedFile,
     "faults": FaultFile,
 }

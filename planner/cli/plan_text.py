@@ -5,6 +5,7 @@ from collections.abc import Iterator
 
 from planner import explain
 from planner.cli.text import fill, table, wrapped
+from planner.facts.prior import ASSUMED
 from planner.plan import GPULedger, KnownFault, Ledger, Plan, ServerPlan, ServerSpeed
 from planner.units import GIB, format_gib, format_tokens
 
@@ -185,7 +186,10 @@ def _sources(plan: Plan) -> Iterator[str]:
 
 def _score_source(server: ServerPlan) -> str:
     accuracy = server.accuracy
-    return "no published score" if accuracy.score is None else f"score on {accuracy.scale}: {accuracy.score_source}"
+    if accuracy.score is None:
+        return "no published score"
+    scale = "" if accuracy.scale == ASSUMED else f"on {accuracy.scale}: "
+    return f"score {scale}{accuracy.score_source}"
 
 
 def _recovery_source(server: ServerPlan) -> str:

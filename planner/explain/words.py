@@ -4,6 +4,7 @@ from collections.abc import Sequence
 
 from planner.engine.settings import EngineSettings, pinned
 from planner.facts.accuracy import Accuracy
+from planner.facts.prior import ASSUMED
 from planner.options.worth import COST_PER_MTOK, LATENCY, THROUGHPUT, TPOT
 from planner.plan import COST, GPU_HOURS, GPUS_IN_USE, GPUGroup, ServerPlan
 from planner.units import GIB, format_gib
@@ -37,7 +38,7 @@ def accuracy(value: Accuracy) -> str:
     """Say what is known of an accuracy: the score with its scale, and what quantization keeps."""
     parts = []
     if value.score is not None:
-        parts.append(f"{value.score / 100:.1f} on {value.scale}")
+        parts.append(f"{value.score / 100:.1f} {'' if value.scale == ASSUMED else 'on '}{value.scale}")
     if value.recovery_median is not None and value.label != "native":
         floor = "" if value.recovery_floor is None else f", at least {percent(value.recovery_floor)}"
         parts.append(f"keeps {percent(value.recovery_median)} of the unquantized score{floor} ({value.label})")

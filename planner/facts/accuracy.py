@@ -161,10 +161,11 @@ def combine(weights: Recovery, cache: Recovery) -> Recovery:
 def compose(scale: str, score: Score | None, recovery: Recovery) -> Accuracy:
     """Base score times recovery, both optional: what is unknown stays unknown."""
     known = recovery.label != "unknown"
+    published = score is not None and score.scale != "assumed"
     return Accuracy(
         scale=scale,
         score=score.value * recovery.median // FULL if score and known else None,
-        score_floor=score.value * recovery.floor // FULL if score and known else None,
+        score_floor=score.value * recovery.floor // FULL if score and published and known else None,
         recovery_median=recovery.median if known else None,
         recovery_floor=recovery.floor if known else None,
         label=recovery.label,
@@ -173,9 +174,21 @@ def compose(scale: str, score: Score | None, recovery: Recovery) -> Accuracy:
     )
 
 
-def best_scale(scales: Sequence[str], scored: Mapping[str, frozenset[str]], candidates: frozenset[str]) -> str:
-    """Choose the one scale on which a role's candidates are compared: most candidates scored, then list order."""
-    return max(scales, key=lambda scale: (len(scored.get(scale, frozenset()) & candidates), -scales.index(scale)))
+def best_scale(
+    scales: Sequence[str], scored: Mapping[str, frozenset[str]], candidates: frozenset[str], recent: frozenset[str]
+) -> str:
+    """Choose the one scale on which a role's candidates are compared; empty when there is none that can compare them.
+
+    It is the one that knows most of the ``recent`` candidates, then most of all, then the one listed first. A benchmark
+    that knows fewer than half of the recent ones says too little of what people would choose today.
+    """
+
+    def known(scale: str) -> tuple[int, int, int]:
+        rows = scored.get(scale, frozenset())
+        return len(rows & recent), len(rows & candidates), -scales.index(scale)
+
+    best = max(scales, key=known, default="")
+    return best if best and 2 * known(best)[0] >= len(recent) and known(best)[1] else ""
 
 
 def _distinct(rows: Sequence[Measurement]) -> list[str]:

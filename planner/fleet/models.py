@@ -9,6 +9,7 @@ from planner.fleet import values
 from planner.fleet.findings import Findings
 from planner.fleet.fleet import Figure
 from planner.fleet.local import is_folder, local_model
+from planner.fleet.open_role import open_candidates
 from planner.fleet.schema import POOLING_TASKS, FigureMap, RoleMap
 from planner.units import format_tokens
 from planner.yaml_source import FieldPath
@@ -106,26 +107,13 @@ def _task_refusal(model: Model, task: str | None) -> tuple[str, str] | None:
 
 
 def _by_task(findings: Findings, path: FieldPath, read: RoleMap) -> tuple[Model, ...]:
-    """Every catalog model for the task: made for it, or an all-round model with a published score at it.
-
-    Nobody gets a model that cannot answer, or one whose licence forbids the use, without having asked for it.
-    """
+    """The catalog's models for the task."""
     if read.task is None or findings.problems:
         return ()
-    scales = frozenset(findings.catalog.accuracy.scales.get(read.task, ()))
-    models = [model for model in findings.catalog.models if _serves(findings, model, read.task, scales)]
+    models = open_candidates(findings.catalog, read.task)
     if not models:
         findings.refuse((*path, "task"), f"the catalog has no model for the task {read.task}", "name models yourself")
-    return tuple(sorted(models, key=lambda model: (model.name, model.repository)))
-
-
-def _serves(findings: Findings, model: Model, task: str, scales: frozenset[str]) -> bool:
-    if model.pretrained or model.non_commercial:
-        return False
-    if task in model.tasks:
-        return True
-    scored = task not in POOLING_TASKS and any(row.scale in scales for row in findings.catalog.accuracy.scores(model))
-    return scored and not set(model.tasks) <= set(POOLING_TASKS)
+    return models
 
 
 def _check_schemes(findings: Findings, path: FieldPath, read: RoleMap, variants: tuple[Variant, ...]) -> None:

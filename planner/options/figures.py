@@ -3,6 +3,7 @@
 from planner.catalog import Catalog
 from planner.facts import accuracy
 from planner.facts.accuracy import Accuracy, Recovery, Score
+from planner.facts.prior import assumed_points
 from planner.facts.variant import Model, Variant
 from planner.fleet import Figure, Role
 
@@ -15,6 +16,7 @@ class RoleFigures:
         self._tables = catalog.accuracy
         self._scale = catalog.accuracy.scale_for(role.task, role.models)
         self._given = {figure.name: figure for figure in role.figures}
+        self._points = assumed(role, self._scale)
         self._known: dict[tuple[str, str, int], Accuracy] = {}
 
     def of(self, model: Model, variant: Variant, kv_cache_dtype: str, context_tokens: int) -> Accuracy:
@@ -31,7 +33,13 @@ class RoleFigures:
 
     def _of(self, model: Model, variant: Variant, kv_cache_dtype: str, context_tokens: int) -> Accuracy:
         published = self._tables.of(
-            model, variant, self._task, scale=self._scale, kv_cache_dtype=kv_cache_dtype, context_tokens=context_tokens
+            model,
+            variant,
+            self._task,
+            scale=self._scale,
+            kv_cache_dtype=kv_cache_dtype,
+            context_tokens=context_tokens,
+            points=self._points.get(model.repository),
         )
         own, base = self._given.get(variant.repository), self._given.get(model.repository)
         if own is None and base is None:
@@ -52,6 +60,15 @@ class RoleFigures:
 
     def _published_score(self, model: Model) -> Score | None:
         return next((row for row in self._tables.scores(model) if row.scale == self._scale), None)
+
+
+def assumed(role: Role, scale: str) -> dict[str, int]:
+    """Return the points that several models are compared by which no ``scale`` compares, by repository.
+
+    There are none where the fleet gives figures of its own, or where a candidate's size is not known.
+    """
+    several = len({model.base or model.repository for model in role.models}) > 1
+    return assumed_points(role.models) if several and not scale and not role.figures else {}
 
 
 def _recovery(published: Accuracy) -> Recovery:

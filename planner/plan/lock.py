@@ -16,7 +16,8 @@ from planner.engine.backends import load_backends
 from planner.engine.faults import all_faults
 from planner.engine.profile import EngineProfile, known_versions
 from planner.facts.variant import Model
-from planner.fleet import Fleet
+from planner.fleet import Fleet, Role
+from planner.options.figures import assumed
 from planner.version import VERSION
 
 _UNUSED = frozenset({"aliases", "file", "note", "released", "revision_date", "sources", "published_source"})
@@ -81,9 +82,15 @@ def _catalog_facts(fleet: Fleet, catalog: Catalog) -> dict[str, Any]:
         "prices": [pool.microdollars_per_gpu_hour for pool in fleet.pools] if fleet.counts_money else [],
         "candidates": candidates,
         "models": list(models.values()),
-        "scales": [catalog.accuracy.scale_for(role.task, role.models) for role in fleet.roles],
+        "scales": [_scale(role, catalog) for role in fleet.roles],
         "accuracy": catalog.accuracy.facts(tuple(models.values())),
     }
+
+
+def _scale(role: Role, catalog: Catalog) -> str | dict[str, int]:
+    """Return the scale that a role's candidates are compared on, or the points that are assumed of them."""
+    scale = catalog.accuracy.scale_for(role.task, role.models)
+    return assumed(role, scale) or scale
 
 
 def _names(model: Model) -> tuple[str, ...]:

@@ -1,0 +1,45 @@
+"""The candidates of a role that names no models: what a careful person would look at in the catalog.
+
+Nobody gets, without having asked for it, a model that cannot answer, one whose licence forbids the use, one that thinks
+aloud because the engine cannot tell its thoughts from its answer, or a checkpoint of a publisher nobody knows.
+"""
+
+from dataclasses import replace
+
+from planner.catalog import Catalog
+from planner.facts.variant import Model
+from planner.fleet.schema import POOLING_TASKS
+
+_WITH_TOOLS = {"agent": frozenset({"agent", "code", "general"})}
+"""Task -> the tasks one of which a model is made for that does it with tools: it needs a parser of its calls."""
+
+
+def open_candidates(catalog: Catalog, task: str) -> tuple[Model, ...]:
+    """Return the models for a task with the checkpoints of their makers and of publishers that many trust, by name."""
+    scales = frozenset(catalog.accuracy.scales.get(task, ()))
+    found = (_trusted(model, catalog) for model in catalog.models if _serves(catalog, model, task, scales))
+    return tuple(sorted((model for model in found if model.variants), key=lambda model: (model.name, model.repository)))
+
+
+def _serves(catalog: Catalog, model: Model, task: str, scales: frozenset[str]) -> bool:
+    """Whether a model is made for the task, or is an all-round model with a published score at it."""
+    scores = catalog.accuracy.scores(model)
+    thinks_aloud = not model.reasoning_parser and any(row.mode == "thinking" for row in scores)
+    if model.pretrained or model.non_commercial or thinks_aloud:
+        return False
+    if task in _WITH_TOOLS:
+        return bool(model.tool_parser) and not _WITH_TOOLS[task].isdisjoint(model.tasks)
+    if task in model.tasks:
+        return True
+    scored = task not in POOLING_TASKS and any(row.scale in scales for row in scores)
+    return scored and not set(model.tasks) <= set(POOLING_TASKS)
+
+
+def _trusted(model: Model, catalog: Catalog) -> Model:
+    maker = _publisher(model.base or model.repository)
+    known = {maker, _publisher(model.repository), *catalog.publishers}
+    return replace(model, variants=tuple(v for v in model.variants if _publisher(v.repository) in known))
+
+
+def _publisher(repository: str) -> str:
+    return repository.partition("/")[0]
