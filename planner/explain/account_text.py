@@ -5,6 +5,7 @@ from collections.abc import Iterator
 from planner.explain.difference_text import difference
 from planner.explain.reasons import binding_lines, runner_up_lines
 from planner.explain.rejections import rejection_lines
+from planner.explain.speed_text import speed_lines
 from planner.explain.words import COSTS, accuracy, less, listed, more, plural, stage_value, stages
 from planner.plan import Binding, GPULedger, Plan, ServerPlan, differences, gain
 from planner.plan.account import Account, Alternative, Growth, LeftOut
@@ -22,7 +23,7 @@ _NOT_SERVED = frozenset({
 def account(found: Account, role: str | None = None) -> str:
     """Return the whole text, or what concerns one role."""
     roles = [item for item in found.alternatives if role in (None, item.role)]
-    blocks = [*(_role(found.plan, item) for item in roles), *map(_left_out, found.left_out)]
+    blocks = [*(_role(found, item) for item in roles), *map(_left_out, found.left_out)]
     gpus = [gpu for gpu in found.plan.gpus if role is None or role in _roles(found.plan, gpu)]
     if gpus:
         blocks.append("\n".join(["GPUs:", *(f"  {line}" for line in _gpus(found.plan, gpus))]))
@@ -30,9 +31,14 @@ def account(found: Account, role: str | None = None) -> str:
     return "\n\n".join(blocks)
 
 
-def _role(plan: Plan, item: Alternative) -> str:
+def _role(found: Account, item: Alternative) -> str:
+    plan = found.plan
     own = [server for server in plan.servers if server.role == item.role]
     lines = [f"{item.role}: {_served(own)}", *(f"  {line}" for line in binding_lines(plan, item.role))]
+    for speed in found.speeds:
+        if speed.role == item.role:
+            slowest = max(own, key=lambda server: server.speed.busy_permille if server.speed else 0)
+            lines += [f"  {line}" for line in speed_lines(speed, slowest)]
     if item.runner_up is None:
         lines.append(f"  without {own[0].repository} no plan was found")
     else:

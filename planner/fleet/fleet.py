@@ -132,8 +132,8 @@ class Role:
 
     ``tpot_us`` and ``ttft_us`` are the longest times per output token and to the first one that ``percentile`` of a
     hundred requests may take, None when there is no limit; ``rate_milli`` thousandths of a request per second are what
-    all servers keep up with, also where the file has ``users`` who think for ``think_us``. ``cached_permille`` of a prompt is in the prefix cache, and a server of the role works
-    ``busy_permille`` of the time.
+    all servers keep up with, also where the file has ``users`` who think for ``think_us``. ``cached_permille`` of a
+    prompt is in the prefix cache, and a server of the role works ``busy_permille`` of the time.
 
     ``replicas`` is a fixed number of equal servers, or None: as many as are best. The parallel
     sizes are those allowed, ascending, None when the planner chooses; ``data_parallel_sizes`` are numbers of ranks that

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from planner.options import Rejection
 from planner.plan.no_plan import NoPlan
 from planner.plan.plan import Plan, RunnerUp
+from planner.speed.parts import Parts
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -25,6 +26,33 @@ class Growth:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class SpeedStep:
+    """How fast the servers of a role would be with one step up: ``what`` is ``gpu``, ``tensor_parallel`` or ``scheme``.
+
+    Computed for as many requests, at the centre of the range, and not solved; ``fits`` says whether an otherwise empty
+    GPU holds it. ``reason`` says why nothing is said of it; the figures are then 0.
+    """
+
+    what: str
+    now: str
+    then: str
+    tpot_us: int
+    ttft_us: int
+    output_millitokens_per_second: int
+    fits: bool
+    reason: str | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RoleSpeed:
+    """Where the time of a role's servers goes, and what would make them faster."""
+
+    role: str
+    parts: Parts
+    steps: tuple[SpeedStep, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class LeftOut:
     """An optional role that is not served; the rejections say why, and are empty when what it takes is worth more."""
 
@@ -34,9 +62,13 @@ class LeftOut:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Account:
-    """A plan, what each of its roles would otherwise have, and what more memory would buy, pool by pool."""
+    """A plan, what each of its roles would otherwise have, and what more memory would buy, pool by pool.
+
+    ``speeds`` are those of roles that state the length of their requests.
+    """
 
     plan: Plan
     left_out: tuple[LeftOut, ...]
     alternatives: tuple[Alternative, ...]
     growths: tuple[Growth, ...]
+    speeds: tuple[RoleSpeed, ...] = ()

@@ -6,10 +6,11 @@ from collections.abc import Iterator
 from planner.catalog import Catalog
 from planner.fleet import Fleet, Pool
 from planner.plan import NoPlan, Plan
-from planner.plan.account import Account, Alternative, Growth, LeftOut
+from planner.plan.account import Account, Alternative, Growth, LeftOut, RoleSpeed
 from planner.search import watch
 from planner.search.budget import BUDGET, BudgetSpent
 from planner.solve.alternatives import next_best
+from planner.solve.speed_steps import role_speed
 from planner.solve.whole import Solved, whole
 from planner.units import GIB
 
@@ -32,7 +33,16 @@ def account(
         left_out=tuple(_left_out(found, name) for name in found.plan.left_out if role in (None, name)),
         alternatives=tuple(_alternatives(fleet, found, role, budget)),
         growths=tuple(_growth(fleet, found.plan, pool, catalog, budget) for pool in fleet.pools),
+        speeds=tuple(_speeds(fleet, catalog, found, role)),
     )
+
+
+def _speeds(fleet: Fleet, catalog: Catalog, found: Solved, role: str | None) -> Iterator[RoleSpeed]:
+    for decision in found.decided:
+        if role in (None, decision.role.name):
+            speed = role_speed(fleet, catalog, found.prepared, decision, found.plan)
+            if speed:
+                yield speed
 
 
 def _alternatives(fleet: Fleet, found: Solved, role: str | None, budget: int) -> Iterator[Alternative]:

@@ -1,0 +1,51 @@
+"""Where the time of a role's servers goes, in words, and what one step up would buy."""
+
+from collections.abc import Iterator
+
+from planner.plan import ServerPlan
+from planner.plan.account import RoleSpeed, SpeedStep
+
+_PARTS = {
+    "reading weights": "weights_us",
+    "reading the KV cache": "cache_us",
+    "computing": "computing_us",
+    "summing over GPUs": "all_reduce_us",
+    "the engine": "engine_us",
+    "prompts of others": "prompts_us",
+}
+
+
+def speed_lines(own: RoleSpeed, server: ServerPlan) -> Iterator[str]:
+    """Yield what binds the time of a token and of the first one, then one line for each step up.
+
+    ``server`` is one of the role's, to compare with.
+    """
+    parts = own.parts
+    terms = {name: getattr(parts, field) for name, field in _PARTS.items()}
+    told = ", ".join(f"{name} {_ms(value)}" for name, value in terms.items() if value)
+    yield f"a token takes {_ms(parts.token_us)} ms where nobody shares its GPUs: {told}; what binds is {parts.binds}"
+    first = f"own prompt {_ms(parts.own_prompt_us)}, waiting for those of others {_ms(parts.waiting_us)}"
+    whole = _ms(parts.own_prompt_us + parts.waiting_us)
+    yield f"the first takes {whole} ms: {first}; what binds is {parts.first_binds}"
+    for step in own.steps:
+        yield _step(step, server)
+
+
+def _step(step: SpeedStep, server: ServerPlan) -> str:
+    change = {
+        "gpu": f"on {step.then} instead of {step.now}",
+        "tensor_parallel": f"split over {step.then} GPUs instead of {step.now}",
+        "scheme": f"as {step.then} instead of {step.now}",
+    }[step.what]
+    if step.reason:
+        return f"{change}: nothing is said of its speed: {step.reason}"
+    gained = f"{1e6 / step.tpot_us:.1f} tokens/s each, first token after {step.ttft_us / 1e6:.2f} s"
+    now = ""
+    if server.speed and server.speed.tpot_us and server.speed.ttft_us:
+        now = f" instead of {1e6 / server.speed.tpot_us.value:.1f} and {server.speed.ttft_us.value / 1e6:.2f} s"
+    room = "" if step.fits else "; it does not fit an empty GPU"
+    return f"{change} it would write {gained}{now}{room}"
+
+
+def _ms(microseconds: int) -> str:
+    return f"{microseconds / 1000:.1f}"
