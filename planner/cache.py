@@ -1,8 +1,8 @@
-"""Cache: what was made from the bytes of a file, kept as JSON between runs, under the digest of those bytes.
+"""Cache: what was worked out once, kept as JSON between runs, under the digest of all that it follows from.
 
-Files are in ``parsed`` of the user's cache folder (``planner.resources.user_cache``), one for each source. A file that
-is missing, cut, changed, somebody else's or of another source is passed over and made again, and where the folder
-cannot be written nothing is kept. ``PLANNER_NO_CACHE`` (with any value) turns it off.
+Files are in ``made`` of the user's cache folder (``planner.resources.user_cache``). A file that is missing, cut,
+changed, somebody else's or of another digest is passed over and written anew, and where the folder cannot be written
+nothing is kept. ``PLANNER_NO_CACHE`` (with any value) turns it off.
 """
 
 import contextlib
@@ -21,26 +21,36 @@ _FORMAT = "1"
 def kept(source: Path, content: bytes, make: Callable[[], Any]) -> Any:  # noqa: ANN401 - plain JSON data
     """Return plain data that ``make`` makes of a file with this content, made now or in an earlier run.
 
-    Data that JSON has no equal of, such as dates or keys that are numbers, is made anew each time.
+    Data that JSON has no equal of, such as dates or keys that are numbers, is made anew each time. Every file has one
+    place, whatever its content.
     """
-    path = _file(source)
-    if path is None:
-        return make()
-    key = f"{_FORMAT} {hashlib.sha256(content).hexdigest()}"
-    found = _read(path, key)
+    name = f"{source.stem}-{hashlib.sha256(os.fsencode(source)).hexdigest()[:16]}"
+    digest = hashlib.sha256(content).hexdigest()
+    found = recall(name, digest)
     if found is None:
         found = make()
-        _write(path, key, found)
+        keep(name, digest, found)
     return found
 
 
-def _file(source: Path) -> Path | None:
-    """Return the file that keeps what is made of another one; None where nothing is to be kept."""
+def recall(name: str, digest: str) -> Any:  # noqa: ANN401 - plain JSON data
+    """Return what was kept under a name for this digest; None where nothing was, or it is not as it was written."""
+    path = _file(name)
+    return _read(path, f"{_FORMAT} {digest}") if path else None
+
+
+def keep(name: str, digest: str, data: Any) -> None:  # noqa: ANN401 - plain JSON data
+    """Keep data under a name, in place of what was there, if it can be."""
+    if path := _file(name):
+        _write(path, f"{_FORMAT} {digest}", data)
+
+
+def _file(name: str) -> Path | None:
+    """Return the file of a name; None where nothing is to be kept."""
     if os.environ.get("PLANNER_NO_CACHE"):
         return None
-    name = hashlib.sha256(os.fsencode(source)).hexdigest()[:16]
     try:
-        return user_cache() / "parsed" / f"{source.stem}-{name}.json"
+        return user_cache() / "made" / f"{name}.json"
     except RuntimeError:  # the user has no home folder
         return None
 

@@ -14,7 +14,7 @@ from planner.yaml_data import UnreadableData, read_data
 @pytest.fixture
 def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.setenv("PLANNER_CACHE", str(tmp_path / "cache"))
-    return tmp_path / "cache" / "parsed"
+    return tmp_path / "cache" / "made"
 
 
 def made(content: bytes = b"content", data: Any = None, source: str = "/data/file.yaml") -> tuple[Any, int]:  # noqa: ANN401

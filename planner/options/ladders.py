@@ -1,5 +1,7 @@
 """Ladders: which values of an open setting are tried. Between two rungs nothing is lost but a part of a step."""
 
+import functools
+
 SMALLEST_BATCH = 512
 """Smaller batches save little memory and cost much throughput."""
 
@@ -7,6 +9,7 @@ STAGES = (2, 3, 4, 6, 8, 12, 16)
 """Numbers of pipeline stages that are tried, one after another; so are numbers of nodes that ranks fill."""
 
 
+@functools.lru_cache(maxsize=1024)
 def contexts(least: int, wish: int, limit: int) -> tuple[int, ...]:
     """Return the contexts to try, ascending: the least, the powers of two above it, the wish, all within ``limit``.
 

@@ -17,6 +17,7 @@ from planner.memory.demand import Demand
 from planner.options.candidates import allowed
 from planner.options.considered import Considered
 from planner.options.ladders import STAGES
+from planner.options.needed import Needed, keep, question, recall
 from planner.options.offers import Offer, Offers
 from planner.options.option import Option, Prepared, Rejection, RoleOptions, canonical
 from planner.options.paces import Pacing
@@ -59,20 +60,32 @@ def prepare_role(
     """
     loss: Callable[[Worth, int], Loss] = _everything if names is None else losses(names)
     front = Front(loss, in_all=names is None)
-    found, faulty = _options(Offers.of(role, catalog, avoid=avoid, pacing=pacing), where, front)
+    asked = question(
+        role, where, catalog, names, avoid=avoid, paced=pacing is not None, priced=bool(pacing and pacing.priced)
+    )
+    known = recall(asked)
+    found, faulty = _options(Offers.of(role, catalog, avoid=avoid, pacing=pacing), where, front, known)
+    if known is None:
+        keep(asked, Needed.of(found, faulty=faulty))
     if faulty and not found:
         return replace(prepare_role(role, where, catalog, names, avoid=False, pacing=pacing), faulty=True)
     considered = Considered(role, where, catalog, avoid=avoid, pacing=pacing)
     return RoleOptions(role=role, options=tuple(sorted(found, key=canonical)), considered=considered, faulty=faulty)
 
 
-def _options(offers: Offers, where: Sequence[Place], front: Front) -> tuple[list[Option], bool]:
-    """Return the options of all places, and whether some were left out for a known fault."""
+def _options(offers: Offers, where: Sequence[Place], front: Front, known: Needed | None) -> tuple[list[Option], bool]:
+    """Return the options of all places, and whether some were left out for a known fault.
+
+    Where it is known which checkpoints are needed no others are looked at: options of theirs are beaten by options of
+    these, and beat nothing.
+    """
     fewest = Fewest(allowed(offers.role))
     options: list[Option] = []
-    faulty = False
+    faulty = known is not None and known.faulty
     for count in (None, *(STAGES if offers.role.pipeline_parallel_sizes is None else ())):
         tried = list(fewest.open_at(where, count))
+        if known is not None:
+            tried = [(place, known.among(place, named)) for place, named in tried]
         offered = [found for place, named in tried for found in offers.at([place], named, count)]
         faulty |= any(isinstance(found, Rejection) and found.reason == "fault" for found in offered)
         whole = [found for found in offered if isinstance(found, Offer)]
@@ -107,7 +120,7 @@ def _best_first(offers: Sequence[Offer], front: Front) -> Iterator[Option]:
             continue
         if box.batch:
             option = box.rungs.rung(box)
-            if option and not replace(box, size=option.demand.footprint).beaten(front):
+            if option and not box.beaten(front, option.demand.footprint):
                 front.add(option)
                 yield option
         elif box.length:
@@ -116,7 +129,7 @@ def _best_first(offers: Sequence[Offer], front: Front) -> Iterator[Option]:
             if id(offer) not in least:
                 least[id(offer)] = offer.least()
             lowest = least[id(offer)]
-            if lowest and not replace(box, size=lowest.footprint).beaten(front):
+            if lowest and not box.beaten(front, lowest.footprint):
                 wait(offer, offer.rungs.by_context(box))
 
 

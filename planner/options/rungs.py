@@ -6,15 +6,16 @@ lowest rung does not fit at all.
 """
 
 import functools
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import asdict, dataclass, field, replace
 from functools import cached_property
+from typing import Any
 
 from planner.architecture import Architecture
 from planner.engine.faults import Case, Fault
 from planner.engine.flags import ServeFlags, default_flags
 from planner.engine.profile import EngineProfile
-from planner.engine.settings import serve_flags
+from planner.engine.settings import EngineSettings, serve_flags
 from planner.facts.accuracy import Accuracy
 from planner.facts.gpu import GPU
 from planner.facts.quantization import Quantization
@@ -26,6 +27,7 @@ from planner.memory.vision import whole_item
 from planner.options import ladders
 from planner.options.candidates import Candidate
 from planner.options.figures import RoleFigures
+from planner.options.layouts import Layout
 from planner.options.option import Option, Reason, Rejection
 from planner.options.paces import Pacing, best_of
 from planner.options.prune import Front, Shape, never_larger
@@ -215,8 +217,7 @@ class Rungs:
                 max_model_len=length,
                 max_num_seqs=self.load.most,
                 kv_cache_dtype=self.candidate.kv_cache_dtype,
-                **asdict(self.candidate.layout),
-                **serve_flags(self.role.settings),
+                **_pinned(self.candidate.layout, self.role.settings),
             )
             batch, most = flags.max_num_batched_tokens, self.load.most
             if batch < max(most, least := self._least_batch(flags)):
@@ -355,9 +356,15 @@ class Box:
     batch: int = 0
     sized: dict[tuple[int, int], Option] = field(default_factory=dict)
 
-    def beaten(self, front: Front) -> bool:
-        """Whether a front beats all of them."""
-        return front.beats(self.rungs.shape, self.worth, self.least, self.most, self.size)
+    def beaten(self, front: Front, size: Callable[[int], int] | None = None) -> bool:
+        """Whether a front beats all of them, or would if each took ``size`` at least."""
+        return front.beats(self.rungs.shape, self.worth, self.least, self.most, size or self.size)
+
+
+@functools.lru_cache(maxsize=256)
+def _pinned(layout: Layout, settings: EngineSettings) -> Mapping[str, Any]:
+    """Return the flags that a layout and the role's own settings are."""
+    return {**asdict(layout), **serve_flags(settings)}
 
 
 @functools.lru_cache(maxsize=1 << 16)

@@ -5,7 +5,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import TypedDict
 
-from planner.architecture import Architecture, Experts, Layer, Linear, Part, Vision, Vocabulary
+from planner.architecture import Architecture, Experts, Linear, Part, Vision, Vocabulary
 from planner.facts.quantization import Quantization, Storage
 from planner.tensors.allocator import allocated_bytes
 from planner.tensors.identity import Same
@@ -168,13 +168,14 @@ def _groups(
     if is_first:
         before += architecture.first
     yield tensors(before, "", quantization)
-    known: dict[Layer, tuple[int, ...]] = {}
+    known: dict[int, tuple[int, ...]] = {}  # by identity: layers alike are one object in most architectures
+    told_apart = quantization.tells_layers_apart
     for index in range(first, last):
         layer = architecture.layers[index]
-        if layer not in known or quantization.tells_layers_apart:
+        if id(layer) not in known or told_apart:
             parts = layer_parts(layer, architecture.hidden_size, whole_shared=rank.whole_shared)
-            known[layer] = tensors(parts, f"layers.{index}.", quantization)
-        yield known[layer]
+            known[id(layer)] = tensors(parts, f"layers.{index}.", quantization)
+        yield known[id(layer)]
         if index == first:
             yield tuple(_tables(architecture, rank))
     if is_last:

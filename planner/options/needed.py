@@ -1,0 +1,117 @@
+"""Needed: which checkpoints of a role have options that a best plan may need, remembered between runs.
+
+A role that names no models has hundreds of checkpoints, of which tens are needed. Only their names are kept, under a
+digest of everything that decides which they are: the role, its places, the objective, the catalog and the planner
+itself. All that is said of them, to the byte, is worked out anew, so what is remembered saves looking at the others.
+"""
+
+import dataclasses
+import functools
+import hashlib
+import json
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from planner import cache
+from planner.catalog import Catalog
+from planner.facts.variant import Model, Variant
+from planner.fleet import Role
+from planner.options.candidates import allowed
+from planner.options.option import Option
+from planner.options.place import Place
+from planner.resources import data_folder
+from planner.tensors.identity import Same
+
+_FEW = 32
+"""Checkpoints that are looked at each time: remembering would take as long."""
+
+
+@dataclass(frozen=True, slots=True)
+class Needed:
+    """What is needed of a role, by the position of a pool and the repository of a checkpoint.
+
+    ``faulty`` says that something was left out for a known fault of the engine.
+    """
+
+    named: frozenset[tuple[int, str]]
+    faulty: bool
+
+    @classmethod
+    def of(cls, options: Iterable[Option], *, faulty: bool) -> "Needed":
+        """Return what some options are of."""
+        return cls(frozenset((option.pool, option.variant.repository) for option in options), faulty)
+
+    def among(self, place: Place, named: Sequence[tuple[Model, Variant]]) -> list[tuple[Model, Variant]]:
+        """Return those of some variants that are needed in a place."""
+        return [one for one in named if (place.pool, one[1].repository) in self.named]
+
+
+def question(
+    role: Role, where: Sequence[Place], catalog: Catalog, names: tuple[str, ...] | None, **further: bool
+) -> str:
+    """Return a digest of everything that decides what is needed; empty where it is not worth remembering."""
+    if len(allowed(role)) <= _FEW:
+        return ""
+    models = [[_digest(Same(model)), [variant.repository for variant in model.variants]] for model in role.models]
+    facts = [dataclasses.replace(role, models=()), models, where, names, further, _data(Same(catalog)), _planner()]
+    return _hashed(facts)
+
+
+def recall(asked: str) -> Needed | None:
+    """Return the answer to a question that was kept, or None."""
+    found = cache.recall(_place(asked), asked) if asked else None
+    if found is None:
+        return None
+    return Needed(frozenset((pool, repository) for pool, repository in found["needed"]), found["faulty"])
+
+
+def keep(asked: str, answer: Needed) -> None:
+    """Keep the answer to a question, in place of one of those before."""
+    if asked:
+        cache.keep(_place(asked), asked, {"needed": sorted(map(list, answer.named)), "faulty": answer.faulty})
+
+
+def _place(asked: str) -> str:
+    """Return one of 256 places, so that what is kept stays little however many questions there are."""
+    return f"needed-{asked[:2]}"
+
+
+@functools.lru_cache(maxsize=4096)
+def _digest(model: Same[Model]) -> str:
+    return _hashed(model.value)
+
+
+@functools.lru_cache(maxsize=16)
+def _data(catalog: Same[Catalog]) -> str:
+    """Return a digest of the data files that a catalog reads."""
+    return _files(tuple(dict.fromkeys(catalog.value.folders)))
+
+
+@functools.cache
+def _planner() -> str:
+    """Return a digest of the planner's own files and of what it ships about engines."""
+    return _files((Path(__file__).resolve().parents[1], data_folder("catalog")))
+
+
+def _files(folders: Iterable[Path]) -> str:
+    found = hashlib.sha256()
+    for folder in folders:
+        for path in sorted(path for path in folder.rglob("*") if path.suffix in (".py", ".yaml", ".json")):
+            found.update(f"{path.relative_to(folder)}\0".encode())
+            found.update(hashlib.sha256(path.read_bytes()).digest())
+    return found.hexdigest()
+
+
+def _hashed(facts: object) -> str:
+    return hashlib.sha256(json.dumps(facts, sort_keys=True, default=_plain).encode()).hexdigest()
+
+
+def _plain(value: Any) -> Any:  # noqa: ANN401 - any fact
+    """Return a fact as JSON has it, for what ``json`` does not know itself."""
+    if dataclasses.is_dataclass(value):
+        return {field.name: getattr(value, field.name) for field in dataclasses.fields(value)}
+    if isinstance(value, Mapping):
+        return dict(value)
+    raise TypeError(value)
