@@ -10,7 +10,7 @@ PACKAGE = Path(__file__).resolve().parent.parent / "planner"
 ORDER = [
     "version", "errors", "units", "resources", "cache", "yaml_data", "yaml_source", "yaml_text", "architecture",
     "facts", "search", "engine", "config_json", "checkpoint", "logs", "tensors", "memory", "speed", "catalog", "adopt",
-    "fleet", "options", "plan", "conflict", "check", "explain", "solve", "artifacts", "cli", "__main__",
+    "fleet", "options", "plan", "conflict", "check", "explain", "solve", "artifacts", "live", "cli", "__main__",
 ]  # fmt: skip
 ROOMS = {
     "ortools": ("search",),

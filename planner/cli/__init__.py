@@ -22,6 +22,7 @@ COMMANDS = {
     "estimate": "Say what vLLM will log for one server, and whether it starts.",
     "explain": "Explain the plan of a fleet, or of one role.",
     "init": "Write a commented starter fleet.yaml.",
+    "observe": "Propose what a fleet should ask for, from what was asked.",
     "pareto": "List the plans of which none is better in both of two things.",
     "render": "Render the files of a plan again, without solving.",
     "schema": "Print the JSON Schema of fleet.yaml for editors.",

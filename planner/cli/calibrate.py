@@ -46,8 +46,9 @@ def calibrate(
 ) -> None:
     """Learn from logs of start-ups on your own machine.
 
-    Says what each left for the KV cache, beside what was expected. LOGS are what vLLM printed on the way up, as for planner diagnose. With --write the facts go to the
-    room measured of the last --catalog folder, or of your own catalog (~/.config/planner/catalog).
+    Says what each left for the KV cache, beside what was expected. LOGS are what vLLM printed on
+    the way up, as for planner diagnose. With --write the facts go to the room measured of the last
+    --catalog folder, or of your own catalog (~/.config/planner/catalog).
     """
     catalog = load_catalog(overlays=catalog_folders)
     gpu = catalog.gpu(gpu_name)

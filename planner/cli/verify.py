@@ -13,8 +13,8 @@ from planner.fleet import load_fleet
 from planner.plan import plan_from_yaml
 
 _EPILOG = """\b
-Exit code: 0 every file starts exactly the plan; 5 one does not, and the output
-says where; 1 a file cannot be read.
+Exit code: 0 every file starts exactly the plan; 5 one does not, or with --live a
+server does not answer or is not as planned, and the output says where; 1 a file cannot be read.
 """
 
 
@@ -27,13 +27,35 @@ says where; 1 a file cannot be read.
     metavar="FILE",
     help="Fleet the plan was made for; by default fleet.yaml in the folder.",
 )
+@click.option("--live", is_flag=True, help="Ask the running servers instead of reading the files.")
+@click.option("--prometheus", metavar="URL", help="With --live: ask a Prometheus that watches the servers.")
+@click.option("--timeout", "timeout_s", type=click.FloatRange(0.1, 60), default=5.0, metavar="S", show_default=True)
+@click.option("--json", "as_json", is_flag=True, help="With --live: print the findings as JSON.")
 @catalog_option
-def verify(folder: Path, fleet_file: Path | None, catalog_folders: tuple[Path, ...]) -> None:
+def verify(
+    folder: Path,
+    fleet_file: Path | None,
+    live: bool,
+    prometheus: str | None,
+    timeout_s: float,
+    as_json: bool,
+    catalog_folders: tuple[Path, ...],
+) -> None:
     """Check that the rendered files start the plan, and that it fits.
 
     FOLDER holds plan.yaml and artifacts/. The command
     lines are parsed from the files themselves, compared with the plan, and sized again.
+
+    With --live the running servers are asked, each page once: their version, models, context, KV
+    cache, preemptions and, on this machine, their options and the memory they hold. The key is taken
+    from VLLM_API_KEY, addresses of other machines from PLANNER_NODE_*, as in the rendered files.
     """
+    if live:
+        from planner.cli.verify_live import verify_live
+
+        raise SystemExit(verify_live(folder, prometheus, timeout_s, as_json))
+    if prometheus or as_json:
+        raise click.UsageError("--prometheus and --json go with --live")
     catalog = load_catalog(overlays=catalog_folders)
     fleet = load_fleet(fleet_file or folder / "fleet.yaml", catalog)
     targets, differences = verify_files(plan_from_yaml(folder / "plan.yaml"), fleet, catalog, folder / HOME)
