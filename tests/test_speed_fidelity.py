@@ -32,7 +32,7 @@ def test_rows_are_met(term: Term, median: float, p90: float) -> None:
     assert found and found.rows > 700
     assert found.median <= median
     assert found.p90 <= p90
-    assert 75 <= found.inside <= 92
+    assert found.inside >= 80
 
 
 @pytest.mark.parametrize(("term", "median", "p90"), [(TPOT, 12, 30), (OUTPUT, 14, 32), (TTFT, 32, 90)])
@@ -41,6 +41,7 @@ def test_rows_of_sources_the_constants_have_not_seen_are_met(term: Term, median:
 
     assert found and found.median <= median
     assert found.p90 <= p90
+    assert 75 <= found.inside <= 90, "an 80 % range is for sources that it was not made from"
 
 
 def test_nearly_all_rows_are_answered() -> None:

@@ -1,13 +1,14 @@
 """Errors of predictions, their statistics, and the ranges that hold them."""
 
 import math
-from collections import Counter, defaultdict
+from collections import defaultdict
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
+from statistics import NormalDist, median
 
 from benchmarks.speed_fidelity.predict import Pair
 from benchmarks.speed_fidelity.table import Row
-from planner.speed.constants import GRADES, Spread, Spreads
+from planner.speed.constants import GRADES, Grade, Spread, Spreads
 from planner.speed.forecast import Forecast, Range
 
 TENTH, NINE_TENTHS = 0.1, 0.9
@@ -77,39 +78,66 @@ def quantile(ordered: Sequence[float], share: float) -> float:
 
 
 def calibrated(pairs: Sequence[Pair]) -> tuple[Spreads, ...]:
-    """Return the ranges that hold 80 % of some rows, by prefill share and grade.
+    """Return the ranges for a row of a source not seen yet, from some rows, by prefill share and grade.
 
-    An origin counts with the root of its rows: sources not seen are more like a source than like a row. Grades with
-    few origins take what the next better grade needs, if that is wider.
+    A grade of which there are fewer than three origins takes the range of the next better one; those that are not
+    measured are widened by a few percent more each way, and no range is narrower than that of a better grade or of a
+    smaller share of prompts.
     """
-    found: list[Spreads] = []
-    for most in CLASSES:
-        least = max((other for other in CLASSES if other < most), default=-1.0)
+    found: dict[tuple[float, Grade], Spreads] = {}
+    for place, most in enumerate(CLASSES):
+        least = CLASSES[place - 1] if place else -1.0
         before: Spreads | None = None
         for grade in GRADES:
             own = [pair for pair in pairs if pair.said.grade == grade and least < pair.said.prefill_share <= most]
-            tpot, ttft, output = (_spread(term, own) for term in TERMS)
-            before = Spreads(
-                prefill_share=most,
-                grade=grade,
-                tpot=_wider(tpot, before.tpot if before else None),
-                ttft=_wider(ttft, before.ttft if before else None),
-                throughput=_wider(output, before.throughput if before else None),
-            )
-            found.append(before)
-    return tuple(found)
+            lower = found.get((least, grade))
+            spreads = []
+            for term, name in zip(TERMS, ("tpot", "ttft", "throughput"), strict=True):
+                better, fewer = (getattr(other, name) if other else None for other in (before, lower))
+                spread = _spread(term, own) or better or Spread(low=1.0, high=1.0)
+                widened = Spread(low=spread.low / _WIDER[grade], high=spread.high * _WIDER[grade])
+                spreads.append(_wider(_wider(widened, better), fewer))
+            tpot, ttft, output = spreads
+            before = Spreads(prefill_share=most, grade=grade, tpot=tpot, ttft=ttft, throughput=output)
+            found[most, grade] = before
+    return tuple(found.values())
 
 
-def _spread(term: Term, pairs: Sequence[Pair]) -> Spread:
-    counts = Counter(pair.row.origin for pair in pairs if term.measured(pair.row))
-    weighted: list[tuple[float, float]] = []
+_WIDER: dict[Grade, float] = {"measured": 1.0, "class": 1.05, "analogy": 1.1}
+_FEW_ORIGINS = 3
+
+
+def _spread(term: Term, pairs: Sequence[Pair]) -> Spread | None:
+    """Return the 80 % range of measured over predicted for a row of another origin; None where there are few.
+
+    Logarithms of measured over predicted differ between origins, and inside one, as in a random effects model: the
+    variance of a row of a new origin is that between the middles of origins, that inside them, and that of the mean.
+    Origins weigh as the root of their rows; with as few of them as there are the quantile is that of Student's t.
+    """
+    logs: defaultdict[str, list[float]] = defaultdict(list)
     for pair in pairs:
         measured, said = term.measured(pair.row), term.said(pair.said)
         if measured and said:
-            weighted.append((measured / said.value, 1 / math.sqrt(counts[pair.row.origin])))
-    if not weighted:
-        return Spread(low=1.0, high=1.0)
-    return Spread(low=_weighted(weighted, TENTH), high=_weighted(weighted, NINE_TENTHS))
+            logs[pair.row.origin].append(math.log(measured / said.value))
+    if len(logs) < _FEW_ORIGINS:
+        return None
+    weights = {origin: math.sqrt(len(own)) for origin, own in logs.items()}
+    total = sum(weights.values())
+    effective = total * total / sum(weight * weight for weight in weights.values())
+    middles = {origin: median(own) for origin, own in logs.items()}
+    mean = sum(weights[origin] * middle for origin, middle in middles.items()) / total
+    between = sum(weights[origin] * (middle - mean) ** 2 for origin, middle in middles.items()) / total
+    between *= effective / (effective - 1)
+    left = [(log - middles[origin], weights[origin] / len(own)) for origin, own in logs.items() for log in own]
+    inside = _deviation(left) ** 2
+    reach = _student(NINE_TENTHS, effective - 1) * math.sqrt(between * (1 + 1 / effective) + inside)
+    return Spread(low=math.exp(mean - reach), high=math.exp(mean + reach))
+
+
+def _deviation(weighted: list[tuple[float, float]]) -> float:
+    """Return the standard deviation that a normal distribution with the middle 80 % of weighted values has."""
+    low, high = _weighted(weighted, TENTH), _weighted(weighted, NINE_TENTHS)
+    return (high - low) / (2 * NormalDist().inv_cdf(NINE_TENTHS))
 
 
 def _weighted(values: list[tuple[float, float]], share: float) -> float:
@@ -119,6 +147,13 @@ def _weighted(values: list[tuple[float, float]], share: float) -> float:
         if reached >= share * total:
             return value
     return values[-1][0]
+
+
+def _student(share: float, freedom: float) -> float:
+    """Return a quantile of Student's t, to the second term of Abramowitz and Stegun 26.7.5."""
+    z = NormalDist().inv_cdf(share)
+    first, second = (z**3 + z) / 4, (5 * z**5 + 16 * z**3 + 3 * z) / 96
+    return z + first / freedom + second / freedom**2
 
 
 def _wider(own: Spread, other: Spread | None) -> Spread:
