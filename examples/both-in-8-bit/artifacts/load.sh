@@ -41,7 +41,7 @@ plan_of() {
       prompt_tokens=6144
       output_tokens=1024
       requests=(--backend openai --endpoint /v1/completions --dataset-name random --random-input-len 6144 --random-output-len 1024 --ignore-eos --percentile-metrics 'ttft,tpot,e2el')
-      expected=(2316.09 41174.936 47.749 188.344 80.351 321.404)
+      expected=(1479.724 37057.442 41.78 214.87 70.898 382.849)
       ;;
     general)
       port=8002
@@ -52,7 +52,7 @@ plan_of() {
       prompt_tokens=3072
       output_tokens=1024
       requests=(--backend openai --endpoint /v1/completions --dataset-name random --random-input-len 3072 --random-output-len 1024 --ignore-eos --percentile-metrics 'ttft,tpot,e2el')
-      expected=(491.23 8732.976 15.593 61.506 247.885 991.543)
+      expected=(313.841 7859.678 13.644 70.17 218.722 1181.102)
       ;;
     *)
       printf 'load: the plan has no server %s: it has %s\n' "$1" "${servers[*]}" >&2

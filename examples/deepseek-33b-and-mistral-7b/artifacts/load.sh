@@ -41,7 +41,7 @@ plan_of() {
       prompt_tokens=6144
       output_tokens=1024
       requests=(--backend openai --endpoint /v1/completions --dataset-name random --random-input-len 6144 --random-output-len 1024 --ignore-eos --percentile-metrics 'ttft,tpot,e2el')
-      expected=(2529.373 23094.27 57.025 175.884 91.58 286.189)
+      expected=(1429.645 27493.18 49.467 192.372 78.988 320.532)
       ;;
     general)
       port=8002
@@ -52,7 +52,7 @@ plan_of() {
       prompt_tokens=3072
       output_tokens=1024
       requests=(--backend openai --endpoint /v1/completions --dataset-name random --random-input-len 3072 --random-output-len 1024 --ignore-eos --percentile-metrics 'ttft,tpot,e2el')
-      expected=(266.358 4735.244 8.812 34.758 438.949 1755.796)
+      expected=(170.173 4261.72 7.71 39.654 387.308 2091.463)
       ;;
     *)
       printf 'load: the plan has no server %s: it has %s\n' "$1" "${servers[*]}" >&2

@@ -41,7 +41,7 @@ plan_of() {
       prompt_tokens=6144
       output_tokens=1024
       requests=(--backend openai --endpoint /v1/completions --dataset-name random --random-input-len 6144 --random-output-len 1024 --ignore-eos --percentile-metrics 'ttft,tpot,e2el')
-      expected=(2494.415 44345.154 40.98 161.642 93.13 372.521)
+      expected=(1593.654 39910.638 35.857 184.408 82.174 443.739)
       ;;
     general)
       port=8002
@@ -52,7 +52,7 @@ plan_of() {
       prompt_tokens=3072
       output_tokens=1024
       requests=(--backend openai --endpoint /v1/completions --dataset-name random --random-input-len 3072 --random-output-len 1024 --ignore-eos --percentile-metrics 'ttft,tpot,e2el')
-      expected=(497.015 4537.964 24.617 75.928 214.171 669.286)
+      expected=(280.922 5402.338 21.355 83.046 184.723 749.6)
       ;;
     *)
       printf 'load: the plan has no server %s: it has %s\n' "$1" "${servers[*]}" >&2

@@ -43,7 +43,7 @@ plan_of() {
       prompt_tokens=6144
       output_tokens=2048
       requests=(--backend openai --endpoint /v1/completions --dataset-name random --random-input-len 6144 --random-output-len 2048 --ignore-eos --percentile-metrics 'ttft,tpot,e2el')
-      expected=(933.515 4261.701 34.805 53.675 1218.05 1903.202)
+      expected=(527.639 5073.453 30.192 58.707 1050.568 2131.587)
       ;;
     coder-1)
       port=8002
@@ -54,7 +54,7 @@ plan_of() {
       prompt_tokens=12288
       output_tokens=2048
       requests=(--backend openai --endpoint /v1/completions --dataset-name random --random-input-len 12288 --random-output-len 2048 --ignore-eos --percentile-metrics 'ttft,tpot,e2el')
-      expected=(457.777 4179.704 18.028 55.604 587.156 1834.862)
+      expected=(258.744 4975.838 15.639 60.818 506.422 2055.045)
       ;;
     coder-2)
       port=8004
@@ -65,7 +65,7 @@ plan_of() {
       prompt_tokens=12288
       output_tokens=2048
       requests=(--backend openai --endpoint /v1/completions --dataset-name random --random-input-len 12288 --random-output-len 2048 --ignore-eos --percentile-metrics 'ttft,tpot,e2el')
-      expected=(457.777 2089.852 18.028 27.802 1174.312 1834.862)
+      expected=(258.744 2487.919 15.639 30.409 1012.844 2055.045)
       ;;
     reranker)
       port=8003

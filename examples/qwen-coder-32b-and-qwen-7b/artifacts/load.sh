@@ -41,7 +41,7 @@ plan_of() {
       prompt_tokens=6144
       output_tokens=1024
       requests=(--backend openai --endpoint /v1/completions --dataset-name random --random-input-len 6144 --random-output-len 1024 --ignore-eos --percentile-metrics 'ttft,tpot,e2el')
-      expected=(2316.09 41174.936 47.749 188.344 80.351 321.404)
+      expected=(1479.724 37057.442 41.78 214.87 70.898 382.849)
       ;;
     general)
       port=8002
@@ -52,7 +52,7 @@ plan_of() {
       prompt_tokens=3072
       output_tokens=1024
       requests=(--backend openai --endpoint /v1/completions --dataset-name random --random-input-len 3072 --random-output-len 1024 --ignore-eos --percentile-metrics 'ttft,tpot,e2el')
-      expected=(353.56 3228.158 14.921 46.022 707.705 2211.579)
+      expected=(199.838 3843.044 12.944 50.336 610.395 2476.968)
       ;;
     *)
       printf 'load: the plan has no server %s: it has %s\n' "$1" "${servers[*]}" >&2
