@@ -11,7 +11,17 @@ from plans import NAMELESS, plan, server
 
 from planner.cli import main
 from planner.engine.settings import EngineSettings
-from planner.plan import GPUGroup, KnownFault, Plan, ServerPlan, ServerSpeed, Stage, differences, plan_to_yaml
+from planner.plan import (
+    GPUGroup,
+    KnownFault,
+    Plan,
+    ServerPlan,
+    ServerSpeed,
+    SharedRole,
+    Stage,
+    differences,
+    plan_to_yaml,
+)
 from planner.speed.forecast import Range
 from planner.units import GIB
 
@@ -114,6 +124,7 @@ def test_no_field_of_a_server_changes_in_silence(field: str, tmp_path: Path) -> 
         "later_stages": (GPUGroup(node="", gpu_indices=(1,)),),
         "unseen": ("ignore",),
         "settings": EngineSettings(eager=True),
+        "shared": (SharedRole(name="more", task="chat", accuracy=NAMELESS),),
         "speed": SPEED,
         "known_faults": (KnownFault(id="late", serious=False, account="late: slow"),),
     }

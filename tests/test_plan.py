@@ -23,6 +23,7 @@ from planner.plan import (
     Plan,
     Proof,
     ServerPlan,
+    SharedRole,
     Stage,
     plan_from_yaml,
     plan_json,
@@ -100,7 +101,7 @@ def test_what_is_no_plan_is_refused_with_its_place(tmp_path: Path, old: str, new
 
 def test_the_reference_names_every_key_of_the_file() -> None:
     page = (Path(__file__).parent.parent / "docs" / "plan.md").read_text(encoding="utf-8")
-    facts = (Plan, ServerPlan, GPUGroup, GPULedger, Ledger, Proof, Lock, Stage, Binding, Cost, Accuracy)
+    facts = (Plan, ServerPlan, SharedRole, GPUGroup, GPULedger, Ledger, Proof, Lock, Stage, Binding, Cost, Accuracy)
     keys = {field.name for fact in facts for field in dataclasses.fields(fact)}
 
     assert {key for key in keys if f"`{key}`" not in page} == set()

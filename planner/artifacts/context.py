@@ -214,8 +214,8 @@ def _pods(servers: Sequence[Server]) -> tuple[Pod, ...]:
 
 def _roles(servers: tuple[Server, ...]) -> tuple[Role, ...]:
     roles = []
-    for name in dict.fromkeys(server.role for server in servers):
-        replicas = [server for server in servers if server.role == name]
+    for name in dict.fromkeys(name for server in servers for name in server.names):
+        replicas = [server for server in servers if name in server.names]
         roles.append(
             Role(
                 name=name,
@@ -264,7 +264,7 @@ def _node(name: str, processes: tuple[Server, ...]) -> Node:
         variable=address_variable(name),
         port=_free_port({process.port for process in here}, ROUTER_PORT),
         servers=tuple(process.name for process in here),
-        replicas=dict(Counter(process.role for process in here if process.rank == 0)),
+        replicas=dict(Counter(name for process in here if process.rank == 0 for name in process.names)),
     )
 
 

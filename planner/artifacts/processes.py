@@ -52,6 +52,7 @@ class Server:
 
     name: str
     role: str
+    names: tuple[str, ...]
     task: str
     model: str
     revision: str
@@ -113,6 +114,7 @@ def _process(plan: Plan, part: Part, gpus: list[GPULedger], earlier: list[Server
     return Server(
         name=slug(server.name),
         role=server.role,
+        names=server.names,
         task=server.task,
         model=server.repository,
         revision=server.revision,

@@ -47,7 +47,6 @@ class Argument:
 # The options that a server's facts become, and the facts.
 _FIELDS = {
     "--port": "port",
-    "--served-model-name": "role",
     "--revision": "revision",
     "--dtype": "dtype",
     "--max-model-len": "max_model_len",
@@ -67,6 +66,7 @@ _FIELDS = {
 # Defaults of the engine that are not written.
 _DEFAULTS: dict[str, str | int | float] = {"--pipeline-parallel-size": 1, "--data-parallel-size": 1}
 _EXPERT_PARALLEL = "--enable-expert-parallel"
+_NAMES = "--served-model-name"
 # How the server behaves around its work; added only where the engine version knows the option.
 _OPERATIONS = (
     Argument("--shutdown-timeout", str(DRAIN_SECONDS)),
@@ -101,6 +101,7 @@ def serve_arguments(
     if server.expert_parallel:
         arguments.append(Argument(_EXPERT_PARALLEL))
     arguments.insert(0, Argument("--host", host))
+    arguments.insert(2 if server.port else 1, Argument.of(_NAMES, server.names))
     if server.tool_parser:
         arguments.append(Argument("--enable-auto-tool-choice"))
     if server.pooling:
@@ -127,6 +128,9 @@ def planned_server(server: ServerPlan, arguments: Iterable[Argument]) -> ServerP
         "settings": read_settings(words, server.settings),
         "expert_parallel": _EXPERT_PARALLEL in words,
     }
+    names = words.get(_NAMES, ())
+    facts["role"] = names[0] if names else ""
+    facts["shared"] = tuple(one for one in server.shared if one.name in names)
     for flag, field in _FIELDS.items():
         kind = type(getattr(server, field))
         facts[field] = kind(values[flag]) if flag in values else _DEFAULTS.get(flag, kind())

@@ -12,7 +12,7 @@ from planner.fleet import Role
 from planner.options.paces import Pacing
 from planner.options.place import places
 from planner.options.problem import in_plan, left_out, stages
-from planner.options.worth import COST_PER_MTOK, LATENCY, SHARE, THROUGHPUT, TPOT, counts_speed, measure
+from planner.options.worth import COST_PER_MTOK, LATENCY, SHARE, THROUGHPUT, TPOT, counts_speed
 from planner.plan import AXES, FrontierPoint, Plan, ServerPlan, money_of
 
 
@@ -66,8 +66,7 @@ def _values(facts: Recomputed) -> dict[str, int]:
             continue
         server = servers[0]
         figures = facts.figures[role.name]
-        allowed = [(model, variant) for model in role.models for variant in model.variants if role.allows(variant)]
-        best = measure([figures.of(*pair, "auto", role.context_min) for pair in allowed])
+        best = figures.measure
         figure = best.figure(_compared(facts, server, role)) or 0
         requests = min(sum(server.requests for server in servers), role.concurrency_target)
         accuracy += role.weight * ((best.best - max(0, best.best - figure) // 100 * 100) * SHARE // best.best)

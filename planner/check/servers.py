@@ -19,7 +19,7 @@ from planner.memory.terms import Server
 from planner.options.figures import RoleFigures
 from planner.options.limits import KV_CACHE_DTYPES, ranks_refusal, stages_refusal
 from planner.options.served import context_limit, served
-from planner.plan import Plan, ServerPlan, faults_of
+from planner.plan import Plan, ServerPlan, SharedRole, faults_of
 
 
 @dataclass(slots=True)
@@ -231,11 +231,12 @@ def _accuracy(facts: Recomputed, role: Role, plan: ServerPlan, found: tuple[Mode
     exact = facts.figures[role.name].of(*found, facts.cache(plan), plan.max_model_len)
     if exact != plan.accuracy:
         yield Violation(plan.name, f"the accuracy is {plan.accuracy}, recomputed {exact}")
-    for name, floor, value in (
-        ("recovery", role.recovery_floor, exact.recovery_floor),
-        ("score", role.score_floor, exact.score_floor),
-    ):
-        if floor is not None and (value is None or value < floor):
+    figures, of = facts.figures[role.name], (*found, facts.cache(plan), plan.max_model_len)
+    shared = tuple(SharedRole(name=one.name, task=one.task, accuracy=its) for one, its in figures.others(*of))
+    if shared != plan.shared:
+        yield Violation(plan.name, f"the roles it shares are {plan.shared}, recomputed {shared}")
+    for name, floor, value in figures.floors(*of):
+        if value is None or value < floor:
             yield Violation(plan.name, f"its {name} is below the floor of {floor / 100:g}")
 
 

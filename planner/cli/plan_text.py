@@ -34,6 +34,7 @@ def plan_text(plan: Plan) -> str:
         *_speed(plan),
         *_money(plan),
         *_stages(plan),
+        *_shared(plan),
         *_pinned(plan),
         *ledgers,
         *_unseen(plan),
@@ -49,6 +50,18 @@ def _stages(plan: Plan) -> Iterator[str]:
     split = [server for server in plan.servers if server.shared_out]
     if split:
         yield "\n".join(fill(f"{server.name}: {explain.stages(server)}", "", "  ") for server in split)
+
+
+def _shared(plan: Plan) -> Iterator[str]:
+    """Say which servers do several roles, and how accurate they are at the further ones."""
+    roles = {server.role: server for server in plan.servers if server.shared}
+    if roles:
+        lines = [
+            fill(f"{server.role}: {one.name} too; {explain.accuracy(one.accuracy)}", "  ", "    ")
+            for server in roles.values()
+            for one in server.shared
+        ]
+        yield "\n".join(["One server for several roles:", *lines])
 
 
 def _pinned(plan: Plan) -> Iterator[str]:

@@ -21,7 +21,7 @@ from planner.conflict.sizing import Sizing
 from planner.engine.settings import SETTINGS
 from planner.errors import InputError
 from planner.facts.accuracy import Accuracy
-from planner.fleet import POOLING_TASKS, SET_OPTION, Edit, Fleet, Pool, Role, Scenario, fleets
+from planner.fleet import POOLING_TASKS, SET_OPTION, Edit, Fleet, Pool, Role, Scenario, fleets, may_share, merged
 from planner.fleet.fleet import users_rate_milli
 from planner.options import STAGES, Option
 from planner.plan import Change
@@ -41,6 +41,8 @@ _FREEDOM = (
     "spread",
 )
 """Keys of a role that limit where it may be, for each of which there is more room without it."""
+_APART = "same_server_as"
+"""The key of a role without a server of its own, which may fit where one server for several does not."""
 _PINS = tuple(setting.key for setting in SETTINGS)
 """Keys of a role that pin the engine, without each of which it may take less, or start."""
 
@@ -113,17 +115,29 @@ def _tried(fleet: Fleet, sizing: Sizing) -> Iterator[Iterable[_Edit]]:
     """Yield the edits of every kind, of each the least first."""
     for kind in _KINDS:
         for role in fleet.roles:
-            yield kind(fleet, role, sizing)
+            if not role.parts:  # the limits of one server for several are no keys of one of them
+                yield kind(fleet, role, sizing)
     for item in requirements(fleet):
         path, value = item.requirement.path, item.requirement.value
-        if path.rpartition(".")[2] in (*_FREEDOM, *_PINS):
+        if path.rpartition(".")[2] in (*_FREEDOM, *_PINS, _APART):
             yield [_Edit(item.without(fleet), path, value, "")]
+    for role in fleet.roles:
+        yield _one_server(fleet, role)
     for supply in (_memory_in_use, _more_gpus, _larger_gpu):
         for pool in fleet.pools:
             yield supply(fleet, pool, sizing)
     if len(fleet.roles) > 1:
         for role in fleet.roles:
             yield [_Edit(drop_role(fleet, role.name), f"roles.{role.name}", "", "")]
+
+
+def _one_server(fleet: Fleet, role: Role) -> Iterator[_Edit]:
+    """Yield the edits that let the server of another role do this one too."""
+    for other in fleet.roles:
+        if other.name < role.name and may_share(other, role):
+            left = drop_role(fleet, role.name)
+            roles = tuple(merged([one, role]) if one is other else one for one in left.roles)
+            yield _Edit(replace(left, roles=roles), f"roles.{role.name}.{_APART}", "", other.name)
 
 
 def _role_edit(

@@ -4,7 +4,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 
 from planner.engine.settings import Setting, pinned, without_pin
-from planner.fleet import Fleet, Pool, Role
+from planner.fleet import Fleet, Pool, Role, merged
 from planner.plan import Requirement
 from planner.units import format_gib, format_rate, format_time, format_tokens
 
@@ -23,8 +23,22 @@ class Relaxable:
 
 def requirements(fleet: Fleet) -> tuple[Relaxable, ...]:
     """Return what a fleet requires, in the order of its roles; that a role is served is a requirement too."""
-    found = [item for role in fleet.roles if not role.optional for item in _of_role(role)]
+    every = (part for role in fleet.roles for part in role.parts or (role,))
+    found = [item for role in every if not role.optional for item in _of_role(role)]
+    for role in fleet.roles:
+        found += [_apart(role, part) for part in role.parts[1:]]
     return tuple(found + [_in_use(pool) for pool in fleet.pools if pool.memory_in_use_bytes])
+
+
+def _apart(role: Role, part: Role) -> Relaxable:
+    """Return the requirement that a role has no server of its own."""
+
+    def split(fleet: Fleet) -> Fleet:
+        left = drop_role(fleet, part.name)
+        return replace(left, roles=tuple(sorted((*left.roles, part), key=lambda one: one.name)))
+
+    requirement = Requirement(path=f"roles.{part.name}.same_server_as", value=role.name)
+    return Relaxable(requirement, part.name, split)
 
 
 def _in_use(pool: Pool) -> Relaxable:
@@ -48,12 +62,28 @@ def as_required(fleet: Fleet) -> Fleet:
 
 def change_role(fleet: Fleet, name: str, change: Callable[[Role], Role]) -> Fleet:
     """Return the fleet with one role changed; a fleet that no longer has the role stays as it is."""
-    return replace(fleet, roles=tuple(change(role) if role.name == name else role for role in fleet.roles))
+    return replace(fleet, roles=tuple(_changed(role, name, change) for role in fleet.roles))
 
 
 def drop_role(fleet: Fleet, name: str) -> Fleet:
     """Return the fleet without a role."""
-    return replace(fleet, roles=tuple(role for role in fleet.roles if role.name != name))
+    left = (_without(role, name) for role in fleet.roles)
+    return replace(fleet, roles=tuple(role for role in left if role))
+
+
+def _changed(role: Role, name: str, change: Callable[[Role], Role]) -> Role:
+    """Return a role changed where it is meant, or put together anew where a part of it is."""
+    if not role.parts:
+        return change(role) if role.name == name else role
+    return merged([change(part) if part.name == name else part for part in role.parts])
+
+
+def _without(role: Role, name: str) -> Role | None:
+    """Return what is left of a role without the one of this name."""
+    if not role.parts:
+        return None if role.name == name else role
+    left = [part for part in role.parts if part.name != name]
+    return left[0] if len(left) == 1 else merged(left)
 
 
 def shortest_context(role: Role) -> int:

@@ -3,8 +3,8 @@
 ``headline`` says of a plan how far it is proven, ``reasons`` what binds and what the next best combination of variants
 would have cost; ``no_plan`` says why a fleet cannot be served and what would help; ``rejection_lines`` why variants are
 no options; ``difference`` what two plans do not have in common; ``money`` what a plan costs; ``stages`` how a server is
-split into pipeline stages; ``settings`` what a role pins of the engine; ``untried`` which layouts a proof leaves
-out.
+split into pipeline stages; ``accuracy`` what is known of one; ``settings`` what a role pins of the engine; ``untried``
+which layouts a proof leaves out.
 """
 
 from planner.explain.difference_text import difference
@@ -13,6 +13,17 @@ from planner.explain.no_plan_text import no_plan
 from planner.explain.reasons import headline, reasons
 from planner.explain.rejections import rejection_lines
 from planner.explain.untried import untried
-from planner.explain.words import settings, stages
+from planner.explain.words import accuracy, settings, stages
 
-__all__ = ["difference", "headline", "money", "no_plan", "reasons", "rejection_lines", "settings", "stages", "untried"]
+__all__ = [
+    "accuracy",
+    "difference",
+    "headline",
+    "money",
+    "no_plan",
+    "reasons",
+    "rejection_lines",
+    "settings",
+    "stages",
+    "untried",
+]

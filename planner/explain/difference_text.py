@@ -36,6 +36,7 @@ _WORDS: dict[str, tuple[str, Callable[[Any], str]]] = {
     "data_parallel_size": ("data-parallel ranks", str),
     "expert_parallel": ("whole experts shared out", lambda shared: "yes" if shared else "no"),
     "settings": ("settings of the engine", settings),
+    "shared": ("further roles", lambda roles: listed([role.name for role in roles] or ["none"])),
     "speed": ("speed", _speed),
     "known_faults": ("known faults", lambda faults: listed([fault.id for fault in faults] or ["none"])),
     "system_bytes": ("memory left to the system", more),

@@ -2,16 +2,17 @@
 
 from collections.abc import Iterator
 
-from planner.fleet import POOLING_TASKS, Fleet, Pool, Role
+from planner.fleet import POOLING_TASKS, Fleet, Pool, Role, may_share
 from planner.options import STAGES
 from planner.plan import Plan
 
 
 def untried(fleet: Fleet, plan: Plan) -> Iterator[str]:
-    """Yield a line for each role that lacks something and could have more pipeline stages on a pool with idle GPUs.
+    """Yield a line for each checkpoint that is loaded twice, and for each role that idle GPUs could give more stages.
 
     Where a role leaves their number open, no pool has more than it takes for one of its candidates to fit.
     """
+    yield from _twice(fleet, plan)
     short = {binding.role for binding in plan.bindings if binding.limit in ("memory", "objective")}
     idle = {gpu.pool for gpu in plan.gpus if not gpu.servers}
     for role in fleet.roles:
@@ -25,6 +26,21 @@ def untried(fleet: Fleet, plan: Plan) -> Iterator[str]:
                     f"roles.{role.name}: GPUs are idle, and no more pipeline stages were compared than it takes; "
                     f"set pipeline_parallel to [{compared}] to compare them"
                 )
+
+
+def _twice(fleet: Fleet, plan: Plan) -> Iterator[str]:
+    """Yield a line for each role whose servers load what those of another do, where one server could do both."""
+    checkpoints: dict[str, Role] = {}
+    for role in fleet.roles:
+        server = next((server for server in plan.servers if server.role == role.name), None)
+        if server is None:
+            continue
+        first = checkpoints.setdefault(server.repository, role)
+        if first is not role and may_share(first, role):
+            yield (
+                f"roles.{role.name}: loads the checkpoint of {first.name} a second time; set same_server_as to "
+                f"{first.name} to have one server for both"
+            )
 
 
 def _more(role: Role, pools: list[Pool], stages: int) -> int:

@@ -15,6 +15,7 @@ from planner.fleet.load import load_fleet, read_fleet
 from planner.fleet.price import Price, hourly_price
 from planner.fleet.scenario import GPU_OPTION, SET_OPTION, Edit, Scenario, fleets, scenarios
 from planner.fleet.schema import POOLING_TASKS, TASKS, json_schema
+from planner.fleet.shared import may_share, merged
 from planner.fleet.written import FleetFile
 
 __all__ = [
@@ -35,6 +36,8 @@ __all__ = [
     "hourly_price",
     "json_schema",
     "load_fleet",
+    "may_share",
+    "merged",
     "read_fleet",
     "scenarios",
 ]

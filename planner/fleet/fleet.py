@@ -141,7 +141,7 @@ class Role:
     of the pools the role may use, None for all. ``share_with`` names, sorted, the only other roles that may be on its
     GPUs; empty for an exclusive role, None when anyone may. ``spread`` puts every replica on a ``gpu`` or a ``node`` of
     its own. An ``optional`` role is left out rather than making the fleet impossible. ``settings`` are pins of the
-    engine.
+    engine. ``parts`` are the roles that one server does, this one first, when there are several.
     """
 
     name: str
@@ -180,6 +180,7 @@ class Role:
     cached_permille: int = 0
     busy_permille: int = 1000
     settings: EngineSettings = NOTHING
+    parts: tuple["Role", ...] = ()
 
     @property
     def wants_speed(self) -> bool:
@@ -206,6 +207,11 @@ class Role:
         if self.prompt_tokens is None:
             return None
         return self.prompt_tokens + (self.output_tokens or 0)
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """The names that its servers answer to."""
+        return tuple(part.name for part in self.parts) or (self.name,)
 
     def allows(self, variant: Variant) -> bool:
         """Whether the role's pins leave this variant."""

@@ -12,6 +12,7 @@ from planner.fleet.models import candidates, check_limits
 from planner.fleet.placement import check_placement
 from planner.fleet.pools import pools
 from planner.fleet.schema import POOLING_TASKS, SPEED_OBJECTIVES, ContextMap, FleetMap, RoleMap
+from planner.fleet.shared import served_together
 from planner.units import format_tokens
 from planner.yaml_source import FieldPath, dotted
 
@@ -28,6 +29,7 @@ def review(findings: Findings, read: FleetMap) -> Fleet | None:
             ("roles",), "a fleet needs at least one role", "write one, such as chat: {task: chat, context: 16k}"
         )
     roles = tuple(role for role in found if role)
+    roles = served_together(findings, read, roles)
     check_placement(findings, read, found_pools)
     if not (read.name and found_pools) or findings.problems:
         return None

@@ -13,6 +13,7 @@ from planner.fleet.engine_keys import EngineKeys
 from planner.fleet.fleet import PARALLEL_SIZES
 from planner.fleet.layout_keys import LayoutKeys
 from planner.fleet.shapes import Map, auto_or, choice, enum, map_of, one_or_more, sizes, whole
+from planner.fleet.shared_keys import SharedKeys
 from planner.tensors.kv_pages import CACHE_DTYPES
 
 ENGINES = ("vllm",)
@@ -264,7 +265,7 @@ class RoleBasics(Map):
     )
 
 
-class RoleMap(LayoutKeys, EngineKeys, RoleBasics):
+class RoleMap(SharedKeys, LayoutKeys, EngineKeys, RoleBasics):
     """One job in the fleet, served by one model under one name."""
 
 

@@ -111,7 +111,7 @@ class Considered:
         figures, best = self._offers.figures, self._offers.best
         found = []
         for model, variant in allowed(self._role):
-            figure = best.figure(figures.of(model, variant, "auto", self._role.context_min))
+            figure = best.figure(figures.compared(model, variant, "auto", self._role.context_min))
             if figure is not None and (best.share(figure), figure) > _accuracy(option):
                 found.append((model, variant))
         return found

@@ -12,14 +12,14 @@ from planner.facts.variant import Model, Variant
 from planner.fleet import Role
 from planner.memory.demand import Demand
 from planner.options import replicas
-from planner.options.candidates import Candidate, allowed, candidates
+from planner.options.candidates import Candidate, candidates
 from planner.options.figures import RoleFigures
 from planner.options.option import Option, Rejection
 from planner.options.paces import Pacing, settled
 from planner.options.place import Place
 from planner.options.rungs import Box, Rungs
 from planner.options.speed import fast_enough
-from planner.options.worth import Measure, measure
+from planner.options.worth import Measure
 from planner.units import ceil_div
 
 Named = tuple[Model, Variant]
@@ -90,8 +90,7 @@ class Offers:
     def of(cls, role: Role, catalog: Catalog, *, avoid: bool = False, pacing: Pacing | None = None) -> "Offers":
         """Return what makes the offers of a role."""
         figures = RoleFigures(role, catalog)
-        every = [figures.of(model, variant, "auto", role.context_min) for model, variant in allowed(role)]
-        return cls(role, figures, measure(every), avoid, catalog.speed, pacing)
+        return cls(role, figures, figures.measure, avoid, catalog.speed, pacing)
 
     def at(
         self, where: Sequence[Place], named: Sequence[Named], stages: int | None = None

@@ -23,6 +23,8 @@ Reason = Literal[
 class Option:
     """One way to serve a role: a variant, a KV cache dtype, a context, a batch size, on how many GPUs of which pool.
 
+    ``others`` are further roles that its servers do, each with their accuracy at it.
+
     ``server`` is what would be started, ``replicas`` times, with ``max_num_seqs`` at its largest, each on so many
     ``nodes``; ``pool`` is the position of the pool in the fleet. ``demand`` is the memory on each of the server's GPUs
     as a function of the sequences of each of its data-parallel ranks, from ``sequences_min``, where it is
@@ -40,6 +42,7 @@ class Option:
     sequences_min: int
     sequences_max: int
     accuracy: Accuracy
+    others: tuple[tuple[Role, Accuracy], ...] = ()
     demand: Demand
     least_bytes: int
     worth: Worth

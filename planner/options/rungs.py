@@ -28,7 +28,7 @@ from planner.options import ladders
 from planner.options.candidates import Candidate
 from planner.options.figures import RoleFigures
 from planner.options.layouts import Layout
-from planner.options.option import Option, Reason, Rejection
+from planner.options.option import Option, Rejection
 from planner.options.paces import Pacing, best_of
 from planner.options.prune import Front, Shape, never_larger
 from planner.options.replicas import Load
@@ -248,15 +248,18 @@ class Rungs:
 
     def _figure(self, length: int) -> int | None:
         """Return what candidates are compared by; without the KV cache where nobody published what it costs."""
-        found, candidate = self.measure.figure(self._accuracy(length)), self.candidate
-        if found is not None:
-            return found
-        cache = candidate.effective_cache
-        return self.measure.figure(self.figures.compared(candidate.model, candidate.variant, cache, length))
+        candidate = self.candidate
+        found = self.figures.compared(candidate.model, candidate.variant, candidate.effective_cache, length)
+        return self.measure.figure(found)
 
     def _accuracy(self, length: int) -> Accuracy:
         candidate = self.candidate
         return self.figures.of(candidate.model, candidate.variant, candidate.effective_cache, length)
+
+    def _others(self, length: int) -> tuple[tuple[Role, Accuracy], ...]:
+        """Return the further roles that the servers do, with their accuracies."""
+        candidate = self.candidate
+        return self.figures.others(candidate.model, candidate.variant, candidate.effective_cache, length)
 
     def _inaccurate(self, length: int) -> Rejection | None:
         """Return why the accuracy is not enough: unknown where others are known, or below a floor of the role."""
@@ -265,12 +268,10 @@ class Rungs:
             unscored = self.measure.kind == "score" and accuracy.recovery_median is not None
             detail = accuracy.scale if unscored else self.candidate.variant.scheme
             return self.candidate.rejected(self.role, "unscored" if unscored else "unknown", detail=detail)
-        floors: tuple[tuple[Reason, int | None, int | None], ...] = (
-            ("recovery", self.role.recovery_floor, accuracy.recovery_floor),
-            ("score", self.role.score_floor, accuracy.score_floor),
-        )
-        for reason, floor, found in floors:
-            if floor is not None and (found is None or found < floor):
+        candidate = self.candidate
+        of = candidate.model, candidate.variant, candidate.effective_cache, length
+        for reason, floor, found in self.figures.floors(*of):
+            if found is None or found < floor:
                 detail = "" if found is not None else "unknown"
                 return self.candidate.rejected(self.role, reason, floor, found or 0, detail)
         return None
@@ -302,6 +303,7 @@ class Rungs:
             sequences_min=load.least,
             sequences_max=sequences,
             accuracy=self._accuracy(length),
+            others=self._others(length) if self.role.parts else (),
             demand=needed,
             least_bytes=needed.footprint(load.least),
             worth=self._worth(length, length, batch, defaults.max_num_batched_tokens, self._pace_of(server)),

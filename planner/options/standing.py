@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 
 from planner.catalog import Catalog
 from planner.fleet import Role
-from planner.options.candidates import allowed, candidates
+from planner.options.candidates import candidates
 from planner.options.figures import RoleFigures
 from planner.options.layouts import Layout, allows, narrowed
 from planner.options.option import Option, Rejection
@@ -16,7 +16,6 @@ from planner.options.paces import Pacing
 from planner.options.place import Place
 from planner.options.replicas import standing_load
 from planner.options.rungs import Rungs
-from planner.options.worth import measure
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -45,7 +44,6 @@ def standing_option(
     if not _allows(role, had):
         return None
     figures = RoleFigures(role, catalog)
-    best = measure([figures.of(model, variant, "auto", role.context_min) for model, variant in allowed(role)])
     for candidate in candidates(_narrowed(role, had), [place]):
         if isinstance(candidate, Rejection):
             continue
@@ -54,7 +52,7 @@ def standing_option(
             load = standing_load(role, had.replicas, had.max_num_seqs, had.layout.data_parallel_size)
             if pacing:
                 load = replace(load, most=had.max_num_seqs)
-            rungs = Rungs(role, candidate, load, figures, best, avoid=True, pacing=pacing)
+            rungs = Rungs(role, candidate, load, figures, figures.measure, avoid=True, pacing=pacing)
             return rungs.exactly(had.max_model_len, had.max_num_batched_tokens, had.max_num_seqs)
     return None
 

@@ -31,6 +31,7 @@ _USUAL = {
     "known_faults": (),
     "interrupted": False,
     "settings": {},
+    "shared": (),
     **defaults(),
 }
 """Keys that are not written where they have these values: a server is in one stage and one rank of data
