@@ -264,3 +264,39 @@ def test_docker_gives_every_container_that_asks_for_a_number_the_first_gpus(tmp_
     (found,) = servers(tmp_path, a__sh="docker run --gpus 2 vllm/vllm-openai --model m")
 
     assert found.gpu_ids == ("0", "1")
+
+
+def test_a_first_start_that_is_close_and_later_ones_that_are_not_count_as_starting(tmp_path: Path) -> None:
+    catalog = load_catalog()
+    line = "docker run vllm/vllm-openai:v0.27.1 --model Qwen/Qwen3-4B --gpu-memory-utilization 0.9 --max-model-len {}"
+
+    def verdict(length: int) -> tuple[bool | None, str]:
+        (found,) = verdicts(servers(tmp_path, a__sh=line.format(length)), catalog.gpu("RTX 4060 Ti 16GB"), catalog)
+        return found.starts, (found.reason or "")[:12]
+
+    answers = [verdict(length) for length in range(24_000, 41_000, 2_000)]
+
+    assert (True, "a close call") in answers
+    assert answers.index((True, "a close call")) > answers.index((True, ""))
+
+
+def test_of_several_kinds_of_gpu_none_is_taken_for_the_one(tmp_path: Path) -> None:
+    task = "resources: {{accelerators: {}}}\nrun: vllm serve m\n"
+
+    (one,), (several,) = (servers(tmp_path, a__yaml=task.format(kinds)) for kinds in ("{L4: 2}", "[L4:1, A10G:1]"))
+
+    assert (one.gpu_name, one.gpus) == ("L4", 2)
+    assert (several.gpu_name, several.gpus) == ("", 1)
+
+
+def test_settings_that_change_what_is_captured_are_heeded(tmp_path: Path) -> None:
+    catalog = load_catalog()
+    line = "vllm serve Qwen/Qwen3-4B --max-model-len 8192"
+    few = """ --compilation-config '{"cudagraph_capture_sizes": [1]}'"""
+
+    taken = [
+        verdicts(servers(tmp_path, a__sh=text), catalog.gpu("RTX 4090"), catalog)[0].takes_bytes
+        for text in (line, line + few)
+    ]
+
+    assert taken[0] != taken[1]

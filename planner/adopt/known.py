@@ -36,6 +36,10 @@ _FIELDS = {
     "max-loras": "max_loras",
     "max-lora-rank": "max_lora_rank",
     "language-model-only": "language_model_only",
+    "max-cudagraph-capture-size": "max_capture_size",
+    "mamba-cache-dtype": "mamba_cache_dtype",
+    "mamba-ssm-cache-dtype": "mamba_ssm_cache_dtype",
+    "attention-backend": "attention_backend",
 }
 """Flags that the memory model knows, and its names for them."""
 
@@ -63,6 +67,7 @@ def given_flags(flags: dict[str, Any]) -> dict[str, Any]:
     if isinstance(limits, dict):
         counts = {kind: one.get("count") if isinstance(one, dict) else one for kind, one in limits.items()}
         given["mm_limits"] = {str(kind): count for kind, count in counts.items() if isinstance(count, int)}
+    given |= _captured(flags)
     if offload := flags.get("cpu-offload-gb"):
         given["cpu_offload_bytes"] = round(float(offload) * GIB)
     if flags.get("quantization") in ONLINE:
@@ -70,6 +75,19 @@ def given_flags(flags: dict[str, Any]) -> dict[str, Any]:
     if given.get("max_model_len") in ("auto", -1):
         del given["max_model_len"]
     return given
+
+
+def _captured(flags: dict[str, Any]) -> dict[str, Any]:
+    """Return the sizes that CUDA graphs are captured for, as an option or a part of ``--compilation-config`` says."""
+    config = flags.get("compilation-config")
+    config = config if isinstance(config, dict) else {}
+    sizes = flags.get("cudagraph-capture-sizes", config.get("cudagraph_capture_sizes"))
+    found: dict[str, Any] = {}
+    if isinstance(sizes, list) and sizes and all(isinstance(size, int) for size in sizes):
+        found["capture_sizes"] = tuple(sizes)
+    if isinstance(most := config.get("max_cudagraph_capture_size"), int):
+        found["max_capture_size"] = most
+    return found
 
 
 def known(server: Server, gpu: GPU | None, catalog: Catalog) -> Known | str:

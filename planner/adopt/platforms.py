@@ -131,12 +131,13 @@ def config_file(document: Mapping[str, Any], name: str) -> Launch:
 
 
 def _accelerators(value: object) -> tuple[str, int | None]:
-    """Return the first kind of GPU named and its number: ``L4:1``, ``{L4: 1}``, ``[L4:1, A10G:1]``."""
+    """Return the kind of GPU named and its number: ``L4:1``, ``{L4: 1}``; of several, ``[L4:1, A10G:1]``, no kind."""
+    several = isinstance(value, dict | list) and len(value) > 1
     first = next(iter(value), "") if isinstance(value, dict | list) else value
     if isinstance(value, dict) and isinstance(value.get(first), int):
-        return str(first), int(value[first])
+        return "" if several else str(first), int(value[first])
     kind, _, count = str(first or "").partition(":")
-    return kind, int(count) if count.isdigit() else 1 if kind else None
+    return "" if several else kind, int(count) if count.isdigit() else 1 if kind else None
 
 
 def _macros(text: str, macros: Mapping[str, str]) -> str:

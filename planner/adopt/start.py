@@ -6,7 +6,7 @@ the memory of the whole device before and after its profile (``MemoryProfilingRe
 """
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from planner.adopt.known import Known, known
@@ -18,6 +18,9 @@ from planner.facts.gpu import GPU
 from planner.memory.estimate import Estimate, estimate
 from planner.units import GIB, format_gib
 
+_ONCE_COMPILED = (
+    "a close call for the first start, which compiles the model; it starts once that is done and the compile cache kept"
+)
 _SHARES = (0.92, 0.95)
 _SEQUENCES = (512, 256, 128, 64, 32, 16, 8, 4, 2, 1)
 
@@ -132,6 +135,8 @@ def _verdict(known: Known, held_bytes: int, beside_bytes: int) -> Verdict:
         answer = asked(known, flags, held_bytes)
     except (PlannerError, ValueError, TypeError) as error:
         return Verdict(starts=None, reason=str(error))
+    if not answer.starts and answer.close_call and _starts_compiled(known, flags, held_bytes):
+        return Verdict(starts=True, reason=_ONCE_COMPILED, takes_bytes=_takes(answer))
     if not answer.starts and answer.close_call:
         return Verdict(starts=None, reason=f"a close call: {answer.reason}", change=least_change(known, held_bytes))
     if not answer.starts:
@@ -144,6 +149,13 @@ def _verdict(known: Known, held_bytes: int, beside_bytes: int) -> Verdict:
         )
         return Verdict(starts=False, reason=reason, change=("start", "one after another"))
     return Verdict(starts=True, takes_bytes=_takes(answer))
+
+
+def _starts_compiled(known: Known, flags: dict[str, Any], held_bytes: int) -> bool:
+    """Whether a server starts once its model is compiled: a start that fails after that leaves the result behind."""
+    server, profile = known.sized(flags)
+    warm = replace(server, flags=replace(server.flags, compile_cache="warm"))
+    return estimate(warm, known.gpu, profile, held_bytes).starts
 
 
 def asked(known: Known, flags: dict[str, Any], held_bytes: int) -> Estimate:
