@@ -154,6 +154,20 @@ def test_a_log_that_does_not_say_enough_teaches_nothing(tmp_path: Path, text: st
     assert start["measured"] is None
 
 
+def test_a_given_kv_cache_leaves_the_weights_to_learn_from(tmp_path: Path, gpu: GPU) -> None:
+    own = log(tmp_path / "a.log", 5.7, extra=", 'kv_cache_memory_bytes': 1000000000")
+
+    (start,) = facts(own)["starts"]
+    seen_weights = dataclasses.replace(seen(gpu, -0.3), weights_alone=True)
+    before, after = estimated(gpu), estimated(with_seen(gpu, seen_weights))
+
+    assert start["measured"]["weights_gib"] == 15.27
+    assert "kv_cache_gib" not in start["measured"]
+    assert after.kv_cache_bytes == before.kv_cache_bytes + seen_weights.more_bytes
+    assert after.kv_cache_low_bytes - after.kv_cache_bytes == before.kv_cache_low_bytes - before.kv_cache_bytes
+    assert estimated(with_seen(gpu, seen_weights), "Qwen/Qwen3-4B") == estimated(gpu, "Qwen/Qwen3-4B")
+
+
 def test_measured_goes_before_transferred(gpu: GPU) -> None:
     base = estimated(gpu).kv_cache_bytes
     other = seen(gpu, -0.3, "Qwen/Qwen3-4B")

@@ -50,11 +50,14 @@ def start_of(found: Diagnosis, log: str, digest: str, gpu: GPU, catalog: Catalog
     if not found.arguments:
         return Start(log=log, why_not="it does not say with which arguments the server was started")
     kv_gib, tokens = found.figures.get("available_kv_gib"), found.figures.get("kv_tokens")
-    if not isinstance(kv_gib, float) and not isinstance(tokens, int):
-        return Start(log=log, why_not="it does not say how large the KV cache is")
     flags = {name: value for name, value in given_flags(server.flags).items() if value is not None}
-    if flags.get("kv_cache_memory_bytes"):
-        return Start(log=log, why_not="its KV cache was given in bytes, so that it says nothing about the rest")
+    weights_gib = _gib(found, "weights_gib")
+    if flags.get("kv_cache_memory_bytes") or "given_kv_gib" in found.figures:
+        kv_gib = tokens = None
+        if weights_gib is None:
+            return Start(log=log, why_not="the size of its KV cache was given, and it does not say that of its weights")
+    elif not isinstance(kv_gib, float) and not isinstance(tokens, int):
+        return Start(log=log, why_not="it does not say how large the KV cache is")
     eager = flags.get("enforce_eager") is True
     measured = Measured(
         gpu=gpu.name,
@@ -65,7 +68,7 @@ def start_of(found: Diagnosis, log: str, digest: str, gpu: GPU, catalog: Catalog
         compiled="eager" if eager else str(found.figures.get("compiled", "")),
         kv_cache_gib=kv_gib if isinstance(kv_gib, float) else None,
         kv_cache_tokens=tokens if isinstance(tokens, int) else None,
-        weights_gib=_gib(found, "weights_gib"),
+        weights_gib=weights_gib,
         activation_gib=_gib(found, "activation_gib"),
         cuda_graph_gib=_gib(found, "graphs_gib"),
     )

@@ -19,6 +19,10 @@ if TYPE_CHECKING:
     from planner.catalog.catalog import Catalog
 
 
+_ODD_WEIGHTS_PARTS = 10
+"""Weights that differ by more than this share are those of another checkpoint."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Measured:
     """One start-up: what was started where, and what its log says; sizes as logged, in GiB and tokens.
@@ -60,12 +64,15 @@ def expected(start: Measured, gpu: GPU, catalog: "Catalog") -> tuple[Server, Est
 
 
 def more_bytes(start: Measured, answer: Estimate) -> int | None:
-    """Return the KV cache logged less the one expected; None where the log has neither its GiB nor its tokens."""
+    """Return the KV cache logged less the one expected; None where the log has neither that nor the weights.
+
+    Where the size of the KV cache was given, the weights are all that is left to compare.
+    """
     if start.kv_cache_gib is not None:
         return round(start.kv_cache_gib * GIB) - answer.kv_cache_bytes
     if start.kv_cache_tokens is not None and answer.kv_cache_tokens > 0:
         return answer.kv_cache_bytes * start.kv_cache_tokens // answer.kv_cache_tokens - answer.kv_cache_bytes
-    return None
+    return None if start.weights_gib is None else answer.weights_bytes - round(start.weights_gib * GIB)
 
 
 def seen_on(gpu: GPU, starts: Iterable[Measured], catalog: "Catalog") -> tuple[Seen, ...]:
@@ -87,12 +94,15 @@ def as_seen(start: Measured, server: Server, answer: Estimate) -> Seen | None:
     if more is None:
         return None
     logged = answer.kv_cache_bytes + more
+    weights_alone = start.kv_cache_gib is None and start.kv_cache_tokens is None
+    outlier = not answer.kv_cache_low_bytes <= logged <= answer.kv_cache_high_bytes
     return Seen(
         version=start.engine_version,
         model=model_key(server),
         split=split_key(server),
         compiled=start.compiled,
         more_bytes=more,
-        outlier=not answer.kv_cache_low_bytes <= logged <= answer.kv_cache_high_bytes,
+        weights_alone=weights_alone,
+        outlier=abs(more) > answer.weights_bytes // _ODD_WEIGHTS_PARTS if weights_alone else outlier,
         source=start.source,
     )

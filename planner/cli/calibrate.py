@@ -127,12 +127,16 @@ def _told(starts: Sequence[Start]) -> str:
             continue
         answer, seen, logged = start.expected, start.seen, start.measured
         state = f", {logged.compiled}" if logged.compiled else ""
-        sign = "more" if seen.more_bytes >= 0 else "less"
-        parts.append(
-            f"{start.log}: {logged.model}, vllm {logged.engine_version}{state}: KV cache "
-            f"{format_gib(answer.kv_cache_bytes + seen.more_bytes)}, {format_gib(abs(seen.more_bytes))} {sign} than "
-            f"expected ({format_gib(answer.kv_cache_low_bytes)} to {format_gib(answer.kv_cache_high_bytes)})"
-        )
+        who = f"{start.log}: {logged.model}, vllm {logged.engine_version}{state}"
+        sign = "more" if (seen.more_bytes >= 0) is not seen.weights_alone else "less"
+        off = f"{format_gib(abs(seen.more_bytes))} {sign} than expected"
+        if seen.weights_alone:
+            weights = format_gib(answer.weights_bytes - seen.more_bytes)
+            parts.append(f"{who}: its KV cache was given; weights {weights}, {off}")
+        else:
+            low, high = format_gib(answer.kv_cache_low_bytes), format_gib(answer.kv_cache_high_bytes)
+            kv_cache = format_gib(answer.kv_cache_bytes + seen.more_bytes)
+            parts.append(f"{who}: KV cache {kv_cache}, {off} ({low} to {high})")
         if seen.outlier:
             parts.append("  an outlier: beyond the range, so it counts for this very server alone")
     for one in contradictions(starts):

@@ -29,6 +29,10 @@ _PATTERNS: tuple[tuple[str, Kinds], ...] = (
     (rf"Model loading took (?P<weights_gib>{_NUMBER}) (?:GiB|GB)", {"weights_gib": float}),
     (rf"Available KV cache memory: (?P<available_kv_gib>{_NUMBER}) GiB", {"available_kv_gib": float}),
     (r"(?:GPU|CPU) KV cache size: (?P<kv_tokens>[\d,]+) tokens", {"kv_tokens": _int}),
+    (
+        rf"(?:reserved |Explicitly set \()(?P<given_kv_gib>{_NUMBER})(?: GiB memory for KV Cache as specified|/)",
+        {"given_kv_gib": float},
+    ),
     (r"# (?:GPU|cuda|CUDA) blocks: (?P<kv_blocks>\d+)", {"kv_blocks": _int}),
     (
         rf"Maximum concurrency for (?P<max_model_len>[\d,]+) tokens per request: (?P<concurrency>{_NUMBER})x",

@@ -49,8 +49,9 @@ class Learnt:
 def learnt(server: Server, gpu: GPU, profile: EngineProfile) -> Learnt | None:
     """Return what is known from the user's start-ups of this server, or of others on this device; None where nothing.
 
-    A start that compiles its model and one that finds it compiled teach nothing about each other. An outlier teaches
-    about its own server alone: something else was on that GPU, or its log is of another machine.
+    Weights alone move what is expected and leave the range as it was. A start that compiles its model and one that
+    finds it compiled teach nothing about each other. An outlier teaches about its own server alone: something else was
+    on that GPU, or its log is of another machine.
     """
     if not gpu.seen:
         return None
@@ -59,9 +60,11 @@ def learnt(server: Server, gpu: GPU, profile: EngineProfile) -> Learnt | None:
     here = [one for one in gpu.seen if parse_version(one.version)[:2] == release and one.compiled in ("", state)]
     own = [one for one in here if one.model == model and one.split == split]
     if own:
-        same = [one for one in own if one.compiled == state]
-        return _of("measured", same or own, _MEASURED if same else _STATE_UNKNOWN)
-    others = [one for one in here if one.split[:5] == split[:5] and not one.outlier]
+        same = [one for one in own if one.compiled == state and not one.weights_alone]
+        own = [one for one in own if not one.weights_alone] or own
+        parts = _MEASURED if same else _ONE_ALONE if own[0].weights_alone else _STATE_UNKNOWN
+        return _of("measured", same or own, parts)
+    others = [one for one in here if one.split[:5] == split[:5] and not (one.outlier or one.weights_alone)]
     return _of("transferred", others, _TRANSFERRED if len(others) > 1 else _ONE_ALONE) if others else None
 
 
