@@ -40,6 +40,11 @@ class _Named:
 class _Flags:
     tensor_parallel_size: int
     pipeline_parallel_size: int = 1
+    data_parallel_size: int = 1
+
+    @property
+    def ranks(self) -> int:
+        return self.tensor_parallel_size * self.pipeline_parallel_size
 
 
 @dataclasses.dataclass(frozen=True)

@@ -90,6 +90,10 @@ class Board:
                 continue
             yield spot
 
+    def count(self, candidate: Candidate) -> int:
+        """Return how many spots there are for a server of a candidate, free or not."""
+        return len(self._all_spots(candidate.pool, candidate.width))
+
     def begin(self, role: int, size: int, candidate: Candidate) -> None:
         """Say what each server of a role takes of its GPUs and which candidate it is, before any is added."""
         self._begin(role, _Before([], size, candidate.stages, candidate.asleep, candidate.host))
@@ -146,9 +150,10 @@ class Board:
 
     def likeness(self, spot: Spot) -> tuple[object, ...]:
         """Return what makes spots alike, so that only one of them need be tried."""
-        gpus = range(spot[0], spot[1])
-        there = tuple(sorted(role for role, spots in self.spots.items() if spot[2] in {other[2] for other in spots}))
-        return tuple((self.free[gpu], tuple(sorted(self.on[gpu]))) for gpu in gpus), there if self._strict else ()
+        there: tuple[int, ...] = ()
+        if self._strict:
+            there = tuple(sorted(role for role, spots in self.spots.items() if any(spot[2] == o[2] for o in spots)))
+        return tuple((self.free[gpu], tuple(sorted(self.on[gpu]))) for gpu in range(spot[0], spot[1])), there
 
     def _rank(self, spot: Spot, *, emptiest: bool) -> tuple[int, int]:
         gpus = range(spot[0], spot[1])

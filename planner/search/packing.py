@@ -12,7 +12,8 @@ from dataclasses import dataclass
 from planner.search.board import Board
 from planner.search.problem import Block, Candidate, Problem
 
-_MOST_STEPS = 20_000
+_MOST_LOOKS = 200_000
+"""Places that are looked at before a search is given up."""
 _MOST_SEARCHED = 48
 """Servers up to which places are searched for; with more, the first ones decided would never be tried elsewhere."""
 
@@ -93,23 +94,23 @@ def _search(problem: Problem, items: Sequence[_Item], most_gpus: Sequence[int] |
     """Try places depth first, one server after another, the fullest that still takes it first."""
     board = Board(problem)
     servers = [item for item in items for _ in range(item.spots)]
-    steps = 0
+    looks = 0
 
     def place(index: int) -> bool:
-        nonlocal steps
+        nonlocal looks
         if index == len(servers):
             return True
         item, tried = servers[index], set()
         if item.role not in board.spots:
             board.begin(item.role, item.size, item.candidate)
         spots = list(board.fitting(item.role, item.candidate, item.size))
+        looks += board.count(item.candidate)
         for spot in sorted(spots, key=lambda spot: (min(board.free[spot[0] : spot[1]]), spot)):
             likeness = board.likeness(spot)
             if likeness in tried:
                 continue
             tried.add(likeness)
-            steps += 1
-            if steps > _MOST_STEPS:
+            if looks > _MOST_LOOKS:
                 return False
             board.add(item.role, spot)
             pool = item.candidate.pool
