@@ -11,9 +11,8 @@ from typing import NamedTuple
 
 from hypothesis import strategies as st
 
-from planner.search.packing import Decided
 from planner.search.placing import blocks
-from planner.search.problem import COST, Block, Candidate, Choice, PoolProblem, Problem, RoleProblem, Turn
+from planner.search.problem import COST, Block, Candidate, Choice, Decided, PoolProblem, Problem, RoleProblem, Turn
 
 Plan = tuple[Choice | None, ...]
 

@@ -27,6 +27,7 @@ from planner.options.problem import losses, stages
 from planner.options.prune import Front, Loss
 from planner.options.rungs import Box
 from planner.options.worth import Worth
+from planner.search.watch import go_on
 
 
 def prepare(
@@ -86,7 +87,7 @@ def _options(offers: Offers, where: Sequence[Place], front: Front, known: Needed
         tried = list(fewest.open_at(where, count))
         if known is not None:
             tried = [(place, known.among(place, named)) for place, named in tried]
-        offered = [found for place, named in tried for found in offers.at([place], named, count)]
+        offered = [found for place, named in tried for found in _asked(offers.at([place], named, count))]
         faulty |= any(isinstance(found, Rejection) and found.reason == "fault" for found in offered)
         whole = [found for found in offered if isinstance(found, Offer)]
         for option in _best_first(whole, front):
@@ -95,6 +96,13 @@ def _options(offers: Offers, where: Sequence[Place], front: Front, known: Needed
         for offer in whole:
             fewest.bounded(offer)
     return options, faulty
+
+
+def _asked(offered: Iterable[Offer | Rejection]) -> Iterator[Offer | Rejection]:
+    """Yield what is offered until whoever watches wants no more."""
+    for found in offered:
+        go_on()
+        yield found
 
 
 def _best_first(offers: Sequence[Offer], front: Front) -> Iterator[Option]:
@@ -115,6 +123,7 @@ def _best_first(offers: Sequence[Offer], front: Front) -> Iterator[Option]:
         if offer.least_bytes <= offer.candidate.place.capacity_bytes:
             wait(offer, offer.boxes())
     while waiting:
+        go_on()
         *_, box, offer = heapq.heappop(waiting)
         if box.beaten(front):
             continue

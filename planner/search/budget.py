@@ -1,9 +1,14 @@
 """Budget: how long a search may take, and what it says when that is too short; known without the solver's library."""
 
+from collections.abc import Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
+from dataclasses import dataclass
+
 from planner.errors import PlannerError
 
 BUDGET = 60
-"""Deterministic seconds per solve: a count of the solver's steps, so that a run repeats on any machine."""
+"""Deterministic seconds of all searching for a plan: a count of the solver's steps, so that a run repeats anywhere."""
 
 POINTS = 25
 """Points of a frontier that are found unless more are asked for."""
@@ -15,9 +20,46 @@ ORDER = "order of "
 class BudgetSpent(PlannerError):
     """The deterministic budget ran out before the solver had found any plan or proven that there is none."""
 
-    def __init__(self, budget: int) -> None:
+    def __init__(self, budget: float) -> None:
         self.budget = budget
         super().__init__(budget)
 
     def __str__(self) -> str:
         return f"no plan was found within a budget of {self.budget} deterministic seconds; it is not proven impossible"
+
+
+@dataclass(slots=True)
+class Purse:
+    """The deterministic seconds that are left of a budget."""
+
+    left: float
+
+    def spend(self, seconds: float) -> None:
+        """Take off what a solve has taken."""
+        self.left = max(0.0, self.left - seconds)
+
+
+_current: ContextVar[Purse | None] = ContextVar("purse", default=None)
+
+
+@contextmanager
+def spending(budget: float) -> Iterator[Purse]:
+    """Let all solving inside share a budget: no more than two thirds of what is left of one that it is inside of.
+
+    The rest is for what comes after, such as the next best combination after the plan.
+    """
+    outer = _current.get()
+    first = float(budget) if outer is None else min(budget, outer.left * 2 / 3)
+    purse = Purse(first)
+    token = _current.set(purse)
+    try:
+        yield purse
+    finally:
+        _current.reset(token)
+        if outer:
+            outer.spend(first - purse.left)
+
+
+def purse() -> Purse:
+    """Return what solving here may take; without end where nothing limits it."""
+    return _current.get() or Purse(float("inf"))

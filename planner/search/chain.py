@@ -14,10 +14,11 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
 from planner.search import follow
-from planner.search.budget import ORDER, BudgetSpent
+from planner.search.budget import ORDER, BudgetSpent, purse
 from planner.search.cp_sat import cp_model
 from planner.search.model import Model
 from planner.search.problem import COST, StageValue
+from planner.search.watch import stopped
 
 SEED = 1
 HEADROOM = "headroom"
@@ -62,7 +63,7 @@ class Weighing:
         return (total - rest) // self.weights[0]
 
 
-def run_chain(model: Model, budget: int, *, canonical: bool = True, patience: int | None = None) -> Chain | None:
+def run_chain(model: Model, budget: float, *, canonical: bool = True, patience: int | None = None) -> Chain | None:
     """Maximise every stage of a model's problem, headroom, and the canonical order; None when nothing is feasible.
 
     With ``patience`` the chain ends there when the first solve has no proof after so many deterministic seconds.
@@ -79,7 +80,8 @@ def run_chain(model: Model, budget: int, *, canonical: bool = True, patience: in
         try:
             if patience is not None and best is not None and not stages[0].proven:
                 raise BudgetSpent(patience)
-            solver = _maximise(model, goals, budget if patience is None or best else min(patience, budget))
+            most = budget if patience is None or best else min(patience, budget)
+            solver = _maximise(model, goals, min(most, purse().left / 2))  # a stage leaves something to the next ones
         except BudgetSpent:
             if best is None:
                 raise
@@ -95,7 +97,7 @@ def run_chain(model: Model, budget: int, *, canonical: bool = True, patience: in
     return Chain(tuple(_chained(stage for stage in stages if stage.name in reported)), best)
 
 
-def maximise_first(model: Model, budget: int) -> cp_model.CpSolver | None:
+def maximise_first(model: Model, budget: float) -> cp_model.CpSolver | None:
     """Maximise the first stage, and those that fit into one sum with it; None when nothing is feasible.
 
     Raises:
@@ -125,7 +127,7 @@ def ceilings(model: Model) -> dict[str, int]:
     return {goal.name: goal.high for goal in [*_goals(model), _headroom(model)]}
 
 
-def relaxed(model: Model, stages: Iterable[StageValue], budget: int) -> Iterator[StageValue]:
+def relaxed(model: Model, stages: Iterable[StageValue], budget: float) -> Iterator[StageValue]:
     """Yield stages with bounds as low as the choice alone shows: what is as good in all stages before has no more.
 
     ``model`` has no places, so that each of these solves is short; it is used up.
@@ -152,7 +154,7 @@ def choices(model: Model, solver: cp_model.CpSolver) -> list[tuple[int, int] | N
     return found
 
 
-def new_solver(budget: int) -> cp_model.CpSolver:
+def new_solver(budget: float) -> cp_model.CpSolver:
     """Return a solver that repeats itself, with two steps off that lose solutions.
 
     ortools 9.15 loses solutions, the best ones among them, and calls models impossible that are not, when it looks for
@@ -169,7 +171,7 @@ def new_solver(budget: int) -> cp_model.CpSolver:
     return solver
 
 
-def run(model: Model, budget: int, stage: str = "", figure: follow.Figure = round) -> cp_model.CpSolver | None:
+def run(model: Model, budget: float, stage: str = "", figure: follow.Figure = round) -> cp_model.CpSolver | None:
     """Run the solver so that the same model gives the same answer anywhere; None when nothing is feasible.
 
     Whoever watches is told the ``stage``, and its value and bound by ``figure`` of the objective's.
@@ -177,8 +179,11 @@ def run(model: Model, budget: int, stage: str = "", figure: follow.Figure = roun
     Raises:
         BudgetSpent: the solver could not tell.
     """
-    solver = new_solver(budget)
+    if stopped() or purse().left <= 0:
+        raise BudgetSpent(budget)
+    solver = new_solver(min(budget, purse().left))
     status = follow.solve(solver, model.cp, stage, figure)
+    purse().spend(solver.response_proto.deterministic_time)
     assert status != cp_model.MODEL_INVALID, model.cp.validate()
     if status == cp_model.INFEASIBLE:
         return None
@@ -239,7 +244,7 @@ def _bundles(goals: list[_Goal], terms: int) -> list[list[_Goal]]:
     return bundles
 
 
-def _maximise(model: Model, goals: list[_Goal], budget: int) -> cp_model.CpSolver | None:
+def _maximise(model: Model, goals: list[_Goal], budget: float) -> cp_model.CpSolver | None:
     """Solve one bundle; None when nothing is feasible."""
     model.cp.maximize(cp_model.LinearExpr.weighted_sum([goal.expression for goal in goals], _weights(goals)))
     return run(model, budget, goals[0].name, lambda total: _leading(goals, total))

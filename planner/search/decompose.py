@@ -17,9 +17,10 @@ from planner.search.budget import BudgetSpent
 from planner.search.chain import Weighing, choices, maximise_first, reached
 from planner.search.model import build
 from planner.search.narrow import narrowed
-from planner.search.packing import Decided, fullest
+from planner.search.packing import fullest
 from planner.search.pieces import Pieces
-from planner.search.problem import COST, Candidate, Problem, RoleProblem
+from planner.search.problem import COST, Candidate, Decided, Problem, RoleProblem
+from planner.search.watch import late, stopped
 
 _PER_MILLE = 1000
 _STEP = 100
@@ -52,7 +53,7 @@ def decompose(problem: Problem, weighing: Weighing, budget: int, bound: int) -> 
         found = _attempt(problem, weighing, share, budget)
         fits, fails = (share, fails) if found else (fits, share)
         best = max(filter(None, (best, found)), key=lambda packed: packed.value, default=None)
-        if best and (bound - best.value[0]) * _GOOD_ENOUGH <= abs(bound):
+        if stopped() or (best and (bound - best.value[0]) * _GOOD_ENOUGH <= abs(bound)):
             return best
     return best
 
@@ -119,10 +120,7 @@ def _chosen(problem: Problem, weighing: Weighing, share: int, budget: int) -> li
         solver = maximise_first(model, budget)
         if solver is None:
             return None
-        found[:] = [
-            choice and (origins[choice[0]], choice[1])
-            for origins, choice in zip(part.origins, choices(model, solver), strict=True)
-        ]
+        found[:] = part.decided(choices(model, solver))
         return reached(model, solver, len(weighing.weights))
 
     limits = Bounds(problem, weighing, share)
@@ -136,7 +134,7 @@ def _improve(problem: Problem, board: Board, decided: list[Decided]) -> None:
     """Take better options, role by role, as long as any finds a place."""
     upgrades = _Upgrades(problem, board, decided)
     for _ in range(_ROUNDS):
-        changed = [role for role in upgrades.by_loss() if upgrades.take(role)]
+        changed = [role for role in upgrades.by_loss() if not late() and upgrades.take(role)]
         if not changed:
             return
 
@@ -187,6 +185,8 @@ class _Upgrades:
         worth = _worth(self.problem, role, self.decided[role])
         bar = self._bars(role)
         for negative, index in self._ranked[role]:
+            if late():
+                return
             most = tuple(-part for part in negative)
             if most <= worth:
                 return

@@ -11,7 +11,7 @@ import hashlib
 from collections.abc import Sequence
 
 from planner.search.bounds import Bounds
-from planner.search.budget import BUDGET, BudgetSpent
+from planner.search.budget import BUDGET, BudgetSpent, spending
 from planner.search.chain import (
     HEADROOM,
     Chain,
@@ -28,10 +28,10 @@ from planner.search.cp_sat import CpSolver
 from planner.search.decompose import Packed, decompose, filled, packed_as
 from planner.search.model import Model, build
 from planner.search.narrow import narrowed
-from planner.search.packing import Decided, pack
+from planner.search.packing import pack
 from planner.search.pieces import Pieces, pieces
 from planner.search.placing import Placing, blocks, deal
-from planner.search.problem import COST, Answer, Block, Choice, Problem, StageValue
+from planner.search.problem import COST, Answer, Block, Choice, Decided, Problem, StageValue
 from planner.search.turns import saved
 from planner.search.watch import stopped
 
@@ -57,7 +57,15 @@ def optimise(problem: Problem, budget: int = BUDGET) -> Answer | None:
     Raises:
         BudgetSpent: neither was shown within the budget.
     """
-    found = pieces(problem)
+    with spending(budget):
+        try:
+            return _answered(pieces(problem), budget)
+        except BudgetSpent as error:
+            raise BudgetSpent(budget) from error
+
+
+def _answered(found: Pieces, budget: int) -> Answer | None:
+    """Return the best answer to the problem that pieces were made from."""
     if not found.served:
         return None
     model = build(found.problem)
@@ -98,29 +106,59 @@ def _left_free(problem: Problem, answer: Answer, stages: tuple[StageValue, ...])
 def _optimise(limits: Bounds, budget: int, digest: str) -> Answer | None:
     """Return the best answer to a problem whose candidates are pieces."""
     problem = limits.problem
+    found = _Relaxed([], limits.weighing.first(limits.total), limits.total)
+    with contextlib.suppress(BudgetSpent):
+        relaxed_or_none = _relaxed(limits, budget, digest)
+        if relaxed_or_none is None or isinstance(relaxed_or_none, Answer):
+            return relaxed_or_none
+        found = relaxed_or_none
     try:
-        part = narrowed(limits, lambda some: _reached(build(some.problem), budget, len(limits.weighing.weights)))
-        if part is None:
-            return None
-        model = build(part.problem)
-        chain = run_chain(model, budget, canonical=places(problem) <= _SOME)
+        if places(problem) <= _FEW:
+            return _whole(limits, budget, digest, (found.first, found.total))
     except BudgetSpent:
-        return _filled(problem, limits.weighing.first(limits.total), digest, budget)
+        return _filled(problem, found.first, digest, budget)
+    packed = decompose(problem, limits.weighing, budget, found.first)
+    packed = packed or (packed_as(problem, found.decided) if found.decided else None)
+    if packed is None:
+        return _filled(problem, found.first, digest, budget)
+    return _polished(limits, packed, budget, digest, found.first)
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class _Relaxed:
+    """A choice that has no places yet; what the first stage, and the sum of the first ones, cannot exceed."""
+
+    decided: list[Decided]
+    first: int
+    total: int
+
+
+def _relaxed(limits: Bounds, budget: int, digest: str) -> _Relaxed | Answer | None:
+    """Return the best choice by what the pools hold as a whole; the answer where it has places; None if there is none.
+
+    Where there are several GPUs it need not be proven: it only is a bound then.
+
+    Raises:
+        BudgetSpent: no choice was found, and it was not shown that there is none.
+    """
+    problem = limits.problem
+    several = sum(pool.gpus for pool in problem.pools) > 1
+    quick = min(budget, _QUICK) if several else budget
+    part = narrowed(limits, lambda some: _reached(build(some.problem), quick, len(limits.weighing.weights)))
+    if part is None:
+        return None
+    model = build(part.problem)
+    canonical = places(problem) <= _SOME
+    chain = run_chain(model, budget, canonical=canonical, patience=_QUICK if several else None)
     if chain is None:
         return None
     decided = choices(model, chain.solver)
-    if _summed(problem) and (found := pack(part.problem, decided, _most_gpus(model, chain.solver))):
-        return part.original(_answer(decided, found, chain.stages, digest))
-    bound = chain.stages[0].bound
-    if places(problem) <= _FEW:
-        try:
-            return _whole(limits, budget, digest, (bound, limits.weighing.sum([stage.bound for stage in chain.stages])))
-        except BudgetSpent:
-            return _filled(problem, bound, digest, budget)
-    packed = decompose(problem, limits.weighing, budget, bound) or packed_as(part.problem, decided)
-    if packed is None:
-        return _filled(problem, bound, digest, budget)
-    return _polished(limits, packed, budget, digest, bound)
+    first, total = chain.stages[0], min(limits.total, limits.weighing.sum([stage.bound for stage in chain.stages]))
+    if _summed(problem) and (first.proven or not several or places(problem) > _FEW):
+        found = pack(part.problem, decided, _most_gpus(model, chain.solver))
+        if found:
+            return part.original(_answer(decided, found, chain.stages, digest))
+    return _Relaxed(part.decided(decided), first.bound, total)
 
 
 def _polished(limits: Bounds, packed: Packed, budget: int, digest: str, bound: int) -> Answer | None:

@@ -10,15 +10,13 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 from planner.search.board import Board
-from planner.search.problem import Block, Candidate, Problem
+from planner.search.problem import Block, Candidate, Decided, Problem
+from planner.search.watch import stopped
 
 _MOST_LOOKS = 200_000
 """Places that are looked at before a search is given up."""
 _MOST_SEARCHED = 48
 """Servers up to which places are searched for; with more, the first ones decided would never be tried elsewhere."""
-
-Decided = tuple[int, int] | None
-"""A candidate and its sequences; None for an optional role that is left out."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,7 +108,7 @@ def _search(problem: Problem, items: Sequence[_Item], most_gpus: Sequence[int] |
             if likeness in tried:
                 continue
             tried.add(likeness)
-            if looks > _MOST_LOOKS:
+            if looks > _MOST_LOOKS or stopped():
                 return False
             board.add(item.role, spot)
             pool = item.candidate.pool

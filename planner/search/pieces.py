@@ -27,7 +27,7 @@ from itertools import pairwise
 from operator import le
 from typing import NamedTuple
 
-from planner.search.problem import COST, Answer, Candidate, Choice, Problem
+from planner.search.problem import COST, Answer, Candidate, Choice, Decided, Problem
 from planner.units import ceil_div
 
 _CUTS = 64
@@ -54,6 +54,11 @@ class Pieces:
         """Return an answer to this problem as one to the problem that the pieces were made from."""
         choices = zip(self.origins, answer.choices, strict=True)
         return replace(answer, choices=tuple(choice and _original(origins, choice) for origins, choice in choices))
+
+    def decided(self, choices: Sequence[Decided]) -> list[Decided]:
+        """Return what was decided for this problem in the candidates that the pieces were made from."""
+        pairs = zip(self.origins, choices, strict=True)
+        return [choice and (origins[choice[0]], choice[1]) for origins, choice in pairs]
 
 
 class _Point(NamedTuple):

@@ -16,6 +16,10 @@ MINIMAL_CHANGE = "minimal-change"
 """The stage that counts the roles whose servers stay as an earlier plan has them."""
 
 
+Decided = tuple[int, int] | None
+"""A candidate and its sequences; None for an optional role that is left out."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Candidate:
     """One option of a role: sizes in bytes per GPU, ``worth`` has one pair per stage.

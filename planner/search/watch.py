@@ -4,13 +4,19 @@ Nothing here changes an answer: a watch only holds what the search has reached. 
 is what a spent budget would have left: the best plan so far, or none. ``follow`` is what fills it.
 """
 
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass
 from typing import Protocol
 
+from planner.search.budget import BudgetSpent
+
 _current: ContextVar["Watch | None"] = ContextVar("watch", default=None)
+
+_PATIENCE_SECONDS = 0.5
+"""How long a plan may still become better after the search was ended."""
 
 
 class _Stoppable(Protocol):
@@ -29,10 +35,13 @@ class Watch:
     value: int | None = None
     bound: int | None = None
     stopped: bool = False
+    stopped_at: float = 0.0
     solver: _Stoppable | None = None
 
     def stop(self) -> None:
         """End the search that is running, and any that would follow; can be called from any thread, and again."""
+        if not self.stopped:
+            self.stopped_at = time.monotonic()
         self.stopped = True
         solver = self.solver
         if solver:
@@ -58,6 +67,22 @@ def stopped() -> bool:
     """Whether whoever watches wants no more."""
     watch = _current.get()
     return watch is not None and watch.stopped
+
+
+def go_on(budget: float = 0) -> None:
+    """Do nothing, unless whoever watches wants no more: long work without a solver asks this now and then.
+
+    Raises:
+        BudgetSpent: the search was ended, and nothing is known yet.
+    """
+    if stopped():
+        raise BudgetSpent(budget)
+
+
+def late() -> bool:
+    """Whether whoever watches has waited long enough for what is still to be had without a solver."""
+    watch = _current.get()
+    return watch is not None and watch.stopped and time.monotonic() > watch.stopped_at + _PATIENCE_SECONDS
 
 
 def task(name: str) -> None:

@@ -12,7 +12,7 @@ from planner.catalog import Catalog, load_catalog
 from planner.check import require
 from planner.fleet import Fleet
 from planner.plan import NoPlan, Plan
-from planner.search.budget import BUDGET, BudgetSpent
+from planner.search.budget import BUDGET, BudgetSpent, spending
 from planner.solve.alternatives import with_runner_up
 from planner.solve.frontier import NoSuchPoint, pareto
 from planner.solve.whole import whole
@@ -23,15 +23,17 @@ __all__ = ["BUDGET", "BudgetSpent", "NoSuchPoint", "pareto", "solve", "solve_and
 def solve(fleet: Fleet, catalog: Catalog, budget: int = BUDGET, previous: Plan | None = None) -> Plan | NoPlan:
     """Return the best plan for a fleet, or why there is none.
 
-    ``budget`` is in deterministic seconds: it counts steps of the solver, so that a run repeats on any machine. What a
+    ``budget`` is in deterministic seconds for all searching, the runner-up included: it counts steps of the solver, so
+    that a run repeats on any machine. What a
     ``previous`` plan decided stays where nothing is better for a change.
 
     Raises:
         BudgetSpent: neither could be shown within the solver's budget.
         UnknownName: no memory profile covers the engine version.
     """
-    found = whole(fleet, catalog, budget, previous)
-    return found if isinstance(found, NoPlan) else with_runner_up(fleet, found, budget)
+    with spending(budget):
+        found = whole(fleet, catalog, budget, previous)
+        return found if isinstance(found, NoPlan) else with_runner_up(fleet, found, budget)
 
 
 def solve_and_check(

@@ -20,8 +20,7 @@ from planner.plan import GPUGroup, Plan, ServerPlan
 from planner.search.board import Board
 from planner.search.chain import HEADROOM
 from planner.search.decompose import value
-from planner.search.packing import Decided
-from planner.search.problem import COST, Answer, Block, Candidate, Choice, Problem, StageValue, by_server
+from planner.search.problem import COST, Answer, Block, Candidate, Choice, Decided, Problem, StageValue, by_server
 from planner.search.relabel import relabelled
 
 Choices = Sequence[Choice | None]
