@@ -1,9 +1,11 @@
 """What a role pins of the engine arrives in the plan, on every command line, and comes back from them."""
 
+import codecs
 import dataclasses
 from pathlib import Path
 from typing import Any
 
+import jinja2
 import pytest
 import yaml
 from click.testing import CliRunner
@@ -14,6 +16,7 @@ from planner.artifacts.read_back import read_back
 from planner.artifacts.serve_args import planned_server, serve_arguments
 from planner.check import check
 from planner.cli import main
+from planner.engine.chat_templates import chat_template
 from planner.engine.flags import ServeFlags, default_flags
 from planner.engine.options import engine_options
 from planner.engine.profile import load_profile
@@ -354,3 +357,19 @@ def test_a_parser_of_the_users_own_takes_the_place_of_the_models() -> None:
     arguments = serve_arguments(server("chat", tool_parser="mistral", settings=pins), engine_options("0.33.0"))
 
     assert [one.value for one in arguments if one.flag == "--tool-call-parser"] == ["hermes"]
+
+
+def test_an_original_reranker_gets_the_prompt_it_was_trained_on(tmp_path: Path) -> None:
+    role = {"task": "rerank", "models": ["Qwen3-Reranker-0.6B"], "context": "8k"}
+    (found,) = solved(tmp_path, {**SMALL, "roles": {"rank": role}}).servers
+    template = codecs.decode(found.chat_template, "unicode_escape")  # as the engine reads an option that is no file
+    messages = [{"role": "query", "content": "why?"}, {"role": "document", "content": "because."}]
+    prompt = jinja2.Template(template, keep_trailing_newline=True).render(messages=messages)
+
+    assert prompt.startswith("<|im_start|>system\nJudge whether")
+    assert "<Query>: why?\n<Document>: because.<|im_end|>\n<|im_start|>assistant\n<think>\n\n</think>\n\n" in prompt
+    for path, commands in read_back(tmp_path / "artifacts").items():
+        given = [one.value for command in commands for one in command.arguments if one.flag == "--chat-template"]
+        assert given == [found.chat_template], path
+    assert run("verify", str(tmp_path))[0] == 0
+    assert chat_template(found.hf_overrides, "0.12.0") == ""

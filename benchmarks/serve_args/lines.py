@@ -18,6 +18,7 @@ from planner.artifacts.serve_args import Argument, refused_arguments, serve_argu
 from planner.catalog import load_catalog
 from planner.catalog.catalog import Catalog
 from planner.config_json import parse_config
+from planner.engine.chat_templates import chat_template
 from planner.engine.flags import ServeFlags
 from planner.engine.options import engine_options
 from planner.engine.profile import known_versions, load_profile, parse_version
@@ -47,6 +48,7 @@ SETTLED = {
     "--gpu-memory-utilization": "0.5",
 }
 _MODEL = "Qwen/Qwen2.5-7B-Instruct"
+_RERANKER = "Qwen/Qwen3-Reranker-0.6B"
 # ModelOpt's exports name the precision of each layer in a file of their own.
 _LAYERS = {"model.layers.0.mlp.gate_proj": {"quant_algo": "NVFP4", "group_size": 16}}
 _MIXED = {
@@ -133,8 +135,14 @@ def checkpoint_lines(version: str) -> tuple[Line, ...]:
 
 
 def pinned_lines(version: str) -> tuple[Line, ...]:
-    """Return a line for each pin of the engine in ``PINS`` that the version has an option for."""
-    servers = (_server(_MODEL, settings=settings) for settings in PINS)
+    """Return a line for each pin in ``PINS`` that the version has an option for, and for a chat template."""
+    reranker, _ = load_catalog().find(_RERANKER)
+    template = chat_template(reranker.hf_overrides, version)
+    scored = {"pooling": True, "kv_cache_memory_bytes": 0, "hf_overrides": reranker.hf_overrides}
+    servers = [
+        *(_server(_MODEL, settings=settings) for settings in PINS),
+        *([_server(_RERANKER, **scored, chat_template=template)] if template else []),
+    ]
     return tuple(sorted({line for server in servers for line in _lines_of(server, version)}))
 
 

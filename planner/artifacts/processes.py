@@ -11,7 +11,7 @@ from planner.engine.options import EngineOptions
 from planner.engine.profile import parse_version
 from planner.engine.starts import start_times
 from planner.plan import GPULedger, Plan, ServerPlan, ServerSpeed
-from planner.units import ceil_div
+from planner.units import GIB, ceil_div
 
 # How long the first part of a server waits for the others, which somebody starts on other machines. PyTorch itself
 # gives up after half an hour (torch/distributed/constants.py, default_pg_timeout).
@@ -20,6 +20,7 @@ MASTER_ADDRESS = "--master-addr"
 # On unified memory the engine from here on counts what Linux calls available as free (``MemorySnapshot.measure`` in
 # utils/mem_utils.py, 0.12.0 to 0.33.0); before, what CUDA calls free, which the page cache is not (0.11.0).
 _COUNTS_AVAILABLE = "0.12.0"
+_ENGINE_BYTES, _WORKER_BYTES, _SHARED_BYTES, _FILE_BYTES = 4 * GIB, 2 * GIB, 8 * GIB, 5 * GIB
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -74,6 +75,7 @@ class Server:
     arguments: tuple[Argument, ...]
     container_arguments: tuple[Argument, ...]
     environment: tuple[Variable, ...]
+    host_memory_bytes: int
     memory_bytes: int
     kv_cache_bytes: int
     kv_cache_tokens: int
@@ -136,6 +138,7 @@ def _process(plan: Plan, part: Part, gpus: list[GPULedger], earlier: list[Server
         arguments=local,
         container_arguments=local if several else published,
         environment=_environment(server),
+        host_memory_bytes=_host_memory_bytes(part),
         memory_bytes=_memory_bytes(server, min(gpu.total_bytes for gpu in gpus)),
         kv_cache_bytes=server.kv_cache_memory_bytes,
         kv_cache_tokens=server.kv_cache_tokens,
@@ -163,6 +166,21 @@ def _arguments(part: Part, options: EngineOptions, host: str) -> tuple[Argument,
     """Return the options of a process but the address of the first node, which each target takes from a variable."""
     arguments = serve_arguments(part.server, options, host=host, node_rank=part.rank)
     return tuple(argument for argument in arguments if argument.flag != MASTER_ADDRESS)
+
+
+def _host_memory_bytes(part: Part) -> int:
+    """Return what a process and its workers should be sure of in the host's memory.
+
+    An engine and its API take about 4 GiB, each further worker 2 GiB; workers exchange data through 8 GiB of shared
+    memory, which counts as theirs. Weights go through the host file by file: published checkpoints have files of up to
+    5 GB, or are smaller. What is kept in host memory on purpose comes on top.
+    """
+    gpus = len(part.gpu_indices)
+    weights = min(part.server.ledger.weights_bytes * gpus, _FILE_BYTES)
+    workers = _ENGINE_BYTES + _WORKER_BYTES * (gpus - 1) + (_SHARED_BYTES if gpus > 1 else 0)
+    server = part.server
+    engines = max(1, server.data_parallel_size // len(server.nodes))
+    return workers + weights + server.settings.host_bytes(gpus, engines)
 
 
 def _environment(server: ServerPlan) -> tuple[Variable, ...]:

@@ -62,6 +62,7 @@ _FIELDS = {
     "--reasoning-parser": "reasoning_parser",
     "--tool-call-parser": "tool_parser",
     "--hf-overrides": "hf_overrides",
+    "--chat-template": "chat_template",
 }
 # Defaults of the engine that are not written.
 _DEFAULTS: dict[str, str | int | float] = {"--pipeline-parallel-size": 1, "--data-parallel-size": 1}

@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 
 from planner.catalog import Catalog
 from planner.check.violation import Violation
+from planner.engine.chat_templates import chat_template
 from planner.engine.flags import default_flags, holds_whole_prompts
 from planner.engine.profile import EngineProfile
 from planner.engine.settings import serve_flags
@@ -107,6 +108,8 @@ def check_server(facts: Recomputed, plan: ServerPlan) -> Iterator[Violation]:
     yield from _guarantees(facts, plan, server)
     yield from _backend(facts, plan, server)
     yield from _accuracy(facts, role, plan, found)
+    if plan.chat_template != chat_template(found[0].hf_overrides, facts.profile.version):
+        yield Violation(plan.name, "its chat template is not the one that the model needs")
     if plan.known_faults != faults_of(server, gpu, facts.profile, len(plan.nodes)):
         yield Violation(plan.name, "its known faults are not those of the catalog")
     exact = ledger(server, gpu, facts.profile)

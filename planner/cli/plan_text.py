@@ -73,7 +73,10 @@ def _pinned(plan: Plan) -> Iterator[str]:
 
 
 def _pins(server: ServerPlan) -> str:
-    text, host = explain.settings(server.settings), server.settings.host_bytes(len(server.gpus))
+    text, host = (
+        explain.settings(server.settings),
+        server.settings.host_bytes(len(server.gpus), server.data_parallel_size),
+    )
     return f"{text}; {format_gib(host)} of host memory for each server" if host else text
 
 

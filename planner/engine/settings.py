@@ -46,11 +46,11 @@ class EngineSettings:
 
     def __bool__(self) -> bool:
         """Whether anything is pinned."""
-        return self != NOTHING
+        return self is not NOTHING and self != NOTHING
 
-    def host_bytes(self, gpus: int) -> int:
-        """Return the host memory that is set aside for a server on so many GPUs."""
-        return self.cpu_offload_bytes * gpus + self.kv_offload_bytes
+    def host_bytes(self, gpus: int, engines: int = 1) -> int:
+        """Return the host memory that is set aside for a server on so many GPUs; data-parallel ranks are engines."""
+        return self.cpu_offload_bytes * gpus + self.kv_offload_bytes * engines
 
 
 NOTHING = EngineSettings()

@@ -25,6 +25,7 @@ _USUAL = {
     "unseen": (),
     "system_bytes": 0,
     "hf_overrides": "",
+    "chat_template": "",
     "speed": None,
     "speed_sha256": "",
     "money": None,

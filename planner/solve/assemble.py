@@ -6,6 +6,7 @@ from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass, replace
 from itertools import chain, count
 
+from planner.engine.chat_templates import chat_template
 from planner.engine.options import engine_options, known_value
 from planner.fleet import POOLING_TASKS, Fleet, Pool, Role
 from planner.memory.attention import attention_backend
@@ -245,6 +246,7 @@ def _server_plan(prepared: Prepared, decision: Decision, pool: Pool) -> ServerPl
         tool_parser=known_value("--tool-call-parser", option.model.tool_parser, options),
         reasoning_parser=known_value("--reasoning-parser", option.model.reasoning_parser, options),
         hf_overrides=option.model.hf_overrides,
+        chat_template=chat_template(option.model.hf_overrides, prepared.profile.version),
         settings=role.settings,
         shared=tuple(SharedRole(name=one.name, task=one.task, accuracy=its) for one, its in option.others),
         unseen=option.variant.unseen,
