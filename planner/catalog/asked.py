@@ -6,7 +6,6 @@ from pathlib import Path
 from planner.architecture import Architecture
 from planner.catalog.catalog import Catalog
 from planner.catalog.stored import stored
-from planner.checkpoint import read_folder
 from planner.config_json import as_pooling
 from planner.errors import UnknownName
 from planner.facts.quantization import Quantization
@@ -45,5 +44,7 @@ def asked_model(catalog: Catalog, name: str) -> AskedModel:
 
 
 def _folder(path: str) -> AskedModel:
+    from planner.checkpoint import read_folder  # for folders alone
+
     folder = read_folder(path)
     return AskedModel(folder.architecture, folder.quantization)

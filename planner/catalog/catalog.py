@@ -7,15 +7,17 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from planner.catalog import gpu_entry, model_entry, yaml_files
-from planner.catalog.accuracy_tables import AccuracyTables
 from planner.catalog.foreign_names import REPOSITORY, is_gguf, same_weights
 from planner.catalog.names import nearest, plain, words_left_out
-from planner.catalog.speed_tables import SpeedTables
 from planner.errors import SourceUnavailable, UnknownName
 from planner.facts.gpu import GPU, CloudPrice
 from planner.facts.seen import Seen
 from planner.facts.variant import Model, Variant
 from planner.resources import data_folder, user_catalog
+
+if TYPE_CHECKING:
+    from planner.catalog.accuracy_tables import AccuracyTables
+    from planner.catalog.speed_tables import SpeedTables
 
 if TYPE_CHECKING:
     from planner.catalog.measured import Measured
@@ -92,13 +94,17 @@ class Catalog:
         )
 
     @cached_property
-    def accuracy(self) -> AccuracyTables:
+    def accuracy(self) -> "AccuracyTables":
         """Scores and recoveries of every model: ``catalog.accuracy.of(model, variant, task, …)``."""
+        from planner.catalog.accuracy_tables import AccuracyTables  # an estimate needs no scores
+
         return AccuracyTables(self)
 
     @cached_property
-    def speed(self) -> SpeedTables:
+    def speed(self) -> "SpeedTables":
         """What kernels reach on each GPU: ``catalog.speed.device(gpu)`` and ``catalog.speed.engine``."""
+        from planner.catalog.speed_tables import SpeedTables  # nor speed, unless it is asked for
+
         return SpeedTables(self)
 
     def read(self, path: Path, room: str) -> dict[str, Any]:

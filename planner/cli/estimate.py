@@ -24,7 +24,6 @@ from planner.memory.estimate import Estimate
 from planner.memory.estimate import estimate as estimate_server
 from planner.memory.terms import Server
 from planner.memory.vision import served
-from planner.speed.forecast import forecast
 from planner.units import format_gib
 
 _POOLING_TASKS = {"embedding", "rerank"}
@@ -142,6 +141,8 @@ def estimate(
         result = dataclasses.replace(result, notes=(*result.notes, note))
     speed = None
     if load:
+        from planner.speed.forecast import forecast
+
         tables = catalog.speed
         speed = forecast(server, gpu, profile, tables.device(gpu), tables.engine, load, in_use_bytes)
     faults = known_faults(

@@ -1,13 +1,14 @@
 """The speed part of ``planner estimate``: its options, and how what is said is printed."""
 
 from collections.abc import Callable, Iterator
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from planner.cli import values
-from planner.speed.forecast import Forecast, Load, Range
-from planner.speed.serving import Requests
+
+if TYPE_CHECKING:  # loaded where speed is asked for
+    from planner.speed.forecast import Forecast, Load, Range
 
 _GRADES = {
     "measured": "kernels measured on this GPU",
@@ -39,7 +40,7 @@ def asked_load(
     concurrency: int | None,
     request_rate: float | None,
     cached_prompt: float | None,
-) -> Load | None:
+) -> "Load | None":
     """Return the load asked about, or None where nothing of it is given."""
     if input_tokens is None and output_tokens is None:
         if concurrency or request_rate or cached_prompt is not None:
@@ -49,12 +50,15 @@ def asked_load(
         raise click.UsageError("--input-tokens and --output-tokens go together.")
     if concurrency and request_rate:
         raise click.UsageError("Give --concurrency or --request-rate, not both.")
+    from planner.speed.forecast import Load
+    from planner.speed.serving import Requests
+
     cached = int(input_tokens * (cached_prompt or 0.0))
     requests = Requests(input_tokens=input_tokens, output_tokens=output_tokens, cached_tokens=cached)
     return Load(requests=requests, concurrency=None if request_rate else concurrency or 1, rate_per_second=request_rate)
 
 
-def speed_lines(load: Load, said: Forecast) -> Iterator[str]:
+def speed_lines(load: "Load", said: "Forecast") -> Iterator[str]:
     """Yield the lines that state a server's speed."""
     asked = f"{load.rate_per_second:g} requests/s" if load.rate_per_second else f"{load.concurrency} at once"
     requests = load.requests
@@ -70,6 +74,6 @@ def speed_lines(load: Load, said: Forecast) -> Iterator[str]:
     yield from (f"    note: {note}" for note in said.notes)
 
 
-def _line(name: str, own: Range, scale: int, unit: str) -> str:
+def _line(name: str, own: "Range", scale: int, unit: str) -> str:
     value, low, high = (f"{figure / scale:,.1f}" for figure in (own.value, own.low, own.high))
     return f"    {name:<16} {value:>12} {unit:<8}   {low} to {high}"
