@@ -134,3 +134,10 @@ SPEED = ServerSpeed(
 def fast() -> Plan:
     """A server whose speed the plan states, beside one of which it says nothing."""
     return plan(server("coder", speed=SPEED), server("general", task="general", port=8002))
+
+
+def beside() -> Plan:
+    """Two servers on one GPU whose speed the plan states as a bound."""
+    speed = dataclasses.replace(SPEED, busy_permille=2000)
+    general = server("general", task="general", repository="Qwen/Qwen2.5-7B-Instruct", port=8002, speed=speed)
+    return plan(server("coder", speed=speed), general)

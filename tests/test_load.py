@@ -1,5 +1,6 @@
 """load.sh against stand-ins, and its options against the benchmark of every engine version."""
 
+import dataclasses
 import itertools
 import json
 from pathlib import Path
@@ -72,6 +73,29 @@ def test_what_was_measured_is_held_against_the_ranges_of_the_plan(tmp_path: Path
         "SLOW  coder                written 90.5 tokens/s, planned 640 to 960: slower",
         "slower than 9 of 10 measurements would be: 1 figures",
         "the plan holds under its load",
+    ]
+
+
+def test_servers_on_one_card_are_loaded_alone_and_together(tmp_path: Path) -> None:
+    ports = free_ports(2)
+    speed = dataclasses.replace(plans.SPEED, busy_permille=2000)
+    shared = plans.plan(
+        *(
+            plans.server(name, port=port, max_num_seqs=2, output_tokens=20, speed=speed)
+            for name, port in zip(("coder", "general"), ports, strict=True)
+        )
+    )
+    staged = stage(shared, tmp_path, FAKE_TOKEN_SECONDS="0.05")
+    assert staged.run("launch.sh", "up").returncode == 0
+    try:
+        run = staged.run("load.sh", "--beside")
+    finally:
+        staged.run("launch.sh", "down")
+
+    assert run.returncode == 0, run.stdout + run.stderr
+    assert run.stdout.splitlines() == [
+        f"{name:<20} a token every 7.8 ms alone, 7.8 ms beside the others: 1.00 times; the plan allows for 2"
+        for name in ("coder", "general")
     ]
 
 

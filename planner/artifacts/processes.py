@@ -25,11 +25,15 @@ _ENGINE_BYTES, _WORKER_BYTES, _SHARED_BYTES, _FILE_BYTES = 4 * GIB, 2 * GIB, 8 *
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Expected:
-    """The ends of the plan's ranges, with all requests running: milliseconds, and output tokens per second."""
+    """The ends of the plan's ranges, with all requests running: milliseconds, and output tokens per second.
+
+    ``busy`` is how many servers' time is asked for on its GPUs, which the slow ends allow for.
+    """
 
     ttft_ms: tuple[float, float]
     tpot_ms: tuple[float, float]
     output_per_second: tuple[float, float]
+    busy: float
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -159,7 +163,7 @@ def _expected(speed: ServerSpeed | None) -> Expected | None:
         return None
     found = (speed.ttft_us, speed.tpot_us, speed.output_millitokens_per_second)
     ttft, tpot, output = ((own.low / 1000, own.high / 1000) for own in found)
-    return Expected(ttft_ms=ttft, tpot_ms=tpot, output_per_second=output)
+    return Expected(ttft_ms=ttft, tpot_ms=tpot, output_per_second=output, busy=speed.busy_permille / 1000)
 
 
 def _arguments(part: Part, options: EngineOptions, host: str) -> tuple[Argument, ...]:
