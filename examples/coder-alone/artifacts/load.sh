@@ -40,7 +40,7 @@ plan_of() {
       prompt_tokens=6144
       output_tokens=1024
       requests=(--backend openai --endpoint /v1/completions --dataset-name random --random-input-len 6144 --random-output-len 1024 --ignore-eos --percentile-metrics 'ttft,tpot,e2el')
-      expected=(1432.335 13772.454 55.566 108.046 140.899 285.881)
+      expected=(1432.335 13772.454 55.566 108.046 140.899 285.881 1.0)
       ;;
     *)
       printf 'load: the plan has no server %s: it has %s\n' "$1" "${servers[*]}" >&2

@@ -149,6 +149,7 @@ plan_of() {
         --gpu-memory-utilization 0.1423
         --tensor-parallel-size 1
         --hf-overrides '{"architectures":["Qwen3ForSequenceClassification"],"classifier_from_token":["no","yes"],"is_original_qwen3_reranker":true}'
+        --chat-template '<|im_start|>system\nJudge whether the Document meets the requirements based on the Query and the Instruct provided. Note that the answer can only be "yes" or "no".<|im_end|>\n<|im_start|>user\n<Instruct>: {{ instruction | default('"'"'Given a web search query, retrieve relevant passages that answer the query'"'"', true) }}\n<Query>: {% for message in messages if message.role == '"'"'query'"'"' %}{{ message.content }}{% endfor %}\n<Document>: {% for message in messages if message.role == '"'"'document'"'"' %}{{ message.content }}{% endfor %}<|im_end|>\n<|im_start|>assistant\n<think>\n\n</think>\n\n'
         --runner pooling
         --shutdown-timeout 30
         --disable-access-log-for-endpoints '/health,/metrics,/ping'

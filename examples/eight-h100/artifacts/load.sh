@@ -2,6 +2,7 @@
 # Rendered by planner for fleet eight-h100 on vLLM 0.33.0; change the fleet, not this file.
 #
 #   load.sh [SERVER ...]     without a name: all servers at the same time, as the plan has them
+#   load.sh --beside         each server alone, then all at the same time: what servers that share a GPU do to each other
 #
 # Sends each server as many requests at once as the plan gives it, as long as the planned ones, with the engine's own
 # benchmark, and holds what the engine counts against the plan. Prints one line per check and the times that were
@@ -43,7 +44,7 @@ plan_of() {
       prompt_tokens=6144
       output_tokens=2048
       requests=(--backend openai --endpoint /v1/completions --dataset-name random --random-input-len 6144 --random-output-len 2048 --ignore-eos --percentile-metrics 'ttft,tpot,e2el')
-      expected=(527.639 5073.453 30.192 58.707 1050.568 2131.587)
+      expected=(527.639 5073.453 30.192 58.707 1050.568 2131.587 1.0)
       ;;
     coder-1)
       port=8002
@@ -54,7 +55,7 @@ plan_of() {
       prompt_tokens=12288
       output_tokens=2048
       requests=(--backend openai --endpoint /v1/completions --dataset-name random --random-input-len 12288 --random-output-len 2048 --ignore-eos --percentile-metrics 'ttft,tpot,e2el')
-      expected=(258.744 4975.838 15.639 60.818 506.422 2055.045)
+      expected=(258.744 4975.838 15.639 60.818 506.422 2055.045 2.0)
       ;;
     coder-2)
       port=8004
@@ -65,7 +66,7 @@ plan_of() {
       prompt_tokens=12288
       output_tokens=2048
       requests=(--backend openai --endpoint /v1/completions --dataset-name random --random-input-len 12288 --random-output-len 2048 --ignore-eos --percentile-metrics 'ttft,tpot,e2el')
-      expected=(258.744 2487.919 15.639 30.409 1012.844 2055.045)
+      expected=(258.744 2487.919 15.639 30.409 1012.844 2055.045 1.0)
       ;;
     reranker)
       port=8003
@@ -200,6 +201,34 @@ times() {
   fi
 }
 
+# Prints how many milliseconds a server takes for a token, from its last report; nothing where it writes none.
+pace() {
+  local report="${work}/$1.json"
+  [[ -s "${report}" ]] && exactly median_tpot_ms
+}
+
+# Loads each server alone, then all at once, and prints how much longer a token then takes.
+beside() {
+  local name before
+  declare -A alone
+  for name in "${servers[@]}"; do
+    load "${name}" >"${work}/${name}.out" || { cat "${work}/${name}.out" && return 1; }
+    alone[${name}]=$(pace "${name}" || true)
+    rm -f "${work}/${name}.json"
+  done
+  for name in "${servers[@]}"; do load "${name}" >"${work}/${name}.out" & done
+  wait
+  for name in "${servers[@]}"; do
+    plan_of "${name}"
+    before=${alone[${name}]}
+    [[ -n "${before}" && -n "${expected[*]}" ]] || continue
+    awk -v name="${name}" -v alone="${before}" -v now="$(pace "${name}" || true)" -v bound="${expected[6]}" 'BEGIN {
+      if (now + 0 == 0) printf "%-20s no result beside the others\n", name
+      else printf "%-20s a token every %.4g ms alone, %.4g ms beside the others: %.2f times; the plan allows for %.4g\n", name, alone, now, now / alone, bound
+    }'
+  done
+}
+
 # Everything is read before the first command runs, because the script itself may be standard input.
 main() {
   local name pids=() failed=0 slow
@@ -210,6 +239,10 @@ main() {
   readonly work
   trap 'rm -rf "${work}"' EXIT
   trap 'kill "${pids[@]}" 2>/dev/null || true; exit 143' INT TERM
+  if [[ "${1:-}" == --beside ]]; then
+    beside
+    return
+  fi
   (($# > 0)) || set -- "${servers[@]}"
   for name in "$@"; do plan_of "${name}"; done
   for name in "$@"; do

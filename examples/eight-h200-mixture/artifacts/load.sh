@@ -40,7 +40,7 @@ plan_of() {
       prompt_tokens=6144
       output_tokens=2048
       requests=(--backend openai --endpoint /v1/completions --dataset-name random --random-input-len 6144 --random-output-len 2048 --ignore-eos --percentile-metrics 'ttft,tpot,e2el')
-      expected=(2973.861 28594.82 37.596 73.103 6738.57 13672.46)
+      expected=(2973.861 28594.82 37.596 73.103 6738.57 13672.46 1.0)
       ;;
     *)
       printf 'load: the plan has no server %s: it has %s\n' "$1" "${servers[*]}" >&2

@@ -40,7 +40,7 @@ plan_of() {
       prompt_tokens=6144
       output_tokens=2048
       requests=(--backend openai --endpoint /v1/completions --dataset-name random --random-input-len 6144 --random-output-len 2048 --ignore-eos --percentile-metrics 'ttft,tpot,e2el')
-      expected=(1401.071 6396.196 29.617 45.675 534.145 834.601)
+      expected=(791.91 7614.519 25.692 49.957 460.7 934.753 1.0)
       ;;
     *)
       printf 'load: the plan has no server %s: it has %s\n' "$1" "${servers[*]}" >&2

@@ -41,7 +41,7 @@ plan_of() {
       prompt_tokens=6144
       output_tokens=1024
       requests=(--backend openai --endpoint /v1/completions --dataset-name random --random-input-len 6144 --random-output-len 1024 --ignore-eos --percentile-metrics 'ttft,tpot,e2el')
-      expected=(1929.031 18548.373 67.035 130.346 234.392 475.579)
+      expected=(1929.031 18548.373 67.035 130.346 234.392 475.579 1.0)
       ;;
     assistant)
       port=8001

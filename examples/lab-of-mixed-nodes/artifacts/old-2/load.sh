@@ -40,7 +40,7 @@ plan_of() {
       prompt_tokens=2048
       output_tokens=1024
       requests=(--backend openai --endpoint /v1/completions --dataset-name random --random-input-len 2048 --random-output-len 1024 --ignore-eos --percentile-metrics 'ttft,tpot,e2el')
-      expected=(1359.608 17024.663 39.956 102.744 298.47 805.87)
+      expected=(1359.608 17024.663 39.956 102.744 298.47 805.87 1.0)
       ;;
     *)
       printf 'load: the plan has no server %s: it has %s\n' "$1" "${servers[*]}" >&2
