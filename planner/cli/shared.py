@@ -46,7 +46,7 @@ time_limit_option = click.option(
     default=BUDGET,
     show_default=True,
     metavar="SECONDS",
-    help="Deterministic seconds of all searching for a plan, which count steps and not the clock: they repeat anywhere.",
+    help="Deterministic seconds of all searching for a plan: they count steps, not the clock, and repeat anywhere.",
 )
 
 _VERB_WIDTH = len("overwrite")

@@ -27,15 +27,12 @@ from itertools import pairwise
 from operator import le
 from typing import NamedTuple
 
+from planner.search.beaten import Layout, unbeaten
 from planner.search.problem import COST, Answer, Candidate, Choice, Decided, Problem
 from planner.units import ceil_div
 
 _CUTS = 64
 """Pieces that a run of sequences is cut into at most, beside the bends: one for each number up to that."""
-
-Layout = tuple[int, ...]
-"""Width, servers, stages inside a node, stages across nodes; of a role that takes turns also the bytes it keeps asleep,
-of a GPU and of the machine's memory: what beats has no more of any."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,10 +79,6 @@ class _Run(NamedTuple):
     last: int
 
 
-_Stairs = dict[Layout, tuple[list[int], list[tuple[int, ...]]]]
-"""Sizes and losses of what is not beaten, by layout: losses fall as sizes rise."""
-
-
 def pieces(problem: Problem) -> Pieces:
     """Return a problem with the same best plan in which every candidate is a piece that no other one beats."""
     roles, origins = [], []
@@ -125,16 +118,31 @@ class _Sizes:
     def point(self, index: int, sequences: int) -> _Point:
         """Return a candidate with settled sequences."""
         candidate = self.candidates[index]
-        inside = 0 if candidate.across else candidate.stages - 1
-        layout: Layout = candidate.width, candidate.blocks, inside, candidate.stages - 1 - inside
-        if self._turning:
-            layout = *layout, candidate.asleep, candidate.host
         size = candidate.footprint(sequences)
         if self._alone:
             size = self._problem.pools[candidate.pool].capacity
-        return _Point(size, layout, self.loss(index, sequences), index, -sequences)
+        return _Point(size, self._layout(candidate), self._loss(index, sequences), index, -sequences)
 
-    def loss(self, index: int, sequences: int) -> tuple[int, ...]:
+    def unbeaten(self, runs: Sequence[_Run]) -> list[bool]:
+        """Return which runs of candidates in one pool no others beat."""
+        stages = [stage for stage, name in enumerate(self._problem.stages) if name != COST]
+        layouts = [self._layout(candidate) for candidate in self.candidates]
+        pool = self.candidates[runs[0].candidate].pool if runs else 0
+        whole = self._problem.pools[pool].capacity if self._alone else 0
+        return unbeaten(self.candidates, layouts, runs, stages, whole)
+
+    def held(self, runs: Sequence[_Run], stages: Sequence[int]) -> list[bool]:
+        """Return the same where some stages have floors: only settled runs can be beaten."""
+        ends = {(run.candidate, count) for run in runs for count in (run.first, run.last)}
+        left = {(point.candidate, -point.fewer) for point in _unbeaten((self.point(*end) for end in ends), stages)}
+        return [run.first < run.last or run[:2] in left for run in runs]
+
+    def _layout(self, candidate: Candidate) -> Layout:
+        inside = 0 if candidate.across else candidate.stages - 1
+        layout: Layout = candidate.width, candidate.blocks, inside, candidate.stages - 1 - inside
+        return (*layout, candidate.asleep, candidate.host) if self._turning else layout
+
+    def _loss(self, index: int, sequences: int) -> tuple[int, ...]:
         """Return the worth of a candidate in every objective, negated, the cost left out."""
         pairs = zip(self._problem.stages, self.candidates[index].worth, strict=True)
         return tuple([0 if name == COST else -constant - slope * sequences for name, (constant, slope) in pairs])
@@ -160,17 +168,12 @@ def _needed(sizes: _Sizes, group: Sequence[int], held: Sequence[int]) -> Iterato
     other way round.
     """
     runs = [run for index in group for run in sizes.runs(index)]
-    ends = {(run.candidate, count) for run in runs for count in (run.first, run.last)}
-    unbeaten = list(_unbeaten((sizes.point(*end) for end in ends), held))
-    settled = {(point.candidate, -point.fewer) for point in unbeaten}
-    stairs = _stairs(unbeaten)
     joined: _Run | None = None
-    for run in runs:
-        if run.first == run.last:
-            if run[:2] in settled:
-                yield run
-        elif not held and _below(stairs, sizes.point(run.candidate, run.first), sizes.loss(run.candidate, run.last)):
+    for run, needed in zip(runs, sizes.held(runs, held) if held else sizes.unbeaten(runs), strict=True):
+        if not needed:
             continue
+        if run.first == run.last:
+            yield run
         elif (
             joined
             and joined.candidate == run.candidate
@@ -193,30 +196,6 @@ def _unbeaten(group: Iterable[_Point], held: Sequence[int]) -> Iterator[_Point]:
         if not any(loss <= point.loss and all(map(le, other, own)) for other, loss in least.items()):
             least[own] = point.loss
             yield point
-
-
-def _stairs(unbeaten: Iterable[_Point]) -> _Stairs:
-    stairs: _Stairs = {}
-    for point in unbeaten:
-        sizes, losses = stairs.setdefault(point.layout, ([], []))
-        sizes.append(point.size)
-        losses.append(point.loss)
-    return stairs
-
-
-def _below(stairs: _Stairs, smallest: _Point, loss: tuple[int, ...]) -> bool:
-    """Whether a whole run is beaten, whose smallest point and least loss are given.
-
-    It is when a step is smaller and loses no more, or is no larger and loses less. Steps equal to it in both do not
-    count: they may be points of the run itself.
-    """
-    for layout, (sizes, losses) in stairs.items():
-        step = bisect_right(sizes, smallest.size) - 1
-        if step < 0 or (losses[step], sizes[step]) >= (loss, smallest.size):
-            continue
-        if all(map(le, layout, smallest.layout)):
-            return True
-    return False
 
 
 def _piece(candidate: Candidate, run: _Run) -> Candidate:
