@@ -13,6 +13,7 @@ from test_solver import realistic
 
 from benchmarks.solver.fleets import fleet as random_fleet
 from planner.check import check
+from planner.errors import InputError
 from planner.explain import difference, headline
 from planner.explain.scenario_text import told
 from planner.explain.words import stage_change
@@ -31,6 +32,18 @@ from planner.solve import solve
 from planner.units import GIB
 
 few = settings(max_examples=50, deadline=None)
+
+WHOLE: dict[str, Any] = {
+    "name": "rented",
+    "engine": {"name": "vllm", "version": "0.33.0"},
+    "objective": "cost",
+    "nodes": {"cloud": {"gpu": "g6e.12xlarge", "count": 2}},
+    "roles": {
+        "chat": {"task": "general", "models": ["Mistral-7B-Instruct-v0.3"], "context": "8k", "replicas": 2,
+                 "spread": "gpu"},
+        "coder": {"task": "code", "models": ["deepseek-coder-33b-instruct"], "context": "8k", "schemes": ["bf16"]},
+    },
+}  # fmt: skip
 
 LAB: dict[str, Any] = {
     "name": "lab",
@@ -84,14 +97,36 @@ def test_gpus_are_counted_where_a_price_is_not_known() -> None:
 
 
 def test_the_catalogs_price_counts_where_the_file_has_none() -> None:
-    found = fleet(changed(changed(LAB, "nodes.small.price_per_hour", None), "nodes.large.price_per_hour", 5))
+    found = fleet(changed(changed(LAB, "nodes.small.price_per_hour", None), "nodes.large.price_per_hour", 50))
     small = found.pool("small")
-    offers = [-(-p.microdollars_per_hour // p.gpu_count) for p in catalog().prices if p.gpu == "L40S"]
+    cheapest = min(
+        p.microdollars_per_hour for p in catalog().prices if (p.gpu, p.gpu_count, p.market) == ("L40S", 4, "on-demand")
+        and p.date
+    )  # fmt: skip
     plan = solved(found)
 
-    assert small.microdollars_per_gpu_hour == min(offers)
-    assert plan.prices[1].source == small.price_source != ""
-    assert plan.proof.stages[0].value == -2 * min(offers)
+    assert (small.microdollars_per_gpu_hour, small.microdollars_per_node_hour) == (None, cheapest)
+    assert plan.prices[1].source == small.price_source
+    assert small.price_date in small.price_source
+    assert plan.proof.stages[0].value == -cheapest
+    assert plan.price is not None
+    assert plan.price.per_hour == cheapest / 1_000_000
+
+
+def test_a_rented_node_is_paid_whole_and_servers_are_packed_into_few_of_them() -> None:
+    found = fleet(WHOLE)
+    plan = solved(found)
+
+    assert {gpu.node for gpu in plan.gpus if gpu.servers} == {"cloud-1"}
+    assert plan.proof.stages[0].value == -found.pools[0].microdollars_per_hour
+    assert plan.price is not None
+    assert (plan.price.per_hour, plan.price.currency) == (found.pools[0].microdollars_per_hour / 1_000_000, "USD")
+    assert plan.price.basis.startswith("aws g6e.12xlarge, on demand in us-east-1, listed 20")
+
+
+def test_an_instance_has_the_gpus_it_has() -> None:
+    with pytest.raises(InputError, match=r"g6e\.12xlarge has 4 GPUs, not 8"):
+        fleet(changed(WHOLE, "nodes.cloud.gpus", 8))
 
 
 def test_an_optional_role_is_served_when_it_costs_nothing_more() -> None:

@@ -55,8 +55,11 @@ def test_the_planned_rate_is_dearer_than_full_load() -> None:
     )
     assert own.planned_load.output.value > own.full_load.output.high
     text = explain.money(own)
-    assert "$/h for the GPUs in use (gpu.price_per_hour)" in text
-    assert len(text.splitlines()) == 3
+    assert len(text.splitlines()) == 2
+    price = _solved("0.5/s")[1].price
+    assert price is not None
+    assert price.per_hour == own.microdollars_per_hour / 1_000_000
+    assert explain.price(price).endswith("for what is in use (gpu.price_per_hour)")
 
 
 def test_the_check_finds_another_price() -> None:

@@ -141,11 +141,12 @@ def test_each_edit_is_a_scenario_and_a_matrix_has_them_all() -> None:
 def test_the_price_is_the_files_or_the_cheapest_offer(tmp_path: Path) -> None:
     own = edited(LAB, tmp_path, Edit("--set", "nodes.v2.big.price_per_hour=2.5"), Edit("--set", "nodes.small="))
     listed = edited(PAIR, tmp_path, Edit("--gpu", "l40s:2"))
-    offers = [p.microdollars_per_hour / p.gpu_count for p in catalog().prices if p.gpu == "L40S"]
+    two = [p for p in catalog().prices if (p.gpu, p.gpu_count, p.market) == ("L40S", 2, "on-demand")]
+    dated = [p.microdollars_per_hour for p in two if p.date] or [p.microdollars_per_hour for p in two]
     price = hourly_price(listed)
 
     assert price is not None
-    assert 2 * min(offers) <= price.microdollars_per_hour < 2 * min(offers) + 2
+    assert price.microdollars_per_hour == min(dated)
     own_price = hourly_price(own)
     assert own_price is not None
     assert (own_price.microdollars_per_hour, own_price.sources) == (20_000_000, ("nodes.v2.big.price_per_hour",))

@@ -80,6 +80,16 @@ class Catalog:
         paths = yaml_files.in_folders(self.folders, "prices")
         return tuple(price for path in paths for price in gpu_entry.prices_in(self.read(path, "prices")))
 
+    def instance(self, name: str) -> CloudPrice | None:
+        """Return the instance with this name, or provider and name, on demand where it is offered like that."""
+        wanted = name.casefold()
+        found = [
+            one
+            for one in self.prices
+            if wanted in (one.instance.casefold(), f"{one.provider} {one.instance}".casefold())
+        ]
+        return min(found, key=lambda one: (one.market != "on-demand", one.microdollars_per_hour), default=None)
+
     @cached_property
     def scheme_names(self) -> tuple[str, ...]:
         """The names of all quantization schemes, sorted."""

@@ -21,18 +21,21 @@ def gpus_in(data: Entry) -> Iterator[GPU]:
 
 
 def prices_in(data: Entry) -> Iterator[CloudPrice]:
-    """Yield the prices of one file; date and source are those of the provider's list."""
+    """Yield the prices of one file."""
+    named = data.get("sources", {})
     for row in data["instances"]:
-        listing = data["providers"][row["provider"]]
         yield CloudPrice(
             provider=row["provider"],
             instance=row["instance"],
             gpu=row["gpu"],
             gpu_count=row["gpus"],
             microdollars_per_hour=round(row["usd_per_hour"] * 1_000_000),
+            market=row.get("market", "on-demand"),
             region=row.get("region", ""),
-            date=listing["date"],
-            source=listing["source"],
+            date=row.get("date", ""),
+            host_memory_bytes=round(row.get("host_memory_gib", 0) * GIB),
+            reference=data["providers"][row["provider"]].get("reference", False),
+            source=named.get(row["source"], row["source"]),
         )
 
 

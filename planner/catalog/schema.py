@@ -174,10 +174,9 @@ class GPUFile(_Map):
 
 
 class ProviderMap(_Map):
-    """One provider's price list."""
+    """A provider; nobody sells at the prices of one that is a ``reference``."""
 
-    date: _Date | Literal[""]
-    source: _Text
+    reference: bool = False
 
 
 class InstanceMap(_Map):
@@ -188,7 +187,12 @@ class InstanceMap(_Map):
     gpu: _Text
     gpus: _Count
     usd_per_hour: _Positive
+    market: Literal["on-demand", "spot", "reserved"] = "on-demand"
     region: str = ""
+    date: _Date | None = None
+    host_memory_gib: _Positive | None = None
+    vcpus: _Count | None = None
+    source: _Text
 
 
 class StartMap(_Map):
@@ -217,6 +221,7 @@ class PriceFile(_Map):
     """catalog/prices/*.yaml."""
 
     providers: dict[str, ProviderMap]
+    sources: dict[str, _Text] = {}
     instances: list[InstanceMap]
 
 

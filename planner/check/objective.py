@@ -13,7 +13,7 @@ from planner.options.paces import Pacing
 from planner.options.place import places
 from planner.options.problem import in_plan, left_out, stages
 from planner.options.worth import COST_PER_MTOK, LATENCY, SHARE, THROUGHPUT, TPOT, counts_speed
-from planner.plan import AXES, FrontierPoint, Plan, ServerPlan, money_of
+from planner.plan import AXES, FrontierPoint, Plan, ServerPlan, money_of, price_of
 
 
 def check_objective(facts: Recomputed) -> Iterator[Violation]:
@@ -116,19 +116,30 @@ def _compared(facts: Recomputed, server: ServerPlan, role: Role) -> Accuracy:
 
 
 def _cost(facts: Recomputed) -> int:
-    """The price of the GPUs in use; without a price for every pool, their number."""
-    prices = {pool.name: pool.microdollars_per_gpu_hour for pool in facts.fleet.pools}
-    known = None not in prices.values()
-    return sum((prices[gpu.pool] or 0) if known else 1 for gpu in facts.plan.gpus if gpu.servers)
+    """The price of the GPUs in use, or of whole nodes that are rented; their number where a price is not known."""
+    used = [gpu for gpu in facts.plan.gpus if gpu.servers]
+    if any(pool.microdollars_per_hour is None for pool in facts.fleet.pools):
+        return len(used)
+    total = 0
+    for pool in facts.fleet.pools:
+        here = [gpu for gpu in used if gpu.pool == pool.name]
+        whole = pool.microdollars_per_node_hour is not None
+        total += (len({gpu.node for gpu in here}) if whole else len(here)) * (pool.microdollars_per_hour or 0)
+    return total
 
 
 def _check_prices(facts: Recomputed) -> Iterator[Violation]:
     """The prices are those of the fleet, and there are some exactly when cost is counted in dollars."""
     pools = facts.fleet.pools
     counted = facts.fleet.priced and not {"cost", COST_PER_MTOK}.isdisjoint(facts.plan.objective)
-    expected = [(pool.name, pool.microdollars_per_gpu_hour) for pool in pools] if counted else []
-    if [(price.pool, price.microdollars_per_gpu_hour) for price in facts.plan.prices] != expected:
+    expected = [
+        (pool.name, pool.microdollars_per_gpu_hour or 0, pool.microdollars_per_node_hour or 0) for pool in pools
+    ]
+    stated = [(own.pool, own.microdollars_per_gpu_hour, own.microdollars_per_node_hour) for own in facts.plan.prices]
+    if stated != (expected if counted else []):
         yield Violation("prices", "are not those of the fleet")
+    if facts.plan.price != price_of(facts.fleet, facts.plan.servers):
+        yield Violation("price", "is not what the GPUs in use cost")
 
 
 def _default_batch(facts: Recomputed, server: ServerPlan, role: Role, ranks: int) -> int:

@@ -149,8 +149,9 @@ def _speed(plan: Plan) -> Iterator[str]:
 
 def _money(plan: Plan) -> Iterator[str]:
     """Say what the GPUs in use cost for an hour, and what a million tokens cost."""
-    if plan.money:
-        yield wrapped(explain.money(plan.money))
+    if plan.price:
+        lines = [explain.price(plan.price), *([explain.money(plan.money)] if plan.money else [])]
+        yield wrapped("\n".join(lines))
 
 
 def _speed_row(server: ServerPlan, speed: ServerSpeed) -> tuple[str, ...]:

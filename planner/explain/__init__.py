@@ -8,7 +8,7 @@ which layouts a proof leaves out.
 """
 
 from planner.explain.difference_text import difference
-from planner.explain.money_text import money
+from planner.explain.money_text import money, price
 from planner.explain.no_plan_text import no_plan
 from planner.explain.reasons import headline, reasons
 from planner.explain.rejections import rejection_lines
@@ -21,6 +21,7 @@ __all__ = [
     "headline",
     "money",
     "no_plan",
+    "price",
     "reasons",
     "rejection_lines",
     "settings",

@@ -1,16 +1,23 @@
 """What a plan costs, in words."""
 
-from planner.explain.words import listed
-from planner.plan import Money, TokenPrice
+from planner.plan import HourlyPrice, Money, TokenPrice
 from planner.speed.forecast import Range
 
 _MILLIONTHS = 1_000_000
 
 
+_HOURS_OF_A_MONTH = 730
+
+
+def price(own: HourlyPrice) -> str:
+    """Say what is paid for an hour and for a month of 730 hours, and whose price that is."""
+    month = own.per_hour * _HOURS_OF_A_MONTH
+    return f"{own.per_hour:.2f} $/h, {month:,.0f} $ a month for what is in use ({own.basis})"
+
+
 def money(own: Money) -> str:
-    """Say what the GPUs in use cost for an hour, and a million tokens with all requests running and as planned."""
+    """Say what a million tokens cost with all requests running and as planned."""
     lines = [
-        f"{own.microdollars_per_hour / _MILLIONTHS:.2f} $/h for the GPUs in use ({listed(own.sources)})",
         f"a million tokens with all requests running: {_prices(own.full_load)}",
     ]
     if own.planned_load:

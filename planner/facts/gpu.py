@@ -94,7 +94,8 @@ def with_memory(gpu: GPU, memory_bytes: int) -> GPU:
 class CloudPrice:
     """A list price: one instance type with ``gpu_count`` GPUs for ``microdollars_per_hour`` (10**-6 US dollars).
 
-    ``date`` is when the provider listed it, or empty when the source does not say.
+    ``market`` is ``on-demand``, ``spot`` or ``reserved``. ``date`` is when the price was listed, or empty when the
+    source does not say; ``host_memory_bytes`` is 0 where that is not known. Nobody sells at a ``reference``.
     """
 
     provider: str
@@ -102,6 +103,18 @@ class CloudPrice:
     gpu: str
     gpu_count: int
     microdollars_per_hour: int
+    market: str = "on-demand"
     region: str
     date: str
+    host_memory_bytes: int = 0
+    reference: bool = False
     source: str
+
+    @property
+    def basis(self) -> str:
+        """What stands behind the price: ``aws g6e.12xlarge, on demand in us-east-1, listed 2026-10-10``."""
+        if self.reference:
+            return f"{self.instance}, a figure that nobody sells at"
+        where = f" in {self.region}" if self.region else ""
+        listed = f"listed {self.date}" if self.date else "undated"
+        return f"{self.provider} {self.instance}, {self.market.replace('-', ' ')}{where}, {listed}"

@@ -35,9 +35,10 @@ class Pool:
 
     ``path`` is where the file describes it: ``gpu`` or ``nodes.NAME``. On every node the device numbers begin at
     ``gpu_index`` and ``memory_in_use_bytes`` of each GPU are held by others. Pools of one node each may name the same
-    node, which then has GPUs of several kinds. ``microdollars_per_gpu_hour`` is what the file says or else the
-    cheapest list price in the catalog, as ``price_source`` tells; None when neither is known. A MIG slice counts as a
-    GPU here.
+    node, which then has GPUs of several kinds. ``microdollars_per_gpu_hour`` is what the file says of one GPU; a
+    node that is rented costs ``microdollars_per_node_hour`` as a whole, which is that of the instance the file names or
+    else of the cheapest one in the catalog, as ``price_source`` and ``price_date`` tell. Both are None when nothing is
+    known. A MIG slice counts as a GPU here.
     """
 
     name: str
@@ -48,7 +49,26 @@ class Pool:
     gpu_index: int = 0
     memory_in_use_bytes: int = 0
     microdollars_per_gpu_hour: int | None = None
+    microdollars_per_node_hour: int | None = None
     price_source: str = ""
+    price_date: str = ""
+
+    @property
+    def paid_together(self) -> int:
+        """The GPUs that are paid for when one of them is in use."""
+        return 1 if self.microdollars_per_node_hour is None else self.gpus_per_node
+
+    @property
+    def microdollars_per_hour(self) -> int | None:
+        """The price of what is paid together; None when it is not known."""
+        whole = self.microdollars_per_node_hour
+        return self.microdollars_per_gpu_hour if whole is None else whole
+
+    @property
+    def microdollars_of_a_gpu(self) -> int | None:
+        """A GPU's part of what is paid together, rounded up: what a server on it is reckoned with, never a price."""
+        price = self.microdollars_per_hour
+        return None if price is None else ceil_div(price, self.paid_together)
 
     @property
     def nodes(self) -> int:
@@ -269,7 +289,7 @@ class Fleet:
     @property
     def priced(self) -> bool:
         """Whether the price of every GPU is known, so that cost is counted in dollars and not in GPUs."""
-        return all(pool.microdollars_per_gpu_hour is not None for pool in self.pools)
+        return all(pool.microdollars_per_hour is not None for pool in self.pools)
 
     @property
     def counts_money(self) -> bool:

@@ -3,11 +3,11 @@
 from typing import Any
 
 from planner.errors import UnknownName
-from planner.facts.gpu import GPU
+from planner.facts.gpu import GPU, CloudPrice
 from planner.fleet import values
 from planner.fleet.findings import Findings
 from planner.fleet.fleet import Pool
-from planner.fleet.price import owned_per_hour, priced
+from planner.fleet.price import owned_per_hour, priced, rented
 from planner.fleet.schema import FleetMap, GPUMap, PoolMap
 from planner.units import format_gib
 from planner.yaml_source import FieldPath, dotted
@@ -42,15 +42,16 @@ def _short_form(findings: Findings, read: FleetMap) -> Pool | None:
     gpu = _gpu(findings, path, "name", read.gpu.name, read.gpu.memory_in_use)
     if gpu is None:
         return None
+    offer = findings.catalog.instance(read.gpu.name or "")
     return Pool(
         name=SHORT_FORM,
         path=SHORT_FORM,
         gpu=gpu,
         node_names=(read.name or SHORT_FORM,),
-        gpus_per_node=read.gpu.count,
+        gpus_per_node=_gpus(findings, (*path, "count"), read.gpu.count, offer),
         gpu_index=read.gpu.index,
         memory_in_use_bytes=read.gpu.memory_in_use,
-        **_cost(findings, path, gpu, read.gpu),
+        **_cost(findings, path, gpu, read.gpu, offer),
     )
 
 
@@ -68,21 +69,36 @@ def _pool(findings: Findings, name: str, read: PoolMap) -> Pool | None:
     many = tuple(f"{name}-{number}" for number in range(1, read.count + 1))
     if gpu is None:
         return None
+    offer = findings.catalog.instance(read.gpu or "")
     return Pool(
         name=name,
         path=f"nodes.{name}",
         gpu=gpu,
         node_names=many if read.count > 1 else (read.node or name,),
-        gpus_per_node=read.gpus,
+        gpus_per_node=_gpus(findings, (*path, "gpus"), read.gpus, offer),
         gpu_index=read.index,
         memory_in_use_bytes=read.memory_in_use,
-        **_cost(findings, path, gpu, read),
+        **_cost(findings, path, gpu, read, offer),
     )
 
 
-def _cost(findings: Findings, path: FieldPath, gpu: GPU, read: GPUMap | PoolMap) -> dict[str, Any]:
-    """Return what the file says a GPU costs for an hour, and where."""
+def _gpus(findings: Findings, path: FieldPath, stated: int, offer: CloudPrice | None) -> int:
+    """Return the GPUs of a node: those of the instance that the file names, or what it states."""
+    if offer is None:
+        return stated
+    if stated not in (1, offer.gpu_count):
+        hint = "leave it out; several instances are a pool: nodes: {cloud: {gpu: NAME, count: 2}}"
+        findings.refuse(path, f"{offer.instance} has {offer.gpu_count} GPUs, not {stated}", hint)
+    return offer.gpu_count
+
+
+def _cost(
+    findings: Findings, path: FieldPath, gpu: GPU, read: GPUMap | PoolMap, offer: CloudPrice | None
+) -> dict[str, Any]:
+    """Return what the file says a GPU costs for an hour, or the instance that it names, and where."""
     owned = read.owned
+    if owned is None and read.price_per_hour is None and offer:
+        return rented(offer, findings.catalog, offer.gpu_count)
     if owned is None:
         return {"microdollars_per_gpu_hour": read.price_per_hour}
     if read.price_per_hour is not None:
@@ -104,8 +120,9 @@ def _gpu(findings: Findings, path: FieldPath, key: str, name: str | None, memory
     if name is None:
         return None
     here = (*path, key) if (*path, key) in findings.source.values else path
+    offer = findings.catalog.instance(name)
     try:
-        gpu = findings.catalog.gpu(name)
+        gpu = findings.catalog.gpu(offer.gpu if offer else name)
     except UnknownName as error:
         findings.refuse_name(here, error)
         return None

@@ -1,13 +1,13 @@
-"""What the GPUs of a fleet cost for an hour: as the file says, or the cheapest list price in the catalog."""
+"""What the GPUs of a fleet cost for an hour: as the file says, or the cheapest instance in the catalog."""
 
 from dataclasses import dataclass, replace
+from typing import Any
 
 from planner.catalog import Catalog
+from planner.catalog.offers import offer_for, stale
+from planner.facts.gpu import CloudPrice
 from planner.fleet.fleet import Fleet, Pool
 from planner.units import ceil_div
-
-_NO_OFFER = "reference"
-"""The provider of figures that nobody sells at; they count where there is no offer."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -22,7 +22,7 @@ def hourly_price(fleet: Fleet) -> Price | None:
     """Return what a fleet costs; None when the price of one of its GPUs is not known."""
     if not fleet.priced:
         return None
-    total = sum((pool.microdollars_per_gpu_hour or 0) * pool.gpu_count for pool in fleet.pools)
+    total = sum((pool.microdollars_per_hour or 0) * (pool.gpu_count // pool.paid_together) for pool in fleet.pools)
     return Price(microdollars_per_hour=total, sources=tuple(dict.fromkeys(pool.price_source for pool in fleet.pools)))
 
 
@@ -35,15 +35,17 @@ def owned_per_hour(price_microdollars: int, hours: int, microdollars_per_kwh: in
 
 
 def priced(pool: Pool, catalog: Catalog) -> Pool:
-    """Return a pool with the source of its price, and with the cheapest list price where the file has none."""
-    if pool.microdollars_per_gpu_hour is not None:
+    """Return a pool with the source of its price, and with that of the cheapest instance where the file has none."""
+    if pool.microdollars_per_hour is not None:
         return replace(pool, price_source=pool.price_source or f"{pool.path}.price_per_hour")
-    offers = [
-        (one.provider == _NO_OFFER, -(-one.microdollars_per_hour // one.gpu_count), f"{one.provider} {one.instance}")
-        for one in catalog.prices
-        if one.gpu == pool.gpu.name
-    ]
-    if not offers:
-        return pool
-    _, price, source = min(offers)
-    return replace(pool, microdollars_per_gpu_hour=price, price_source=source)
+    offer = offer_for(catalog.prices, pool.gpu.name, pool.gpus_per_node)
+    return replace(pool, **rented(offer, catalog, pool.gpus_per_node)) if offer else pool
+
+
+def rented(offer: CloudPrice, catalog: Catalog, gpus: int) -> dict[str, Any]:
+    """Return what a pool knows of the price of its nodes when each is such an instance."""
+    source = offer.basis + (", which is old" if stale(offer, catalog.prices) else "")
+    if offer.gpu_count > gpus:
+        source += f", with {offer.gpu_count} GPUs"
+    price = offer.microdollars_per_hour
+    return {"microdollars_per_node_hour": price, "price_source": source, "price_date": offer.date}

@@ -55,7 +55,7 @@ class Pacing:
             return Pace(latency=-LEFT_OUT[LATENCY], tpot=-LEFT_OUT[TPOT], cost_per_mtok=-LEFT_OUT[COST_PER_MTOK])
         assert alone and alone.output_millitokens_per_second
         request_us = slow.ttft_us.high + (role.output_tokens - 1) * slow.tpot_us.high
-        price = (place.nodes.microdollars_per_gpu_hour or 0) if self.priced else _GPU_HOUR
+        price = (place.nodes.microdollars_of_a_gpu or 0) if self.priced else _GPU_HOUR
         cost = price_per_mtok(price * server.flags.ranks, alone.output_millitokens_per_second.low)
         return Pace(
             throughput=slow.output_millitokens_per_second.low * replicas,

@@ -107,7 +107,8 @@ def pools(fleet: Fleet) -> tuple[PoolProblem, ...]:
             capacity=pool.capacity_bytes,
             width=pool.gpus_per_node,
             nodes=tuple(nodes.index(name) for name in pool.node_names),
-            price=(pool.microdollars_per_gpu_hour or 0) if fleet.priced else 1,
+            price=(pool.microdollars_per_hour or 0) if fleet.priced else 1,
+            paid=pool.paid_together if fleet.priced else 1,
         )
         for pool in fleet.pools
     )

@@ -9,7 +9,7 @@ from planner.plan.document import SCHEMA, plan_from_yaml, plan_json, plan_to_yam
 from planner.plan.faults import KnownFault, faults_of
 from planner.plan.frontier import AXES, LESS, Frontier, reached, undominated
 from planner.plan.lock import Lock, lock_of, stale
-from planner.plan.money import money_of
+from planner.plan.money import money_of, price_of
 from planner.plan.no_plan import Change, Conflict, Need, NoPlan, Requirement, Supply
 from planner.plan.plan import (
     COST,
@@ -21,6 +21,7 @@ from planner.plan.plan import (
     GPUGroup,
     GPULedger,
     GPUPrice,
+    HourlyPrice,
     Ledger,
     Money,
     Plan,
@@ -54,6 +55,7 @@ __all__ = [
     "GPULedger",
     "GPUPrice",
     "Gain",
+    "HourlyPrice",
     "KnownFault",
     "Ledger",
     "Lock",
@@ -80,6 +82,7 @@ __all__ = [
     "plan_from_yaml",
     "plan_json",
     "plan_to_yaml",
+    "price_of",
     "reached",
     "server_speed",
     "stale",

@@ -28,6 +28,8 @@ _USUAL = {
     "chat_template": "",
     "speed": None,
     "speed_sha256": "",
+    "price": None,
+    "microdollars_per_node_hour": 0,
     "money": None,
     "known_faults": (),
     "interrupted": False,

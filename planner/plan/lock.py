@@ -58,7 +58,7 @@ def lock_of(fleet: Fleet, catalog: Catalog, profile: EngineProfile) -> Lock:
 
 
 def _speed_facts(fleet: Fleet, catalog: Catalog) -> list[Any]:
-    prices = [pool.microdollars_per_gpu_hour for pool in fleet.pools]
+    prices = [pool.microdollars_per_hour for pool in fleet.pools]
     return [catalog.speed.engine, [catalog.speed.device(pool.gpu) for pool in fleet.pools], prices]
 
 
@@ -79,7 +79,7 @@ def _catalog_facts(fleet: Fleet, catalog: Catalog) -> dict[str, Any]:
     models = {_names(model): model for role in fleet.roles for model in role.models}
     return {
         "gpus": [pool.gpu for pool in fleet.pools],
-        "prices": [pool.microdollars_per_gpu_hour for pool in fleet.pools] if fleet.counts_money else [],
+        "prices": [pool.microdollars_per_hour for pool in fleet.pools] if fleet.counts_money else [],
         "candidates": candidates,
         "models": list(models.values()),
         "scales": [_scale(role, catalog) for role in fleet.roles],

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 
 from planner.fleet import Fleet
 from planner.options.paces import price_per_mtok
-from planner.plan.plan import Money, ServerPlan, TokenPrice
+from planner.plan.plan import HourlyPrice, Money, ServerPlan, TokenPrice
 from planner.speed.forecast import Range
 
 
@@ -31,15 +31,27 @@ def money_of(fleet: Fleet, servers: Sequence[ServerPlan]) -> Money | None:
     )
 
 
+def price_of(fleet: Fleet, servers: Sequence[ServerPlan]) -> HourlyPrice | None:
+    """Return what the GPUs in use cost, or their whole nodes; None where a price is not known."""
+    if not fleet.priced:
+        return None
+    price, sources = _price(fleet, servers)
+    dates = [pool.price_date for pool in fleet.pools if pool.price_source in sources]
+    return HourlyPrice(
+        per_hour=price / 1_000_000, currency="USD", basis="; ".join(sources), date=min(dates, default="")
+    )
+
+
 def _price(fleet: Fleet, servers: Sequence[ServerPlan]) -> tuple[int, tuple[str, ...]]:
-    """Return the price of the GPUs in use for an hour, and who says so."""
+    """Return the hourly price of the GPUs in use, or of their nodes where these are rented whole, and whose it is."""
     used = {gpu for server in servers for gpu in server.gpus}
     price, sources = 0, list[str]()
     for pool in fleet.pools:
         devices = range(pool.gpu_index, pool.gpu_index + pool.gpus_per_node)
-        count = sum(node in pool.node_names and index in devices for node, index in used)
+        here = {(node, index) for node, index in used if node in pool.node_names and index in devices}
+        count = len(here) if pool.paid_together == 1 else len({node for node, _ in here})
         if count:
-            price += count * (pool.microdollars_per_gpu_hour or 0)
+            price += count * (pool.microdollars_per_hour or 0)
             sources.append(pool.price_source)
     return price, tuple(dict.fromkeys(sources))
 

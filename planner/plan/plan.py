@@ -28,6 +28,7 @@ __all__ = [
     "GPUGroup",
     "GPULedger",
     "GPUPrice",
+    "HourlyPrice",
     "KnownFault",
     "Ledger",
     "Lock",
@@ -73,11 +74,29 @@ class GPULedger:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class GPUPrice:
-    """What a GPU of one pool costs for an hour, in millionths of a US dollar, and who says so."""
+    """What a GPU of one pool costs for an hour, in millionths of a US dollar, and who says so.
+
+    Where nodes are rented whole it is what one of them costs, and a GPU has no price.
+    """
 
     pool: str
-    microdollars_per_gpu_hour: int
+    microdollars_per_gpu_hour: int = 0
+    microdollars_per_node_hour: int = 0
     source: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class HourlyPrice:
+    """What is paid for an hour of the GPUs in use, or of their whole nodes where these are rented.
+
+    ``per_hour`` is in ``currency`` (``USD``), exact to a millionth; ``basis`` says whose price it is, and ``date`` when
+    the oldest of them was listed (empty: not known, or a figure of the fleet's own).
+    """
+
+    per_hour: float
+    currency: str
+    basis: str
+    date: str
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -217,7 +236,8 @@ class Plan:
     after another. ``engine_known`` is false when the memory profile is that of a neighbouring version. ``left_out`` are
     optional roles that are not served. ``lock`` says what it was made from. ``prices`` are those that cost was counted
     in, by pool; none when it was counted in GPUs, or was no part of the objective.
-    ``money`` is None where a price is not known, or a speed. ``point`` is None but on a Pareto frontier.
+    ``price`` is None where one is not known, ``money`` also where a speed is not. ``point`` is None but on a Pareto
+    frontier.
     """
 
     fleet: str
@@ -231,6 +251,7 @@ class Plan:
     left_out: tuple[str, ...] = ()
     gpus: tuple[GPULedger, ...]
     prices: tuple[GPUPrice, ...] = ()
+    price: HourlyPrice | None = None
     money: Money | None = None
     proof: Proof
     lock: Lock

@@ -144,9 +144,10 @@ class Board:
         servers = sorted(sorted(server) for server in by_server(found, stages))
         return tuple(block for server in servers for block in server)
 
-    def used(self, pool: int) -> int:
-        """Return how many GPUs of a pool have a server."""
-        return sum(1 for gpu in range(self._offsets[pool], self._offsets[pool + 1]) if self.on[gpu])
+    def paid(self, pool: int) -> int:
+        """Return how many GPUs of a pool have a server, or how many nodes where these are paid whole."""
+        first, together = self._offsets[pool], self.problem.pools[pool].paid
+        return len({(gpu - first) // together for gpu in range(first, self._offsets[pool + 1]) if self.on[gpu]})
 
     def likeness(self, spot: Spot) -> tuple[object, ...]:
         """Return what makes spots alike, so that only one of them need be tried."""

@@ -176,9 +176,9 @@ class Bounds:
         return found
 
     def _cost(self, pool: int) -> int:
-        """Return what a GPU in use takes off the weighted sum."""
-        weights = zip(self.problem.stages, self.weighing.weights, strict=False)
-        return sum(weight for name, weight in weights if name == COST) * self.problem.pools[pool].price
+        """Return what a GPU in use takes off the weighted sum at least."""
+        weights, of = zip(self.problem.stages, self.weighing.weights, strict=False), self.problem.pools[pool]
+        return sum(weight for name, weight in weights if name == COST) * of.price // of.paid
 
     def _all(self, prices: dict[Row, int]) -> int:
         """Return the price of all that there is, less the cost of using it, scaled."""

@@ -201,7 +201,7 @@ def _goals(model: Model) -> list[_Goal]:
     goals = []
     for stage, name in enumerate(model.problem.stages):
         if name == COST:
-            most = sum(pool.price * pool.gpus for pool in model.problem.pools)
+            most = sum(pool.most_price for pool in model.problem.pools)
             goals.append(_Goal(name, model.stage(stage), -most, 0))
             continue
         low = high = 0

@@ -208,7 +208,7 @@ def _with_cost(problem: Problem, worth: Value, board: Board) -> Value:
     """Return values with the cost of the GPUs in use in its place."""
     if COST not in problem.stages:
         return worth
-    cost = sum(pool.price * board.used(index) for index, pool in enumerate(problem.pools))
+    cost = sum(pool.price * board.paid(index) for index, pool in enumerate(problem.pools))
     return tuple(-cost if name == COST else value for name, value in zip(problem.stages, worth, strict=True))
 
 

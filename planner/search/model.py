@@ -38,6 +38,7 @@ class Model:
     sequences: dict[Key, cp_model.IntVar] = field(default_factory=dict)
     taken: list[cp_model.LinearExpr] = field(default_factory=list)
     used: list[cp_model.IntVar] = field(default_factory=list)
+    paid: list[cp_model.IntVar] = field(default_factory=list)
     shared: dict[tuple[int, int], cp_model.IntVar] = field(default_factory=dict)
 
     def rows(self, role: int | None = None, pool: int | None = None) -> Iterator[tuple[Key, Candidate]]:
@@ -63,8 +64,8 @@ class Model:
         return self.line(list(self.rows()), lambda c: c.worth[stage][0], lambda c: c.worth[stage][1])
 
     def cost(self) -> cp_model.LinearExpr:
-        """Return the price of the GPUs in use."""
-        return cp_model.LinearExpr.weighted_sum(self.used, [pool.price for pool in self.problem.pools])
+        """Return the price of the GPUs, or whole nodes, in use."""
+        return cp_model.LinearExpr.weighted_sum(self.paid, [pool.price for pool in self.problem.pools])
 
     def headroom(self) -> cp_model.LinearExpr:
         """Return the bytes left free on all GPUs together."""
@@ -198,3 +199,14 @@ def _add_memory(model: Model, pool: int) -> None:
     model.cp.add(model.line(large, lambda c: c.gpus, lambda c: 0) <= used)
     model.taken.append(taken)
     model.used.append(used)
+    model.paid.append(_paid(model, used, pool))
+
+
+def _paid(model: Model, used: cp_model.IntVar, pool: int) -> cp_model.IntVar:
+    """Return the nodes that are paid for the GPUs in use, or these where each is paid by itself."""
+    shape = model.problem.pools[pool]
+    if shape.paid == 1:
+        return used
+    nodes = model.cp.new_int_var(0, shape.gpus // shape.paid, f"pool[{pool}].paid")
+    model.cp.add(shape.paid * nodes >= used)
+    return nodes

@@ -293,8 +293,8 @@ def _placed(
 
 
 def _most_gpus(model: Model, solver: CpSolver) -> list[int] | None:
-    """Return the GPUs in use of each pool where their number was minimised."""
-    return [solver.value(used) for used in model.used] if COST in model.problem.stages else None
+    """Return the GPUs in use of each pool, or the nodes that are paid whole, where their price was minimised."""
+    return [solver.value(paid) for paid in model.paid] if COST in model.problem.stages else None
 
 
 def _solved_places(placing: Placing, chain: Chain, decided: Sequence[Decided]) -> list[tuple[Block, ...]]:

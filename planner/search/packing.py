@@ -48,7 +48,7 @@ def pack(
     items = sorted(_items(problem, decided), key=_order)
     board = None if most_gpus else fill(problem, items, emptiest=True)
     board = board or fill(problem, items, emptiest=False)
-    if board and most_gpus and any(board.used(pool) > most for pool, most in enumerate(most_gpus)):
+    if board and most_gpus and any(board.paid(pool) > most for pool, most in enumerate(most_gpus)):
         board = None
     if board is None and sum(item.spots for item in items) <= _MOST_SEARCHED:
         board = _search(problem, items, most_gpus)
@@ -112,7 +112,7 @@ def _search(problem: Problem, items: Sequence[_Item], most_gpus: Sequence[int] |
                 return False
             board.add(item.role, spot)
             pool = item.candidate.pool
-            if (most_gpus is None or board.used(pool) <= most_gpus[pool]) and place(index + 1):
+            if (most_gpus is None or board.paid(pool) <= most_gpus[pool]) and place(index + 1):
                 return True
             board.take_back(item.role, spot)
         return False

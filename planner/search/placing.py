@@ -182,7 +182,7 @@ class Placing:
                 if (one, gpu) in self._levels and (other, gpu) in self._levels:
                     cp.add_at_most_one(self._levels[one, gpu][0], self._levels[other, gpu][0])
         if COST in problem.stages:
-            self._count_used()
+            self._count_paid()
 
     def _add_turn(self, number: int, turn: Turn) -> None:
         """A group that takes turns takes of each GPU what its largest awake set does; of a pool, no less than that."""
@@ -198,18 +198,20 @@ class Placing:
         for pool, parts in by_pool.items():
             self.model.cp.add(self.model.shared[number, pool] >= cp_model.LinearExpr.sum(parts))
 
-    def _count_used(self) -> None:
-        for pool, total in enumerate(self.model.used):
-            flags = []
+    def _count_paid(self) -> None:
+        """Count the GPUs, or the nodes that are paid whole, that have a server."""
+        for pool, total in enumerate(self.model.paid):
+            flags: dict[tuple[int, ...], cp_model.IntVar] = {}
             for gpu in self._loads:
                 if gpu[0] != pool:
                     continue
-                flag = self.model.cp.new_bool_var(f"{gpu}.used")
-                flags.append(flag)
+                unit = gpu if self.model.problem.pools[pool].paid == 1 else gpu[:2]
+                if unit not in flags:
+                    flags[unit] = self.model.cp.new_bool_var(f"{unit}.used")
                 for role in range(len(self.model.problem.roles)):
                     if (role, gpu) in self._levels:
-                        self.model.cp.add_implication(self._levels[role, gpu][0], flag)
-            self.model.cp.add(cp_model.LinearExpr.sum(flags) <= total)
+                        self.model.cp.add_implication(self._levels[role, gpu][0], flags[unit])
+            self.model.cp.add(cp_model.LinearExpr.sum(list(flags.values())) <= total)
 
 
 def gpus(problem: Problem) -> Iterator[GPU]:

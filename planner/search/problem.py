@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 COST = "cost"
-"""The stage that counts the price of the GPUs in use, negative so that more is better."""
+"""The stage that counts the price of the GPUs, or whole nodes, in use, negative so that more is better."""
 
 MINIMAL_CHANGE = "minimal-change"
 """The stage that counts the roles whose servers stay as an earlier plan has them."""
@@ -98,7 +98,9 @@ class RoleProblem:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PoolProblem:
-    """Nodes that are alike: the bytes servers may take of each GPU, and what a GPU in use costs per hour.
+    """Nodes that are alike: the bytes servers may take of each GPU, and what those in use cost per hour.
+
+    ``paid`` GPUs are paid together when one of them is in use: 1, or all of a node that is rented whole.
 
     ``nodes`` are the numbers of the nodes; two pools may have GPUs in one node.
     """
@@ -107,11 +109,17 @@ class PoolProblem:
     width: int = 1
     nodes: tuple[int, ...] = (0,)
     price: int = 1
+    paid: int = 1
 
     @property
     def gpus(self) -> int:
         """GPUs on all nodes together."""
         return self.width * len(self.nodes)
+
+    @property
+    def most_price(self) -> int:
+        """What all GPUs cost."""
+        return self.price * (self.gpus // self.paid)
 
 
 @dataclass(frozen=True, slots=True)

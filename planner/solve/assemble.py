@@ -28,6 +28,7 @@ from planner.plan import (
     busy_permille,
     faults_of,
     money_of,
+    price_of,
     server_speed,
 )
 from planner.search.chain import SEED
@@ -98,6 +99,7 @@ def assemble(
         left_out=tuple(role.name for role in fleet.roles if role.name not in served),
         gpus=tuple(ledgers(fleet, servers)),
         prices=_prices(fleet),
+        price=price_of(fleet, servers),
         money=money_of(fleet, servers),
         proof=_proof(fleet, answer, budget),
         lock=lock,
@@ -279,6 +281,7 @@ def _prices(fleet: Fleet) -> tuple[GPUPrice, ...]:
         GPUPrice(
             pool=pool.name,
             microdollars_per_gpu_hour=pool.microdollars_per_gpu_hour or 0,
+            microdollars_per_node_hour=pool.microdollars_per_node_hour or 0,
             source=pool.price_source,
         )
         for pool in fleet.pools
