@@ -115,12 +115,13 @@ def test_the_catalogs_price_counts_where_the_file_has_none() -> None:
 
 def test_a_rented_node_is_paid_whole_and_servers_are_packed_into_few_of_them() -> None:
     found = fleet(WHOLE)
-    plan = solved(found)
+    plan, whole = solved(found), found.pools[0].microdollars_per_hour
 
     assert {gpu.node for gpu in plan.gpus if gpu.servers} == {"cloud-1"}
-    assert plan.proof.stages[0].value == -found.pools[0].microdollars_per_hour
+    assert whole is not None
+    assert plan.proof.stages[0].value == -whole
     assert plan.price is not None
-    assert (plan.price.per_hour, plan.price.currency) == (found.pools[0].microdollars_per_hour / 1_000_000, "USD")
+    assert (plan.price.per_hour, plan.price.currency) == (whole / 1_000_000, "USD")
     assert plan.price.basis.startswith("aws g6e.12xlarge, on demand in us-east-1, listed 20")
 
 
