@@ -204,6 +204,18 @@ spec:
     )
 
 
+def test_what_nobody_has_filled_in_is_named(tmp_path: Path) -> None:
+    (found,) = servers(
+        tmp_path, a__sh="vllm serve $MODEL --port ${PORT} -tp $(nvidia-smi -L | wc -l) --seed {{ seed }}"
+    )
+    catalog = load_catalog()
+
+    (verdict,) = verdicts([found], catalog.gpu("L4"), catalog)
+
+    assert found.unexpanded == ("${MODEL}", "${PORT}", "$(nvidia-smi -L | wc -l)", "{{ seed }}")
+    assert (verdict.starts, verdict.reason) == (None, "the model is only known where it runs: ${MODEL}")
+
+
 def test_a_group_of_nodes_knows_its_own_size(tmp_path: Path) -> None:
     document = {
         "apiVersion": "leaderworkerset.x-k8s.io/v1",

@@ -92,6 +92,8 @@ def _captured(flags: dict[str, Any]) -> dict[str, Any]:
 
 def known(server: Server, gpu: GPU | None, catalog: Catalog) -> Known | str:
     """Return what is needed to size a server, or why that cannot be done."""
+    if UNKNOWN.search(server.model):
+        return f"the model is only known where it runs: {server.model}"
     try:
         card = gpu or (catalog.gpu(server.gpu_name) if server.gpu_name else None)
         if card is None:

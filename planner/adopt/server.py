@@ -1,7 +1,11 @@
 """Server: one vLLM server that somebody's files start, as far as they say."""
 
+import re
 from dataclasses import dataclass, field
 from typing import Any
+
+UNEXPANDED = re.compile(r"\$\{[^{}]*\}|\$\(+[^()]*\)+|\{\{.*?\}\}|%\w+%")
+"""Names and expressions that nobody has filled in: ``${NAME}``, ``$(command)``, ``{{ expression }}``, ``%NAME%``."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -26,6 +30,11 @@ class Server:
     file: str = ""
     line: int = 0
     after: tuple[str, ...] = ()
+
+    @property
+    def unexpanded(self) -> tuple[str, ...]:
+        """What only the running platform fills in, as it stands in the model and the flags, each once."""
+        return tuple(dict.fromkeys(UNEXPANDED.findall(f"{self.model}\n{self.flags}")))
 
 
 @dataclass(frozen=True, slots=True)

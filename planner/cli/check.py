@@ -95,6 +95,7 @@ def _server(server: Server, verdict: Verdict) -> dict[str, Any]:
         "model": server.model,
         "flags": server.flags,
         "unknown_flags": list(server.unknown_flags),
+        "unexpanded": list(server.unexpanded),
         "starts": verdict.starts,
         "reason": verdict.reason,
         "takes_gib": gib(verdict.takes_bytes),
@@ -125,6 +126,8 @@ def _paragraph(server: Server, verdict: Verdict) -> str:
     lines += [f"  --{name} {_value(value)}" for name, value in server.flags.items()]
     if server.unknown_flags and verdict.starts is not False:
         lines.append(f"  not known: {', '.join(f'--{name}' for name in server.unknown_flags)}")
+    if server.unexpanded:
+        lines.append(f"  only known where it runs: {', '.join(server.unexpanded)}")
     if verdict.change:
         name, value = verdict.change
         lines.append(f"  hint: with {'' if name == 'start' else '--'}{name} {_value(value)} it starts")

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import plans
+from staged import Stage, stage
 
 from planner.plan import Plan, ServerPlan
 
@@ -47,6 +48,13 @@ def tiny_fleet(models: Path, *ports: int) -> Plan:
     """Return two servers that share a GPU which is not there."""
     servers = (tiny("coder", models, ports[0]), tiny("general", models, ports[1]))
     return plans.plan(*servers, engine_version=ENGINE_VERSION)
+
+
+def real_stage(plan: Plan, folder: Path, **environment: str) -> Stage:
+    """The fleet with the real engine first on PATH; nvidia-smi stays a stand-in, for there is no GPU to ask."""
+    staged = stage(plan, folder, **environment)
+    staged.environment["PATH"] = f"{prepared() / 'vllm' / 'bin'}:{staged.environment['PATH']}"
+    return staged
 
 
 def copy_root(target: Path) -> Path:

@@ -12,20 +12,12 @@ from pathlib import Path
 
 import plans
 import pytest
-from proving import ENGINE_VERSION, in_order, prepared, tiny, tiny_fleet
-from staged import KEY, Stage, free_ports, stage
+from proving import ENGINE_VERSION, in_order, prepared, real_stage, tiny, tiny_fleet
+from staged import KEY, Stage, free_ports
 
 from planner.artifacts import context
-from planner.plan import Plan
 
 pytestmark = pytest.mark.e2e
-
-
-def real_stage(plan: Plan, folder: Path) -> Stage:
-    """The fleet with the real engine first on PATH; nvidia-smi stays a stand-in, for there is no GPU to ask."""
-    staged = stage(plan, folder, PLANNER_ROUTER="on")
-    staged.environment["PATH"] = f"{prepared() / 'vllm' / 'bin'}:{staged.environment['PATH']}"
-    return staged
 
 
 @pytest.fixture(scope="module")
@@ -33,7 +25,9 @@ def up(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stage]:
     first, second, router = free_ports(3)
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(context, "ROUTER_PORT", router)
-        staged = real_stage(tiny_fleet(prepared() / "models", first, second), tmp_path_factory.mktemp("real"))
+        staged = real_stage(
+            tiny_fleet(prepared() / "models", first, second), tmp_path_factory.mktemp("real"), PLANNER_ROUTER="on"
+        )
     staged.environment["ROUTER"] = f"http://127.0.0.1:{router}"
     result = staged.run("launch.sh", "up", timeout=900)
     try:
@@ -142,7 +136,7 @@ def test_an_embedder_answers_embeddings(tmp_path: Path, monkeypatch: pytest.Monk
     embedder = tiny(
         "embed", prepared() / "models", port, pooling=True, kv_cache_memory_bytes=0, kv_cache_tokens=0, task="embedding"
     )
-    staged = real_stage(plans.plan(embedder, engine_version=ENGINE_VERSION), tmp_path)
+    staged = real_stage(plans.plan(embedder, engine_version=ENGINE_VERSION), tmp_path, PLANNER_ROUTER="on")
     try:
         result = staged.run("launch.sh", "up", timeout=600)
         assert result.returncode == 0, result.stderr
