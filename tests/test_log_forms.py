@@ -96,3 +96,14 @@ def test_no_memory_for_a_cache_that_was_measured_is_no_matter_of_graphs() -> Non
     )
 
     assert found.cause == "no_memory_for_cache"
+
+
+def test_the_words_of_an_error_in_a_line_of_source_decide_nothing() -> None:
+    found = read(
+        f"{BEGIN}ERROR 05-01 10:00:09 [core.py:1] Traceback (most recent call last):\n"
+        'ERROR 05-01 10:00:09 [core.py:1]   File "/x/loader.py", line 3, in load\n'
+        "ERROR 05-01 10:00:09 [core.py:1]     raise GatedRepoError(\n"
+        "ERROR 05-01 10:00:09 [core.py:1] RuntimeError: something else\n"
+    )
+
+    assert (found.cause, found.line and found.line.text) == ("unknown", "RuntimeError: something else")

@@ -243,7 +243,8 @@ NEVER = re.compile(
 )
 """Lines that have the words of a failure and are none."""
 FAILED = re.compile(
-    r"EngineCore failed to start|EngineCore encountered a fatal error|EngineDeadError|core initialization failed"
+    r"EngineCore failed to start|due to an exception in a background process"
+    r"|EngineCore encountered a fatal error|EngineDeadError|core initialization failed"
 )
 """Lines that say that a server ended, and not why."""
 ERROR = re.compile(r"^(?:[\w.]+\.)?(?:\w+(?:Error|Exception|Exit|Interrupt)|AssertionError)(?::|$)")

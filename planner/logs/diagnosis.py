@@ -41,6 +41,8 @@ _BY_PHASE = ("unknown", "weights_do_not_fit", "no_memory_for_cache", "graph_capt
 _SETTINGS = ("gpu_memory_utilization", "max_num_seqs", "tensor_parallel_size", "pipeline_parallel_size")
 _CALM = ("INFO", "DEBUG")
 """Levels on which the engine never says why it ends."""
+_SOURCE = "    "
+"""How a line of source begins in a traceback: it has the words of errors that may not have happened."""
 _KEPT_SERVERS = 64
 _LAST_RESORT = 9
 
@@ -154,7 +156,7 @@ def _look_for_failure(server: _Server, line: Line) -> None:
 
 def _shown(server: _Server, line: Line) -> Iterator[Evidence]:
     """Yield the causes that a line shows."""
-    if line.level in _CALM:
+    if line.level in _CALM or line.text.startswith(_SOURCE):
         return
     for form in FORMS:
         if match := form.pattern.search(line.text):
