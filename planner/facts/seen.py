@@ -10,8 +10,8 @@ class Seen:
     ``model`` identifies what was loaded, ``split`` how it was shared out and run: both are keys of
     ``planner.memory.learnt``. ``compiled`` is ``cold``, ``warm``, ``eager``, or empty where the log does not say.
     ``more_bytes`` is the KV cache logged less the one expected, or where its size was given and only the weights are
-    known (``weights_alone``), the weights expected less those logged; ``outlier`` says that it is beyond the range that was
-    stated before anything was learnt. ``source`` names the log.
+    known (``weights_alone``), the weights expected less those logged. ``outlier`` says that it is beyond the range that
+    was stated before anything was learnt. ``source`` names the log.
     """
 
     version: str
