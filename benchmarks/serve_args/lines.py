@@ -108,7 +108,10 @@ class Line:
     @classmethod
     def of(cls, repository: str, arguments: Iterable[Argument]) -> "Line":
         """Return the line of these arguments; values that have no rule but a range are replaced."""
-        settled = [(one.flag, *((SETTLED[one.flag],) if one.flag in SETTLED else one.words)) for one in arguments]
+        settled = [
+            (one.flag, *((SETTLED[one.flag],) if one.flag in SETTLED and not one.more else one.words))
+            for one in arguments
+        ]
         return cls(repository, shlex.join(word for words in settled for word in words))
 
 
