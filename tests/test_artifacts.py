@@ -42,8 +42,12 @@ def hostile() -> Plan:
 # All but the Helm values, which not every plan can have.
 TARGETS = (*DEFAULT_TARGETS, "kubernetes", "litellm", "quadlet")
 PLANS = {
-    "two-roles": plans.two_roles(), "many-roles": plans.many_roles(), "fast": plans.fast(), "beside": plans.beside(), "hostile": hostile(),
-}  # fmt: skip
+    "two-roles": plans.two_roles(),
+    "many-roles": plans.many_roles(),
+    "fast": plans.fast(),
+    "beside": plans.beside(),
+    "hostile": hostile(),
+}
 
 
 @pytest.fixture(params=PLANS)
