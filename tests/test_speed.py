@@ -10,10 +10,12 @@ from planner.catalog import load_catalog
 from planner.catalog.stored import stored
 from planner.engine.flags import default_flags
 from planner.engine.profile import load_profile
+from planner.facts.gpu import GPU
 from planner.memory.terms import Server
 from planner.speed.forecast import Forecast, Load, Served, forecast, served, under
 from planner.speed.planned import shared
 from planner.speed.serving import Requests, at_rate, running_state
+from planner.speed.site import Site
 from planner.speed.step import Batch, expected_hits, step
 from planner.speed.work import ExpertLayers, work
 
@@ -29,9 +31,13 @@ def server(model: str, gpu: str = H100, **given: object) -> Server:
     return Server(architecture=architecture, quantization=quantization, flags=flags)
 
 
+def site(gpu: GPU) -> Site:
+    return Site(gpu, PROFILE, CATALOG.speed.device(gpu), CATALOG.speed.engine)
+
+
 def ready(model: str, gpu: str = H100, **given: object) -> Served:
     found = CATALOG.gpu(gpu)
-    own = served(server(model, gpu, **given), found, PROFILE, CATALOG.speed.device(found), CATALOG.speed.engine, CHAT)
+    own = served(server(model, gpu, **given), site(found), CHAT)
     assert not isinstance(own, str), own
     return own
 
@@ -40,7 +46,7 @@ def said(model: str, gpu: str = H100, concurrency: int = 8, requests: Requests =
     found = CATALOG.gpu(gpu)
     load = Load(requests=requests, concurrency=concurrency)
     own = server(model, gpu, **given)
-    return forecast(own, found, PROFILE, CATALOG.speed.device(found), CATALOG.speed.engine, load)
+    return forecast(own, site(found), load)
 
 
 def tpot(own: Forecast) -> int:

@@ -17,6 +17,7 @@ from planner.memory.terms import Server
 from planner.speed.constants import Device, Engine
 from planner.speed.forecast import Forecast, Load, Served, served, under
 from planner.speed.serving import Requests
+from planner.speed.site import Site
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -32,7 +33,7 @@ class Asked:
 
     def ready(self, engine: Engine) -> Served | str:
         """Return the server of the row, or why nothing is said of it."""
-        return served(self.server, self.gpu, self.profile, self.device, engine, self.load.requests)
+        return served(self.server, Site(self.gpu, self.profile, self.device, engine), self.load.requests)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -142,9 +142,10 @@ def estimate(
     speed = None
     if load:
         from planner.speed.forecast import forecast
+        from planner.speed.site import Site
 
-        tables = catalog.speed
-        speed = forecast(server, gpu, profile, tables.device(gpu), tables.engine, load, in_use_bytes)
+        site = Site(gpu, profile, catalog.speed.device(gpu), catalog.speed.engine)
+        speed = forecast(server, site, load, in_use_bytes)
     faults = known_faults(
         Case(version=profile.version, gpu=gpu, architecture=architecture, quantization=quantization, flags=flags)
     )

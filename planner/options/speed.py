@@ -21,6 +21,7 @@ from planner.speed.forecast import Forecast, Range, rates_of, said
 from planner.speed.planned import planned, shared
 from planner.speed.refusals import refusal
 from planner.speed.serving import Requests, at_concurrency
+from planner.speed.site import Site
 from planner.speed.step import Batch, Rates, step
 from planner.speed.work import Work
 from planner.tensors.identity import Same
@@ -78,7 +79,7 @@ def speed_of(
         return None
     if nodes > 1 and server.flags.data_parallel_size > 1:
         return Forecast(reason=_NODES)
-    return planned(server, gpu, profile, tables.device(gpu), tables.engine, requests, busy_permille)
+    return planned(server, Site(gpu, profile, tables.device(gpu), tables.engine), requests, busy_permille)
 
 
 def too_slow(role: Role, found: Forecast, engine: Engine) -> Literal["tpot", "ttft"] | None:

@@ -97,7 +97,8 @@ class _Steps:
         """Return a step; None where the engine does not start it."""
         if refusals.refusal(server.architecture, server.quantization, server.flags, self._profile, gpu):
             return None
-        found = speed_of(self._own.role, server, gpu, self._profile, self._catalog.speed, self._busy)
+        nodes = self._own.option.nodes
+        found = speed_of(self._own.role, server, gpu, self._profile, self._catalog.speed, self._busy, nodes)
         if found is None:
             return None
         tpot, ttft, output = found.tpot_us, found.ttft_us, found.output_millitokens_per_second

@@ -10,6 +10,7 @@ from planner.memory.terms import Server, terms
 from planner.speed.constants import Device, Engine, Grade, Spread, worst
 from planner.speed.refusals import refusal
 from planner.speed.serving import Requests, Serving, at_concurrency, at_rate, running_state
+from planner.speed.site import Site
 from planner.speed.step import Rates
 from planner.speed.work import Work, work
 
@@ -77,34 +78,19 @@ class Served:
     notes: tuple[str, ...] = ()
 
 
-def forecast(
-    server: Server,
-    gpu: GPU,
-    profile: EngineProfile,
-    device: Device | None,
-    engine: Engine,
-    load: Load,
-    in_use_bytes: int = 0,
-) -> Forecast:
+def forecast(server: Server, site: Site, load: Load, in_use_bytes: int = 0) -> Forecast:
     """Return the speed of a server under a load, on a GPU of which others use ``in_use_bytes``."""
-    ready = served(server, gpu, profile, device, engine, load.requests, in_use_bytes)
+    ready = served(server, site, load.requests, in_use_bytes)
     return Forecast(reason=ready) if isinstance(ready, str) else under(ready, load)
 
 
-def served(
-    server: Server,
-    gpu: GPU,
-    profile: EngineProfile,
-    device: Device | None,
-    engine: Engine,
-    requests: Requests,
-    in_use_bytes: int = 0,
-) -> Served | str:
+def served(server: Server, site: Site, requests: Requests, in_use_bytes: int = 0) -> Served | str:
     """Return a server ready to be asked about requests of a length, or why nothing is said of it.
 
     A server that only its ``max_model_len`` keeps from starting is taken to have a shorter one. One whose flags the
     engine refuses is as fast as its tensors say, and the note says that it does not start.
     """
+    gpu, profile, device = site.gpu, site.profile, site.device
     reason = refusal(server, gpu, device)
     length = requests.input_tokens + requests.output_tokens
     if reason is None and length > server.flags.max_model_len:
@@ -122,7 +108,7 @@ def served(
     most = running_limit(server, gpu, profile, result.kv_cache_bytes, requests)
     if most < 1:
         return f"the KV cache does not hold one request of {length} tokens"
-    rates = rates_of(server, gpu, profile, device, engine)
+    rates = rates_of(server, gpu, profile, device, site.engine)
     return Served(rates=rates, batched_tokens=server.flags.max_num_batched_tokens, most_sequences=most, notes=notes)
 
 

@@ -2,40 +2,28 @@
 
 from dataclasses import replace
 
-from planner.engine.profile import EngineProfile
-from planner.facts.gpu import GPU
 from planner.memory.terms import Server
-from planner.speed.constants import Device, Engine
 from planner.speed.forecast import Forecast, Range, rates_of, said
 from planner.speed.refusals import refusal
 from planner.speed.serving import Requests, at_concurrency
+from planner.speed.site import Site
 
 ALONE = 1000
 """The time of a GPU in thousandths that its servers want when one of them is busy and no other is there."""
 
 
-def planned(
-    server: Server,
-    gpu: GPU,
-    profile: EngineProfile,
-    device: Device | None,
-    engine: Engine,
-    requests: Requests,
-    busy_permille: int = ALONE,
-) -> Forecast:
+def planned(server: Server, site: Site, requests: Requests, busy_permille: int = ALONE) -> Forecast:
     """Return the speed of a server with ``max_num_seqs`` requests running while its GPUs are asked for so much.
 
     Servers that share a GPU take turns, and nobody has published how fast that is. What is said is a bound: every
     step of the server waits for one of each other server that may be busy. At the fast end of the range they are idle.
     """
-    reason = refusal(server, gpu, device)
-    if reason is not None or device is None:
+    reason = refusal(server, site.gpu, site.device)
+    if reason is not None or site.device is None:
         return Forecast(reason=reason)
     flags = server.flags
-    rates, running = (
-        rates_of(server, gpu, profile, device, engine),
-        float(flags.max_num_seqs * flags.data_parallel_size),
-    )
+    rates = rates_of(server, site.gpu, site.profile, site.device, site.engine)
+    running = float(flags.max_num_seqs * flags.data_parallel_size)
     alone = said(rates, at_concurrency(rates, requests, flags.max_num_batched_tokens, running, running), requests)
     return shared(alone, busy_permille)
 
