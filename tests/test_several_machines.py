@@ -204,8 +204,8 @@ def test_the_parts_start_in_any_order_and_fall_and_rise_together(racks: tuple[St
         waiting.wait()
 
 
-def eventually(true: Callable[[], bool]) -> bool:
-    deadline = time.monotonic() + 30
+def eventually(true: Callable[[], bool], seconds: float = 30) -> bool:
+    deadline = time.monotonic() + seconds
     while time.monotonic() < deadline:
         if true():
             return True

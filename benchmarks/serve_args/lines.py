@@ -27,7 +27,7 @@ from planner.errors import UnsupportedModel
 from planner.facts.accuracy import Accuracy
 from planner.facts.variant import Model, Variant
 from planner.memory.refusals import refusal
-from planner.options.limits import engine_refusal
+from planner.options.limits import DATA_RANKS, engine_refusal
 from planner.options.served import context_limit, served
 from planner.plan import GPUGroup, Ledger, ServerPlan
 from planner.units import GIB
@@ -39,6 +39,8 @@ SETTLED = {
     "--port": "8001",
     "--master-port": "29501",
     "--master-addr": HEAD,
+    "--data-parallel-address": HEAD,
+    "--data-parallel-rpc-port": "29501",
     "--served-model-name": "role",
     "--revision": "c03e6d358207e414f1eca0bb1891e29f1db0e242",
     "--code-revision": "c03e6d358207e414f1eca0bb1891e29f1db0e242",
@@ -49,6 +51,7 @@ SETTLED = {
 }
 _MODEL = "Qwen/Qwen2.5-7B-Instruct"
 _RERANKER = "Qwen/Qwen3-Reranker-0.6B"
+_MIXTURE = "Qwen/Qwen3-30B-A3B"
 # ModelOpt's exports name the precision of each layer in a file of their own.
 _LAYERS = {"model.layers.0.mlp.gate_proj": {"quant_algo": "NVFP4", "group_size": 16}}
 _MIXED = {
@@ -138,13 +141,14 @@ def checkpoint_lines(version: str) -> tuple[Line, ...]:
 
 
 def pinned_lines(version: str) -> tuple[Line, ...]:
-    """Return a line for each pin in ``PINS`` that the version has an option for, and for a chat template."""
+    """Return a line for each pin in ``PINS`` that the version has an option for, a chat template and each layout."""
     reranker, _ = load_catalog().find(_RERANKER)
     template = chat_template(reranker.hf_overrides, version)
     scored = {"pooling": True, "kv_cache_memory_bytes": 0, "hf_overrides": reranker.hf_overrides}
     servers = [
         *(_server(_MODEL, settings=settings) for settings in PINS),
         *([_server(_RERANKER, **scored, chat_template=template)] if template else []),
+        *_layouts(version),
     ]
     return tuple(sorted({line for server in servers for line in _lines_of(server, version)}))
 
@@ -206,6 +210,20 @@ def _features(catalog: Catalog, version: str) -> Iterator[ServerPlan]:
         )  # fmt: skip
     for tool_parser, reasoning_parser in _parsers(catalog, version):
         yield _server(_MODEL, tool_parser=tool_parser, reasoning_parser=reasoning_parser)
+
+
+def _layouts(version: str) -> Iterator[ServerPlan]:
+    """Yield a mixture of experts over ranks of data and expert parallelism, on one machine and on two."""
+    yield _server(_MIXTURE, tensor_parallel_size=2, expert_parallel=True)
+    if parse_version(version) < parse_version(DATA_RANKS):
+        return
+    for tensor, stages, ranks in ((1, 1, 8), (2, 1, 4), (1, 2, 4)):
+        layout = {"tensor_parallel_size": tensor, "pipeline_parallel_size": stages, "data_parallel_size": ranks}
+        yield _server(_MIXTURE, **layout, expert_parallel=True)
+        yield _server(
+            _MIXTURE, node="node-0", **layout, expert_parallel=True, master_port=29501,
+            later_stages=(GPUGroup(node="node-1", gpu_indices=(0, 1, 2, 3)),),
+        )  # fmt: skip
 
 
 def _parsers(catalog: Catalog, version: str) -> list[tuple[str, str]]:

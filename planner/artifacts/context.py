@@ -143,7 +143,7 @@ def build_context(plan: Plan, targets: Collection[str] = ()) -> Context:
     options = engine_options(plan.engine_version)
     ordered = [plan.server(name) for name in plan.start_order]
     processes = all_processes(plan, options)
-    servers = tuple(process for process in processes if process.rank == 0)
+    servers = tuple({process.name: process for process in reversed(processes) if process.answers}.values())[::-1]
     refused = [(one.name, text) for one in processes for text in refused_arguments(one.arguments, options)]
     if refused:
         raise CheckFailed(tuple(f"{name}: {text}" for name, text in refused))
@@ -264,7 +264,7 @@ def _node(name: str, processes: tuple[Server, ...]) -> Node:
         variable=address_variable(name),
         port=_free_port({process.port for process in here}, ROUTER_PORT),
         servers=tuple(process.name for process in here),
-        replicas=dict(Counter(name for process in here if process.rank == 0 for name in process.names)),
+        replicas=dict(Counter(name for process in here if process.answers for name in process.names)),
     )
 
 

@@ -11,15 +11,26 @@ from planner.plan import Plan, ServerPlan
 
 @dataclass(frozen=True, slots=True)
 class Part:
-    """What one node runs of a server: the whole of it, or some of its pipeline stages as process ``rank`` of several.
+    """What one node runs of a server: the whole of it, or some of its stages or ranks as process ``rank`` of several.
 
-    Rank 0 answers requests for all; the others have no API.
+    Process 0 answers requests for all stages; the others have no API. Data-parallel ranks are answered for on every
+    node.
     """
 
     server: ServerPlan
     rank: int
     node: str
     gpu_indices: tuple[int, ...]
+
+    @property
+    def apart(self) -> bool:
+        """Whether the server has data-parallel ranks on several nodes, each of which answers for its own."""
+        return self.server.data_parallel_size > 1 and len(self.server.nodes) > 1
+
+    @property
+    def answers(self) -> bool:
+        """Whether the process answers requests."""
+        return self.rank == 0 or self.apart
 
 
 def parts(plan: Plan) -> tuple[Part, ...]:

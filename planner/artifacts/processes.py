@@ -6,7 +6,7 @@ from fractions import Fraction
 from planner.artifacts.bench import Bench, bench
 from planner.artifacts.nodes import Part, address_variable, parts
 from planner.artifacts.quoting import slug
-from planner.artifacts.serve_args import Argument, serve_arguments
+from planner.artifacts.serve_args import MASTER_ADDRESS, RANKS_ADDRESS, Argument, serve_arguments
 from planner.engine.options import EngineOptions
 from planner.engine.profile import parse_version
 from planner.engine.starts import start_times
@@ -16,7 +16,8 @@ from planner.units import GIB, ceil_div
 # How long the first part of a server waits for the others, which somebody starts on other machines. PyTorch itself
 # gives up after half an hour (torch/distributed/constants.py, default_pg_timeout).
 _JOIN_SECONDS = 900
-MASTER_ADDRESS = "--master-addr"
+_WATCH = (("followed", "follows"), ("joined", "joins"))
+"""What the gate of the first part does, and that of others: of stages, whose engine keeps a port open, and of ranks."""
 # On unified memory the engine from here on counts what Linux calls available as free (``MemorySnapshot.measure`` in
 # utils/mem_utils.py, 0.12.0 to 0.33.0); before, what CUDA calls free, which the page cache is not (0.11.0).
 _COUNTS_AVAILABLE = "0.12.0"
@@ -50,8 +51,10 @@ class Server:
 
     ``requests`` is what it runs at once: ``max_num_seqs`` on each of its data-parallel ranks.
     ``unified`` is ``available`` or ``free`` where the GPU shares the machine's memory: what the engine counts as free.
-    ``rank`` is the part's number; part 0, on the node ``head``, answers requests for all. The parts find each other at
-    ``master_port`` there; ``head_variable`` and ``node_variable`` hold the addresses of that node and of this one.
+    ``rank`` is the part's number; part 0, on the node ``head``, answers requests for all, or every part for itself, as
+    ``answers`` says. The parts find each other at ``master_port`` there, of which ``address_flag`` names the address,
+    and ``watch`` is what the gates do to notice one that has gone; ``head_variable`` and ``node_variable`` hold the
+    addresses of that node and of this one.
     ``expected`` is how fast the plan says it is, None where it says nothing.
     """
 
@@ -67,6 +70,9 @@ class Server:
     node: str
     node_count: int
     rank: int
+    answers: bool
+    watch: str
+    address_flag: str
     head: str
     head_variable: str
     node_variable: str
@@ -130,6 +136,9 @@ def _process(plan: Plan, part: Part, gpus: list[GPULedger], earlier: list[Server
         node=part.node,
         node_count=len(server.nodes),
         rank=part.rank,
+        answers=part.answers,
+        watch=_WATCH[part.apart][part.rank > 0],
+        address_flag=RANKS_ADDRESS if part.apart else MASTER_ADDRESS,
         head=server.node,
         head_variable=address_variable(server.node),
         node_variable=address_variable(part.node),
@@ -148,7 +157,7 @@ def _process(plan: Plan, part: Part, gpus: list[GPULedger], earlier: list[Server
         kv_cache_tokens=server.kv_cache_tokens,
         max_model_len=server.max_model_len,
         max_num_seqs=server.max_num_seqs,
-        requests=server.requests,
+        requests=server.requests // len(server.nodes) if part.apart else server.requests,
         request_tokens=server.request_tokens,
         bench=bench(server, plan.engine_version),
         expected=_expected(server.speed),
@@ -169,7 +178,7 @@ def _expected(speed: ServerSpeed | None) -> Expected | None:
 def _arguments(part: Part, options: EngineOptions, host: str) -> tuple[Argument, ...]:
     """Return the options of a process but the address of the first node, which each target takes from a variable."""
     arguments = serve_arguments(part.server, options, host=host, node_rank=part.rank)
-    return tuple(argument for argument in arguments if argument.flag != MASTER_ADDRESS)
+    return tuple(argument for argument in arguments if argument.flag not in (MASTER_ADDRESS, RANKS_ADDRESS))
 
 
 def _host_memory_bytes(part: Part) -> int:

@@ -53,7 +53,7 @@ def wrong_routes(plan: Plan, folder: Path) -> dict[str, list[str]]:
         InputError: a file is not what was rendered.
     """
     here = {gpu.node for gpu in plan.gpus}
-    answering = [server for server in plan.servers if server.node in here]
+    answering = [server for server in plan.servers if here & set(server.answering_nodes)]
     return {
         path: list(_mistakes(_planned(plan, answering, path), routes))
         for path, routes in read_routes(folder).items()

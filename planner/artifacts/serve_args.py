@@ -44,6 +44,9 @@ class Argument:
         return (f"{self.flag}={self.value}" if self.value else self.flag,)
 
 
+MASTER_ADDRESS, RANKS_ADDRESS = "--master-addr", "--data-parallel-address"
+"""Options for the address of a server's first node: of pipeline stages, and of data-parallel ranks."""
+_MASTER_PORT, _RANKS_PORT = "--master-port", "--data-parallel-rpc-port"
 # The options that a server's facts become, and the facts.
 _FIELDS = {
     "--port": "port",
@@ -58,7 +61,7 @@ _FIELDS = {
     "--tensor-parallel-size": "tensor_parallel_size",
     "--pipeline-parallel-size": "pipeline_parallel_size",
     "--data-parallel-size": "data_parallel_size",
-    "--master-port": "master_port",
+    _MASTER_PORT: "master_port",
     "--reasoning-parser": "reasoning_parser",
     "--tool-call-parser": "tool_parser",
     "--hf-overrides": "hf_overrides",
@@ -88,12 +91,14 @@ def serve_arguments(
 
     A server on several nodes is one process on each; ``node_rank`` is the position of the node in ``server.nodes``, and
     ``master_address`` that of the first of them as the others reach it, its name when nothing is said. Only the process
-    there answers requests.
+    there answers requests, but for data-parallel ranks, which every node answers for itself.
 
     Numbers are plain integers, because a suffix means different things in upper and lower case. A value of zero or
     nothing is not written: a pooling server has no KV cache to size.
     """
     given: dict[str, str | int | float] = {flag: getattr(server, field) for flag, field in _FIELDS.items()}
+    if server.data_parallel_size > 1:
+        given[_RANKS_PORT] = given.pop(_MASTER_PORT)
     arguments = [
         Argument(flag, _plain(value)) for flag, value in given.items() if value and value != _DEFAULTS.get(flag)
     ]
@@ -124,7 +129,7 @@ def planned_server(server: ServerPlan, arguments: Iterable[Argument]) -> ServerP
         ValueError: a number is not one.
     """
     words = {argument.flag: argument.words for argument in arguments}
-    values = {flag: found[0] for flag, found in words.items() if found}
+    values = {_MASTER_PORT if flag == _RANKS_PORT else flag: found[0] for flag, found in words.items() if found}
     facts: dict[str, Any] = {
         "settings": read_settings(words, server.settings),
         "expert_parallel": _EXPERT_PARALLEL in words,
@@ -145,17 +150,34 @@ def refused_arguments(arguments: Iterable[Argument], options: EngineOptions) -> 
 
 
 def _several_nodes(server: ServerPlan, node_rank: int, master_address: str) -> list[Argument]:
-    """Join the processes of a server's nodes; all but the first have no API of their own.
+    """Join the processes of a server's nodes; of stages all but the first have no API of their own.
 
     Every node gets the same number of ranks, in the order of the nodes (``local_world_size`` in ``config/parallel.py``,
     0.12.0 to 0.33.0; older versions need Ray).
     """
+    if server.data_parallel_size > 1:
+        return _own_ranks(server, node_rank, master_address)
     joined = [
         Argument("--nnodes", str(len(server.nodes))),
         Argument("--node-rank", str(node_rank)),
-        Argument("--master-addr", master_address or server.node),
+        Argument(MASTER_ADDRESS, master_address or server.node),
     ]
     return [*joined, Argument("--headless")] if node_rank else joined
+
+
+def _own_ranks(server: ServerPlan, node_rank: int, master_address: str) -> list[Argument]:
+    """Give every node its data-parallel ranks, and an API that deals out requests to these alone.
+
+    Source: ``data_parallel_hybrid_lb`` in ``engine/arg_utils.py:create_engine_config`` 0.11.0 to 0.33.0; with a single
+    rank on each node the engine makes external balancing of it.
+    """
+    local = server.data_parallel_size // len(server.nodes)
+    return [
+        Argument("--data-parallel-size-local", str(local)),
+        Argument("--data-parallel-start-rank", str(node_rank * local)),
+        Argument(RANKS_ADDRESS, master_address or server.node),
+        Argument("--data-parallel-hybrid-lb"),
+    ]
 
 
 def _remote_code(server: ServerPlan) -> list[Argument]:

@@ -148,7 +148,7 @@ def _stages(facts: Recomputed, role: Role, plan: ServerPlan, pool: Pool) -> Iter
     if role.pipeline_parallel_sizes is not None and stages not in role.pipeline_parallel_sizes:
         yield Violation(plan.name, f"has {stages} pipeline stages, which the role does not allow")
     nodes = len(plan.nodes)
-    blocks = nodes if nodes > 1 and plan.data_parallel_size > 1 else stages
+    blocks = nodes if plan.data_parallel_size > 1 else stages
     if blocks != len(plan.groups):
         yield Violation(plan.name, f"has {stages} pipeline stages on {len(plan.groups)} groups of GPUs")
     for group in plan.groups:
@@ -165,7 +165,7 @@ def _stages(facts: Recomputed, role: Role, plan: ServerPlan, pool: Pool) -> Iter
         yield Violation(plan.name, f"has pipeline stages, which {role.task} has not")
     if stages > 1 and pool.gpu.parent:
         yield Violation(plan.name, "combines MIG slices")
-    if refusal := stages_refusal(stages, nodes if stages > 1 else 1, facts.profile):
+    if refusal := stages_refusal(stages, nodes if plan.data_parallel_size == 1 else 1, facts.profile):
         yield Violation(plan.name, refusal)
 
 
@@ -178,8 +178,6 @@ def _ranks(facts: Recomputed, role: Role, plan: ServerPlan) -> Iterator[Violatio
         yield Violation(plan.name, f"{'shares out' if plan.expert_parallel else 'cuts'} whole experts against the role")
     if ranks > 1 and role.task in POOLING_TASKS:
         yield Violation(plan.name, f"has data-parallel ranks, which {role.task} has not")
-    if ranks > 1 and plan.pipeline_parallel_size > 1 and len(plan.nodes) > 1:
-        yield Violation(plan.name, "has pipeline stages of data-parallel ranks on several nodes")
     if len({len(group.gpu_indices) for group in plan.groups}) > 1:
         yield Violation(plan.name, "has more ranks on one node than on another")
     found = variant_of(role, plan)

@@ -96,28 +96,30 @@ class Pool:
         return tuple(size for size in PARALLEL_SIZES if size <= most)
 
     def server_nodes(self, tensor_parallel_size: int, stages: int, data_ranks: int = 1) -> int:
-        """Return how many nodes a server of so many pipeline stages or data-parallel ranks is on; 0 for none.
+        """Return how many nodes a server of so many pipeline stages and data-parallel ranks is on; 0 for none.
 
-        All are on one node where it has GPUs enough. Otherwise each stage is on a node of its own, or every node has as
-        many ranks: the engine gives every node the same number (``local_world_size`` in vLLM's config/parallel.py,
-        0.12.0 to 0.33.0). Stages of data-parallel ranks are on one node.
+        All are on one node where it has GPUs enough. Otherwise each stage is on a node of its own; data-parallel ranks
+        are on one node each, with all their stages, and every node has as many: the engine gives every node the same
+        number (``local_world_size`` in vLLM's config/parallel.py, 0.12.0 to 0.33.0).
         """
-        if tensor_parallel_size not in self.tensor_parallel_sizes:
+        if tensor_parallel_size not in self.tensor_parallel_sizes or (self.gpu.parent and stages * data_ranks > 1):
             return 0
-        if self.gpu.parent and stages * data_ranks > 1:
-            return 0
-        local = self._local_ranks(tensor_parallel_size, data_ranks)
-        if local == data_ranks and tensor_parallel_size * local * stages <= self.gpus_per_node:
+        if data_ranks > 1:
+            local = self._local_ranks(tensor_parallel_size * stages, data_ranks)
+            return data_ranks // local if local and data_ranks // local <= self.nodes else 0
+        if tensor_parallel_size * stages <= self.gpus_per_node:
             return 1
-        if data_ranks > 1 and (stages > 1 or local == data_ranks):
-            return 0
-        needed = stages * data_ranks // local
-        return needed if needed <= self.nodes else 0
+        return stages if stages <= self.nodes else 0
 
-    def _local_ranks(self, tensor_parallel_size: int, data_ranks: int) -> int:
-        """Return the data-parallel ranks on each node: as many as fit that are a power of two, the same everywhere."""
+    def _local_ranks(self, gpus: int, data_ranks: int) -> int:
+        """Return how many data-parallel ranks of so many GPUs each node has; 0 where they fit none.
+
+        They are as many as fit, the same everywhere, on a number of GPUs that is a power of two.
+        """
+        if gpus > self.gpus_per_node or gpus & (gpus - 1):
+            return 0
         local = 1
-        while data_ranks % (2 * local) == 0 and 2 * local * tensor_parallel_size <= self.gpus_per_node:
+        while data_ranks % (2 * local) == 0 and 2 * local * gpus <= self.gpus_per_node:
             local *= 2
         return local
 
@@ -130,7 +132,7 @@ class Pool:
         nodes = self.server_nodes(tensor_parallel_size, stages, data_ranks)
         if not nodes:
             return 0
-        blocks = stages if data_ranks == 1 or nodes == 1 else nodes
+        blocks = nodes if nodes > 1 or data_ranks > 1 else stages
         groups = self.gpus_per_node // (tensor_parallel_size * stages * data_ranks // blocks)
         return self.nodes * (groups // blocks) if nodes == 1 else self.nodes * groups // blocks
 

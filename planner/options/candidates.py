@@ -52,7 +52,8 @@ class Candidate:
     @property
     def blocks(self) -> int:
         """How many groups of adjacent GPUs each server has: one for each pipeline stage, or each node with ranks."""
-        return self.nodes if self.nodes > 1 else self.layout.pipeline_parallel_size
+        apart = self.nodes > 1 or self.layout.data_parallel_size > 1
+        return self.nodes if apart else self.layout.pipeline_parallel_size
 
     @property
     def width(self) -> int:

@@ -130,7 +130,7 @@ def every(offers: Offers, where: Sequence[Place]) -> Iterator[Offer | Rejection]
                 if isinstance(found, Offer):
                     fewest.bounded(found)
                     if found.least():
-                        fewest.fits(place.pool)
+                        fewest.fits(place.pool, found.candidate.layout, found.candidate.nodes)
 
 
 def _too_large(found: Offer) -> Rejection | None:

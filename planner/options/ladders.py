@@ -6,7 +6,10 @@ SMALLEST_BATCH = 512
 """Smaller batches save little memory and cost much throughput."""
 
 STAGES = (2, 3, 4, 6, 8, 12, 16)
-"""Numbers of pipeline stages that are tried, one after another; so are numbers of nodes that ranks fill."""
+"""Numbers of pipeline stages that are tried, one after another."""
+
+NODES = (2, 4, 8, 16)
+"""Numbers of nodes that data-parallel ranks fill; more of them save less and less of each GPU."""
 
 
 @functools.lru_cache(maxsize=1024)

@@ -14,7 +14,7 @@ from planner.engine.profile import EngineProfile
 from planner.facts.quantization import Quantization
 from planner.fleet import POOLING_TASKS, Pool, Role
 from planner.memory.validity import fewest_experts, invalid
-from planner.options.ladders import STAGES
+from planner.options.ladders import NODES
 from planner.tensors.identity import Same
 
 
@@ -80,17 +80,16 @@ def layouts(
 def _data_ranks(role: Role, pool: Pool, tensor: int, stages: int, *, mixture: bool) -> tuple[int, ...]:
     """Return the numbers of data-parallel ranks to try.
 
-    Left to the planner they are powers of two on one node, or as many as fill some nodes; pipeline stages are then
-    tried without them.
+    Left to the planner they are powers of two on one node, or as many as fill some nodes.
     """
     if role.data_parallel_sizes is not None:
         return role.data_parallel_sizes
-    if not mixture or stages > 1 or pool.gpu.parent or tensor not in pool.tensor_parallel_sizes:
+    if not mixture or role.task in POOLING_TASKS or not pool.server_nodes(tensor, stages, 2):
         return (1,)
     ranks = [1]
-    while 2 * ranks[-1] * tensor <= pool.gpus_per_node:
+    while 2 * ranks[-1] * tensor * stages <= pool.gpus_per_node:
         ranks.append(2 * ranks[-1])
-    return (*ranks, *(nodes * ranks[-1] for nodes in STAGES if nodes <= pool.nodes))
+    return (*ranks, *(nodes * ranks[-1] for nodes in NODES if nodes <= pool.nodes))
 
 
 def _shares_experts(

@@ -5,6 +5,8 @@ from planner.engine.backends import load_backends
 from planner.engine.profile import EngineProfile, parse_version
 from planner.facts.gpu import GPU
 from planner.facts.variant import Model, Variant
+from planner.memory.validity import fewest_experts
+from planner.tensors.identity import Same
 
 KV_CACHE_DTYPES = ("auto", "fp8")
 """What a plan chooses from: the model's own dtype, and one byte per element, which every engine version knows."""
@@ -14,7 +16,9 @@ KV_CACHE_DTYPES = ("auto", "fp8")
 _FLASH_ATTENTION_FP8 = (9, 10)
 _FP8_CACHE_HEADS = (64, 128, 256, 512)
 _WHOLE = ("float16", "bfloat16")
-_STAGES, _NODES_WITHOUT_RAY, _DATA_RANKS = "0.9.1", "0.12.0", "0.11.0"
+_STAGES, _NODES_WITHOUT_RAY = "0.9.1", "0.12.0"
+DATA_RANKS = "0.11.0"
+"""The first version of the engine whose data-parallel ranks are planned."""
 
 
 def engine_refusal(model: Model, variant: Variant, profile: EngineProfile) -> str:
@@ -45,10 +49,10 @@ def ranks_refusal(data_ranks: int, nodes: int, architecture: Architecture, profi
     """
     if data_ranks == 1:
         return ""
-    if parse_version(profile.version) < parse_version(_DATA_RANKS):
-        return f"data-parallel ranks need version {_DATA_RANKS} of the engine or newer"
-    if nodes > 1:
-        return "data-parallel ranks on several nodes are not planned"
+    if parse_version(profile.version) < parse_version(DATA_RANKS):
+        return f"data-parallel ranks need version {DATA_RANKS} of the engine or newer"
+    if nodes > 1 and not fewest_experts(Same(architecture)):
+        return "data-parallel ranks on several nodes share out experts, which the model has not: have more replicas"
     return ""
 
 

@@ -80,7 +80,7 @@ class Option:
     @property
     def blocks(self) -> int:
         """How many such groups of GPUs each server has: one for each pipeline stage, or for each node with ranks."""
-        return self.nodes if self.nodes > 1 else self.pipeline_parallel_size
+        return self.nodes if self.nodes > 1 or self.data_parallel_size > 1 else self.pipeline_parallel_size
 
     @property
     def ranks(self) -> int:

@@ -8,6 +8,7 @@ fit: what the fleet owns is compared, even where a smaller checkpoint fits one n
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 
+from planner.options.layouts import Layout
 from planner.options.offers import Named, Offer
 from planner.options.place import Place
 
@@ -32,14 +33,22 @@ class Fewest:
     def bounded(self, offer: Offer) -> None:
         """Note what an offer takes at least: whether its checkpoint may fit its place with so many stages."""
         place = offer.candidate.place
+        if _apart(offer.candidate.layout, offer.candidate.nodes):
+            return
         if offer.least_bytes <= place.capacity_bytes:
             self._small.add((place.pool, offer.candidate.variant.repository))
 
-    def fits(self, pool: int) -> None:
-        """Note that one of the candidates fits a pool."""
-        self._served.add(pool)
+    def fits(self, pool: int, layout: Layout, nodes: int) -> None:
+        """Note that one of the candidates fits a pool, in a layout on so many nodes."""
+        if not _apart(layout, nodes):
+            self._served.add(pool)
 
     def _settled(self, place: Place, repository: str) -> bool:
         if place.pool not in self._served:
             return False
         return place.nodes.nodes == 1 or (place.pool, repository) in self._small
+
+
+def _apart(layout: Layout, nodes: int) -> bool:
+    """Whether ranks without stages share out experts over nodes; stages are tried all the same, as no node holds all."""
+    return layout.data_parallel_size > 1 and nodes > 1 and layout.pipeline_parallel_size == 1

@@ -17,6 +17,7 @@ from planner.memory.demand import Demand
 from planner.options.candidates import allowed
 from planner.options.considered import Considered
 from planner.options.ladders import STAGES
+from planner.options.layouts import layout_of
 from planner.options.needed import Needed, keep, question, recall
 from planner.options.offers import Offer, Offers
 from planner.options.option import Option, Prepared, Rejection, RoleOptions, canonical
@@ -91,7 +92,7 @@ def _options(offers: Offers, where: Sequence[Place], front: Front, known: Needed
         faulty |= any(isinstance(found, Rejection) and found.reason == "fault" for found in offered)
         whole = [found for found in offered if isinstance(found, Offer)]
         for option in _best_first(whole, front):
-            fewest.fits(option.pool)
+            fewest.fits(option.pool, layout_of(option.server.flags), option.nodes)
             options.append(option)
         for offer in whole:
             fewest.bounded(offer)

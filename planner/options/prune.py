@@ -131,7 +131,10 @@ class _Stair:
             step = self.steps[index]
             if len(step) == _ENOUGH and step[-1] <= point:
                 break
-            self.steps[index] = _best(step, point)
+            better = _best(step, point)
+            if better == step:  # no better further on either, where there are more points
+                break
+            self.steps[index] = better
 
     def beating(self, point: _Point) -> set[str]:
         """Return variants with a point that beats this one, two of them where there are any."""

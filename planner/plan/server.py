@@ -149,6 +149,11 @@ class ServerPlan:
         return tuple(dict.fromkeys(group.node for group in self.groups))
 
     @property
+    def answering_nodes(self) -> tuple[str, ...]:
+        """The nodes with an API: the first, or with data-parallel ranks every one."""
+        return self.nodes if self.data_parallel_size > 1 else self.nodes[:1]
+
+    @property
     def gpus(self) -> tuple[tuple[str, int], ...]:
         """Every GPU of the server as its node and device number, stage by stage."""
         return tuple((group.node, index) for group in self.groups for index in group.gpu_indices)
