@@ -50,5 +50,5 @@ class Fewest:
 
 
 def _apart(layout: Layout, nodes: int) -> bool:
-    """Whether ranks without stages share out experts over nodes; stages are tried all the same, as no node holds all."""
+    """Whether ranks without stages share out experts over nodes; more stages are tried all the same."""
     return layout.data_parallel_size > 1 and nodes > 1 and layout.pipeline_parallel_size == 1
