@@ -54,6 +54,22 @@ check_text() {
   if ((${lines:-0} > 1)); then ok "${name}" "stream of ${lines} events"; else bad "${name}" "no stream"; fi
 }
 
+# Asks a model $3 with its chat template, for which it answers what the parsers of the plan read; $4 is more of the body.
+chat() { post "$1/v1/chat/completions" "{\"model\": $2, \"messages\": [{\"role\": \"user\", \"content\": \"$3\"}], \"max_tokens\": 1024, \"temperature\": 0, $4}"; }
+
+check_tools() {
+  local name=$1 model=$2 base=$3 answer
+  local tool='"tool_choice": "auto", "tools": [{"type": "function", "function": {"name": "weather", "description": "Tells the weather of a city", "parameters": {"type": "object", "properties": {"city": {"type": "string"}}, "required": ["city"]}}}]'
+  answer=$(chat "${base}" "${model}" 'What is the weather in Paris? Call the tool.' "${tool}") || true
+  if grep -Eq '"tool_calls": *\[ *\{' <<<"${answer}"; then ok "${name}" 'tool call'; else bad "${name}" "no tool call: ${answer:0:200}"; fi
+}
+
+check_reasoning() {
+  local name=$1 model=$2 base=$3 answer
+  answer=$(chat "${base}" "${model}" 'Is 91 a prime number?' '"chat_template_kwargs": {"thinking": true, "enable_thinking": true}') || true
+  if grep -Eq '"reasoning(_content)?": *"[^"]' <<<"${answer}"; then ok "${name}" 'reasoning apart from the answer'; else bad "${name}" "no reasoning apart: ${answer:0:200}"; fi
+}
+
 check_limits() {
   local name=$1 url=$2 model=$3 max_model_len=$4 kv_cache_tokens=$5 answer got metrics
   answer=$(call "${url}/v1/models") || true
@@ -81,6 +97,8 @@ expect_code "${name}" 'health' 200 curl --silent --max-time 10 "${url}/health"
 expect_code "${name}" 'without a key' 401 curl --silent --max-time 10 "${url}/v1/models"
 check_limits "${name}" "${url}" "${model}" 16384 524304
 check_text "${name}" "${model}" "${url}"
+check_tools "${name}" "${model}" "${url}"
+check_reasoning "${name}" "${model}" "${url}"
 
 # The router notices within seconds that a server has become healthy.
 settle() {
