@@ -1,21 +1,26 @@
-"""Compare two builds: `python -m benchmarks.speed_ratio OLD [--pairs N] [--shapes] [FLEET.yaml ...]`.
+"""Compare two builds: `python -m benchmarks.speed_ratio OLD [--pairs N] [--shapes] [--page] [FLEET.yaml ...]`.
 
 ``OLD`` is a checkout of an older commit. Both builds do the same work in turns, each time in a new process, so that
-whatever else the machine does meets both; their modules were compiled before, as an installer does. The medians of the
+whatever else the machine does meets both; their modules are compiled by a small plan before. The medians of the
 ratios, this build to the older one, are printed with the value of the first objective that each build reached. Values
-do not depend on the machine. A fleet is planned twice: as by somebody who planned it before, and without anything that
-is kept between runs (``PLANNER_NO_CACHE``). ``estimate`` and a misspelt key stand beside the libraries alone too.
+do not depend on the machine. This build plans a fleet twice: without anything that is kept between runs
+(``PLANNER_NO_CACHE``), and as somebody does who planned it before. ``estimate`` and a misspelt key stand beside the
+libraries alone too. ``--page`` writes docs/performance.md with all of it, and with how time grows.
 """
 
 import argparse
+import datetime
 import statistics
 import tempfile
 from pathlib import Path
 
+from benchmarks.speed_ratio.growth import growth
 from benchmarks.speed_ratio.measure import Build, Run, Work, reached, run
-from benchmarks.speed_ratio.works import LIBRARIES, commands, plan, shapes
+from benchmarks.speed_ratio.page import Row, page
+from benchmarks.speed_ratio.works import LIBRARIES, commands, plan, shapes, small
 
 HERE = Path(__file__).resolve().parents[2]
+PAGE = HERE / "docs" / "performance.md"
 
 
 def main() -> None:
@@ -25,33 +30,60 @@ def main() -> None:
     parser.add_argument("fleets", type=Path, nargs="*", metavar="FLEET.yaml")
     parser.add_argument("--pairs", type=int, default=5)
     parser.add_argument("--shapes", action="store_true", help="also the fleets of benchmarks.solver --shapes")
+    parser.add_argument("--page", action="store_true", help="write docs/performance.md")
     arguments = parser.parse_intermixed_args()
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
-        builds = Build(arguments.old.resolve(), folder / "old"), Build(HERE, folder / "new")
-        print(f"{'work':<24}{'old CPU s':>10}{'new CPU s':>10}{'CPU':>7}{'wall':>7}  old value, new value")
-        for fleet in arguments.fleets:
-            _compare(builds, plan(fleet), arguments.pairs)
-            _compare(builds, plan(fleet, forgets=True), max(1, arguments.pairs // 2))
+        old = _ready(Build(arguments.old.resolve(), folder / "old"), folder)
+        new = _ready(Build(HERE, folder / "new"), folder)
+        print(f"{'work':<28}{'old CPU s':>10}{'new CPU s':>10}{'CPU':>7}{'wall':>7}  old value, new value")
+        rows = [row for fleet in arguments.fleets for row in _plans(old, new, fleet, arguments.pairs)]
         for work in shapes() if arguments.shapes else ():
-            _compare(builds, work, arguments.pairs)
-        found = [(work.name, _compare(builds, work, arguments.pairs)) for work in commands(folder)]
-        alone = _cpu([run(builds[1], LIBRARIES) for _ in range(arguments.pairs)])
-        for what, new in found:
-            print(f"{what}: {new / alone:.1f} times the libraries alone ({alone:.2f} s)")
+            rows += _compared(old, new, work, [work], arguments.pairs)
+        for work in commands(folder):
+            rows += _compared(old, new, work, [work], arguments.pairs)
+        alone = _cpu([run(new, LIBRARIES) for _ in range(arguments.pairs)])
+        print(f"{LIBRARIES.name:<28}{'':>10}{alone:>10.2f}")
+        if arguments.page:
+            command = (
+                f"python -m benchmarks.speed_ratio OLD --page {' '.join(fleet.name for fleet in arguments.fleets)}"
+            )
+            today = datetime.date.today().isoformat()
+            PAGE.write_text(page(rows, alone, growth(new, folder), command, today, arguments.pairs), encoding="utf-8")
 
 
-def _compare(builds: tuple[Build, Build], work: Work, pairs: int) -> float:
-    """Print the line of some work, and return the CPU seconds that the newer build takes."""
-    for build in builds:
-        run(build, work)  # modules are compiled, and what is kept between runs is there
-    found = [(run(builds[0], work), run(builds[1], work)) for _ in range(pairs)]
-    old, new = (_cpu([pair[side] for pair in found]) for side in (0, 1))
-    cpu = statistics.median(one.cpu / other.cpu for other, one in found)
-    wall = statistics.median(one.wall / other.wall for other, one in found)
-    values = ", ".join(filter(None, (reached(one.printed) for one in found[0])))
-    print(f"{work.name:<24}{old:>10.2f}{new:>10.2f}{cpu:>7.2f}{wall:>7.2f}  {values}", flush=True)
-    return new
+def _plans(old: Build, new: Build, fleet: Path, pairs: int) -> list[Row]:
+    """Compare the plans of a fleet: of somebody who never planned it, and of somebody who did."""
+    first, again = plan(fleet, forgets=True), plan(fleet)
+    run(new, again)
+    return _compared(old, new, again, [first, again], pairs)
+
+
+def _compared(old: Build, new: Build, work: Work, ours: list[Work], pairs: int) -> list[Row]:
+    """Print and return the rows of what the new build does beside some work of the old one."""
+    found = [(run(old, work), [run(new, own) for own in ours]) for _ in range(pairs)]
+    rows = []
+    for place, own in enumerate(ours):
+        before, after = [pair[0] for pair in found], [pair[1][place] for pair in found]
+        row = Row(
+            name=own.name,
+            old=_cpu(before),
+            new=_cpu(after),
+            cpu=statistics.median(b.cpu / a.cpu for a, b in zip(before, after, strict=True)),
+            wall=statistics.median(b.wall / a.wall for a, b in zip(before, after, strict=True)),
+            values=", ".join(filter(None, (reached(before[0].printed), reached(after[0].printed)))),
+        )
+        print(
+            f"{row.name:<28}{row.old:>10.2f}{row.new:>10.2f}{row.cpu:>7.2f}{row.wall:>7.2f}  {row.values}", flush=True
+        )
+        rows.append(row)
+    return rows
+
+
+def _ready(build: Build, folder: Path) -> Build:
+    """Plan a small fleet, so that all modules that a plan needs are compiled."""
+    run(build, plan(small(folder)))
+    return build
 
 
 def _cpu(runs: list[Run]) -> float:

@@ -18,6 +18,21 @@ roles:
 """
 
 
+_SMALL = """\
+name: small
+gpu: {name: RTX 3090}
+roles:
+  coder: {task: code, models: [qwen3-8b], context: 4k, concurrency: {min: 1, target: 2}}
+"""
+
+
+def small(folder: Path) -> Path:
+    """Write a fleet that is planned at once, and return its file."""
+    path = folder / "small.yaml"
+    path.write_text(_SMALL, encoding="utf-8")
+    return path
+
+
 def plan(fleet: Path, *, forgets: bool = False) -> Work:
     """Plan a fleet as ``planner solve --dry-run --json`` does."""
     arguments = ("-P", "-m", "planner", "solve", str(fleet.resolve()), "--dry-run", "--fresh", "--json")
