@@ -312,3 +312,15 @@ def test_settings_that_change_what_is_captured_are_heeded(tmp_path: Path) -> Non
     ]
 
     assert taken[0] != taken[1]
+
+
+def test_a_server_without_a_gpu_of_its_own_takes_the_first_one(tmp_path: Path) -> None:
+    text = """
+CUDA_VISIBLE_DEVICES=1 vllm serve Qwen/Qwen3-8B --max-model-len 8192 --port 1 &
+vllm serve Qwen/Qwen3-4B --max-model-len 8192 --port 2 &
+"""
+    catalog = load_catalog()
+
+    each = verdicts(servers(tmp_path, a__sh=text), catalog.gpu("RTX 4090"), catalog)
+
+    assert [one.starts for one in each] == [True, True]

@@ -5,6 +5,7 @@ one wait for another they start at once, and what one loads while another measur
 the memory of the whole device before and after its profile (``MemoryProfilingResult`` in vllm/utils/mem_utils.py).
 """
 
+import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
@@ -118,9 +119,17 @@ def _on_one_device(servers: Sequence[Server]) -> Iterator[list[int]]:
 
 
 def _share(one: Server, other: Server) -> bool:
-    if one.gpu_ids and other.gpu_ids:
-        return bool(set(one.gpu_ids) & set(other.gpu_ids))
+    same = one.file == other.file
+    if (one.gpu_ids and other.gpu_ids) or (same and (one.gpu_ids or other.gpu_ids)):
+        return bool(set(_devices(one)) & set(_devices(other)))
     return one.file == other.file and not one.file.endswith((".service",)) and not (one.gpus and other.gpus)
+
+
+def _devices(server: Server) -> tuple[str, ...]:
+    """Return the GPUs of a server: those named, or the first ones, which CUDA takes where none are."""
+    sizes = [server.flags.get(name) for name in ("tensor-parallel-size", "pipeline-parallel-size")]
+    ranks = [size for size in sizes if isinstance(size, int)]
+    return server.gpu_ids or tuple(str(index) for index in range(min(64, math.prod(ranks))))
 
 
 def _at_once(servers: Sequence[Server], index: int, other: int) -> bool:

@@ -139,7 +139,6 @@ def test_the_loop_closes_and_changes_only_what_was_learnt(tmp_path: Path) -> Non
         ("architecture_unsupported", {"architectures": ["NeverHeardForCausalLM"]}, {}, []),
         ("weights_missing", None, {}, []),
         ("free_memory_below_wanted", {}, {"VLLM_CPU_KVCACHE_SPACE": "9999"}, []),
-        ("timeout", {}, {"VLLM_ENGINE_READY_TIMEOUT_S": "1"}, []),
     ],
 )
 def test_a_forced_crash_is_told_right(
