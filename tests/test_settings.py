@@ -207,7 +207,7 @@ def test_states_have_the_dtype_that_is_pinned() -> None:
 
 @pytest.mark.parametrize(("cache", "states", "page"), [("float32", "auto", 2_195_456), ("auto", "float32", 2_146_304)])
 def test_a_state_is_as_large_as_the_engine_says(cache: str, states: str, page: int) -> None:
-    """vLLM 0.32.0 built the model on the meta device with these options and printed the pages of its recurrent layers."""
+    """vLLM 0.32.0 built the model on the meta device with these options, and printed its layers' pages."""
     layers = sized("Qwen/Qwen3-Next-80B-A3B-Instruct").architecture.layers
     state = next(layer.state for layer in layers if layer.state)
 
