@@ -15,6 +15,7 @@ from planner.options.prune import spans
 from planner.options.replicas import Load
 from planner.options.speed import speed_of
 from planner.options.worth import COST_PER_MTOK, LATENCY, NO_PACE, TPOT, Pace, counts_speed
+from planner.speed.planned import ALONE, shared
 from planner.units import ceil_div
 
 LEFT_OUT = {LATENCY: 3_600_000_000, TPOT: 3_600_000_000, COST_PER_MTOK: 10_000_000_000}
@@ -49,8 +50,8 @@ class Pacing:
         nodes = place.nodes.server_nodes(
             flags.tensor_parallel_size, flags.pipeline_parallel_size, flags.data_parallel_size
         )
-        slow = speed_of(role, server, place.gpu, place.profile, self.tables, place.busy_permille(role.name), nodes)
-        alone = speed_of(role, server, place.gpu, place.profile, self.tables, 1000, nodes)
+        alone = speed_of(role, server, place.gpu, place.profile, self.tables, ALONE, nodes)
+        slow = shared(alone, place.busy_permille(role.name)) if alone else None
         if not (slow and slow.tpot_us and slow.ttft_us and slow.output_millitokens_per_second):
             return Pace(latency=-LEFT_OUT[LATENCY], tpot=-LEFT_OUT[TPOT], cost_per_mtok=-LEFT_OUT[COST_PER_MTOK])
         assert alone and alone.output_millitokens_per_second
