@@ -10,9 +10,11 @@ from typing import Any
 
 import pytest
 
+from benchmarks.engine_oracle.adapters import adapter_bytes, adapter_cases, read_adapters
 from benchmarks.engine_oracle.answers import answer
 from benchmarks.engine_oracle.cases import FOLDER, class_cases, layout_cases
 from benchmarks.engine_oracle.compare import read_reasons, same_plan, same_weights
+from benchmarks.engine_oracle.drafts import draft_answer, draft_cases, recorded_drafts
 
 RECORDED = [
     json.loads(line)
@@ -69,3 +71,33 @@ def test_every_mixture_weighs_what_the_engine_said_over_ranks_of_data_and_expert
 
 def test_every_reason_for_a_difference_is_written_down() -> None:
     assert all(row["reason"] and row["excuses"] in ("build", "figures") for row in read_reasons())
+
+
+SAID_OF_ADAPTERS = read_adapters()
+
+
+def test_llama_with_four_slots_of_rank_64_takes_what_the_engine_said() -> None:
+    assert SAID_OF_ADAPTERS["meta-llama/Llama-3.1-8B-Instruct|tp1"] == "1477705728"
+
+
+def test_adapters_of_every_class_take_what_the_engine_said() -> None:
+    """The score of a reranker is a layer that no plan gives adapters to."""
+    ours = {case["id"]: adapter_bytes(case) for case in adapter_cases() if case["id"] in SAID_OF_ADAPTERS}
+    said = {name: SAID_OF_ADAPTERS[name] for name in ours}
+    different = {name: (said[name], size) for name, size in ours.items() if said[name] != str(size or "none")}
+
+    assert len(ours) > 90
+    assert different.keys() <= {"tomaarsen/Qwen3-Reranker-8B-seq-cls|tp1"}
+
+
+SAID_OF_DRAFTS = recorded_drafts()
+
+
+@pytest.mark.parametrize("case", list(draft_cases()), ids=lambda case: str(case["id"]))
+def test_what_drafts_weighs_and_caches_what_the_engine_said(case: dict[str, Any]) -> None:
+    theirs, ours = SAID_OF_DRAFTS[case["id"]], draft_answer(case)
+
+    assert ours["draft_bytes"] == theirs["draft_bytes"]
+    for said, mine in zip(theirs["kv"], ours["kv"], strict=True):
+        assert (said["groups"], said["blocks"]) == (mine["groups"], mine["blocks"])
+        assert said["max_concurrency"] == pytest.approx(mine["max_concurrency"])

@@ -6,6 +6,7 @@ import pytest
 
 from planner.config_json import parse_config
 from planner.engine.flags import ServeFlags
+from planner.engine.profile import load_profile
 from planner.memory.lora import lora_tensors
 
 QWEN3: dict[str, Any] = {
@@ -20,22 +21,36 @@ MIXTURE = QWEN3 | {
 }  # fmt: skip
 
 
-def slot_values(config: dict[str, Any], **flags: Any) -> int:  # noqa: ANN401 - any field of ServeFlags
+def slot_values(config: dict[str, Any], *, version: str = "0.33.0", **flags: Any) -> int:  # noqa: ANN401 - any field of ServeFlags
     """Return the values per slot and unit of rank on one GPU."""
     architecture, _ = parse_config(config, where="test")
     base = {"max_model_len": 8192, "max_num_seqs": 256, "max_num_batched_tokens": 2048, "gpu_memory_utilization": 0.9}
     given = ServeFlags(**(base | {"max_loras": 1, "max_lora_rank": 1} | flags))
-    return sum(lora_tensors(architecture, given, 2)) // (2 * given.max_loras * given.max_lora_rank)
+    whole = sum(lora_tensors(architecture, given, 2, load_profile(version)))
+    return whole // (2 * given.max_loras * given.max_lora_rank)
 
 
 ATTENTION = 3 * 2560 + (4096 + 2 * 1024) + (4096 + 2560)
 FEED_FORWARD = 2 * (2560 + 9728) + (9728 + 2560)
-# The embedding, the head that shares it and is wrapped a second time, and the logits.
-HEAD = 3 * (151936 + 2560)
+# The embedding and the logits.
+HEAD = 2 * (151936 + 2560)
 
 
 def test_every_linear_layer_has_a_pair_and_so_have_embedding_and_head() -> None:
     assert slot_values(QWEN3) == 36 * (ATTENTION + FEED_FORWARD) + HEAD
+
+
+def test_a_head_that_was_the_embedding_itself_was_wrapped_a_second_time() -> None:
+    once, twice = slot_values(QWEN3), slot_values(QWEN3, version="0.27.1")
+
+    assert twice == once + 151936 + 2560
+
+
+def test_only_the_layers_that_a_role_names_hold_adapters() -> None:
+    queries = 3 * 2560 + (4096 + 2 * 1024)
+
+    assert slot_values(QWEN3, lora_modules=("q_proj",)) == 36 * queries
+    assert slot_values(QWEN3, lora_modules=("o_proj", "lm_head")) == 36 * (4096 + 2560) + 151936 + 2560
 
 
 def test_classes_without_embedding_modules_adapt_layers_alone() -> None:
@@ -72,4 +87,4 @@ def test_without_adapters_there_are_no_buffers() -> None:
     architecture, _ = parse_config(QWEN3, where="test")
     flags = ServeFlags(max_model_len=8, max_num_seqs=8, max_num_batched_tokens=8, gpu_memory_utilization=0.9)
 
-    assert lora_tensors(architecture, flags, 2) == ()
+    assert lora_tensors(architecture, flags, 2, load_profile("0.33.0")) == ()

@@ -16,11 +16,14 @@ from planner.artifacts.read_back import read_back
 from planner.artifacts.serve_args import planned_server, serve_arguments
 from planner.check import check
 from planner.cli import main
+from planner.engine.adapters import Lora
 from planner.engine.chat_templates import chat_template
 from planner.engine.flags import ServeFlags, default_flags
+from planner.engine.images import Images
 from planner.engine.options import engine_options
 from planner.engine.profile import load_profile
 from planner.engine.settings import NOTHING, SETTINGS, EngineSettings, read_settings, serve_flags, settings_options
+from planner.engine.speculation import Speculation
 from planner.errors import InputError
 from planner.fleet.engine_keys import EngineKeys
 from planner.memory.cuda_graphs import capture_sizes
@@ -58,6 +61,18 @@ GIVEN: dict[str, tuple[Any, EngineSettings]] = {
             extra_args=("--max-log-len 200", """--allowed-origins '["https://a b"]'""", "--enable-log-requests")
         ),
     ),
+    "lora": (
+        {"adapters": 2, "rank": 32, "held": 4, "modules": ["q_proj", "o_proj"], "names": {"sql": "org/sql"}},
+        EngineSettings(
+            lora=Lora(adapters=2, rank=32, held=4, modules=("q_proj", "o_proj"), names=(("sql", "org/sql"),))
+        ),
+    ),
+    "speculative": (
+        {"method": "ngram", "tokens": 3},
+        EngineSettings(speculative=Speculation(method="ngram", tokens=3)),
+    ),
+    "images": ({"per_request": 4, "videos": 0}, EngineSettings(images=Images(per_request=4, videos=0))),
+    "language_model_only": (True, EngineSettings(language_model_only=True)),
 }
 """Each key with a value as a fleet file has it, and what is made of it."""
 

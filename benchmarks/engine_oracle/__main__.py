@@ -6,6 +6,7 @@ import sys
 from pathlib import Path
 
 from benchmarks.engine_oracle import compare
+from benchmarks.engine_oracle.adapters import adapter_bytes, adapter_cases, write_adapters
 from benchmarks.engine_oracle.cases import cases, class_cases, layout_cases
 
 
@@ -17,19 +18,29 @@ def main() -> None:
     asking.add_argument("--only", default="", help="models whose name contains this text")
     asking.add_argument("--classes", action="store_true", help="one small model of each further class")
     asking.add_argument("--layouts", action="store_true", help="mixtures over ranks of data and expert parallelism")
+    asking.add_argument("--adapters", action="store_true", help="the buffers of adapters, for a model of each class")
     comparing = commands.add_parser("compare", help="compare the engine's answers with the planner's")
     comparing.add_argument("answers", type=Path, help="what probe.py printed")
     comparing.add_argument("--classes", action="store_true", help="the answers are about further classes")
     comparing.add_argument("--layouts", action="store_true", help="the answers are about data and expert parallelism")
+    comparing.add_argument("--adapters", action="store_true", help="the answers are about adapters")
     comparing.add_argument("--write", action="store_true", help="write the tables beside this file")
     arguments = parser.parse_args()
     chosen = class_cases if arguments.classes else layout_cases if arguments.layouts else cases
+    chosen = adapter_cases if arguments.adapters else chosen
     if arguments.command == "cases":
         for case in chosen():
             if arguments.only in case["id"]:
                 print(json.dumps(case))
         return
     lines = arguments.answers.read_text(encoding="utf-8").splitlines()
+    if arguments.adapters:
+        answers = {answer["id"]: answer for answer in map(json.loads, lines)}
+        if arguments.write:
+            write_adapters(answers.values())
+        for case in adapter_cases():
+            print(case["id"], answers[case["id"]].get("adapter_bytes"), adapter_bytes(case))
+        return
     results, plans = compare.compare([json.loads(line) for line in lines], chosen())
     if arguments.write and (arguments.classes or arguments.layouts):
         compare.write_table(results, "classes.csv" if arguments.classes else "layouts.csv")

@@ -4,13 +4,14 @@ Reads one JSON object per line from standard input and prints one JSON line per 
 
     {"id": ..., "config": {...config.json...}, "tensor_parallel_size": 1, "block_size": 16, "kv_bytes": 21474836480,
      "data_parallel_size": 1, "expert_parallel": false, "options": {...EngineArgs...}, "files": {name: {...}},
-     "parameters": false,
+     "parameters": false, "adapters": false, "drafter": {...config.json of a model that drafts...},
      "questions": [{"kv_cache_dtype": "auto", "max_model_len": 8192, "max_num_batched_tokens": 8192}, ...]}
 
 Runs in the engine's environment (see README.md), not in the planner's. The engine is imported once; each case is a
 forked child, so that a crash costs one case. The model is built once per case, its cache is planned once per question.
 """
 
+import copy
 import json
 import os
 import pathlib
@@ -43,6 +44,9 @@ def write_folder(folder: pathlib.Path, case: dict[str, Any]) -> None:
     settings = {"tokenizer_class": "PreTrainedTokenizerFast", "bos_token": "<s>", "eos_token": "<s>"}
     (folder / "tokenizer_config.json").write_text(json.dumps(settings))
     (folder / "config.json").write_text(json.dumps(case["config"]))
+    if "drafter" in case:
+        (folder / "drafter").mkdir()
+        write_folder(folder / "drafter", {"config": case["drafter"]})
     for name, content in case.get("files", {}).items():
         (folder / name).write_text(json.dumps(content))
 
@@ -61,6 +65,8 @@ def ask(folder: str, case: dict[str, Any]) -> dict[str, Any]:
         **case.get("options", {}),
     }  # fmt: skip
     _know_model_type(case["config"])
+    if "drafter" in case:
+        options["speculative_config"] = {**options["speculative_config"], "model": f"{folder}/drafter"}
     config = EngineArgs(model=folder, **options).create_engine_config()
     _as_on_gpu(config, case)
     result: dict[str, Any] = {"engine": vllm.__version__, "max_model_len": config.model_config.max_model_len}
@@ -80,6 +86,17 @@ def ask(folder: str, case: dict[str, Any]) -> dict[str, Any]:
             result["parameters"] = {
                 name: [list(p.shape), str(p.dtype).removeprefix("torch.")] for name, p in model.named_parameters()
             }
+        if config.speculative_config and config.speculative_config.draft_model_config:
+            drafts = config.speculative_config.draft_model_config
+            whole = copy.copy(config)
+            whole.model_config = drafts if "drafter" in case else config.model_config
+            with torch.device("meta"):
+                drafter = initialize_model(vllm_config=whole, model_config=drafts, prefix=case.get("prefix", ""))
+            result["draft_bytes"] = sum(
+                p.numel() * p.element_size() for name, p in drafter.named_parameters() if _own(name, case)
+            )
+        if case.get("adapters"):
+            result["adapter_bytes"] = _adapters(model, config)
         result["kv"] = [_plan_cache(config, question, case) for question in case.get("questions", [])]
     return result
 
@@ -101,6 +118,11 @@ def _share_out(config: Any, case: dict[str, Any]) -> None:
     config.model_config.verify_with_parallel_config(config.parallel_config)
 
 
+def _own(name: str, case: dict[str, Any]) -> bool:
+    """Whether a drafter keeps a parameter: heads share the model's embedding and output head after loading."""
+    return "drafter" in case or not any(shared in name for shared in ("embed_tokens", "lm_head", "shared_head.head"))
+
+
 def _weights(model: Any) -> dict[str, Any]:
     """Return the bytes of parameters and of rotary tables; a table shared by layers counts once."""
     tables = {id(b): b for name, b in model.named_buffers() if name.endswith("cos_sin_cache")}
@@ -108,6 +130,53 @@ def _weights(model: Any) -> dict[str, Any]:
         "parameter_bytes": sum(p.numel() * p.element_size() for p in model.parameters()),
         "rotary_bytes": sum(b.numel() * b.element_size() for b in tables.values()),
     }
+
+
+def _adapters(model: Any, config: Any) -> int:
+    """Wrap the model's layers for adapters, as the engine does after loading, and return the bytes of all buffers."""
+    import torch
+    from vllm.lora import model_manager
+    from vllm.lora.layers import fused_moe
+
+    if not getattr(model, "supports_lora", False):
+        raise ValueError(f"{type(model).__name__} does not support LoRA")
+    for kind in (fused_moe.FusedMoEWithLoRA, fused_moe.FusedMoE3DWithLoRA):
+        kind.__init__ = _expert_shapes
+        kind.set_mapping = lambda self, mapping: None
+    limits = config.scheduler_config
+    model_manager.get_punica_wrapper = lambda *_, **__: object()
+    model_manager.LoRAModelManager(
+        model,
+        limits.max_num_seqs,
+        limits.max_num_batched_tokens,
+        config.model_config.get_vocab_size(),
+        config.lora_config,
+        torch.device("meta"),
+        config,
+    )
+    found: dict[int, int] = {}
+    for module in model.modules():
+        for name, value in vars(module).items():
+            if name.endswith(("lora_a_stacked", "lora_b_stacked")):
+                tensors = value if isinstance(value, tuple) else (value,) if isinstance(value, torch.Tensor) else ()
+                found |= {id(x): x.numel() * x.element_size() for x in tensors}
+    return sum(found.values())
+
+
+def _expert_shapes(self: Any, base_layer: Any) -> None:
+    """Set what the buffers of experts are sized by; kernels, on which shapes do not depend, are not there on CPUs."""
+    import torch
+    from vllm.lora.layers.fused_moe import FusedMoE3DWithLoRA
+
+    torch.nn.Module.__init__(self)
+    self.base_layer, self.moe_config = base_layer, base_layer.moe_config
+    self._shared_experts = base_layer._shared_experts
+    shares = self.moe_config.moe_parallel_config
+    self.tp_size, self.tp_rank, self.device = shares.tp_size, shares.tp_rank, torch.device("meta")
+    fused = isinstance(self, FusedMoE3DWithLoRA)
+    self._w13_slices = 1 if fused or not self.moe_config.is_act_and_mul else 2
+    self.enable_moe_shared_loras = False
+    self.n_slices = self.local_num_experts * (self._w13_slices + 1)
 
 
 def _plan_cache(config: Any, question: dict[str, Any], case: dict[str, Any]) -> dict[str, Any]:

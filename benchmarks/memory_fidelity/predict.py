@@ -16,8 +16,8 @@ from planner.facts.gpu import GPU, with_memory
 from planner.facts.quantization import Quantization
 from planner.memory.core import older_core, running_core
 from planner.memory.estimate import Estimate, estimate
+from planner.memory.started import started
 from planner.memory.terms import Server
-from planner.memory.vision import served
 from planner.units import GIB
 
 
@@ -67,7 +67,7 @@ def described(row: Row) -> tuple[Server, GPU, EngineProfile]:
         dtype=row.dtype,
         pipeline_parallel_size=row.pipeline_parallel_size,
     )
-    architecture = served(
+    architecture = started(
         architecture, {"mm_limits": row.mm_limits, "language_model_only": row.language_model_only}, profile
     )
     flags = default_flags(

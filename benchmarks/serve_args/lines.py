@@ -18,11 +18,14 @@ from planner.artifacts.serve_args import Argument, refused_arguments, serve_argu
 from planner.catalog import load_catalog
 from planner.catalog.catalog import Catalog
 from planner.config_json import parse_config
+from planner.engine.adapters import Lora
 from planner.engine.chat_templates import chat_template
 from planner.engine.flags import ServeFlags
+from planner.engine.images import Images
 from planner.engine.options import engine_options
 from planner.engine.profile import known_versions, load_profile, parse_version
 from planner.engine.settings import EngineSettings
+from planner.engine.speculation import Speculation
 from planner.errors import UnsupportedModel
 from planner.facts.accuracy import Accuracy
 from planner.facts.variant import Model, Variant
@@ -97,6 +100,19 @@ PINS = (
     ),
     EngineSettings(extra_args=("--no-enable-prefix-caching",)),
     EngineSettings(eager=True, cpu_offload_bytes=8 * GIB, block_size=64),
+    EngineSettings(lora=Lora(adapters=4, rank=64, held=4)),
+    EngineSettings(
+        lora=Lora(
+            adapters=2,
+            rank=16,
+            held=8,
+            modules=("q_proj", "v_proj"),
+            names=(("sql", "org/sql"), ("tone", "org/tone")),
+        )
+    ),
+    EngineSettings(speculative=Speculation(method="ngram", tokens=3)),
+    EngineSettings(images=Images(per_request=4, videos=0)),
+    EngineSettings(language_model_only=True),
 )
 """What roles may pin of the engine; the newest version was asked about all of it, older ones about part."""
 

@@ -1,5 +1,7 @@
 """A server of somebody's files or logs as the memory model sees it, or why that cannot be said."""
 
+import json
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import PurePosixPath
 from typing import Any
@@ -13,6 +15,7 @@ from planner.catalog.sized import sized
 from planner.catalog.stored import stored
 from planner.config_json.quantization_config import ONLINE
 from planner.engine.profile import EngineProfile, load_profile
+from planner.engine.speculation import DRAFTED, Speculation, speculation_of
 from planner.errors import PlannerError, UnknownName
 from planner.facts.gpu import GPU
 from planner.memory.terms import Server as Sized
@@ -35,6 +38,7 @@ _FIELDS = {
     "enable-prefix-caching": "prefix_caching",
     "max-loras": "max_loras",
     "max-lora-rank": "max_lora_rank",
+    "fully-sharded-loras": "fully_sharded_loras",
     "language-model-only": "language_model_only",
     "max-cudagraph-capture-size": "max_capture_size",
     "mamba-cache-dtype": "mamba_cache_dtype",
@@ -55,7 +59,11 @@ class Known:
 
     def sized(self, flags: dict[str, Any]) -> tuple[Sized, EngineProfile]:
         """Return it with other flags, and the core of the engine that runs it."""
-        return sized(self.model, self.gpu, self.profile, given_flags(flags))
+        given = given_flags(flags)
+        drafts: Speculation | None = given.get("speculative")
+        if drafts and (drafts.method in DRAFTED or (drafts.method == "mtp" and not self.model.architecture.heads)):
+            del given["speculative"]  # what drafts is not known, so nothing is said of it
+        return sized(self.model, self.gpu, self.profile, given)
 
 
 def given_flags(flags: dict[str, Any]) -> dict[str, Any]:
@@ -68,6 +76,10 @@ def given_flags(flags: dict[str, Any]) -> dict[str, Any]:
         counts = {kind: one.get("count") if isinstance(one, dict) else one for kind, one in limits.items()}
         given["mm_limits"] = {str(kind): count for kind, count in counts.items() if isinstance(count, int)}
     given |= _captured(flags)
+    if modules := flags.get("lora-target-modules"):
+        given["lora_modules"] = tuple(modules) if isinstance(modules, list | tuple) else tuple(str(modules).split())
+    if drafts := _speculation(flags):
+        given["speculative"] = drafts
     if offload := flags.get("cpu-offload-gb"):
         given["cpu_offload_bytes"] = round(float(offload) * GIB)
     if flags.get("quantization") in ONLINE:
@@ -88,6 +100,20 @@ def _captured(flags: dict[str, Any]) -> dict[str, Any]:
     if isinstance(most := config.get("max_cudagraph_capture_size"), int):
         found["max_capture_size"] = most
     return found
+
+
+def _speculation(flags: Mapping[str, Any]) -> Speculation | None:
+    """Return what a server drafts ahead: one option as JSON, or one for each part."""
+    stated = flags.get("speculative-config")
+    if isinstance(stated, str):
+        try:
+            stated = json.loads(stated)
+        except ValueError:
+            return None
+    parts = {"method": "spec-method", "model": "spec-model", "num_speculative_tokens": "spec-tokens"}
+    found = dict(stated) if isinstance(stated, dict) else {}
+    found |= {part: flags[flag] for part, flag in parts.items() if flag in flags}
+    return speculation_of(found)
 
 
 def known(server: Server, gpu: GPU | None, catalog: Catalog) -> Known | str:

@@ -80,7 +80,9 @@ class Architecture:
     ``longest_model_len``. ``rotaries`` lists the distinct rotary tables; ``first`` holds further parts of the first
     pipeline stage, ``last`` of the last one. A ``whole_embedding`` of tokens is on every rank, without padding.
     ``windows_from`` is the layer from which a config asks for sliding windows where it does so for some layers alone,
-    by their number (None: for all or for none).
+    by their number (None: for all or for none). ``language`` is the class of the language model inside a multimodal
+    one, as far as it has one of its own. ``heads`` are layers that the checkpoint carries to draft tokens ahead; of
+    ``layers``, the last ``drafted`` are such. A ``drafter`` is a model of its own that drafts on the same GPUs.
     """
 
     name: str
@@ -108,11 +110,20 @@ class Architecture:
     embedding_width: int | None = None
     whole_embedding: bool = False
     windows_from: int | None = None
+    language: str = ""
+    heads: tuple[Layer, ...] = ()
+    drafted: int = 0
+    drafter: "Architecture | None" = None
 
     @property
     def num_layers(self) -> int:
         """The number of layers of the language model."""
         return len(self.layers)
+
+    @property
+    def own_layers(self) -> tuple[Layer, ...]:
+        """The layers without those that draft."""
+        return self.layers[: len(self.layers) - self.drafted]
 
     @property
     def mixture(self) -> Mixture | None:

@@ -100,7 +100,8 @@ class State:
 
     ``heads × head_dim`` are the values, ``key_heads × key_head_dim`` the keys (attention-like kinds); ``state_size``
     and ``groups`` belong to state-space kinds. ``full_rank_gate``: the gate over Kimi delta attention's output is one
-    product. ``state_dtype_bytes`` None follows the model's dtype.
+    product. ``state_dtype_bytes`` None follows the model's dtype. ``lookahead`` is how many drafted tokens it
+    can go back by.
     """
 
     kind: StateKind
@@ -118,6 +119,7 @@ class State:
     norm: bool = True
     full_rank_gate: bool = False
     state_dtype_bytes: int | None = None
+    lookahead: int = 0
     path: str = "mixer"
 
     @property

@@ -58,7 +58,7 @@ class Pod:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Role:
-    """One model name that clients use, and the servers that answer it."""
+    """One model name that clients use, the servers that answer it, and the names of adapters that they answer to."""
 
     name: str
     slug: str
@@ -66,11 +66,12 @@ class Role:
     pooling: bool
     max_model_len: int
     servers: tuple[str, ...]
+    adapters: tuple[str, ...]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Checkpoint:
-    """One set of weights to download."""
+    """One set of weights to download; of adapters and of models that draft the size is not known (0)."""
 
     repository: str
     revision: str
@@ -224,6 +225,7 @@ def _roles(servers: tuple[Server, ...]) -> tuple[Role, ...]:
                 pooling=replicas[0].pooling,
                 max_model_len=min(server.max_model_len for server in replicas),
                 servers=tuple(server.name for server in replicas),
+                adapters=replicas[0].adapters if name == replicas[0].role else (),
             )
         )
     return tuple(roles)
@@ -239,6 +241,11 @@ def _checkpoints(ordered: list[ServerPlan]) -> tuple[Checkpoint, ...]:
             )
             for server in ordered
             if not server.local
+        )
+        | dict.fromkeys(
+            Checkpoint(repository=repository, revision="", size_bytes=0)
+            for server in ordered
+            for repository in server.settings.repositories
         )
     )
 

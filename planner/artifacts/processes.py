@@ -95,6 +95,7 @@ class Server:
     request_tokens: int
     bench: Bench
     expected: Expected | None
+    adapters: tuple[str, ...]
     start_seconds: int
     later_start_seconds: int
     queue_seconds: int
@@ -161,6 +162,7 @@ def _process(plan: Plan, part: Part, gpus: list[GPULedger], earlier: list[Server
         request_tokens=server.request_tokens,
         bench=bench(server, plan.engine_version),
         expected=_expected(server.speed),
+        adapters=server.settings.lora.model_names if server.settings.lora else (),
         start_seconds=start_seconds,
         later_start_seconds=later_start_seconds,
         queue_seconds=start_seconds + sum(other.start_seconds for other in earlier),

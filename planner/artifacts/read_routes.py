@@ -64,7 +64,8 @@ def wrong_routes(plan: Plan, folder: Path) -> dict[str, list[str]]:
 def _planned(plan: Plan, servers: list[ServerPlan], path: str) -> Routes:
     routes: dict[str, list[str]] = {}
     for server in servers:
-        for name in server.names:
+        adapters = server.settings.lora.model_names if server.settings.lora else ()
+        for name in (*server.names, *adapters):
             routes.setdefault(name, []).append(f"{_host(plan, slug(server.name), path)}:{server.port}")
     return {model: tuple(sorted(hosts)) for model, hosts in routes.items()}
 

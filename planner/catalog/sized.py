@@ -3,20 +3,28 @@
 from collections.abc import Mapping
 from typing import Any
 
+from planner.architecture import Architecture
 from planner.catalog.asked import AskedModel
 from planner.config_json.quantization_config import while_loading
 from planner.engine.flags import default_flags
 from planner.engine.profile import EngineProfile
 from planner.facts.gpu import GPU
 from planner.memory.core import running_core
+from planner.memory.started import started
 from planner.memory.terms import Server
-from planner.memory.vision import served
 
 
 def sized(
-    model: AskedModel, gpu: GPU, profile: EngineProfile, given: Mapping[str, Any]
+    model: AskedModel,
+    gpu: GPU,
+    profile: EngineProfile,
+    given: Mapping[str, Any],
+    drafter: Architecture | None = None,
 ) -> tuple[Server, EngineProfile]:
-    """Return the server that ``given`` fields of ``ServeFlags`` start, and the core of the engine that runs it."""
+    """Return the server that ``given`` fields of ``ServeFlags`` start, and the core of the engine that runs it.
+
+    A ``drafter`` is the model that drafts tokens for it.
+    """
     core = running_core(
         profile,
         gpu,
@@ -25,7 +33,7 @@ def sized(
         dtype=str(given.get("dtype", "auto")),
         pipeline_parallel_size=int(given.get("pipeline_parallel_size", 1)),
     )
-    architecture, quantization = served(model.architecture, given, core), model.quantization
+    architecture, quantization = started(model.architecture, given, core, drafter), model.quantization
     if given.get("quantization"):
         quantization = while_loading(str(given["quantization"]))
     flags = default_flags(core, gpu, architecture, **given)

@@ -16,6 +16,7 @@ from planner.fleet import POOLING_TASKS, Fleet, Pool, Role
 from planner.memory.attention import attention_backend
 from planner.memory.demand import ledger, scarcest_layout
 from planner.memory.pins import server_refusal
+from planner.memory.started import started
 from planner.memory.terms import Server
 from planner.options.figures import RoleFigures
 from planner.options.limits import KV_CACHE_DTYPES, ranks_refusal, stages_refusal
@@ -61,6 +62,9 @@ class Recomputed:
         found = variant_of(self.fleet.role(plan.role), plan)
         assert found is not None
         architecture, quantization = served(*found, plan.task)
+        if plan.settings:
+            role = self.fleet.role(plan.role)
+            architecture = started(architecture, serve_flags(plan.settings), self.profile, role.drafter)
         flags = default_flags(
             self.profile,
             self.gpu(plan),
@@ -211,7 +215,8 @@ def _guarantees(facts: Recomputed, plan: ServerPlan, server: Server) -> Iterator
         ("request length", plan.request_tokens, plan.concurrency_request),
         ("full context", plan.max_model_len, plan.concurrency_full_context),
     ):
-        held = layout.requests_held(blocks - 1, tokens, plan.max_num_batched_tokens, plan.max_num_seqs)
+        reserved = server.flags.reserved_tokens(tokens)
+        held = layout.requests_held(blocks - 1, reserved, plan.max_num_batched_tokens, plan.max_num_seqs)
         possible = held * plan.data_parallel_size
         if promised != possible:
             yield Violation(plan.name, f"promises {promised} requests of {what}; the KV cache holds {possible}")

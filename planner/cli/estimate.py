@@ -22,8 +22,8 @@ from planner.facts.quantization import Quantization
 from planner.memory.core import running_core
 from planner.memory.estimate import Estimate
 from planner.memory.estimate import estimate as estimate_server
+from planner.memory.started import started
 from planner.memory.terms import Server
-from planner.memory.vision import served
 from planner.units import format_gib
 
 _POOLING_TASKS = {"embedding", "rerank"}
@@ -81,6 +81,17 @@ start or not: "starts" is the answer, not a failure to give one.
 @click.option("--enable-lora", is_flag=True, help="Keep adapters; given with either of the next two anyway.")
 @click.option("--max-loras", type=click.IntRange(min=1), metavar="N", help="Adapters in one batch; 1 if not given.")
 @click.option("--max-lora-rank", type=click.IntRange(min=1), metavar="N", help="Largest rank; 16 if not given.")
+@click.option("--fully-sharded-loras", is_flag=True, help="Share out both matrices of adapters over ranks.")
+@click.option(
+    "--lora-target-modules",
+    "lora_modules",
+    multiple=True,
+    metavar="NAME",
+    help="A layer that adapters have; all if none.",
+)
+@click.option(
+    "--speculative-config", "speculative", type=values.speculation, metavar="JSON", help="Draft tokens ahead, as vLLM."
+)
 @click.option(
     "--limit-mm-per-prompt", "mm_limits", type=values.limits, metavar="JSON", help="Items per prompt, by kind."
 )
@@ -132,7 +143,9 @@ def estimate(
         dtype=str(given["dtype"]),
         pipeline_parallel_size=int(given["pipeline_parallel_size"] or 1),
     )
-    architecture = served(architecture, given, profile)
+    wanted = given["speculative"]
+    drafter = asked_model(catalog, wanted.model).architecture if wanted and wanted.model else None
+    architecture = started(architecture, given, profile, drafter)
     flags = default_flags(profile, gpu, architecture, **given)
     server = Server(architecture=architecture, quantization=quantization, flags=flags)
     result = estimate_server(server, gpu, profile, in_use_bytes)

@@ -7,6 +7,7 @@ from collections.abc import Mapping
 
 import click
 
+from planner.engine.speculation import METHODS, Speculation, read_speculation
 from planner.tensors.kv_pages import known_dtype
 from planner.units import GIB, parse_bytes, parse_tokens
 
@@ -95,6 +96,18 @@ def limits(text: str) -> Mapping[str, int]:
 
 
 _EXAMPLE = '{"image": 2, "video": 0}'
+
+
+def speculation(text: str) -> Speculation:
+    """Read ``--speculative-config``."""
+    try:
+        found = read_speculation((text,))
+    except ValueError as error:
+        raise click.BadParameter(f"{text} is not JSON: {error}.") from error
+    if found is None:
+        known = ", ".join(METHODS)
+        raise click.BadParameter(f"{text} names no method that is sized ({known}), or no num_speculative_tokens.")
+    return found
 
 
 def _count(kind: str, value: object) -> int:

@@ -11,6 +11,7 @@ from planner.config_json.classes import config_class
 from planner.config_json.decoder import decoder
 from planner.config_json.encoders import ENCODERS, encoder
 from planner.config_json.fields import Fields
+from planner.config_json.heads import heads
 from planner.config_json.pooling import as_pooling, is_pooling_decoder, pooling_decoder
 from planner.config_json.quantization_config import parse_quantization
 from planner.config_json.registry import TEXT
@@ -63,7 +64,9 @@ def _written(config: Mapping[str, Any]) -> str:
 @functools.lru_cache(maxsize=2048)
 def _parsed(facts: _Facts) -> Architecture:
     """Return the architecture of a config; most checkpoints of a model differ in their quantization alone."""
-    return _architecture(facts.name, facts.fields)
+    architecture = _architecture(facts.name, facts.fields)
+    found = heads(architecture, facts.fields)
+    return replace(architecture, heads=found) if found else architecture
 
 
 def _architecture(name: str, fields: Fields) -> Architecture:

@@ -166,7 +166,8 @@ def wrapped(name: str, config: Fields) -> Architecture:
     if tied is not None:
         text = text.stating({"tie_word_embeddings": tied})
     architecture = decoder(name, family, text)
-    return replace(architecture, vision=wrapper.tower(config, text))
+    language = "" if wrapper.family else _language(wrapper, inner)
+    return replace(architecture, vision=wrapper.tower(config, text), language=language)
 
 
 def _inner(config: Fields, name: str) -> Fields:
@@ -186,15 +187,18 @@ def _text_model(wrapper: Wrapper, config: Fields) -> Fields:
 
 
 def _family(wrapper: Wrapper, inner: Fields) -> Family:
-    if wrapper.family:
-        return wrapper.family
+    return wrapper.family or TEXT[_language(wrapper, inner)]
+
+
+def _language(wrapper: Wrapper, inner: Fields) -> str:
+    """Return the class of the language model inside."""
     name = wrapper.chosen(inner) if wrapper.chosen else wrapper.text
     if not name:
         kind = inner.text("model_type") or inner.known.kind
         name = _BY_TYPE.get(kind, "")
         if not name:
             raise UnsupportedModel(inner.where, f"language model of type {kind!r}")
-    return TEXT[name]
+    return name
 
 
 def _inherited(config: Fields, inner: Fields) -> Fields:

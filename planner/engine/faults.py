@@ -86,7 +86,10 @@ class Models:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Settings:
-    """With which settings; ``kv_cache`` are patterns for its dtype, ``open_kv_cache`` says its size is not given."""
+    """With which settings; ``kv_cache`` are patterns for its dtype, ``open_kv_cache`` says its size is not given.
+
+    ``adapters`` says that some are kept, ``drafts`` by which methods tokens are drafted ahead.
+    """
 
     __pydantic_config__: ClassVar[dict[str, Any]] = _STRICT
     kv_cache: tuple[str, ...] = ()
@@ -94,6 +97,8 @@ class Settings:
     graphs: bool | None = None
     open_kv_cache: bool | None = None
     prefix_caching: bool | None = None
+    adapters: bool | None = None
+    drafts: tuple[str, ...] = ()
     several_nodes: bool | None = None
     context_at_least: int = 0
     sequences_above: int = 0
@@ -110,6 +115,8 @@ class Settings:
             and self.graphs in (None, not flags.enforce_eager)
             and self.open_kv_cache in (None, flags.kv_cache_memory_bytes is None)
             and self.prefix_caching in (None, flags.prefix_caching is not False)
+            and self.adapters in (None, flags.max_loras > 0)
+            and (not self.drafts or (flags.speculative is not None and flags.speculative.method in self.drafts))
             and self.several_nodes in (None, case.nodes > 1)
             and flags.max_model_len >= self.context_at_least
             and flags.max_num_seqs > self.sequences_above

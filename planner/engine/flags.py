@@ -6,6 +6,7 @@ from typing import Any, Literal
 
 from planner.architecture import Architecture
 from planner.engine.profile import EngineProfile
+from planner.engine.speculation import Speculation
 from planner.facts.gpu import GPU
 from planner.units import GIB
 
@@ -19,8 +20,9 @@ class ServeFlags:
     ``kv_cache_dtype`` and ``dtype`` are spelled as the engine spells them, ``auto`` included. With
     ``kv_cache_memory_bytes`` the KV cache has exactly that size. ``prefix_caching`` None leaves it to the engine.
     ``quantization`` names how the engine quantizes an unquantized checkpoint while it loads it (empty: not).
-    ``max_loras`` adapters of up to ``max_lora_rank`` are kept (0: adapters are off). ``mm_limits`` is
-    ``--limit-mm-per-prompt``, items per prompt by kind; ``language_model_only`` sets every kind to 0.
+    ``max_loras`` adapters of up to ``max_lora_rank`` are kept (0: adapters are off), on layers with a name in
+    ``lora_modules`` (none: on all), each rank with its share of both matrices if ``fully_sharded_loras``.
+    ``mm_limits`` is ``--limit-mm-per-prompt``, items per prompt by kind; ``language_model_only`` sets every kind to 0.
     ``attention_backend`` names the only one to use (empty: the engine chooses). CUDA graphs are captured for the sizes
     named, or up to ``max_capture_size``. ``mamba_cache_dtype`` is that of recurrent states, convolutions included,
     ``mamba_ssm_cache_dtype`` of the states alone.
@@ -45,6 +47,9 @@ class ServeFlags:
     prefix_caching: bool | None = None
     max_loras: int = 0
     max_lora_rank: int = 16
+    lora_modules: tuple[str, ...] = ()
+    fully_sharded_loras: bool = False
+    speculative: Speculation | None = None
     mm_limits: Mapping[str, int] = field(default_factory=dict, hash=False)
     language_model_only: bool = False
     attention_backend: str = ""
@@ -58,6 +63,16 @@ class ServeFlags:
     def ranks(self) -> int:
         """The GPUs the server runs on."""
         return self.tensor_parallel_size * self.pipeline_parallel_size * self.data_parallel_size
+
+    @property
+    def query_tokens(self) -> int:
+        """The tokens that one sequence has in a step that samples: one, and the drafts to verify."""
+        return self.speculative.query_tokens if self.speculative else 1
+
+    def reserved_tokens(self, tokens: int) -> int:
+        """Return the tokens that a request of so many may have slots for, drafts included."""
+        ahead = self.speculative.reserved_tokens if self.speculative else 0
+        return min(tokens + ahead, max(tokens, self.max_model_len))
 
     @property
     def sampled_rows(self) -> int:

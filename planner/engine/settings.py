@@ -11,7 +11,10 @@ from decimal import Decimal
 from typing import Any, TypeAlias
 
 from planner.engine import extra_args
+from planner.engine.adapters import ADAPTER_OPTIONS, Lora, lora_flags, lora_options, read_lora, say_lora
+from planner.engine.images import Images, read_images, say_images, write_images
 from planner.engine.options import EngineOptions, option_refusal
+from planner.engine.speculation import Speculation, read_speculation, say_speculation, write_speculation
 from planner.units import GIB, format_gib
 
 Words: TypeAlias = tuple[str, ...]
@@ -28,7 +31,8 @@ class EngineSettings:
     is that of recurrent states with their convolutions, ``mamba_ssm_cache_dtype`` of the states alone. CUDA graphs are
     captured for the ``capture_sizes``, or up to ``max_capture_size``. ``attention_backend`` and ``moe_backend`` are
     what attention and experts run with, as the engine spells them. ``env`` are variables such as ``NAME=value``, and
-    ``extra_args`` further options, each a text as a shell reads it.
+    ``extra_args`` further options, each a text as a shell reads it. ``speculative_auto`` leaves it to the planner
+    whether tokens are drafted ahead. ``language_model_only`` loads no encoder of images, videos or audio.
     """
 
     eager: bool = False
@@ -43,10 +47,22 @@ class EngineSettings:
     moe_backend: str = ""
     env: tuple[str, ...] = ()
     extra_args: tuple[str, ...] = ()
+    lora: Lora | None = None
+    speculative: Speculation | None = None
+    speculative_auto: bool = False
+    images: Images | None = None
+    language_model_only: bool = False
 
     def __bool__(self) -> bool:
         """Whether anything is pinned."""
         return self is not NOTHING and self != NOTHING
+
+    @property
+    def repositories(self) -> tuple[str, ...]:
+        """What a server loads beside its model: adapters, and the model that drafts."""
+        adapters = tuple(repository for _, repository in self.lora.names) if self.lora else ()
+        drafter = self.speculative.model if self.speculative else ""
+        return (*adapters, *((drafter,) if drafter else ()))
 
     def host_bytes(self, gpus: int, engines: int = 1) -> int:
         """Return the host memory that is set aside for a server on so many GPUs; data-parallel ranks are engines."""
@@ -123,7 +139,8 @@ class Setting:
     does). ``options`` are its names on a command line, of which an engine version has the first that it knows; none
     when it becomes no option. ``write`` gives the words after the option and ``read`` is its reverse, None where the
     words belong to another row with the same option; ``say`` writes a value for people, and that it may cost memory
-    which no ledger counts.
+    which no ledger counts. What takes several fields of ``ServeFlags`` has ``spread``, and what
+    becomes several options has them from ``several`` and is read back by ``gather``.
     """
 
     field: str
@@ -133,6 +150,9 @@ class Setting:
     write: Callable[[Any], Words] = _word
     read: Callable[[Words], Any] = _text
     say: Callable[[Any], str] = _plain
+    spread: Callable[[Any], dict[str, Any]] | None = None
+    several: Callable[[Any], tuple[tuple[str, Words], ...]] | None = None
+    gather: Callable[[Mapping[str, Words]], Any] | None = None
 
     def option(self, known: EngineOptions) -> str:
         """Return the option's name in an engine version; the newest name where it has none, which is refused there."""
@@ -213,6 +233,46 @@ SETTINGS = (
     ),
     Setting(field="env", key="env", say=_variables),
     Setting(field="extra_args", key="extra_args", say=_extra),
+    Setting(
+        field="lora",
+        key="lora",
+        options=ADAPTER_OPTIONS,
+        say=say_lora,
+        spread=lora_flags,
+        several=lora_options,
+        gather=read_lora,
+    ),
+    Setting(
+        field="speculative",
+        key="speculative",
+        flag="speculative",
+        options=("--speculative-config",),
+        write=write_speculation,
+        read=read_speculation,
+        say=say_speculation,
+    ),
+    Setting(
+        field="speculative_auto",
+        key="speculative",
+        say=lambda _: "auto: off, because no measurement says that drafts are accepted often enough to gain from them",
+    ),
+    Setting(
+        field="images",
+        key="images",
+        options=("--limit-mm-per-prompt",),
+        write=write_images,
+        read=read_images,
+        say=say_images,
+        spread=lambda images: {"mm_limits": images.limits},
+    ),
+    Setting(
+        field="language_model_only",
+        key="language_model_only",
+        flag="language_model_only",
+        options=("--language-model-only",),
+        write=_switch,
+        read=_true,
+    ),
 )
 """Every pin, in the order in which command lines and texts have them."""
 
@@ -232,7 +292,9 @@ def serve_flags(settings: EngineSettings) -> dict[str, Any]:
     """Return the fields of ``ServeFlags`` that the pins decide, for ``default_flags``."""
     if not settings:
         return {}
-    found = {setting.flag: value for setting, value in pinned(settings) if setting.flag}
+    found: dict[str, Any] = {}
+    for setting, value in pinned(settings):
+        found |= setting.spread(value) if setting.spread else {setting.flag: value} if setting.flag else {}
     return {**found, **extra_args.priced(settings.extra_args)}
 
 
@@ -240,10 +302,14 @@ def settings_options(settings: EngineSettings, known: EngineOptions) -> tuple[tu
     """Return the options that the pins become in an engine version, each with its words."""
     if not settings:
         return ()
-    found = ((setting.option(known), setting.write(value)) for setting, value in pinned(settings) if setting.options)
+    found: list[tuple[str, Words]] = []
+    for setting, value in pinned(settings):
+        if setting.several:
+            found += setting.several(value)
+        elif setting.options:
+            found.append((setting.option(known), setting.write(value)))
     given = map(extra_args.split, settings.extra_args)
-    extra = ((extra_args.in_version(flag, known.flags), words) for flag, words in given)
-    return (*found, *extra)
+    return (*found, *((extra_args.in_version(flag, known.flags), words) for flag, words in given))
 
 
 def unknown_option(settings: EngineSettings, known: EngineOptions) -> str:
@@ -255,17 +321,23 @@ def unknown_option(settings: EngineSettings, known: EngineOptions) -> str:
 def read_settings(options: Mapping[str, Words], planned: EngineSettings = NOTHING) -> EngineSettings:
     """Return the settings that options of a command line ask for; the reverse of ``settings_options``.
 
-    Which of the options are extra is as ``planned``, and no option says what the environment is.
+    Which of the options are extra is as ``planned``, and so is what becomes no option, such as the environment.
 
     Raises:
         ValueError: an option's words are none that it takes.
     """
-    values: dict[str, Any] = {"env": planned.env, "extra_args": tuple(_extra_in(options, planned))}
+    values: dict[str, Any] = {}
     for setting in SETTINGS:
+        if setting.gather:
+            values[setting.field] = setting.gather(options)
+            continue
+        if not setting.options:
+            values[setting.field] = getattr(planned, setting.field)
+            continue
         name = next((name for name in setting.options if name in options), None)
         if name is not None and (value := setting.read(options[name])) is not None:
             values[setting.field] = value
-    return EngineSettings(**values)
+    return EngineSettings(**values | {"extra_args": tuple(_extra_in(options, planned))})
 
 
 def _extra_in(options: Mapping[str, Words], planned: EngineSettings) -> Iterator[str]:

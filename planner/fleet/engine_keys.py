@@ -5,7 +5,7 @@ import re
 import shlex
 from typing import Annotated, ClassVar, TypeAlias
 
-from pydantic import Field, PlainValidator, WithJsonSchema
+from pydantic import BeforeValidator, Field, PlainValidator, WithJsonSchema
 
 from planner.engine import extra_args
 from planner.engine.options import engine_options, option_refusal
@@ -13,8 +13,18 @@ from planner.engine.profile import load_profile
 from planner.engine.settings import SETTINGS, EngineSettings
 from planner.errors import UnknownName
 from planner.fleet import values
+from planner.fleet.feature_keys import (
+    ImagesMap,
+    LoraMap,
+    SpeculativeMap,
+    images,
+    left_to_the_planner,
+    lora,
+    read_speculative,
+    speculation,
+)
 from planner.fleet.findings import Findings
-from planner.fleet.shapes import Map, choice
+from planner.fleet.shapes import Map, choice, map_of
 from planner.yaml_source import FieldPath
 
 _MOST_GRAPH_TOKENS = 1 << 16
@@ -115,6 +125,7 @@ class EngineKeys(Map):
     later: ClassVar[tuple[str, ...]] = (
         "eager", "cpu_offload", "kv_offload", "block_size", "mamba_cache_dtype", "mamba_ssm_cache_dtype",
         "capture_sizes", "max_capture_size", "attention_backend", "moe_backend", "env", "extra_args",
+        "lora", "speculative", "images", "language_model_only",
     )  # fmt: skip
 
     eager: Annotated[bool, PlainValidator(values.boolean), WithJsonSchema({"type": "boolean"})] = Field(
@@ -153,6 +164,18 @@ class EngineKeys(Map):
         PlainValidator(_extra_args),
         WithJsonSchema({"anyOf": [{"type": "string"}, {"type": "array", "items": _SCALAR}, {"type": "object"}]}),
     ] = Field(default=(), description="further options of vllm serve: [--max-log-len, 200]")
+    lora: Annotated[LoraMap | None, map_of("adapters, rank, held, modules, names")] = Field(
+        default=None, description="adapters (LoRA) that are kept beside the model"
+    )
+    speculative: Annotated[
+        SpeculativeMap | None, map_of("method, tokens, model"), BeforeValidator(read_speculative)
+    ] = Field(default=None, description="draft tokens ahead and verify them together: auto, off or a map")
+    images: Annotated[ImagesMap | None, map_of("per_request, videos", "per_request", "a number of images")] = Field(
+        default=None, description="how many images and videos one request may bring"
+    )
+    language_model_only: Annotated[bool, PlainValidator(values.boolean), WithJsonSchema({"type": "boolean"})] = Field(
+        default=False, description="load no encoder of images, videos or audio: the role takes text alone"
+    )
 
 
 def engine_settings(findings: Findings, path: FieldPath, read: EngineKeys, version: str | None) -> EngineSettings:
@@ -184,6 +207,11 @@ def engine_settings(findings: Findings, path: FieldPath, read: EngineKeys, versi
         max_capture_size=read.max_capture_size,
         attention_backend=read.attention_backend,
         moe_backend=read.moe_backend,
+        lora=lora(read.lora),
+        speculative=speculation(read.speculative),
+        speculative_auto=left_to_the_planner(read.speculative),
+        images=images(read.images),
+        language_model_only=read.language_model_only,
     )
 
 

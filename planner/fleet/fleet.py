@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass, field, replace
 
+from planner.architecture import Architecture
 from planner.engine.settings import NOTHING, EngineSettings
 from planner.facts.gpu import GPU
 from planner.facts.variant import Model, Variant
@@ -163,7 +164,8 @@ class Role:
     of the pools the role may use, None for all. ``share_with`` names, sorted, the only other roles that may be on its
     GPUs; empty for an exclusive role, None when anyone may. ``spread`` puts every replica on a ``gpu`` or a ``node`` of
     its own. An ``optional`` role is left out rather than making the fleet impossible. ``settings`` are pins of the
-    engine. ``parts`` are the roles that one server does, this one first, when there are several.
+    engine, ``drafter`` the model that drafts tokens for the role's. ``parts`` are the roles that one server does, this
+    one first, when there are several.
     """
 
     name: str
@@ -203,6 +205,7 @@ class Role:
     busy_permille: int = 1000
     settings: EngineSettings = NOTHING
     parts: tuple["Role", ...] = ()
+    drafter: Architecture | None = None
 
     @property
     def wants_speed(self) -> bool:

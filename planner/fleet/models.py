@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass, replace
 
+from planner.architecture import Architecture
 from planner.config_json import parse_config
 from planner.errors import InvalidConfig, UnknownName, UnsupportedModel
 from planner.facts.variant import Model, Variant
@@ -55,6 +56,23 @@ def check_limits(findings: Findings, path: FieldPath, read: RoleMap, models: tup
         which = name if len(limits) == 1 else f"even {name}, the longest of the candidates,"
         message = f"{format_tokens(least)} tokens is too long: {which} reads at most {format_tokens(limit)}"
         findings.refuse(where, message, "lower the minimum or name a model with a longer context")
+
+
+def drafter(findings: Findings, path: FieldPath, name: str) -> tuple[str, Architecture] | None:
+    """Return the repository of the model that drafts tokens for a role, and what it is made of.
+
+    Its weights are counted as they are without quantization, which is the most they take.
+    """
+    found = _find(findings, path, name)
+    if found is None:
+        return None
+    model, variant = found
+    try:
+        architecture, _ = parse_config(model.config_for(variant), where=variant.repository)
+    except (InvalidConfig, UnsupportedModel) as error:
+        _refuse_model(findings, path, error)
+        return None
+    return variant.path or variant.repository, architecture
 
 
 def _find(findings: Findings, path: FieldPath, name: str) -> tuple[Model, Variant] | None:

@@ -1,14 +1,19 @@
 """What single values cannot tell: rules between keys, names in the catalog, and the defaults that follow from them."""
 
+from dataclasses import replace
+
+from planner.architecture import Architecture
 from planner.engine.profile import load_profile
+from planner.engine.settings import EngineSettings
 from planner.errors import UnknownName
 from planner.fleet import values
 from planner.fleet.engine_keys import engine_settings
 from planner.fleet.experts import check_experts
+from planner.fleet.feature_keys import check_features
 from planner.fleet.findings import Findings
 from planner.fleet.fleet import ROUTER_PORT, Fleet, Role, users_rate_milli
 from planner.fleet.layout_keys import expert_parallel
-from planner.fleet.models import candidates, check_limits
+from planner.fleet.models import candidates, check_limits, drafter
 from planner.fleet.placement import check_placement
 from planner.fleet.pools import pools
 from planner.fleet.schema import POOLING_TASKS, SPEED_OBJECTIVES, ContextMap, FleetMap, RoleMap
@@ -22,6 +27,7 @@ def review(findings: Findings, read: FleetMap) -> Fleet | None:
     _check_engine(findings, read.engine.version)
     found_pools = pools(findings, read)
     _check_ports(findings, read)
+    _check_adapter_names(findings, read)
     _check_objective(findings, read)
     found = [_role(findings, name, read.roles[name], read.engine.version) for name in sorted(read.roles)]
     if findings.source.data.get("roles") == {}:
@@ -65,6 +71,19 @@ def _check_objective(findings: Findings, read: FleetMap) -> None:
             findings.refuse(("roles", name, "request"), "required key is missing", hint)
 
 
+def _check_adapter_names(findings: Findings, read: FleetMap) -> None:
+    """Refuse a name of an adapter that a role or another adapter has: a router could not tell them apart."""
+    owners = dict.fromkeys(read.roles, "role")
+    for role, own in read.roles.items():
+        for name in own.lora.names if own.lora else ():
+            where: FieldPath = ("roles", role, "lora", "names", name)
+            if refusal := values.name_refusal(name):
+                findings.refuse(where, *refusal, at_key=True)
+            if owner := owners.get(name):
+                findings.refuse(where, f"a {owner} is called {name} already", "give it another name", at_key=True)
+            owners[name] = "adapter"
+
+
 def _check_ports(findings: Findings, read: FleetMap) -> None:
     """Refuse a port that two roles have, or the router."""
     ports: dict[str, int] = {}
@@ -92,10 +111,13 @@ def _role(findings: Findings, name: str, read: RoleMap, version: str | None) -> 
         message = f"the target of {concurrency_target} is below the minimum of {concurrency_min}"
         findings.refuse((*path, "concurrency", "target"), message)
     _check_speed(findings, path, read)
+    features = {name: getattr(read, name) for name in ("lora", "speculative", "images", "language_model_only")}
+    check_features(findings, path, read.task, read.task in POOLING_TASKS, features)
     found = candidates(findings, path, read)
     if read.models or read.variant:
         check_limits(findings, path, read, found.models)
     check_experts(findings, path, read, found.models)
+    settings, drafts = _settings(findings, path, read, version)
     if not (read.task and context and found.models):
         return None
     return Role(
@@ -134,8 +156,23 @@ def _role(findings: Findings, name: str, read: RoleMap, version: str | None) -> 
         think_us=read.users.think_time if read.users else None,
         cached_permille=read.cached_prompt,
         busy_permille=read.busy,
-        settings=engine_settings(findings, path, read, version),
+        settings=settings,
+        drafter=drafts[1] if drafts else None,
     )
+
+
+def _settings(
+    findings: Findings, path: FieldPath, read: RoleMap, version: str | None
+) -> tuple[EngineSettings, tuple[str, Architecture] | None]:
+    """Return what a role pins of the engine, and the model that drafts tokens for it under its id in the catalog."""
+    settings = engine_settings(findings, path, read, version)
+    wanted = settings.speculative
+    if wanted is None or not wanted.model:
+        return settings, None
+    found = drafter(findings, (*path, "speculative", "model"), wanted.model)
+    if found is None:
+        return settings, None
+    return replace(settings, speculative=replace(wanted, model=found[0])), found
 
 
 def _check_speed(findings: Findings, path: FieldPath, read: RoleMap) -> None:

@@ -27,6 +27,7 @@ _SAME = {
     "pools": "pool",
     "spread": "spread",
     "settings": "settings of the engine",
+    "drafter": "speculative",
 }
 """Facts of a role that one server has once, and their keys: what one role leaves open another may say."""
 _OPEN = {field.name: field.default for field in fields(Role)} | dict.fromkeys(

@@ -11,7 +11,9 @@ from dataclasses import dataclass
 from planner.architecture import Architecture
 from planner.engine.flags import ServeFlags
 from planner.engine.profile import EngineProfile
+from planner.engine.speculation import Speculation, second_runner_takes
 from planner.facts.gpu import GPU
+from planner.memory.drafting import drafting
 from planner.memory.expert_workspace import gathered_bytes, workspace_bytes
 from planner.memory.forward import Forward
 from planner.memory.recurrent import unprofiled_bytes
@@ -58,7 +60,8 @@ class ActivationLine:
     sampler's. ``kept_bytes`` and ``kept_bytes_per_sequence`` stay allocated. The least the peak may be: a later start
     finds its kernels compiled (``warm_floor_bytes``), and a leaner sampler may be installed
     (``least_bytes_per_sequence``). Of what tuning them took, ``stranded_bytes`` may stay with the allocator. While
-    serving the layers may take ``unprofiled_bytes`` more than the profile of compiled kernels shows.
+    serving the layers may take ``unprofiled_bytes`` more than the profile of compiled kernels shows, and the sampler
+    ``verifying_bytes_per_sequence`` where every sequence has drafts to verify.
     """
 
     floor_bytes: int
@@ -70,6 +73,12 @@ class ActivationLine:
     least_bytes_per_sequence: int
     stranded_bytes: int
     unprofiled_bytes: int
+    verifying_bytes_per_sequence: int = 0
+
+    @property
+    def serving_bytes_per_sequence(self) -> int:
+        """What the sampler takes per sequence on the way up, or while serving where that is more."""
+        return max(self.bytes_per_sequence, self.verifying_bytes_per_sequence)
 
     @property
     def serving_floor_bytes(self) -> int:
@@ -110,7 +119,7 @@ def activation_line(
     the sampler too, the first one the encoder of images, and all but the first a buffer for what the one before sends.
     """
     last_stage = pipeline_rank == flags.pipeline_parallel_size - 1
-    second = second_runner(architecture, profile, quantized=quantized)
+    second = second_runner(architecture, profile, quantized=quantized, speculation=flags.speculative)
     experts = workspace_bytes(architecture, flags, profile, dtype_bytes)
     layers = Forward(architecture, flags, profile, gpu, dtype_bytes=dtype_bytes)
     gathered = gathered_bytes(architecture, flags, dtype_bytes)
@@ -136,6 +145,11 @@ def activation_line(
         if profile.flashinfer_if_installed and _runs_flashinfer(gpu):
             leaner = architecture.vocab_size * (_SORT_BYTES - _FILTER_BYTES)
         per_sequence = penalty_bytes(architecture, 1) if second else 0
+    ahead = drafting(architecture, flags, dtype_bytes, second=second)
+    floor, warm, kept = floor + ahead.transient_bytes, warm + ahead.transient_bytes, kept + ahead.kept_bytes
+    per_sequence += ahead.kept_bytes_per_sequence
+    verifying = per_row * flags.query_tokens if flags.speculative else 0
+    per_row += ahead.row_bytes if per_row else 0
     if architecture.vision and pipeline_rank == 0:
         encoder = encoder_peak(architecture.vision, architecture.hidden_size, flags, profile, gpu, dtype_bytes)
         # The encoder runs before the layers, and what it makes of the images waits for them and for the sampler.
@@ -154,11 +168,16 @@ def activation_line(
         least_bytes_per_sequence=per_row - leaner,
         stranded_bytes=tuned.copy_bytes if profile.budget == "consumed" else 0,
         unprofiled_bytes=unprofiled_bytes(architecture, flags, dtype_bytes),
+        verifying_bytes_per_sequence=verifying,
     )
 
 
-def second_runner(architecture: Architecture, profile: EngineProfile, *, quantized: bool) -> bool:
+def second_runner(
+    architecture: Architecture, profile: EngineProfile, *, quantized: bool, speculation: Speculation | None = None
+) -> bool:
     """Whether this engine version runs the model with its second model runner ("Using V2 Model Runner")."""
+    if not second_runner_takes(speculation, profile.version):
+        return False
     mixture, recurrent = _kinds(Same(architecture))
     listed = architecture.name in profile.second_runner_architectures
     if profile.second_runner == "always":

@@ -27,7 +27,7 @@ def capture_sizes(flags: ServeFlags, profile: EngineProfile, gpu: GPU) -> tuple[
     blackwell = gpu.compute_capability is not None and gpu.compute_capability[0] == 10
     largest = profile.capture_max_size_sm100 if blackwell else profile.capture_max_size
     if profile.capture_limit_by_seqs:
-        largest = min(largest, 2 * flags.max_num_seqs)
+        largest = min(largest, 2 * flags.max_num_seqs * flags.query_tokens)
     largest = flags.max_capture_size or largest
     largest = min(largest, flags.max_num_batched_tokens)
     coarse = profile.capture_coarse_above
@@ -43,7 +43,7 @@ def full_sizes(architecture: Architecture, flags: ServeFlags, profile: EnginePro
     """Return the sizes that get a second graph, attention included: those that decoding can reach."""
     if not profile.full_graphs or architecture.is_pooling:
         return ()
-    return tuple(size for size in capture_sizes(flags, profile, gpu) if size <= flags.max_num_seqs)
+    return tuple(size for size in capture_sizes(flags, profile, gpu) if size <= flags.max_num_seqs * flags.query_tokens)
 
 
 def cuda_graph_bytes(

@@ -102,16 +102,17 @@ def demand(server: Server, gpu: GPU, profile: EngineProfile, request_tokens: int
     null_block = max(stage.layout.bytes_per_block for stage in stages)
     longest = max(blocks_bytes(stage, flags.max_model_len) for stage in stages)
     passing = any(stage.layout.passing for stage in stages)
-    together = max(blocks_bytes(stage, request_tokens, flags.max_num_seqs) for stage in stages) if passing else 0
+    held = flags.reserved_tokens(request_tokens)
+    together = max(blocks_bytes(stage, held, flags.max_num_seqs) for stage in stages) if passing else 0
     return Demand(
         fixed_bytes=baseline + fixed + null_block,
         null_block_bytes=null_block,
         state_bytes_per_sequence=max(stage.line.kept_bytes_per_sequence for stage in stages),
         kv_floor_bytes=max(longest, together),
-        kv_bytes_per_sequence=0 if passing else max(blocks_bytes(stage, request_tokens) for stage in stages),
+        kv_bytes_per_sequence=0 if passing else max(blocks_bytes(stage, held) for stage in stages),
         activation_floor_bytes=max(stage.line.serving_floor_bytes for stage in stages),
         activation_base_bytes=max(stage.line.base_bytes for stage in stages),
-        activation_bytes_per_sequence=max(stage.line.bytes_per_sequence for stage in stages),
+        activation_bytes_per_sequence=max(stage.line.serving_bytes_per_sequence for stage in stages),
         sequences_max=flags.max_num_seqs,
     )
 
@@ -138,7 +139,7 @@ def ledger(server: Server, gpu: GPU, profile: EngineProfile) -> Ledger:
             baseline_bytes=baseline_bytes(server.flags, profile, gpu),
             weights_bytes=stage.weights_bytes,
             kv_cache_bytes=server.flags.kv_cache_memory_bytes,
-            activation_bytes=_activation_bytes(stage),
+            activation_bytes=_activation_bytes(stage, server.flags.sampled_rows),
             non_torch_bytes=stage.non_torch_bytes,
             cuda_graph_bytes=stage.cuda_graph_bytes,
             margin_bytes=_margin(stage, server, gpu, profile),
@@ -148,9 +149,11 @@ def ledger(server: Server, gpu: GPU, profile: EngineProfile) -> Ledger:
     return max(ledgers, key=lambda own: own.total_bytes)
 
 
-def _activation_bytes(stage: Terms) -> int:
+def _activation_bytes(stage: Terms, sequences: int) -> int:
     """Return the activation peak on the way up, or while serving where that takes more."""
     peak = max(stage.activation.transient_bytes, stage.line.serving_floor_bytes)
+    if stage.line.verifying_bytes_per_sequence:
+        peak = max(peak, stage.line.base_bytes + stage.line.serving_bytes_per_sequence * sequences)
     return peak + stage.activation.persistent_bytes
 
 

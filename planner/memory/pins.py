@@ -35,6 +35,8 @@ def _reasons(server: Server, settings: EngineSettings, profile: EngineProfile) -
     version, name = parse_version(profile.version), str(profile)
     if account := unknown_option(settings, engine_options(profile.version)):
         yield refused("pinned-option", account=account)
+    if settings.images and settings.images.per_request and server.architecture.vision is None:
+        yield refused("no-images", architecture=server.architecture.name)
     apart = _kinds(server) > 1
     if settings.cpu_offload_bytes:
         if server.quantized and version < parse_version(_REPACKED):

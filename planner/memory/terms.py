@@ -78,7 +78,7 @@ def terms(server: Server, gpu: GPU, profile: EngineProfile, pipeline_rank: int =
     weights = loaded(server, gpu, profile, pipeline_rank)
     widest = server.quantization.widest
     largest = _loaded(server, widest, gpu, profile, pipeline_rank) if widest else weights
-    adapters = lora_tensors(architecture, flags, server.dtype_bytes, pipeline_rank)
+    adapters = lora_tensors(architecture, flags, server.dtype_bytes, profile, pipeline_rank)
     split_limit = weight_rules(profile, gpu).split_limit
     return Terms(
         weights_bytes=weights
@@ -174,4 +174,4 @@ def graphs_in_budget(server: Server, profile: EngineProfile) -> bool:
 
 def runs_second(server: Server, profile: EngineProfile) -> bool:
     """Whether the engine version runs a server with its second model runner."""
-    return second_runner(server.architecture, profile, quantized=server.quantized)
+    return second_runner(server.architecture, profile, quantized=server.quantized, speculation=server.flags.speculative)

@@ -42,6 +42,6 @@ def tuning(architecture: Architecture, flags: ServeFlags, profile: EngineProfile
         return NO_TUNING
     table = embedding(architecture)
     rows = ceil_div(ceil_div(table.rows, table.padding) * table.padding, flags.tensor_parallel_size)
-    copy = rows * table.width * dtype_bytes + embedding_slot_bytes(architecture, flags, dtype_bytes)
+    copy = rows * table.width * dtype_bytes + embedding_slot_bytes(architecture, flags, dtype_bytes, profile)
     written = _OUTPUTS * flags.max_num_batched_tokens * architecture.hidden_size * dtype_bytes
     return Tuning(peak_bytes=copy + written, copy_bytes=copy)

@@ -1,6 +1,5 @@
 """What the encoder of images adds to the activation peak."""
 
-import dataclasses
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -31,18 +30,17 @@ _UNLIMITED = 999
 _CHUNK_PARTS = 10
 
 
-def served(architecture: Architecture, flags: Mapping[str, Any], profile: EngineProfile) -> Architecture:
-    """Return the architecture without its encoder where no item of any kind may come, for ``flags`` as given.
+def without_encoder(architecture: Architecture, flags: Mapping[str, Any], profile: EngineProfile) -> bool:
+    """Whether a model is built without its encoder because no item of any kind may come, for ``flags`` as given.
 
     Source: ``models/interfaces.py:_mark_tower_model`` 0.17.0 to 0.33.0: such a tower is not even built.
     """
     vision = architecture.vision
     if vision is None or not profile.towers_skipped:
-        return architecture
+        return False
     limits = flags.get("mm_limits") or {}
     kinds = ("image", "video") if vision.takes_video else ("image",)
-    dropped = flags.get("language_model_only") or not any(limits.get(kind, _UNLIMITED) for kind in kinds)
-    return dataclasses.replace(architecture, vision=None) if dropped else architecture
+    return bool(flags.get("language_model_only")) or not any(limits.get(kind, _UNLIMITED) for kind in kinds)
 
 
 def encoder_peak(

@@ -7,11 +7,13 @@ from functools import cached_property
 from planner.architecture import Architecture
 from planner.engine.faults import Fault
 from planner.engine.flags import ServeFlags, holds_whole_prompts
+from planner.engine.settings import serve_flags
 from planner.errors import InvalidConfig, UnsupportedModel
 from planner.facts.quantization import Quantization
 from planner.facts.variant import Model, Variant
 from planner.fleet import Role
 from planner.memory.refusals import faults_in_reach
+from planner.memory.started import started
 from planner.memory.terms import Server
 from planner.options import limits
 from planner.options.layouts import Layout, layouts
@@ -134,6 +136,8 @@ def candidates(
             text = str(error).splitlines()[0].removeprefix(f"{variant.repository}: ")
             yield _refused(role, model, variant, "unsupported", text)
             continue
+        if role.settings:
+            architecture = started(architecture, serve_flags(role.settings), profile, role.drafter)
         if needed := limits.engine_refusal(model, variant, profile):
             yield _refused(role, model, variant, "engine", needed)
             continue

@@ -210,7 +210,8 @@ def _server_plan(prepared: Prepared, decision: Decision, pool: Pool) -> ServerPl
     started = replace(server, flags=replace(server.flags, gpu_memory_utilization=share))
 
     def concurrency(tokens: int) -> int:
-        return layout.requests_held(blocks - 1, tokens, batch, decision.sequences) * option.data_parallel_size
+        held = layout.requests_held(blocks - 1, server.flags.reserved_tokens(tokens), batch, decision.sequences)
+        return held * option.data_parallel_size
 
     return ServerPlan(
         name=role.name,

@@ -63,5 +63,7 @@ def _flag_reasons(flags: ServeFlags, gpu: GPU) -> Iterator[str]:
         yield "with weights in host memory nothing has been measured"
     if flags.max_loras:
         yield "with adapters (LoRA) nothing has been measured"
+    if flags.speculative:
+        yield f"how often drafts by {flags.speculative.method} are accepted has not been measured"
     if flags.dtype not in _SIXTEEN_BITS:
         yield f"only 16-bit activations have been measured, not {flags.dtype}"

@@ -190,6 +190,10 @@ def _caches(architecture: Architecture, cache: _Cache) -> Iterator[LayerCache]:
     for index, layer in enumerate(architecture.layers):
         for spec in _specs(layer, cache.unpacked() if index in unpacked else cache, page):
             yield LayerCache(index, spec)
+    if architecture.drafter:  # a drafter's layers are on the last stage, and cached like the model's
+        for layer in architecture.drafter.layers:
+            for spec in _specs(layer, cache, page):
+                yield LayerCache(architecture.num_layers - 1, spec)
 
 
 def _specs(layer: Layer, cache: _Cache, state_page: int) -> Iterator[CacheSpec]:
@@ -212,6 +216,7 @@ def _specs(layer: Layer, cache: _Cache, state_page: int) -> Iterator[CacheSpec]:
             block_size=cache.block_size,
             page_bytes=max(size, state_page),
             state=layer.state.kind,
+            lookahead=layer.state.lookahead,
         )
 
 

@@ -107,7 +107,7 @@ def state_bytes(state: State, dtype_bytes: int, tensor_ranks: int, told: StateDt
     convolution = told.convolution or dtype_bytes
     element = told.state or state.state_dtype_bytes or convolution
     heads = state.heads // tensor_ranks
-    window = max(0, state.conv_kernel - 1) * convolution
+    window = (max(0, state.conv_kernel - 1) + state.lookahead) * convolution
     if state.kind == "short-conv":
         return state.inner_size // tensor_ranks * window
     if state.kind == "mamba1":

@@ -15,7 +15,8 @@ class CacheSpec:
 
     ``page_bytes`` is one block of ``block_size`` tokens, padding included; for recurrent state a block is one state
     and ``block_size`` is the distance between states. ``reach`` is the window or chunk in tokens (0: everything);
-    ``state`` names the kind of recurrent state. ``packed`` pages of different sizes lie side by side in one block.
+    ``state`` names the kind of recurrent state, of which a sequence has ``lookahead`` more for drafts to verify.
+    ``packed`` pages of different sizes lie side by side in one block.
     """
 
     kind: Kind
@@ -23,6 +24,7 @@ class CacheSpec:
     page_bytes: int
     reach: int = 0
     state: str = ""
+    lookahead: int = 0
     packed: bool = False
 
     def blocks(self, tokens: int, in_flight_tokens: int, rules: KVRules) -> int:
@@ -32,7 +34,7 @@ class CacheSpec:
         window may begin inside a block, hence one more.
         """
         if self.kind == "state":
-            return rules.states(self.state)
+            return rules.states(self.state) + self.lookahead
         if self.kind == "sliding":
             return ceil_div(min(self.reach - 1 + in_flight_tokens, tokens), self.block_size) + 1
         if self.kind == "cross":  # room for one batch of encoder tokens (CrossAttentionSpec)

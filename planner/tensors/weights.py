@@ -15,6 +15,8 @@ from planner.tensors.weight_rules import NEWEST, WeightRules, expert_sizes, expe
 from planner.units import ceil_div
 
 _UNQUANTIZED = Quantization()
+# Heads that draft tokens are quantized like the rest in published FP8 checkpoints alone; others leave them out.
+_HEADS_STORED = "fp8"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -172,15 +174,19 @@ def _groups(
     told_apart = quantization.tells_layers_apart
     for index in range(first, last):
         layer = architecture.layers[index]
-        if id(layer) not in known or told_apart:
+        drafts = index >= architecture.num_layers - architecture.drafted and quantization.method != _HEADS_STORED
+        if drafts or told_apart or id(layer) not in known:
             parts = layer_parts(layer, architecture.hidden_size, whole_shared=rank.whole_shared)
-            known[id(layer)] = tensors(parts, f"layers.{index}.", quantization)
+            stored = _UNQUANTIZED if drafts else quantization
+            known[id(layer)] = tensors(parts, f"layers.{index}.", stored)
         yield known[id(layer)]
         if index == first:
             yield tuple(_tables(architecture, rank))
     if is_last:
         yield tensors(last_parts(architecture, quantized_head=quantization.head is not None), "", quantization)
     yield tuple(_buffers(architecture, rank))
+    if is_last and architecture.drafter:
+        yield from _groups(architecture.drafter, _UNQUANTIZED, rank, 1, 0)
 
 
 @functools.lru_cache(maxsize=4096)
@@ -197,7 +203,8 @@ def _buffers(architecture: Architecture, rank: Rank) -> Iterator[int]:
     levels, chosen = _buffers_per_token(Same(architecture), rank.tensor_ranks)
     for _ in range(levels):
         yield rank.batched_tokens * architecture.hidden_size * rank.dtype_bytes
-    yield rank.batched_tokens * chosen * 4
+    for _ in range(1 + architecture.drafted):
+        yield rank.batched_tokens * chosen * 4
 
 
 @functools.lru_cache(maxsize=4096)
