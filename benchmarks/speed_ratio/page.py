@@ -22,8 +22,8 @@ _PAGE = """\
 # Performance
 
 This page is written by `{command}`
-and was last written on {today}. `OLD` is a checkout of commit 3c17320. Seconds are of CPU, on whatever machine ran it and beside whatever else that did: the ratios of pairs
-({pairs} of each) are what counts.
+and was last written on {today}. `OLD` is a checkout of commit 3c17320. Seconds are of CPU, on whatever machine ran it
+and beside whatever else that did: the ratios of pairs ({pairs} of each) are what counts.
 
 ## Beside an older build
 
