@@ -29,6 +29,8 @@
 #                       of the head; it then counts as failed, so that it is started again
 #   --followed PORT     the head's own: it stops, to be started again, when a part that joined on this port has gone,
 #                       because the engine would let every request wait for it
+#   --joined PORT       the head's own where every part answers requests: the gates of the others keep a connection to it
+#   --joins PORT        such a part: it stops when the connection breaks; so does the head when one of them does
 #   --ready FILE        written when it is up
 #
 # Servers that start with the same lock files never load or profile at the same time: at the first start, in a crash
@@ -41,7 +43,7 @@
 set -Eeuo pipefail
 
 check_only=no engine='' weights='' revision='' memory='' unified='' meminfo=/proc/meminfo memory_wait=60 port='' health='' listens='' timeout=1800
-here='' head='' takes='' follows='' followed='' ready=''
+here='' head='' takes='' follows='' followed='' joins='' joined_at='' ready=''
 gpus=() gpu_names=() locks=() lock_fds=() command=() free_before=() joined=0
 child='' told_to_stop=no
 
@@ -86,6 +88,8 @@ parse() {
       --takes) takes=$2 ;;
       --follows) follows=$2 ;;
       --followed) followed=$2 ;;
+      --joins) joins=$2 ;;
+      --joined) joined_at=$2 ;;
       --ready) ready=$2 ;;
       *) stop_with 64 "unknown option $1" ;;
     esac
@@ -430,6 +434,87 @@ watch_parts() {
   done
 }
 
+# Holds the connections between the gates of a server whose parts all answer, and ends when one of them breaks. Only what
+# greets like a gate counts: the engine has used the port before, and anybody may look at it.
+hold_links() {
+  python3 - "$@" <<'PYTHON'
+import select, socket, sys, time
+
+role, address, port, seconds = sys.argv[1], sys.argv[2], int(sys.argv[3]), int(sys.argv[4])
+greeting, deadline = b"planner\n", time.monotonic() + seconds
+
+
+def told(link):
+    try:
+        return link.recv(64)
+    except OSError:
+        return b""
+
+
+def watched(link):
+    link.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
+    for option, value in (("TCP_KEEPIDLE", 5), ("TCP_KEEPINTVL", 5), ("TCP_KEEPCNT", 2)):
+        if hasattr(socket, option):
+            link.setsockopt(socket.IPPROTO_TCP, getattr(socket, option), value)
+    link.sendall(greeting)
+    return link
+
+
+def again(attempt):
+    while time.monotonic() < deadline:
+        try:
+            if found := attempt():
+                return found
+        except OSError:
+            pass
+        time.sleep(1)
+    sys.exit(1)
+
+
+def reach():
+    link = socket.create_connection((address, port), timeout=5)
+    if link.recv(64) == greeting:
+        link.settimeout(None)
+        return watched(link)
+    link.close()
+
+
+family = socket.AF_INET6 if ":" in address else socket.AF_INET
+if role == "joins":
+    while told(again(reach)):
+        pass
+    sys.exit(1)
+door = again(lambda: socket.create_server((address, port), family=family))
+links, gates = [door], set()
+while True:
+    for link in select.select(links, [], [])[0]:
+        if link is door:
+            try:
+                links.append(watched(door.accept()[0]))
+            except OSError:
+                pass
+        elif told(link) == greeting:
+            gates.add(link)
+        elif link in gates:
+            sys.exit(1)
+        else:
+            links.remove(link)
+PYTHON
+}
+
+# Waits for the child, and ends it when the gate of another part has gone.
+watch_links() {
+  local links
+  command -v python3 >/dev/null || return 0
+  if [[ -n "${joins}" ]]; then hold_links joins "${!head}" "${joins}" "${timeout}" & else hold_links joined "${!head}" "${joined_at}" "${timeout}" & fi
+  links=$!
+  while alive && [[ "${told_to_stop}" == no ]]; do
+    kill -0 "${links}" 2>/dev/null || end_child 'another part of this server has stopped'
+    pause
+  done
+  kill "${links}" 2>/dev/null || true
+}
+
 # Ends a child that is of no use, by force if need be.
 end_child() {
   local deadline=$((SECONDS + 30))
@@ -469,6 +554,7 @@ serve() {
   [[ -z "${ready}" ]] || : >"${ready}"
   [[ -z "${followed}" ]] || joined=$(connections)
   [[ -z "${follows}${followed}" ]] || watch_parts
+  [[ -z "${joins}${joined_at}" ]] || watch_links
   finish
 }
 
