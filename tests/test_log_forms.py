@@ -107,3 +107,12 @@ def test_the_words_of_an_error_in_a_line_of_source_decide_nothing() -> None:
     )
 
     assert (found.cause, found.line and found.line.text) == ("unknown", "RuntimeError: something else")
+
+
+def test_a_model_in_a_folder_with_a_blank_is_named_whole() -> None:
+    found = read(
+        "INFO 05-01 10:00:00 [api_utils.py:1]   █   model   /models/my model\n"
+        "INFO 05-01 10:00:00 [api_utils.py:2] non-default args: {'model_tag': '/models/my model'}\n"
+    )
+
+    assert found.model == "/models/my model"

@@ -126,7 +126,7 @@ def _read(server: _Server, line: Line) -> None:
     server.model = server.model or model(text)
     if (given := arguments(text)) is not None:
         server.arguments = given
-        server.model = server.model or _text(given.get("model")) or _text(given.get("model_tag"))
+        server.model = _text(given.get("model")) or _text(given.get("model_tag")) or server.model
     server.figures |= figures(text)
     for pattern, phase in _REACHED:
         if pattern.search(text):
