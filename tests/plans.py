@@ -3,8 +3,10 @@
 import dataclasses
 from typing import Any
 
+from planner.engine.switching import Span
 from planner.facts.accuracy import Accuracy
-from planner.plan import GPUGroup, GPULedger, Ledger, Lock, Plan, Proof, ServerPlan, ServerSpeed
+from planner.fleet import TimeShare
+from planner.plan import Asleep, GPUGroup, GPULedger, Ledger, Lock, Plan, Proof, ServerPlan, ServerSpeed, awake_sets
 from planner.speed.forecast import Range
 from planner.units import GIB
 
@@ -141,3 +143,23 @@ def beside() -> Plan:
     speed = dataclasses.replace(SPEED, busy_permille=2000)
     general = server("general", task="general", repository="Qwen/Qwen2.5-7B-Instruct", port=8002, speed=speed)
     return plan(server("coder", speed=speed), general)
+
+
+def in_turns(how: str = "stop") -> Plan:
+    """One GPU: an embedder that is always there, and a writer and a painter of two replicas that take turns."""
+    gpu_bytes, host_bytes = (2 * GIB, 17 * GIB) if how == "sleep" else (2 * GIB if how == "sleep-2" else 0, 0)
+    passing = Asleep(
+        how=how,
+        gpu_bytes=gpu_bytes,
+        host_bytes=host_bytes,
+        leave=Span(low_ms=500, high_ms=4000),
+        enter=Span(low_ms=600, high_ms=9000),
+    )
+    servers = (
+        server("writer", task="general", port=8001, asleep=passing),
+        server("embed", port=8002, pooling=True, kv_cache_memory_bytes=0, kv_cache_tokens=0, task="embedding"),
+        server("painter-1", role="painter", port=8003, asleep=passing),
+        server("painter-2", role="painter", port=8004, asleep=passing),
+    )
+    groups = (TimeShare(roles=("painter", "writer")),)
+    return plan(*servers, time_share=groups, awake_sets=awake_sets(groups, ["embed", "painter", "writer"]))

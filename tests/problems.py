@@ -239,7 +239,7 @@ def rank(problem: Problem, choices: Plan) -> tuple[object, ...]:
     """Return the order of plans, best first: stages, headroom, then first candidates and most sequences by role."""
     order = []
     for role, choice in zip(problem.roles, choices, strict=True):
-        step = max(candidate.most for candidate in role.candidates) + 1
+        step = max((candidate.most for candidate in role.candidates), default=0) + 1
         order.append(choice.candidate * step - choice.sequences if choice else 0)
     negative = tuple(-value for value in values(problem, choices))
     return negative, -headroom(problem, choices), tuple(order)

@@ -48,6 +48,8 @@ PLANS = {
     "beside": plans.beside(),
     "hostile": hostile(),
 }
+TURNING = {how: plans.in_turns(how) for how in ("stop", "sleep", "sleep-2")}
+"""Plans in which roles take turns: only some targets can do that."""
 
 
 @pytest.fixture(params=PLANS)

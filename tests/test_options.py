@@ -284,7 +284,7 @@ def test_groups_of_sequences_are_few_and_leave_none_out(least: int, more: int) -
 
 
 def _shape(option: Option) -> Shape:
-    return Shape(option.layout, option.width, option.variant.repository)
+    return Shape(option.layout, option.needs, option.variant.repository)
 
 
 def _size(option: Option) -> Callable[[int], int]:

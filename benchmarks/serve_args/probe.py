@@ -135,6 +135,7 @@ def pretend_gpus() -> None:
         "device_count": 8,
         "log_warnings": None,
         "is_kv_cache_dtype_supported": True,  # asks the kernels
+        "is_cumem_allocator_available": True,  # asks a compiled module
     }
     answers = {name: classmethod(lambda *_, fact=fact, **__: fact) for name, fact in facts.items()}
     current_platform.__class__ = type("PretendedGPUs", (CudaPlatformBase,), answers)

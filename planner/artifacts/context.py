@@ -12,8 +12,10 @@ from planner.artifacts.metrics import Metrics, metrics
 from planner.artifacts.nodes import address_variable, many, node_names
 from planner.artifacts.processes import Server, all_processes, unified
 from planner.artifacts.quoting import slug, unit_prefix
-from planner.artifacts.serve_args import DRAIN_SECONDS, refused_arguments
+from planner.artifacts.serve_args import refused_arguments
+from planner.artifacts.turning import LlamaSwap, Turns, llama_swap, turns
 from planner.engine.options import engine_options
+from planner.engine.switching import DRAIN_SECONDS, STOP_MARGIN_SECONDS
 from planner.errors import CheckFailed
 from planner.fleet import ROUTER_PORT
 from planner.plan import Plan, ServerPlan
@@ -25,8 +27,6 @@ _HAPROXY_VERSION = "3.0.11"
 # The release that the proof run puts between the router and the real engine.
 _LITELLM_VERSION = "1.108.5"
 _LITELLM_PORT = 4000
-# What remains of a stop after the drain, before the process is killed.
-_STOP_MARGIN_SECONDS = 30
 # JSON spends up to six bytes on one escaped UTF-16 unit and a token covers a few characters; sixteen bytes a token is
 # beyond any text, and four MiB leaves room for an image.
 _BODY_BYTES_PER_TOKEN = 16
@@ -132,6 +132,9 @@ class Context:
     metrics: Metrics
     download_name: str
     stop_seconds: int
+    drain_seconds: int
+    turns: tuple[Turns, ...]
+    swap: LlamaSwap | None
     targets: tuple[str, ...]
 
 
@@ -173,7 +176,10 @@ def build_context(plan: Plan, targets: Collection[str] = ()) -> Context:
         nodes=nodes,
         metrics=metrics(plan.engine_version),
         download_name=_unused("download", taken),
-        stop_seconds=DRAIN_SECONDS + _STOP_MARGIN_SECONDS,
+        stop_seconds=DRAIN_SECONDS + STOP_MARGIN_SECONDS,
+        drain_seconds=DRAIN_SECONDS,
+        turns=turns(plan),
+        swap=llama_swap(plan),
         targets=tuple(targets),
     )
 

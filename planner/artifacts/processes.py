@@ -6,7 +6,14 @@ from fractions import Fraction
 from planner.artifacts.bench import Bench, bench
 from planner.artifacts.nodes import Part, address_variable, parts
 from planner.artifacts.quoting import slug
-from planner.artifacts.serve_args import MASTER_ADDRESS, RANKS_ADDRESS, Argument, serve_arguments
+from planner.artifacts.serve_args import (
+    MASTER_ADDRESS,
+    RANKS_ADDRESS,
+    Argument,
+    serve_arguments,
+    serve_environment,
+)
+from planner.artifacts.turning import excluded
 from planner.engine.options import EngineOptions
 from planner.engine.profile import parse_version
 from planner.engine.starts import start_times
@@ -56,6 +63,8 @@ class Server:
     and ``watch`` is what the gates do to notice one that has gone; ``head_variable`` and ``node_variable`` hold the
     addresses of that node and of this one.
     ``expected`` is how fast the plan says it is, None where it says nothing.
+    ``turn`` is what it does between its turns (empty: it takes none), for which it needs ``leave_seconds`` at most;
+    ``first`` says whether it is started with the fleet, and ``excludes`` names the servers that are stopped before it.
     """
 
     name: str
@@ -99,6 +108,10 @@ class Server:
     start_seconds: int
     later_start_seconds: int
     queue_seconds: int
+    turn: str
+    first: bool
+    excludes: tuple[str, ...]
+    leave_seconds: int
 
 
 def unified(gpu: GPULedger, engine_version: str) -> str:
@@ -166,6 +179,10 @@ def _process(plan: Plan, part: Part, gpus: list[GPULedger], earlier: list[Server
         start_seconds=start_seconds,
         later_start_seconds=later_start_seconds,
         queue_seconds=start_seconds + sum(other.start_seconds for other in earlier),
+        turn=server.asleep.how if server.asleep else "",
+        first=not plan.awake_sets or server.role in plan.awake_sets[0],
+        excludes=excluded(plan, server),
+        leave_seconds=ceil_div(server.asleep.leave.high_ms + server.asleep.first_ms, 1000) if server.asleep else 0,
     )
 
 
@@ -199,7 +216,7 @@ def _host_memory_bytes(part: Part) -> int:
 
 
 def _environment(server: ServerPlan) -> tuple[Variable, ...]:
-    pairs = (variable.split("=", 1) for variable in server.settings.env)
+    pairs = (variable.split("=", 1) for variable in serve_environment(server))
     return tuple(Variable(name=name, value=value) for name, value in pairs)
 
 

@@ -98,6 +98,15 @@ def _compose(path: Path) -> Iterator[Command]:
         yield _command(name, _after_serve(words), ids, told)
 
 
+def _swap(path: Path) -> Iterator[Command]:
+    """Read the models of llama-swap, whose commands are split as a shell does; the gate is told the GPUs."""
+    for name, model in yaml.safe_load(path.read_text(encoding="utf-8"))["models"].items():
+        words = shlex.split(model["cmd"])
+        gpus = [words[index + 1] for index, word in enumerate(words) if word == "--gpu"]
+        told = dict(pair.split("=", 1) for pair in model["env"])
+        yield _command(name, _after_serve(words), gpus, told)
+
+
 def _unit(path: Path) -> Iterator[Command]:
     """Read one unit of systemd (``ExecStart``) or of Podman (``Exec``, ``AddDevice``)."""
     text = path.read_text(encoding="utf-8")
@@ -221,6 +230,7 @@ _Reader = Callable[[Path], Iterator[Command]]
 _READERS: dict[str, _Reader] = {
     "launch.sh": _script,
     "compose.yaml": _compose,
+    "llama-swap/config.yaml": _swap,
     "systemd/*.service": _unit,
     "quadlet/*.container": _unit,
     "kubernetes/fleet/servers.yaml": _deployments,

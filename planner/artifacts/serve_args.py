@@ -7,10 +7,9 @@ from typing import Any
 
 from planner.engine.options import EngineOptions, option_refusal
 from planner.engine.settings import read_settings, settings_options
+from planner.engine.switching import DRAIN_SECONDS
+from planner.fleet import STOP
 from planner.plan import ServerPlan
-
-# Seconds that a stopping server may use to finish what it is answering (vLLM's --shutdown-timeout; its default aborts).
-DRAIN_SECONDS = 30
 
 
 @dataclass(frozen=True, slots=True)
@@ -114,10 +113,21 @@ def serve_arguments(
         arguments.append(Argument("--runner", "pooling"))
     if server.trust_remote_code:
         arguments += _remote_code(server)
+    if server.asleep and server.asleep.how != STOP:
+        arguments.append(Argument("--enable-sleep-mode"))
     own = [Argument.of(flag, words) for flag, words in settings_options(server.settings, options)]
     replaced = {argument.flag for argument in own}
     kept = [argument for argument in arguments if argument.flag not in replaced]
     return (*kept, *own, *(argument for argument in _OPERATIONS if argument.flag in options.flags))
+
+
+def serve_environment(server: ServerPlan) -> tuple[str, ...]:
+    """Return the variables of one server, each as ``NAME=VALUE``.
+
+    The calls that put it to sleep are there in the mode for developers alone.
+    """
+    sleeps = server.asleep is not None and server.asleep.how != STOP
+    return (*(("VLLM_SERVER_DEV_MODE=1",) if sleeps else ()), *server.settings.env)
 
 
 def planned_server(server: ServerPlan, arguments: Iterable[Argument]) -> ServerPlan:

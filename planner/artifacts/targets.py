@@ -36,6 +36,10 @@ def cluster_entries(context: Context, targets: Collection[str]) -> Iterator[Entr
 
 
 def _chosen(context: Context, targets: Collection[str]) -> Iterator[Entry]:
+    refused = [name for name in targets if context.turns and name not in TURNING_TARGETS]
+    if refused:
+        hint = f"{', '.join(TURNING_TARGETS)} and llama-swap give roles their turns"
+        raise InputError(tuple(Problem(name, 0, 0, "", "it has no way to take turns", hint) for name in refused))
     for name, target in _TARGETS.items():
         if name in targets:
             yield from target(context)
@@ -53,6 +57,12 @@ def _common(context: Context) -> Iterator[Entry]:
         return  # a machine with parts of servers only, which answer nothing
     for name in ("load.sh", "smoke.sh"):
         yield name, f"script/{name}.j2", None
+    if context.turns:
+        yield "turns.sh", "turns/turns.sh.j2", None
+        yield "llama-swap/config.yaml", "llama-swap/config.yaml.j2", None
+        yield "llama-swap/run.sh", "llama-swap/run.sh.j2", None
+        if any(server.turn.startswith("sleep") for server in context.servers):
+            yield "llama-swap/sleeper.sh", "llama-swap/sleeper.sh", None
     for name in ("haproxy.cfg", "compose.cfg", "models.json"):
         yield f"router/{name}", f"router/{name}.j2", None
     yield from _errors("router/errors")
@@ -179,6 +189,8 @@ _TARGETS: dict[str, Callable[[Context], Iterator[Entry]]] = {
 }
 DEFAULT_TARGETS = ("script", "compose", "systemd", "monitoring")
 """Rendered for every plan: what runs and watches it on the machine it is for."""
+TURNING_TARGETS = DEFAULT_TARGETS
+"""Those that can start some servers and leave others for their turn."""
 CLUSTER_TARGETS = ("kubernetes", "helm-values")
 """Rendered once for all machines, because something else places the servers."""
 EXTRA_TARGETS = tuple(name for name in _TARGETS if name not in DEFAULT_TARGETS)

@@ -12,7 +12,7 @@ from planner.artifacts.nodes import Part, address_variable, many, node_names, on
 from planner.artifacts.quoting import label, slug
 from planner.artifacts.read_back import WORKER, Command, read_back
 from planner.artifacts.read_routes import wrong_routes
-from planner.artifacts.serve_args import Argument, planned_server, refused_arguments, serve_arguments
+from planner.artifacts.serve_args import Argument, planned_server, refused_arguments, serve_arguments, serve_environment
 from planner.artifacts.targets import CLUSTER_TARGETS
 from planner.catalog import Catalog
 from planner.check import check
@@ -110,7 +110,7 @@ def _unequal(plan: Plan, target: str, part: Part, command: Command) -> Iterator[
         yield f"serves {command.model}, planned {server.repository}"
     if command.gpu_indices not in (None, part.gpu_indices):
         yield f"runs on GPU {_list(command.gpu_indices or ())}, planned {_list(part.gpu_indices)}"
-    for variable in server.settings.env:
+    for variable in serve_environment(server):
         name, _, value = variable.partition("=")
         if command.environment.get(name) != value:
             yield f"has {name}={command.environment.get(name, '')} in its environment, planned {variable}"

@@ -10,6 +10,7 @@ from planner.check.objective import check_objective
 from planner.check.placement import check_gpus, check_roles, check_same_fleet, check_start
 from planner.check.servers import Recomputed, check_server
 from planner.check.speed import check_speed
+from planner.check.turns import as_planned, check_turns
 from planner.check.violation import Violation
 from planner.engine.profile import load_profile
 from planner.errors import CheckFailed
@@ -35,11 +36,13 @@ def check(plan: Plan, fleet: Fleet, catalog: Catalog, *, objective: bool = True)
     found = list(check_same_fleet(plan, fleet))
     if found:
         return found
+    fleet = as_planned(fleet, plan)
     facts = Recomputed(plan, fleet, catalog, load_profile(plan.engine_version))
     for server in plan.servers:
         found += check_server(facts, server)
     found += check_gpus(plan, fleet)
     found += check_roles(plan, fleet)
     if not found:
-        found = [*check_start(facts), *check_speed(facts), *(check_objective(facts) if objective else ())]
+        found = [*check_turns(facts), *check_start(facts), *check_speed(facts)]
+        found += check_objective(facts) if objective else ()
     return sorted(set(found))

@@ -1,20 +1,24 @@
 """The last stage of the objective: what the servers of a plan leave free, in the memory that the solver counts."""
 
 import dataclasses
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 
 from planner.check.servers import Recomputed
 from planner.check.violation import Violation
 from planner.fleet import Role
+from planner.memory.asleep import residue
 from planner.memory.demand import demand
 from planner.options.ladders import sequence_limits
 from planner.options.place import places
 from planner.options.replicas import loads
 from planner.options.speed import fast_enough
 from planner.options.worth import counts_speed
-from planner.plan import ServerPlan, Stage
+from planner.plan import GPULedger, Plan, ServerPlan, Stage
 
 HEADROOM = "headroom"
+
+Load = tuple[int, int]
+"""The bytes that a server takes of each of its GPUs awake, and those it keeps asleep."""
 
 
 def check_headroom(facts: Recomputed, stage: Stage) -> Iterator[Violation]:
@@ -31,23 +35,33 @@ def _headroom(facts: Recomputed, *, proven: bool) -> tuple[int, int]:
     the most left free is ``proven`` it is the lowest limit that its sequences fit, unless the server stands as an
     earlier plan had it. Servers of a role that nothing may be beside count all of their GPUs.
     """
-    least = most = sum(pool.capacity_bytes * pool.gpu_count for pool in facts.fleet.pools)
+    total = sum(pool.capacity_bytes * pool.gpu_count for pool in facts.fleet.pools)
+    largest: dict[str, Load] = {}
+    smallest: dict[str, Load] = {}
     for role in facts.fleet.roles:
         servers = [server for server in facts.plan.servers if server.role == role.name]
         if not servers:
             continue
-        sizes = [_footprint(facts, servers[0], limit) for limit in _limits(facts, role, servers[0], len(servers))]
+        sizes = [_load(facts, role, servers[0], limit) for limit in _limits(facts, role, servers[0], len(servers))]
         if proven and not facts.plan.lock.held:
             sizes = [min(sizes)]
         if facts.plan.lock.held:
-            sizes.append(_footprint(facts, servers[0], servers[0].max_num_seqs))
+            sizes.append(_load(facts, role, servers[0], servers[0].max_num_seqs))
         pool = facts.pool(servers[0])
         assert pool is not None
         whole = _alone(facts, role, servers)
-        sizes = [pool.capacity_bytes] if whole else sizes if whole is False else [*sizes, pool.capacity_bytes]
-        gpus = sum(len(server.gpus) for server in servers)
-        least, most = least - max(sizes) * gpus, most - min(sizes) * gpus
-    return least, most
+        full = pool.capacity_bytes, pool.capacity_bytes
+        sizes = [full] if whole else sizes if whole is False else [*sizes, full]
+        largest[role.name], smallest[role.name] = max(sizes), min(sizes)
+    taken = [sum(_taken(facts.plan, gpu, loads) for gpu in facts.plan.gpus) for loads in (largest, smallest)]
+    return total - taken[0], total - taken[1]
+
+
+def _taken(plan: Plan, gpu: GPULedger, loads: Mapping[str, Load]) -> int:
+    """Return what the servers of a GPU count at most, whichever set of roles is awake."""
+    roles = [server.role for server in plan.servers for place in server.gpus if place == (gpu.node, gpu.index)]
+    sets = plan.awake_sets or (tuple(loads),)
+    return max(sum(loads[role][role not in awake] for role in roles) for awake in sets)
 
 
 def _alone(facts: Recomputed, role: Role, servers: list[ServerPlan]) -> bool | None:
@@ -86,8 +100,10 @@ def _limits(facts: Recomputed, role: Role, server: ServerPlan, replicas: int) ->
     } or {server.max_num_seqs}
 
 
-def _footprint(facts: Recomputed, server: ServerPlan, limit: int) -> int:
+def _load(facts: Recomputed, role: Role, server: ServerPlan, limit: int) -> Load:
     made = facts.server(server)
     flags = dataclasses.replace(made.flags, max_num_seqs=limit, kv_cache_memory_bytes=None)
     made = dataclasses.replace(made, flags=flags)
-    return demand(made, facts.gpu(server), facts.profile, server.request_tokens).footprint(server.max_num_seqs)
+    gpu = facts.gpu(server)
+    awake = demand(made, gpu, facts.profile, server.request_tokens).footprint(server.max_num_seqs)
+    return awake, residue(made, gpu, facts.profile, role.sleeps).gpu_bytes

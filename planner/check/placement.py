@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from itertools import combinations
 
 from planner.check.servers import Recomputed
+from planner.check.turns import largest_awake
 from planner.check.violation import Violation
 from planner.fleet import ROUTER_PORT, Fleet, Pool, Role
 from planner.fleet.values import FIRST_PORT, LAST_PORT
@@ -56,6 +57,9 @@ def check_gpus(plan: Plan, fleet: Fleet) -> Iterator[Violation]:
         if names != list(gpu.servers):
             yield Violation(where, f"lists {', '.join(gpu.servers) or 'nothing'}, carries {', '.join(names)}")
         taken = sum(plan.server(name).ledger.total_bytes for name in names)
+        if taken - gpu.shared_bytes != largest_awake(plan, gpu):
+            yield Violation(where, f"takes {taken - gpu.shared_bytes} bytes, recomputed {largest_awake(plan, gpu)}")
+        taken -= gpu.shared_bytes
         if gpu.system_bytes + gpu.memory_in_use_bytes + taken + gpu.free_bytes != gpu.total_bytes:
             yield Violation(where, "the ledger does not add up")
         if gpu.free_bytes < 0:
@@ -114,13 +118,20 @@ def _common(server: ServerPlan) -> dict[str, object]:
 
 
 def check_start(facts: Recomputed) -> Iterator[Violation]:
-    """Start the servers one after another in the plan's order: each must find the memory it asks for."""
+    """Start the servers one after another in the plan's order: each must find the memory it asks for.
+
+    Servers that take turns may start at any time, so each of that plan must find it with most of the others awake.
+    """
     plan = facts.plan
     used = {(gpu.node, gpu.index): gpu.system_bytes + gpu.memory_in_use_bytes for gpu in plan.gpus}
     for name in plan.start_order:
         server = plan.server(name)
         gpu = facts.gpu(server)
         in_use = max(used[gpu] for gpu in server.gpus)
+        if plan.time_share:
+            held = {(g.node, g.index): g.system_bytes + g.memory_in_use_bytes for g in plan.gpus}
+            here = [g for g in plan.gpus if (g.node, g.index) in server.gpus]
+            in_use = max(held[g.node, g.index] + largest_awake(plan, g, without=name) for g in here)
         share = math.ceil(gpu.memory_bytes * server.gpu_memory_utilization)
         if share + server.ledger.baseline_bytes > gpu.memory_bytes - in_use:
             yield Violation(name, f"its utilization asks for {share} bytes, more than is free when it starts")

@@ -18,7 +18,8 @@ def check_speed(facts: Recomputed) -> Iterator[Violation]:
         for server in facts.plan.servers:
             if server.role != role.name:
                 continue
-            busy = busy_permille(server, facts.plan.servers, roles)
+            beside = [one for one in facts.plan.servers if not facts.fleet.excludes(role.name, one.role)]
+            busy = busy_permille(server, beside, roles)
             tables = facts.catalog.speed
             found = speed_of(
                 role, facts.server(server), facts.gpu(server), facts.profile, tables, busy, len(server.nodes)

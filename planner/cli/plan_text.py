@@ -37,6 +37,7 @@ def plan_text(plan: Plan) -> str:
         *_shared(plan),
         *_pinned(plan),
         *ledgers,
+        *filter(None, [wrapped(explain.turns(plan))]),
         *_unseen(plan),
         *_faults(plan),
         wrapped(explain.reasons(plan)),
@@ -221,7 +222,8 @@ def _alike(plan: Plan) -> Iterator[tuple[GPULedger, ...]]:
     """Yield the GPUs of one node, neighbours, that carry the same, so that their ledger is shown once."""
 
     def carries(gpu: GPULedger) -> tuple[object, ...]:
-        return gpu.node, gpu.product, gpu.total_bytes, gpu.memory_in_use_bytes, gpu.servers, gpu.free_bytes
+        held = gpu.memory_in_use_bytes, gpu.shared_bytes, gpu.free_bytes
+        return gpu.node, gpu.product, gpu.total_bytes, gpu.servers, held
 
     for _, group in itertools.groupby(plan.gpus, carries):
         yield tuple(group)
@@ -236,6 +238,8 @@ def _ledger(plan: Plan, gpus: tuple[GPULedger, ...]) -> str:
         rows.append(["left to the system", *blank, *_amount(gpu.system_bytes)])
     if gpu.memory_in_use_bytes:
         rows.append(["in use by others", *blank, *_amount(gpu.memory_in_use_bytes)])
+    if gpu.shared_bytes:
+        rows.append(["taken in turns", *blank, *_amount(-gpu.shared_bytes)])
     rows.append(["free", *blank, *_amount(gpu.free_bytes)])
     rows.append(["total", *blank, *_amount(gpu.total_bytes)])
     header = [f"{_place(plan, gpus)}, GiB", *_TERMS, "all", "bytes"]

@@ -2,14 +2,15 @@
 
 They are listed by what they cost the user, the least first: an FP8 KV cache, a shorter context, fewer requests at once,
 more time per token or to the first one, a lower rate, other numbers of replicas, more pipeline stages than the role
-would need alone, another quantization or a lower accuracy floor, freedom where the role may be, memory that others give
-back, one more GPU, a larger GPU, one role less. Of each kind it is the smallest amount that helps. Where no single
-change does, pairs of them are looked for.
+would need alone, another quantization or a lower accuracy floor, freedom where the role may be, roles that take turns,
+memory that others give back, one more GPU, a larger GPU, one role less. Of each kind it is the smallest amount that
+helps. Where no single change does, pairs of them are looked for.
 """
 
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
+from planner.conflict.edits import FleetEdit, larger_gpu, memory_in_use, more_gpus, turns
 from planner.conflict.requirements import (
     change_role,
     drop_role,
@@ -21,11 +22,21 @@ from planner.conflict.sizing import Sizing
 from planner.engine.settings import SETTINGS
 from planner.errors import InputError
 from planner.facts.accuracy import Accuracy
-from planner.fleet import POOLING_TASKS, SET_OPTION, Edit, Fleet, Pool, Role, Scenario, fleets, may_share, merged
+from planner.fleet import (
+    POOLING_TASKS,
+    SET_OPTION,
+    Edit,
+    Fleet,
+    Role,
+    Scenario,
+    fleets,
+    may_share,
+    merged,
+)
 from planner.fleet.fleet import users_rate_milli
 from planner.options import STAGES, Option
 from planner.plan import Change
-from planner.units import GIB, MIB, ceil_div, format_rate, format_time, format_tokens
+from planner.units import ceil_div, format_rate, format_time, format_tokens
 
 _PAIRS = 4
 """Pairs of changes that are offered at most."""
@@ -39,32 +50,14 @@ _FREEDOM = (
     "share_with",
     "exclusive",
     "spread",
+    "between_turns",
+    "host_memory",
 )
 """Keys of a role that limit where it may be, for each of which there is more room without it."""
 _APART = "same_server_as"
 """The key of a role without a server of its own, which may fit where one server for several does not."""
 _PINS = tuple(setting.key for setting in SETTINGS)
 """Keys of a role that pin the engine, without each of which it may take less, or start."""
-
-
-@dataclass(frozen=True, slots=True)
-class _Edit:
-    """A changed fleet, how to say the change, and the accuracy of the changed role where that is what it costs.
-
-    ``written`` is the new value as the file has it, where that is not ``after``.
-    """
-
-    fleet: Fleet
-    path: str
-    before: str
-    after: str
-    accuracy: Accuracy | None = None
-    written: str = ""
-
-    @property
-    def change(self) -> Change:
-        """The change without the fleet."""
-        return Change(path=self.path, before=self.before, after=self.after, accuracy=self.accuracy)
 
 
 def changes(fleet: Fleet, sizing: Sizing) -> tuple[Change, ...]:
@@ -88,7 +81,7 @@ def pairs(fleet: Fleet, alone: Fleet, sizing: Sizing) -> tuple[tuple[Change, Cha
     return tuple(found)
 
 
-def edited(fleet: Fleet, edit: _Edit, sizing: Sizing) -> Fleet | None:
+def edited(fleet: Fleet, edit: FleetEdit, sizing: Sizing) -> Fleet | None:
     """Return what the file of a fleet says after an edit; None when the reader refuses that."""
     if fleet.written is None:
         return edit.fleet
@@ -100,7 +93,7 @@ def edited(fleet: Fleet, edit: _Edit, sizing: Sizing) -> Fleet | None:
     return found
 
 
-def _helping(fleet: Fleet, sizing: Sizing) -> Iterator[_Edit]:
+def _helping(fleet: Fleet, sizing: Sizing) -> Iterator[FleetEdit]:
     """Yield the edits that make a fleet solvable, the first of every kind."""
     for edits in _tried(fleet, sizing):
         for edit in edits:
@@ -111,7 +104,7 @@ def _helping(fleet: Fleet, sizing: Sizing) -> Iterator[_Edit]:
                     break
 
 
-def _tried(fleet: Fleet, sizing: Sizing) -> Iterator[Iterable[_Edit]]:
+def _tried(fleet: Fleet, sizing: Sizing) -> Iterator[Iterable[FleetEdit]]:
     """Yield the edits of every kind, of each the least first."""
     for kind in _KINDS:
         for role in fleet.roles:
@@ -120,35 +113,36 @@ def _tried(fleet: Fleet, sizing: Sizing) -> Iterator[Iterable[_Edit]]:
     for item in requirements(fleet):
         path, value = item.requirement.path, item.requirement.value
         if path.rpartition(".")[2] in (*_FREEDOM, *_PINS, _APART):
-            yield [_Edit(item.without(fleet), path, value, "")]
+            yield [FleetEdit(item.without(fleet), path, value, "")]
     for role in fleet.roles:
         yield _one_server(fleet, role)
-    for supply in (_memory_in_use, _more_gpus, _larger_gpu):
+    yield turns(fleet)
+    for supply in (memory_in_use, more_gpus, larger_gpu):
         for pool in fleet.pools:
             yield supply(fleet, pool, sizing)
     if len(fleet.roles) > 1:
         for role in fleet.roles:
-            yield [_Edit(drop_role(fleet, role.name), f"roles.{role.name}", "", "")]
+            yield [FleetEdit(drop_role(fleet, role.name), f"roles.{role.name}", "", "")]
 
 
-def _one_server(fleet: Fleet, role: Role) -> Iterator[_Edit]:
+def _one_server(fleet: Fleet, role: Role) -> Iterator[FleetEdit]:
     """Yield the edits that let the server of another role do this one too."""
     for other in fleet.roles:
         if other.name < role.name and may_share(other, role):
             left = drop_role(fleet, role.name)
             roles = tuple(merged([one, role]) if one is other else one for one in left.roles)
-            yield _Edit(replace(left, roles=roles), f"roles.{role.name}.{_APART}", "", other.name)
+            yield FleetEdit(replace(left, roles=roles), f"roles.{role.name}.{_APART}", "", other.name)
 
 
 def _role_edit(
     fleet: Fleet, role: Role, changed: Role, field: str, before: str, after: str, accuracy: Accuracy | None = None
-) -> _Edit:
-    return _Edit(
+) -> FleetEdit:
+    return FleetEdit(
         change_role(fleet, role.name, lambda _: changed), f"roles.{role.name}.{field}", before, after, accuracy
     )
 
 
-def _cache(fleet: Fleet, role: Role, sizing: Sizing) -> Iterator[_Edit]:
+def _cache(fleet: Fleet, role: Role, sizing: Sizing) -> Iterator[FleetEdit]:
     if role.kv_cache_dtype == "auto":
         changed = replace(role, kv_cache_dtype="fp8")
         option = sizing.least(change_role(fleet, role.name, lambda _: changed), changed)
@@ -156,7 +150,7 @@ def _cache(fleet: Fleet, role: Role, sizing: Sizing) -> Iterator[_Edit]:
         yield _role_edit(fleet, role, changed, "kv_cache_dtype", "auto", "fp8", accuracy)
 
 
-def _context(fleet: Fleet, role: Role, sizing: Sizing) -> Iterator[_Edit]:
+def _context(fleet: Fleet, role: Role, sizing: Sizing) -> Iterator[FleetEdit]:
     """Powers of two below the minimum, the longest first."""
     least = shortest_context(role)
     lengths = {least, *(1 << exponent for exponent in range(role.context_min.bit_length()))}
@@ -167,10 +161,10 @@ def _context(fleet: Fleet, role: Role, sizing: Sizing) -> Iterator[_Edit]:
             yield _role_edit(fleet, role, changed, "context.min", before, after)
 
 
-def _concurrency(fleet: Fleet, role: Role, sizing: Sizing) -> Iterator[_Edit]:
+def _concurrency(fleet: Fleet, role: Role, sizing: Sizing) -> Iterator[FleetEdit]:
     """The most requests that fit, found by halving: fewer never take more memory."""
 
-    def lowered(count: int) -> _Edit:
+    def lowered(count: int) -> FleetEdit:
         changed = replace(role, concurrency_min=count)
         return _role_edit(fleet, role, changed, "concurrency.min", str(role.concurrency_min), str(count))
 
@@ -182,13 +176,13 @@ def _concurrency(fleet: Fleet, role: Role, sizing: Sizing) -> Iterator[_Edit]:
         yield lowered(low)
 
 
-def _tpot(fleet: Fleet, role: Role, sizing: Sizing) -> Iterator[_Edit]:
+def _tpot(fleet: Fleet, role: Role, sizing: Sizing) -> Iterator[FleetEdit]:
     """The shortest time per token that can be met, to a twentieth."""
     if role.tpot_us is not None:
         yield from _longer(fleet, role, sizing, role.tpot_us, "tpot", lambda time_us: replace(role, tpot_us=time_us))
 
 
-def _ttft(fleet: Fleet, role: Role, sizing: Sizing) -> Iterator[_Edit]:
+def _ttft(fleet: Fleet, role: Role, sizing: Sizing) -> Iterator[FleetEdit]:
     """The shortest time to the first token that can be met, to a twentieth."""
     if role.ttft_us is not None:
         yield from _longer(fleet, role, sizing, role.ttft_us, "ttft", lambda time_us: replace(role, ttft_us=time_us))
@@ -196,8 +190,8 @@ def _ttft(fleet: Fleet, role: Role, sizing: Sizing) -> Iterator[_Edit]:
 
 def _longer(
     fleet: Fleet, role: Role, sizing: Sizing, asked_us: int, field: str, change: Callable[[int], Role]
-) -> Iterator[_Edit]:
-    def edit(steps: int) -> _Edit:
+) -> Iterator[FleetEdit]:
+    def edit(steps: int) -> FleetEdit:
         time_us = ceil_div(round(asked_us * _FACTOR**steps), _MILLISECOND) * _MILLISECOND
         before, after = format_time(asked_us), format_time(time_us)
         return _role_edit(fleet, role, change(time_us), f"speed.{field}", before, after)
@@ -205,13 +199,13 @@ def _longer(
     yield from _fewest(edit, sizing)
 
 
-def _users(fleet: Fleet, role: Role, sizing: Sizing) -> Iterator[_Edit]:
+def _users(fleet: Fleet, role: Role, sizing: Sizing) -> Iterator[FleetEdit]:
     """The most users that can be served, to a twentieth."""
     asked, think_us = role.users, role.think_us
     if asked is None or think_us is None or role.rate_milli is None:
         return
 
-    def edit(steps: int) -> _Edit:
+    def edit(steps: int) -> FleetEdit:
         count = max(1, int(asked / _FACTOR**steps))
         changed = replace(role, users=count, rate_milli=users_rate_milli(count, think_us))
         return _role_edit(fleet, role, changed, "users.count", str(asked), str(count))
@@ -219,13 +213,13 @@ def _users(fleet: Fleet, role: Role, sizing: Sizing) -> Iterator[_Edit]:
     yield from _fewest(edit, sizing)
 
 
-def _rate(fleet: Fleet, role: Role, sizing: Sizing) -> Iterator[_Edit]:
+def _rate(fleet: Fleet, role: Role, sizing: Sizing) -> Iterator[FleetEdit]:
     """The highest rate that can be met, to a twentieth."""
     asked = role.rate_milli
     if asked is None or role.users is not None:
         return
 
-    def edit(steps: int) -> _Edit:
+    def edit(steps: int) -> FleetEdit:
         rate = max(1, int(asked / _FACTOR**steps))
         changed = replace(role, rate_milli=rate)
         return _role_edit(fleet, role, changed, "rate", format_rate(asked), format_rate(rate))
@@ -239,7 +233,7 @@ _MOST_STEPS = 256
 _MILLISECOND = 1000
 
 
-def _fewest(edit: Callable[[int], _Edit], sizing: Sizing) -> Iterator[_Edit]:
+def _fewest(edit: Callable[[int], FleetEdit], sizing: Sizing) -> Iterator[FleetEdit]:
     """Yield the edit with the fewest steps that fits, if one does: more steps never fit less."""
     low, high = 0, _MOST_STEPS
     if not sizing.fits(edit(high).fleet):
@@ -250,7 +244,7 @@ def _fewest(edit: Callable[[int], _Edit], sizing: Sizing) -> Iterator[_Edit]:
     yield edit(high)
 
 
-def _replicas(fleet: Fleet, role: Role, sizing: Sizing) -> Iterator[_Edit]:
+def _replicas(fleet: Fleet, role: Role, sizing: Sizing) -> Iterator[FleetEdit]:
     """Fewer replicas, the most first; more of them where they must keep up with a rate, the fewest first."""
     have = role.replicas or 1
     more = range(have + 1, have + fleet.gpu_count + 1) if role.rate_milli is not None and role.replicas else ()
@@ -259,7 +253,7 @@ def _replicas(fleet: Fleet, role: Role, sizing: Sizing) -> Iterator[_Edit]:
         yield _role_edit(fleet, role, changed, "replicas", str(role.replicas), str(count))
 
 
-def _stages(fleet: Fleet, role: Role, sizing: Sizing) -> Iterator[_Edit]:
+def _stages(fleet: Fleet, role: Role, sizing: Sizing) -> Iterator[FleetEdit]:
     """Pipeline stages, the fewest first."""
     for stages in STAGES if role.pipeline_parallel_sizes is None and role.task not in POOLING_TASKS else ():
         if any(pool.splits(stages) for pool in fleet.pools_of(role)):
@@ -267,7 +261,7 @@ def _stages(fleet: Fleet, role: Role, sizing: Sizing) -> Iterator[_Edit]:
             yield _role_edit(fleet, role, changed, "pipeline_parallel", "auto", str(stages))
 
 
-def _scheme(fleet: Fleet, role: Role, sizing: Sizing) -> Iterator[_Edit]:
+def _scheme(fleet: Fleet, role: Role, sizing: Sizing) -> Iterator[FleetEdit]:
     """One more scheme, the most accurate first."""
     if role.schemes is None:
         return
@@ -280,7 +274,7 @@ def _scheme(fleet: Fleet, role: Role, sizing: Sizing) -> Iterator[_Edit]:
             yield replace(edit, written=f"[{after}]")
 
 
-def _variant(fleet: Fleet, role: Role, sizing: Sizing) -> Iterator[_Edit]:
+def _variant(fleet: Fleet, role: Role, sizing: Sizing) -> Iterator[FleetEdit]:
     """Another variant than the pinned one, the most accurate first."""
     if role.variant is None:
         return
@@ -291,7 +285,7 @@ def _variant(fleet: Fleet, role: Role, sizing: Sizing) -> Iterator[_Edit]:
             yield _role_edit(fleet, role, changed, "variant", role.variant, name, option.accuracy)
 
 
-def _recovery(fleet: Fleet, role: Role, sizing: Sizing) -> Iterator[_Edit]:
+def _recovery(fleet: Fleet, role: Role, sizing: Sizing) -> Iterator[FleetEdit]:
     """A lower floor for what quantization keeps, the highest first."""
     if role.recovery_floor is None:
         return
@@ -304,7 +298,7 @@ def _recovery(fleet: Fleet, role: Role, sizing: Sizing) -> Iterator[_Edit]:
             yield _role_edit(fleet, role, changed, "accuracy.recovery", before, after, floors[floor].accuracy)
 
 
-def _score(fleet: Fleet, role: Role, sizing: Sizing) -> Iterator[_Edit]:
+def _score(fleet: Fleet, role: Role, sizing: Sizing) -> Iterator[FleetEdit]:
     """A lower floor for the score, the highest first."""
     if role.score_floor is None:
         return
@@ -321,65 +315,6 @@ def _open(fleet: Fleet, role: Role, sizing: Sizing) -> list[Option]:
     """Return what a role with one pin less could use, the most accurate first."""
     found = sizing.smallest(fleet, role)
     return sorted(found, key=lambda option: (-option.worth.accuracy, -option.worth.accuracy_left, option.least_bytes))
-
-
-def _memory_in_use(fleet: Fleet, pool: Pool, sizing: Sizing) -> Iterator[_Edit]:
-    """As much less memory in use by others as is missing, to the MiB."""
-    missing = sizing.deficit_bytes(fleet)
-    left = (pool.memory_in_use_bytes - missing) // MIB * MIB
-    if 0 < missing <= pool.memory_in_use_bytes:
-        before, after = _size(pool.memory_in_use_bytes), _size(left)
-        yield _pool_edit(fleet, replace(pool, memory_in_use_bytes=left), "memory_in_use", before, after)
-
-
-def _more_gpus(fleet: Fleet, pool: Pool, sizing: Sizing) -> Iterator[_Edit]:
-    """The fewest more GPUs that help on a node that has a name, else nodes: more never hurt, so steps grow first."""
-    named = pool.nodes == 1 and pool.node_names != (pool.name,)
-    single = pool.path == "gpu" or named
-    field = "gpus" if named and pool.path != "gpu" else "count"
-    have = pool.gpus_per_node if single else pool.nodes
-
-    def raised(count: int) -> _Edit:
-        changed = (
-            replace(pool, gpus_per_node=count)
-            if single
-            else replace(pool, node_names=tuple(f"{pool.name}-{number}" for number in range(1, count + 1)))
-        )
-        return _pool_edit(fleet, changed, field, str(have), str(count))
-
-    low, high, most = have, have + 1, max(4 * have, have + len(fleet.roles))
-    while high <= most and not sizing.fits(raised(high).fleet):
-        low, high = high, min(have + 2 * (high - have), most) if high < most else most + 1
-    if high > most:
-        return
-    while high - low > 1:
-        middle = (low + high) // 2
-        low, high = (low, middle) if sizing.fits(raised(middle).fleet) else (middle, high)
-    yield raised(high)
-
-
-def _larger_gpu(fleet: Fleet, pool: Pool, sizing: Sizing) -> Iterator[_Edit]:
-    """Larger GPUs of the same vendor, the smallest first; those that lack most of the deficit are not tried."""
-    enough = pool.gpu.memory_bytes + sizing.deficit_bytes(fleet) * 9 // 10
-    larger = [
-        gpu
-        for gpu in sizing.catalog.gpus
-        if gpu.vendor == pool.gpu.vendor
-        and not (gpu.parent or gpu.refusal or gpu.integrated)
-        and gpu.memory_bytes > pool.gpu.memory_bytes
-        and gpu.memory_bytes >= enough
-    ]
-    field = "name" if pool.path == "gpu" else "gpu"
-    for gpu in sorted(larger, key=lambda gpu: (gpu.memory_bytes, gpu.name)):
-        yield _pool_edit(fleet, replace(pool, gpu=gpu), field, pool.gpu.name, gpu.name)
-
-
-def _pool_edit(fleet: Fleet, changed: Pool, field: str, before: str, after: str) -> _Edit:
-    return _Edit(fleet.with_pool(changed), f"{changed.path}.{field}", before, after)
-
-
-def _size(value_bytes: int) -> str:
-    return f"{value_bytes // GIB}GiB" if value_bytes % GIB == 0 else f"{value_bytes // MIB}MiB"
 
 
 _KINDS = (

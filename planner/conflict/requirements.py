@@ -2,9 +2,10 @@
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
+from functools import partial
 
 from planner.engine.settings import Setting, pinned, without_pin
-from planner.fleet import Fleet, Pool, Role, merged
+from planner.fleet import DEEP_SLEEP, SLEEP, STOP, Fleet, Pool, Role, merged
 from planner.plan import Requirement
 from planner.units import format_gib, format_rate, format_time, format_tokens
 
@@ -27,7 +28,23 @@ def requirements(fleet: Fleet) -> tuple[Relaxable, ...]:
     found = [item for role in every if not role.optional for item in _of_role(role)]
     for role in fleet.roles:
         found += [_apart(role, part) for part in role.parts[1:]]
-    return tuple(found + [_in_use(pool) for pool in fleet.pools if pool.memory_in_use_bytes])
+    found += [_in_use(pool) for pool in fleet.pools if pool.memory_in_use_bytes]
+    return tuple(found + list(_of_sleep(fleet)))
+
+
+def _of_sleep(fleet: Fleet) -> Iterator[Relaxable]:
+    """Yield what sleeping roles are asked for: that they sleep at all, and within the memory of the machine."""
+    if fleet.between_turns not in (SLEEP, DEEP_SLEEP):
+        return
+    yield Relaxable(Requirement(path="between_turns", value=fleet.between_turns), "", lambda one: one.settled(STOP))
+    for pool in fleet.pools if fleet.between_turns == SLEEP else ():
+        if pool.host_memory_bytes is not None:
+            requirement = Requirement(path=f"{pool.path}.host_memory", value=format_gib(pool.host_memory_bytes))
+            yield Relaxable(requirement, "", partial(_without_host_memory, name=pool.name))
+
+
+def _without_host_memory(fleet: Fleet, name: str) -> Fleet:
+    return fleet.with_pool(replace(fleet.pool(name), host_memory_bytes=None))
 
 
 def _apart(role: Role, part: Role) -> Relaxable:

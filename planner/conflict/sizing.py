@@ -11,7 +11,7 @@ from planner.catalog import Catalog
 from planner.engine.profile import EngineProfile
 from planner.fleet import Fleet, Role
 from planner.options import Considered, Option, Place, Prepared, RoleOptions, places, prepare_role
-from planner.options.problem import apart, candidate, pools, problem, stacked
+from planner.options.problem import apart, candidate, pools, problem, stacked, turns
 from planner.search.optimise import feasible
 from planner.search.problem import PoolProblem, Problem, RoleProblem
 from planner.units import MIB
@@ -76,7 +76,8 @@ class Sizing:
         known = [option for option in smallest if option]
         if len(known) < len(smallest) or self.fits(fleet):
             return 0
-        if fleet.gpu_count == 1 and self._fits(fleet, roles, missing := _missing_of_one(fleet, known)):
+        alone = fleet.gpu_count == 1 and not fleet.time_share
+        if alone and self._fits(fleet, roles, missing := _missing_of_one(fleet, known)):
             return missing
         low, high = 0, sum(option.total_bytes for option in known)
         if not self._fits(fleet, roles, high):
@@ -93,12 +94,14 @@ class Sizing:
         shapes = [list(_of_every_shape(self.smallest(fleet, role))) for role in roles]
         if not all(shapes):
             return False
-        if fleet.gpu_count == 1 and not apart(roles) and not any(role.spread for role in roles):
+        taking = turns(fleet, roles)
+        if fleet.gpu_count == 1 and not (apart(roles) or taking or any(role.spread for role in roles)):
             least = [min(options, key=lambda option: option.total_bytes) for options in shapes]
             return _missing_of_one(fleet, least) <= more_bytes
         grown = tuple(_grown(pool, more_bytes) for pool in pools(fleet))
         members = tuple(_smallest(role, options, grown) for role, options in zip(roles, shapes, strict=True))
-        return feasible(Problem(roles=members, pools=grown, stages=(), apart=apart(roles)))
+        host = fleet.host_memory_bytes
+        return feasible(Problem(roles=members, pools=grown, stages=(), apart=apart(roles), turns=taking, host=host))
 
 
 def _missing_of_one(fleet: Fleet, options: Sequence[Option]) -> int:
@@ -139,7 +142,7 @@ def _of_every_shape(options: Iterable[Option]) -> Iterable[Option]:
     """Return the option with the least memory of every shape."""
     found: dict[object, Option] = {}
     for option in options:
-        shape = option.layout, option.width
+        shape = option.layout, option.needs
         if shape not in found or option.least_bytes < found[shape].least_bytes:
             found[shape] = option
     return found.values()

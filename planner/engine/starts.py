@@ -11,16 +11,27 @@ from planner.errors import InvalidConfig
 from planner.resources import data_folder
 from planner.units import ceil_div
 
-_FIGURES = ("read_mb_per_second", "cold_seconds", "warm_seconds")
+_FIGURES = (
+    "read_mb_per_second", "cold_seconds", "warm_seconds", "fast_read_mb_per_second", "fast_seconds",
+    "sleep_call_milliseconds", "pin_mb_per_second",
+)  # fmt: skip
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class StartTimes:
-    """The slowest disk counted with, and what a start takes beside it: the first, which compiles, and later ones."""
+    """The slowest disk counted with, and what a start takes beside it: the first, which compiles, and later ones.
+
+    The fast figures are what no start beats. A call to sleep or wake takes up to ``sleep_call_milliseconds`` beside
+    what it copies, and memory of the machine is pinned at ``pin_mb_per_second`` at least.
+    """
 
     read_mb_per_second: int
     cold_seconds: int
     warm_seconds: int
+    fast_read_mb_per_second: int
+    fast_seconds: int
+    sleep_call_milliseconds: int
+    pin_mb_per_second: int
 
     def first(self, weights_bytes: int) -> int:
         """Return the seconds that a start may take that compiles: the first, or one of another engine or model."""

@@ -3,8 +3,8 @@
 ``headline`` says of a plan how far it is proven, ``reasons`` what binds and what the next best combination of variants
 would have cost; ``no_plan`` says why a fleet cannot be served and what would help; ``rejection_lines`` why variants are
 no options; ``difference`` what two plans do not have in common; ``money`` what a plan costs; ``stages`` how a server is
-split into pipeline stages; ``accuracy`` what is known of one; ``settings`` what a role pins of the engine; ``untried``
-which layouts a proof leaves out.
+split into pipeline stages; ``accuracy`` what is known of one; ``settings`` what a role pins of the engine; ``turns``
+who takes turns with whom and what that costs; ``untried`` which layouts a proof leaves out.
 """
 
 from planner.explain.difference_text import difference
@@ -12,6 +12,7 @@ from planner.explain.money_text import money, price
 from planner.explain.no_plan_text import no_plan
 from planner.explain.reasons import headline, reasons
 from planner.explain.rejections import rejection_lines
+from planner.explain.turns_text import seconds, turns
 from planner.explain.untried import untried
 from planner.explain.words import accuracy, settings, stages
 
@@ -24,7 +25,9 @@ __all__ = [
     "price",
     "reasons",
     "rejection_lines",
+    "seconds",
     "settings",
     "stages",
+    "turns",
     "untried",
 ]

@@ -4,7 +4,7 @@ from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 from planner.explain.words import accuracy, listed, more, places, plural, settings, stage_change
-from planner.plan import Difference, ServerPlan, ServerSpeed
+from planner.plan import Asleep, Difference, ServerPlan, ServerSpeed
 from planner.units import format_tokens
 
 _FOLLOWS_THE_VARIANT = frozenset({
@@ -19,6 +19,14 @@ def _speed(speed: ServerSpeed | None) -> str:
     if speed is None or not (speed.tpot_us and speed.ttft_us):
         return "not said"
     return f"{1e6 / speed.tpot_us.value:.1f} tokens/s each after {speed.ttft_us.value / 1e6:.1f} s"
+
+
+def _asleep(asleep: Asleep | None) -> str:
+    """Write how a server passes the time between its turns."""
+    if asleep is None:
+        return "always awake"
+    kept = f", {more(asleep.gpu_bytes)} of a GPU and {more(asleep.host_bytes)} of the machine"
+    return asleep.how + (kept if asleep.gpu_bytes else "")
 
 
 _WORDS: dict[str, tuple[str, Callable[[Any], str]]] = {
@@ -38,6 +46,9 @@ _WORDS: dict[str, tuple[str, Callable[[Any], str]]] = {
     "settings": ("settings of the engine", settings),
     "shared": ("further roles", lambda roles: listed([role.name for role in roles] or ["none"])),
     "speed": ("speed", _speed),
+    "asleep": ("between turns", _asleep),
+    "shared_bytes": ("memory taken in turns", more),
+    "awake_sets": ("awake together", lambda sets: "; or ".join(listed(roles) for roles in sets) or "everybody"),
     "known_faults": ("known faults", lambda faults: listed([fault.id for fault in faults] or ["none"])),
     "system_bytes": ("memory left to the system", more),
     "later_stages": ("GPU of later stages", lambda groups: places(groups) if groups else "none"),

@@ -95,4 +95,5 @@ def _change(change: Change) -> str:
     if not change.after:
         return f"drop {change.path} ({change.before})" if change.before else f"leave out {change.path}"
     cost = f" ({accuracy(change.accuracy)})" if change.accuracy else ""
-    return f"set {change.path} to {change.after} instead of {change.before}{cost}"
+    instead = f" instead of {change.before}" if change.before else ""
+    return f"set {change.path} to {change.after}{instead}{cost}"

@@ -5,24 +5,41 @@ schema   the maps of the file, and their JSON Schema
 load     file -> Fleet, with all problems at once
 review   rules that span several keys, and look-ups in the catalog
 pools    the GPUs a fleet has, and where its roles may be on them
+turns    which roles take turns on the same memory
 scenario named changes to a fleet
 price    what a fleet costs for an hour
 facts    Fleet, Pool and Role
 """
 
-from planner.fleet.fleet import ROUTER_PORT, Figure, Fleet, Pool, Role
+from planner.fleet.fleet import (
+    BETWEEN_TURNS,
+    DEEP_SLEEP,
+    ROUTER_PORT,
+    SLEEP,
+    STOP,
+    Figure,
+    Fleet,
+    Pool,
+    Role,
+    TimeShare,
+)
 from planner.fleet.load import load_fleet, read_fleet
 from planner.fleet.price import Price, hourly_price
 from planner.fleet.scenario import GPU_OPTION, SET_OPTION, Edit, Scenario, fleets, scenarios
 from planner.fleet.schema import POOLING_TASKS, TASKS, json_schema
 from planner.fleet.shared import may_share, merged
+from planner.fleet.turns import sleep_refusal
 from planner.fleet.written import FleetFile
 
 __all__ = [
+    "BETWEEN_TURNS",
+    "DEEP_SLEEP",
     "GPU_OPTION",
     "POOLING_TASKS",
     "ROUTER_PORT",
     "SET_OPTION",
+    "SLEEP",
+    "STOP",
     "TASKS",
     "Edit",
     "Figure",
@@ -32,6 +49,7 @@ __all__ = [
     "Price",
     "Role",
     "Scenario",
+    "TimeShare",
     "fleets",
     "hourly_price",
     "json_schema",
@@ -40,4 +58,5 @@ __all__ = [
     "merged",
     "read_fleet",
     "scenarios",
+    "sleep_refusal",
 ]

@@ -17,6 +17,19 @@ PARALLEL_SIZES = (1, 2, 4, 8, 16)
 """Numbers of GPUs that one server may split its layers over; other numbers rarely divide a model's heads."""
 
 
+SLEEP, DEEP_SLEEP, STOP = "sleep", "sleep-2", "stop"
+BETWEEN_TURNS = (SLEEP, DEEP_SLEEP, STOP)
+"""What a role does while others have its memory: the engine's sleep on level 1 or 2, or its server is stopped."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TimeShare:
+    """Roles, sorted, of which up to ``awake`` are awake at once; the others leave their memory to them."""
+
+    roles: tuple[str, ...]
+    awake: int = 1
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Figure:
     """Accuracy of one model or variant as the user states it; both figures in hundredths of a percent.
@@ -39,7 +52,8 @@ class Pool:
     node, which then has GPUs of several kinds. ``microdollars_per_gpu_hour`` is what the file says of one GPU; a
     node that is rented costs ``microdollars_per_node_hour`` as a whole, which is that of the instance the file names or
     else of the cheapest one in the catalog, as ``price_source`` and ``price_date`` tell. Both are None when nothing is
-    known. A MIG slice counts as a GPU here.
+    known. A MIG slice counts as a GPU here. ``host_memory_bytes`` of each machine may be taken by sleeping roles, None
+    for any number.
     """
 
     name: str
@@ -53,6 +67,7 @@ class Pool:
     microdollars_per_node_hour: int | None = None
     price_source: str = ""
     price_date: str = ""
+    host_memory_bytes: int | None = None
 
     @property
     def paid_together(self) -> int:
@@ -166,6 +181,7 @@ class Role:
     its own. An ``optional`` role is left out rather than making the fleet impossible. ``settings`` are pins of the
     engine, ``drafter`` the model that drafts tokens for the role's. ``parts`` are the roles that one server does, this
     one first, when there are several.
+    ``sleeps`` is the level, 1 or 2, on which its servers sleep between their turns, 0 when they do not.
     """
 
     name: str
@@ -206,6 +222,7 @@ class Role:
     settings: EngineSettings = NOTHING
     parts: tuple["Role", ...] = ()
     drafter: Architecture | None = None
+    sleeps: int = 0
 
     @property
     def wants_speed(self) -> bool:
@@ -254,6 +271,8 @@ class Fleet:
     ``source_sha256`` is a digest of what the file says, whatever its comments, spelling and order.
     ``written`` is that file, None when the fleet is no longer what it says.
     ``floors`` are things maximised with the value each must reach; no file has them, points of a frontier have.
+    ``time_share`` are groups of roles that take turns, none of which is in two of them. What they do between turns is
+    one of ``BETWEEN_TURNS``, None for whichever gives a plan: only a fleet where it is settled has sleeping roles.
     """
 
     name: str
@@ -265,6 +284,8 @@ class Fleet:
     source_sha256: str = ""
     floors: tuple[tuple[str, int], ...] = ()
     written: FleetFile | None = field(default=None, repr=False, compare=False)
+    time_share: tuple[TimeShare, ...] = ()
+    between_turns: str | None = None
 
     def role(self, name: str) -> Role:
         """Return the role of this name.
@@ -290,6 +311,25 @@ class Fleet:
         """Return the fleet with one pool replaced by another of the same name."""
         found = tuple(changed if pool.name == changed.name else pool for pool in self.pools)
         return replace(self, pools=found, written=None)
+
+    def settled(self, between_turns: str) -> "Fleet":
+        """Return the fleet with what its roles do between their turns."""
+        level = {SLEEP: 1, DEEP_SLEEP: 2}.get(between_turns, 0)
+        turning = {name for group in self.time_share for name in group.roles}
+        roles = tuple(replace(role, sleeps=level if role.name in turning else 0) for role in self.roles)
+        return replace(self, between_turns=between_turns, roles=roles)
+
+    def excludes(self, one: str, other: str) -> bool:
+        """Whether two roles are never awake together."""
+        return one != other and any(
+            group.awake == 1 and one in group.roles and other in group.roles for group in self.time_share
+        )
+
+    @property
+    def host_memory_bytes(self) -> int | None:
+        """What sleeping roles may take of the memory of the fleet's one machine; None for any number."""
+        stated = [pool.host_memory_bytes for pool in self.pools if pool.host_memory_bytes is not None]
+        return min(stated, default=None)
 
     @property
     def priced(self) -> bool:

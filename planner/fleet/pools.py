@@ -52,6 +52,7 @@ def _short_form(findings: Findings, read: FleetMap) -> Pool | None:
         gpu_index=read.gpu.index,
         memory_in_use_bytes=read.gpu.memory_in_use,
         **_cost(findings, path, gpu, read.gpu, offer),
+        host_memory_bytes=read.gpu.host_memory,
     )
 
 
@@ -79,6 +80,7 @@ def _pool(findings: Findings, name: str, read: PoolMap) -> Pool | None:
         gpu_index=read.index,
         memory_in_use_bytes=read.memory_in_use,
         **_cost(findings, path, gpu, read, offer),
+        host_memory_bytes=read.host_memory,
     )
 
 

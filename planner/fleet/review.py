@@ -18,6 +18,7 @@ from planner.fleet.placement import check_placement
 from planner.fleet.pools import pools
 from planner.fleet.schema import POOLING_TASKS, SPEED_OBJECTIVES, ContextMap, FleetMap, RoleMap
 from planner.fleet.shared import served_together
+from planner.fleet.turns import time_share
 from planner.units import format_tokens
 from planner.yaml_source import FieldPath, dotted
 
@@ -37,16 +38,19 @@ def review(findings: Findings, read: FleetMap) -> Fleet | None:
     roles = tuple(role for role in found if role)
     roles = served_together(findings, read, roles)
     check_placement(findings, read, found_pools)
+    groups = time_share(findings, read, found_pools)
     if not (read.name and found_pools) or findings.problems:
         return None
-    return Fleet(
+    fleet = Fleet(
         name=read.name,
         engine=read.engine.name,
         engine_version=read.engine.version,
         objective=read.objective,
         pools=found_pools,
         roles=roles,
+        time_share=groups,
     )
+    return fleet.settled(read.between_turns) if read.between_turns else fleet
 
 
 def _check_engine(findings: Findings, version: str | None) -> None:

@@ -10,7 +10,7 @@ from pydantic import BeforeValidator, Field, PlainValidator, WithJsonSchema
 
 from planner.fleet import values
 from planner.fleet.engine_keys import EngineKeys
-from planner.fleet.fleet import PARALLEL_SIZES
+from planner.fleet.fleet import BETWEEN_TURNS, PARALLEL_SIZES
 from planner.fleet.layout_keys import LayoutKeys
 from planner.fleet.shapes import Map, auto_or, choice, enum, map_of, one_or_more, sizes, whole
 from planner.fleet.shared_keys import SharedKeys
@@ -26,6 +26,12 @@ TASKS = (
 )  # fmt: skip
 POOLING_TASKS = ("embedding", "rerank")
 SPREADS = ("gpu", "node")
+TURN_KEYS = ("time_share", "max_resident", "between_turns")
+_GROUPS: dict[str, Any] = {
+    "type": "array",
+    "items": {"type": "array", "items": values.NAME_SCHEMA, "minItems": 2, "uniqueItems": True},
+    "minItems": 1,
+}
 JSON_SCHEMA = "https://json-schema.org/draft/2020-12/schema"
 
 _read_objective = values.choice(OBJECTIVES, "objective")
@@ -38,6 +44,7 @@ _Texts: TypeAlias = Annotated[
 _Tokens: TypeAlias = Annotated[int | None, PlainValidator(values.tokens), WithJsonSchema(values.TOKENS_SCHEMA)]
 _Percent: TypeAlias = Annotated[int | None, PlainValidator(values.percent), WithJsonSchema(values.PERCENT_SCHEMA)]
 _Memory: TypeAlias = Annotated[int, PlainValidator(values.size_bytes), WithJsonSchema(values.BYTES_SCHEMA)]
+_HostMemory: TypeAlias = Annotated[int | None, PlainValidator(values.size_bytes), WithJsonSchema(values.BYTES_SCHEMA)]
 _Device: TypeAlias = Annotated[int, *whole(0, values.MAX_GPUS - 1, "a device number")]
 _Price: TypeAlias = Annotated[int | None, PlainValidator(values.microdollars), WithJsonSchema(values.DOLLARS_SCHEMA)]
 _Purchase: TypeAlias = Annotated[int | None, PlainValidator(values.purchase), WithJsonSchema(values.PURCHASE_SCHEMA)]
@@ -46,6 +53,9 @@ _Time: TypeAlias = Annotated[int | None, PlainValidator(values.duration), WithJs
 _Rate: TypeAlias = Annotated[int | None, PlainValidator(values.rate), WithJsonSchema(values.RATE_SCHEMA)]
 _Share: TypeAlias = Annotated[int, PlainValidator(values.share), WithJsonSchema(values.SHARE_SCHEMA)]
 _Requests: TypeAlias = Annotated[int | None, *whole(1, values.MAX_CONCURRENCY, "a whole number of requests")]
+
+
+_HOST_MEMORY = "memory of each machine that sleeping roles may take: 128GiB; absent: not limited"
 
 
 class EngineMap(Map):
@@ -80,7 +90,7 @@ class GPUMap(Map):
     """The GPU that carries the fleet."""
 
     required = ("name",)
-    later = ("owned",)
+    later = ("owned", "host_memory")
     single = values.TEXT_SCHEMA
 
     name: _Text = Field(default=None, description="a catalog name, or the name nvidia-smi prints")
@@ -95,13 +105,14 @@ class GPUMap(Map):
     owned: Annotated[OwnedMap | None, map_of("price, years, electricity_per_kwh, watts")] = Field(
         default=None, description="what the GPUs cost that were bought, instead of price_per_hour"
     )
+    host_memory: _HostMemory = Field(default=None, description=_HOST_MEMORY)
 
 
 class PoolMap(Map):
     """Nodes that are all alike: machines with GPUs of one kind."""
 
     required = ("gpu",)
-    later = ("owned",)
+    later = ("owned", "host_memory")
     single = values.TEXT_SCHEMA
 
     gpu: _Text = Field(default=None, description="their GPU: a catalog name, also of a MIG slice")
@@ -120,6 +131,7 @@ class PoolMap(Map):
     node: Annotated[str | None, PlainValidator(values.name), WithJsonSchema(values.NAME_SCHEMA)] = Field(
         default=None, description="name of the one node; pools that name the same node are GPUs of one machine"
     )
+    host_memory: _HostMemory = Field(default=None, description=_HOST_MEMORY)
 
 
 class ContextMap(Map):
@@ -273,6 +285,7 @@ class FleetMap(Map):
     """A fleet: what has to be served, and on what."""
 
     required = ("name", "roles")
+    later = TURN_KEYS
 
     name: Annotated[str | None, PlainValidator(values.name), WithJsonSchema(values.NAME_SCHEMA)] = Field(
         default=None, description="names the plan's units, containers and folders"
@@ -291,6 +304,19 @@ class FleetMap(Map):
     ] = Field(default=("balanced",), description="what to maximise; a list is taken in order, each before the next")
     roles: Annotated[dict[str, Annotated[RoleMap, map_of("task, context, …")]], map_of("role names")] = Field(
         default={}, description="the roles by name; the name is the model name that clients ask for"
+    )
+    time_share: Annotated[
+        tuple[tuple[str, ...], ...] | None, PlainValidator(values.groups), WithJsonSchema(_GROUPS)
+    ] = Field(default=None, description="groups of roles that take turns on the same memory: [[writer, painter]]")
+    max_resident: Annotated[int | None, *whole(1, values.MAX_REPLICAS, "a whole number of roles")] = Field(
+        default=None,
+        description="how many roles of a group may be awake at once, by default 1; without time_share all roles are "
+        "one group",
+    )
+    between_turns: Annotated[str | None, *choice(BETWEEN_TURNS, "way to pass the time between turns")] = Field(
+        default=None,
+        description="sleep (weights in the machine's memory), sleep-2 (weights are read again) or stop; absent: sleep "
+        "where that fits, else stop",
     )
 
 

@@ -12,7 +12,7 @@ from planner.memory.cuda_graphs import cuda_graph_bytes
 from planner.memory.lora import lora_tensors
 from planner.memory.overhead import non_torch_bytes
 from planner.memory.workspace import attention_workspace_bytes
-from planner.tensors.allocator import allocated_bytes
+from planner.tensors.allocator import allocated_bytes, pinned_bytes
 from planner.tensors.kv_cache import KVLayout, layout
 from planner.tensors.kv_pages import state_dtypes
 from planner.tensors.kv_rules import kv_rules
@@ -124,6 +124,13 @@ def loaded(server: Server, gpu: GPU, profile: EngineProfile, pipeline_rank: int 
     return _loaded(server, server.quantization, gpu, profile, pipeline_rank)
 
 
+def backup_bytes(server: Server, gpu: GPU, profile: EngineProfile, pipeline_rank: int = 0) -> int:
+    """Return what a copy of the weights of one rank takes of the machine's memory, adapters included."""
+    adapters = lora_tensors(server.architecture, server.flags, server.dtype_bytes, profile, pipeline_rank)
+    weights = _loaded(server, server.quantization, gpu, profile, pipeline_rank, backed_up=True)
+    return weights + pinned_bytes((adapters,), weight_rules(profile, gpu).split_limit)
+
+
 def _captured(server: Server, gpu: GPU, profile: EngineProfile, pipeline_rank: int) -> int:
     """Return what capturing takes: the graphs, and what the attention sets aside when it is first planned."""
     flags, architecture = server.flags, server.architecture
@@ -133,8 +140,16 @@ def _captured(server: Server, gpu: GPU, profile: EngineProfile, pipeline_rank: i
     return graphs + attention_workspace_bytes(architecture, server.quantization, flags, profile, gpu)
 
 
-def _loaded(server: Server, quantization: Quantization, gpu: GPU, profile: EngineProfile, pipeline_rank: int) -> int:
-    """Return the weights of one pipeline stage, stored as ``quantization`` says."""
+def _loaded(
+    server: Server,
+    quantization: Quantization,
+    gpu: GPU,
+    profile: EngineProfile,
+    pipeline_rank: int,
+    *,
+    backed_up: bool = False,
+) -> int:
+    """Return the weights of one pipeline stage, stored as ``quantization`` says, or what a copy of them takes."""
     flags = server.flags
     return weights_bytes(
         server.architecture,
@@ -147,6 +162,7 @@ def _loaded(server: Server, quantization: Quantization, gpu: GPU, profile: Engin
         expert_parallel=flags.expert_parallel,
         max_num_batched_tokens=flags.max_num_batched_tokens,
         rules=weight_rules(profile, gpu),
+        backed_up=backed_up,
     )
 
 

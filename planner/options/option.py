@@ -8,6 +8,7 @@ from planner.engine.profile import EngineProfile
 from planner.facts.accuracy import Accuracy
 from planner.facts.variant import Model, Variant
 from planner.fleet import Role
+from planner.memory.asleep import STOPPED, Residue
 from planner.memory.demand import Demand
 from planner.memory.terms import Server
 from planner.options.place import Place
@@ -28,7 +29,8 @@ class Option:
     ``server`` is what would be started, ``replicas`` times, with ``max_num_seqs`` at its largest, each on so many
     ``nodes``; ``pool`` is the position of the pool in the fleet. ``demand`` is the memory on each of the server's GPUs
     as a function of the sequences of each of its data-parallel ranks, from ``sequences_min``, where it is
-    ``least_bytes``, to ``sequences_max``; each counts with ``request_tokens``.
+    ``least_bytes``, to ``sequences_max``; each counts with ``request_tokens``. Between turns each server keeps what
+    ``asleep`` says.
     """
 
     role: str
@@ -46,6 +48,7 @@ class Option:
     demand: Demand
     least_bytes: int
     worth: Worth
+    asleep: Residue = STOPPED
 
     @property
     def max_model_len(self) -> int:
@@ -86,6 +89,21 @@ class Option:
     def ranks(self) -> int:
         """How many data-parallel ranks all servers of the role have together; each serves as many requests."""
         return self.data_parallel_size * self.replicas
+
+    @property
+    def needs(self) -> tuple[int, ...]:
+        """What one option must not have more of than another to be as good: GPUs, and what it keeps asleep, if it does.
+
+        All options of a role have as many of these.
+        """
+        if self.asleep == STOPPED:
+            return (self.width,)
+        return self.width, self.asleep.gpu_bytes, self.host_bytes
+
+    @property
+    def host_bytes(self) -> int:
+        """What all servers keep of the machine's memory asleep."""
+        return self.asleep.host_bytes * self.replicas
 
     @property
     def layout(self) -> tuple[int, int, int, int]:

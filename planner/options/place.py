@@ -57,11 +57,14 @@ def places(fleet: Fleet, profile: EngineProfile) -> tuple[Place, ...]:
 
 
 def _busy(fleet: Fleet, role: Role, pool: Pool) -> int:
-    """Return what a server of a role and every other that may be on its GPUs ask for of the time of one."""
+    """Return what a server of a role and every other that may be awake on its GPUs ask for of the time of one."""
     others = [
         other
         for other in fleet.roles
-        if other.name != role.name and role.shares_with(other) and pool in fleet.pools_of(other)
+        if other.name != role.name
+        and role.shares_with(other)
+        and not fleet.excludes(role.name, other.name)
+        and pool in fleet.pools_of(other)
     ]
     own = role.busy_permille * (_together(role) - 1)
     return ALONE + own + sum(other.busy_permille * _together(other) for other in others)

@@ -9,7 +9,7 @@ from planner.fleet import Fleet, Role
 from planner.options.option import Option, Prepared, RoleOptions
 from planner.options.paces import LEFT_OUT
 from planner.options.worth import COST_PER_MTOK, LATENCY, THROUGHPUT, TPOT, Worth
-from planner.search.problem import COST, MINIMAL_CHANGE, Block, Candidate, PoolProblem, Problem, RoleProblem
+from planner.search.problem import COST, MINIMAL_CHANGE, Block, Candidate, PoolProblem, Problem, RoleProblem, Turn
 
 ACCURACY, CONCURRENCY, BALANCED = "accuracy", "concurrency", "balanced"
 SCORE, CONTEXT, BATCH, ACCURACY_LEFT = "score", "context", "batched tokens", "accuracy below a point"
@@ -93,6 +93,8 @@ def problem(
         stages=names,
         apart=apart([found.role for found in roles]),
         floors=tuple((names.index(name), least) for name, least in fleet.floors),
+        turns=turns(fleet, [found.role for found in roles]),
+        host=fleet.host_memory_bytes,
     )
 
 
@@ -118,6 +120,15 @@ def apart(roles: Sequence[Role]) -> frozenset[tuple[int, int]]:
     """Return the pairs of positions of roles that may not be on one GPU."""
     pairs = combinations(enumerate(roles), 2)
     return frozenset((one, other) for (one, first), (other, second) in pairs if not first.shares_with(second))
+
+
+def turns(fleet: Fleet, roles: Sequence[Role]) -> tuple[Turn, ...]:
+    """Return the groups that take turns, of those of these roles that are there to do so."""
+    names = [role.name for role in roles]
+    groups = [
+        (tuple(names.index(name) for name in group.roles if name in names), group.awake) for group in fleet.time_share
+    ]
+    return tuple(Turn(members, awake) for members, awake in groups if len(members) > awake)
 
 
 def stacked(role: Role, candidates: Sequence[Candidate], where: Sequence[PoolProblem]) -> int:
@@ -153,6 +164,8 @@ def candidate(weight: int, option: Option, names: tuple[str, ...], barred: str =
         most=option.sequences_max,
         worth=tuple([(weight * constant, weight * slope) for constant, slope in pairs]),
         barred=option.variant.repository == barred,
+        asleep=option.asleep.gpu_bytes,
+        host=option.host_bytes,
     )
 
 

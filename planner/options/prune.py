@@ -25,10 +25,10 @@ Loss = tuple[int, ...]
 
 
 class Shape(NamedTuple):
-    """What of an option decides which others may beat it, beside its size and worth."""
+    """What of an option decides which others may beat it, beside its size and worth: they need no more of anything."""
 
     layout: Layout
-    width: int
+    needs: tuple[int, ...]
     variant: str
 
 
@@ -50,11 +50,11 @@ class Front:
     def __init__(self, loss: Callable[[Worth, int], Loss], *, in_all: bool) -> None:
         self.loss = loss
         self._new = _Pile if in_all else _Stair
-        self._known: dict[Layout, dict[int, _Pile | _Stair]] = {}
+        self._known: dict[Layout, dict[tuple[int, ...], _Pile | _Stair]] = {}
 
     def add(self, option: Option) -> None:
         """Take in an option with some of the numbers of sequences it may have."""
-        known = self._known.setdefault(option.layout, {}).setdefault(option.width, self._new())
+        known = self._known.setdefault(option.layout, {}).setdefault(option.needs, self._new())
         for first, last in spans(option.sequences_min, option.sequences_max):
             for count in {first, last}:
                 size = option.demand.footprint(count)
@@ -62,7 +62,8 @@ class Front:
 
     def beats(self, shape: Shape, worth: Worth, least: int, most: int, size: Callable[[int], int]) -> bool:
         """Whether all is beaten that is worth no more, and takes no less than ``size`` says, with so many sequences."""
-        known = [found for width, found in self._known.get(shape.layout, {}).items() if width <= shape.width]
+        there = self._known.get(shape.layout, {}).items()
+        known = [found for needs, found in there if all(map(le, needs, shape.needs))]
         if not known:
             return False
         for first, last in reversed(spans(least, most)):

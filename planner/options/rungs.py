@@ -20,6 +20,7 @@ from planner.facts.accuracy import Accuracy
 from planner.facts.gpu import GPU
 from planner.facts.quantization import Quantization
 from planner.fleet import Role
+from planner.memory.asleep import residue
 from planner.memory.demand import Demand, demand, loaded_bytes
 from planner.memory.pins import server_refusal
 from planner.memory.terms import Server
@@ -164,7 +165,8 @@ class Rungs:
         """What decides which options may beat those of this candidate, beside size and worth."""
         candidate = self.candidate
         where = candidate.place.pool, self.load.replicas, candidate.blocks, candidate.nodes
-        return Shape(where, candidate.width, candidate.variant.repository)
+        needs = self.lowest().needs if self.role.sleeps else (candidate.width,)
+        return Shape(where, needs, candidate.variant.repository)
 
     def _at(self, length: int) -> Iterator[Option]:
         """Yield the options of one context; a smaller batch that saves no memory is left out with its sequences."""
@@ -307,6 +309,7 @@ class Rungs:
             demand=needed,
             least_bytes=needed.footprint(load.least),
             worth=self._worth(length, length, batch, defaults.max_num_batched_tokens, self._pace_of(server)),
+            asleep=residue(server, place.gpu, place.profile, self.role.sleeps),
         )
 
     def _needed(self, defaults: ServeFlags, batch: int, sequences: int) -> Demand:
@@ -384,5 +387,7 @@ def _demand(
 
 
 def _same_memory(larger: Option, smaller: Option) -> bool:
-    """Whether the option with the smaller batch takes no less memory at any number of sequences."""
+    """Whether the option with the smaller batch takes no less memory at any number of sequences, awake or asleep."""
+    if larger.asleep.gpu_bytes > smaller.asleep.gpu_bytes or larger.asleep.host_bytes > smaller.asleep.host_bytes:
+        return False
     return never_larger(larger.demand, smaller.demand, smaller.sequences_min, smaller.sequences_max)

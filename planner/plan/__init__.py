@@ -36,6 +36,7 @@ from planner.plan.plan import (
     busy_permille,
     server_speed,
 )
+from planner.plan.turns import Asleep, asleep_of, awake_sets
 
 __all__ = [
     "AXES",
@@ -44,6 +45,7 @@ __all__ = [
     "GPU_HOURS",
     "LESS",
     "SCHEMA",
+    "Asleep",
     "Binding",
     "Change",
     "Conflict",
@@ -73,6 +75,8 @@ __all__ = [
     "Stage",
     "Supply",
     "TokenPrice",
+    "asleep_of",
+    "awake_sets",
     "busy_permille",
     "differences",
     "faults_of",

@@ -33,13 +33,18 @@ _USUAL = {
     "money": None,
     "known_faults": (),
     "interrupted": False,
+    "asleep": None,
+    "first_ms": 0,
+    "shared_bytes": 0,
+    "time_share": (),
+    "awake_sets": (),
     "settings": {},
     "shared": (),
     **defaults(),
 }
 """Keys that are not written where they have these values: a server is in one stage and one rank of data
 parallelism, a GPU has memory of its own, a plan
-is on no frontier, a search ended by itself, a role states no request and pins nothing of the engine."""
+is on no frontier, a search ended by itself, a role states no request, pins nothing of the engine and takes no turns."""
 
 SCHEMA = 1
 """Version of plan.yaml. It rises when a field changes its meaning or goes, so that an old reader refuses the file."""

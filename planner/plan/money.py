@@ -10,7 +10,12 @@ from planner.speed.forecast import Range
 
 
 def money_of(fleet: Fleet, servers: Sequence[ServerPlan]) -> Money | None:
-    """Return what a plan costs; None where a price is not known, or the speed of a server that generates text."""
+    """Return what a plan costs; None where a price is not known, or the speed of a server that generates text.
+
+    None too where roles take turns: how many tokens they put out hangs on how often they change.
+    """
+    if fleet.time_share:
+        return None
     output, everything = Counter[str](), Counter[str]()
     generating = [server for server in servers if server.output_tokens]
     for server in generating:

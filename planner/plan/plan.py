@@ -7,6 +7,7 @@ the servers on a GPU, the memory others use and what is free add up to the GPU's
 from dataclasses import dataclass
 
 from planner.facts.accuracy import Accuracy
+from planner.fleet import TimeShare
 from planner.memory.demand import Ledger
 from planner.options.worth import COST_PER_MTOK
 from planner.plan.faults import KnownFault
@@ -57,7 +58,9 @@ GPU_HOURS = "GPU hours per million tokens"
 class GPULedger:
     """One GPU of a node: its total is what others use, plus the ledgers of its servers, plus what is free.
 
-    On a GPU that shares its memory with the operating system, ``system_bytes`` are that one's part of the total.
+    On a GPU that shares its memory with the operating system, ``system_bytes`` are that one's part of the total. Where
+    servers take turns, ``shared_bytes`` are counted in the ledgers of several of them and taken once: the largest set
+    that is awake, with what the others keep asleep, takes so much less than all together.
     """
 
     pool: str = ""
@@ -69,6 +72,7 @@ class GPULedger:
     system_bytes: int = 0
     memory_in_use_bytes: int
     servers: tuple[str, ...]
+    shared_bytes: int = 0
     free_bytes: int
 
 
@@ -235,7 +239,8 @@ class Plan:
     ``servers`` are in order of their names; ``start_order`` names them in the order in which they must be started, one
     after another. ``engine_known`` is false when the memory profile is that of a neighbouring version. ``left_out`` are
     optional roles that are not served. ``lock`` says what it was made from. ``prices`` are those that cost was counted
-    in, by pool; none when it was counted in GPUs, or was no part of the objective.
+    in, by pool; none when it was counted in GPUs, or was no part of the objective. ``time_share`` are groups of roles
+    that take turns, and ``awake_sets`` the largest sets of roles that may be awake together.
     ``price`` is None where one is not known, ``money`` also where a speed is not. ``point`` is None but on a Pareto
     frontier.
     """
@@ -257,6 +262,13 @@ class Plan:
     lock: Lock
     bindings: tuple[Binding, ...]
     runner_up: RunnerUp | None
+    time_share: tuple[TimeShare, ...] = ()
+    awake_sets: tuple[tuple[str, ...], ...] = ()
+
+    @property
+    def host_bytes(self) -> int:
+        """What all servers that sleep keep of the machine's memory once each of them has slept."""
+        return sum(server.asleep.host_bytes for server in self.servers if server.asleep)
 
     def title(self, stage: str) -> str:
         """Return the name of a stage, which tells its unit: where no prices are known, cost is ``GPUs in use``."""

@@ -8,6 +8,7 @@ from planner.engine.settings import NOTHING, EngineSettings
 from planner.facts.accuracy import Accuracy
 from planner.memory.demand import Ledger
 from planner.plan.faults import KnownFault
+from planner.plan.turns import Asleep
 from planner.speed.constants import Grade
 from planner.speed.forecast import Forecast, Range
 
@@ -116,6 +117,7 @@ class ServerPlan:
     shared: tuple[SharedRole, ...] = ()
     speed: ServerSpeed | None = None
     known_faults: tuple[KnownFault, ...] = ()
+    asleep: Asleep | None = None
     ledger: Ledger
 
     @property

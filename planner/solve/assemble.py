@@ -8,7 +8,7 @@ from itertools import chain, count
 
 from planner.engine.chat_templates import chat_template
 from planner.engine.options import engine_options, known_value
-from planner.fleet import POOLING_TASKS, Fleet, Pool, Role
+from planner.fleet import POOLING_TASKS, Fleet, Pool, Role, TimeShare
 from planner.memory.attention import attention_backend
 from planner.memory.demand import ledger, scarcest_layout, with_sequences
 from planner.memory.terms import Server
@@ -25,6 +25,8 @@ from planner.plan import (
     ServerPlan,
     SharedRole,
     Stage,
+    asleep_of,
+    awake_sets,
     busy_permille,
     faults_of,
     money_of,
@@ -33,6 +35,7 @@ from planner.plan import (
 )
 from planner.search.chain import SEED
 from planner.search.problem import MINIMAL_CHANGE, Answer, Block
+from planner.search.turns import charge
 from planner.solve.ports import master_ports, ports
 
 _STEPS = 10_000
@@ -105,6 +108,8 @@ def assemble(
         lock=lock,
         bindings=(),
         runner_up=None,
+        time_share=fleet.time_share,
+        awake_sets=awake_sets(fleet.time_share, served) if fleet.time_share else (),
     )
 
 
@@ -117,7 +122,7 @@ def ledgers(fleet: Fleet, servers: Sequence[ServerPlan]) -> Iterator[GPULedger]:
     for pool in fleet.pools:
         for node in pool.node_names:
             for index in range(pool.gpu_index, pool.gpu_index + pool.gpus_per_node):
-                yield _ledger(pool, node, index, on.get((node, index), []))
+                yield _ledger(pool, node, index, on.get((node, index), []), fleet.time_share)
 
 
 def utilization(total_bytes: int, allowed_bytes: int) -> float:
@@ -163,7 +168,8 @@ def _with_speed(
     roles = {role.name: role.busy_permille for role in fleet.roles}
     for server in servers:
         found = by_role[server.role]
-        gpu, busy = fleet.pools[found.option.pool].gpu, busy_permille(server, servers, roles)
+        beside = [other for other in servers if not fleet.excludes(server.role, other.role)]
+        gpu, busy = fleet.pools[found.option.pool].gpu, busy_permille(server, beside, roles)
         nodes = found.option.nodes
         speed = speed_of(found.role, found.server, gpu, prepared.profile, prepared.speed, busy, nodes)
         yield replace(server, speed=server_speed(speed, busy))
@@ -172,7 +178,7 @@ def _with_speed(
 def _servers(fleet: Fleet, prepared: Prepared, decision: Decision) -> Iterator[ServerPlan]:
     """Yield the servers of a role, still without ports; one that is alone has the role's name."""
     pool, stages = fleet.pools[decision.option.pool], decision.option.blocks
-    plain, replicas = _server_plan(prepared, decision, pool), decision.option.replicas
+    plain, replicas = _server_plan(fleet, prepared, decision, pool), decision.option.replicas
     between = _separator(plain.role, replicas, {role.name for role in fleet.roles})
     groups = [_group(pool, block) for block in decision.blocks]
     for number, first in enumerate(range(0, len(groups), stages), 1):
@@ -198,7 +204,7 @@ def _separator(role: str, replicas: int, roles: Collection[str]) -> str:
     )
 
 
-def _server_plan(prepared: Prepared, decision: Decision, pool: Pool) -> ServerPlan:
+def _server_plan(fleet: Fleet, prepared: Prepared, decision: Decision, pool: Pool) -> ServerPlan:
     """Return what all servers of a role have in common."""
     role, option, server = decision.role, decision.option, decision.server
     exact = ledger(server, pool.gpu, prepared.profile)
@@ -254,12 +260,14 @@ def _server_plan(prepared: Prepared, decision: Decision, pool: Pool) -> ServerPl
         shared=tuple(SharedRole(name=one.name, task=one.task, accuracy=its) for one, its in option.others),
         unseen=option.variant.unseen,
         known_faults=faults_of(started, pool.gpu, prepared.profile, option.nodes),
+        asleep=asleep_of(fleet, role, server, pool.gpu, prepared.profile, exact.weights_bytes),
         ledger=exact,
     )
 
 
-def _ledger(pool: Pool, node: str, index: int, servers: Sequence[ServerPlan]) -> GPULedger:
-    taken = sum(server.ledger.total_bytes for server in servers)
+def _ledger(pool: Pool, node: str, index: int, servers: Sequence[ServerPlan], groups: Sequence[TimeShare]) -> GPULedger:
+    shared = sum(_shared_bytes([server for server in servers if server.role in group.roles], group) for group in groups)
+    taken = sum(server.ledger.total_bytes for server in servers) - shared
     return GPULedger(
         pool=pool.name,
         node=node,
@@ -270,8 +278,19 @@ def _ledger(pool: Pool, node: str, index: int, servers: Sequence[ServerPlan]) ->
         system_bytes=pool.gpu.system_memory_bytes,
         memory_in_use_bytes=pool.memory_in_use_bytes,
         servers=tuple(server.name for server in servers),
+        shared_bytes=shared,
         free_bytes=pool.capacity_bytes - taken,
     )
+
+
+def _shared_bytes(servers: Sequence[ServerPlan], group: TimeShare) -> int:
+    """Return by how much less the servers of a group take of a GPU because of their turns."""
+    loads: dict[str, tuple[int, int]] = {}
+    for server in servers:
+        awake, asleep = loads.get(server.role, (0, 0))
+        kept = server.asleep.gpu_bytes if server.asleep else 0
+        loads[server.role] = awake + server.ledger.total_bytes, asleep + kept
+    return sum(awake for awake, _ in loads.values()) - charge(loads.values(), group.awake)
 
 
 def _prices(fleet: Fleet) -> tuple[GPUPrice, ...]:

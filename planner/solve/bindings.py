@@ -4,31 +4,47 @@ import bisect
 import dataclasses
 from collections.abc import Iterable, Sequence
 
+from planner.fleet import TimeShare
 from planner.options import Option, Prepared
 from planner.options.option import Explained
 from planner.plan import Binding, Cost
+from planner.search.turns import GPU, charge
 from planner.solve.assemble import Decision
 
 
-def bindings(prepared: Prepared, decided: Sequence[Decision]) -> tuple[Binding, ...]:
+def bindings(prepared: Prepared, decided: Sequence[Decision], groups: Sequence[TimeShare] = ()) -> tuple[Binding, ...]:
     """Return what stops each role from having more, with all other roles and all places as they are."""
     considered = {found.role.name: found.considered for found in prepared.roles}
     found: list[Binding] = []
     for own in decided:
-        steps = _Steps(own, considered[own.role.name], _room(prepared, decided, own))
+        steps = _Steps(own, considered[own.role.name], _room(prepared, decided, own, groups))
         found += [steps.concurrency(), steps.context(), steps.batch(), steps.variant()]
     return tuple(found)
 
 
-def _room(prepared: Prepared, decided: Sequence[Decision], own: Decision) -> int:
+def _room(prepared: Prepared, decided: Sequence[Decision], own: Decision, groups: Sequence[TimeShare]) -> int:
     """Return the bytes each server of a role may take: what the others leave on the fullest of its GPUs."""
-    taken: dict[tuple[int, int, int], int] = {}
+    capacity = prepared.places[own.option.pool].capacity_bytes
+    there = {gpu for block in own.blocks for gpu in block.gpus}
+    return capacity - max(_beside(decided, own, gpu, groups) for gpu in there)
+
+
+def _beside(decided: Sequence[Decision], own: Decision, gpu: GPU, groups: Sequence[TimeShare]) -> int:
+    """Return what others take of a GPU at most while a role is awake; more servers of its own count among them."""
+    counts = {decision.role.name: _count(decision, gpu) for decision in decided}
+    beside = (counts[own.role.name] - 1) * own.footprint
     for decision in decided:
-        for block in decision.blocks:
-            for gpu in block.gpus:
-                taken[gpu] = taken.get(gpu, 0) + decision.footprint
-    fullest = max(taken[gpu] for block in own.blocks for gpu in block.gpus)
-    return prepared.places[own.option.pool].capacity_bytes - fullest + own.footprint
+        if decision is not own and not any(decision.role.name in group.roles for group in groups):
+            beside += counts[decision.role.name] * decision.footprint
+    for group in groups:
+        others = [other for other in decided if other is not own and other.role.name in group.roles]
+        loads = [(counts[o.role.name] * o.footprint, counts[o.role.name] * o.option.asleep.gpu_bytes) for o in others]
+        beside += charge(loads, group.awake - (own.role.name in group.roles))
+    return beside
+
+
+def _count(decision: Decision, gpu: GPU) -> int:
+    return sum(gpu in block.gpus for block in decision.blocks)
 
 
 class _Steps:

@@ -29,7 +29,7 @@ from planner.search.budget import BUDGET, POINTS, BudgetSpent
 from planner.search.optimise import optimise
 from planner.search.problem import Answer
 from planner.solve.alternatives import with_runner_up
-from planner.solve.whole import Solved, planned
+from planner.solve.whole import Solved, planned, settled
 from planner.units import ceil_div
 
 
@@ -132,6 +132,7 @@ def pareto(
         UnknownName: no memory profile covers the engine version.
     """
     catalog = catalog or load_catalog()
+    fleet = settled(fleet, catalog, budget)
     search = _search(fleet, catalog, x, y, budget)
     listed = _listed(search, most)
     if not listed.found:
@@ -163,6 +164,7 @@ def point(
         NoSuchPoint: the frontier has fewer points.
         UnknownName: no memory profile covers the engine version.
     """
+    fleet = settled(fleet, catalog, budget)
     search = _search(fleet, catalog, x, y, budget)
     listed = _listed(search, most)
     if not listed.found:

@@ -5,7 +5,7 @@ from collections.abc import Mapping
 
 from planner.catalog import Catalog
 from planner.conflict.minimal import conflict
-from planner.fleet import Fleet
+from planner.fleet import SLEEP, STOP, Fleet, sleep_refusal
 from planner.options import Prepared, prepare
 from planner.options.problem import Kept, problem
 from planner.plan import NoPlan, Plan, lock_of
@@ -33,6 +33,35 @@ class Solved:
 def whole(fleet: Fleet, catalog: Catalog, budget: int, previous: Plan | None = None) -> Solved | NoPlan:
     """Return the best plan for a fleet, or why there is none.
 
+    Where roles take turns and the fleet does not say what they do in between, they sleep if all are served that way,
+    because that is the faster change, and otherwise they are stopped.
+    """
+    if fleet.time_share and not fleet.between_turns:
+        if not sleep_refusal(fleet.pools, SLEEP, fleet.engine_version):
+            found = _whole(fleet.settled(SLEEP), catalog, budget, previous)
+            if isinstance(found, Solved) and not found.plan.left_out:
+                return found
+        fleet = fleet.settled(STOP)
+    found = _whole(fleet, catalog, budget, previous)
+    return found if isinstance(found, Solved) else conflict(fleet, catalog, found)
+
+
+def settled(fleet: Fleet, catalog: Catalog, budget: int) -> Fleet:
+    """Return a fleet with what its roles do between their turns, as its best plan has it.
+
+    Raises:
+        BudgetSpent: neither a plan nor its impossibility could be shown within the solver's budget.
+    """
+    if not fleet.time_share or fleet.between_turns:
+        return fleet
+    found = whole(fleet, catalog, budget)
+    how = {server.asleep.how for server in found.plan.servers if server.asleep} if isinstance(found, Solved) else ()
+    return fleet.settled(min(how, default=STOP))
+
+
+def _whole(fleet: Fleet, catalog: Catalog, budget: int, previous: Plan | None) -> Solved | Prepared:
+    """Return the best plan for a fleet, or the options of which none gives one.
+
     Known faults of the engine are avoided where there is a plan without them. A plan follows a previous one where that
     costs nothing, and as far as the objective asks for minimal change.
 
@@ -47,7 +76,7 @@ def whole(fleet: Fleet, catalog: Catalog, budget: int, previous: Plan | None = N
         answer = best(fleet, everything, budget)
         prepared = prepared if answer is None else everything
     if answer is None:
-        return conflict(fleet, catalog, prepared)
+        return prepared
     return planned(fleet, catalog, prepared, answer, budget, previous)
 
 
@@ -89,5 +118,5 @@ def solved(
     """Return the plan of an answer, with what binds it and the ports of a previous plan."""
     decided = decisions(prepared, answer)
     plan = assemble(fleet, prepared, answer, budget, lock_of(fleet, catalog, prepared.profile), previous)
-    plan = dataclasses.replace(plan, bindings=bindings(prepared, decided))
+    plan = dataclasses.replace(plan, bindings=bindings(prepared, decided, fleet.time_share))
     return Solved(plan=plan, prepared=prepared, decided=decided)

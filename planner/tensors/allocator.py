@@ -9,10 +9,11 @@ from collections.abc import Iterable
 
 from planner.units import MIB
 
-# c10/cuda/CUDACachingAllocator.cpp of PyTorch 2.x: kMinBlockSize, kSmallSize, kLargeBuffer, kMinLargeAlloc,
-# kRoundLarge.
+# c10/cuda/CUDACachingAllocator.cpp of PyTorch 2.x: kMinBlockSize, kSmallSize, kSmallBuffer, kLargeBuffer,
+# kMinLargeAlloc, kRoundLarge.
 _ROUND = 512
 _SMALL = MIB
+_SMALL_SEGMENT = 2 * MIB
 _LARGE_SEGMENT = 20 * MIB
 _LARGE_ALLOCATION = 10 * MIB
 _LARGE_ROUND = 2 * MIB
@@ -44,6 +45,30 @@ def allocated_bytes(groups: Iterable[tuple[int, ...]], split_limit: int = 0) -> 
     return total
 
 
+def pinned_bytes(groups: Iterable[tuple[int, ...]], split_limit: int = 0) -> int:
+    """Return the pinned memory of the machine that a copy of these tensors takes, segment by segment.
+
+    The engine's sleeping allocator copies every segment of the device on its own, and PyTorch rounds what it pins up to
+    a power of two: ``CachingHostAllocatorImpl::allocate`` in ATen/core/CachingHostAllocator.h, 2.0 to 2.13. It keeps
+    what it has pinned, so that this is taken from the first sleep on.
+    """
+    limit = split_limit or _UNLIMITED
+    small, total = 0, 0
+    free: list[int] = []
+    for group in groups:
+        few, large = _rounded(group)
+        small += few
+        for size in large:
+            if _best(size, free, limit) is None:
+                total += _power_of_two(_segment(size))
+            _allocate(size, free, limit)
+    return total + -(-small // _SMALL_SEGMENT) * _SMALL_SEGMENT
+
+
+def _power_of_two(size: int) -> int:
+    return 1 << (size - 1).bit_length()
+
+
 def _rounded(group: tuple[int, ...]) -> tuple[int, tuple[int, ...]]:
     """Return the bytes that the small tensors of a group take together, and the sizes of the large ones.
 
@@ -55,16 +80,22 @@ def _rounded(group: tuple[int, ...]) -> tuple[int, tuple[int, ...]]:
 
 def _allocate(size: int, free: list[int], limit: int) -> int:
     """Take the best free large block or a new segment; return the size of the block that is used."""
-    position = bisect_left(free, size)
-    usable = position < len(free) and (
-        free[position] < limit if size < limit else free[position] < size + _LARGE_SEGMENT
-    )
-    block = free.pop(position) if usable else _segment(size)
+    position = _best(size, free, limit)
+    block = _segment(size) if position is None else free.pop(position)
     remainder = block - size
     if remainder > _SMALL and size < limit:
         insort(free, remainder)
         return size
     return block
+
+
+def _best(size: int, free: list[int], limit: int) -> int | None:
+    """Return the position of the smallest free block that a tensor may have, None where it takes a new segment."""
+    position = bisect_left(free, size)
+    usable = position < len(free) and (
+        free[position] < limit if size < limit else free[position] < size + _LARGE_SEGMENT
+    )
+    return position if usable else None
 
 
 def _segment(size: int) -> int:

@@ -7,7 +7,7 @@ from typing import TypedDict
 
 from planner.architecture import Architecture, Experts, Linear, Part, Vision, Vocabulary
 from planner.facts.quantization import Quantization, Storage
-from planner.tensors.allocator import allocated_bytes
+from planner.tensors.allocator import allocated_bytes, pinned_bytes
 from planner.tensors.identity import Same
 from planner.tensors.parameters import embedding, last_parts, layer_parts
 from planner.tensors.pipeline import stage_layers
@@ -48,11 +48,13 @@ def weights_bytes(
     expert_parallel: bool = False,
     max_num_batched_tokens: int = 0,
     rules: WeightRules = NEWEST,
+    backed_up: bool = False,
 ) -> int:
     """Return the bytes of parameters and buffers on one rank after loading.
 
     This is the sum the engine measures as "Model loading took" (torch allocations before and after loading). The
-    sizes must be valid for the model: see ``planner.memory.validity``.
+    sizes must be valid for the model: see ``planner.memory.validity``. ``backed_up`` asks for what a copy of them takes
+    of the machine's memory instead.
     """
     rank = Rank(
         **expert_shares(architecture, tensor_parallel_size, data_parallel_size, rules, expert_parallel=expert_parallel),
@@ -62,7 +64,8 @@ def weights_bytes(
         else 0,
         rules=rules,
     )
-    return _rank_bytes(Same(architecture), Same(quantization), rank, pipeline_parallel_size, pipeline_rank)
+    size = _backup_bytes if backed_up else _rank_bytes
+    return size(Same(architecture), Same(quantization), rank, pipeline_parallel_size, pipeline_rank)
 
 
 class Shares(TypedDict):
@@ -140,6 +143,14 @@ def _layers_bytes(
         for part in layer_parts(whole.layers[index], whole.hidden_size)
         for size in part_tensors(part, f"layers.{index}.", quantization.value, rank)
     )
+
+
+@functools.lru_cache(maxsize=4096)
+def _backup_bytes(
+    architecture: Same[Architecture], quantization: Same[Quantization], rank: Rank, stages: int, stage: int
+) -> int:
+    groups = _groups(architecture.value, quantization.value, rank, stages, stage)
+    return pinned_bytes(groups, rank.rules.split_limit)
 
 
 def parameter_bytes(architecture: Architecture, quantization: Quantization, rank: Rank) -> int:

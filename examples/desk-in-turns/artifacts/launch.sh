@@ -1,0 +1,459 @@
+#!/usr/bin/env bash
+# Rendered by planner for fleet desk-in-turns on vLLM 0.33.0; change the fleet, not this file.
+#
+#   launch.sh up [SERVER ...]     start in plan order and return when all are healthy
+#   launch.sh run                 the same, then stay: Ctrl-C or a dead server stops all
+#   launch.sh down [SERVER ...]   stop in reverse order
+#   launch.sh status              one line for each server
+#   launch.sh check [SERVER ...]  only the checks that come before a start
+#   launch.sh show [SERVER ...]   print the commands
+#
+# A server starts when all servers before it that share a GPU with it answer /health, so two never load or profile on
+# one GPU at the same time. Settings come from the environment or from .env beside this file.
+#
+# Roles take turns here: "up" alone starts those that come first, and turns.sh gives others their turn. A server that is
+# named is started whoever has the memory, so let turns.sh name it. There is no "run".
+#
+# Conditions call functions on purpose here; their failures are the answer.
+# shellcheck disable=SC2310,SC2312
+set -Eeuo pipefail
+
+readonly fleet=desk-in-turns
+readonly engine=0.33.0
+readonly -A gpu_names=(
+  [0]='NVIDIA GeForce RTX 4090'
+)
+readonly router_port=8000
+readonly stop_seconds=60
+readonly servers=(
+  coder
+  writer
+  finder
+)
+
+readonly first=(
+  coder
+  finder
+)
+
+# Sets what the plan says about one server.
+plan_of() {
+  case "$1" in
+    coder)
+      turn='sleep'
+      port=8001
+      gpus=(0)
+      after=()
+      memory=22286658091 # bytes on each GPU, everything included
+      start_seconds=2340
+      weights=btbtyler09/Qwen3-Coder-30B-A3B-Instruct-gptq-4bit
+      revision=''
+      environment=(VLLM_SERVER_DEV_MODE=1)
+      arguments=(
+        btbtyler09/Qwen3-Coder-30B-A3B-Instruct-gptq-4bit
+        --host 127.0.0.1
+        --port 8001
+        --served-model-name coder
+        --dtype auto
+        --max-model-len 16384
+        --max-num-seqs 2
+        --max-num-batched-tokens 1024
+        --kv-cache-dtype fp8
+        --kv-cache-memory-bytes 806092800
+        --gpu-memory-utilization 0.8631
+        --tensor-parallel-size 1
+        --tool-call-parser qwen3_coder
+        --enable-auto-tool-choice
+        --enable-sleep-mode
+        --shutdown-timeout 30
+        --disable-access-log-for-endpoints '/health,/metrics,/ping'
+        --disable-fastapi-docs
+      )
+      ;;
+    writer)
+      turn='sleep'
+      port=8003
+      gpus=(0)
+      after=(coder)
+      memory=19028539491 # bytes on each GPU, everything included
+      start_seconds=2280
+      weights=RedHatAI/Qwen3-14B-NVFP4
+      revision=''
+      environment=(VLLM_SERVER_DEV_MODE=1)
+      arguments=(
+        RedHatAI/Qwen3-14B-NVFP4
+        --host 127.0.0.1
+        --port 8003
+        --served-model-name writer
+        --dtype auto
+        --max-model-len 16384
+        --max-num-seqs 8
+        --max-num-batched-tokens 2048
+        --kv-cache-dtype auto
+        --kv-cache-memory-bytes 5371330560
+        --gpu-memory-utilization 0.7341
+        --tensor-parallel-size 1
+        --reasoning-parser qwen3
+        --tool-call-parser hermes
+        --enable-auto-tool-choice
+        --enable-sleep-mode
+        --shutdown-timeout 30
+        --disable-access-log-for-endpoints '/health,/metrics,/ping'
+        --disable-fastapi-docs
+      )
+      ;;
+    finder)
+      turn='none'
+      port=8002
+      gpus=(0)
+      after=(coder writer)
+      memory=1521443138 # bytes on each GPU, everything included
+      start_seconds=2280
+      weights=BAAI/bge-base-en-v1.5
+      revision=a5beb1e3e68b9ab74eb54cfd186867f64f240e1a
+      environment=()
+      arguments=(
+        BAAI/bge-base-en-v1.5
+        --host 127.0.0.1
+        --port 8002
+        --served-model-name finder
+        --revision a5beb1e3e68b9ab74eb54cfd186867f64f240e1a
+        --dtype auto
+        --max-model-len 512
+        --max-num-seqs 1
+        --max-num-batched-tokens 512
+        --kv-cache-dtype auto
+        --gpu-memory-utilization 0.0407
+        --tensor-parallel-size 1
+        --runner pooling
+        --shutdown-timeout 30
+        --disable-access-log-for-endpoints '/health,/metrics,/ping'
+        --disable-fastapi-docs
+      )
+      ;;
+    *)
+      say "the plan has no server $1: it has ${servers[*]}"
+      exit 64
+      ;;
+  esac
+}
+
+here=$(cd -- "$(dirname -- "${BASH_SOURCE[0]}")" && pwd)
+readonly here
+if [[ -f "${here}/.env" ]]; then
+  set -a
+  # shellcheck source=/dev/null
+  source "${here}/.env"
+  set +a
+fi
+readonly state="${PLANNER_STATE_DIR:-${here}/run}"
+readonly logs="${PLANNER_LOG_DIR:-${here}/logs}"
+started=() # by this run of the script, in order
+
+say() { printf 'launch: %s\n' "$*" >&2; }
+
+pause() {
+  sleep 1 9>&- &
+  wait "$!" || true
+}
+
+# Prints "STATE PGID STARTTIME" of a process; nothing when there is none (proc(5), /proc/PID/stat).
+process() {
+  local line fields
+  { read -r line <"/proc/$1/stat"; } 2>/dev/null || return 0
+  read -r -a fields <<<"${line##*) }"
+  printf '%s %s %s' "${fields[0]}" "${fields[2]}" "${fields[19]}"
+}
+
+# Prints the process id of a running server: the one this script started, not a later process of the same number.
+pid_of() {
+  local pid since status born
+  [[ -f "${state}/$1.pid" ]] || return 0
+  read -r pid since _ <"${state}/$1.pid"
+  read -r status _ born <<<"$(process "${pid}")"
+  [[ "${status:-Z}" != Z && "${born}" == "${since}" ]] || return 0
+  printf '%s' "${pid}"
+}
+
+running() { [[ -n "$(pid_of "$1")" ]]; }
+
+# Prints a number for the command line of the server; another plan's is another.
+command_sum() { printf '%q ' "${gpus[*]}" "${environment[@]}" "${arguments[@]}" | cksum | tr ' ' -; }
+
+# Succeeds when the server runs with other options than the plan's: another plan started it.
+stale() {
+  local sum
+  running "$1" || return 1
+  read -r _ _ sum <"${state}/$1.pid"
+  plan_of "$1"
+  [[ "${sum:-}" != "$(command_sum)" ]]
+}
+
+# Prints every living process of a process group.
+members() {
+  local entry pid status group
+  for entry in /proc/[0-9]*; do
+    pid=${entry#/proc/}
+    read -r status group _ <<<"$(process "${pid}")"
+    [[ "${group:-}" == "$1" && "${status}" != Z ]] && printf '%s\n' "${pid}"
+  done
+  return 0
+}
+
+# Prints the GPUs of the server, as PLANNER_GPU_<index> or else by index.
+gpu_ids() {
+  local index name ids=()
+  for index in "${gpus[@]}"; do
+    name="PLANNER_GPU_${index}"
+    ids+=("${!name:-${index}}")
+  done
+  (
+    IFS=,
+    printf '%s' "${ids[*]}"
+  )
+}
+
+healthy() { curl --fail --silent --max-time 3 --output /dev/null "http://127.0.0.1:$1/health"; }
+
+router_wanted() { [[ "${PLANNER_ROUTER:-on}" != off ]] && command -v haproxy >/dev/null; }
+
+# Starts a program in a session of its own and remembers it, with the number that stale wants to see.
+spawn() {
+  local name=$1 sum=$2 pid
+  shift 2
+  setsid "$@" </dev/null >>"${logs}/${name}.log" 2>&1 9>&- &
+  pid=$!
+  started+=("${name}")
+  printf '%s %s %s\n' "${pid}" "$(process "${pid}" | cut -d ' ' -f 3)" "${sum}" >"${state}/${name}.pid"
+}
+
+start() {
+  plan_of "$1"
+  say "starting $1 on GPU ${gpus[*]}, port ${port}"
+  export VLLM_ENGINE_READY_TIMEOUT_S=${start_seconds} # the engine's own limit, ten minutes unless it is told otherwise
+  CUDA_DEVICE_ORDER=PCI_BUS_ID CUDA_VISIBLE_DEVICES=$(gpu_ids) spawn "$1" "$(command_sum)" env "${environment[@]}" vllm serve "${arguments[@]}"
+}
+
+# Ends what a stopped or dead server left in its process group: workers outlive a killed parent, with all their memory.
+clear_group() {
+  local name=$1 pid since born
+  [[ -f "${state}/${name}.pid" ]] || return 0
+  read -r pid since _ <"${state}/${name}.pid"
+  read -r _ _ born <<<"$(process "${pid}")"
+  if [[ -z "${born:-}" || "${born}" == "${since}" ]]; then # else the number belongs to another program by now
+    while [[ -n "$(members "${pid}")" ]]; do
+      kill -KILL -- "-${pid}" 2>/dev/null || true
+      pause
+    done
+  fi
+  rm -f "${state}/${name}.pid"
+}
+
+stop() {
+  local name=$1 pid deadline
+  pid=$(pid_of "${name}")
+  if [[ -n "${pid}" ]]; then
+    say "stopping ${name}"
+    kill -TERM "${pid}" 2>/dev/null || true
+    deadline=$((SECONDS + stop_seconds))
+    while running "${name}" && ((SECONDS < deadline)); do pause; done
+  fi
+  clear_group "${name}"
+}
+
+# Prints what runs or ran here and is not in the plan: servers of another plan.
+leftovers() {
+  local file name
+  for file in "${state}"/*.pid; do
+    name=$(basename -- "${file}" .pid)
+    [[ ! -f "${file}" || " ${servers[*]} router " == *" ${name} "* ]] || printf '%s\n' "${name}"
+  done
+}
+
+# Stops the named servers, last first.
+stop_all() {
+  local name reversed=()
+  for name in "$@"; do reversed=("${name}" "${reversed[@]}"); done
+  for name in "${reversed[@]}"; do stop "${name}"; done
+}
+
+fail() {
+  trap '' INT TERM HUP
+  say "$1"
+  stop_all "${started[@]}"
+  exit 1
+}
+
+# Refuses with one sentence when the machine is not ready for the servers that are not running yet.
+check() {
+  local name index flags=(--engine "${engine}") need=()
+  [[ "${PLANNER_PREFLIGHT:-on}" != off ]] || return 0
+  command -v curl >/dev/null || { say 'curl is not on PATH' && return 78; }
+  for name in "$@"; do
+    running "${name}" && continue
+    plan_of "${name}"
+    bash "${here}/gate.sh" --check "${flags[@]}" --weights "${weights}" --revision "${revision}" --port "${port}" || return
+    flags=()
+    for index in "${gpus[@]}"; do need[index]=$((${need[index]:-0} + memory)); done
+  done
+  for index in "${!need[@]}"; do
+    bash "${here}/gate.sh" --check --gpu "${index}" --gpu-name "${gpu_names[${index}]}" --memory "${need[index]}" || return
+  done
+}
+
+# Starts the named servers as soon as the ones before them allow, and waits for all of them.
+bring_up() {
+  local name other left deadlines=() number
+  local -A phase=()
+  for name in "$@"; do phase[${name}]=waiting; done
+  left=yes
+  while [[ "${left}" == yes ]]; do
+    left=no
+    number=0
+    for name in "$@"; do
+      number=$((number + 1))
+      [[ "${phase[${name}]}" != up ]] || continue
+      left=yes
+      plan_of "${name}"
+      if [[ "${phase[${name}]}" == waiting ]]; then
+        for other in "${after[@]}"; do [[ "${phase[${other}]:-up}" == up ]] || continue 2; done
+        running "${name}" || start "${name}"
+        phase[${name}]=starting
+        deadlines[number]=$((SECONDS + start_seconds))
+      elif ! running "${name}"; then
+        tail -n 40 "${logs}/${name}.log" >&2
+        fail "${name} stopped before it was healthy; the end of ${logs}/${name}.log is above"
+      elif healthy "${port}"; then
+        say "${name} is healthy"
+        phase[${name}]=up
+      elif ((SECONDS >= deadlines[number])); then
+        tail -n 40 "${logs}/${name}.log" >&2
+        fail "${name} is not healthy after ${start_seconds} seconds; the end of ${logs}/${name}.log is above"
+      fi
+    done
+    [[ "${left}" == no ]] || pause
+  done
+}
+
+start_router() {
+  if ! router_wanted; then
+    say "no router (haproxy is not on PATH, or PLANNER_ROUTER=off): clients use the servers' own ports"
+    return
+  fi
+  running router && return
+  say "starting the router, port ${router_port}"
+  spawn router - haproxy -W -db -f "${here}/router/haproxy.cfg"
+  until (exec 3<>"/dev/tcp/${PLANNER_BIND:-127.0.0.1}/${router_port}") 2>/dev/null; do
+    if ! running router; then
+      tail -n 40 "${logs}/router.log" >&2
+      fail "the router stopped; the end of ${logs}/router.log is above"
+    fi
+    pause
+  done
+}
+
+up() {
+  local name names
+  for name in "$@"; do
+    ! stale "${name}" || { say "${name} runs as another plan says: launch.sh down ${name}, then up" && exit 75; }
+    running "${name}" || clear_group "${name}"
+  done
+  names=$(leftovers)
+  [[ -z "${names}" ]] || { say "servers of another plan are here: ${names//$'\n'/ }; launch.sh down, then up" && exit 75; }
+  check "$@"
+  trap 'fail "interrupted"' INT TERM HUP
+  ulimit -S -n 65536 2>/dev/null || say "warning: only $(ulimit -n) open files are allowed; the engine wants 65536"
+  export HF_HUB_OFFLINE="${HF_HUB_OFFLINE:-1}" VLLM_NO_USAGE_STATS=1 DO_NOT_TRACK=1
+  bring_up "$@"
+  start_router
+  say "fleet ${fleet} is up"
+}
+
+run() {
+  local name
+  up "${servers[@]}"
+  while pause; do
+    for name in "${servers[@]}"; do
+      running "${name}" || fail "${name} is dead; see ${logs}/${name}.log"
+    done
+  done
+}
+
+status() {
+  local name word code=0
+  for name in "${servers[@]}"; do
+    plan_of "${name}"
+    word=stopped
+    if running "${name}"; then
+      word=starting
+      healthy "${port}" && word=healthy
+    elif [[ -f "${state}/${name}.pid" ]]; then
+      word=dead
+    fi
+    [[ "${word}" == healthy || ("${turn}" != none && "${word}" == stopped) ]] || code=3
+    printf '%-24s %-9s port %s  GPU %s  pid %s\n' "${name}" "${word}" "${port}" "${gpus[*]}" "$(pid_of "${name}")"
+  done
+  return "${code}"
+}
+
+show() {
+  local name
+  for name in "$@"; do
+    plan_of "${name}"
+    printf 'CUDA_VISIBLE_DEVICES=%s vllm serve' "$(gpu_ids)"
+    printf ' %q' "${arguments[@]}"
+    printf '\n'
+  done
+}
+
+# Prints the named servers in plan order, or all.
+chosen() {
+  local name wanted
+  for wanted in "$@"; do plan_of "${wanted}"; done
+  for name in "${servers[@]}"; do
+    [[ -z "$*" || " $* " == *" ${name} "* ]] && printf '%s\n' "${name}"
+  done
+  return 0
+}
+
+usage() {
+  sed -n '4,9s/^# \{0,1\}//p' "${BASH_SOURCE[0]}" >&2
+  exit 64
+}
+
+main() {
+  local action=${1:-} names left
+  (($# > 0)) || usage
+  shift
+  if [[ "${action}" == run ]]; then
+    say 'servers take turns here: use "up", then turns.sh'
+    exit 64
+  fi
+  [[ " up check " != *" ${action} "* || $# -gt 0 ]] || set -- "${first[@]}"
+  names=$(chosen "$@")
+  mapfile -t names <<<"${names}"
+  case "${action}" in
+    check | show)
+      "${action}" "${names[@]}"
+      ;;
+    status) status ;;
+    up | run | down)
+      mkdir -p "${state}" "${logs}"
+      exec 9>"${state}/lock"
+      flock --nonblock 9 || { say 'another launch.sh is at work' && exit 75; }
+      if [[ "${action}" == run ]]; then
+        run
+      elif [[ "${action}" == up ]]; then
+        up "${names[@]}"
+      elif (($# > 0)); then
+        stop_all "${names[@]}"
+      else
+        mapfile -t left < <(leftovers)
+        stop_all "${left[@]}" "${names[@]}" router
+      fi
+      ;;
+    *) usage ;;
+  esac
+}
+
+main "$@"

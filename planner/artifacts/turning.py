@@ -1,0 +1,113 @@
+"""Servers that take turns, as templates see them: who goes when who comes, and the sets that llama-swap allows."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from planner.artifacts.quoting import slug
+from planner.errors import InputError, Problem
+from planner.fleet import STOP
+from planner.plan import Plan, ServerPlan
+from planner.units import ceil_div
+
+# llama-swap answers 429 beyond ten requests at once unless it is told otherwise; as many may wait as at the router.
+_WAITING, _LEAST_WAITING = 4, 10
+_MACRO = "${"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TurningRole:
+    """One role of a group and its servers."""
+
+    name: str
+    servers: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Turns:
+    """A group of roles of which ``awake`` are awake at once."""
+
+    awake: int
+    roles: tuple[TurningRole, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SwapModel:
+    """One server as llama-swap knows it: a short variable for it, how much its going costs, its requests at once."""
+
+    name: str
+    role: str
+    variable: str
+    evict_cost: int
+    concurrency: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LlamaSwap:
+    """What llama-swap's configuration says beside the command lines.
+
+    ``sets`` are expressions over the variables; ``selectors`` the roles of several servers, with these.
+    """
+
+    models: tuple[SwapModel, ...]
+    sets: tuple[str, ...]
+    selectors: tuple[TurningRole, ...]
+
+
+def turns(plan: Plan) -> tuple[Turns, ...]:
+    """Return the groups of a plan's roles that take turns, as far as they are served."""
+    found = []
+    for group in plan.time_share:
+        roles = [TurningRole(name=role, servers=_servers(plan, role)) for role in group.roles]
+        found.append(Turns(awake=group.awake, roles=tuple(role for role in roles if role.servers)))
+    return tuple(found)
+
+
+def excluded(plan: Plan, server: ServerPlan) -> tuple[str, ...]:
+    """Return the servers that are stopped while one has its turn."""
+    if server.asleep is None or server.asleep.how != STOP:
+        return ()
+    others = [
+        role for group in plan.time_share if group.awake == 1 and server.role in group.roles for role in group.roles
+    ]
+    return tuple(name for role in others if role != server.role for name in _servers(plan, role))
+
+
+def llama_swap(plan: Plan) -> LlamaSwap | None:
+    """Return what llama-swap must know of a plan in which roles take turns; None for any other.
+
+    Raises:
+        InputError: a command line holds what llama-swap would take for a macro.
+    """
+    if not plan.time_share:
+        return None
+    mistakes = [name for server in plan.servers for name in (server.repository, server.role) if _MACRO in name]
+    if mistakes:
+        hint = "rename it: llama-swap reads ${…} as a macro wherever it stands"
+        message = f"{mistakes[0]} cannot stand in its configuration"
+        raise InputError((Problem("llama-swap/config.yaml", 0, 0, "", message, hint),))
+    models = tuple(
+        SwapModel(
+            name=slug(server.name),
+            role=server.role,
+            variable=f"s{number}",
+            evict_cost=max(1, ceil_div(server.asleep.enter.high_ms if server.asleep else 0, 1000)),
+            concurrency=max(_LEAST_WAITING, _WAITING * server.max_num_seqs),
+        )
+        for number, server in enumerate(plan.servers, 1)
+    )
+    variables = {model.name: model.variable for model in models}
+    roles = list(dict.fromkeys(server.role for server in plan.servers))
+    several = [TurningRole(name=role, servers=_servers(plan, role)) for role in roles]
+    return LlamaSwap(
+        models=models,
+        sets=tuple(" & ".join(_variables(plan, roles, variables)) for roles in plan.awake_sets),
+        selectors=tuple(role for role in several if len(role.servers) > 1),
+    )
+
+
+def _variables(plan: Plan, roles: Sequence[str], variables: dict[str, str]) -> list[str]:
+    return [variables[name] for role in roles for name in _servers(plan, role)]
+
+
+def _servers(plan: Plan, role: str) -> tuple[str, ...]:
+    return tuple(slug(server.name) for server in plan.servers if server.role == role)

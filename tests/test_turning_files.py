@@ -1,0 +1,295 @@
+"""What is rendered for roles that take turns passes the programs that read it, and does what the plan says."""
+
+import json
+import shlex
+import shutil
+import subprocess
+from dataclasses import replace
+from itertools import permutations
+from pathlib import Path
+from typing import Any
+
+import plans
+import pytest
+import yaml
+from jsonschema import Draft7Validator
+from staged import KEY, Stage, free_ports, stage
+from test_artifacts import TURNING, run
+
+from planner.artifacts import DEFAULT_TARGETS, render, write
+from planner.artifacts.read_back import read_back
+from planner.errors import InputError
+from planner.plan import Plan
+
+# What llama-swap says of its configuration (config-schema.json of github.com/mostlygeek/llama-swap, MIT), as far as it
+# is used here: names, types, ranges. No key beside these is used.
+_MATRIX = {
+    "type": "object",
+    "required": ["vars", "sets"],
+    "additionalProperties": False,
+    "properties": {
+        "vars": {
+            "type": "object",
+            "minProperties": 1,
+            "additionalProperties": {"type": "string"},
+            "propertyNames": {"pattern": "^[a-zA-Z0-9]{1,8}$"},
+        },
+        "evict_costs": {"type": "object", "additionalProperties": {"type": "integer", "minimum": 1}},
+        "sets": {"type": "object", "minProperties": 1, "additionalProperties": {"type": "string"}},
+    },
+}
+SCHEMA: dict[str, Any] = {
+    "type": "object",
+    "required": ["models"],
+    "additionalProperties": False,
+    "properties": {
+        "healthCheckTimeout": {"type": "integer", "minimum": 15},
+        "logToStdout": {"enum": ["proxy", "upstream", "both", "none"]},
+        "apiKeys": {"type": "array", "items": {"type": "string", "minLength": 1}},
+        "selectors": {
+            "type": "object",
+            "additionalProperties": {
+                "type": "object",
+                "required": ["strategy", "targets"],
+                "additionalProperties": False,
+                "properties": {
+                    "strategy": {"enum": ["warm", "pin", "spillover"]},
+                    "targets": {"type": "array", "minItems": 1, "items": {"type": "string", "minLength": 1}},
+                    "settings": {
+                        "type": "object",
+                        "additionalProperties": False,
+                        "properties": {"spillover": {"type": "integer", "minimum": 1}},
+                    },
+                },
+            },
+        },
+        "models": {
+            "type": "object",
+            "additionalProperties": {
+                "type": "object",
+                "required": ["cmd"],
+                "additionalProperties": False,
+                "properties": {
+                    "cmd": {"type": "string", "minLength": 1},
+                    "env": {"type": "array", "items": {"type": "string", "pattern": "^[A-Z_][A-Z0-9_]*=.*$"}},
+                    "proxy": {"type": "string"},
+                    "checkEndpoint": {"type": "string", "pattern": "^/.*$|^none$"},
+                    "ttl": {"type": "integer", "minimum": -1},
+                    "unloadTimeout": {"type": "integer", "minimum": 0},
+                    "useModelName": {"type": "string"},
+                    "concurrencyLimit": {"type": "integer", "minimum": 0},
+                },
+            },
+        },
+        "hooks": {
+            "type": "object",
+            "additionalProperties": False,
+            "properties": {
+                "on_startup": {
+                    "type": "object",
+                    "additionalProperties": False,
+                    "properties": {"preload": {"type": "array", "items": {"type": "string"}}},
+                }
+            },
+        },
+        "routing": {
+            "type": "object",
+            "additionalProperties": False,
+            "properties": {
+                "router": {
+                    "type": "object",
+                    "additionalProperties": False,
+                    "properties": {
+                        "use": {"enum": ["group", "matrix"]},
+                        "settings": {
+                            "type": "object",
+                            "additionalProperties": False,
+                            "properties": {"matrix": _MATRIX},
+                        },
+                    },
+                }
+            },
+        },
+    },
+}
+
+
+@pytest.fixture(params=TURNING)
+def rendered(request: pytest.FixtureRequest, tmp_path: Path) -> Path:
+    write(render(TURNING[request.param], targets=DEFAULT_TARGETS), tmp_path / request.param)
+    return tmp_path / str(request.param)
+
+
+def swap(folder: Path) -> dict[str, Any]:
+    document: dict[str, Any] = yaml.safe_load((folder / "llama-swap" / "config.yaml").read_text(encoding="utf-8"))
+    return document
+
+
+def test_every_file_passes_the_program_that_reads_it(rendered: Path) -> None:
+    found = sorted(rendered.rglob("*.sh"))
+    run("shellcheck", "--shell=bash", "--severity=style", "--enable=all", *found)
+    run("shfmt", "-d", "-i", "2", "-ci", "-bn", *found)
+    run("check-jsonschema", "--builtin-schema", "vendor.compose-spec", rendered / "compose.yaml")
+    units = (*(rendered / "systemd").glob("*.service"), *(rendered / "systemd").glob("*.target"))
+    run("systemd-analyze", "verify", "--man=no", *units)
+    run("promtool", "test", "rules", rendered / "monitoring" / "alerts_test.yml")
+
+
+def test_llama_swap_reads_its_file(rendered: Path) -> None:
+    Draft7Validator(SCHEMA).validate(swap(rendered))
+
+
+def test_llama_swap_may_have_awake_what_the_plan_may(rendered: Path) -> None:
+    matrix = swap(rendered)["routing"]["router"]["settings"]["matrix"]
+    named = {
+        frozenset(matrix["vars"][word] for word in expression.split(" & ")) for expression in matrix["sets"].values()
+    }
+
+    assert named == {frozenset({"embed", "painter-1", "painter-2"}), frozenset({"embed", "writer"})}
+    assert swap(rendered)["selectors"]["painter"]["targets"] == ["painter-1", "painter-2"]
+    assert swap(rendered)["hooks"]["on_startup"]["preload"] == ["embed"]
+
+
+def test_every_file_starts_the_planned_servers(rendered: Path) -> None:
+    plan = TURNING[rendered.name]
+    read = read_back(rendered)
+
+    assert {"launch.sh", "compose.yaml", "llama-swap/config.yaml"} <= read.keys()
+    for commands in read.values():
+        for command in commands:
+            flags = [argument.flag for argument in command.arguments]
+            sleeps = rendered.name != "stop" and plan.server(command.server).asleep is not None
+            assert ("--enable-sleep-mode" in flags) == sleeps
+
+
+def test_what_comes_first_is_started_with_the_fleet(rendered: Path) -> None:
+    services = yaml.safe_load((rendered / "compose.yaml").read_text(encoding="utf-8"))["services"]
+    waiting = {name for name, service in services.items() if service.get("profiles") == ["turns"]}
+    target = (rendered / "systemd" / "planner-workstation.target").read_text(encoding="utf-8")
+
+    assert waiting == {"writer"}
+    assert not any("writer" in service.get("depends_on", {}) for service in services.values())
+    assert "--painter-1.service" in target
+    assert "--writer.service" not in target
+
+
+def test_systemd_stops_one_before_it_starts_the_other(rendered: Path) -> None:
+    unit = (rendered / "systemd" / "planner-workstation--writer.service").read_text(encoding="utf-8")
+
+    assert ("Conflicts=planner-workstation--painter-1.service\n" in unit) == (rendered.name == "stop")
+
+
+@pytest.mark.parametrize("target", ["kubernetes", "helm-values", "quadlet", "litellm"])
+def test_other_targets_say_that_they_have_no_turns(target: str) -> None:
+    with pytest.raises(InputError, match="no way to take turns"):
+        render(TURNING["stop"], targets=(target,))
+
+
+def test_a_plan_without_turns_has_none_of_these_files() -> None:
+    assert not any("swap" in path or "turns" in path for path in render(plans.two_roles(), targets=DEFAULT_TARGETS))
+
+
+def small(how: str) -> Plan:
+    """A writer and a painter that take turns, on free ports."""
+    plan = plans.in_turns(how)
+    ports = free_ports(2)
+    servers = (
+        replace(plan.server("writer"), port=ports[0]),
+        replace(plan.server("painter-1"), name="painter", port=ports[1]),
+    )
+    sets = (("painter",), ("writer",))
+    return replace(plan, servers=servers, start_order=("writer", "painter"), awake_sets=sets)
+
+
+def calls(stage: Stage) -> list[str]:
+    return [event.split(":")[0] for event in stage.events() if not event.startswith("ready")]
+
+
+@pytest.mark.parametrize("how", ["stop", "sleep", "sleep-2"])
+def test_turns_go_from_one_to_the_other_and_back(how: str, tmp_path: Path) -> None:
+    staged = stage(small(how), tmp_path)
+    leave = {"stop": "stop {}", "sleep": "/sleep?level=1&mode=wait {}", "sleep-2": "/sleep?level=2&mode=wait {}"}[how]
+    enter = {
+        "stop": ["start {}"],
+        "sleep": ["/wake_up {}"],
+        "sleep-2": ["/wake_up?tags=weights {}", "/collective_rpc {}", "/wake_up?tags=kv_cache {}"],
+    }[how]
+    try:
+        assert staged.run("launch.sh", "up").returncode == 0
+        first = calls(staged)
+        assert staged.run("turns.sh", "script", "writer").returncode == 0
+        second = calls(staged)[len(first) :]
+        back = staged.run("turns.sh", "script", "painter")
+        third = calls(staged)[len(first) + len(second) :]
+
+        assert back.returncode == 0, back.stderr
+        assert first == ["start painter"]
+        assert second == [leave.format("painter"), "start writer"]
+        assert third == [leave.format("writer"), *(call.format("painter") for call in enter)]
+        assert staged.run("smoke.sh").stdout.count("not its turn now") == 1
+        assert staged.run("launch.sh", "status").returncode == 0
+        assert staged.run("turns.sh", "script", "writer", "painter").returncode == 64
+        assert staged.run("turns.sh", "script", "nobody").returncode == 64
+    finally:
+        staged.run("launch.sh", "down")
+
+
+class Swap:
+    """What llama-swap does with one model of its file: run the command, wait for the endpoint, stop it by a signal."""
+
+    def __init__(self, staged: Stage, name: str) -> None:
+        model = swap(staged.folder)["models"][name]
+        folder = staged.folder / "llama-swap"
+        environment = {**staged.environment, **dict(pair.split("=", 1) for pair in model["env"])}
+        environment |= {"PLANNER_STATE_DIR": str(staged.folder / "run"), "PLANNER_LOG_DIR": str(staged.folder / "logs")}
+        for place in ("run", "logs"):
+            (staged.folder / place).mkdir(exist_ok=True)
+        self.process = subprocess.Popen(shlex.split(model["cmd"]), cwd=folder, env=environment)
+        self.url = model["proxy"] + model["checkEndpoint"]
+        curl = shutil.which("curl")
+        assert curl
+        wait = [curl, "--fail", "--silent", "--retry", "40", "--retry-delay", "1", "--retry-connrefused", self.url]
+        subprocess.run(wait, check=True, timeout=60)
+
+    def stop(self) -> int:
+        self.process.terminate()
+        return self.process.wait(timeout=40)
+
+
+@pytest.mark.parametrize("how", ["stop", "sleep", "sleep-2"])
+def test_the_commands_of_llama_swap_start_sleep_and_wake(how: str, tmp_path: Path) -> None:
+    staged = stage(small(how), tmp_path)
+    codes = []
+    try:
+        for order in permutations(["painter", "writer"]):
+            for name in order:
+                codes.append(Swap(staged, name).stop())
+        starts = [event for event in calls(staged) if event.startswith("start")]
+        wakes = [event for event in calls(staged) if event.startswith("/wake_up")]
+    finally:
+        for name in ("painter", "writer"):
+            sleeper = staged.folder / "llama-swap" / "sleeper.sh"
+            if sleeper.exists():
+                environment = staged.environment | {"PLANNER_STATE_DIR": str(staged.folder / "run")}
+                subprocess.run(["bash", sleeper, "--name", name, "--stop"], env=environment, check=True, timeout=60)
+
+    if how == "stop":
+        assert starts == ["start painter", "start writer", "start writer", "start painter"]
+        assert not wakes
+    else:
+        assert codes == [0, 0, 0, 0]
+        assert starts == ["start painter", "start writer"]
+        assert len(wakes) == (2 if how == "sleep" else 4)
+
+
+def test_the_engine_behind_llama_swap_asks_for_no_key(tmp_path: Path) -> None:
+    """llama-swap has asked for it, and may not hand it on."""
+    staged = stage(small("stop"), tmp_path)
+    one = Swap(staged, "writer")
+    try:
+        base = swap(staged.folder)["models"]["writer"]["proxy"]
+        answer = subprocess.run(["curl", "--silent", f"{base}/v1/models"], capture_output=True, check=True, timeout=20)
+        assert json.loads(answer.stdout)["data"][0]["id"] == "writer"
+        assert staged.environment["VLLM_API_KEY"] == KEY
+    finally:
+        one.stop()
