@@ -17,7 +17,8 @@ PAGE = (Path(__file__).parent.parent / "docs" / "python-api.md").read_text(encod
 
 SIGNATURES = {
     "differences": "(old: Plan, new: Plan) -> tuple[Difference, ...]",
-    "load_catalog": "(directory: Path | None = None, overlays: Iterable[Path] = ()) -> Catalog",
+    "load_catalog": "(directory: Path | None = None, overlays: Iterable[Path] = (), *, offline: bool = False) "
+    "-> Catalog",
     "load_fleet": "(path: Path | str, catalog: Catalog | None = None) -> Fleet",
     "pareto": "(fleet: Fleet, x: str, y: str, catalog: Catalog | None = None, budget: int = 60, most: int = 25) "
     "-> Frontier | NoPlan",

@@ -39,13 +39,17 @@ class TooMany(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Device:
-    """One GPU: its pool and node, and what servers may take of it."""
+    """One GPU: its pool and node, and what servers may take of it.
+
+    ``price`` is paid once for all devices in use with the same ``bill``: a GPU, or a node that is rented whole.
+    """
 
     pool: int
     node: str
     group: int
     free: int
     price: int
+    bill: tuple[int, str, int]
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,14 +90,17 @@ class Brute:
         self.profile = load_profile(fleet.engine_version)
         self.previous = previous if KEPT in fleet.objective else None
         self.names = stages(fleet.objective, previous=self.previous is not None)
-        priced = all(pool.microdollars_per_gpu_hour is not None for pool in fleet.pools)
+        prices = [(pool.microdollars_per_node_hour, pool.microdollars_per_gpu_hour) for pool in fleet.pools]
+        whole = [node is not None for node, _ in prices]
+        known = all(price != (None, None) for price in prices)
         self.devices = [
             Device(
                 number,
                 node,
                 index // max(1, pool.gpus_per_node),
                 pool.capacity_bytes,
-                (pool.microdollars_per_gpu_hour or 0) if priced else 1,
+                (prices[number][0] or prices[number][1] or 0) if known else 1,
+                (number, node, -1 if known and whole[number] else index),
             )
             for number, pool in enumerate(fleet.pools)
             for node in pool.node_names
@@ -185,7 +192,8 @@ class Brute:
         )
 
     def _cost(self, on: list[set[int]]) -> int:
-        return -sum(device.price for device, roles in zip(self.devices, on, strict=True) if roles)
+        bills = {device.bill: device.price for device, roles in zip(self.devices, on, strict=True) if roles}
+        return -sum(bills.values())
 
     def _with_cost(self, worth: tuple[int, ...], cost: int) -> tuple[int, ...]:
         if COST not in self.names:
