@@ -11,7 +11,9 @@ from plans import NAMELESS, plan, server
 
 from planner.cli import main
 from planner.engine.settings import EngineSettings
+from planner.engine.switching import Span
 from planner.plan import (
+    Asleep,
     GPUGroup,
     KnownFault,
     Plan,
@@ -127,6 +129,9 @@ def test_no_field_of_a_server_changes_in_silence(field: str, tmp_path: Path) -> 
         "shared": (SharedRole(name="more", task="chat", accuracy=NAMELESS),),
         "speed": SPEED,
         "known_faults": (KnownFault(id="late", serious=False, account="late: slow"),),
+        "asleep": Asleep(
+            how="stop", gpu_bytes=0, host_bytes=0, leave=Span(low_ms=1, high_ms=2), enter=Span(low_ms=1, high_ms=2)
+        ),
     }
     other = special.get(field) or _other(getattr(CODER, field))
     changed = dataclasses.replace(CODER, **{field: other})
