@@ -14,6 +14,7 @@ from planner.conflict.sizing import Sizing
 from planner.engine.profile import load_profile
 from planner.plan import Change, NoPlan, Plan
 from planner.solve import solve_and_check
+from planner.yaml_source import parse_yaml
 
 CASES: list[dict[str, Any]] = yaml.safe_load(
     (Path(__file__).parent / "cases" / "search" / "answers.yaml").read_text(encoding="utf-8")
@@ -98,6 +99,8 @@ def value(change: Change) -> Any:  # noqa: ANN401 - any YAML value
     """What a reader of a hint writes; nothing where something is to go."""
     if change.path.endswith(".schemes") and change.after:
         return change.after.split(", ")
+    if change.path == "time_share":
+        return parse_yaml(change.after, "hint").data
     return int(change.after) if change.after.isdecimal() else change.after or None
 
 

@@ -19,6 +19,7 @@ from planner.plan import Change, NoPlan, Plan, plan_to_yaml
 from planner.solve import solve
 from planner.solve.assemble import utilization
 from planner.units import GIB
+from planner.yaml_source import parse_yaml
 
 FP16 = changed(
     changed(changed(PAIR, "roles.coder.schemes", ["bf16", "fp16"]), "roles.general.models", ["qwen2.5-14b-instruct"]),
@@ -211,6 +212,8 @@ def applied(document: dict[str, Any], change: Change) -> dict[str, Any]:
     value: Any = change.after or None
     if change.path.endswith(".schemes"):
         value = change.after.split(", ")
+    elif change.path == "time_share":
+        value = parse_yaml(change.after, "hint").data
     elif change.after.isdecimal() or (change.path.startswith(("roles",)) and ".accuracy." in change.path):
         value = float(change.after) if "." in change.after else int(change.after)
     return changed(document, change.path, value)

@@ -9,6 +9,7 @@ from typing import Any
 
 from benchmarks.second_opinion.fleets import Document
 from planner.plan import NoPlan
+from planner.yaml_source import parse_yaml
 
 LISTS = ("schemes", "tensor_parallel", "pipeline_parallel", "pool")
 SHORTEST_CONTEXT = 1024
@@ -60,6 +61,8 @@ def apply(document: Document, path: str, value: str) -> None:
         here = here[key]
     if value == "":
         here.pop(last, None)
+    elif last == "time_share":
+        here[last] = parse_yaml(value, "hint").data
     elif last in LISTS:
         here[last] = [int(part) if part.isdigit() else part for part in value.split(", ")]
     else:

@@ -132,10 +132,12 @@ def _enough(fleet: Fleet) -> list[list[Role]]:
 
 
 def _key(role: Role, place: Place) -> object:
-    """Return what decides about a role's options in a place; the models of a role never change."""
+    """Return what decides about a role's options in a place; models and their variants are told by their names."""
     pool = place.nodes
     shape = place.pool, pool.name, pool.gpu.name, pool.capacity_bytes, pool.gpus_per_node, pool.nodes, place.busy
-    return replace(role, models=()), shape
+    parts = tuple(replace(part, models=()) for part in role.parts)
+    named = tuple((model.repository, *(variant.repository for variant in model.variants)) for model in role.models)
+    return replace(role, models=(), parts=parts), named, shape
 
 
 def _of_every_shape(options: Iterable[Option]) -> Iterable[Option]:
