@@ -1,5 +1,6 @@
 """A rendered fleet in a folder, on a PATH where `vllm`, `nvidia-smi` and `hf` are stand-ins that note what happens."""
 
+import itertools
 import os
 import shutil
 import socket
@@ -15,15 +16,22 @@ FAKES = Path(__file__).resolve().parent / "fakes"
 KEY = "sk-test-0123456789"
 
 
+# Below the ports that the kernel gives to outgoing connections: one of these could take a port before its server does.
+_PORTS = itertools.cycle(range(20_000, 32_000))
+_SKIPPED = os.getpid() * 97 % 12_000
+
+
 def free_ports(count: int) -> list[int]:
-    """Return ports nobody listens on now."""
-    sockets = [socket.socket() for _ in range(count)]
-    for one in sockets:
-        one.bind(("127.0.0.1", 0))
-    ports = [int(one.getsockname()[1]) for one in sockets]
-    for one in sockets:
-        one.close()
-    return ports
+    """Return ports nobody listens on now, others for each process of a run."""
+    if next(_PORTS) == 20_000:
+        next(itertools.islice(_PORTS, _SKIPPED, _SKIPPED), None)
+    found: list[int] = []
+    while len(found) < count:
+        port = next(_PORTS)
+        with socket.socket() as one:
+            if one.connect_ex(("127.0.0.1", port)) != 0:
+                found.append(port)
+    return found
 
 
 def program(name: str) -> str:
