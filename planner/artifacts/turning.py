@@ -54,11 +54,13 @@ class LlamaSwap:
 
 
 def turns(plan: Plan) -> tuple[Turns, ...]:
-    """Return the groups of a plan's roles that take turns, as far as they are served."""
+    """Return the groups of a plan's roles that take turns, as far as they are served: none of which nobody is."""
     found = []
     for group in plan.time_share:
-        roles = [TurningRole(name=role, servers=_servers(plan, role)) for role in group.roles]
-        found.append(Turns(awake=group.awake, roles=tuple(role for role in roles if role.servers)))
+        every = [TurningRole(name=role, servers=_servers(plan, role)) for role in group.roles]
+        roles = tuple(role for role in every if role.servers)
+        if roles:
+            found.append(Turns(awake=group.awake, roles=roles))
     return tuple(found)
 
 

@@ -17,8 +17,8 @@ _LISTED = 6
 
 
 def turns(plan: Plan) -> str:
-    """Return lines about the roles of a plan that take turns; nothing when there are none."""
-    if not plan.time_share:
+    """Return lines about the roles of a plan that take turns; nothing when there are none, or none is served."""
+    if not any(server.asleep for server in plan.servers):
         return ""
     lines = ["Taking turns:"]
     for group in plan.time_share:
