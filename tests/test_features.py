@@ -117,6 +117,16 @@ def test_heads_add_their_layer_states_and_slots() -> None:
     assert states[1].blocks(8192, 0, with_heads.layout.rules) == states[0].blocks(8192, 0, without.layout.rules) + 2
 
 
+def test_heads_stay_on_the_gpu_when_all_layers_are_in_host_memory() -> None:
+    gpu, profile = catalog().gpu("L40S"), load_profile("0.33.0")
+    plain, moved = (
+        [terms(server("Qwen3.5-9B", speculative=one, cpu_offload_bytes=size), gpu, profile) for one in (None, MTP)]
+        for size in (0, 1 << 40)
+    )
+
+    assert moved[1].weights_bytes - moved[0].weights_bytes == plain[1].weights_bytes - plain[0].weights_bytes > 0
+
+
 def test_every_request_has_slots_for_its_drafts() -> None:
     gpu, profile = catalog().gpu("L40S"), load_profile("0.33.0")
     needs = [demand(server("Qwen3-8B", speculative=one), gpu, profile, 4096) for one in (None, NGRAM)]

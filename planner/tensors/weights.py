@@ -119,12 +119,12 @@ def layers_bytes(
     expert_parallel: bool = False,
     rules: WeightRules = NEWEST,
 ) -> int:
-    """Return the bytes of the parameters of one stage's decoder layers on one rank, as tensors and no more."""
-    all_ranks = tensor_parallel_size * data_parallel_size
+    """Return the bytes of the parameters of one stage's decoder layers on one rank, as tensors and no more.
+
+    Layers that draft tokens are not among them: they are not made by ``make_layers`` (models/*_mtp.py 0.33.0).
+    """
     rank = Rank(
-        tensor_ranks=tensor_parallel_size,
-        expert_ranks=all_ranks if expert_parallel else 1,
-        expert_tensor_ranks=1 if expert_parallel else all_ranks,
+        **expert_shares(architecture, tensor_parallel_size, data_parallel_size, rules, expert_parallel=expert_parallel),
         dtype_bytes=dtype_bytes,
         rules=rules,
     )
@@ -139,8 +139,8 @@ def _layers_bytes(
     first, last = stage_layers(whole.num_layers, stages, stage)
     return sum(
         size
-        for index in range(first, last)
-        for part in layer_parts(whole.layers[index], whole.hidden_size)
+        for index, layer in enumerate(whole.own_layers[first:last], first)
+        for part in layer_parts(layer, whole.hidden_size, whole_shared=rank.whole_shared)
         for size in part_tensors(part, f"layers.{index}.", quantization.value, rank)
     )
 
