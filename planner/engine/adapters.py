@@ -4,21 +4,18 @@ import functools
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, TypeAlias
+from typing import Any
 
 from planner.engine.data_file import read_data_file
+from planner.engine.options import Words
 from planner.engine.profile import parse_version
 from planner.errors import InvalidConfig
 from planner.resources import data_folder
-
-Words: TypeAlias = tuple[str, ...]
 
 RANKS = (1, 8, 16, 32, 64, 128, 256, 320, 512)
 """The ranks that a server may be started for (``MaxLoRARanks`` in config/lora.py, 0.12.0 to 0.33.0)."""
 RANK_ONE_SINCE = "0.12.0"
 """The first version that takes adapters of rank 1 (``possible_max_ranks`` in config/lora.py before)."""
-TARGETS_SINCE = "0.19.0"
-"""The first version that may be told which modules hold adapters."""
 LARGEST_VOCABULARY = 258048
 """The largest vocabulary of a model whose output head takes adapters (``lora/layers/logits_processor.py``, 0.33.0)."""
 

@@ -2,9 +2,8 @@
 
 import json
 from dataclasses import dataclass
-from typing import TypeAlias
 
-Words: TypeAlias = tuple[str, ...]
+from planner.engine.options import Words
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -8,10 +8,14 @@ import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TypeAlias
 
 from planner.engine.profile import parse_version
 from planner.errors import InvalidConfig
 from planner.resources import data_folder
+
+Words: TypeAlias = tuple[str, ...]
+"""What follows an option on a command line; nothing after a switch."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,17 +8,14 @@ command lines, ``planner verify``, ``check``, ``diff`` and what may be left out 
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, fields, replace
 from decimal import Decimal
-from typing import Any, TypeAlias
+from typing import Any
 
 from planner.engine import extra_args
 from planner.engine.adapters import ADAPTER_OPTIONS, Lora, lora_flags, lora_options, read_lora, say_lora
 from planner.engine.images import Images, read_images, say_images, write_images
-from planner.engine.options import EngineOptions, option_refusal
+from planner.engine.options import EngineOptions, Words, option_refusal
 from planner.engine.speculation import Speculation, read_speculation, say_speculation, write_speculation
 from planner.units import GIB, format_gib
-
-Words: TypeAlias = tuple[str, ...]
-"""What follows an option on a command line; nothing after a switch."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -4,9 +4,9 @@ import json
 from dataclasses import dataclass
 from typing import Literal, TypeAlias, get_args
 
+from planner.engine.options import Words
 from planner.engine.profile import parse_version
 
-Words: TypeAlias = tuple[str, ...]
 Method: TypeAlias = Literal["ngram", "mtp", "eagle3", "draft_model"]
 
 METHODS: tuple[str, ...] = get_args(Method)

@@ -14,8 +14,8 @@ class Variant:
     default recovery is looked up by. ``quantization_config`` is what the checkpoint's own ``config.json`` holds under
     that key, or None; ``config_changes`` are other keys in which its config differs from the model's. Fields named in
     ``assumed_fields`` were not read from the checkpoint. ``published_bytes`` is the size the publisher shows.
-    ``revision`` is the commit to
-    download, seen on ``revision_date``. ``path`` is set for a local folder, which is read instead of the facts here.
+    ``revision`` is the commit to download, seen on ``revision_date``. ``path`` is set for a local folder, which is read
+    instead of the facts here.
     """
 
     repository: str
