@@ -41,7 +41,7 @@ class Board:
         self._stages: dict[int, int] = {}
         self._asleep: dict[int, int] = {}
         self._host: dict[int, int] = {}
-        self._turning = frozenset(role for turn in problem.turns for role in turn.roles)
+        self._turning = problem.turning
         staged = any(candidate.stages > 1 for role in problem.roles for candidate in role.candidates)
         self._strict = bool(problem.apart) or staged or any(role.spread for role in problem.roles)
         self._all_spots = cache(self._list_spots)

@@ -34,7 +34,7 @@ Row = tuple[str, int]
 
 @dataclass(frozen=True, slots=True)
 class Ends:
-    """What the fewest and the most sequences of a candidate are worth, and what is left of that after the prices."""
+    """What is left, after the prices, of what the fewest and the most sequences of a candidate are worth."""
 
     least: int
     most: int
@@ -50,7 +50,7 @@ class Bounds:
         self.problem = problem
         self.weighing = weighing
         self._share = share
-        self._times = {turn_role: turn for turn in problem.turns for turn_role in turn.roles}
+        self._times = {role: turn for turn in problem.turns for role in turn.roles}
         self._unit = math.lcm(*(len(turn.roles) for turn in problem.turns))
         self._alone = [problem.alone(role) for role in range(len(problem.roles))]
         prices = self._prices()

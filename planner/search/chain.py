@@ -117,11 +117,6 @@ def weighing(model: Model) -> Weighing:
     return Weighing(tuple(_weights(goals)), tuple(goal.low for goal in goals))
 
 
-def first_bound(model: Model, solver: cp_model.CpSolver) -> int:
-    """Return what the first stage cannot exceed, after ``maximise_first``."""
-    return _hold(model, _first(model), solver)[0].bound
-
-
 def ceilings(model: Model) -> dict[str, int]:
     """Return what each stage could reach if all roles had what is best for it alone."""
     return {goal.name: goal.high for goal in [*_goals(model), _headroom(model)]}

@@ -169,7 +169,7 @@ def _add_memory(model: Model, pool: int) -> None:
     parts: list[Line] = []
     awake: dict[int, Line] = {}
     asleep: dict[int, Line] = {}
-    turning = {role for turn in model.problem.turns for role in turn.roles}
+    turning = model.problem.turning
     for role, found in enumerate(model.problem.roles):
         rows = list(model.rows(role, pool))
         if not rows:

@@ -102,7 +102,7 @@ class _Sizes:
         self.candidates = problem.roles[role].candidates
         self._problem = problem
         self._alone = problem.alone(role)
-        self._turning = any(role in turn.roles for turn in problem.turns)
+        self._turning = role in problem.turning
 
     def runs(self, index: int) -> Iterator[_Run]:
         """Yield the runs of a candidate, as far as it fits an empty GPU, cut into pieces."""

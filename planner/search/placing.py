@@ -15,8 +15,8 @@ from collections.abc import Callable, Iterable, Iterator
 from planner.search.cp_sat import cp_model
 from planner.search.model import Model, Row, footprint, taking_turns
 from planner.search.problem import COST, Block, Candidate, Problem, Turn, by_server
+from planner.search.turns import GPU
 
-GPU = tuple[int, int, int]
 Node = tuple[int, int]
 """A pool, and the position of a node in it."""
 
@@ -33,7 +33,7 @@ class Placing:
         self.servers: dict[tuple[int, Block], cp_model.IntVar] = {}
         self._levels: dict[tuple[int, GPU], list[cp_model.IntVar]] = {}
         self._loads: dict[GPU, list[cp_model.LinearExprT]] = {gpu: [] for gpu in gpus(model.problem)}
-        self._turning = {role for turn in model.problem.turns for role in turn.roles}
+        self._turning = model.problem.turning
         self._awake: dict[tuple[int, GPU], list[cp_model.LinearExprT]] = {}
         self._asleep: dict[tuple[int, GPU], list[cp_model.LinearExprT]] = {}
         for role in range(len(model.problem.roles)):

@@ -150,6 +150,11 @@ class Problem:
     turns: tuple[Turn, ...] = ()
     host: int | None = None
 
+    @property
+    def turning(self) -> frozenset[int]:
+        """The positions of all roles that take turns."""
+        return frozenset(role for turn in self.turns for role in turn.roles)
+
     def alone(self, role: int) -> bool:
         """Whether a role shares its GPUs with nobody, not even with itself, so that it takes them whole."""
         others = set(range(len(self.roles))) - {role}

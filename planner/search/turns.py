@@ -3,12 +3,14 @@
 What a group of such roles takes of a GPU is what its largest awake set takes there, with what the others keep asleep.
 """
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections import Counter
+from collections.abc import Iterable, Iterator
 from itertools import combinations
 
-from planner.search.problem import Answer, Block, Problem, Turn
+from planner.search.problem import Answer, Problem, Turn
 
 GPU = tuple[int, int, int]
+"""The position of a pool, of a node in it, and of a GPU there."""
 
 Load = tuple[int, int]
 """The bytes that a role takes of a GPU awake, and those it keeps asleep."""
@@ -39,15 +41,7 @@ def saved(problem: Problem, answer: Answer) -> int:
             if choice:
                 candidate = problem.roles[role].candidates[choice.candidate]
                 size = candidate.footprint(choice.sequences)
-                for gpu, count in _counted(choice.blocks).items():
+                for gpu, count in Counter(gpu for block in choice.blocks for gpu in block.gpus).items():
                     loads.setdefault(gpu, []).append((count * size, count * candidate.asleep))
         total += sum(sum(up for up, _ in pairs) - charge(pairs, turn.awake) for pairs in loads.values())
     return total
-
-
-def _counted(blocks: Sequence[Block]) -> dict[GPU, int]:
-    found: dict[GPU, int] = {}
-    for block in blocks:
-        for gpu in block.gpus:
-            found[gpu] = found.get(gpu, 0) + 1
-    return found
