@@ -13,7 +13,6 @@ PlannerError                 the root; the command line maps each class to one e
 "No plan exists" is a result (see ``planner.plan``), not an error.
 """
 
-import re
 from dataclasses import dataclass
 
 
@@ -58,10 +57,6 @@ class NewerPlan(InputError):
     """A plan.yaml whose schema is newer than this version reads; it is neither understood nor overwritten."""
 
 
-# ORGANISATION/NAME, as repositories are called.
-_REPOSITORY = re.compile(r"[\w.-]+/[\w.-]+")
-
-
 class UnknownName(PlannerError):
     """A name that nothing carries, with the nearest ones that exist; of roles, which are few, with all.
 
@@ -100,8 +95,8 @@ class UnknownName(PlannerError):
             near = f"no name is close to it; `planner catalog list{' --gpus' * (self.kind == 'GPU')}` shows them all"
         if self.kind != "model":
             return near
-        own = f"`planner catalog add {self.name}`" if _REPOSITORY.fullmatch(self.name) else "`planner catalog add ID`"
-        return f"{near}{';' * (not self.nearest)} a model of your own: {own}, or a folder with its config.json"
+        own = "`planner catalog add ID`, or a folder with its config.json"
+        return f"{near}{';' * (not self.nearest)} a model of your own: {own}"
 
     def __str__(self) -> str:
         return f"unknown {self.kind} {self.name!r}\n  hint: {self.hint}"

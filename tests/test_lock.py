@@ -53,6 +53,16 @@ def write_fleet(folder: Path, path: str, value: Any) -> None:  # noqa: ANN401 - 
     (folder / "fleet.yaml").write_text(text, encoding="utf-8")
 
 
+def test_a_price_that_a_plan_would_print_makes_it_stale(tmp_path: Path) -> None:
+    prices = tmp_path / "cheaper" / "prices"
+    prices.mkdir(parents=True)
+    offer = "{provider: own, instance: box, gpu: RTX PRO 6000 Blackwell Workstation, gpus: 1, usd_per_hour: 0.01, "
+    text = f'providers:\n  own: {{}}\ninstances:\n  - {offer}date: "2026-11-01", source: me}}\n'
+    (prices / "own.yaml").write_text(text, encoding="utf-8")
+
+    assert stale(locked(TEXT, tmp_path), locked(TEXT, tmp_path, prices.parent)) == ("catalog",)
+
+
 def test_what_means_the_same_has_the_same_lock(tmp_path: Path) -> None:
     other = dict(reversed(PAIR.items())) | {"objective": ["balanced"], "gpu": "rtx-pro-6000-blackwell"}
     text = "# a comment\n" + yaml.safe_dump(other, sort_keys=False).replace("min: 8k", "min: 8192")

@@ -14,6 +14,7 @@ from planner.errors import InputError
 from planner.fleet import Fleet
 from planner.plan import Money, Plan
 from planner.solve import solve
+from planner.speed.forecast import Range
 
 YEAR_HOURS = 8766
 
@@ -38,38 +39,40 @@ def test_full_load_is_what_all_servers_put_out() -> None:
     outputs = [server.speed.output_millitokens_per_second for server in plan.servers if server.speed]
     per_second = sum(output.low for output in outputs if output) / 1000
 
-    assert own.microdollars_per_hour == 2_500_000 * sum(bool(gpu.servers) for gpu in plan.gpus)
-    assert own.sources == ("gpu.price_per_hour",)
-    assert own.full_load.output.high == pytest.approx(own.microdollars_per_hour / 3600 / per_second * 1e6, rel=1e-5)
+    assert plan.price is not None
+    assert plan.price.per_hour == 2.5 * sum(bool(gpu.servers) for gpu in plan.gpus)
+    assert plan.price.basis == "gpu.price_per_hour"
+    dollars_per_mtok = plan.price.per_hour / 3600 / per_second * 1e6
+    assert own.full_load.output.high == pytest.approx(dollars_per_mtok * 1e6, rel=1e-5)
     assert own.full_load.output.low < own.full_load.output.value < own.full_load.output.high
     assert own.full_load.all_tokens.value == pytest.approx(own.full_load.output.value * 300 / 1300, rel=1e-4)
 
 
 def test_the_planned_rate_is_dearer_than_full_load() -> None:
-    own = money("0.5/s")
+    own, price = money("0.5/s"), _solved("0.5/s")[1].price
 
     assert money().planned_load is None
     assert own.planned_load
-    assert own.planned_load.output.value == pytest.approx(
-        own.microdollars_per_hour / 3600 / (0.5 * 300) * 1e6, rel=1e-6
-    )
+    assert price is not None
+    assert own.planned_load.output.value == pytest.approx(price.per_hour * 1e6 / 3600 / (0.5 * 300) * 1e6, rel=1e-6)
     assert own.planned_load.output.value > own.full_load.output.high
     text = explain.money(own)
     assert len(text.splitlines()) == 2
-    price = _solved("0.5/s")[1].price
-    assert price is not None
-    assert price.per_hour == own.microdollars_per_hour / 1_000_000
     assert explain.price(price).endswith("for what is in use (gpu.price_per_hour)")
 
 
 def test_the_check_finds_another_price() -> None:
     found, plan = _solved("")
-    cheaper = dataclasses.replace(money(), microdollars_per_hour=1)
+    assert plan.price is not None
+    free = dataclasses.replace(money().full_load, output=Range(value=1, low=1, high=1))
+    forged: tuple[tuple[dict[str, Any], str], ...] = (
+        ({"money": dataclasses.replace(money(), full_load=free)}, "money: is not what the prices and speeds say"),
+        ({"price": dataclasses.replace(plan.price, per_hour=0.01)}, "price: is not what the GPUs in use cost"),
+    )
 
     assert check(plan, found, catalog()) == []
-    assert [str(one) for one in check(dataclasses.replace(plan, money=cheaper), found, catalog())] == [
-        "money: is not what the prices and speeds say"
-    ]
+    for change, said in forged:
+        assert [str(one) for one in check(dataclasses.replace(plan, **change), found, catalog())] == [said]
 
 
 def test_an_owned_card_costs_its_price_spread_and_its_power() -> None:

@@ -6,7 +6,7 @@ from typing import Any
 
 from planner.adopt.server import Server
 from planner.catalog import Catalog
-from planner.errors import UnknownName
+from planner.errors import InvalidConfig, UnknownName, UnsupportedModel
 from planner.facts.gpu import GPU
 from planner.facts.variant import Model, Variant
 from planner.yaml_text import yaml_text
@@ -29,6 +29,9 @@ def to_fleet(servers: Sequence[Server], gpu: GPU, catalog: Catalog, name: str) -
             model, variant = catalog.find(server.model)
         except UnknownName:
             left.append(f"{server.name}: {server.model} is not in the catalog; `planner catalog add` adds it")
+            continue
+        except (InvalidConfig, UnsupportedModel) as error:
+            left.append(f"{server.name}: {str(error).splitlines()[0]}")
             continue
         roles[_role_name(server, roles)] = _role(server, model, variant)
         left += [f"{server.name}: --{flag} has no key in a fleet" for flag in server.flags if flag not in _SAID]

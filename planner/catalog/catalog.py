@@ -17,10 +17,8 @@ from planner.resources import data_folder, user_catalog
 
 if TYPE_CHECKING:
     from planner.catalog.accuracy_tables import AccuracyTables
-    from planner.catalog.speed_tables import SpeedTables
-
-if TYPE_CHECKING:
     from planner.catalog.measured import Measured
+    from planner.catalog.speed_tables import SpeedTables
 
 
 def load_catalog(directory: Path | None = None, overlays: Iterable[Path] = (), *, offline: bool = False) -> "Catalog":

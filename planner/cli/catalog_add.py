@@ -14,7 +14,7 @@ from planner.catalog.hub import metadata_folder
 from planner.catalog.looked_up import hub_entry
 from planner.catalog.own_entry import entry_text, own_entry
 from planner.checkpoint import read_config
-from planner.errors import InvalidConfig, OutputError, UnknownName, UnsupportedModel
+from planner.errors import InvalidConfig, OutputError, PlannerError, UnsupportedModel
 from planner.units import format_gib
 
 _GGUF_HINT = "vLLM reads GGUF only experimentally; plan the model's safetensors checkpoint"
@@ -56,8 +56,8 @@ def _base(config: Mapping[str, Any]) -> str:
     """Return the catalog's unquantized model that a config names as its origin, or nothing."""
     named = config.get("_name_or_path")
     try:
-        return load_catalog().find(named)[0].repository if isinstance(named, str) and named else ""
-    except UnknownName:
+        return load_catalog(offline=True).find(named)[0].repository if isinstance(named, str) and named else ""
+    except PlannerError:
         return ""
 
 

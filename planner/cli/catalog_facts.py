@@ -166,6 +166,7 @@ def gpu_json(catalog: Catalog, gpu: GPU) -> dict[str, Any]:
                 "instance": price.instance,
                 "gpus": price.gpu_count,
                 "usd_per_hour": price.microdollars_per_hour / 1_000_000,
+                "market": price.market,
                 "region": price.region or None,
                 "date": price.date or None,
                 "source": price.source,

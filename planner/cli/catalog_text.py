@@ -128,9 +128,9 @@ def gpu_text(data: dict[str, Any]) -> str:
         *(("source", text) for text in data["sources"]),
     )
     for row in data["prices"]:
-        when = row["date"] or "undated"
+        when, market = row["date"] or "undated", row["market"].replace("-", " ")
         lines.append(f"  price        {row['provider']} {row['instance']}, {row['gpus']} GPU: "
-                     f"{row['usd_per_hour']:g} USD/h, {when}")  # fmt: skip
+                     f"{row['usd_per_hour']:g} USD/h {market}, {when}")  # fmt: skip
     return "\n".join(lines)
 
 

@@ -29,8 +29,8 @@ class Lock:
     """The inputs of a plan: the planner's version, and digests of the fleet file, of the catalog and of the engine.
 
     The engine's are those of the profile, of the known faults that plans avoid, and where the fleet names no version of
-    those there are. The catalog's are the facts about the fleet's GPUs and candidate models, with their accuracy.
-    ``speed_sha256`` is that of the constants of speed, and of the prices, where a role states the length of its
+    those there are. The catalog's are the facts about the fleet's GPUs, with their prices, and about candidate models,
+    with their accuracy. ``speed_sha256`` is that of the constants of speed, where a role states the length of its
     requests. ``targets`` are what was rendered besides the default artifacts. A plan is ``held`` when it follows a plan
     that was there before, and would be another one without it.
     """
@@ -58,8 +58,7 @@ def lock_of(fleet: Fleet, catalog: Catalog, profile: EngineProfile) -> Lock:
 
 
 def _speed_facts(fleet: Fleet, catalog: Catalog) -> list[Any]:
-    prices = [pool.microdollars_per_hour for pool in fleet.pools]
-    return [catalog.speed.engine, [catalog.speed.device(pool.gpu) for pool in fleet.pools], prices]
+    return [catalog.speed.engine, [catalog.speed.device(pool.gpu) for pool in fleet.pools]]
 
 
 def stale(old: Lock, now: Lock) -> tuple[str, ...]:
@@ -79,7 +78,7 @@ def _catalog_facts(fleet: Fleet, catalog: Catalog) -> dict[str, Any]:
     models = {_names(model): model for role in fleet.roles for model in role.models}
     return {
         "gpus": [pool.gpu for pool in fleet.pools],
-        "prices": [pool.microdollars_per_hour for pool in fleet.pools] if fleet.counts_money else [],
+        "prices": [(pool.microdollars_per_hour, pool.price_source, pool.price_date) for pool in fleet.pools],
         "candidates": candidates,
         "models": list(models.values()),
         "scales": [_scale(role, catalog) for role in fleet.roles],

@@ -27,10 +27,8 @@ def money_of(fleet: Fleet, servers: Sequence[ServerPlan]) -> Money | None:
             everything[end] += getattr(own, end) * server.request_tokens // server.output_tokens
     if not (generating and fleet.priced) or any(not (server.pooling or server.output_tokens) for server in servers):
         return None
-    price, sources = _price(fleet, servers)
+    price, _ = _price(fleet, servers)
     return Money(
-        microdollars_per_hour=price,
-        sources=sources,
         full_load=TokenPrice(output=_range(price, output), all_tokens=_range(price, everything)),
         planned_load=_planned(fleet, {server.role for server in generating}, price),
     )

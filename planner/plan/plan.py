@@ -113,14 +113,12 @@ class TokenPrice:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Money:
-    """What the GPUs in use cost for an hour, in millionths of a US dollar, and who says so; and what tokens then cost.
+    """What tokens cost when the GPUs in use cost the plan's ``price``.
 
     ``full_load`` is with all requests running, ``planned_load`` at the rates that the roles state; None if one states
     none.
     """
 
-    microdollars_per_hour: int
-    sources: tuple[str, ...]
     full_load: TokenPrice
     planned_load: TokenPrice | None
 
