@@ -142,11 +142,46 @@ open("never", "w")
 
 
 @pytest.mark.parametrize(
+    "text",
+    [
+        """
+FAST = 0
+with open("log") as out:
+    if FAST:
+        subprocess.Popen(["vllm", "serve", "other"], stdout=out)
+    else:
+        subprocess.Popen(["vllm", "serve", "m"], stdout=out)
+""",
+        """
+try:
+    cmd = ["vllm", "serve"]
+    cmd.append("m")
+    subprocess.run(cmd)
+    cmd.append("--never-used")
+except OSError:
+    pass
+""",
+        """
+try:
+    find()
+except OSError:
+    cmd = ["vllm", "serve", "m"]
+    subprocess.run(cmd)
+""",
+    ],
+    ids=["a branch not taken", "words added later", "a handler"],
+)
+def test_a_python_script_starts_what_its_taken_lines_start(tmp_path: Path, text: str) -> None:
+    assert flags_of(tmp_path, serve__py=f"import subprocess\n{text}") == ("m", {})
+
+
+@pytest.mark.parametrize(
     ("text", "model", "flags"),
     [
         ('if [ -z "$1" ]; then exit 1; fi\nMODEL=$1; shift\nvllm serve $MODEL --port $1', "${1}", {"port": "${2}"}),
         ("if [ $# -lt 1 ]; then exit 1; fi\nvllm serve m", "m", {}),
         ('if [ "$RANK" = 0 ]; then vllm serve m --port 1; else ray start; fi', "m", {"port": 1}),
+        ('if [ "$RANK" = 0 ]; then vllm serve m --port 1; fi', "m", {"port": 1}),
         ("for i in 0; do vllm serve m --port $((8000 + i * 2)) --seed $((i+N)); done", "m",
          {"port": 8000, "seed": "$((i+N))"}),
         ("A=(--port 1 # why\n--seed 2)\nvllm serve m ${A[@]}", "m", {"port": 1, "seed": 2}),
@@ -158,6 +193,12 @@ open("never", "w")
 )  # fmt: skip
 def test_habits_of_shell_scripts(tmp_path: Path, text: str, model: str, flags: dict[str, Any]) -> None:
     assert flags_of(tmp_path, run__sh=text) == (model, flags)
+
+
+def test_scripts_that_call_one_another_in_vain_are_each_followed_once(tmp_path: Path) -> None:
+    files = {f"s{number}__sh": f"bash s{number + 1}.sh\n" for number in range(30)}
+
+    assert not servers(tmp_path, **files, s30__sh="echo done\n")
 
 
 @pytest.mark.parametrize(

@@ -198,14 +198,18 @@ def _script(text: str, arguments: list[str], environment: dict[str, str], scope:
 
 def script_launches(text: str, scope: Scope) -> list[tuple[Command, Launch]]:
     """Return the starts of a script; where it has none, those under conditions that cannot be told."""
-    found: list[tuple[Command, Launch]] = []
+    before: list[Command] = []
     for assume in (False, True):
         inner = replace(scope, variables=dict(scope.variables), positional=[*scope.positional], assume=assume)
         every = commands(text, inner)
-        found = [(command, one) for command in every for one in launches(command, inner)]
-        if found or len(every) == 0:
+        if (
+            assume and every == before
+        ):  # the same again: scripts that call one another would double the work at every call
             break
-    return found
+        if found := [(command, one) for command in every for one in launches(command, inner)]:
+            return found
+        before = every
+    return []
 
 
 def _in_container(words: list[str], environment: dict[str, str], scope: Scope, line: int) -> Iterator[Launch]:

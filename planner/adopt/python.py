@@ -40,16 +40,22 @@ def _follow(body: list[ast.stmt], names: dict[str, Known], found: list[str]) -> 
             _grown(statement.value, names)
             _calls(statement.value, names, found)
         elif isinstance(statement, ast.If):
+            _calls(statement.test, names, found)
             met = _value(statement.test, names)
-            _follow(statement.orelse if met in (False, None) and met is not None else statement.body, names, found)
-            if met is None:
+            if met or met is None:
+                _follow(statement.body, names, found)
+            if not met:
                 _follow(statement.orelse, names, found)
         elif isinstance(statement, ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef):
             _follow(statement.body, dict(names), found)
         else:
-            for inner in ("body", "handlers", "orelse", "finalbody"):
-                _follow([one for one in getattr(statement, inner, []) if isinstance(one, ast.stmt)], names, found)
-            _calls(statement, names, found)
+            for part in ast.iter_child_nodes(statement):
+                if isinstance(part, ast.stmt):
+                    _follow([part], names, found)
+                elif isinstance(part, ast.ExceptHandler | ast.match_case):
+                    _follow(part.body, names, found)
+                else:
+                    _calls(part, names, found)
 
 
 def _grown(node: ast.expr, names: dict[str, Known]) -> None:
@@ -64,8 +70,9 @@ def _grown(node: ast.expr, names: dict[str, Known]) -> None:
 
 
 def _calls(node: ast.AST, names: dict[str, Known], found: list[str]) -> None:
-    inner = [part for part in ast.walk(node) if isinstance(part, ast.Call)]
-    for call in inner if not isinstance(node, ast.FunctionDef | ast.ClassDef) else []:
+    for call in ast.walk(node):
+        if not isinstance(call, ast.Call):
+            continue
         if ast.unparse(call.func).rsplit(".", 1)[-1] in ("print", "info", "debug", "log", "append", "extend"):
             continue
         found += [line for argument in call.args if (line := _line(_value(argument, names)))]
@@ -96,7 +103,7 @@ def _value(node: ast.expr, names: dict[str, Known], depth: int = 0) -> Known:
         return _sum(_value(node.left, names, depth + 1), _value(node.right, names, depth + 1))
     if isinstance(node, ast.IfExp):
         met = _value(node.test, names, depth + 1)
-        return _value(node.orelse if met is False else node.body, names, depth + 1)
+        return _value(node.body if met or met is None else node.orelse, names, depth + 1)
     return _called(node, names, depth) if isinstance(node, ast.Call) else None
 
 
