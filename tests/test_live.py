@@ -314,6 +314,16 @@ def test_something_that_is_no_prometheus_is_said(tmp_path: Path, body: str) -> N
     assert "127.0.0.1" in result.stderr
 
 
+def test_a_fleet_that_is_no_text_is_refused_with_its_place(tmp_path: Path) -> None:
+    fleet = tmp_path / "fleet.yaml"
+    fleet.write_bytes(b"name: caf\xe9\n")
+
+    result = CliRunner().invoke(main, ["observe", str(fleet), "--prometheus", "http://127.0.0.1:1"])
+
+    assert result.exit_code == 1
+    assert "fleet.yaml:1:10: the file is not UTF-8 text" in result.stderr
+
+
 def test_only_web_addresses_are_opened(tmp_path: Path) -> None:
     fleet = tmp_path / "fleet.yaml"
     fleet.write_text(FLEET)

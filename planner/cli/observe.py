@@ -12,7 +12,7 @@ from planner.cli.shared import hint
 from planner.live.observed import Proposal, edited, proposals
 from planner.live.pages import NoAnswer
 from planner.live.prometheus import Asked, asked_of
-from planner.yaml_source import dotted, parse_yaml
+from planner.yaml_source import dotted, read_yaml
 
 _EPILOG = """\b
 Exit code: 0 Prometheus was asked, whatever it says; 1 it does not answer, or the
@@ -33,8 +33,8 @@ def observe(fleet_file: Path, url: str, days: int, timeout_s: float, as_json: bo
     become request, concurrency, rate and cached_prompt of each role, printed as a diff. Nothing is
     written.
     """
-    text = fleet_file.read_text(encoding="utf-8")
-    source = parse_yaml(text, str(fleet_file))
+    source = read_yaml(fleet_file)
+    text = fleet_file.read_text(encoding="utf-8-sig")
     roles = source.data.get("roles") if isinstance(source.data, dict) else None
     seen: dict[str, Asked] = {}
     proposed: list[Proposal] = []
