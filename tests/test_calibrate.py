@@ -112,6 +112,31 @@ def test_what_is_kept_is_heeded_and_only_once(tmp_path: Path) -> None:
     )
 
 
+@pytest.mark.parametrize(
+    "extra",
+    [
+        ", 'compilation_config': {'cudagraph_capture_sizes': [1, 2]}",
+        ", 'enable_lora': True, 'lora_target_modules': ['q_proj']",
+    ],
+)
+def test_what_is_kept_with_any_flag_can_be_read_again(tmp_path: Path, extra: str) -> None:
+    catalog = tmp_path / "catalog"
+    catalog.mkdir()
+
+    run("calibrate", log(tmp_path / "a.log", 4.4, extra=extra), "--gpu", "RTX 4090", "--catalog", catalog, "--write")
+
+    assert load_catalog(overlays=(catalog,)).gpu("RTX 4090").seen
+
+
+def test_a_server_that_drafts_ahead_teaches_nothing(tmp_path: Path) -> None:
+    drafts = ", 'speculative_config': {'method': 'ngram', 'num_speculative_tokens': 3}"
+
+    (start,) = facts(log(tmp_path / "a.log", 5.7, extra=drafts))["starts"]
+
+    assert "drafts tokens ahead" in start["why_not"]
+    assert start["measured"] is None
+
+
 def test_a_shared_row_has_no_hosts_paths_or_names(tmp_path: Path) -> None:
     own = log(tmp_path / "secret.log", 5.7, extra=", 'served_model_name': ['secret'], 'download_dir': '/home/secret'")
 

@@ -51,6 +51,8 @@ def start_of(found: Diagnosis, log: str, digest: str, gpu: GPU, catalog: Catalog
         return Start(log=log, why_not="it does not say with which arguments the server was started")
     kv_gib, tokens = found.figures.get("available_kv_gib"), found.figures.get("kv_tokens")
     flags = {name: value for name, value in given_flags(server.flags).items() if value is not None}
+    if "speculative" in flags:  # a drafter is not sized here, and its weights are among those logged
+        return Start(log=log, why_not="it drafts tokens ahead, and what that takes cannot be told apart")
     weights_gib = _gib(found, "weights_gib")
     if flags.get("kv_cache_memory_bytes") or "given_kv_gib" in found.figures:
         kv_gib = tokens = None

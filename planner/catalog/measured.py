@@ -46,7 +46,11 @@ class Measured:
 
 def measured_in(data: Mapping[str, Any]) -> Iterator[Measured]:
     """Yield the start-ups of one file."""
-    yield from (Measured(**start) for start in data["starts"])
+    for start in data["starts"]:
+        flags = {
+            name: tuple(value) if isinstance(value, list) else value for name, value in start.get("flags", {}).items()
+        }
+        yield Measured(**{**start, "flags": flags})
 
 
 def expected(start: Measured, gpu: GPU, catalog: "Catalog") -> tuple[Server, Estimate]:

@@ -202,7 +202,7 @@ class StartMap(_Map):
     engine_version: _Text
     model: _Text
     source: _Text
-    flags: dict[str, int | float | str | bool | dict[str, int]] = {}
+    flags: dict[str, int | float | str | bool | dict[str, int] | list[int] | list[str]] = {}
     compiled: Literal["", "cold", "warm", "eager"] = ""
     kv_cache_gib: float | None = None
     kv_cache_tokens: _Count | None = None
