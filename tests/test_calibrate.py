@@ -99,11 +99,12 @@ def test_what_is_kept_is_heeded_and_only_once(tmp_path: Path) -> None:
     flags = ("--max-model-len", "8192", "--compile-cache", "warm")
     before = json.loads(run(*asked, *flags))
 
-    run("calibrate", logs, *options)
+    run("calibrate", logs, logs, *options)
     kept = (catalog / "measured" / "rtx4090.yaml").read_text()
     run("calibrate", logs, *options)
     after = json.loads(run(*asked, *flags))
 
+    assert kept.count("source:") == 1
     assert (catalog / "measured" / "rtx4090.yaml").read_text() == kept
     assert before["kv_cache_gib"] != pytest.approx(5.7, abs=0.05)
     assert after["kv_cache_gib"] == pytest.approx(5.7, abs=0.01)

@@ -82,7 +82,10 @@ def _write(learnt: Sequence[Measured], gpu: GPU, folder: Path) -> None:
     path = folder / "measured" / f"{plain(gpu.name)}.yaml"
     before = [start for start in load_catalog(folder).measured if plain(start.gpu) == plain(gpu.name)]
     known = {(start.source, start.model) for start in before}
-    added = [start for start in learnt if (start.source, start.model) not in known]
+    added: list[Measured] = []
+    for start in learnt:
+        if (start.source, start.model) not in known and start not in added:
+            added.append(start)
     if not added:
         verb("identical", str(path))
         return
