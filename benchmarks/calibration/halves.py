@@ -8,12 +8,12 @@ from dataclasses import dataclass
 from benchmarks.memory_fidelity.predict import described
 from benchmarks.memory_fidelity.score import measured_share, quantile
 from benchmarks.memory_fidelity.table import Row, rows
+from planner.catalog.measured import Measured, as_seen
 from planner.engine.profile import EngineProfile
 from planner.errors import PlannerError
 from planner.facts.gpu import GPU
 from planner.facts.seen import Seen
 from planner.memory.estimate import Estimate, estimate
-from planner.memory.learnt import model_key, split_key
 from planner.memory.terms import Server
 from planner.units import GIB
 
@@ -34,16 +34,17 @@ class StartUp:
 
     def seen(self) -> Seen:
         """Return what it teaches; whether it compiled its model counts only where its source says so."""
-        low, high = self.before.kv_cache_low_bytes, self.before.kv_cache_high_bytes
-        return Seen(
-            version=self.row.version,
-            model=model_key(self.server),
-            split=split_key(self.server),
-            compiled="eager" if self.row.enforce_eager else self.row.compile_cache or "",
-            more_bytes=self.logged_bytes - self.before.kv_cache_bytes,
-            outlier=not low <= self.logged_bytes <= high,
+        start = Measured(
+            gpu=self.gpu.name,
+            engine_version=self.row.version,
+            model=self.row.model,
             source=self.row.id,
+            compiled="eager" if self.row.enforce_eager else self.row.compile_cache or "",
+            kv_cache_gib=self.logged_bytes / GIB,
         )
+        found = as_seen(start, self.server, self.before)
+        assert found  # its KV cache is logged
+        return found
 
     def after(self, seen: tuple[Seen, ...]) -> Estimate:
         """Return the estimate once other start-ups were learnt from."""
