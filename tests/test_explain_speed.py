@@ -5,6 +5,7 @@ import functools
 import json
 from typing import Any
 
+import pytest
 from fleets import catalog, changed, fleet
 from test_paces import CHAT
 
@@ -15,6 +16,7 @@ from planner.solve import solve
 from planner.solve.account import account
 
 BF16 = changed(changed(CHAT, "gpu.count", 2), "roles.chat.schemes", ["bf16", "fp8"])
+RANKS = changed(changed(BF16, "roles.chat.models", ["Qwen/Qwen3-30B-A3B"]), "roles.chat.data_parallel", 2)
 
 
 @functools.cache
@@ -30,8 +32,9 @@ def explained(document: dict[str, Any]) -> tuple[Account, RoleSpeed]:
     return found, speed
 
 
-def test_the_parts_of_a_token_are_all_of_it() -> None:
-    found, speed = explained(BF16)
+@pytest.mark.parametrize("document", [BF16, RANKS], ids=["one rank", "ranks of data parallelism"])
+def test_the_parts_of_a_token_are_all_of_it(document: dict[str, Any]) -> None:
+    found, speed = explained(document)
     (server,) = found.plan.servers
     assert server.speed and server.speed.tpot_us and server.speed.ttft_us
 

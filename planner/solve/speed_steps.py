@@ -32,7 +32,8 @@ def role_speed(fleet: Fleet, catalog: Catalog, prepared: Prepared, decision: Dec
     if requests is None or device is None or refusal(decision.server, steps.gpu, device):
         return None
     rates = rates_of(decision.server, steps.gpu, prepared.profile, device, catalog.speed.engine)
-    found = parts(rates, requests, decision.option.max_num_batched_tokens, decision.sequences)
+    running = decision.sequences * rates.work.data_ranks
+    found = parts(rates, requests, decision.option.max_num_batched_tokens, running)
     every = (steps.gpu_up(), steps.split_up(), steps.scheme_up())
     return RoleSpeed(role=decision.role.name, parts=found, steps=tuple(step for step in every if step))
 
