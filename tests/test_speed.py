@@ -194,6 +194,15 @@ def test_a_checkpoints_parts_run_their_own_kernels() -> None:
     assert old.matrices[0].kernel == "weight-only-8" or old.matrices[-1].kernel == "weight-only-8"
 
 
+def test_states_are_read_in_the_dtype_that_is_pinned() -> None:
+    own, wide, half = (
+        work(server("Qwen/Qwen3-Next-80B-A3B-Instruct", **told), 90).state_bytes
+        for told in ({}, {"mamba_cache_dtype": "float32"}, {"mamba_ssm_cache_dtype": "bfloat16"})
+    )
+
+    assert wide > own >= half
+
+
 def test_servers_that_share_a_gpu_are_told_a_bound_whose_fast_end_is_that_of_one_alone() -> None:
     alone = said("Qwen/Qwen3-8B")
     both = shared(alone, 2000)

@@ -10,10 +10,17 @@ from planner.facts.quantization import Quantization
 from planner.memory.terms import Server
 from planner.speed.formats import kernel
 from planner.tensors.identity import Same
-from planner.tensors.kv_pages import attention_bytes, block_index_bytes, index_bytes, state_bytes
+from planner.tensors.kv_pages import (
+    StateDtypes,
+    attention_bytes,
+    block_index_bytes,
+    index_bytes,
+    state_bytes,
+    state_dtypes,
+)
 from planner.tensors.parameters import embedding, last_parts, layer_parts
 from planner.tensors.weight_rules import WeightRules
-from planner.tensors.weights import Rank, part_tensors
+from planner.tensors.weights import Rank, expert_shares, part_tensors
 
 _UNQUANTIZED = Quantization()
 # Kernels of a layer that are no products: rotary embedding and cache write; convolution and gate; activation.
@@ -87,21 +94,25 @@ def work(server: Server, capability: int) -> Work:
     Raises:
         ValueError: the KV dtype is not one whose cost is known.
     """
-    flags = server.flags
-    ranks = flags.tensor_parallel_size * flags.data_parallel_size
-    rank = Rank(
-        tensor_ranks=flags.tensor_parallel_size,
-        expert_ranks=ranks if flags.expert_parallel else 1,
-        expert_tensor_ranks=1 if flags.expert_parallel else ranks,
-        dtype_bytes=server.dtype_bytes,
-        rules=WeightRules(capability=capability),
-    )
+    flags, rules = server.flags, WeightRules(capability=capability)
+    ranks = flags.tensor_parallel_size, flags.data_parallel_size
+    shares = expert_shares(server.architecture, *ranks, rules, expert_parallel=flags.expert_parallel)
+    rank = Rank(**shares, dtype_bytes=server.dtype_bytes, rules=rules)
     asked = server.quantization.kv_cache_dtype if flags.kv_cache_dtype == "auto" else flags.kv_cache_dtype
-    return _work(Same(server.architecture), Same(server.quantization), rank, asked or "auto", flags.data_parallel_size)
+    told = state_dtypes(flags.mamba_cache_dtype, flags.mamba_ssm_cache_dtype)
+    model = Same(server.architecture), Same(server.quantization)
+    return _work(*model, rank, asked or "auto", told, flags.data_parallel_size)
 
 
 @functools.lru_cache(maxsize=1024)
-def _work(of: Same[Architecture], stored: Same[Quantization], rank: Rank, kv_cache_dtype: str, data_ranks: int) -> Work:
+def _work(
+    of: Same[Architecture],
+    stored: Same[Quantization],
+    rank: Rank,
+    kv_cache_dtype: str,
+    told: StateDtypes,
+    data_ranks: int,
+) -> Work:
     architecture, quantization = of.value, stored.value
     dense, experts = _layers(architecture, quantization, rank)
     states = [layer.state for layer in architecture.layers if layer.state]
@@ -115,7 +126,7 @@ def _work(of: Same[Architecture], stored: Same[Quantization], rank: Rank, kv_cac
         head=_head(architecture, quantization, rank),
         experts=tuple(experts),
         caches=tuple(_cache(own, count, rank, kv_cache_dtype) for own, count in attentions.items()),
-        state_bytes=sum(state_bytes(state, rank.dtype_bytes, rank.tensor_ranks) for state in states),
+        state_bytes=sum(state_bytes(state, rank.dtype_bytes, rank.tensor_ranks, told) for state in states),
         state_layers=len(states),
         layers=architecture.num_layers,
         small_kernels=sum(count * _small_kernels(layer, architecture.hidden_size) for layer, count in counts.items()),
