@@ -15,12 +15,12 @@ from planner.tensors.weights import Rank, expert_shares, parameter_bytes, rotary
 
 ENGINE = "0.32.0"
 _PROFILE = load_profile(ENGINE)
-# On CPUs the rotary table of latent attention has the model's dtype; on GPUs FlashInfer wants it in fp32.
-_RULES = WeightRules(
+RULES = WeightRules(
     latent_rope_bytes=None,
     without_rotary=_PROFILE.transformers_classes,
     whole_shared=_PROFILE.whole_shared_experts,
 )
+"""Rules on CPUs, where the rotary table of latent attention has the model's dtype; on GPUs FlashInfer wants fp32."""
 
 
 def answer(case: dict[str, Any]) -> dict[str, Any]:
@@ -40,7 +40,7 @@ def answer(case: dict[str, Any]) -> dict[str, Any]:
     reason = invalid(architecture, Quantization(), flags, _PROFILE)
     if reason:
         return {"id": case["id"], "refused": reason}
-    rank = Rank(**expert_shares(architecture, ranks, data_ranks, _RULES, expert_parallel=expert_parallel), rules=_RULES)
+    rank = Rank(**expert_shares(architecture, ranks, data_ranks, RULES, expert_parallel=expert_parallel), rules=RULES)
     tables = rotary_bytes(architecture, rank) + _vision_tables(architecture, "rotary_table")
     buffers = tables + _vision_tables(architecture, "_buffer")
     return {

@@ -4,7 +4,7 @@ import json
 from collections.abc import Iterator
 from typing import Any
 
-from benchmarks.engine_oracle.answers import _RULES
+from benchmarks.engine_oracle.answers import RULES
 from benchmarks.engine_oracle.cases import FOLDER, KV_BYTES, architecture_of, cases
 from planner.catalog import load_catalog
 from planner.engine.profile import load_profile
@@ -66,7 +66,7 @@ def draft_answer(case: dict[str, Any]) -> dict[str, Any]:
     drafter = architecture_of(case["id"], case["drafter"], pooling=False) if "drafter" in case else None
     flags = {"speculative": speculation_of(case["options"]["speculative_config"])}
     both = started(plain, flags, profile, drafter)
-    rank = Rank(tensor_ranks=ranks, expert_tensor_ranks=ranks, rules=_RULES)
+    rank = Rank(tensor_ranks=ranks, expert_tensor_ranks=ranks, rules=RULES)
     sizes = [parameter_bytes(one, Quantization(), rank) - rotary_bytes(one, rank) for one in (both, plain)]
     tables = rotary_bytes(drafter, rank) if drafter else 0
     cache = layout(both, rules=kv_rules(profile), tensor_parallel_size=ranks, block_size=int(case["block_size"]))
