@@ -104,16 +104,29 @@ def test_a_plan_that_cannot_avoid_a_fault_names_it() -> None:
     assert serious(plan(pinned)) == {"hybrid-quantized-sm120-dies-under-load"}
 
 
-def test_a_fleet_without_a_version_gets_the_newest_without_a_fault(monkeypatch: pytest.MonkeyPatch) -> None:
-    """As if the newest release had the fault of 0.26 to 0.28: what the plan would choose is sound on the one before."""
+@pytest.fixture
+def newest(monkeypatch: pytest.MonkeyPatch) -> str:
+    """The newest release, as if it had all serious faults and no other one had any."""
     newest = load_profile().version
     late = [dataclasses.replace(fault, versions=f"=={newest}") for fault in all_faults() if fault.serious]
     monkeypatch.setattr("planner.engine.faults._at", lambda version, _: tuple(late) if version == newest else ())
+    return newest
+
+
+@pytest.mark.usefixtures("newest")
+def test_a_fleet_without_a_version_gets_the_newest_without_a_fault() -> None:
+    """What the plan would choose is sound on the version before."""
     older, open_ = plan(changed(HYBRID, "engine.version", "0.32.0")), plan(changed(HYBRID, "engine", None))
 
     assert open_.engine_version == "0.32.0"
     assert open_.servers == older.servers
     assert open_.servers[0].scheme != "bf16"
+
+
+def test_a_pin_that_only_the_newest_version_knows_keeps_a_fleet_on_it(newest: str) -> None:
+    pinned = changed(HYBRID, "roles.chat.extra_args", ["--no-monokernel"])
+
+    assert plan(changed(pinned, "engine", None)).engine_version == newest
 
 
 def test_a_fleet_without_a_version_gets_the_newest_where_nothing_is_known() -> None:

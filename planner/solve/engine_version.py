@@ -3,7 +3,7 @@
 from planner.catalog import Catalog
 from planner.engine.profile import EngineProfile, known_versions, load_profile
 from planner.fleet import Fleet
-from planner.memory import refusals
+from planner.memory.pins import server_refusal
 from planner.options import Prepared, prepare
 from planner.options.limits import engine_refusal
 from planner.options.problem import problem
@@ -57,5 +57,5 @@ def _sound(chosen: Decision, fleet: Fleet, profile: EngineProfile) -> bool:
     server = chosen.server
     if not profile.has_kv_cache_memory_bytes or engine_refusal(option.model, option.variant, profile):
         return False
-    refused = refusals.refusal(server.architecture, server.quantization, server.flags, profile, gpu)
+    refused = server_refusal(server, chosen.role.settings, profile, gpu)
     return not refused and not any(fault.serious for fault in faults_of(server, gpu, profile, option.nodes))

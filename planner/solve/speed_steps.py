@@ -7,8 +7,8 @@ from planner.catalog import Catalog
 from planner.errors import PlannerError
 from planner.facts.gpu import GPU
 from planner.fleet import Fleet
-from planner.memory import refusals
 from planner.memory.demand import Demand, demand
+from planner.memory.pins import server_refusal
 from planner.memory.terms import Server
 from planner.options import Prepared
 from planner.options.candidates import allowed
@@ -96,7 +96,7 @@ class _Steps:
 
     def _step(self, what: str, now: str, then: str, server: Server, gpu: GPU, room_bytes: int) -> SpeedStep | None:
         """Return a step; None where the engine does not start it."""
-        if refusals.refusal(server.architecture, server.quantization, server.flags, self._profile, gpu):
+        if server_refusal(server, self._own.role.settings, self._profile, gpu):
             return None
         nodes = self._own.option.nodes
         found = speed_of(self._own.role, server, gpu, self._profile, self._catalog.speed, self._busy, nodes)
