@@ -11,6 +11,7 @@ libraries alone too. ``--page`` writes docs/performance.md with all of it, and w
 import argparse
 import datetime
 import statistics
+import subprocess
 import tempfile
 from pathlib import Path
 
@@ -32,6 +33,7 @@ def main() -> None:
     parser.add_argument("--shapes", action="store_true", help="also the fleets of benchmarks.solver --shapes")
     parser.add_argument("--page", action="store_true", help="write docs/performance.md")
     arguments = parser.parse_intermixed_args()
+    commit = _commit(arguments.old) if arguments.page else ""
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         old = _ready(Build(arguments.old.resolve(), folder / "old"), folder)
@@ -45,11 +47,17 @@ def main() -> None:
         alone = _cpu([run(new, LIBRARIES) for _ in range(arguments.pairs)])
         print(f"{LIBRARIES.name:<28}{'':>10}{alone:>10.2f}")
         if arguments.page:
-            command = (
-                f"python -m benchmarks.speed_ratio OLD --page {' '.join(fleet.name for fleet in arguments.fleets)}"
+            fleets = " ".join(fleet.name for fleet in arguments.fleets)
+            text = page(
+                rows,
+                alone,
+                growth(new, folder),
+                command=f"python -m benchmarks.speed_ratio OLD --page {fleets}",
+                commit=commit,
+                today=datetime.date.today().isoformat(),
+                pairs=arguments.pairs,
             )
-            today = datetime.date.today().isoformat()
-            PAGE.write_text(page(rows, alone, growth(new, folder), command, today, arguments.pairs), encoding="utf-8")
+            PAGE.write_text(text, encoding="utf-8")
 
 
 def _plans(old: Build, new: Build, fleet: Path, pairs: int) -> list[Row]:
@@ -84,6 +92,12 @@ def _ready(build: Build, folder: Path) -> Build:
     """Plan a small fleet, so that all modules that a plan needs are compiled."""
     run(build, plan(small(folder)))
     return build
+
+
+def _commit(checkout: Path) -> str:
+    """Return the commit of a checkout, shortened."""
+    command = ["git", "-C", str(checkout), "rev-parse", "--short", "HEAD"]
+    return subprocess.run(command, capture_output=True, text=True, check=True).stdout.strip()
 
 
 def _cpu(runs: list[Run]) -> float:

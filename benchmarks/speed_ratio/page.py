@@ -22,7 +22,7 @@ _PAGE = """\
 # Performance
 
 This page is written by `{command}`
-and was last written on {today}. `OLD` is a checkout of commit 3c17320. Seconds are of CPU, on whatever machine ran it
+and was last written on {today}. `OLD` is a checkout of commit {commit}. Seconds are of CPU, on whatever machine ran it
 and beside whatever else that did: the ratios of pairs ({pairs} of each) are what counts.
 
 ## Beside an older build
@@ -49,11 +49,14 @@ Plans for 80 GB H100s, eight to a node, each made for the first time; CPU second
 """
 
 
-def page(rows: Sequence[Row], alone: float, points: Iterable[Point], command: str, today: str, pairs: int) -> str:
-    """Return the page."""
+def page(
+    rows: Sequence[Row], alone: float, points: Iterable[Point], *, command: str, commit: str, today: str, pairs: int
+) -> str:
+    """Return the page; ``commit`` is that of the older build."""
     beside = ", ".join(f"{row.name} takes {row.new / alone:.1f} times as much" for row in rows if not row.values)
     return _PAGE.format(
         command=command,
+        commit=commit,
         today=today,
         pairs=pairs,
         rows="\n".join(map(_row, rows)),
