@@ -187,6 +187,18 @@ def test_the_options_of_a_process_are_held_against_the_plan(plan: Plan) -> None:
     assert options(other) == [("--max-num-seqs", "3", "differs")]
 
 
+def test_a_server_for_several_roles_has_the_names_of_all() -> None:
+    plan = plan_from_yaml(EXAMPLE.parent / "one-server-two-roles" / "plan.yaml")
+    server = next(one for one in plan.servers if one.shared)
+
+    def state(*models: str) -> str:
+        (found,) = findings(plan, server, Said(models=models), None, None)
+        return found.state
+
+    assert state(*server.names) == "ok"
+    assert state(server.role) == "differs"
+
+
 def test_memory_beyond_the_ledger_differs(plan: Plan) -> None:
     server = plan.servers[0]
     total = server.ledger.total_bytes

@@ -41,8 +41,8 @@ def findings(
         found = said.version.split("+")[0]
         yield _equal(name, "engine version", plan.engine_version, found)
     if said.models:
-        state = OK if server.role in said.models else DIFFERS
-        yield Finding(name, "models", server.role, ", ".join(said.models), state)
+        state = OK if {*server.names} <= {*said.models} else DIFFERS
+        yield Finding(name, "models", ", ".join(server.names), ", ".join(said.models), state)
     if said.max_model_len is not None:
         yield _equal(name, "context", server.max_model_len, said.max_model_len)
     if said.kv_cache_tokens is not None and not server.pooling:
@@ -52,7 +52,7 @@ def findings(
     if said.preemptions is not None:
         yield Finding(name, "preemptions", "0", f"{said.preemptions:,}", DIFFERS if said.preemptions else OK)
     if said.running is not None:
-        yield Finding(name, "requests running", f"up to {server.max_num_seqs}", f"{said.running}", SAID)
+        yield Finding(name, "requests running", f"up to {server.requests}", f"{said.running}", SAID)
     if said.kv_cache_usage is not None:
         yield Finding(name, "KV cache in use", "", f"{said.kv_cache_usage:.0%}", SAID)
     if process is not None:
