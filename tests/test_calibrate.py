@@ -138,6 +138,13 @@ def test_a_server_that_drafts_ahead_teaches_nothing(tmp_path: Path) -> None:
     assert start["measured"] is None
 
 
+@pytest.mark.parametrize("extra", [", 'cpu_offload_gb': 'x'", ", 'quantization': ['fp8']"])
+def test_a_flag_that_makes_no_sense_is_no_traceback(tmp_path: Path, extra: str) -> None:
+    (start,) = facts(log(tmp_path / "a.log", 5.7, extra=extra))["starts"]
+
+    assert start["why_not"]
+
+
 def test_a_shared_row_has_no_hosts_paths_or_names(tmp_path: Path) -> None:
     own = log(tmp_path / "secret.log", 5.7, extra=", 'served_model_name': ['secret'], 'download_dir': '/home/secret'")
 

@@ -50,7 +50,10 @@ def start_of(found: Diagnosis, log: str, digest: str, gpu: GPU, catalog: Catalog
     if not found.arguments:
         return Start(log=log, why_not="it does not say with which arguments the server was started")
     kv_gib, tokens = found.figures.get("available_kv_gib"), found.figures.get("kv_tokens")
-    flags = {name: value for name, value in given_flags(server.flags).items() if value is not None}
+    try:
+        flags = {name: value for name, value in given_flags(server.flags).items() if value is not None}
+    except (ValueError, TypeError) as error:
+        return Start(log=log, why_not=str(error))
     if "speculative" in flags:  # a drafter is not sized here, and its weights are among those logged
         return Start(log=log, why_not="it drafts tokens ahead, and what that takes cannot be told apart")
     weights_gib = _gib(found, "weights_gib")
