@@ -127,11 +127,10 @@ def check_start(facts: Recomputed) -> Iterator[Violation]:
     for name in plan.start_order:
         server = plan.server(name)
         gpu = facts.gpu(server)
-        in_use = max(used[gpu] for gpu in server.gpus)
+        in_use = max(used[place] for place in server.gpus)
         if plan.time_share:
-            held = {(g.node, g.index): g.system_bytes + g.memory_in_use_bytes for g in plan.gpus}
             here = [g for g in plan.gpus if (g.node, g.index) in server.gpus]
-            in_use = max(held[g.node, g.index] + largest_awake(plan, g, without=name) for g in here)
+            in_use = max(g.system_bytes + g.memory_in_use_bytes + largest_awake(plan, g, without=name) for g in here)
         share = math.ceil(gpu.memory_bytes * server.gpu_memory_utilization)
         if share + server.ledger.baseline_bytes > gpu.memory_bytes - in_use:
             yield Violation(name, f"its utilization asks for {share} bytes, more than is free when it starts")

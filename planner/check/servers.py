@@ -234,10 +234,10 @@ def _backend(facts: Recomputed, plan: ServerPlan, server: Server) -> Iterator[Vi
 
 
 def _accuracy(facts: Recomputed, role: Role, plan: ServerPlan, found: tuple[Model, Variant]) -> Iterator[Violation]:
-    exact = facts.figures[role.name].of(*found, facts.cache(plan), plan.max_model_len)
+    figures, of = facts.figures[role.name], (*found, facts.cache(plan), plan.max_model_len)
+    exact = figures.of(*of)
     if exact != plan.accuracy:
         yield Violation(plan.name, f"the accuracy is {plan.accuracy}, recomputed {exact}")
-    figures, of = facts.figures[role.name], (*found, facts.cache(plan), plan.max_model_len)
     shared = tuple(SharedRole(name=one.name, task=one.task, accuracy=its) for one, its in figures.others(*of))
     if shared != plan.shared:
         yield Violation(plan.name, f"the roles it shares are {plan.shared}, recomputed {shared}")

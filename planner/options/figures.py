@@ -11,6 +11,7 @@ from planner.facts.accuracy import Accuracy, Recovery, Score
 from planner.facts.prior import assumed_points
 from planner.facts.variant import Model, Variant
 from planner.fleet import Figure, Role
+from planner.options.candidates import allowed
 from planner.options.worth import Measure, measure
 
 
@@ -67,8 +68,7 @@ class RoleFigures:
         if self._parts:
             return Measure(kind="score", best=accuracy.FULL)
         role = self._role
-        every = ((model, one) for model in role.models for one in model.variants if role.allows(one))
-        return measure([self.of(model, variant, "auto", role.context_min) for model, variant in every])
+        return measure([self.of(model, variant, "auto", role.context_min) for model, variant in allowed(role)])
 
     def floors(
         self, model: Model, variant: Variant, kv_cache_dtype: str, context_tokens: int

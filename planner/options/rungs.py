@@ -19,6 +19,7 @@ from planner.engine.settings import EngineSettings, serve_flags
 from planner.facts.accuracy import Accuracy
 from planner.facts.gpu import GPU
 from planner.facts.quantization import Quantization
+from planner.facts.variant import Model, Variant
 from planner.fleet import Role
 from planner.memory.asleep import residue
 from planner.memory.demand import Demand, demand, loaded_bytes
@@ -250,18 +251,19 @@ class Rungs:
 
     def _figure(self, length: int) -> int | None:
         """Return what candidates are compared by; without the KV cache where nobody published what it costs."""
-        candidate = self.candidate
-        found = self.figures.compared(candidate.model, candidate.variant, candidate.effective_cache, length)
-        return self.measure.figure(found)
+        return self.measure.figure(self.figures.compared(*self._judged(length)))
 
     def _accuracy(self, length: int) -> Accuracy:
-        candidate = self.candidate
-        return self.figures.of(candidate.model, candidate.variant, candidate.effective_cache, length)
+        return self.figures.of(*self._judged(length))
 
     def _others(self, length: int) -> tuple[tuple[Role, Accuracy], ...]:
         """Return the further roles that the servers do, with their accuracies."""
+        return self.figures.others(*self._judged(length))
+
+    def _judged(self, length: int) -> tuple[Model, Variant, str, int]:
+        """Return what decides an accuracy: the checkpoint, what its KV cache is kept in, and the context."""
         candidate = self.candidate
-        return self.figures.others(candidate.model, candidate.variant, candidate.effective_cache, length)
+        return candidate.model, candidate.variant, candidate.effective_cache, length
 
     def _inaccurate(self, length: int) -> Rejection | None:
         """Return why the accuracy is not enough: unknown where others are known, or below a floor of the role."""
@@ -270,9 +272,7 @@ class Rungs:
             unscored = self.measure.kind == "score" and accuracy.recovery_median is not None
             detail = accuracy.scale if unscored else self.candidate.variant.scheme
             return self.candidate.rejected(self.role, "unscored" if unscored else "unknown", detail=detail)
-        candidate = self.candidate
-        of = candidate.model, candidate.variant, candidate.effective_cache, length
-        for reason, floor, found in self.figures.floors(*of):
+        for reason, floor, found in self.figures.floors(*self._judged(length)):
             if found is None or found < floor:
                 detail = "" if found is not None else "unknown"
                 return self.candidate.rejected(self.role, reason, floor, found or 0, detail)

@@ -51,10 +51,10 @@ def keep(fleet: Fleet, prepared: Prepared, catalog: Catalog, plan: Plan) -> Keep
     kept: dict[str, Kept] = {}
     old: list[Earlier] = []
     options: dict[str, tuple[Option, ...]] = {}
+    pacing = Pacing.of(fleet.objective, catalog.speed, priced=fleet.priced)
     for found in servable(prepared):
         name, servers = found.role.name, _servers(plan, found.role.name)
         blocks = _places(fleet, servers)
-        pacing = Pacing.of(fleet.objective, catalog.speed, priced=fleet.priced)
         option = _standing(prepared, catalog, found.role, servers, blocks, pacing)
         if option:
             kept[name] = Kept(servers[0].max_num_seqs, blocks)
