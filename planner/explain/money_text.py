@@ -5,8 +5,8 @@ from planner.speed.forecast import Range
 
 _MILLIONTHS = 1_000_000
 
-
 _HOURS_OF_A_MONTH = 730
+"""365 days of 24 hours, by twelve: the month of the cloud providers' calculators."""
 
 
 def price(own: HourlyPrice) -> str:
@@ -17,9 +17,7 @@ def price(own: HourlyPrice) -> str:
 
 def money(own: Money) -> str:
     """Say what a million tokens cost with all requests running and as planned."""
-    lines = [
-        f"a million tokens with all requests running: {_prices(own.full_load)}",
-    ]
+    lines = [f"a million tokens with all requests running: {_prices(own.full_load)}"]
     if own.planned_load:
         lines.append(f"a million tokens at the rates planned for: {_prices(own.planned_load)}")
     return "\n".join(lines)

@@ -24,7 +24,7 @@ from planner.fleet.feature_keys import (
     speculation,
 )
 from planner.fleet.findings import Findings
-from planner.fleet.shapes import Map, choice, map_of
+from planner.fleet.shapes import Map, choice, map_of, whole
 from planner.yaml_source import FieldPath
 
 _MOST_GRAPH_TOKENS = 1 << 16
@@ -147,11 +147,9 @@ class EngineKeys(Map):
         PlainValidator(_sizes),
         WithJsonSchema({"type": "array", "items": {"type": "integer", "minimum": 1}, "minItems": 2}),
     ] = Field(default=(), description="batch sizes that CUDA graphs are captured for: [1, 2, 4, 8]")
-    max_capture_size: Annotated[
-        int | None,
-        PlainValidator(values.whole(1, _MOST_GRAPH_TOKENS, "a batch size")),
-        WithJsonSchema({"type": "integer", "minimum": 1, "maximum": _MOST_GRAPH_TOKENS}),
-    ] = Field(default=None, description="the largest batch size that CUDA graphs are captured for: 256")
+    max_capture_size: Annotated[int | None, *whole(1, _MOST_GRAPH_TOKENS, "a batch size")] = Field(
+        default=None, description="the largest batch size that CUDA graphs are captured for: 256"
+    )
     attention_backend: _Backend = Field(default="", description="what attention runs with, as the engine spells it")
     moe_backend: _Backend = Field(default="", description="what experts run with, as the engine spells it")
     env: Annotated[

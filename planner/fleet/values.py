@@ -27,6 +27,8 @@ MAX_DOLLARS = 1000
 MAX_PURCHASE_DOLLARS = 1_000_000
 MAX_YEARS = 20
 MAX_WATTS = 10_000
+_HOURS_OF_A_YEAR = 8766
+"""365.25 days of 24 hours."""
 MAX_WEIGHT = 1000
 FIRST_PORT, LAST_PORT = 1024, 65535
 MAX_MEMORY_BYTES = 1 << 50
@@ -203,9 +205,6 @@ def hours_of_years(value: object) -> int:
     if isinstance(value, bool) or not isinstance(value, int | float) or not 0 < value <= MAX_YEARS:
         wrong(f"expected years, more than 0 and at most {MAX_YEARS}, not {found(value)}")
     return max(1, int(Decimal(str(value)) * _HOURS_OF_A_YEAR))
-
-
-_HOURS_OF_A_YEAR = 8766
 
 
 def _dollars(value: object, most: int) -> int:
