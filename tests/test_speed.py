@@ -158,6 +158,8 @@ def test_the_range_holds_the_figure_and_analogy_is_wider() -> None:
         ("Qwen/Qwen3-8B", H100, {"tensor_parallel_size": 16}, "summing over 16 GPUs"),
         ("Qwen/Qwen3-8B", H100, {"pipeline_parallel_size": 2}, "pipeline parallelism"),
         ("Qwen/Qwen3-8B", H100, {"enforce_eager": True}, "CUDA graphs"),
+        ("Qwen/Qwen3-8B", H100, {"capture_sizes": (1, 2, 4)}, "more than CUDA graphs are captured for (4)"),
+        ("Qwen/Qwen3-8B", H100, {"max_capture_size": 4}, "more than CUDA graphs are captured for (4)"),
         ("Qwen/Qwen3-8B", H100, {"cpu_offload_bytes": 1 << 30}, "host memory"),
         ("Qwen/Qwen3-8B", H100, {"dtype": "float32"}, "16-bit activations"),
         ("Qwen/Qwen3-8B", H100, {"max_loras": 2}, "adapters"),
@@ -192,6 +194,10 @@ def test_a_checkpoints_parts_run_their_own_kernels() -> None:
     assert {(caches.layers, bool(caches.reach_tokens)) for caches in mixed.caches} == {(12, True), (12, False)}
     old = work(server("Qwen/Qwen3-8B-FP8", "A100 80GB SXM4"), 80)
     assert old.matrices[0].kernel == "weight-only-8" or old.matrices[-1].kernel == "weight-only-8"
+
+
+def test_requests_that_graphs_are_captured_for_are_as_fast_as_with_the_engines_own_sizes() -> None:
+    assert said("Qwen/Qwen3-8B", max_num_seqs=8, max_capture_size=8) == said("Qwen/Qwen3-8B", max_num_seqs=8)
 
 
 def test_states_are_read_in_the_dtype_that_is_pinned() -> None:

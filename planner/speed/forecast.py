@@ -165,6 +165,10 @@ def said(rates: Rates, state: Serving, requests: Requests, notes: tuple[str, ...
     if state.sequences > largest:
         reason = f"{state.sequences:.0f} running requests: no GPU of this class was measured with more than {largest}"
         return Forecast(reason=reason)
+    captured = rates.work.captured_sequences
+    if captured is not None and state.sequences > captured * rates.work.data_ranks:
+        reason = f"{state.sequences:.0f} running requests are more than CUDA graphs are captured for ({captured})"
+        return Forecast(reason=f"{reason}: without them nothing has been measured")
     spreads = rates.engine.spreads_at(state.prefill_share, grade)
     if spreads is None:
         share = round(100 * state.prefill_share)

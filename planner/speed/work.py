@@ -71,7 +71,8 @@ class CacheLayers:
 class Work:
     """What one rank of a server does per step; ``head`` is needed for one token of every sequence alone.
 
-    ``state_bytes`` is one sequence's recurrent state in all layers; ``small_kernels`` those that are no products.
+    ``state_bytes`` is one sequence's recurrent state in all layers; ``small_kernels`` those that are no products. CUDA
+    graphs are captured for up to ``captured_sequences`` (None: as the engine chooses).
     """
 
     matrices: tuple[Matrices, ...]
@@ -86,6 +87,7 @@ class Work:
     dtype_bytes: int
     tensor_ranks: int
     data_ranks: int
+    captured_sequences: int | None = None
 
 
 def work(server: Server, capability: int) -> Work:
@@ -101,7 +103,9 @@ def work(server: Server, capability: int) -> Work:
     asked = server.quantization.kv_cache_dtype if flags.kv_cache_dtype == "auto" else flags.kv_cache_dtype
     told = state_dtypes(flags.mamba_cache_dtype, flags.mamba_ssm_cache_dtype)
     model = Same(server.architecture), Same(server.quantization)
-    return _work(*model, rank, asked or "auto", told, flags.data_parallel_size)
+    found = _work(*model, rank, asked or "auto", told, flags.data_parallel_size)
+    captured = max(flags.capture_sizes, default=flags.max_capture_size)
+    return found if captured is None else replace(found, captured_sequences=captured)
 
 
 @functools.lru_cache(maxsize=1024)
