@@ -6,6 +6,7 @@ settings that a plan varies (sequences, batch, context) do not matter here: the 
 """
 
 import functools
+import hashlib
 from dataclasses import dataclass
 from statistics import median_low
 
@@ -94,6 +95,4 @@ def _of(kind: str, seen: list[Seen], parts: tuple[int, int]) -> Learnt:
 
 @functools.lru_cache(maxsize=512)
 def _key(architecture: Same[object], quantization: Same[object]) -> str:
-    import hashlib
-
     return hashlib.sha256(repr((architecture.value, quantization.value)).encode()).hexdigest()[:16]
