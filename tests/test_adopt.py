@@ -233,7 +233,8 @@ def test_the_second_server_finds_what_the_first_one_holds(tmp_path: Path) -> Non
 def test_the_fleet_of_what_runs_can_be_solved(tmp_path: Path) -> None:
     source, target = tmp_path / "run.sh", tmp_path / "fleet.yaml"
     source.write_text(
-        "vllm serve Qwen/Qwen3-8B --max-model-len 16384 --max-num-seqs 16 --kv-cache-dtype fp8 --port 8010 --seed 3 &\n"
+        "vllm serve Qwen/Qwen3-8B --max-model-len 16384 --max-num-seqs 16 --kv-cache-dtype fp8 --port 8010 --seed 3 "
+        "--enforce-eager &\n"
     )
     run = CliRunner().invoke
 
@@ -242,6 +243,7 @@ def test_the_fleet_of_what_runs_can_be_solved(tmp_path: Path) -> None:
     again = run(main, ["check", str(source), "--gpu", "L40S", "--to-fleet", str(target)])
 
     assert "run: --seed has no key in a fleet" in done.output
+    assert "run: --enforce-eager is left out; the key eager of a role asks for it" in done.output
     (server,) = json.loads(planned.stdout)["servers"]
     assert (server["repository"], server["kv_cache_dtype"], server["port"]) == ("Qwen/Qwen3-8B", "fp8", 8010)
     assert (server["max_model_len"], server["max_num_seqs"]) == (16384, 16)

@@ -6,6 +6,7 @@ from typing import Any
 
 from planner.adopt.server import Server
 from planner.catalog import Catalog
+from planner.engine.settings import SETTINGS
 from planner.errors import InvalidConfig, UnknownName, UnsupportedModel
 from planner.facts.gpu import GPU
 from planner.facts.variant import Model, Variant
@@ -34,7 +35,7 @@ def to_fleet(servers: Sequence[Server], gpu: GPU, catalog: Catalog, name: str) -
             left.append(f"{server.name}: {str(error).splitlines()[0]}")
             continue
         roles[_role_name(server, roles)] = _role(server, model, variant)
-        left += [f"{server.name}: --{flag} has no key in a fleet" for flag in server.flags if flag not in _SAID]
+        left += [f"{server.name}: --{flag} {_left_out(flag)}" for flag in server.flags if flag not in _SAID]
     versions = {server.engine_version for server in servers} - {None}
     document: dict[str, Any] = {"name": _plain(name)}
     if len(versions) == 1:
@@ -50,7 +51,19 @@ _SAID = frozenset(
      "enable-auto-tool-choice", "tool-call-parser", "reasoning-parser", "enable-prefix-caching", "revision",
      "enable-chunked-prefill", "download-dir", "kv-cache-memory-bytes", "tokenizer")
 )  # fmt: skip
-"""Flags that a role has a key for, or that a plan decides itself."""
+"""Flags that are carried over, or that a plan decides itself."""
+_KEYS = {
+    **{option: setting.key for setting in SETTINGS for option in setting.options},
+    "--data-parallel-size": "data_parallel",
+    "--enable-expert-parallel": "expert_parallel",
+}
+"""Keys of a role that ask for what some other flags do."""
+
+
+def _left_out(flag: str) -> str:
+    """Say of a flag that is not carried over whether a fleet can ask for it."""
+    key = _KEYS.get(f"--{flag}")
+    return f"is left out; the key {key} of a role asks for it" if key else "has no key in a fleet"
 
 
 def _role(server: Server, model: Model, variant: Variant) -> dict[str, Any]:
