@@ -101,7 +101,7 @@ def test_a_check_finds_ranks_that_are_not_there(tmp_path: Path) -> None:
         assert check(dataclasses.replace(plan, servers=(other,)), fleet(document), catalog()), what
 
 
-def test_a_command_line_says_what_the_server_is() -> None:
+def test_whole_experts_are_left_to_the_planner_where_only_ranks_are_stated() -> None:
     document = changed(LARGE, "roles.big.data_parallel", 4)
     role = fleet(changed(document, "roles.big.expert_parallel", False)).roles[0]
 

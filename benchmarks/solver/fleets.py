@@ -44,7 +44,7 @@ class _Flags:
 
     @property
     def ranks(self) -> int:
-        return self.tensor_parallel_size * self.pipeline_parallel_size
+        return self.tensor_parallel_size * self.pipeline_parallel_size * self.data_parallel_size
 
 
 @dataclasses.dataclass(frozen=True)

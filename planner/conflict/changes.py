@@ -53,7 +53,7 @@ _FREEDOM = (
     "between_turns",
     "host_memory",
 )
-"""Keys of a role that limit where it may be, for each of which there is more room without it."""
+"""Keys that limit where a role may be, or what it leaves there, for each of which there is more room without it."""
 _APART = "same_server_as"
 """The key of a role without a server of its own, which may fit where one server for several does not."""
 _PINS = tuple(setting.key for setting in SETTINGS)

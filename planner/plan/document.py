@@ -42,9 +42,9 @@ _USUAL = {
     "shared": (),
     **defaults(),
 }
-"""Keys that are not written where they have these values: a server is in one stage and one rank of data
-parallelism, a GPU has memory of its own, a plan
-is on no frontier, a search ended by itself, a role states no request, pins nothing of the engine and takes no turns."""
+"""Keys that are not written where they have these values: a server is in one stage and one rank of data parallelism, a
+GPU has memory of its own, a plan is on no frontier, a search ended by itself, a role states no request, pins nothing of
+the engine and takes no turns."""
 
 SCHEMA = 1
 """Version of plan.yaml. It rises when a field changes its meaning or goes, so that an old reader refuses the file."""

@@ -11,7 +11,9 @@ from planner.search.budget import BudgetSpent
 from planner.search.pieces import Pieces
 
 _FIRST = 100
+"""Candidates that are tried first: how many changes how long it takes, and no answer."""
 _MORE = 8
+"""How many times as many are tried next."""
 
 
 def narrowed(limits: Bounds, reach: Callable[[Pieces], Sequence[int] | None], most: int | None = None) -> Pieces | None:

@@ -69,14 +69,14 @@ def stopped() -> bool:
     return watch is not None and watch.stopped
 
 
-def go_on(budget: float = 0) -> None:
+def go_on() -> None:
     """Do nothing, unless whoever watches wants no more: long work without a solver asks this now and then.
 
     Raises:
         BudgetSpent: the search was ended, and nothing is known yet.
     """
     if stopped():
-        raise BudgetSpent(budget)
+        raise BudgetSpent(0)
 
 
 def late() -> bool:

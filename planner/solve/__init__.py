@@ -24,8 +24,7 @@ def solve(fleet: Fleet, catalog: Catalog, budget: int = BUDGET, previous: Plan |
     """Return the best plan for a fleet, or why there is none.
 
     ``budget`` is in deterministic seconds for all searching, the runner-up included: it counts steps of the solver, so
-    that a run repeats on any machine. What a
-    ``previous`` plan decided stays where nothing is better for a change.
+    that a run repeats on any machine. What a ``previous`` plan decided stays where nothing is better for a change.
 
     Raises:
         BudgetSpent: neither could be shown within the solver's budget.
