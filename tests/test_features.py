@@ -5,12 +5,11 @@ from typing import Any
 
 import pytest
 import yaml
-from click.testing import CliRunner
+from commands import run, solved
 from fleets import catalog, changed, fleet
 
 from planner.artifacts.read_routes import read_routes
 from planner.catalog.stored import stored
-from planner.cli import main
 from planner.engine.adapters import Lora
 from planner.engine.faults import Case, known_faults
 from planner.engine.flags import default_flags
@@ -22,7 +21,7 @@ from planner.memory.demand import demand
 from planner.memory.features import feature_reasons
 from planner.memory.started import started
 from planner.memory.terms import Server, terms
-from planner.plan import Plan, plan_from_yaml
+from planner.plan import plan_from_yaml
 
 CHAT: dict[str, Any] = {
     "name": "features",
@@ -33,18 +32,6 @@ CHAT: dict[str, Any] = {
 NAMES = {"adapters": 2, "rank": 16, "names": {"chat-sql": "org/sql", "chat-tone": "org/tone"}}
 MTP = Speculation(method="mtp", tokens=2)
 NGRAM = Speculation(method="ngram", tokens=3)
-
-
-def run(*arguments: str) -> tuple[int, str]:
-    result = CliRunner(catch_exceptions=False).invoke(main, arguments, prog_name="planner")
-    return result.exit_code, result.output
-
-
-def solved(folder: Path, document: dict[str, Any], *options: str) -> Plan:
-    (folder / "fleet.yaml").write_text(yaml.safe_dump(document), encoding="utf-8")
-    code, output = run("solve", str(folder / "fleet.yaml"), "--out", str(folder), *options)
-    assert code == 0, output
-    return plan_from_yaml(folder / "plan.yaml")
 
 
 def server(name: str, version: str = "0.33.0", **flags: Any) -> Server:  # noqa: ANN401 - any field of ServeFlags

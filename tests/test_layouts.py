@@ -6,15 +6,13 @@ from typing import Any
 
 import pytest
 import yaml
-from click.testing import CliRunner
+from commands import run, solved
 from fleets import catalog, changed, fleet
 
 from planner.artifacts.read_back import read_back
 from planner.artifacts.serve_args import planned_server
 from planner.check import check
-from planner.cli import main
 from planner.errors import InputError
-from planner.plan import Plan, plan_from_yaml
 
 LARGE: dict[str, Any] = {
     "name": "large",
@@ -33,19 +31,6 @@ LARGE: dict[str, Any] = {
     },
 }
 TARGETS = ("quadlet", "kubernetes", "helm-values")
-
-
-def run(*arguments: str) -> tuple[int, str]:
-    result = CliRunner(catch_exceptions=False).invoke(main, arguments, prog_name="planner")
-    return result.exit_code, result.output
-
-
-def solved(folder: Path, document: dict[str, Any], *options: str) -> Plan:
-    folder.mkdir(exist_ok=True)
-    (folder / "fleet.yaml").write_text(yaml.safe_dump(document), encoding="utf-8")
-    code, output = run("solve", str(folder / "fleet.yaml"), "--out", str(folder), *options)
-    assert code == 0, output
-    return plan_from_yaml(folder / "plan.yaml")
 
 
 def refusals(document: dict[str, Any]) -> str:

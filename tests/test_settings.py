@@ -7,15 +7,13 @@ from typing import Any
 
 import jinja2
 import pytest
-import yaml
-from click.testing import CliRunner
+from commands import run, solved
 from fleets import catalog, changed, fleet
 from plans import plan, server
 
 from planner.artifacts.read_back import read_back
 from planner.artifacts.serve_args import planned_server, serve_arguments
 from planner.check import check
-from planner.cli import main
 from planner.engine.adapters import Lora
 from planner.engine.chat_templates import chat_template
 from planner.engine.flags import ServeFlags, default_flags
@@ -30,7 +28,7 @@ from planner.memory.cuda_graphs import capture_sizes
 from planner.memory.pins import server_refusal
 from planner.memory.terms import Server, Terms, terms
 from planner.options.served import served
-from planner.plan import Plan, plan_from_yaml, plan_to_yaml
+from planner.plan import plan_to_yaml
 from planner.tensors.kv_pages import state_bytes, state_dtypes
 from planner.units import GIB
 
@@ -75,18 +73,6 @@ GIVEN: dict[str, tuple[Any, EngineSettings]] = {
     "language_model_only": (True, EngineSettings(language_model_only=True)),
 }
 """Each key with a value as a fleet file has it, and what is made of it."""
-
-
-def run(*arguments: str) -> tuple[int, str]:
-    result = CliRunner(catch_exceptions=False).invoke(main, arguments, prog_name="planner")
-    return result.exit_code, result.output
-
-
-def solved(folder: Path, document: dict[str, Any], *options: str) -> Plan:
-    (folder / "fleet.yaml").write_text(yaml.safe_dump(document), encoding="utf-8")
-    code, output = run("solve", str(folder / "fleet.yaml"), "--out", str(folder), *options)
-    assert code == 0, output
-    return plan_from_yaml(folder / "plan.yaml")
 
 
 def test_every_setting_has_a_key_and_a_case() -> None:

@@ -6,18 +6,16 @@ from typing import Any
 
 import pytest
 import yaml
-from click.testing import CliRunner
+from commands import run, solved
 from fleets import catalog, changed, fleet
 
 from planner.artifacts.read_back import read_back
 from planner.artifacts.read_routes import read_routes
 from planner.check import check
-from planner.cli import main
 from planner.conflict.requirements import requirements
 from planner.engine.profile import load_profile
 from planner.errors import InputError
 from planner.options import prepare
-from planner.plan import Plan, plan_from_yaml
 
 PAIR: dict[str, Any] = {
     "name": "pair",
@@ -43,18 +41,6 @@ PAIR: dict[str, Any] = {
         },
     },
 }
-
-
-def run(*arguments: str) -> tuple[int, str]:
-    result = CliRunner(catch_exceptions=False).invoke(main, arguments, prog_name="planner")
-    return result.exit_code, result.output
-
-
-def solved(folder: Path, document: dict[str, Any], *options: str) -> Plan:
-    (folder / "fleet.yaml").write_text(yaml.safe_dump(document), encoding="utf-8")
-    code, output = run("solve", str(folder / "fleet.yaml"), "--out", str(folder), *options)
-    assert code == 0, output
-    return plan_from_yaml(folder / "plan.yaml")
 
 
 def test_a_server_for_two_roles_has_the_limits_of_both() -> None:
