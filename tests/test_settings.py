@@ -266,7 +266,8 @@ def test_a_cache_that_nobody_measured_is_planned_when_it_is_pinned(tmp_path: Pat
         ({"capture_sizes": [1, 2], "max_capture_size": 4}, "say the same thing"),
         ({"eager": True, "max_capture_size": 4}, "no CUDA graphs are captured"),
         ({"block_size": 24}, "a multiple of 16"),
-        ({"capture_sizes": 8}, "a list of batch sizes"),
+        ({"capture_sizes": 8}, "a list of batch sizes.*\n  hint: one size is max_capture_size: 8"),
+        ({"capture_sizes": True}, "a list of batch sizes.*, not true$"),
         ({"mamba_cache_dtype": "fp8"}, "unknown dtype"),
     ],
 )

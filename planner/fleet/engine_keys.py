@@ -46,7 +46,7 @@ def _sizes(value: object) -> tuple[int, ...]:
     """Read a list of batch sizes."""
     read = values.whole(1, _MOST_GRAPH_TOKENS, "a batch size")
     if not isinstance(value, list) or len(value) < 2:
-        hint = f"one size is max_capture_size: {value}" if isinstance(value, int) else ""
+        hint = f"one size is max_capture_size: {value}" if type(value) is int else ""  # true is none
         values.wrong(f"expected a list of batch sizes such as [1, 2, 4, 8], not {values.found(value)}", hint)
     return tuple(sorted({read(item) for item in value}))
 
