@@ -12,6 +12,7 @@ from planner.adopt.server import Server
 from planner.adopt.start import verdicts
 from planner.catalog import load_catalog
 from planner.engine.options import engine_options
+from planner.plan import plan_from_yaml
 
 
 def servers(tmp_path: Path, **files: str) -> list[Server]:
@@ -189,6 +190,9 @@ def test_a_python_script_starts_what_its_taken_lines_start(tmp_path: Path, text:
         ('tmux new-session -d -s x "CUDA_VISIBLE_DEVICES=1 vllm serve m --port 1"', "m", {"port": 1}),
         ("screen -dmS x bash -c 'vllm serve m --port 1'", "m", {"port": 1}),
         ("ray symmetric-run --address h:1 --min-nodes 2 -- vllm serve m --port 1", "m", {"port": 1}),
+        ("./wait-for-it.sh db:5432 -t 30 -- vllm serve m --port 1", "m", {"port": 1}),
+        ("bash /opt/gate.sh --lock a -- env --unset=KEY vllm serve m --port 1", "m", {"port": 1}),
+        ("if [[ ' ' =~ ^[[:space:]]$ ]]; then vllm serve m --port 1; fi", "m", {"port": 1}),
     ],
 )  # fmt: skip
 def test_habits_of_shell_scripts(tmp_path: Path, text: str, model: str, flags: dict[str, Any]) -> None:
@@ -298,6 +302,18 @@ spec: {predictor: {model: {modelFormat: {name: huggingface},
 
 def test_values_of_another_chart_are_no_configuration_of_the_engine(tmp_path: Path) -> None:
     assert not servers(tmp_path, values__yaml="model: m\nimage: {tag: v0.9.2}\nreplicaCount: 1\n")
+
+
+@pytest.mark.parametrize("name", ["compose.yaml", "llama-swap/config.yaml", "systemd/*.service"])
+def test_files_of_a_plan_are_read_through_their_gate(name: str) -> None:
+    folder = Path(__file__).parent.parent / "examples" / "desk-in-turns"
+    planned = plan_from_yaml(folder / "plan.yaml").servers
+
+    found = read_files(sorted((folder / "artifacts").glob(name))).servers
+
+    assert {(one.model, one.flags["max-model-len"]) for one in found} == {
+        (one.repository, one.max_model_len) for one in planned
+    }
 
 
 def test_shares_alone_tell_that_two_servers_cannot_start_at_once(tmp_path: Path) -> None:

@@ -4,6 +4,7 @@ import ast
 import fnmatch
 import operator
 import re
+import warnings
 from collections.abc import Callable, Sequence
 
 _UNKNOWN = re.compile(r"\$[{(]")
@@ -71,10 +72,7 @@ def _binary(left: str, operator: str, right: str) -> bool | None:
     if operator == "!=":
         return not matches(left, right)
     if operator == "=~":
-        try:
-            return bool(re.search(right, left))
-        except re.error:
-            return None
+        return _found(right, left)
     try:
         one, other = int(left or 0), int(right or 0)
     except ValueError:
@@ -83,3 +81,13 @@ def _binary(left: str, operator: str, right: str) -> bool | None:
         "-eq": one == other, "-ne": one != other, "-gt": one > other, "-ge": one >= other,
         "-lt": one < other, "-le": one <= other,
     }.get(operator)  # fmt: skip
+
+
+def _found(pattern: str, text: str) -> bool | None:
+    """Search as bash does; None for what Python reads otherwise, such as ``[[:space:]]``, of which it warns."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("error", FutureWarning)
+        try:
+            return bool(re.search(pattern, text))
+        except (re.error, FutureWarning):
+            return None

@@ -53,8 +53,18 @@ class Launch:
 
 
 def launches(command: Command, scope: Scope) -> Iterator[Launch]:
-    """Yield every start of the engine in one command; scripts it calls are followed where they are at hand."""
+    """Yield every start of the engine in one command; scripts it calls are followed where they are at hand.
+
+    What waits for something and then runs what stands behind ``--`` is looked through.
+    """
     words, environment = _unwrapped(command.words, dict(command.environment))
+    found = list(_started(command, words, environment, scope))
+    if not found and "--" in words:
+        found = list(launches(Command(tuple(words[words.index("--") + 1 :]), environment, command.line), scope))
+    yield from found
+
+
+def _started(command: Command, words: list[str], environment: dict[str, str], scope: Scope) -> Iterator[Launch]:
     if not words:
         return
     program = words[0].rsplit("/", 1)[-1]

@@ -114,7 +114,7 @@ def _server(server: Server, verdict: Verdict) -> dict[str, Any]:
 def _told(found: Found, each: list[Verdict]) -> str:
     parts = [_paragraph(server, verdict) for server, verdict in zip(found.servers, each, strict=True)]
     parts += [f"{other.name}: {other.engine}, which is not vLLM, is left out" for other in found.others]
-    return "\n\n".join(parts) if parts else "no vLLM server is started by these files"
+    return "\n\n".join(parts) if parts else "no start of a vLLM server was found in these files"
 
 
 def _paragraph(server: Server, verdict: Verdict) -> str:
@@ -130,7 +130,8 @@ def _paragraph(server: Server, verdict: Verdict) -> str:
         lines.append(f"  only known where it runs: {', '.join(server.unexpanded)}")
     if verdict.change:
         name, value = verdict.change
-        lines.append(f"  hint: with {'' if name == 'start' else '--'}{name} {_value(value)} it starts")
+        way = f"started {value}" if name == "start" else f"with --{name} {_value(value)}"
+        lines.append(f"  hint: {way} it starts")
     return "\n".join(lines)
 
 
