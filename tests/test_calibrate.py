@@ -187,6 +187,13 @@ def test_a_log_that_does_not_say_enough_teaches_nothing(tmp_path: Path, text: st
     assert start["measured"] is None
 
 
+def test_a_log_of_a_larger_gpu_teaches_nothing(tmp_path: Path) -> None:
+    (start,) = facts(log(tmp_path / "a.log", 40.0))["starts"]
+
+    assert start["why_not"] == "weights and KV cache of 55.27 GiB are more than RTX 4090 has"
+    assert start["measured"] is None
+
+
 def test_a_given_kv_cache_leaves_the_weights_to_learn_from(tmp_path: Path, gpu: GPU) -> None:
     own = log(tmp_path / "a.log", 5.7, extra=", 'kv_cache_memory_bytes': 1000000000")
 

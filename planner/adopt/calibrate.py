@@ -63,6 +63,9 @@ def start_of(found: Diagnosis, log: str, digest: str, gpu: GPU, catalog: Catalog
             return Start(log=log, why_not="the size of its KV cache was given, and it does not say that of its weights")
     elif not isinstance(kv_gib, float) and not isinstance(tokens, int):
         return Start(log=log, why_not="it does not say how large the KV cache is")
+    there = (weights_gib or 0) + (kv_gib if isinstance(kv_gib, float) else 0)
+    if there * GIB > gpu.memory_bytes:
+        return Start(log=log, why_not=f"weights and KV cache of {there:.2f} GiB are more than {gpu.name} has")
     eager = flags.get("enforce_eager") is True
     measured = Measured(
         gpu=gpu.name,
