@@ -18,6 +18,7 @@ from test_artifacts import TURNING, run
 
 from planner.artifacts import DEFAULT_TARGETS, render, write
 from planner.artifacts.read_back import read_back
+from planner.artifacts.turning import llama_swap
 from planner.errors import InputError
 from planner.plan import Plan
 
@@ -148,6 +149,18 @@ def test_llama_swap_may_have_awake_what_the_plan_may(rendered: Path) -> None:
     assert named == {frozenset({"embed", "painter-1", "painter-2"}), frozenset({"embed", "writer"})}
     assert swap(rendered)["selectors"]["painter"]["targets"] == ["painter-1", "painter-2"]
     assert swap(rendered)["hooks"]["on_startup"]["preload"] == ["embed"]
+
+
+def test_llama_swap_lets_the_requests_of_all_ranks_wait() -> None:
+    plan = next(iter(TURNING.values()))
+    ranks = replace(plan, servers=tuple(replace(server, data_parallel_size=8) for server in plan.servers))
+
+    one, eight = llama_swap(plan), llama_swap(ranks)
+
+    assert one and eight
+    for before, after, server in zip(one.models, eight.models, plan.servers, strict=True):
+        assert before.concurrency >= 4 * server.max_num_seqs
+        assert after.concurrency == 32 * server.max_num_seqs
 
 
 def test_every_file_starts_the_planned_servers(rendered: Path) -> None:

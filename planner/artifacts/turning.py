@@ -93,7 +93,7 @@ def llama_swap(plan: Plan) -> LlamaSwap | None:
             role=server.role,
             variable=f"s{number}",
             evict_cost=max(1, ceil_div(server.asleep.enter.high_ms if server.asleep else 0, 1000)),
-            concurrency=max(_LEAST_WAITING, _WAITING * server.max_num_seqs),
+            concurrency=max(_LEAST_WAITING, _WAITING * server.requests),
         )
         for number, server in enumerate(plan.servers, 1)
     )
