@@ -56,7 +56,7 @@ def test_a_server_for_two_roles_has_the_limits_of_both() -> None:
 @pytest.mark.parametrize(
     ("path", "value", "said"),
     [
-        ("roles.code.same_server_as", "cod", "there is no role"),
+        ("roles.code.same_server_as", "cod", "there is no role 'cod'(.|\n)*with a server of its own: chat"),
         ("roles.code.same_server_as", "code", "its own server already"),
         ("roles.chat.same_server_as", "code", "itself is on the server of"),
         ("roles.code.task", "embedding", "a server for chat is none for embedding"),

@@ -77,7 +77,7 @@ class OwnedMap(Map):
     price: _Purchase = Field(
         default=None, description="US dollars that one GPU cost, with its part of the machine: 1600"
     )
-    years: _Years = Field(default=None, description="years over which that is spread: 3")
+    years: _Years = Field(default=None, description="years over which its price is spread: 3")
     electricity_per_kwh: _Price = Field(
         default=None, description="US dollars for a kilowatt hour, cooling included: 0.30"
     )

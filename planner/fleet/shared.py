@@ -80,7 +80,9 @@ def served_together(findings: Findings, read: FleetMap, roles: Sequence[Role]) -
         if host is None:
             continue
         if message := _unhosted(read, name, host):
-            findings.refuse(("roles", name, "same_server_as"), message, "name a role with a server of its own")
+            hosts = ", ".join(one for one, role in read.roles.items() if one != name and role.same_server_as is None)
+            hint = f"name a role with a server of its own{': ' * bool(hosts)}{hosts}"
+            findings.refuse(("roles", name, "same_server_as"), message, hint)
         else:
             groups.setdefault(host, []).append(name)
     found = dict(by_name)
