@@ -79,7 +79,7 @@ def solve(
     fleet = load_fleet(fleet_file, catalog)
     for gpu in {pool.gpu.name: pool.gpu for pool in fleet.pools}.values():
         if gpu.seen:
-            hint(f"the margins on {gpu.name} heed {len(gpu.seen)} start-ups of your own (planner calibrate)")
+            hint(f"the margins on {gpu.name} heed your own start-ups: {len(gpu.seen)} (planner calibrate)")
     from planner.cli.solving import Asked, solved  # the fleet has been read and found right
 
     asked = Asked(

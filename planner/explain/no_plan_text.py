@@ -84,7 +84,7 @@ def _requirement(item: Requirement) -> str:
 def _hints(found: NoPlan) -> str:
     if found.pairs:
         lines = [f"hint: do both: {_change(one)}; {_change(other)}" for one, other in found.pairs]
-        return "\n".join(["No single change makes a plan possible, two together do:", *lines])
+        return "\n".join(["Of the changes tried none alone makes a plan possible, two together do:", *lines])
     if not found.changes:
         return "hint: no single change makes a plan possible; drop or relax several of the requirements above"
     several = "Each of these changes alone makes a plan possible, the least first:\n" if len(found.changes) > 1 else ""
