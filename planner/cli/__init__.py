@@ -26,6 +26,7 @@ COMMANDS = {
     "observe": "Propose what a fleet should ask for, from what was asked.",
     "pareto": "List the plans of which none is better in both of two things.",
     "render": "Render the files of a plan again, without solving.",
+    "report": "Show a plan as one HTML page.",
     "schema": "Print the JSON Schema of fleet.yaml for editors.",
     "solve": "Find the proven best plan for a fleet and render its files.",
     "verify": "Check that the rendered files start the plan, and that it fits.",

@@ -5,6 +5,7 @@ from collections.abc import Iterator
 
 from planner import explain
 from planner.cli.text import fill, table, wrapped
+from planner.explain.words import TERMS
 from planner.facts.prior import ASSUMED
 from planner.plan import GPULedger, KnownFault, Ledger, Plan, ServerPlan, ServerSpeed
 from planner.units import GIB, format_gib, format_tokens
@@ -12,15 +13,6 @@ from planner.units import GIB, format_gib, format_tokens
 _VARIANTS = ("role", "variant", "scheme", "score", "recovery")
 _LIMITS = ("role", "port", "KV cache", "context", "seqs", "batched", "holds at once")
 _SPEED = ("role", "requests", "tokens/s each", "range", "first token, s", "range", "tokens/s", "range")
-_TERMS = {
-    "baseline": "baseline_bytes",
-    "weights": "weights_bytes",
-    "KV cache": "kv_cache_bytes",
-    "activation": "activation_bytes",
-    "non-torch": "non_torch_bytes",
-    "graphs": "cuda_graph_bytes",
-    "margin": "margin_bytes",
-}
 
 
 def plan_text(plan: Plan) -> str:
@@ -232,7 +224,7 @@ def _alike(plan: Plan) -> Iterator[tuple[GPULedger, ...]]:
 def _ledger(plan: Plan, gpus: tuple[GPULedger, ...]) -> str:
     """One GPU, or several alike: a row per server, what others use, what is free, and the total, their sum."""
     gpu = gpus[0]
-    blank = [""] * len(_TERMS)
+    blank = [""] * len(TERMS)
     rows = [[name, *_terms(plan.server(name).ledger)] for name in gpu.servers]
     if gpu.system_bytes:
         rows.append(["left to the system", *blank, *_amount(gpu.system_bytes)])
@@ -242,7 +234,7 @@ def _ledger(plan: Plan, gpus: tuple[GPULedger, ...]) -> str:
         rows.append(["taken in turns", *blank, *_amount(-gpu.shared_bytes)])
     rows.append(["free", *blank, *_amount(gpu.free_bytes)])
     rows.append(["total", *blank, *_amount(gpu.total_bytes)])
-    header = [f"{_place(plan, gpus)}, GiB", *_TERMS, "all", "bytes"]
+    header = [f"{_place(plan, gpus)}, GiB", *TERMS, "all", "bytes"]
     return table(header, rows, frozenset(range(1, len(header))))
 
 
@@ -254,7 +246,7 @@ def _place(plan: Plan, gpus: tuple[GPULedger, ...]) -> str:
 
 
 def _terms(ledger: Ledger) -> list[str]:
-    return [*(f"{getattr(ledger, field) / GIB:.2f}" for field in _TERMS.values()), *_amount(ledger.total_bytes)]
+    return [*(f"{getattr(ledger, field) / GIB:.2f}" for field in TERMS.values()), *_amount(ledger.total_bytes)]
 
 
 def _amount(value_bytes: int) -> tuple[str, str]:

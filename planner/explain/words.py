@@ -9,6 +9,17 @@ from planner.options.worth import COST_PER_MTOK, LATENCY, THROUGHPUT, TPOT
 from planner.plan import COST, GPU_HOURS, GPUS_IN_USE, GPUGroup, ServerPlan
 from planner.units import GIB, format_gib
 
+TERMS = {
+    "baseline": "baseline_bytes",
+    "weights": "weights_bytes",
+    "KV cache": "kv_cache_bytes",
+    "activation": "activation_bytes",
+    "non-torch": "non_torch_bytes",
+    "graphs": "cuda_graph_bytes",
+    "margin": "margin_bytes",
+}
+"""What a term of a ledger is called -> its field."""
+
 _MILLIONTHS = 1_000_000
 _THOUSANDTHS = 1_000
 _PLACES = {"balanced": _MILLIONTHS, "accuracy": _MILLIONTHS, "concurrency": _MILLIONTHS, "context": _THOUSANDTHS,

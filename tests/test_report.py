@@ -1,0 +1,209 @@
+"""planner report: one HTML file that holds every figure of the plan, asks for nothing, and lets no name become HTML."""
+
+import base64
+import dataclasses
+import hashlib
+import json
+import re
+from functools import cache
+from html.parser import HTMLParser
+from pathlib import Path
+
+import pytest
+from click.testing import CliRunner
+from plans import many_roles, server, two_nodes
+from plans import plan as planned
+
+from planner.catalog import load_catalog
+from planner.cli import main
+from planner.fleet import load_fleet
+from planner.plan import Plan, plan_from_yaml
+from planner.report import View, page, view
+from planner.report.memory import gpu_bars
+from planner.report.starts import starts
+
+ROOT = Path(__file__).resolve().parent.parent
+EXAMPLE = ROOT / "examples" / "both-in-8-bit"
+HOSTILE = "</script><script>alert(1)</script><img src=x onerror=alert(1)>\"'&"
+
+
+class Page(HTMLParser):
+    """What a browser would make of a page: its elements, the rows of every table, and the text of scripts."""
+
+    def __init__(self, text: str) -> None:
+        super().__init__()
+        self.elements: list[tuple[str, dict[str, str | None]]] = []
+        self.rows: list[list[str]] = []
+        self.scripts: list[str] = []
+        self._open: list[str] = []
+        self.feed(text)
+        self.close()
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.elements.append((tag, dict(attrs)))
+        self._open.append(tag)
+        if tag == "tr":
+            self.rows.append([])
+        elif tag in ("td", "th"):
+            self.rows[-1].append("")
+        elif tag == "script":
+            self.scripts.append("")
+
+    def handle_endtag(self, tag: str) -> None:
+        while self._open and self._open.pop() != tag:
+            pass
+
+    def handle_data(self, data: str) -> None:
+        if self._open and self._open[-1] in ("td", "th"):
+            self.rows[-1][-1] += data
+        elif self._open and self._open[-1] == "script":
+            self.scripts[-1] += data
+
+
+@cache
+def example() -> tuple[Plan, View]:
+    catalog = load_catalog()
+    plan = plan_from_yaml(EXAMPLE / "plan.yaml")
+    fleet = load_fleet(EXAMPLE / "fleet.yaml", catalog)
+    return plan, view(plan, fleet, catalog, (EXAMPLE / "fleet.yaml").read_text(encoding="utf-8"))
+
+
+def hostile() -> View:
+    """The example with a name, a checkpoint and a fleet that would like to be HTML."""
+    _, own = example()
+    text = {
+        name: f"{getattr(own, name)}{HOSTILE}" for name in ("title", "headline", "reasons", "fleet_text", "plan_text")
+    }
+    return dataclasses.replace(
+        own,
+        **text,  # type: ignore[arg-type]
+        servers=tuple(dataclasses.replace(one, name=HOSTILE, repository=HOSTILE) for one in own.servers),
+        bars=gpu_bars(planned(server(HOSTILE))),
+        curves=tuple(dataclasses.replace(one, role=HOSTILE, server=HOSTILE) for one in own.curves),
+        starts=tuple(dataclasses.replace(one, server=HOSTILE) for one in own.starts),
+        commands=(HOSTILE,),
+        sources=tuple(dataclasses.replace(one, source=HOSTILE) for one in own.sources),
+    )
+
+
+def test_the_parts_of_every_gpu_add_up_to_its_total() -> None:
+    for plan in (example()[0], many_roles()):
+        for bar in gpu_bars(plan):
+            assert sum(part.bytes for part in bar.parts) == bar.total_bytes
+
+
+def test_guarantees_of_the_plan_lie_on_the_curves() -> None:
+    plan, own = example()
+    for curve in own.curves:
+        told = plan.server(curve.server)
+        held = {point.tokens: point.requests for point in curve.held}
+        last = curve.paces[-1]
+        assert held[told.request_tokens] == told.concurrency_request
+        assert held[told.max_model_len] == told.concurrency_full_context
+        assert told.speed is not None
+        assert (last.requests, last.tpot_us, last.ttft_us, last.output_millitokens_per_second) == (
+            told.requests, told.speed.tpot_us, told.speed.ttft_us, told.speed.output_millitokens_per_second,
+        )  # fmt: skip
+
+
+def test_more_of_one_is_never_more_of_the_other() -> None:
+    for curve in example()[1].curves:
+        requests = [point.requests for point in curve.held]
+        assert requests == sorted(requests, reverse=True)
+
+
+def test_a_server_starts_when_those_before_it_on_its_gpu_answer() -> None:
+    first, second = starts(example()[0])
+
+    assert (first.begin_seconds, second.after) == (0, (first.server,))
+    assert second.begin_seconds == first.end_seconds < second.end_seconds
+    assert second.later_begin_seconds == first.later_end_seconds <= first.end_seconds
+
+
+def test_the_parts_of_a_server_on_two_nodes_answer_together_after_what_one_of_them_waits_for() -> None:
+    before = server("before", node="box-2", gpu_indices=(1,), port=8003)
+    large, small = (two_nodes().server(name) for name in ("large", "small"))
+    found = {(one.server, one.node): one for one in starts(planned(before, large, small))}
+    first, second = found["large", "box-1"], found["large", "box-2"]
+
+    assert (first.begin_seconds, first.after) == (0, ())
+    assert (second.begin_seconds, second.after) == (found["before", "box-2"].end_seconds, ("before",))
+    assert first.end_seconds == second.end_seconds > second.begin_seconds
+    assert found["small", "box-2"].begin_seconds == second.end_seconds
+
+
+def test_tables_hold_the_figures_of_the_plan() -> None:
+    plan, own = example()
+    rows = Page(page(own)).rows
+    for one in plan.servers:
+        assert [one.name, one.repository, one.scheme, one.kv_cache_dtype, str(one.port), str(one.max_model_len)] in [
+            row[:6] for row in rows
+        ]
+        for field in dataclasses.fields(one.ledger):
+            assert any(row[1:2] == [one.name] and row[-1] == f"{getattr(one.ledger, field.name):,}" for row in rows)
+    assert any(row[2:3] == ["free"] and row[-1] == f"{plan.gpus[0].free_bytes:,}" for row in rows)
+
+
+def test_charts_are_drawn_from_the_same_data() -> None:
+    own = example()[1]
+    data = json.loads(Page(page(own)).scripts[0])
+
+    assert data["bars"] == json.loads(json.dumps([dataclasses.asdict(bar) for bar in own.bars]))
+    assert data["curves"] == json.loads(json.dumps([dataclasses.asdict(curve) for curve in own.curves]))
+
+
+def test_names_never_become_html() -> None:
+    tame, wild = Page(page(example()[1])), Page(page(hostile()))
+
+    assert {tag for tag, _ in wild.elements} <= {tag for tag, _ in tame.elements}
+    assert len(wild.scripts) == len(tame.scripts) == 3
+    assert wild.scripts[1:] == tame.scripts[1:]
+    assert not [name for _, attributes in wild.elements for name in attributes if name.startswith("on")]
+    assert any(HOSTILE in row for row in wild.rows)
+    assert HOSTILE in {part["server"] for bar in json.loads(wild.scripts[0])["bars"] for part in bar["parts"]}
+
+
+def test_nothing_is_loaded_and_only_the_shipped_scripts_run() -> None:
+    found = Page(page(example()[1]))
+    policy = next(own["content"] for tag, own in found.elements if tag == "meta" and "http-equiv" in own) or ""
+    hashes = [base64.b64encode(hashlib.sha256(text.encode()).digest()).decode() for text in found.scripts[1:]]
+
+    assert policy.startswith("default-src 'none';")
+    assert re.findall(r"'sha256-([^']+)'", policy) == hashes
+    assert not [own for tag, own in found.elements if {"src", "href", "srcset", "action"} & own.keys()]
+
+
+def test_the_library_is_the_release_that_the_docs_name() -> None:
+    shipped = (ROOT / "templates" / "report" / "echarts.common.min.js").read_bytes()
+    told = (ROOT / "docs" / "report.md").read_text(encoding="utf-8")
+
+    assert f"`{hashlib.sha256(shipped).hexdigest()}`" in told
+    release = re.search(rb't\.version="([0-9.]+)"', shipped)
+    assert release is not None
+    assert f"Apache ECharts](https://echarts.apache.org/) {release[1].decode()} " in told
+
+
+def test_what_is_drawn_is_named_and_tabled() -> None:
+    found = Page(page(example()[1]))
+    ids = [own["id"] for _, own in found.elements if "id" in own]
+    charts = [own for _, own in found.elements if own.get("class") == "chart"]
+
+    assert len(ids) == len(set(ids))
+    assert all(own["role"] == "img" and own["aria-label"] for own in charts)
+    assert {own["aria-labelledby"] for tag, own in found.elements if tag == "section"} <= set(ids)
+    assert ("html", {"lang": "en"}) in found.elements
+
+
+@pytest.fixture
+def written(tmp_path: Path) -> list[bytes]:
+    """The page of the example, written twice."""
+    for name in ("one.html", "two.html"):
+        arguments = ["report", str(EXAMPLE / "plan.yaml"), "--out", str(tmp_path / name)]
+        result = CliRunner(catch_exceptions=False).invoke(main, arguments, prog_name="planner")
+        assert result.exit_code == 0, result.output
+    return [(tmp_path / name).read_bytes() for name in ("one.html", "two.html")]
+
+
+def test_the_command_writes_the_same_small_file_again(written: list[bytes]) -> None:
+    assert written[0] == written[1] == page(example()[1]).encode()
+    assert len(written[0]) <= 1_500_000
