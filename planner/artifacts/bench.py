@@ -40,6 +40,8 @@ def bench(server: ServerPlan, version: str) -> Bench:
     output = 0 if server.pooling else server.output_tokens or max(1, server.request_tokens // _ANSWERS)
     prompt = max(1, min(server.request_tokens, server.max_model_len - slack) - output)
     arguments = ["--backend" if key >= (0, 11, 0) else "--endpoint-type"]
+    if server.task == "transcription":  # its data sets are recordings, which the benchmark would download
+        return Bench(prompt_tokens=0, output_tokens=0, arguments=())
     if server.task == "rerank":
         if key < (0, 12, 0):
             return Bench(prompt_tokens=prompt, output_tokens=0, arguments=())

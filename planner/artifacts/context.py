@@ -31,6 +31,9 @@ _LITELLM_PORT = 4000
 # beyond any text, and four MiB leaves room for an image.
 _BODY_BYTES_PER_TOKEN = 16
 _BODY_FLOOR_BYTES = 4 * MIB
+# The engine takes recordings of at most 25 MiB (VLLM_MAX_AUDIO_CLIP_FILESIZE_MB, envs.py 0.10.2 to 0.33.0); the other
+# fields of the form come on top.
+_SOUND_BYTES = 26 * MIB
 # HAProxy's buffer holds the headers too, and keeps tune.maxrewrite (1 KiB by default) of it free.
 _HEADER_BYTES = MIB // 4
 
@@ -85,6 +88,7 @@ class Router:
     name: str
     port: int
     body_bytes: int
+    sound_bytes: int
     buffer_bytes: int
     connections: int
 
@@ -264,6 +268,7 @@ def _router(processes: tuple[Server, ...], taken: Collection[str], nodes: tuple[
         name=_unused("router", taken),
         port=_free_port({one.port for one in processes} | {node.port for node in nodes}, ROUTER_PORT),
         body_bytes=body_bytes,
+        sound_bytes=_SOUND_BYTES,
         buffer_bytes=body_bytes + _HEADER_BYTES,
         connections=min(max(connections, 256), 1024),
     )

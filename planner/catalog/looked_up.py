@@ -23,6 +23,7 @@ _TASKS = {
     "feature-extraction": ("embedding",),
     "sentence-similarity": ("embedding",),
     "text-ranking": ("rerank",),
+    "automatic-speech-recognition": ("transcription",),
 }
 """The hub's name of what a model is for -> tasks of ours; others follow from the architecture."""
 _LICENCE = re.compile(r"license:([\w.+-]+)")

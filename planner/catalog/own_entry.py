@@ -76,6 +76,8 @@ def entry_text(entry: Mapping[str, Any], made_by: str) -> str:
 def _tasks(architecture: Architecture) -> tuple[str, ...]:
     if architecture.is_pooling:
         return ("embedding",)
+    if any(layer.attention and layer.attention.cross for layer in architecture.layers):
+        return ("transcription",)
     return ("general", "vision") if architecture.vision else ("general",)
 
 

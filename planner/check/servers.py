@@ -12,7 +12,7 @@ from planner.engine.settings import serve_flags
 from planner.errors import PlannerError
 from planner.facts.gpu import GPU
 from planner.facts.variant import Model, Variant
-from planner.fleet import POOLING_TASKS, Fleet, Pool, Role
+from planner.fleet import OWN_TASKS, POOLING_TASKS, Fleet, Pool, Role
 from planner.memory.attention import attention_backend
 from planner.memory.demand import ledger, scarcest_layout
 from planner.memory.pins import server_refusal
@@ -165,7 +165,7 @@ def _stages(facts: Recomputed, role: Role, plan: ServerPlan, pool: Pool) -> Iter
         yield Violation(plan.name, f"has {len(plan.groups)} stages on {nodes} nodes")
     if (nodes > 1) != bool(plan.master_port):
         yield Violation(plan.name, f"has the master port {plan.master_port} on {nodes} nodes")
-    if stages > 1 and role.task in POOLING_TASKS:
+    if stages > 1 and role.task in OWN_TASKS:
         yield Violation(plan.name, f"has pipeline stages, which {role.task} has not")
     if stages > 1 and pool.gpu.parent:
         yield Violation(plan.name, "combines MIG slices")
@@ -180,7 +180,7 @@ def _ranks(facts: Recomputed, role: Role, plan: ServerPlan) -> Iterator[Violatio
         yield Violation(plan.name, f"has {ranks} data-parallel ranks, which the role does not allow")
     if role.expert_parallel not in (None, plan.expert_parallel):
         yield Violation(plan.name, f"{'shares out' if plan.expert_parallel else 'cuts'} whole experts against the role")
-    if ranks > 1 and role.task in POOLING_TASKS:
+    if ranks > 1 and role.task in OWN_TASKS:
         yield Violation(plan.name, f"has data-parallel ranks, which {role.task} has not")
     if len({len(group.gpu_indices) for group in plan.groups}) > 1:
         yield Violation(plan.name, "has more ranks on one node than on another")

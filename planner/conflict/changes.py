@@ -23,7 +23,7 @@ from planner.engine.settings import SETTINGS
 from planner.errors import InputError
 from planner.facts.accuracy import Accuracy
 from planner.fleet import (
-    POOLING_TASKS,
+    OWN_TASKS,
     SET_OPTION,
     Edit,
     Fleet,
@@ -255,7 +255,7 @@ def _replicas(fleet: Fleet, role: Role, sizing: Sizing) -> Iterator[FleetEdit]:
 
 def _stages(fleet: Fleet, role: Role, sizing: Sizing) -> Iterator[FleetEdit]:
     """Pipeline stages, the fewest first."""
-    for stages in STAGES if role.pipeline_parallel_sizes is None and role.task not in POOLING_TASKS else ():
+    for stages in STAGES if role.pipeline_parallel_sizes is None and role.task not in OWN_TASKS else ():
         if any(pool.splits(stages) for pool in fleet.pools_of(role)):
             changed = replace(role, pipeline_parallel_sizes=(stages,))
             yield _role_edit(fleet, role, changed, "pipeline_parallel", "auto", str(stages))

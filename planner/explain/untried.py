@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator
 
-from planner.fleet import POOLING_TASKS, Fleet, Pool, Role, may_share
+from planner.fleet import OWN_TASKS, Fleet, Pool, Role, may_share
 from planner.options import STAGES
 from planner.plan import Plan
 
@@ -17,7 +17,7 @@ def untried(fleet: Fleet, plan: Plan) -> Iterator[str]:
     idle = {gpu.pool for gpu in plan.gpus if not gpu.servers}
     for role in fleet.roles:
         stages = {server.pipeline_parallel_size for server in plan.servers if server.role == role.name}
-        if role.name in short and role.pipeline_parallel_sizes is None and role.task not in POOLING_TASKS and stages:
+        if role.name in short and role.pipeline_parallel_sizes is None and role.task not in OWN_TASKS and stages:
             pools = [pool for pool in fleet.pools_of(role) if pool.name in idle]
             more = _more(role, pools, max(stages))
             if more:

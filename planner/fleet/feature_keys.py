@@ -146,11 +146,17 @@ def check_features(
         where = (*path, "speculative")
         if pooling:
             findings.refuse(where, f"the task {task} generates no tokens", "leave the key out")
+        elif task == "transcription":
+            findings.refuse(
+                where, "no server that writes down speech has been sized with a drafter", "leave the key out"
+            )
         elif wanted.method in DRAFTED and not wanted.model:
             findings.refuse(where, f"{wanted.method} needs the model that drafts", "state it: model: org/drafter")
         elif wanted.model and wanted.method not in DRAFTED:
             findings.refuse((*where, "model"), f"{wanted.method} drafts without a model of its own", "leave it out")
     limits: ImagesMap | None = read["images"]
+    if limits and task == "transcription":
+        findings.refuse((*path, "images"), "the task transcription takes sound alone", "leave the key out")
     if limits and limits.per_request == 0 and task == "vision":
         findings.refuse((*path, "images"), "the task vision is about images", "allow at least one")
     if read["language_model_only"] and (task == "vision" or (limits and limits.per_request)):

@@ -11,7 +11,7 @@ from planner.fleet.findings import Findings
 from planner.fleet.fleet import Figure
 from planner.fleet.local import is_folder, local_model
 from planner.fleet.open_role import open_candidates
-from planner.fleet.schema import POOLING_TASKS, FigureMap, RoleMap
+from planner.fleet.schema import OWN_TASKS, FigureMap, RoleMap
 from planner.units import format_tokens
 from planner.yaml_source import FieldPath
 
@@ -115,11 +115,11 @@ def _named(findings: Findings, path: FieldPath, read: RoleMap) -> tuple[Model, .
 
 
 def _task_refusal(model: Model, task: str | None) -> tuple[str, str] | None:
-    """A model that returns vectors cannot chat, and the other way round; between texts anything goes."""
+    """A model that returns vectors or hears cannot chat, and the other way round; between texts anything goes."""
     if task is None or not model.tasks or task in model.tasks:
         return None
-    pools = set(model.tasks) <= set(POOLING_TASKS)
-    if pools or task in (*POOLING_TASKS, "vision"):
+    apart = set(model.tasks) <= set(OWN_TASKS)
+    if apart or task in (*OWN_TASKS, "vision"):
         return f"{model.name} does not do the task {task}", f"its tasks are {', '.join(model.tasks)}"
     return None
 

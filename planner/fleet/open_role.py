@@ -8,7 +8,7 @@ from dataclasses import replace
 
 from planner.catalog import Catalog
 from planner.facts.variant import Model
-from planner.fleet.schema import POOLING_TASKS
+from planner.fleet.schema import OWN_TASKS
 
 _WITH_TOOLS = {"agent": frozenset({"agent", "code", "general"})}
 """Task -> the tasks one of which a model is made for that does it with tools: it needs a parser of its calls."""
@@ -31,8 +31,8 @@ def _serves(catalog: Catalog, model: Model, task: str, scales: frozenset[str]) -
         return bool(model.tool_parser) and not _WITH_TOOLS[task].isdisjoint(model.tasks)
     if task in model.tasks:
         return True
-    scored = task not in POOLING_TASKS and any(row.scale in scales for row in scores)
-    return scored and not set(model.tasks) <= set(POOLING_TASKS)
+    scored = task not in OWN_TASKS and any(row.scale in scales for row in scores)
+    return scored and not set(model.tasks) <= set(OWN_TASKS)
 
 
 def _trusted(model: Model, catalog: Catalog) -> Model:

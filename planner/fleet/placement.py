@@ -3,7 +3,7 @@
 from planner.fleet import values
 from planner.fleet.findings import Findings
 from planner.fleet.fleet import Pool
-from planner.fleet.schema import POOLING_TASKS, FleetMap, RoleMap
+from planner.fleet.schema import OWN_TASKS, FleetMap, RoleMap
 from planner.yaml_source import FieldPath
 
 
@@ -71,7 +71,7 @@ def _check_room(findings: Findings, path: FieldPath, role: RoleMap, pools: tuple
         findings.refuse((*path, "tensor_parallel"), f"no node can split a server {role.tensor_parallel[0]} ways", hint)
         return
     stages = role.pipeline_parallel or (1,)
-    if role.task in POOLING_TASKS and min(stages) > 1:
+    if role.task in OWN_TASKS and min(stages) > 1:
         hint = "split its layers with tensor_parallel, or allow 1 stage too"
         findings.refuse((*path, "pipeline_parallel"), f"a role for {role.task} has no pipeline stages", hint)
         return
@@ -97,8 +97,8 @@ def _check_room(findings: Findings, path: FieldPath, role: RoleMap, pools: tuple
 
 
 def _refused_ranks(findings: Findings, path: FieldPath, role: RoleMap) -> bool:
-    """Refuse data and expert parallelism of a role that generates nothing; return whether that was so."""
-    if role.task not in POOLING_TASKS:
+    """Refuse data and expert parallelism of a role with a task of its own; return whether that was so."""
+    if role.task not in OWN_TASKS:
         return False
     asked = {
         "data_parallel": min(role.data_parallel or (1,)) > 1 and "data-parallel ranks",

@@ -16,11 +16,13 @@ from planner.fleet.layout_keys import expert_parallel
 from planner.fleet.models import candidates, check_limits, drafter
 from planner.fleet.placement import check_placement
 from planner.fleet.pools import pools
-from planner.fleet.schema import POOLING_TASKS, SPEED_OBJECTIVES, ContextMap, FleetMap, RoleMap
+from planner.fleet.schema import POOLING_TASKS, SPEED_OBJECTIVES, TRANSCRIPTION, ContextMap, FleetMap, RoleMap
 from planner.fleet.shared import served_together
 from planner.fleet.turns import time_share
 from planner.units import format_tokens
 from planner.yaml_source import FieldPath, dotted
+
+_NO_SPEED = "the speed of transcription is not known: no model of it counts what the encoder of sound takes"
 
 
 def review(findings: Findings, read: FleetMap) -> Fleet | None:
@@ -70,7 +72,10 @@ def _check_objective(findings: Findings, read: FleetMap) -> None:
     """Refuse to count speed where the length of a role's requests is not known."""
     counted = next((name for name in read.objective if name in SPEED_OBJECTIVES), None)
     for name, role in read.roles.items() if counted else ():
-        if role.request is None and role.task and role.task not in POOLING_TASKS:
+        if role.task == TRANSCRIPTION:
+            hint = "choose an objective that counts no speed"
+            findings.refuse(("roles", name, "task"), f"{_NO_SPEED}, which the objective {counted} counts", hint)
+        elif role.request is None and role.task and role.task not in POOLING_TASKS:
             hint = f"the objective {counted} counts its speed: request: {{prompt_tokens: 2k, output_tokens: 500}}"
             findings.refuse(("roles", name, "request"), "required key is missing", hint)
 
@@ -184,6 +189,8 @@ def _check_speed(findings: Findings, path: FieldPath, read: RoleMap) -> None:
     asked = [key for key in ("speed", "rate", "users", "cached_prompt") if (*path, key) in findings.source.values]
     if asked and read.task in POOLING_TASKS:
         findings.refuse((*path, asked[0]), f"the task {read.task} generates no tokens", "leave the key out")
+    elif asked and read.task == TRANSCRIPTION:
+        findings.refuse((*path, asked[0]), _NO_SPEED, "leave the key out; load.sh measures nothing of it either")
     elif asked and read.request is None:
         hint = "say it: request: {prompt_tokens: 2k, output_tokens: 500}"
         findings.refuse((*path, asked[0]), "how fast a server is depends on the length of a request", hint)

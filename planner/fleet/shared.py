@@ -11,7 +11,7 @@ from typing import Any
 from planner.facts.variant import Model
 from planner.fleet.findings import Findings
 from planner.fleet.fleet import Role
-from planner.fleet.schema import POOLING_TASKS, FleetMap
+from planner.fleet.schema import OWN_TASKS, FleetMap
 from planner.yaml_source import dotted
 
 _SAME = {
@@ -122,7 +122,7 @@ def _contradictions(parts: Sequence[Role]) -> Iterator[tuple[str, str, str, str]
     first = parts[0]
     for other in parts[1:]:
         name = other.name
-        if (other.task in POOLING_TASKS or first.task in POOLING_TASKS) and other.task != first.task:
+        if (other.task in OWN_TASKS or first.task in OWN_TASKS) and other.task != first.task:
             yield name, "task", f"a server for {first.task} is none for {other.task}", "give the role one of its own"
             continue
         for fact, key in _SAME.items():

@@ -12,7 +12,7 @@ from planner.architecture import Architecture
 from planner.engine.flags import ServeFlags
 from planner.engine.profile import EngineProfile
 from planner.facts.quantization import Quantization
-from planner.fleet import POOLING_TASKS, Pool, Role
+from planner.fleet import OWN_TASKS, Pool, Role
 from planner.memory.validity import fewest_experts, invalid
 from planner.options.ladders import NODES
 from planner.tensors.identity import Same
@@ -71,7 +71,7 @@ def layouts(
             for data in _data_ranks(role, pool, tensor, stages, mixture=mixture):
                 if not pool.server_nodes(tensor, stages, data):
                     continue
-                if stages * data > 1 and role.task in POOLING_TASKS:
+                if stages * data > 1 and role.task in OWN_TASKS:
                     continue
                 layout = Layout(tensor, stages, data)
                 yield Layout(tensor, stages, data, _shares_experts(role, layout, architecture, quantization, profile))
@@ -84,7 +84,7 @@ def _data_ranks(role: Role, pool: Pool, tensor: int, stages: int, *, mixture: bo
     """
     if role.data_parallel_sizes is not None:
         return role.data_parallel_sizes
-    if not mixture or role.task in POOLING_TASKS or not pool.server_nodes(tensor, stages, 2):
+    if not mixture or role.task in OWN_TASKS or not pool.server_nodes(tensor, stages, 2):
         return (1,)
     ranks = [1]
     while 2 * ranks[-1] * tensor * stages <= pool.gpus_per_node:

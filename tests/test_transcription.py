@@ -1,0 +1,170 @@
+"""Roles that write down speech: what a fleet may say of them, what is sized, and how a recording finds its server."""
+
+import json
+from collections.abc import Iterator
+from contextlib import closing
+from http.client import HTTPConnection
+from pathlib import Path
+
+import plans
+import pytest
+from staged import KEY, free_ports, program, stage
+
+from planner.artifacts import context
+from planner.artifacts.bench import bench
+from planner.catalog import Catalog, load_catalog
+from planner.catalog.asked import asked_model
+from planner.errors import InputError
+from planner.fleet import Fleet, load_fleet
+from planner.fleet.open_role import open_candidates
+
+
+@pytest.fixture(scope="module")
+def catalog() -> Catalog:
+    return load_catalog()
+
+
+FLEET = """\
+name: office
+gpu: l4
+roles:
+  ear:
+    task: {task}
+    models: {model}
+    context: 448
+"""
+
+
+def load(
+    folder: Path, catalog: Catalog, *more: str, task: str = "transcription", model: str = "whisper-small"
+) -> Fleet:
+    path = folder / "fleet.yaml"
+    path.write_text(FLEET.format(task=task, model=model) + "".join(f"{line}\n" for line in more), encoding="utf-8")
+    return load_fleet(path, catalog)
+
+
+def test_a_recording_wants_a_model_that_hears_and_such_a_model_does_nothing_else(
+    tmp_path: Path, catalog: Catalog
+) -> None:
+    assert [model.name for model in load(tmp_path, catalog).roles[0].models] == ["whisper-small"]
+    for task, model in (("transcription", "Qwen3-4B"), ("chat", "whisper-small"), ("embedding", "whisper-small")):
+        with pytest.raises(InputError) as refused:
+            load(tmp_path, catalog, task=task, model=model)
+        assert f"{model} does not do the task {task}" in str(refused.value)
+
+
+def test_a_role_that_speaks_is_refused_by_its_name(tmp_path: Path, catalog: Catalog) -> None:
+    with pytest.raises(InputError) as refused:
+        load(tmp_path, catalog, task="speech")
+
+    assert "roles.ear.task: vLLM serves no model that speaks" in str(refused.value)
+    assert "transcription is speech to text" in str(refused.value)
+
+
+@pytest.mark.parametrize(
+    ("line", "problem"),
+    [
+        ("    speed: {ttft: 1s}", "roles.ear.speed: the speed of transcription is not known"),
+        ("    images: {per_request: 1}", "roles.ear.images: the task transcription takes sound alone"),
+        ("    speculative: ngram", "roles.ear.speculative: no server that writes down speech"),
+        ("    pipeline_parallel: 2", "roles.ear.pipeline_parallel: a role for transcription has no pipeline stages"),
+        ("objective: throughput", "roles.ear.task: the speed of transcription is not known"),
+    ],
+)
+def test_what_a_hearing_role_cannot_have_is_refused(tmp_path: Path, catalog: Catalog, line: str, problem: str) -> None:
+    with pytest.raises(InputError) as refused:
+        load(tmp_path, catalog, line)
+
+    assert problem in str(refused.value)
+
+
+def test_the_best_known_model_that_hears_is_the_one_with_the_fewest_wrong_words(catalog: Catalog) -> None:
+    models = open_candidates(catalog, "transcription")
+    scale = catalog.accuracy.scale_for("transcription", models)
+    scores = {m.name: catalog.accuracy.of(m, m.variants[0], "transcription", scale=scale).score for m in models}
+
+    assert scale == "open-asr-short"
+    assert (scores["whisper-large-v3"] or 0) > (scores["whisper-large-v3-turbo"] or 0) > 9000
+
+
+@pytest.mark.parametrize(
+    ("size", "mib"), [("tiny", 144), ("base", 277), ("small", 922), ("medium", 2914), ("large-v3", 5888)]
+)
+def test_the_shapes_have_the_parameters_that_the_published_files_hold(catalog: Catalog, size: str, mib: int) -> None:
+    """The files of these models have four bytes for each parameter; the sizes are those published by MTEB."""
+    model, _ = catalog.find(f"openai/whisper-{size}")
+
+    assert round(model.parameters * 4 / 2**20) == mib
+    asked_model(catalog, f"openai/whisper-{size}")
+
+
+def test_the_benchmark_of_the_engine_has_no_recordings() -> None:
+    assert bench(plans.server("ear", task="transcription", max_model_len=448), "0.33.0").arguments == ()
+
+
+@pytest.fixture(scope="module", params=[1, 2])
+def door(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[int, int]]:
+    """How many roles hear, and the port of the router before them and a role that chats."""
+    program("haproxy")
+    *ports, router = free_ports(4)
+    hearing = ["ear", "ear.two"][: request.param]
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(context, "ROUTER_PORT", router)
+        servers = [
+            plans.server(name, port=port, task="transcription", max_model_len=448)
+            for name, port in zip(hearing, ports, strict=False)
+        ]
+        fleet = plans.plan(*servers, plans.server("chat", port=ports[2]))
+        staged = stage(fleet, tmp_path_factory.mktemp("door"), PLANNER_ROUTER="on", FAKE_START_SECONDS="0.1")
+    up = staged.run("launch.sh", "up")
+    assert up.returncode == 0, up.stderr
+    smoke = staged.run("smoke.sh")
+    assert smoke.returncode == 0, smoke.stdout
+    yield request.param, router
+    staged.run("launch.sh", "down")
+
+
+def send(port: int, model: str, file: bytes, *, model_first: bool = True) -> tuple[int, dict[str, object]]:
+    fields = [
+        f'name="model"\r\n\r\n{model}'.encode(),
+        b'name="file"; filename="a.wav"\r\nContent-Type: audio/wav\r\n\r\n' + file,
+    ]
+    parts = fields if model_first else fields[::-1]
+    body = b"".join(b"--X\r\nContent-Disposition: form-data; " + part + b"\r\n" for part in parts) + b"--X--\r\n"
+    headers = {"Authorization": f"Bearer {KEY}", "Content-Type": "multipart/form-data; boundary=X"}
+    with closing(HTTPConnection("127.0.0.1", port, timeout=20)) as connection:
+        connection.request("POST", "/v1/audio/transcriptions", body, headers)
+        answer = connection.getresponse()
+        return answer.status, json.loads(answer.read())
+
+
+def test_a_recording_larger_than_any_text_reaches_the_server_of_its_role(door: tuple[int, int]) -> None:
+    roles, port = door
+    recording = bytes(range(256)) * 4 * 2**12 * 5
+
+    for name in ["ear", "ear.two"][:roles]:
+        status, answer = send(port, name, recording)
+        assert (status, answer["served_by"], answer["received"]) == (200, name, len(recording))
+
+
+def test_a_model_that_does_not_hear_gets_no_recording(door: tuple[int, int]) -> None:
+    _, port = door
+
+    for name in ("chat", "earXtwo", "no-such-model"):
+        assert send(port, name, b"\0" * 1000)[0] == 404
+
+
+def test_the_one_role_that_hears_has_a_recording_whose_model_comes_last(door: tuple[int, int]) -> None:
+    roles, port = door
+
+    assert send(port, "ear", bytes(2**20), model_first=False)[0] == (200 if roles == 1 else 404)
+
+
+def test_a_recording_that_the_engine_would_refuse_is_not_let_in(door: tuple[int, int]) -> None:
+    _, port = door
+    with closing(HTTPConnection("127.0.0.1", port, timeout=20)) as connection:
+        connection.putrequest("POST", "/v1/audio/transcriptions")
+        connection.putheader("Authorization", f"Bearer {KEY}")
+        connection.putheader("Content-Length", str(27 * 2**20))
+        connection.endheaders()
+        assert connection.getresponse().status == 413
