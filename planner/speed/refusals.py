@@ -49,6 +49,8 @@ def _reasons(server: Server, gpu: GPU) -> Iterator[str]:
         yield f"{server.architecture.name} generates no tokens"
     if any(layer.attention and layer.attention.compressed for layer in server.architecture.layers):
         yield f"the compressed attention of {server.architecture.name} has not been measured"
+    if any(layer.attention and layer.attention.cross for layer in server.architecture.layers):
+        yield f"what the encoder of {server.architecture.name} takes has not been measured"
     yield from _flag_reasons(flags, gpu)
 
 
