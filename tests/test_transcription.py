@@ -17,7 +17,7 @@ from planner.catalog.asked import asked_model
 from planner.errors import InputError
 from planner.fleet import Fleet, load_fleet
 from planner.fleet.open_role import open_candidates
-from planner.plan import Plan
+from planner.plan import NoPlan, Plan
 from planner.solve import solve
 from planner.tensors.weights import Rank, parameter_bytes
 
@@ -116,6 +116,18 @@ def test_nothing_is_said_of_the_speed_of_an_encoder(tmp_path: Path, catalog: Cat
     assert server.speed is not None
     assert server.speed.reason == "what the encoder of WhisperForConditionalGeneration takes has not been measured"
     assert server.concurrency_request >= 4
+
+
+def test_a_folder_with_a_model_that_only_reads_is_no_candidate(tmp_path: Path, catalog: Catalog) -> None:
+    (tmp_path / "reader").mkdir()
+    config = {**catalog.find("Qwen/Qwen3-4B")[0].config}
+    (tmp_path / "reader" / "config.json").write_text(json.dumps(config), encoding="utf-8")
+
+    answer = solve(load(tmp_path, catalog, model=f"{tmp_path}/reader"), catalog)
+
+    assert isinstance(answer, NoPlan)
+    details = [rejection.detail for rejection in answer.rejections]
+    assert details == ["vLLM does not serve Qwen3ForCausalLM at /v1/audio/transcriptions, as far as is known here"]
 
 
 def test_the_benchmark_of_the_engine_has_no_recordings() -> None:

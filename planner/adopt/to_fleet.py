@@ -12,7 +12,7 @@ from planner.facts.gpu import GPU
 from planner.facts.variant import Model, Variant
 from planner.yaml_text import yaml_text
 
-_TASKS = ("embedding", "rerank", "transcription", "vision", "code", "general")
+_TASKS = ("embedding", "rerank", "vision", "code", "general", "transcription")
 """Tasks from the most special to the most general: a model's first of these is what its server is taken to do."""
 _DEFAULT_SEQUENCES = 256
 

@@ -8,6 +8,7 @@ from typing import Any
 from planner.architecture import Architecture
 from planner.catalog.checked import shape_problems
 from planner.checkpoint import Checkpoint, read_config, read_folder
+from planner.config_json.hearing import HEARING
 from planner.errors import InputError
 from planner.facts.quantization import Quantization
 from planner.tensors.weights import Rank, parameter_bytes, rotary_bytes
@@ -76,8 +77,8 @@ def entry_text(entry: Mapping[str, Any], made_by: str) -> str:
 def _tasks(architecture: Architecture) -> tuple[str, ...]:
     if architecture.is_pooling:
         return ("embedding",)
-    if any(layer.attention and layer.attention.cross for layer in architecture.layers):
-        return ("transcription",)
+    if architecture.name in HEARING:
+        return HEARING[architecture.name]
     return ("general", "vision") if architecture.vision else ("general",)
 
 

@@ -26,7 +26,7 @@ from planner.fleet.fleet import (
 from planner.fleet.load import load_fleet, read_fleet
 from planner.fleet.price import Price, hourly_price
 from planner.fleet.scenario import GPU_OPTION, SET_OPTION, Edit, Scenario, fleets, scenarios
-from planner.fleet.schema import OWN_TASKS, POOLING_TASKS, TASKS, json_schema
+from planner.fleet.schema import OWN_TASKS, POOLING_TASKS, TASKS, TRANSCRIPTION, json_schema
 from planner.fleet.shared import may_share, merged
 from planner.fleet.turns import sleep_refusal
 from planner.fleet.written import FleetFile
@@ -42,6 +42,7 @@ __all__ = [
     "SLEEP",
     "STOP",
     "TASKS",
+    "TRANSCRIPTION",
     "Edit",
     "Figure",
     "Fleet",

@@ -5,13 +5,14 @@ from dataclasses import dataclass, replace
 from functools import cached_property
 
 from planner.architecture import Architecture
+from planner.config_json.hearing import HEARING
 from planner.engine.faults import Fault
 from planner.engine.flags import ServeFlags, holds_whole_prompts
 from planner.engine.settings import serve_flags
 from planner.errors import InvalidConfig, UnsupportedModel
 from planner.facts.quantization import Quantization
 from planner.facts.variant import Model, Variant
-from planner.fleet import Role
+from planner.fleet import TRANSCRIPTION, Role
 from planner.memory.refusals import faults_in_reach
 from planner.memory.started import started
 from planner.memory.terms import Server
@@ -134,6 +135,10 @@ def candidates(
             architecture, quantization = served(model, variant, role.task)
         except (InvalidConfig, UnsupportedModel) as error:
             text = str(error).splitlines()[0].removeprefix(f"{variant.repository}: ")
+            yield _refused(role, model, variant, "unsupported", text)
+            continue
+        if role.task == TRANSCRIPTION and architecture.name not in HEARING:
+            text = f"vLLM does not serve {architecture.name} at /v1/audio/transcriptions, as far as is known here"
             yield _refused(role, model, variant, "unsupported", text)
             continue
         if role.settings:

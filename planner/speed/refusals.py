@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 
+from planner.config_json.hearing import HEARS_ALONE
 from planner.engine.flags import ServeFlags
 from planner.facts.gpu import GPU
 from planner.memory.terms import Server
@@ -49,7 +50,7 @@ def _reasons(server: Server, gpu: GPU) -> Iterator[str]:
         yield f"{server.architecture.name} generates no tokens"
     if any(layer.attention and layer.attention.compressed for layer in server.architecture.layers):
         yield f"the compressed attention of {server.architecture.name} has not been measured"
-    if any(layer.attention and layer.attention.cross for layer in server.architecture.layers):
+    if server.architecture.name in HEARS_ALONE:
         yield f"what the encoder of {server.architecture.name} takes has not been measured"
     yield from _flag_reasons(flags, gpu)
 
