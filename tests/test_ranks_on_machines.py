@@ -61,9 +61,7 @@ def test_every_target_starts_the_ranks_of_its_machine(tmp_path: Path) -> None:
             assert planned_server(plan.server("big"), command.arguments).master_port == 29501
 
 
-def test_a_cluster_is_refused_with_the_reason() -> None:
-    with pytest.raises(InputError, match="data-parallel ranks on several machines"):
-        render(ranks(), targets=("kubernetes",))
+def test_a_chart_of_single_pods_is_refused_with_the_reason() -> None:
     with pytest.raises(InputError, match="one pod"):
         render(ranks(), targets=("helm-values",))
 

@@ -8,6 +8,7 @@ from collections import Counter
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 
+from planner.artifacts.cluster import device_class, device_expression
 from planner.artifacts.metrics import Metrics, metrics
 from planner.artifacts.nodes import address_variable, many, node_names
 from planner.artifacts.processes import Server, all_processes, unified
@@ -45,6 +46,8 @@ class Device:
     node: str
     index: int
     product: str
+    device_class: str
+    device_expression: str
     unified: str
     memory_bytes: int
 
@@ -194,6 +197,8 @@ def _devices(plan: Plan, processes: tuple[Server, ...]) -> tuple[Device, ...]:
             node=gpu.node,
             index=gpu.index,
             product=gpu.product,
+            device_class=device_class(gpu.product),
+            device_expression=device_expression(gpu.product),
             unified=unified(gpu, plan.engine_version),
             memory_bytes=sum(
                 one.memory_bytes for one in processes if one.node == gpu.node and gpu.index in one.gpu_indices

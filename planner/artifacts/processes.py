@@ -4,6 +4,7 @@ from dataclasses import dataclass
 from fractions import Fraction
 
 from planner.artifacts.bench import Bench, bench
+from planner.artifacts.cluster import device_class, device_expression, group_name, product_label, service_name
 from planner.artifacts.nodes import Part, address_variable, parts
 from planner.artifacts.quoting import slug
 from planner.artifacts.serve_args import (
@@ -62,6 +63,8 @@ class Server:
     ``answers`` says. The parts find each other at ``master_port`` there, of which ``address_flag`` names the address,
     and ``watch`` is what the gates do to notice one that has gone; ``head_variable`` and ``node_variable`` hold the
     addresses of that node and of this one.
+    ``service`` and ``group`` are what a cluster calls its Service and its LeaderWorkerSet, ``product_label``,
+    ``device_class`` and ``device_expression`` how a cluster finds its GPUs.
     ``expected`` is how fast the plan says it is, None where it says nothing.
     ``turn`` is what it does between its turns (empty: it takes none), for which it needs ``leave_seconds`` at most;
     ``first`` says whether it is started with the fleet, and ``excludes`` names the servers that are stopped before it.
@@ -78,6 +81,8 @@ class Server:
     port: int
     node: str
     node_count: int
+    service: str
+    group: str
     rank: int
     answers: bool
     watch: str
@@ -89,6 +94,9 @@ class Server:
     gpu_indices: tuple[int, ...]
     tensor_parallel_size: int
     gpu_product: str
+    product_label: str
+    device_class: str
+    device_expression: str
     unified: str
     after: tuple[str, ...]
     arguments: tuple[Argument, ...]
@@ -149,6 +157,8 @@ def _process(plan: Plan, part: Part, gpus: list[GPULedger], earlier: list[Server
         port=server.port,
         node=part.node,
         node_count=len(server.nodes),
+        service=service_name(plan.fleet, server.name, node_count=len(server.nodes), rank=part.rank),
+        group=group_name(plan.fleet, server.name),
         rank=part.rank,
         answers=part.answers,
         watch=_WATCH[part.apart][part.rank > 0],
@@ -160,6 +170,9 @@ def _process(plan: Plan, part: Part, gpus: list[GPULedger], earlier: list[Server
         gpu_indices=part.gpu_indices,
         tensor_parallel_size=server.tensor_parallel_size,
         gpu_product=gpus[0].product,
+        product_label=product_label(gpus[0].product),
+        device_class=device_class(gpus[0].product),
+        device_expression=device_expression(gpus[0].product),
         unified=unified(gpus[0], plan.engine_version),
         after=tuple(other.name for other in earlier),
         arguments=local,

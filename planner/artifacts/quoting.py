@@ -116,16 +116,16 @@ def unit_prefix(fleet: str) -> str:
     return f"planner-{slug(fleet)}"
 
 
-def label(value: object) -> str:
-    """Write a DNS label for Kubernetes names (RFC 1123: lower case, digits, ``-``; at most 63 characters).
+def label(value: object, length: int = 63) -> str:
+    """Write a DNS label for Kubernetes names (RFC 1123: lower case, digits, ``-``; at most 63 characters, or fewer).
 
     A label stays as it is; any other name becomes its readable characters and a hash of all of it, so that different
     names stay different.
     """
     text = _text(value)
-    if _LABEL.fullmatch(text):
+    if _LABEL.fullmatch(text) and len(text) <= length:
         return text
-    readable = re.sub("[^a-z0-9]+", "-", text.lower())[:48].strip("-")
+    readable = re.sub("[^a-z0-9]+", "-", text.lower())[: min(48, length - 13)].strip("-")
     return f"{readable or 'x'}-{hashlib.sha256(text.encode()).hexdigest()[:12]}"
 
 
@@ -139,7 +139,7 @@ def gib(value: object) -> str:
     return format_gib(int(str(value)))
 
 
-FILTERS: dict[str, Callable[[object], str]] = {
+FILTERS: dict[str, Callable[..., str]] = {
     "shell": shell,
     "yaml": yaml,
     "yaml_word": yaml_word,

@@ -139,8 +139,16 @@ def _groups(path: Path) -> Iterator[Command]:
             templates = document["spec"]["leaderWorkerTemplate"]
             for template, suffix in (("leaderTemplate", ""), ("workerTemplate", WORKER)):
                 (container,) = templates[template]["spec"]["containers"]
-                words = [str(word).replace("$$", "$") for word in container["args"]]
+                words = [
+                    str(word).replace("$$", "$") for word in (*container["args"], *_first_rank(container["command"]))
+                ]
                 yield _command(container["name"] + suffix, _after_serve(words), None, _listed(container["env"]))
+
+
+def _first_rank(command: list[str]) -> list[str]:
+    """Return the option that the command of a worker works out from its place in the group, as the first has it."""
+    found = [re.search(r"--data-parallel-start-rank=\$+\(\(LWS_WORKER_INDEX \* (\d+)\)\)", word) for word in command]
+    return [f"--data-parallel-start-rank={match[1]}" for match in found if match]
 
 
 def _values(path: Path) -> Iterator[Command]:
@@ -216,7 +224,7 @@ def _after_serve(words: list[str]) -> list[str]:
 
 def _variable(text: str) -> str:
     """Return the name of the variable that holds a value, such as the address of a machine; else the value itself."""
-    match = re.fullmatch(r"\$[{(]((?:PLANNER|LWS)_[A-Z0-9_]+)(?::[-?][^})]*)?[})]", text)
+    match = re.fullmatch(r"\$[{(]((?:PLANNER|LWS|VLLM_HOST)_[A-Z0-9_]+)(?::[-?][^})]*)?[})]", text)
     return match[1] if match else text
 
 

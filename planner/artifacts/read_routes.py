@@ -7,8 +7,9 @@ from urllib.parse import urlsplit
 
 import yaml
 
+from planner.artifacts.cluster import service_name
 from planner.artifacts.nodes import many
-from planner.artifacts.quoting import label, slug, unit_prefix
+from planner.artifacts.quoting import slug
 from planner.errors import InputError, Problem
 from planner.plan import Plan, ServerPlan
 
@@ -66,15 +67,19 @@ def _planned(plan: Plan, servers: list[ServerPlan], path: str) -> Routes:
     for server in servers:
         adapters = server.settings.lora.model_names if server.settings.lora else ()
         for name in (*server.names, *adapters):
-            routes.setdefault(name, []).append(f"{_host(plan, slug(server.name), path)}:{server.port}")
+            routes.setdefault(name, []).extend(f"{host}:{server.port}" for host in _hosts(plan, server, path))
     return {model: tuple(sorted(hosts)) for model, hosts in routes.items()}
 
 
-def _host(plan: Plan, server: str, path: str) -> str:
-    """Return where a server is, for the router that the file configures."""
+def _hosts(plan: Plan, server: ServerPlan, path: str) -> list[str]:
+    """Return where a server answers, for the router that the file configures."""
     if path.startswith("kubernetes/"):
-        return label(f"{unit_prefix(plan.fleet)}--{server}")
-    return server if "compose" in path else "127.0.0.1"
+        count = len(server.nodes)
+        return [
+            service_name(plan.fleet, server.name, node_count=count, rank=rank)
+            for rank in range(len(server.answering_nodes))
+        ]
+    return [slug(server.name) if "compose" in path else "127.0.0.1"]
 
 
 def _mistakes(planned: Routes, found: Routes) -> Iterator[str]:

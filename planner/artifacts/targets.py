@@ -4,7 +4,6 @@ from collections.abc import Callable, Collection, Iterator
 
 from planner.artifacts.context import Context
 from planner.artifacts.processes import Server
-from planner.artifacts.serve_args import RANKS_ADDRESS
 from planner.errors import InputError, Problem
 
 Entry = tuple[str, str, Server | None]
@@ -116,11 +115,6 @@ def _kubernetes(context: Context) -> Iterator[Entry]:
         f"{server.name} runs on several machines and shares a GPU there, but the pods of a group have GPUs of their own"
         for server in groups
         if _neighbours(context, server)
-    ]
-    shared += [
-        f"{server.name} has data-parallel ranks on several machines, each with an API, which no group of pods has here"
-        for server in groups
-        if server.address_flag == RANKS_ADDRESS
     ]
     if shared:
         hint = "render a folder for each machine instead: script, compose, systemd or quadlet"

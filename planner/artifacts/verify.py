@@ -22,7 +22,7 @@ from planner.plan import GPUGroup, Plan, ServerPlan
 
 HELM = "helm-values"
 # Set in every pod of a LeaderWorkerSet.
-LEADER_ADDRESS, WORKER_INDEX = "LWS_LEADER_ADDRESS", "LWS_WORKER_INDEX"
+LEADER_ADDRESS, WORKER_INDEX, OWN_ADDRESS = "LWS_LEADER_ADDRESS", "LWS_WORKER_INDEX", "VLLM_HOST_IP"
 LOOPBACK, ALL_ADDRESSES = "127.0.0.1", "0.0.0.0"
 
 
@@ -132,9 +132,12 @@ def _unequal(plan: Plan, target: str, part: Part, command: Command) -> Iterator[
 def _expected(part: Part, target: str, options: EngineOptions) -> dict[str, str]:
     """Return a process's options; addresses, and ranks in a cluster, are the names of variables."""
     cluster = target in CLUSTER_TARGETS
-    address = LEADER_ADDRESS if cluster else address_variable(part.server.node)
+    leader = OWN_ADDRESS if part.apart and not part.rank else LEADER_ADDRESS  # it opens ports there
+    address = leader if cluster else address_variable(part.server.node)
     expected = _values(serve_arguments(part.server, options, node_rank=part.rank, master_address=address))
-    return {**expected, "--node-rank": WORKER_INDEX} if cluster and part.rank else expected
+    return (
+        {**expected, "--node-rank": WORKER_INDEX} if "--node-rank" in expected and cluster and part.rank else expected
+    )
 
 
 def _checked(plan: Plan, fleet: Fleet, catalog: Catalog, target: str, read: dict[str, Command]) -> Iterator[Difference]:

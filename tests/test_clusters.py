@@ -1,0 +1,158 @@
+"""Manifests against the rules of schedulers, controllers and drivers that no schema states."""
+
+import dataclasses
+import re
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import jsonschema
+import plans
+import pytest
+import yaml
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from test_kubernetes import apart, documents, pods
+from test_ranks_on_machines import ranks
+from test_several_machines import SCHEMA, spanning
+
+from planner.artifacts import render, write
+from planner.artifacts.cluster import device_expression
+from planner.artifacts.read_back import WORKER, read_back
+from planner.artifacts.read_routes import wrong_routes
+from planner.plan import Plan
+
+SLICE = "NVIDIA A100-SXM4-80GB MIG 3g.40gb"
+
+
+def sliced(plan: Plan) -> Plan:
+    return replace(plan, gpus=tuple(replace(gpu, product=SLICE) for gpu in plan.gpus))
+
+
+def of_kind(plan: Plan, kind: str) -> list[dict[str, Any]]:
+    return [document for document in documents(plan) if document["kind"] == kind]
+
+
+def group_pods(plan: Plan) -> list[dict[str, Any]]:
+    (group,) = of_kind(plan, "LeaderWorkerSet")
+    both = group["spec"]["leaderWorkerTemplate"]
+    return [both["leaderTemplate"], both["workerTemplate"]]
+
+
+@pytest.mark.parametrize("plan", [spanning(), ranks()], ids=["stages", "ranks"])
+def test_no_service_takes_the_name_of_a_group(plan: Plan) -> None:
+    names = {item["metadata"]["name"] for item in of_kind(plan, "Service")}
+
+    assert not names & {item["metadata"]["name"] for item in of_kind(plan, "LeaderWorkerSet")}
+
+
+@settings(max_examples=30, deadline=None)
+@given(fleet=st.from_regex("[a-z][a-z0-9-]{0,40}[a-z]", fullmatch=True), size=st.integers(1, 40))
+def test_names_of_groups_leave_room_for_what_is_added_to_them(fleet: str, size: int) -> None:
+    plan = replace(spanning(), fleet=fleet)
+    role = "r" * size
+    long = replace(
+        plan,
+        servers=tuple(replace(one, name=role if one.name == "big" else "zz", role="x") for one in plan.servers),
+        start_order=(role, "zz"),
+    )
+    (group,) = of_kind(long, "LeaderWorkerSet")
+
+    # controller-revision-hash of the workers' pods: the name of their StatefulSet, and ten characters.
+    assert len(group["metadata"]["name"] + "-0" + "-" + "0" * 10) <= 63
+
+
+def test_groups_run_where_the_planned_gpu_is() -> None:
+    for template in group_pods(spanning()):
+        affinity = template["spec"]["affinity"]["nodeAffinity"]["requiredDuringSchedulingIgnoredDuringExecution"]
+        assert affinity["nodeSelectorTerms"][0]["matchExpressions"][0]["values"] == [
+            "NVIDIA-RTX-PRO-6000-Blackwell-Server-Edition"
+        ]
+
+
+def test_servers_tolerate_the_taint_of_gpu_nodes() -> None:
+    for pod in (*pods(apart()), *pods(plans.two_roles()), *(one["spec"] for one in group_pods(spanning()))):
+        assert pod["tolerations"] == [{"key": "nvidia.com/gpu", "operator": "Exists", "effect": "NoSchedule"}]
+
+
+def test_a_claim_for_a_shared_slice_matches_what_the_driver_publishes() -> None:
+    (template,) = of_kind(sliced(plans.two_roles()), "ResourceClaimTemplate")
+    (request,) = template["spec"]["spec"]["devices"]["requests"]
+
+    assert request["exactly"]["deviceClassName"] == "mig.nvidia.com"
+    expression = request["exactly"]["selectors"][0]["cel"]["expression"]
+    compared = dict(re.findall(r'\["gpu\.nvidia\.com"\]\.(\w+) == "([^"]*)"', expression))
+    assert compared == {"productName": "NVIDIA A100-SXM4-80GB", "profile": "3g.40gb"}
+
+
+def test_a_claim_for_a_card_names_the_card_alone() -> None:
+    (template, *_) = of_kind(plans.two_roles(), "ResourceClaimTemplate")
+
+    assert template["spec"]["spec"]["devices"]["requests"][0]["exactly"]["deviceClassName"] == "gpu.nvidia.com"
+    assert "profile" not in device_expression("NVIDIA L40S")
+
+
+def test_what_sharing_takes_is_said_before_the_first_start() -> None:
+    files = render(plans.two_roles(), targets=("kubernetes",))
+    for path in ("README.md", "kubernetes/fleet/servers.yaml"):
+        assert "gpuResourcesEnabledOverride" in files[path].text, path
+        assert "device plugin" in files[path].text, path
+    apart_files = render(apart(), targets=("kubernetes",))
+    assert "gpuResourcesEnabledOverride" not in "".join(file.text for file in apart_files.values())
+
+
+def wide() -> Plan:
+    """Three data-parallel ranks on three machines: two of them workers of one template."""
+    plan = ranks()
+    third = dataclasses.replace(plan.gpus[-1], node="rack-3")
+    big = plan.server("big")
+    later = (*big.later_stages, dataclasses.replace(big.later_stages[0], node="rack-3"))
+    big = replace(big, data_parallel_size=6, gpu_indices=(0, 1), later_stages=later)
+    big = replace(big, later_stages=tuple(replace(one, gpu_indices=(0, 1)) for one in later))
+    gpus = tuple(
+        replace(third, node=node, index=index, servers=("big",))
+        for node in ("rack-1", "rack-2", "rack-3")
+        for index in (0, 1)
+    )
+    return replace(plan, servers=(big,), start_order=("big",), gpus=gpus)
+
+
+@pytest.mark.parametrize("plan", [ranks(), wide()], ids=["two", "three"])
+def test_a_group_of_ranks_has_an_api_in_every_pod(plan: Plan, tmp_path: Path) -> None:
+    big = plan.server("big")
+    schema = yaml.safe_load(SCHEMA.read_text(encoding="utf-8"))
+    (group,) = of_kind(plan, "LeaderWorkerSet")
+    jsonschema.validate(group, schema)
+    leader, worker = group_pods(plan)
+
+    for template in (leader, worker):
+        (container,) = template["spec"]["containers"]
+        assert container["startupProbe"]["httpGet"] == {"path": "/health", "port": big.port}
+        assert "--host=0.0.0.0" in container["args"]
+        assert "--data-parallel-hybrid-lb" in container["args"]
+        assert template["metadata"]["labels"]["app.kubernetes.io/component"] == "server"
+    assert "--joined=29501" in leader["spec"]["containers"][0]["args"]
+    assert "--joins=29501" in worker["spec"]["containers"][0]["args"]
+
+    services = [item for item in of_kind(plan, "Service") if item["metadata"]["name"].find("--big--api") > 0]
+    indices = [item["spec"]["selector"]["leaderworkerset.sigs.k8s.io/worker-index"] for item in services]
+    assert indices == [str(rank) for rank in range(len(big.nodes))]
+    write(render(plan, targets=("kubernetes",)), tmp_path)
+    assert not wrong_routes(plan, tmp_path)["kubernetes/fleet/haproxy.cfg"]
+
+
+def test_every_worker_of_a_group_starts_its_own_ranks(tmp_path: Path) -> None:
+    plan = wide()
+    write(render(plan, targets=("kubernetes",)), tmp_path)
+    started = {one.server: one for one in read_back(tmp_path)["kubernetes/fleet/groups.yaml"]}
+
+    def value(name: str, flag: str) -> str:
+        (found,) = [argument.value for argument in started[name].arguments if argument.flag == flag]
+        return found
+
+    assert value("big", "--data-parallel-start-rank") == "0"
+    assert value("big" + WORKER, "--data-parallel-start-rank") == "2"
+    assert value("big", "--data-parallel-address") == "VLLM_HOST_IP", "the engine cannot listen at a name"
+    assert value("big" + WORKER, "--data-parallel-address") == "LWS_LEADER_ADDRESS"
+    (worker,) = group_pods(plan)[1]["spec"]["containers"]
+    assert worker["command"][2].endswith("--data-parallel-start-rank=$$((LWS_WORKER_INDEX * 2))")
