@@ -12,7 +12,7 @@ import pytest
 import yaml
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from test_kubernetes import apart, documents, pods
+from test_kubernetes import apart, documents, pods, values
 from test_ranks_on_machines import ranks
 from test_several_machines import SCHEMA, spanning
 
@@ -156,3 +156,75 @@ def test_every_worker_of_a_group_starts_its_own_ranks(tmp_path: Path) -> None:
     assert value("big" + WORKER, "--data-parallel-address") == "LWS_LEADER_ADDRESS"
     (worker,) = group_pods(plan)[1]["spec"]["containers"]
     assert worker["command"][2].endswith("--data-parallel-start-rank=$$((LWS_WORKER_INDEX * 2))")
+
+
+def engine_of(plan: Plan, index: int = 0) -> dict[str, Any]:
+    found: dict[str, Any] = values(plan)["servingEngineSpec"]["modelSpec"][index]
+    return found
+
+
+def test_helm_starts_engines_from_a_secret_without_a_hugging_face_token() -> None:
+    engine = engine_of(apart())
+    (token,) = [entry for entry in engine["env"] if entry["name"] == "HF_TOKEN"]
+
+    assert token["valueFrom"]["secretKeyRef"]["optional"] is True
+    assert "hf_token" not in engine, "the chart refers to that key without `optional`"
+
+
+@pytest.mark.parametrize(("version", "caches"), [("0.33.0", True), ("0.27.0", False)])
+def test_helm_leaves_prefix_caching_as_the_engine_has_it(version: str, caches: bool) -> None:
+    plan = replace(apart(), engine_version=version)
+
+    assert engine_of(plan)["vllmConfig"]["enablePrefixCaching"] is caches
+    assert engine_of(plan, 1)["vllmConfig"]["enablePrefixCaching"] is False, "an embedder may not be able to"
+
+
+def test_helm_replaces_pods_on_a_full_cluster_and_is_patient() -> None:
+    stack = values(apart())["servingEngineSpec"]
+
+    assert stack["strategy"] == {"type": "Recreate"}
+    probe = stack["livenessProbe"]
+    assert (probe["timeoutSeconds"], probe["failureThreshold"]) == (15, 10)
+
+
+def test_two_fleets_of_a_namespace_have_routers_and_engines_of_their_own() -> None:
+    one, other = values(apart()), values(replace(apart(), fleet="another"))
+
+    for key in ("servingEngineSpec", "routerSpec"):
+        assert one[key]["labels"] != other[key]["labels"]
+        assert set(one[key]["labels"]) == {"environment", "release"}, "both replace the chart's"
+
+
+def test_helm_engines_run_where_the_planned_gpu_is_and_download_once() -> None:
+    engine = engine_of(apart())
+    affinity = engine["affinity"]
+    (term,) = affinity["nodeAffinity"]["requiredDuringSchedulingIgnoredDuringExecution"]["nodeSelectorTerms"]
+    assert term["matchExpressions"][0]["values"] == ["NVIDIA-RTX-PRO-6000-Blackwell-Server-Edition"]
+    assert (engine["replicaCount"], engine["pvcAccessMode"]) == (2, ["ReadWriteOnce"])
+    (together,) = affinity["podAffinity"]["requiredDuringSchedulingIgnoredDuringExecution"]
+    assert together["labelSelector"]["matchLabels"] == engine["podLabels"]
+
+    plan = plans.plan(
+        plans.server("chat-1", role="chat", node="a", gpu_indices=(0,)),
+        plans.server("chat-2", role="chat", node="b", gpu_indices=(0,), port=8002),
+    )
+    engine = engine_of(plan)
+    assert (engine["replicaCount"], engine["pvcAccessMode"]) == (2, ["ReadWriteMany"])
+    assert "podAffinity" not in engine["affinity"]
+
+
+def test_unequal_servers_of_a_role_are_engines_apart() -> None:
+    plan = plans.plan(
+        plans.server("chat-1", role="chat", gpu_indices=(0,)),
+        plans.server("chat-2", role="chat", gpu_indices=(1,), port=8002, max_num_seqs=4),
+    )
+
+    assert [engine["name"] for engine in values(plan)["servingEngineSpec"]["modelSpec"]] == ["chat-1", "chat-2"]
+
+
+def test_helm_names_leave_room_for_the_charts_own() -> None:
+    engine = engine_of(plans.plan(plans.server("x" * 60), fleet="f" * 60))
+    text = render(plans.plan(plans.server("x" * 60), fleet="f" * 60), targets=("helm-values",))
+    (release,) = set(re.findall("helm install ([^ ]+) ", text["helm-values/values.yaml"].text))
+
+    assert len(f"{release}-{engine['name']}-engine-service") <= 63

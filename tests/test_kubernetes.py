@@ -294,7 +294,11 @@ def values(plan: Plan) -> dict[str, Any]:
 
 def test_helm_values_start_every_server_as_planned() -> None:
     engines = values(apart())["servingEngineSpec"]["modelSpec"]
-    for engine, server in zip(engines, build_context(apart()).servers, strict=True):
+    by_name = {server.name: server for server in build_context(apart()).servers}
+    named = [engine["podAnnotations"]["planner/servers"].split(",") for engine in engines]
+    assert named == [["chat-1", "chat-2"], ["embed"]], "equal servers of a role are one engine"
+    assert [engine["replicaCount"] for engine in engines] == [2, 1]
+    for engine, server in zip(engines, (by_name[names[0]] for names in named), strict=True):
         config = engine["vllmConfig"]
         arguments = [word.replace("$$", "$") for word in config["extraArgs"]]
         assert engine["modelURL"] == server.model
@@ -310,11 +314,14 @@ def test_helm_values_have_the_keys_and_types_of_the_chart() -> None:
 
     assert kinds == {
         "name": str, "repository": str, "tag": str, "modelURL": str, "replicaCount": int, "requestCPU": int,
-        "requestMemory": str, "requestGPU": int, "pvcStorage": str, "shmSize": str, "hf_token": dict,
-        "env": list, "vllmConfig": dict,
+        "requestMemory": str, "requestGPU": int, "pvcStorage": str, "pvcAccessMode": list, "shmSize": str,
+        "affinity": dict, "podAnnotations": dict, "podLabels": dict, "env": list, "vllmConfig": dict,
     }  # fmt: skip
     assert set(read) == {"servingEngineSpec", "routerSpec"}
-    assert set(read["servingEngineSpec"]) == {"vllmApiKey", "startupProbe", "modelSpec"}
+    assert set(read["servingEngineSpec"]) == {
+        "labels", "vllmApiKey", "strategy", "tolerations", "runtimeClassName", "startupProbe", "livenessProbe",
+        "readinessProbe", "modelSpec",
+    }  # fmt: skip
     assert read["servingEngineSpec"]["vllmApiKey"].keys() == {"secretName", "secretKey"}
 
 

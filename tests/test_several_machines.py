@@ -124,7 +124,8 @@ def test_the_readme_names_what_there_is_when_every_server_is_a_group() -> None:
     whole = spanning()
     alone = replace(whole, servers=(whole.server("big"),), start_order=("big",))
     files = render(alone, targets=("kubernetes",))
-    group = next(iter(yaml.safe_load_all(files["kubernetes/fleet/groups.yaml"].text)))["metadata"]["name"]
+    documents = yaml.safe_load_all(files["kubernetes/fleet/groups.yaml"].text)
+    (group,) = [item["metadata"]["name"] for item in documents if item["kind"] == "LeaderWorkerSet"]
 
     assert f"kubectl logs pod/{group}-0 -c big\n" in files["README.md"].text
     assert f"kubectl scale leaderworkerset/{group} --replicas=0" in files["README.md"].text

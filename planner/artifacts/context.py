@@ -9,6 +9,7 @@ from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 
 from planner.artifacts.cluster import device_class, device_expression
+from planner.artifacts.engines import Engine, engines
 from planner.artifacts.metrics import Metrics, metrics
 from planner.artifacts.nodes import address_variable, many, node_names
 from planner.artifacts.processes import Server, all_processes, unified
@@ -131,6 +132,7 @@ class Context:
     servers: tuple[Server, ...]
     processes: tuple[Server, ...]
     pods: tuple[Pod, ...]
+    engines: tuple[Engine, ...]
     roles: tuple[Role, ...]
     checkpoints: tuple[Checkpoint, ...]
     router: Router
@@ -171,6 +173,7 @@ def build_context(plan: Plan, targets: Collection[str] = ()) -> Context:
         gpus=_devices(plan, processes),
         servers=servers,
         processes=processes,
+        engines=engines(servers, plan.engine_version),
         pods=_pods([process for process in processes if process.node_count == 1]),
         roles=_roles(servers),
         checkpoints=_checkpoints(ordered),

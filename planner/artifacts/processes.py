@@ -4,7 +4,14 @@ from dataclasses import dataclass
 from fractions import Fraction
 
 from planner.artifacts.bench import Bench, bench
-from planner.artifacts.cluster import device_class, device_expression, group_name, product_label, service_name
+from planner.artifacts.cluster import (
+    device_class,
+    device_expression,
+    group_name,
+    mixed_resource,
+    product_label,
+    service_name,
+)
 from planner.artifacts.nodes import Part, address_variable, parts
 from planner.artifacts.quoting import slug
 from planner.artifacts.serve_args import (
@@ -64,7 +71,7 @@ class Server:
     and ``watch`` is what the gates do to notice one that has gone; ``head_variable`` and ``node_variable`` hold the
     addresses of that node and of this one.
     ``service`` and ``group`` are what a cluster calls its Service and its LeaderWorkerSet, ``product_label``,
-    ``device_class`` and ``device_expression`` how a cluster finds its GPUs.
+    ``mixed_resource``, ``device_class`` and ``device_expression`` how a cluster finds its GPUs.
     ``expected`` is how fast the plan says it is, None where it says nothing.
     ``turn`` is what it does between its turns (empty: it takes none), for which it needs ``leave_seconds`` at most;
     ``first`` says whether it is started with the fleet, and ``excludes`` names the servers that are stopped before it.
@@ -95,6 +102,7 @@ class Server:
     tensor_parallel_size: int
     gpu_product: str
     product_label: str
+    mixed_resource: str
     device_class: str
     device_expression: str
     unified: str
@@ -171,6 +179,7 @@ def _process(plan: Plan, part: Part, gpus: list[GPULedger], earlier: list[Server
         tensor_parallel_size=server.tensor_parallel_size,
         gpu_product=gpus[0].product,
         product_label=product_label(gpus[0].product),
+        mixed_resource=mixed_resource(gpus[0].product),
         device_class=device_class(gpus[0].product),
         device_expression=device_expression(gpus[0].product),
         unified=unified(gpus[0], plan.engine_version),

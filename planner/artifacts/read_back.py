@@ -8,11 +8,12 @@ import math
 import re
 import shlex
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import yaml
 
+from planner.artifacts.quoting import label
 from planner.artifacts.serve_args import Argument
 from planner.errors import InputError, Problem
 
@@ -157,11 +158,15 @@ def _values(path: Path) -> Iterator[Command]:
     for engine in stack["modelSpec"]:
         words = [str(word).replace("$$", "$") for word in engine["vllmConfig"]["extraArgs"]]
         words.append(f"--tensor-parallel-size={engine['vllmConfig']['tensorParallelSize']}")
-        command = _command(engine["name"], [engine["modelURL"], *words], None, _listed(engine["env"]))
+        first, *others = engine["podAnnotations"]["planner/servers"].split(",")
+        if engine["replicaCount"] != len(others) + 1:
+            raise ValueError(f"{engine['name']} has {engine['replicaCount']} replicas")
+        command = _command(label(first), [engine["modelURL"], *words], None, _listed(engine["env"]))
         ranks = {argument.flag: argument.value for argument in command.arguments if argument.flag in _RANKS}
         if engine["requestGPU"] != math.prod(map(int, ranks.values())):
             raise ValueError(f"{engine['name']} asks for {engine['requestGPU']} GPUs")
         yield command
+        yield from (replace(command, server=label(other)) for other in others)
 
 
 def _listed(entries: Iterable[Mapping[str, str]]) -> dict[str, str]:
