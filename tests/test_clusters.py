@@ -158,6 +158,45 @@ def test_every_worker_of_a_group_starts_its_own_ranks(tmp_path: Path) -> None:
     assert worker["command"][2].endswith("--data-parallel-start-rank=$$((LWS_WORKER_INDEX * 2))")
 
 
+def spread() -> Plan:
+    """Two replicas of a role that the fleet wants on two machines, and a server beside one of them."""
+    return plans.plan(
+        plans.server("chat-1", role="chat", node="a", gpu_indices=(0,), spread="node"),
+        plans.server("chat-2", role="chat", node="b", gpu_indices=(0,), port=8002, spread="node"),
+        plans.server("embed", node="b", gpu_indices=(1,), port=8003),
+    )
+
+
+def selected(selector: dict[str, Any], plan: Plan) -> list[str]:
+    """Return the names of the Deployments of servers whose pods a selector matches."""
+    return [
+        item["metadata"]["name"].rpartition("--")[2]
+        for item in of_kind(plan, "Deployment")
+        if selector["matchLabels"].items() <= item["spec"]["template"]["metadata"]["labels"].items()
+    ]
+
+
+def test_replicas_that_the_fleet_spreads_are_on_machines_of_their_own() -> None:
+    found = [pod["affinity"].get("podAntiAffinity") for pod in pods(spread())]
+
+    for rule in found[:2]:
+        (term,) = rule["requiredDuringSchedulingIgnoredDuringExecution"]
+        assert term["topologyKey"] == "kubernetes.io/hostname"
+        assert selected(term["labelSelector"], spread()) == ["chat-1", "chat-2"]
+    assert found[2] is None
+    assert all("podAntiAffinity" not in pod["affinity"] for pod in pods(apart()))
+    (term,) = engine_of(spread())["affinity"]["podAntiAffinity"]["requiredDuringSchedulingIgnoredDuringExecution"]
+    assert term["labelSelector"]["matchLabels"] == engine_of(spread())["podLabels"]
+
+
+def test_a_drain_takes_one_replica_of_a_role_at_a_time() -> None:
+    (budget,) = of_kind(apart(), "PodDisruptionBudget")
+
+    assert budget["spec"]["maxUnavailable"] == 1
+    assert selected(budget["spec"]["selector"], apart()) == ["chat-1", "chat-2"]
+    assert not of_kind(plans.two_roles(), "PodDisruptionBudget"), "a role in one pod would never let its node go"
+
+
 def engine_of(plan: Plan, index: int = 0) -> dict[str, Any]:
     found: dict[str, Any] = values(plan)["servingEngineSpec"]["modelSpec"][index]
     return found

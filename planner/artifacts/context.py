@@ -55,11 +55,16 @@ class Device:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Pod:
-    """Servers that share a GPU with each other, directly or through a third: one unit of start order."""
+    """Servers that share a GPU with each other, directly or through a third: one unit of start order.
+
+    ``roles`` are those of its servers, ``spread`` those of them of which no node may have two servers.
+    """
 
     name: str
     node: str
     servers: tuple[str, ...]
+    roles: tuple[str, ...]
+    spread: tuple[str, ...]
     gpu_indices: tuple[int, ...]
 
 
@@ -132,6 +137,7 @@ class Context:
     servers: tuple[Server, ...]
     processes: tuple[Server, ...]
     pods: tuple[Pod, ...]
+    several_pods: tuple[str, ...]
     engines: tuple[Engine, ...]
     roles: tuple[Role, ...]
     checkpoints: tuple[Checkpoint, ...]
@@ -162,6 +168,7 @@ def build_context(plan: Plan, targets: Collection[str] = ()) -> Context:
         raise CheckFailed(tuple(f"{name}: {text}" for name, text in refused))
     nodes = tuple(_node(name, processes) for name in node_names(plan))
     taken = {process.name for process in processes}
+    pods = _pods([process for process in processes if process.node_count == 1])
     router = _router(processes, taken, nodes if many(plan) else ())
     return Context(
         header=_HEADER.format(fleet=plan.fleet, version=plan.engine_version),
@@ -173,8 +180,9 @@ def build_context(plan: Plan, targets: Collection[str] = ()) -> Context:
         gpus=_devices(plan, processes),
         servers=servers,
         processes=processes,
+        several_pods=_several_pods(pods),
         engines=engines(servers, plan.engine_version),
-        pods=_pods([process for process in processes if process.node_count == 1]),
+        pods=pods,
         roles=_roles(servers),
         checkpoints=_checkpoints(ordered),
         router=router,
@@ -225,10 +233,18 @@ def _pods(servers: Sequence[Server]) -> tuple[Pod, ...]:
             name=group[0].name,
             node=group[0].node,
             servers=tuple(server.name for server in group),
+            roles=tuple(dict.fromkeys(server.role for server in group)),
+            spread=tuple(dict.fromkeys(server.role for server in group if server.spread == "node")),
             gpu_indices=tuple(sorted({index for server in group for index in server.gpu_indices})),
         )
         for group in groups
     )
+
+
+def _several_pods(pods: Sequence[Pod]) -> tuple[str, ...]:
+    """Return the roles of which another pod answers while one is away."""
+    found = Counter(role for pod in pods for role in pod.roles)
+    return tuple(role for role, count in found.items() if count > 1)
 
 
 def _roles(servers: tuple[Server, ...]) -> tuple[Role, ...]:

@@ -110,6 +110,7 @@ class Server:
     arguments: tuple[Argument, ...]
     container_arguments: tuple[Argument, ...]
     environment: tuple[Variable, ...]
+    spread: str
     host_memory_bytes: int
     memory_bytes: int
     kv_cache_bytes: int
@@ -187,6 +188,7 @@ def _process(plan: Plan, part: Part, gpus: list[GPULedger], earlier: list[Server
         arguments=local,
         container_arguments=local if several else published,
         environment=_environment(server),
+        spread=server.spread,
         host_memory_bytes=_host_memory_bytes(part),
         memory_bytes=_memory_bytes(server, min(gpu.total_bytes for gpu in gpus)),
         kv_cache_bytes=server.kv_cache_memory_bytes,

@@ -124,6 +124,7 @@ def _kubernetes(context: Context) -> Iterator[Entry]:
         yield f"kubernetes/download/{name}", f"kubernetes/download/{name}.j2", None
     files = ["kustomization.yaml", "network-policy.yaml", "router.yaml", "haproxy.cfg"]
     files += ["servers.yaml"] if context.pods else []
+    files += ["disruption.yaml"] if context.several_pods else []
     files += ["groups.yaml"] if groups else []
     for name in files:
         yield f"kubernetes/fleet/{name}", f"kubernetes/fleet/{name}.j2", None

@@ -9,7 +9,7 @@ from planner.units import format_tokens
 
 _FOLLOWS_THE_VARIANT = frozenset({
     "model", "repository", "revision", "local", "download_bytes", "scheme", "dtype", "pooling", "tool_parser",
-    "reasoning_parser", "hf_overrides", "chat_template", "unseen",
+    "reasoning_parser", "hf_overrides", "chat_template", "spread", "unseen",
 })  # fmt: skip
 _FOLLOWS_THE_LIMITS = frozenset({"gpu_memory_utilization", "kv_cache_memory_bytes", "concurrency_full_context"})
 

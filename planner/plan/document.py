@@ -26,6 +26,7 @@ _USUAL = {
     "system_bytes": 0,
     "hf_overrides": "",
     "chat_template": "",
+    "spread": "",
     "speed": None,
     "speed_sha256": "",
     "price": None,

@@ -67,10 +67,10 @@ class ServerPlan:
     ``ledger`` is that of the largest stage and is set aside on every GPU. A server on several nodes has a
     ``master_port``, on which its processes find each other at the first node; otherwise it is 0. ``hf_overrides`` is
     what the engine must change in the model's config, as JSON, and ``chat_template`` what its answers need; nothing for
-    most. ``settings`` are the pins of the role; ``shared`` are further roles that it does. ``unseen`` names assumed
-    fields of the checkpoint's config; the ledger's margin covers the largest weights they allow. ``speed`` is None for
-    a role whose request length is not known, or that generates nothing. ``known_faults`` are those of the engine
-    version that this server meets.
+    most. ``spread`` is ``node`` or ``gpu`` where no two replicas may be on one. ``settings`` are the pins of the role;
+    ``shared`` are further roles that it does. ``unseen`` names assumed fields of the checkpoint's config; the ledger's
+    margin covers the largest weights they allow. ``speed`` is None for a role whose request length is not known, or
+    that generates nothing. ``known_faults`` are those of the engine version that this server meets.
     """
 
     name: str
@@ -112,6 +112,7 @@ class ServerPlan:
     unseen: tuple[str, ...] = ()
     hf_overrides: str = ""
     chat_template: str = ""
+    spread: str = ""
     settings: EngineSettings = NOTHING
     shared: tuple[SharedRole, ...] = ()
     speed: ServerSpeed | None = None

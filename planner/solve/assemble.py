@@ -256,6 +256,7 @@ def _server_plan(fleet: Fleet, prepared: Prepared, decision: Decision, pool: Poo
         reasoning_parser=known_value("--reasoning-parser", option.model.reasoning_parser, options),
         hf_overrides=option.model.hf_overrides,
         chat_template=chat_template(option.model.hf_overrides, prepared.profile.version),
+        spread=role.spread or "",
         settings=role.settings,
         shared=tuple(SharedRole(name=one.name, task=one.task, accuracy=its) for one, its in option.others),
         unseen=option.variant.unseen,
