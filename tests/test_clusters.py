@@ -20,6 +20,7 @@ from planner.artifacts import render, write
 from planner.artifacts.cluster import device_expression
 from planner.artifacts.read_back import WORKER, read_back
 from planner.artifacts.read_routes import wrong_routes
+from planner.artifacts.verify import compared
 from planner.plan import Plan
 
 SLICE = "NVIDIA A100-SXM4-80GB MIG 3g.40gb"
@@ -92,6 +93,41 @@ def test_a_claim_for_a_card_names_the_card_alone() -> None:
     assert "profile" not in device_expression("NVIDIA L40S")
 
 
+def pointed(document: dict[str, Any], pointer: str) -> tuple[Any, str]:
+    """Return the mapping that the last part of a JSON pointer (RFC 6901) is a key of, and that key."""
+    *parts, last = (part.replace("~1", "/").replace("~0", "~") for part in pointer.split("/")[1:])
+    found: Any = document
+    for part in parts:
+        found = found[int(part)] if isinstance(found, list) else found[part]
+    return found, last
+
+
+def test_slices_of_the_mixed_strategy_are_an_overlay() -> None:
+    plan = sliced(plans.plan(plans.server("one"), plans.server("two", gpu_indices=(1,), port=8002)))
+    files = render(plan, targets=("kubernetes",))
+    overlay = yaml.safe_load(files["kubernetes/mig-mixed/kustomization.yaml"].text)
+    deployments = {item["metadata"]["name"]: item for item in of_kind(plan, "Deployment")}
+
+    assert overlay["resources"] == ["../fleet"]
+    assert len(overlay["patches"]) == 2
+    for patch in overlay["patches"]:
+        deployment = deployments[patch["target"]["name"]]
+        for step in yaml.safe_load(patch["patch"]):
+            found, key = pointed(deployment, step["path"])
+            assert (key in found) == (step["op"] != "add"), step["path"]
+            if step["op"] == "remove":
+                del found[key]
+            else:
+                found[key] = step["value"]
+        pod = deployment["spec"]["template"]["spec"]
+        assert pod["containers"][0]["resources"]["limits"] == {"nvidia.com/mig-3g.40gb": 1}
+        affinity = pod["affinity"]["nodeAffinity"]["requiredDuringSchedulingIgnoredDuringExecution"]
+        assert affinity["nodeSelectorTerms"][0]["matchExpressions"] == [
+            {"key": "nvidia.com/mig-3g.40gb.product", "operator": "In", "values": [SLICE.replace(" ", "-")]}
+        ]
+    assert "kubernetes/mig-mixed/kustomization.yaml" not in render(apart(), targets=("kubernetes",))
+
+
 def test_what_sharing_takes_is_said_before_the_first_start() -> None:
     files = render(plans.two_roles(), targets=("kubernetes",))
     for path in ("README.md", "kubernetes/fleet/servers.yaml"):
@@ -139,6 +175,14 @@ def test_a_group_of_ranks_has_an_api_in_every_pod(plan: Plan, tmp_path: Path) ->
     assert indices == [str(rank) for rank in range(len(big.nodes))]
     write(render(plan, targets=("kubernetes",)), tmp_path)
     assert not wrong_routes(plan, tmp_path)["kubernetes/fleet/haproxy.cfg"]
+
+
+@pytest.mark.parametrize("plan", [ranks(), wide()], ids=["two", "three"])
+def test_the_files_of_a_group_of_ranks_are_the_plan(plan: Plan, tmp_path: Path) -> None:
+    write(render(plan, targets=("kubernetes",)), tmp_path)
+    read = {one.server: one for commands in read_back(tmp_path).values() for one in commands}
+
+    assert list(compared(plan, "kubernetes", read)) == []
 
 
 def test_every_worker_of_a_group_starts_its_own_ranks(tmp_path: Path) -> None:

@@ -126,6 +126,9 @@ def _kubernetes(context: Context) -> Iterator[Entry]:
     files += ["servers.yaml"] if context.pods else []
     files += ["disruption.yaml"] if context.several_pods else []
     files += ["groups.yaml"] if groups else []
+    claimed = any(len(pod.servers) > 1 for pod in context.pods)
+    if not claimed and any(server.mixed_resource for server in context.servers):
+        yield "kubernetes/mig-mixed/kustomization.yaml", "kubernetes/mig-mixed/kustomization.yaml.j2", None
     for name in files:
         yield f"kubernetes/fleet/{name}", f"kubernetes/fleet/{name}.j2", None
     # Kustomize reads no file outside its own folder, so these are here a second time.

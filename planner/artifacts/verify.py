@@ -48,7 +48,7 @@ def verify(plan: Plan, fleet: Fleet, catalog: Catalog, folder: Path) -> tuple[tu
     found: list[Difference] = []
     for part, place in _parts(plan, folder):
         for target, commands in _by_target(read_back(place)).items():
-            found += _compared(part, target, commands)
+            found += compared(part, target, commands)
             heads = {name for name, planned in _planned(part, target).items() if planned.rank == 0}
             targets.setdefault(target, {}).update({name: commands[name] for name in heads & commands.keys()})
     for target, commands in targets.items():
@@ -82,7 +82,8 @@ def _by_target(files: dict[str, tuple[Command, ...]]) -> dict[str, dict[str, Com
     return targets
 
 
-def _compared(plan: Plan, target: str, read: dict[str, Command]) -> Iterator[Difference]:
+def compared(plan: Plan, target: str, read: dict[str, Command]) -> Iterator[Difference]:
+    """Yield where the commands of a target, by server, are not the plan's."""
     planned = _planned(plan, target)
     for name in sorted(planned.keys() - read.keys()):
         yield Difference(target, name, "is not in the file")

@@ -114,6 +114,10 @@ def check_server(facts: Recomputed, plan: ServerPlan) -> Iterator[Violation]:
     yield from _accuracy(facts, role, plan, found)
     if plan.chat_template != chat_template(found[0].hf_overrides, facts.profile.version):
         yield Violation(plan.name, "its chat template is not the one that the model needs")
+    if plan.spread != (role.spread or ""):
+        yield Violation(
+            plan.name, f"its replicas are spread over {plan.spread or 'nothing'}, which the fleet does not say"
+        )
     if plan.known_faults != faults_of(server, gpu, facts.profile, len(plan.nodes)):
         yield Violation(plan.name, "its known faults are not those of the catalog")
     exact = ledger(server, gpu, facts.profile)
