@@ -7,8 +7,10 @@ from pathlib import Path
 from typing import Any
 
 import jsonschema
+import kubernetes_validate
 import plans
 import pytest
+import test_kubernetes
 import yaml
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -21,7 +23,7 @@ from planner.artifacts.cluster import device_expression
 from planner.artifacts.read_back import WORKER, read_back
 from planner.artifacts.read_routes import wrong_routes
 from planner.artifacts.verify import compared
-from planner.plan import Plan
+from planner.plan import GPUGroup, Plan
 
 SLICE = "NVIDIA A100-SXM4-80GB MIG 3g.40gb"
 
@@ -231,6 +233,51 @@ def test_replicas_that_the_fleet_spreads_are_on_machines_of_their_own() -> None:
     assert all("podAntiAffinity" not in pod["affinity"] for pod in pods(apart()))
     (term,) = engine_of(spread())["affinity"]["podAntiAffinity"]["requiredDuringSchedulingIgnoredDuringExecution"]
     assert term["labelSelector"]["matchLabels"] == engine_of(spread())["podLabels"]
+
+
+def two_groups() -> Plan:
+    """Two replicas of a role, each on two machines, and no machine with parts of both."""
+    servers = [
+        plans.server(
+            f"big-{number}", role="big", node=f"{name}-1", gpu_indices=(0,), pipeline_parallel_size=2, spread="node",
+            later_stages=(GPUGroup(node=f"{name}-2", gpu_indices=(0,)),), master_port=29500 + number,
+        )
+        for number, name in ((1, "left"), (2, "right"))
+    ]  # fmt: skip
+    gpus = tuple(
+        replace(plans.plan(servers[0]).gpus[0], node=node, servers=(server.name,))
+        for server in servers
+        for node in server.nodes
+    )
+    return plans.plan(*servers, gpus=gpus)
+
+
+def test_groups_that_the_fleet_spreads_share_no_machine_and_are_drained_one_at_a_time() -> None:
+    groups = of_kind(two_groups(), "LeaderWorkerSet")
+    (budget,) = of_kind(two_groups(), "PodDisruptionBudget")
+    assert len(groups) == 2
+    for group in groups:
+        for template in ("leaderTemplate", "workerTemplate"):
+            pod = group["spec"]["leaderWorkerTemplate"][template]
+            labels = pod["metadata"]["labels"]
+            assert budget["spec"]["selector"]["matchLabels"].items() <= labels.items()
+            (term,) = pod["spec"]["affinity"]["podAntiAffinity"]["requiredDuringSchedulingIgnoredDuringExecution"]
+            assert term["labelSelector"]["matchLabels"].items() <= labels.items()
+            (own,) = term["labelSelector"]["matchExpressions"]
+            assert own == {"key": "app.kubernetes.io/instance", "operator": "NotIn",
+                           "values": [labels["app.kubernetes.io/instance"]]}  # fmt: skip
+
+
+@pytest.mark.parametrize("plan", [wide(), two_groups(), spread()], ids=["ranks", "groups", "spread"])
+def test_what_clusters_add_follows_the_schemas(plan: Plan, tmp_path: Path) -> None:
+    schema = yaml.safe_load(SCHEMA.read_text(encoding="utf-8"))
+    for document in documents(plan):
+        if document["kind"] == "LeaderWorkerSet":
+            jsonschema.validate(document, schema)
+        else:
+            kubernetes_validate.validate(document, "1.34", strict=True)
+    test_kubernetes.test_the_router_knows_every_server_by_its_service(plan, tmp_path)
+    test_kubernetes.test_names_are_unique_labels(plan)
 
 
 def test_a_drain_takes_one_replica_of_a_role_at_a_time() -> None:

@@ -180,7 +180,7 @@ def build_context(plan: Plan, targets: Collection[str] = ()) -> Context:
         gpus=_devices(plan, processes),
         servers=servers,
         processes=processes,
-        several_pods=_several_pods(pods),
+        several_pods=_several_pods(pods, [server for server in servers if server.node_count > 1]),
         engines=engines(servers, plan.engine_version),
         pods=pods,
         roles=_roles(servers),
@@ -241,9 +241,9 @@ def _pods(servers: Sequence[Server]) -> tuple[Pod, ...]:
     )
 
 
-def _several_pods(pods: Sequence[Pod]) -> tuple[str, ...]:
-    """Return the roles of which another pod answers while one is away."""
-    found = Counter(role for pod in pods for role in pod.roles)
+def _several_pods(pods: Sequence[Pod], groups: Sequence[Server]) -> tuple[str, ...]:
+    """Return the roles of which another pod, or group of pods, answers while one is away."""
+    found = Counter([*(role for pod in pods for role in pod.roles), *(group.role for group in groups)])
     return tuple(role for role, count in found.items() if count > 1)
 
 
