@@ -11,12 +11,14 @@ from planner.catalog.foreign_names import REPOSITORY, is_gguf, same_weights
 from planner.catalog.names import nearest, plain, words_left_out
 from planner.errors import SourceUnavailable, UnknownName
 from planner.facts.gpu import GPU, CloudPrice
+from planner.facts.paced import Paced
 from planner.facts.seen import Seen
 from planner.facts.variant import Model, Variant
 from planner.resources import data_folder, user_catalog
 
 if TYPE_CHECKING:
     from planner.catalog.accuracy_tables import AccuracyTables
+    from planner.catalog.load_tests import LoadTest
     from planner.catalog.measured import Measured
     from planner.catalog.speed_tables import SpeedTables
 
@@ -44,6 +46,7 @@ class Catalog:
         self._offline = offline
         self._families: dict[Path, tuple[Model, ...]] = {}
         self._seen: dict[str, tuple[Seen, ...]] = {}
+        self._paced: dict[str, tuple[Paced, ...]] = {}
 
     @cached_property
     def gpus(self) -> tuple[GPU, ...]:
@@ -71,6 +74,17 @@ class Catalog:
 
         starts = [start for path in paths for start in measured_in(self.read(path, "measured"))]
         return tuple({(start.source, start.model): start for start in starts}.values())
+
+    @cached_property
+    def load_tests(self) -> "tuple[LoadTest, ...]":
+        """All load tests of the user's own, each result once, in file order."""
+        paths = yaml_files.in_folders(self.folders, "measured")
+        if not paths:
+            return ()
+        from planner.catalog.load_tests import load_tests_in
+
+        tests = [test for path in paths for test in load_tests_in(self.read(path, "measured"))]
+        return tuple({(test.source, test.model): test for test in tests}.values())
 
     @cached_property
     def prices(self) -> tuple[CloudPrice, ...]:
@@ -146,15 +160,20 @@ class Catalog:
         return self._with_seen(min(matches, key=lambda gpu: gpu.memory_bytes))
 
     def _with_seen(self, gpu: GPU) -> GPU:
-        """Return a device with what the user's own start-ups on it teach."""
-        if not self.measured:
+        """Return a device with what the user's own start-ups and load tests on it teach."""
+        if not (self.measured or self.load_tests):
             return gpu
         starts = [start for start in self.measured if plain(start.gpu) == plain(gpu.name)]
         if starts and gpu.name not in self._seen:
             from planner.catalog.measured import seen_on
 
             self._seen[gpu.name] = seen_on(gpu, starts, self)
-        return replace(gpu, seen=self._seen.get(gpu.name, ()))
+        tests = [test for test in self.load_tests if plain(test.gpu) == plain(gpu.name)]
+        if tests and gpu.name not in self._paced:
+            from planner.catalog.load_tests import paced_on
+
+            self._paced[gpu.name] = paced_on(gpu, tests, self)
+        return replace(gpu, seen=self._seen.get(gpu.name, ()), paced=self._paced.get(gpu.name, ()))
 
     def _meant(self, name: str) -> list[GPU]:
         """Return the whole cards that ``name`` can mean, those with the fewest words it leaves out."""

@@ -46,7 +46,7 @@ class Measured:
 
 def measured_in(data: Mapping[str, Any]) -> Iterator[Measured]:
     """Yield the start-ups of one file."""
-    for start in data["starts"]:
+    for start in data.get("starts", ()):
         flags = {
             name: tuple(value) if isinstance(value, list) else value for name, value in start.get("flags", {}).items()
         }

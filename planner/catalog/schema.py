@@ -211,10 +211,28 @@ class StartMap(_Map):
     cuda_graph_gib: float | None = None
 
 
+class LoadTestMap(_Map):
+    """One load test of a server of the user's own, as its result says."""
+
+    gpu: _Text
+    engine_version: _Text
+    model: _Text
+    source: _Text
+    flags: dict[str, int | float | str | bool | dict[str, int]] = {}
+    input_tokens: _Count
+    output_tokens: _Count
+    concurrency: _Count | None = None
+    requests_per_second: _Positive | None = None
+    tpot_ms: _Positive
+    ttft_ms: _Positive
+    output_tokens_per_s: _Positive
+
+
 class MeasuredFile(_Map):
     """catalog/measured/*.yaml."""
 
-    starts: list[StartMap]
+    starts: list[StartMap] = []
+    load_tests: list[LoadTestMap] = []
 
 
 class PriceFile(_Map):

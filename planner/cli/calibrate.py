@@ -1,4 +1,4 @@
-"""``planner calibrate``: turn logs of start-ups into facts of the user's own."""
+"""``planner calibrate``: turn logs of start-ups and results of load tests into facts of the user's own."""
 
 import dataclasses
 import hashlib
@@ -10,9 +10,13 @@ from typing import Any
 import click
 
 from planner.adopt.calibrate import Start, contradictions, start_of, to_share
+from planner.adopt.calibrate_speed import Tested, test_of
+from planner.adopt.load_result import is_load_result
 from planner.catalog import Catalog, load_catalog
+from planner.catalog.load_tests import LoadTest
 from planner.catalog.measured import Measured
 from planner.catalog.names import plain
+from planner.cli import calibrate_speed
 from planner.cli.shared import catalog_option, hint, verb
 from planner.cli.text import wrapped
 from planner.errors import InputError, OutputError, Problem
@@ -27,6 +31,8 @@ _EPILOG = """\b
 Exit code: 0 the logs were read, whatever they teach; 1 one cannot be read, or the
 file of facts cannot be written.
 """
+_LARGEST_RESULT = 64 * 2**20
+"""Bytes of a larger file are not read as one document; results with every request in them are some MB."""
 
 
 @click.command(epilog=_EPILOG)
@@ -44,58 +50,91 @@ def calibrate(
     catalog_folders: tuple[Path, ...],
     as_json: bool,
 ) -> None:
-    """Learn from logs of start-ups on your own machine.
+    """Learn from logs of start-ups on your own machine, and from load tests.
 
     Says what each left for the KV cache, beside what was expected. LOGS are what vLLM printed on
-    the way up, as for planner diagnose. With --write the facts go to the room measured of the last
-    --catalog folder, or of your own catalog (~/.config/planner/catalog).
+    the way up, as for planner diagnose. Among them may be results of vllm bench serve (JSON), of a
+    server whose log is there: they say how fast it is, beside what was expected. With --write the
+    facts go to the room measured of the last --catalog folder, or of your own catalog
+    (~/.config/planner/catalog).
     """
     catalog = load_catalog(overlays=catalog_folders)
     gpu = catalog.gpu(gpu_name)
-    starts = [start for log in logs for start in _read(log, gpu, catalog)]
+    results = {log: data for log in logs if (data := _result(log)) is not None}
+    starts = [start for log in logs if log not in results for start in _read(log, gpu, catalog)]
+    known = [start.measured for start in starts if start.measured]
+    tests = [test_of(data, str(log), _digest(log), gpu, known, catalog) for log, data in results.items()]
     learnt = [start.measured for start in starts if start.measured and start.seen]
+    paced = [one.test for one in tests if one.test and not one.why_not]
     if share:
         for row in learnt:
             click.echo(json.dumps(to_share(row, catalog)))
+        for test in paced:
+            click.echo(json.dumps(calibrate_speed.to_share(test, catalog)))
     elif as_json:
-        click.echo(json.dumps(_facts(starts), indent=2, ensure_ascii=False))
+        click.echo(json.dumps(_facts(starts, tests), indent=2, ensure_ascii=False))
     else:
-        click.echo(wrapped(_told(starts)))
-    if write and learnt:
-        _write(learnt, gpu, (catalog_folders or (user_catalog(),))[-1])
-    elif learnt and not share:
+        click.echo(wrapped("\n".join([*_told(starts), *calibrate_speed.told(tests)])))
+    if write and (learnt or paced):
+        _write(learnt, paced, gpu, (catalog_folders or (user_catalog(),))[-1])
+    elif (learnt or paced) and not share:
         hint("--write keeps this, and every later plan for this GPU heeds it")
 
 
-def _read(log: Path, gpu: GPU, catalog: Catalog) -> list[Start]:
-    with log.open("rb") as stream:
-        digest = f"sha256:{hashlib.file_digest(stream, 'sha256').hexdigest()}"
+def _result(path: Path) -> dict[str, Any] | None:
+    """Return the result of a load test; None where a file is a log."""
+    with path.open("rb") as stream:
+        if path.stat().st_size > _LARGEST_RESULT or not stream.read(64).lstrip().startswith(b"{"):
+            return None
         stream.seek(0)
+        try:
+            data = json.load(stream)
+        except (ValueError, RecursionError):
+            return None
+    return data if is_load_result(data) else None
+
+
+def _digest(path: Path) -> str:
+    with path.open("rb") as stream:
+        return f"sha256:{hashlib.file_digest(stream, 'sha256').hexdigest()}"
+
+
+def _read(log: Path, gpu: GPU, catalog: Catalog) -> list[Start]:
+    digest = _digest(log)
+    with log.open("rb") as stream:
         found = diagnose(read_lines(stream))
     if not found:
         raise InputError((Problem(str(log), 0, 0, "", "is empty"),))
     return [start_of(one, str(log), digest, gpu, catalog) for one in found]
 
 
-def _write(learnt: Sequence[Measured], gpu: GPU, folder: Path) -> None:
-    """Add start-ups to the file of their GPU; a log that is there already is not added again."""
+def _write(learnt: Sequence[Measured], paced: Sequence[LoadTest], gpu: GPU, folder: Path) -> None:
+    """Add what was learnt to the file of its GPU; a log or result that is there already is not added again."""
     path = folder / "measured" / f"{plain(gpu.name)}.yaml"
-    before = [start for start in load_catalog(folder).measured if plain(start.gpu) == plain(gpu.name)]
-    known = {(start.source, start.model) for start in before}
+    kept = load_catalog(folder)
+    before = [start for start in kept.measured if plain(start.gpu) == plain(gpu.name)]
+    tests_before = [test for test in kept.load_tests if plain(test.gpu) == plain(gpu.name)]
+    known = {(start.source, start.model) for start in before} | {(test.source, test.model) for test in tests_before}
     added: list[Measured] = []
     for start in learnt:
         if (start.source, start.model) not in known and start not in added:
             added.append(start)
-    if not added:
+    tests: list[LoadTest] = []
+    for test in paced:
+        if (test.source, test.model) not in known and test not in tests:
+            tests.append(test)
+    if not (added or tests):
         verb("identical", str(path))
         return
-    starts = [_entry(start) for start in (*before, *added)]
+    facts: dict[str, Any] = {"starts": [_entry(start) for start in (*before, *added)]}
+    if tests_before or tests:
+        facts["load_tests"] = [calibrate_speed.entry(test) for test in (*tests_before, *tests)]
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_text(yaml_text({"starts": starts}, flow=None, width=110), encoding="utf-8")
+        path.write_text(yaml_text(facts, flow=None, width=110), encoding="utf-8")
     except OSError as error:
         raise OutputError(str(path), (error.strerror or str(error)).lower()) from error
-    verb("overwrite" if before else "create", str(path))
+    verb("overwrite" if before or tests_before else "create", str(path))
 
 
 def _entry(start: Measured) -> dict[str, Any]:
@@ -103,9 +142,10 @@ def _entry(start: Measured) -> dict[str, Any]:
     return {**facts, **({"flags": dict(start.flags)} if start.flags else {})}
 
 
-def _facts(starts: Sequence[Start]) -> dict[str, Any]:
+def _facts(starts: Sequence[Start], tests: Sequence[Tested]) -> dict[str, Any]:
     return {
         "starts": [_start(start) for start in starts],
+        "load_tests": [calibrate_speed.to_json(test) for test in tests],
         "contradictions": [dataclasses.asdict(one) for one in contradictions(starts)],
     }
 
@@ -122,7 +162,7 @@ def _start(start: Start) -> dict[str, Any]:
     }
 
 
-def _told(starts: Sequence[Start]) -> str:
+def _told(starts: Sequence[Start]) -> list[str]:
     parts = []
     for start in starts:
         if not (start.measured and start.seen and start.expected):
@@ -147,4 +187,4 @@ def _told(starts: Sequence[Start]) -> str:
         parts.append(
             f"{one.model}: logs differ by {format_gib(one.spread_bytes)}, so the range spans them all: {names}"
         )
-    return "\n".join(parts)
+    return parts

@@ -11,6 +11,7 @@ if TYPE_CHECKING:  # loaded where speed is asked for
     from planner.speed.forecast import Forecast, Load, Range
 
 _GRADES = {
+    "measured here": "load tests of your own of this server (planner calibrate)",
     "measured": "kernels measured on this GPU",
     "class": "kernels measured on a GPU of this class",
     "analogy": "some kernels by analogy",

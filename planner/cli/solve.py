@@ -80,6 +80,8 @@ def solve(
     for gpu in {pool.gpu.name: pool.gpu for pool in fleet.pools}.values():
         if gpu.seen:
             hint(f"the margins on {gpu.name} heed your own start-ups: {len(gpu.seen)} (planner calibrate)")
+        if gpu.paced:
+            hint(f"speeds on {gpu.name} heed your own load tests: {len(gpu.paced)} (planner calibrate)")
     from planner.cli.solving import Asked, solved  # the fleet has been read and found right
 
     asked = Asked(

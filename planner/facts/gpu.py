@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass, replace
 
+from planner.facts.paced import Paced
 from planner.facts.seen import Seen
 
 
@@ -19,7 +20,7 @@ class GPU:
     without sparsity; those named in ``derived_rates`` come from clocks and core counts, not from a data sheet. A MIG
     instance is a GPU of its own whose ``parent`` names the whole card; ``instances`` is how many fit on that card.
 
-    ``seen`` are the user's own start-ups on such devices.
+    ``seen`` are the user's own start-ups on such devices, ``paced`` the load tests.
 
     An ``integrated`` device shares its memory with the operating system, which after boot holds up to
     ``system_memory_bytes`` of it (0: not known) according to ``system_memory_source``.
@@ -53,6 +54,7 @@ class GPU:
     instances: int = 1
     note: str = ""
     seen: tuple[Seen, ...] = ()
+    paced: tuple[Paced, ...] = ()
 
     @property
     def capability(self) -> int | None:

@@ -18,6 +18,7 @@ from planner.options.place import Place
 from planner.options.replicas import Load
 from planner.speed.constants import Device, Engine
 from planner.speed.forecast import Forecast, Range, rates_of, said
+from planner.speed.learnt import Learnt
 from planner.speed.planned import planned, shared
 from planner.speed.refusals import refusal
 from planner.speed.serving import Requests, at_concurrency
@@ -137,7 +138,7 @@ def bounds(
 
     def at(sequences: int) -> Forecast:
         own = Same(rates.work), Same(rates.device), Same(rates.engine)
-        return _at(*own, rates.host_factor, requests, batched, sequences, busy_permille)
+        return _at(*own, rates.host_factor, rates.learnt, requests, batched, sequences, busy_permille)
 
     def fine(sequences: int) -> bool:
         found = at(sequences)
@@ -181,12 +182,13 @@ def _at(
     device: Same[Device],
     engine: Same[Engine],
     host_factor: float,
+    learnt: Learnt | None,
     requests: Requests,
     batched_tokens: int,
     sequences: int,
     busy_permille: int,
 ) -> Forecast:
     """Return the speed with so many sequences running; several loads and limits ask for the same one."""
-    rates = Rates(work=work.value, device=device.value, engine=engine.value, host_factor=host_factor)
+    rates = Rates(work=work.value, device=device.value, engine=engine.value, host_factor=host_factor, learnt=learnt)
     state = at_concurrency(rates, requests, batched_tokens, float(sequences), float(sequences))
     return shared(said(rates, state, requests), busy_permille)

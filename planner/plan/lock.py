@@ -20,8 +20,8 @@ from planner.fleet import Fleet, Role
 from planner.options.figures import assumed
 from planner.version import VERSION
 
-_UNUSED = frozenset({"aliases", "file", "note", "released", "revision_date", "sources", "published_source"})
-"""Fields of catalog entries that decide nothing about a plan."""
+_UNUSED = frozenset({"aliases", "file", "note", "released", "revision_date", "sources", "published_source", "paced"})
+"""Fields of catalog entries that decide nothing about a plan, or nothing but its speed."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -58,7 +58,8 @@ def lock_of(fleet: Fleet, catalog: Catalog, profile: EngineProfile) -> Lock:
 
 
 def _speed_facts(fleet: Fleet, catalog: Catalog) -> list[Any]:
-    return [catalog.speed.engine, [catalog.speed.device(pool.gpu) for pool in fleet.pools]]
+    paced = [pool.gpu.paced for pool in fleet.pools if pool.gpu.paced]
+    return [catalog.speed.engine, [catalog.speed.device(pool.gpu) for pool in fleet.pools], *([paced] if paced else [])]
 
 
 def stale(old: Lock, now: Lock) -> tuple[str, ...]:

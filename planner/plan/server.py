@@ -9,7 +9,7 @@ from planner.facts.accuracy import Accuracy
 from planner.memory.demand import Ledger
 from planner.plan.faults import KnownFault
 from planner.plan.turns import Asleep
-from planner.speed.constants import Grade
+from planner.speed.constants import Evidence
 from planner.speed.forecast import Forecast, Range
 
 
@@ -27,12 +27,13 @@ class ServerSpeed:
 
     ``busy_permille`` of the time of its GPUs is asked for by the servers on them, 1000 when it is alone; above that the
     figures are a bound, and their fast end is that of a server whose neighbours are idle. ``grade`` says how far the
-    evidence is (docs/speed.md), ``reason`` why nothing is said; the figures are then None.
+    evidence is (docs/speed.md): ``measured here`` is a load test of the user's own. ``reason`` says why nothing is
+    said; the figures are then None.
     """
 
     busy_permille: int
     reason: str | None
-    grade: Grade | None
+    grade: Evidence | None
     tpot_us: Range | None
     ttft_us: Range | None
     output_millitokens_per_second: Range | None

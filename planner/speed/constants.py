@@ -8,6 +8,9 @@ Grade = Literal["measured", "class", "analogy"]
 GRADES: tuple[Grade, ...] = ("measured", "class", "analogy")
 """How far a constant's evidence is from the GPU asked about, nearest first."""
 
+Evidence = Literal["measured here", "measured", "class", "analogy"]
+"""How far what is said rests on evidence: the user's own load tests of that very server, or the worst constant."""
+
 
 def worst(*grades: Grade) -> Grade:
     """Return the grade of what rests on several constants."""

@@ -7,7 +7,8 @@ from planner.engine.profile import EngineProfile, parse_version
 from planner.facts.gpu import GPU
 from planner.memory.estimate import estimate
 from planner.memory.terms import Server, terms
-from planner.speed.constants import Device, Engine, Grade, Spread, worst
+from planner.speed.constants import Device, Engine, Evidence, Grade, Spread, worst
+from planner.speed.learnt import Factors, learnt
 from planner.speed.refusals import refusal
 from planner.speed.serving import Requests, Serving, at_concurrency, at_rate, running_state
 from planner.speed.site import Site
@@ -43,7 +44,7 @@ class Forecast:
     """
 
     reason: str | None = None
-    grade: Grade | None = None
+    grade: Evidence | None = None
     tpot_us: Range | None = None
     ttft_us: Range | None = None
     output_millitokens_per_second: Range | None = None
@@ -144,7 +145,8 @@ def rates_of(server: Server, gpu: GPU, profile: EngineProfile, device: Device, e
     """Return what the steps of a server depend on."""
     major, minor = gpu.compute_capability or (0, 0)
     own = work(server, 10 * major + minor)
-    return Rates(work=own, device=device, engine=engine, host_factor=engine.host_factor(version_of(profile)))
+    factor = engine.host_factor(version_of(profile))
+    return Rates(work=own, device=device, engine=engine, host_factor=factor, learnt=learnt(server, gpu, factor))
 
 
 def version_of(profile: EngineProfile) -> tuple[int, int, int]:
@@ -174,20 +176,28 @@ def said(rates: Rates, state: Serving, requests: Requests, notes: tuple[str, ...
         share = round(100 * state.prefill_share)
         return Forecast(reason=f"bound by prompts, which take {share} % of the time: tokens come in bursts")
     output = state.requests_per_second * requests.output_tokens
+    own = rates.learnt
+    tpot = own.tpot.of_a_time(spreads.tpot) if own else _stated(spreads.tpot)
+    ttft = own.ttft.of_a_time(spreads.ttft) if own else _stated(spreads.ttft)
+    rate = own.output.of_a_rate(spreads.throughput) if own else _stated(spreads.throughput)
     return Forecast(
-        grade=grade,
-        tpot_us=_range(state.tpot_seconds, 10**6, spreads.tpot),
+        grade="measured here" if own else grade,
+        tpot_us=_range(state.tpot_seconds, 10**6, tpot),
         ttft_us=replace(
-            _range(state.ttft_seconds, 10**6, spreads.ttft),
-            low=round(state.unqueued_seconds * 10**6 * spreads.ttft.low),
+            _range(state.ttft_seconds, 10**6, ttft),
+            low=round(state.unqueued_seconds * 10**6 * ttft.low),
         ),
-        output_millitokens_per_second=_range(output, 10**3, spreads.throughput),
+        output_millitokens_per_second=_range(output, 10**3, rate),
         running_sequences=state.sequences,
         prefill_share=state.prefill_share,
         notes=notes,
     )
 
 
-def _range(value: float, scale: int, spread: Spread) -> Range:
-    low, middle, high = (round(value * scale * factor) for factor in (spread.low, 1.0, spread.high))
+def _stated(spread: Spread) -> Factors:
+    return Factors(low=spread.low, middle=1.0, high=spread.high)
+
+
+def _range(value: float, scale: int, factors: Factors) -> Range:
+    low, middle, high = (round(value * scale * factor) for factor in (factors.low, factors.middle, factors.high))
     return Range(value=middle, low=low, high=high)

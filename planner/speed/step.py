@@ -4,6 +4,7 @@ import math
 from dataclasses import dataclass
 
 from planner.speed.constants import Device, Engine
+from planner.speed.learnt import Learnt
 from planner.speed.work import CacheLayers, ExpertLayers, Matrices, Work
 
 _US = 1e-6
@@ -50,12 +51,16 @@ class Step:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Rates:
-    """Everything a step's time depends on beside its batch: the work of a rank, its device, the engine."""
+    """Everything a step's time depends on beside its batch: the work of a rank, its device, the engine.
+
+    ``learnt`` is what load tests say of the whole server; it moves what is said, not the terms of a step.
+    """
 
     work: Work
     device: Device
     engine: Engine
     host_factor: float
+    learnt: Learnt | None = None
 
 
 def step(rates: Rates, batch: Batch) -> Step:
