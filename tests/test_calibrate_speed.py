@@ -1,22 +1,26 @@
 """Load tests: what their results teach, about which server, and that no plan is promised more than they show."""
 
+import dataclasses
 import json
 import math
 from collections import defaultdict
 from pathlib import Path
 from typing import Any
 
+import plans
 import pytest
 from click.testing import CliRunner
 
 from benchmarks.speed_fidelity.predict import Pair, asked, predict
 from benchmarks.speed_fidelity.score import OUTPUT, TPOT, Term
 from benchmarks.speed_fidelity.table import rows
+from planner.adopt.load_output import load_output
 from planner.adopt.load_result import LoadResult, load_result
 from planner.catalog import load_catalog
 from planner.check import check
 from planner.cli import main
 from planner.fleet import load_fleet
+from planner.live.loaded import loaded
 from planner.plan import Plan, stale
 from planner.solve import solve
 from planner.speed.constants import Spread
@@ -231,6 +235,79 @@ def test_a_result_without_its_servers_log_teaches_nothing(tmp_path: Path) -> Non
     found = json.loads(run("calibrate", tmp_path / "a.json", "--gpu", "RTX 4090", "--json"))
 
     assert "the log of its server's start" in found["load_tests"][0]["why_not"]
+
+
+def output(name: str, tpot_ms: float, ttft_ms: float, *, running: int = 8, ranged: bool = True) -> str:
+    """Return what load.sh prints of a server of 8 requests at once (tests/test_load.py has it of a run)."""
+    written = 8 * 200 / ((ttft_ms + 199 * tpot_ms) / 1000)
+    lines = [
+        "24 requests of 1000 + 200 tokens, 8 at once, all answered",
+        "no request was thrown out of the KV cache",
+        f"requests at once: {running}, planned 8",
+        f"measured: {int(6 * written)} tokens/s in all, {int(written)} of them written; "
+        f"first token after {int(ttft_ms)} ms (95 %: 900 ms), then every {int(tpot_ms)} ms (95 %: 99 ms)",
+    ]
+    if ranged:
+        lines += [
+            f"first token after {ttft_ms:.4g} ms, planned 150 to 600",
+            f"a token every {tpot_ms:.4g} ms, planned 7.5 to 11.25: slower",
+            f"written {written:.4g} tokens/s, planned 640 to 960: slower",
+        ]
+    return "".join(f"ok    {name:<20} {line}\n" for line in lines)
+
+
+def test_what_load_sh_prints_teaches_about_the_server_of_the_plan(tmp_path: Path) -> None:
+    file, catalog_of_mine = tmp_path / "fleet.yaml", tmp_path / "catalog"
+    catalog_of_mine.mkdir()
+    file.write_text(FLEET.replace("    speed: {tpot: TPOT}\n", ""))
+    run("solve", file, "--out", tmp_path)
+    printed = tmp_path / "load.txt"
+    printed.write_text(output("chat", 30.0, 400.0) + output("other", 30.0, 400.0))
+
+    options = ("--plan", tmp_path / "plan.yaml", "--gpu", "RTX 4090", "--catalog", catalog_of_mine, "--write")
+    found = json.loads(run("calibrate", printed, *options, "--json"))["load_tests"]
+    own = load_catalog(overlays=[catalog_of_mine])
+    plan = solve(load_fleet(file, own), own)
+
+    assert [one["why_not"] for one in found] == [None, "the plan has no such server"]
+    assert found[0]["measured"]["tpot_ms"] == 30.0
+    assert isinstance(plan, Plan)
+    assert plan.servers[0].speed
+    assert plan.servers[0].speed.grade == "measured here"
+
+
+def test_whole_numbers_that_load_sh_cut_off_are_taken_for_the_next_slower_ones() -> None:
+    (one,) = load_output(output("chat", 30.9, 400.9, ranged=False).splitlines())
+
+    assert isinstance(one.found, LoadResult)
+    assert one.found.tpot_ms >= 30.9
+    assert one.found.ttft_ms >= 400.9
+
+
+@pytest.mark.parametrize(
+    ("text", "why"),
+    [
+        (output("chat", 30.0, 400.0, running=3), "3 of 8 requests"),
+        (output("chat", 30.0, 400.0) + "FAIL  chat    2 requests were thrown out of the KV cache\n", "thrown out"),
+        ("ok    chat    12 requests of 16128 + 0 tokens, 4 at once, all answered\n", "writes no tokens"),
+        (output("chat", 2.0, 4000.0), "the server was full"),
+    ],
+)
+def test_an_output_of_load_sh_that_teaches_nothing(text: str, why: str) -> None:
+    (one,) = load_output(text.splitlines())
+
+    assert isinstance(one.found, str)
+    assert why in one.found
+
+
+def test_servers_that_shared_a_card_under_load_teach_nothing() -> None:
+    shared = plans.plan(plans.server("coder", port=8001), plans.server("general", port=8002))
+    gpu = dataclasses.replace(load_catalog().gpu("RTX 4090"), name=shared.gpus[0].gpu)
+    both = load_output((output("coder", 30.0, 400.0) + output("general", 30.0, 400.0)).splitlines())
+
+    found = list(loaded(both, "load.txt", "sha256:0", shared, gpu, load_catalog()))
+
+    assert all("loaded at the same time" in one.why_not for one in found)
 
 
 @pytest.mark.parametrize("term", [TPOT, OUTPUT], ids=lambda term: term.name)

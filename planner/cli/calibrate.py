@@ -11,6 +11,7 @@ import click
 
 from planner.adopt.calibrate import Start, contradictions, start_of, to_share
 from planner.adopt.calibrate_speed import Tested, test_of
+from planner.adopt.load_output import LoadOutput, load_output
 from planner.adopt.load_result import is_load_result
 from planner.catalog import Catalog, load_catalog
 from planner.catalog.load_tests import LoadTest
@@ -21,8 +22,10 @@ from planner.cli.shared import catalog_option, hint, verb
 from planner.cli.text import wrapped
 from planner.errors import InputError, OutputError, Problem
 from planner.facts.gpu import GPU
+from planner.live.loaded import loaded
 from planner.logs.diagnosis import diagnose
 from planner.logs.lines import read_lines
+from planner.plan import plan_from_yaml
 from planner.resources import user_catalog
 from planner.units import GIB, format_gib
 from planner.yaml_text import yaml_text
@@ -31,6 +34,8 @@ _EPILOG = """\b
 Exit code: 0 the logs were read, whatever they teach; 1 one cannot be read, or the
 file of facts cannot be written.
 """
+_LARGEST_OUTPUT = 2**20
+"""Characters of a file that are looked through for what load.sh prints: some lines for each server."""
 _LARGEST_RESULT = 64 * 2**20
 """Bytes of a larger file are not read as one document; results with every request in them are some MB."""
 
@@ -38,6 +43,13 @@ _LARGEST_RESULT = 64 * 2**20
 @click.command(epilog=_EPILOG)
 @click.argument("logs", nargs=-1, required=True, type=click.Path(path_type=Path, exists=True, dir_okay=False))
 @click.option("--gpu", "gpu_name", metavar="NAME", required=True, help="The card: logs do not name it.")
+@click.option(
+    "--plan",
+    "plan_file",
+    type=click.Path(path_type=Path, exists=True, dir_okay=False),
+    metavar="FILE",
+    help="The plan.yaml whose load.sh printed one of the files.",
+)
 @click.option("--write", is_flag=True, help="Keep what the logs teach; every later command heeds it.")
 @click.option("--share", is_flag=True, help="Print one JSON row per start, without names, paths or hosts.")
 @catalog_option
@@ -45,6 +57,7 @@ _LARGEST_RESULT = 64 * 2**20
 def calibrate(
     logs: tuple[Path, ...],
     gpu_name: str,
+    plan_file: Path | None,
     write: bool,
     share: bool,
     catalog_folders: tuple[Path, ...],
@@ -54,16 +67,21 @@ def calibrate(
 
     Says what each left for the KV cache, beside what was expected. LOGS are what vLLM printed on
     the way up, as for planner diagnose. Among them may be results of vllm bench serve (JSON), of a
-    server whose log is there: they say how fast it is, beside what was expected. With --write the
-    facts go to the room measured of the last --catalog folder, or of your own catalog
-    (~/.config/planner/catalog).
+    server whose log is there, and with --plan what its load.sh printed: they say how fast a server
+    is, beside what was expected. With --write the facts go to the room measured of the last
+    --catalog folder, or of your own catalog (~/.config/planner/catalog).
     """
     catalog = load_catalog(overlays=catalog_folders)
     gpu = catalog.gpu(gpu_name)
     results = {log: data for log in logs if (data := _result(log)) is not None}
-    starts = [start for log in logs if log not in results for start in _read(log, gpu, catalog)]
+    outputs = {log: found for log in logs if plan_file and log not in results and (found := _output(log))}
+    starts = [start for log in logs if log not in results and log not in outputs for start in _read(log, gpu, catalog)]
     known = [start.measured for start in starts if start.measured]
     tests = [test_of(data, str(log), _digest(log), gpu, known, catalog) for log, data in results.items()]
+    if plan_file and outputs:
+        plan = plan_from_yaml(plan_file)
+        for log, servers in outputs.items():
+            tests += loaded(servers, str(log), _digest(log), plan, gpu, catalog)
     learnt = [start.measured for start in starts if start.measured and start.seen]
     paced = [one.test for one in tests if one.test and not one.why_not]
     if share:
@@ -92,6 +110,13 @@ def _result(path: Path) -> dict[str, Any] | None:
         except (ValueError, RecursionError):
             return None
     return data if is_load_result(data) else None
+
+
+def _output(path: Path) -> tuple[LoadOutput, ...]:
+    """Return the servers that an output of load.sh tells of; none where a file is a log."""
+    with path.open(encoding="utf-8", errors="replace") as stream:
+        text = stream.read(_LARGEST_OUTPUT)
+    return load_output(text.splitlines())
 
 
 def _digest(path: Path) -> str:

@@ -1,5 +1,6 @@
 """Live: running servers, and a Prometheus that watched them, in; what differs from the plan and what was asked, out.
 
 ``pages`` asks for one page, ``asked`` what a server says of itself, ``local`` what this machine says of its process,
-``drift`` holds both against the plan, and ``observed`` turns a week of metrics into what a fleet may ask for.
+``drift`` holds both against the plan, ``observed`` turns a week of metrics into what a fleet may ask
+for, and ``loaded`` what load.sh measured into load tests.
 """
