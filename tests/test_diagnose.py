@@ -1,6 +1,7 @@
 """Diagnose: what a log shows, whatever is around its lines, and nothing that it does not show."""
 
 import io
+import itertools
 import json
 import re
 import subprocess
@@ -243,3 +244,61 @@ def test_what_cannot_be_expected_says_why() -> None:
     result = CliRunner().invoke(main, ["diagnose", str(path), "--gpu", "RTX 4090", "--json"])
 
     assert json.loads(result.stdout)["expected"]["why_not"]
+
+
+def of_pids(text: str, api: int, core: int) -> list[str]:
+    """Return the lines of a log with other pids."""
+    text = re.sub(r"\(APIServer pid=\d+\)", f"(APIServer pid={api})", text)
+    return re.sub(r"\((EngineCore\w*) pid=\d+\)", rf"(\1 pid={core})", text).splitlines()
+
+
+def started(model: str, kv_gib: str) -> str:
+    return (
+        "(APIServer pid=1) INFO 05-01 10:00:00 [utils.py:1] vLLM API server version 0.27.1\n"
+        f"(APIServer pid=1) INFO 05-01 10:00:00 [utils.py:2] non-default args: {{'model': '{model}'}}\n"
+        "(EngineCore pid=2) INFO 05-01 10:00:02 [system.py:1] Waiting for init message from front-end.\n"
+        f"(EngineCore pid=2) INFO 05-01 10:00:03 [core.py:1] Initializing an engine with config: model='{model}',\n"
+        f"(EngineCore pid=2) INFO 05-01 10:00:09 [gpu_worker.py:1] Available KV cache memory: {kv_gib} GiB\n"
+        "(APIServer pid=1) INFO:     Application startup complete.\n"
+    )
+
+
+def alternating(first: list[str], second: list[str]) -> str:
+    pairs = itertools.zip_longest(first, second, fillvalue="")
+    return "\n".join(line for pair in pairs for line in pair if line)
+
+
+def test_servers_that_write_into_one_log_are_told_apart_by_their_processes() -> None:
+    one, other = of_pids(started("a/one", "5.5"), 11, 21), of_pids(started("b/two", "7.25"), 12, 22)
+
+    found = read(alternating(one, other))
+
+    assert [(each.source, each.model, each.figures["available_kv_gib"], each.cause) for each in found] == [
+        ("pid 11", "a/one", 5.5, "started"),
+        ("pid 12", "b/two", 7.25, "started"),
+    ]
+
+
+def test_cores_of_other_order_than_their_servers_are_told_by_their_models() -> None:
+    one, other = of_pids(started("a/one", "5.5"), 11, 21), of_pids(started("b/two", "7.25"), 12, 22)
+    cores = [[line for line in lines if "EngineCore" in line] for lines in (other, one)]
+
+    found = read("\n".join([one[0], other[0], one[1], other[1], *cores[0], *cores[1], one[-1], other[-1]]))
+
+    assert [each.figures["available_kv_gib"] for each in found] == [5.5, 7.25]
+
+
+def test_one_of_two_servers_in_a_log_fails() -> None:
+    failed = of_pids(log("weights-oom-l40s-0221"), 31, 41)
+
+    found = read(alternating(of_pids(started("a/one", "5.5"), 11, 21), failed))
+
+    assert {each.cause for each in found} == {"started", EXPECTED["weights-oom-l40s-0221"]["cause"]}
+
+
+def test_a_server_that_began_after_another_was_gone_is_the_one_that_counts() -> None:
+    killed = of_pids(started("a/one", "5.5"), 11, 21)[:-1]
+
+    (found,) = read("\n".join([*killed, *of_pids(started("a/one", "6.5"), 12, 22)]))
+
+    assert (found.source, found.cause, found.figures["available_kv_gib"]) == ("", "started", 6.5)

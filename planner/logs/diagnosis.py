@@ -12,6 +12,7 @@ from typing import Any
 from planner.logs.causes import ERROR, FAILED, FORMS, NEVER, OUT_OF_MEMORY, TRIED
 from planner.logs.figures import Figure, arguments, figures, model, version
 from planner.logs.lines import Line
+from planner.logs.processes import Processes
 
 CONFIGURING, LOADING, PROFILING, CAPTURING, SERVING = range(5)
 """How far a server came, in order."""
@@ -98,15 +99,31 @@ class _Server:
 
 def diagnose(lines: Iterable[Line]) -> tuple[Diagnosis, ...]:
     """Return what happened to every server of a log, in the order of their first lines."""
-    servers: dict[str, _Server] = {}
+    servers: dict[tuple[str, str], _Server] = {}
+    processes = Processes()
     for line in lines:
-        key = line.source if line.source in servers or len(servers) < _KEPT_SERVERS else ""
-        server = servers.setdefault(key, _Server(key))
-        if _BEGINS.search(line.text) and server.begins_again():
-            server = servers[key] = _Server(key)
-        _read(server, line)
+        for process, own in (("", line),) if line.source else processes.sorted_out(line):
+            _take(servers, process, own)
+    for process, own in processes.rest():
+        _take(servers, process, own)
+    if names := processes.names():
+        for key in [key for key in servers if not key[0] and key[1] not in names]:
+            del servers[key]
+        for (source, process), server in servers.items():
+            server.source = source or names[process]
     told = [found for found in servers.values() if _says_something(found)] or list(servers.values())[:1]
     return tuple(_conclude(found) for found in told)
+
+
+def _take(servers: dict[tuple[str, str], _Server], process: str, line: Line) -> None:
+    """Take in one line of a server; one that starts again begins anew."""
+    key = (line.source, process)
+    if key not in servers and len(servers) >= _KEPT_SERVERS:
+        key = ("", "")
+    server = servers.setdefault(key, _Server(key[0]))
+    if _BEGINS.search(line.text) and server.begins_again():
+        server = servers[key] = _Server(key[0])
+    _read(server, line)
 
 
 def _says_something(server: _Server) -> bool:

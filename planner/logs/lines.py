@@ -31,7 +31,7 @@ _AROUND = re.compile(
     )
 )
 """What stands around a line; its group is the source, where that is named."""
-_PROCESS = re.compile(r"\((?P<name>[A-Za-z][\w.]*)[^()]*?\bpid=\d+[^()]*\) ?")
+_PROCESS = re.compile(r"\((?P<name>[A-Za-z][\w.]*)[^()]*?\bpid=(?P<pid>\d{1,9})[^()]*\) ?")
 _BARE = ("(", " ", "INFO", "DEBUG", "WARNING", "ERROR", "Traceback")
 """How most lines begin that have nothing around them."""
 _RANK = re.compile(r"\[rank\d+\]: ")
@@ -48,13 +48,18 @@ _KNOWN_LEVELS = ("DEBUG", "INFO", "WARNING", "ERROR", "CRITICAL")
 
 @dataclass(frozen=True, slots=True)
 class Line:
-    """One line: its number from 1, the server it came from as far as it is told apart, its process, level and text."""
+    """One line: its number from 1, the server it came from as far as it is told apart, its process, level and text.
+
+    ``outer`` and ``pid`` are of the outermost process: a worker's lines may have passed through its engine core.
+    """
 
     number: int
     source: str
     process: str
     level: str
     text: str
+    outer: str = ""
+    pid: int = 0
 
 
 def read_lines(stream: BinaryIO) -> Iterator[Line]:
@@ -90,7 +95,8 @@ def _numbered(stream: BinaryIO) -> Iterator[tuple[int, str]]:
 
 
 def _line(number: int, text: str) -> Line:
-    source = process = level = ""
+    source = process = level = outer = ""
+    pid = 0
     text = plain(text)
     if text.startswith("{"):
         text, level = _from_json(text)
@@ -104,11 +110,12 @@ def _line(number: int, text: str) -> Line:
             text, level = _from_json(text)
     while match := _PROCESS.match(text):
         process, text = match["name"], text[match.end() :]
+        outer, pid = outer or process, pid or int(match["pid"])
     if match := _RANK.match(text):
         text = text[match.end() :]
     if match := _LEVEL.match(text):
         level, text = match["level"], text[match.end() :]
-    return Line(number, source, process, level, text.rstrip())
+    return Line(number, source, process, level, text.rstrip(), outer, pid)
 
 
 def _from_json(text: str) -> tuple[str, str]:
