@@ -12,9 +12,14 @@ from planner.adopt.compose import interpolate
 from planner.adopt.documents import documents
 from planner.adopt.files import read_files
 from planner.adopt.shell import commands
+from planner.adopt.to_fleet import to_fleet
+from planner.catalog import load_catalog
 from planner.cli import main
 from planner.engine.options import engine_options
 from planner.errors import InputError
+from planner.fleet import load_fleet
+from planner.plan import Plan
+from planner.solve import solve
 
 CASES = Path(__file__).parent / "cases" / "check"
 
@@ -248,3 +253,31 @@ def test_the_fleet_of_what_runs_can_be_solved(tmp_path: Path) -> None:
     assert (server["repository"], server["kv_cache_dtype"], server["port"]) == ("Qwen/Qwen3-8B", "fp8", 8010)
     assert (server["max_model_len"], server["max_num_seqs"]) == (16384, 16)
     assert again.exit_code == 5
+
+
+@pytest.mark.parametrize("case", sorted(path.name for path in CASES.iterdir()))
+def test_the_fleet_of_every_file_can_be_solved(case: str, tmp_path: Path) -> None:
+    catalog, target = load_catalog(offline=True), tmp_path / "fleet.yaml"
+    servers = read_files(files_of(case)).servers
+
+    text, left = to_fleet(servers, catalog.gpu("H200"), catalog, case)
+    unknown = [sentence for sentence in left if "is not in the catalog" in sentence]
+
+    if len(unknown) == len(servers):
+        assert text == ""
+        return
+    target.write_text(text, encoding="utf-8")
+    plan = solve(load_fleet(target, catalog), catalog)
+    assert isinstance(plan, Plan)
+    assert {server.role for server in plan.servers} == {role.name for role in load_fleet(target, catalog).roles}
+    assert len(plan.servers) >= len(servers) - len(unknown)
+
+
+def test_no_fleet_is_written_where_no_model_is_known(tmp_path: Path) -> None:
+    path, target = tmp_path / "run.sh", tmp_path / "fleet.yaml"
+    path.write_text("vllm serve /models/nobodys-own\n")
+
+    done = CliRunner().invoke(main, ["check", str(path), "--gpu", "L40S", "--offline", "--to-fleet", str(target)])
+
+    assert "/models/nobodys-own is not in the catalog" in done.output
+    assert not target.exists()

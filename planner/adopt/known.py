@@ -125,7 +125,7 @@ def known(server: Server, gpu: GPU | None, catalog: Catalog) -> Known | str:
         if card is None:
             return "the file does not name the GPU: --gpu does"
         profile = load_profile(server.engine_version)
-        model = _model(catalog, _stored_at(server))
+        model = _model(catalog, stored_at(server))
     except PlannerError as error:
         return str(error)
     unknown = [name for name in _FIELDS if UNKNOWN.search(str(server.flags.get(name, "")))]
@@ -136,7 +136,7 @@ def known(server: Server, gpu: GPU | None, catalog: Catalog) -> Known | str:
     return Known(server, model, profile, card)
 
 
-def _stored_at(server: Server) -> str:
+def stored_at(server: Server) -> str:
     """Return the model's name; where the engine is given a folder that a platform fills, that of what it fills it with.
 
     Source: ``STORAGE_URI`` of KServe's storage initializer.

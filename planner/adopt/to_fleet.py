@@ -2,12 +2,15 @@
 
 import re
 from collections.abc import Sequence
+from pathlib import PurePosixPath
 from typing import Any
 
+from planner.adopt.known import stored_at
 from planner.adopt.server import Server
 from planner.catalog import Catalog
+from planner.engine.profile import load_profile, parse_version
 from planner.engine.settings import SETTINGS
-from planner.errors import InvalidConfig, UnknownName, UnsupportedModel
+from planner.errors import InvalidConfig, PlannerError, SourceUnavailable, UnknownName, UnsupportedModel
 from planner.facts.gpu import GPU
 from planner.facts.variant import Model, Variant
 from planner.yaml_text import yaml_text
@@ -20,6 +23,8 @@ _DEFAULT_SEQUENCES = 256
 def to_fleet(servers: Sequence[Server], gpu: GPU, catalog: Catalog, name: str) -> tuple[str, tuple[str, ...]]:
     """Return fleet.yaml as text, and one sentence for each server or setting that it cannot say.
 
+    The text is empty where no server can be a role.
+
     Each role has one candidate, the checkpoint that runs, with the server's own context, KV cache type and parallel
     sizes; its concurrency is that of the server's limit, as a target.
     """
@@ -27,19 +32,27 @@ def to_fleet(servers: Sequence[Server], gpu: GPU, catalog: Catalog, name: str) -
     left: list[str] = []
     for server in servers:
         try:
-            model, variant = catalog.find(server.model)
-        except UnknownName:
-            left.append(f"{server.name}: {server.model} is not in the catalog; `planner catalog add` adds it")
-            continue
+            found = _checkpoint(server, catalog)
         except (InvalidConfig, UnsupportedModel) as error:
             left.append(f"{server.name}: {str(error).splitlines()[0]}")
             continue
+        if found is None:
+            left.append(f"{server.name}: {server.model} is not in the catalog; `planner catalog add` adds it")
+            continue
+        model, variant, taken_for = found
+        left += [f"{server.name}: {server.model} is taken for {variant.repository}"] if taken_for else []
         roles[_role_name(server, roles)] = _role(server, model, variant)
         left += [f"{server.name}: --{flag} {_left_out(flag)}" for flag in server.flags if flag not in _SAID]
+    if not roles:
+        return "", tuple(left)
     versions = {server.engine_version for server in servers} - {None}
     document: dict[str, Any] = {"name": _plain(name)}
     if len(versions) == 1:
-        document["engine"] = {"name": "vllm", "version": versions.pop()}
+        version = versions.pop()
+        if _planned(version):
+            document["engine"] = {"name": "vllm", "version": ".".join(map(str, parse_version(version)))}
+        else:
+            left.append(f"vllm {version} cannot be told the size of its KV cache, so the fleet names no version")
     document["gpu"] = {"name": gpu.name, "count": _gpus(servers)}
     document["roles"] = roles
     return yaml_text(document, flow=None, width=110), tuple(left)
@@ -64,6 +77,26 @@ def _left_out(flag: str) -> str:
     """Say of a flag that is not carried over whether a fleet can ask for it."""
     key = _KEYS.get(f"--{flag}")
     return f"is left out; the key {key} of a role asks for it" if key else "has no key in a fleet"
+
+
+def _checkpoint(server: Server, catalog: Catalog) -> tuple[Model, Variant, bool] | None:
+    """Return what a server loads, and whether that is told by the name of a folder alone; None if it cannot be."""
+    try:
+        return *catalog.find(server.model), False
+    except (SourceUnavailable, UnknownName):
+        pass
+    try:
+        return *catalog.find(PurePosixPath(stored_at(server)).name), True
+    except PlannerError:
+        return None
+
+
+def _planned(version: str) -> bool:
+    """Whether a fleet may name an engine version: a plan fixes the size of KV caches."""
+    try:
+        return load_profile(version).has_kv_cache_memory_bytes
+    except UnknownName:
+        return False
 
 
 def _role(server: Server, model: Model, variant: Variant) -> dict[str, Any]:

@@ -72,13 +72,15 @@ def _write_fleet(found: Found, gpu: GPU | None, catalog: Catalog, path: Path) ->
         verb("conflict", str(path))
         raise SystemExit(EXIT_FILES_DIFFER)
     text, left = to_fleet(found.servers, gpu, catalog, path.resolve().parent.name)
+    for sentence in left:
+        hint(sentence)
+    if not text:
+        return
     try:
         path.write_text(text, encoding="utf-8")
     except OSError as error:
         raise OutputError(str(path), (error.strerror or str(error)).lower()) from error
     verb("create", str(path))
-    for sentence in left:
-        hint(sentence)
 
 
 def _facts(found: Found, each: list[Verdict]) -> dict[str, Any]:
