@@ -45,7 +45,7 @@ def to_fleet(servers: Sequence[Server], gpu: GPU, catalog: Catalog, name: str) -
         left += [f"{server.name}: --{flag} {_left_out(flag)}" for flag in server.flags if flag not in _SAID]
     if not roles:
         return "", tuple(left)
-    versions = {server.engine_version for server in servers} - {None}
+    versions = {server.engine_version for server in servers if server.engine_version}
     document: dict[str, Any] = {"name": _plain(name)}
     if len(versions) == 1:
         version = versions.pop()

@@ -6,6 +6,7 @@ from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 from planner.catalog.asked import asked_model
+from planner.catalog.measured import flags_of
 from planner.catalog.sized import sized
 from planner.engine.profile import load_profile
 from planner.errors import PlannerError
@@ -59,7 +60,7 @@ class Compared:
 
 def load_tests_in(data: Mapping[str, Any]) -> Iterator[LoadTest]:
     """Yield the load tests of one file."""
-    yield from (LoadTest(**test) for test in data.get("load_tests", ()))
+    yield from (LoadTest(**{**test, "flags": flags_of(test)}) for test in data.get("load_tests", ()))
 
 
 def compared(test: LoadTest, gpu: GPU, catalog: "Catalog") -> Compared:

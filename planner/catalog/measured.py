@@ -46,11 +46,13 @@ class Measured:
 
 def measured_in(data: Mapping[str, Any]) -> Iterator[Measured]:
     """Yield the start-ups of one file."""
-    for start in data.get("starts", ()):
-        flags = {
-            name: tuple(value) if isinstance(value, list) else value for name, value in start.get("flags", {}).items()
-        }
-        yield Measured(**{**start, "flags": flags})
+    yield from (Measured(**{**start, "flags": flags_of(start)}) for start in data.get("starts", ()))
+
+
+def flags_of(entry: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the flags of an entry as ``ServeFlags`` has them: a list of a file is a tuple there."""
+    flags = entry.get("flags", {})
+    return {name: tuple(value) if isinstance(value, list) else value for name, value in flags.items()}
 
 
 def expected(start: Measured, gpu: GPU, catalog: "Catalog") -> tuple[Server, Estimate]:
