@@ -251,30 +251,3 @@ def test_bad_facts_are_refused_with_their_place(tmp_path: Path) -> None:
 
     assert result.exit_code == 1
     assert "a.yaml:3" in result.stderr
-
-
-@pytest.mark.parametrize(
-    "extra",
-    [
-        ", 'cudagraph_capture_sizes': [1, 2, 4]",
-        ", 'enable_lora': True, 'lora_target_modules': ['q_proj']",
-        ", 'limit_mm_per_prompt': {'image': 2}",
-    ],
-)
-def test_a_fact_with_flags_of_several_values_is_read_again(tmp_path: Path, extra: str) -> None:
-    kept = tmp_path / "catalog"
-    kept.mkdir()
-
-    run("calibrate", log(tmp_path / "a.log", 5.7, extra=extra), "--gpu", "RTX 4090", "--catalog", kept, "--write")
-
-    (start,) = load_catalog(overlays=[kept]).measured
-    (own,) = load_catalog(overlays=[kept]).gpu("RTX 4090").seen
-    assert start.source == own.source
-
-
-def test_a_start_that_drafts_tokens_teaches_nothing(tmp_path: Path) -> None:
-    drafting = ", 'speculative_config': {'method': 'ngram', 'num_speculative_tokens': 3}"
-
-    (start,) = facts(log(tmp_path / "a.log", 5.7, extra=drafting))["starts"]
-
-    assert "drafts tokens" in start["why_not"]

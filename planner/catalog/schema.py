@@ -218,7 +218,7 @@ class LoadTestMap(_Map):
     engine_version: _Text
     model: _Text
     source: _Text
-    flags: dict[str, int | float | str | bool | dict[str, int] | list[int | str]] = {}
+    flags: dict[str, int | float | str | bool | dict[str, int] | list[int] | list[str]] = {}
     input_tokens: _Count
     output_tokens: _Count
     concurrency: _Count | None = None
