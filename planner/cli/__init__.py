@@ -15,7 +15,7 @@ from planner.errors import InputError, PlannerError
 from planner.version import VERSION
 
 COMMANDS = {
-    "calibrate": "Learn from logs of start-ups on your own machine.",
+    "calibrate": "Learn from logs of start-ups and load tests on your own machine.",
     "catalog": "List, show, search, add and check models, checkpoints and GPUs.",
     "check": "Read files that start vLLM, and say which servers start.",
     "diagnose": "Say what happened to the servers of a vLLM log, and why.",

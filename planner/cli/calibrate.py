@@ -63,7 +63,7 @@ def calibrate(
     catalog_folders: tuple[Path, ...],
     as_json: bool,
 ) -> None:
-    """Learn from logs of start-ups on your own machine, and from load tests.
+    """Learn from logs of start-ups and load tests on your own machine.
 
     Says what each left for the KV cache, beside what was expected. LOGS are what vLLM printed on
     the way up, as for planner diagnose. Among them may be results of vllm bench serve (JSON), of a
