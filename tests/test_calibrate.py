@@ -16,6 +16,7 @@ from planner.catalog.asked import asked_model
 from planner.catalog.sized import sized
 from planner.cli import main
 from planner.engine.profile import load_profile
+from planner.errors import SourceUnavailable
 from planner.facts.gpu import GPU
 from planner.facts.seen import Seen
 from planner.memory.demand import ledger, with_sequences
@@ -241,6 +242,25 @@ def test_a_plan_promises_no_more_than_a_log_left_nor_more_than_is_expected_witho
     without = ledger(with_sequences(server, 64, GIB), gpu, profile).margin_bytes
 
     assert max(0, -round(more_gib * GIB)) <= planned.margin_bytes <= without + max(0, -round(more_gib * GIB))
+
+
+def test_start_ups_of_models_that_are_not_at_hand_are_not_looked_up(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "measured").mkdir()
+    (tmp_path / "measured" / "a.yaml").write_text(
+        "starts:\n  - {gpu: RTX 4090, engine_version: 0.27.1, model: nobody/has-this, source: a, weights_gib: 1.5}\n"
+    )
+    asked: list[bool] = []
+
+    def absent(repository: str, *, offline: bool, **_: object) -> Path:
+        asked.append(offline)
+        raise SourceUnavailable(repository, "absent")
+
+    monkeypatch.setattr("planner.catalog.looked_up.looked_up", absent)
+
+    assert load_catalog(overlays=[tmp_path]).gpu("RTX 4090").seen == ()
+    assert asked == [True]
 
 
 def test_bad_facts_are_refused_with_their_place(tmp_path: Path) -> None:

@@ -130,6 +130,16 @@ def test_an_instance_has_the_gpus_it_has() -> None:
         fleet(changed(WHOLE, "nodes.cloud.gpus", 8))
 
 
+def test_a_slip_in_the_name_of_an_instance_is_met_with_the_name() -> None:
+    with pytest.raises(InputError, match=r"did you mean g6e\.12xlarge or ") as instance:
+        fleet(changed(WHOLE, "nodes.cloud.gpu", "g6e.12xlarg"))
+    with pytest.raises(InputError, match=r"did you mean L40S? or ") as card:
+        fleet(changed(WHOLE, "nodes.cloud.gpu", "L40Z"))
+
+    assert "xlarge" in str(instance.value)
+    assert "xlarge" not in str(card.value)
+
+
 def test_an_optional_role_is_served_when_it_costs_nothing_more() -> None:
     plan = solved(fleet(LAB))
     alone = solved(fleet(changed(LAB, "roles.spare.exclusive", True)))

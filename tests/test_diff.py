@@ -15,12 +15,15 @@ from planner.engine.switching import Span
 from planner.plan import (
     Asleep,
     GPUGroup,
+    HourlyPrice,
     KnownFault,
+    Money,
     Plan,
     ServerPlan,
     ServerSpeed,
     SharedRole,
     Stage,
+    TokenPrice,
     differences,
     plan_to_yaml,
 )
@@ -46,6 +49,23 @@ def test_equal_plans_promise_the_same(tmp_path: Path) -> None:
     result = diff(tmp_path, OLD, OLD)
 
     assert (result.exit_code, result.stdout) == (0, "the plans promise the same\n")
+
+
+def test_what_is_paid_is_part_of_what_plans_promise(tmp_path: Path) -> None:
+    before = HourlyPrice(per_hour=5.225, currency="USD", basis="aws g6.12xlarge, on demand, undated", date="")
+    after = dataclasses.replace(before, per_hour=4.0, basis="nodes.cloud.price_per_hour")
+    tokens = TokenPrice(
+        output=Range(value=2_000_000, low=1_500_000, high=2_500_000), all_tokens=Range(value=1, low=1, high=1)
+    )
+    paid = dataclasses.replace(OLD, price=after, money=Money(full_load=tokens, planned_load=None))
+    result = diff(tmp_path, dataclasses.replace(OLD, price=before), paid)
+
+    assert result.exit_code == 5
+    assert result.stdout.splitlines() == [
+        "what is in use costs 4.00 $/h (nodes.cloud.price_per_hour) instead of 5.23 $/h (aws g6.12xlarge, on demand, "
+        "undated)",
+        "a million output tokens with all requests running cost 2 $ (1.5 to 2.5) instead of not known",
+    ]
 
 
 def test_how_it_was_proven_is_no_difference(tmp_path: Path) -> None:

@@ -136,6 +136,15 @@ def test_servers_of_unknown_speed_come_last() -> None:
     assert "throughput" in headline(plan)
 
 
+def test_a_proof_names_the_roles_of_whose_speed_nothing_is_said() -> None:
+    plan = solved("cost_per_mtok", ("gpu.name", "T4"), ("roles.chat.models", ["Qwen/Qwen3-0.6B"]))
+
+    assert headline(plan).startswith(
+        "chat: proven best for cost_per_mtok as far as speed is known, of chat nothing is, on 1 × T4"
+    )
+    assert "as far as" not in headline(solved("cost_per_mtok"))
+
+
 def test_the_check_recomputes_what_was_counted() -> None:
     for name in ("throughput", "latency", "cost_per_mtok"):
         plan = solved(name)

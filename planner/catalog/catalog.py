@@ -1,5 +1,6 @@
 """Catalog: look up GPUs, models and checkpoints by any name people use for them."""
 
+import copy
 from collections.abc import Iterable, Iterator
 from dataclasses import replace
 from functools import cached_property
@@ -21,6 +22,9 @@ if TYPE_CHECKING:
     from planner.catalog.load_tests import LoadTest
     from planner.catalog.measured import Measured
     from planner.catalog.speed_tables import SpeedTables
+
+_SLIP = 0.85
+"""How alike two names of instances must be for one to be a slip of the other: those of one provider are all alike."""
 
 
 def load_catalog(directory: Path | None = None, overlays: Iterable[Path] = (), *, offline: bool = False) -> "Catalog":
@@ -102,6 +106,10 @@ class Catalog:
         ]
         return min(found, key=lambda one: (one.market != "on-demand", one.microdollars_per_hour), default=None)
 
+    def near_instances(self, name: str) -> tuple[str, ...]:
+        """Return the instances that ``name`` is a slip of, the likeliest first."""
+        return nearest(name, {one.instance for one in self.prices if not one.reference}, _SLIP)
+
     @cached_property
     def scheme_names(self) -> tuple[str, ...]:
         """The names of all quantization schemes, sorted."""
@@ -167,13 +175,19 @@ class Catalog:
         if starts and gpu.name not in self._seen:
             from planner.catalog.measured import seen_on
 
-            self._seen[gpu.name] = seen_on(gpu, starts, self)
+            self._seen[gpu.name] = seen_on(gpu, starts, self._at_hand())
         tests = [test for test in self.load_tests if plain(test.gpu) == plain(gpu.name)]
         if tests and gpu.name not in self._paced:
             from planner.catalog.load_tests import paced_on
 
-            self._paced[gpu.name] = paced_on(gpu, tests, self)
+            self._paced[gpu.name] = paced_on(gpu, tests, self._at_hand())
         return replace(gpu, seen=self._seen.get(gpu.name, ()), paced=self._paced.get(gpu.name, ()))
+
+    def _at_hand(self) -> "Catalog":
+        """Return the catalog with what it has read, which looks nothing up on the hub."""
+        alike = copy.copy(self)
+        alike._offline = True
+        return alike
 
     def _meant(self, name: str) -> list[GPU]:
         """Return the whole cards that ``name`` can mean, those with the fewest words it leaves out."""

@@ -32,10 +32,11 @@ def words_left_out(name: str, full: str, memory_bytes: int) -> int | None:
     return len(left_out) if named <= known and distinct and not left_out & _ANOTHER_CARD else None
 
 
-def nearest(name: str, known: Iterable[str]) -> tuple[str, ...]:
-    """Return up to three known names that the reader may have meant, the likeliest first."""
+def nearest(name: str, known: Iterable[str], cutoff: float = 0.5) -> tuple[str, ...]:
+    """Return up to three known names that the reader may have meant, the likeliest first; ``cutoff`` 1 means equal."""
     spelled = {plain(candidate): candidate for candidate in sorted(known, reverse=True)}
-    return tuple(spelled[match] for match in difflib.get_close_matches(plain(name), sorted(spelled), n=3, cutoff=0.5))
+    close = difflib.get_close_matches(plain(name), sorted(spelled), n=3, cutoff=cutoff)
+    return tuple(spelled[match] for match in close)
 
 
 def _words(name: str) -> list[str]:

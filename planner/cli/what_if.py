@@ -12,9 +12,10 @@ from planner.catalog import load_catalog
 from planner.cli.exit_codes import EXIT_NOT_PROVEN, EXIT_PROVEN
 from planner.cli.progress import counted
 from planner.cli.shared import catalog_option, time_limit_option
-from planner.cli.text import table
+from planner.cli.text import table, wrapped
+from planner.explain.money_text import dollars
 from planner.explain.scenario_text import in_short, told
-from planner.fleet import GPU_OPTION, SET_OPTION, Edit, Fleet, Price, read_fleet, scenarios
+from planner.fleet import GPU_OPTION, SET_OPTION, Edit, Fleet, read_fleet, scenarios
 from planner.plan import NoPlan, Plan, ServerPlan, differences, gain, plan_json
 from planner.solve.scenarios import ScenarioOutcome
 from planner.solve.scenarios import what_if as solve_scenarios
@@ -87,7 +88,9 @@ def _text(outcomes: Sequence[ScenarioOutcome]) -> str:
         for outcome in outcomes
         if not isinstance(outcome.answer, Plan)
     ]
-    return "\n".join([table(header, rows, frozenset({2, 3})), *(["", *reasons] if reasons else [])])
+    prices = dict.fromkeys(f"$/h: {basis}" for outcome in outcomes for basis in _bases(outcome))
+    below = [*(["", *reasons] if reasons else []), *(["", wrapped("\n".join(prices))] if prices else [])]
+    return "\n".join([table(header, rows, frozenset({2, 3})), *below])
 
 
 def _facts(outcome: ScenarioOutcome, base: ScenarioOutcome) -> list[str]:
@@ -99,8 +102,8 @@ def _facts(outcome: ScenarioOutcome, base: ScenarioOutcome) -> list[str]:
     change = ""
     if outcome is not base and isinstance(answer, Plan) and isinstance(base.answer, Plan):
         change = told(gain(base.answer, answer))
-    paid = _per_million(outcome)
-    prices = [_price(outcome.price), "" if paid is None else f"{paid:.2f}"]
+    paid, hourly = _per_million(outcome), _per_hour(outcome)
+    prices = ["" if amount is None else dollars(amount) for amount in (hourly, paid)]
     return [outcome.scenario.name, _gpus(outcome.fleet), *prices, status, change]
 
 
@@ -108,20 +111,24 @@ def _gpus(fleet: Fleet) -> str:
     return " + ".join(f"{pool.gpu_count} × {pool.gpu.name}" for pool in fleet.pools)
 
 
-def _price(price: Price | None) -> str:
-    return "" if price is None else f"{price.microdollars_per_hour / 1e6:.2f}"
+def _per_hour(outcome: ScenarioOutcome) -> float | None:
+    """Return what a plan's GPUs in use cost for an hour, all without a plan; None where that is not known."""
+    if isinstance(outcome.answer, Plan):
+        return outcome.answer.price.per_hour if outcome.answer.price else None
+    return outcome.price.microdollars_per_hour / 1e6 if outcome.price else None
 
 
 def _per_million(outcome: ScenarioOutcome) -> float | None:
     """Return the dollars for a million tokens of answers with all requests running; None where price or speed lack."""
-    if outcome.price is None or not isinstance(outcome.answer, Plan):
-        return None
-    generating = [server for server in outcome.answer.servers if not server.pooling]
-    outputs = [server.speed.output_millitokens_per_second if server.speed else None for server in generating]
-    known = [output.value for output in outputs if output]
-    if not known or len(known) < len(outputs):
-        return None
-    return outcome.price.microdollars_per_hour / (sum(known) / 1000 * 3600)
+    money = outcome.answer.money if isinstance(outcome.answer, Plan) else None
+    return money.full_load.output.value / 1e6 if money else None
+
+
+def _bases(outcome: ScenarioOutcome) -> tuple[str, ...]:
+    """Return whose prices a scenario's are."""
+    if isinstance(outcome.answer, Plan):
+        return tuple(outcome.answer.price.basis.split("; ")) if outcome.answer.price else ()
+    return outcome.price.sources if outcome.price else ()
 
 
 def _role(outcome: ScenarioOutcome, role: str) -> str:
@@ -147,7 +154,7 @@ def _json(outcomes: Sequence[ScenarioOutcome]) -> str:
 
 
 def _document(outcome: ScenarioOutcome, base: ScenarioOutcome) -> dict[str, Any]:
-    answer, price = outcome.answer, outcome.price
+    answer = outcome.answer
     both = (base.answer, answer) if isinstance(answer, Plan) and isinstance(base.answer, Plan) else None
     more = gain(*both) if both else None
     changed = differences(*both) if both else ()
@@ -155,9 +162,9 @@ def _document(outcome: ScenarioOutcome, base: ScenarioOutcome) -> dict[str, Any]
         "scenario": outcome.scenario.name,
         "edits": [str(edit) for edit in outcome.scenario.edits],
         "gpus": [{"pool": pool.name, "gpu": pool.gpu.name, "count": pool.gpu_count} for pool in outcome.fleet.pools],
-        "usd_per_hour": price.microdollars_per_hour / 1e6 if price else None,
+        "usd_per_hour": _per_hour(outcome),
         "usd_per_million_output_tokens": _per_million(outcome),
-        "price_sources": price.sources if price else [],
+        "price_sources": _bases(outcome),
         "gain": dataclasses.asdict(more) if more else None,
         "differences": [dataclasses.asdict(item) for item in changed],
         "plan": json.loads(plan_json(answer)) if isinstance(answer, Plan) else None,

@@ -3,8 +3,9 @@
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
+from planner.explain.money_text import dollars, tokens_price
 from planner.explain.words import accuracy, listed, more, places, plural, settings, stage_change
-from planner.plan import Asleep, Difference, ServerPlan, ServerSpeed
+from planner.plan import Asleep, Difference, HourlyPrice, Money, ServerPlan, ServerSpeed
 from planner.units import format_tokens
 
 _FOLLOWS_THE_VARIANT = frozenset({
@@ -27,6 +28,16 @@ def _asleep(asleep: Asleep | None) -> str:
         return "always awake"
     kept = f", {more(asleep.gpu_bytes)} of a GPU and {more(asleep.host_bytes)} of the machine"
     return asleep.how + (kept if asleep.gpu_bytes else "")
+
+
+def _paid(price: HourlyPrice | None) -> str:
+    """Write what is paid for an hour, and whose price that is."""
+    return f"{dollars(price.per_hour)} $/h ({price.basis})" if price else "not known"
+
+
+def _of_tokens(money: Money | None) -> str:
+    """Write what a million output tokens cost with all requests running."""
+    return tokens_price(money.full_load) if money else "not known"
 
 
 _WORDS: dict[str, tuple[str, Callable[[Any], str]]] = {
@@ -58,6 +69,8 @@ _WORDS: dict[str, tuple[str, Callable[[Any], str]]] = {
     "memory_in_use_bytes": ("memory in use by others", more),
     "total_bytes": ("total memory", more),
     "engine_version": ("version of the engine", str),
+    "price": ("what is in use costs", _paid),
+    "money": ("a million output tokens with all requests running cost", _of_tokens),
 }
 """Field of a plan -> what it is called in a sentence, and how its value is written."""
 

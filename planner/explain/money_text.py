@@ -12,7 +12,18 @@ _HOURS_OF_A_MONTH = 730
 def price(own: HourlyPrice) -> str:
     """Say what is paid for an hour and for a month of 730 hours, and whose price that is."""
     month = own.per_hour * _HOURS_OF_A_MONTH
-    return f"{own.per_hour:.2f} $/h, {month:,.0f} $ a month for what is in use ({own.basis})"
+    return f"{dollars(own.per_hour)} $/h, {month:,.0f} $ a month for what is in use ({own.basis})"
+
+
+def dollars(amount: float) -> str:
+    """Write an amount of dollars, exact to a millionth, in cents, half a cent as a whole one: 5.225 is ``5.23``."""
+    cents = (round(amount * _MILLIONTHS) * 100 + _MILLIONTHS // 2) // _MILLIONTHS
+    return f"{cents // 100}.{cents % 100:02}"
+
+
+def tokens_price(own: TokenPrice) -> str:
+    """Write what a million output tokens cost."""
+    return _price(own.output)
 
 
 def money(own: Money) -> str:

@@ -53,13 +53,22 @@ def headline(plan: Plan) -> str:
 def _proof(plan: Plan) -> str:
     goal = ", then ".join(plan.objective)
     if plan.proof.proven:
-        return f"proven best for {goal}"
+        return f"proven best for {goal}{_unsaid(plan)}"
     cut = "interrupted, " if plan.proof.interrupted else ""
     stage = next(stage for stage in plan.proof.stages if not stage.proven)
     name = plan.title(stage.name)
     found, bound = stage_value(name, stage.value), stage_value(name, stage.bound)
     way = "down" if name in COSTS else "up"
     return f"{cut}not proven best for {goal} ({name} is {found}, and {way} to {bound} is not excluded)"
+
+
+def _unsaid(plan: Plan) -> str:
+    """Say of which roles nothing is known that the objective counts."""
+    if not counts_speed(plan.objective):
+        return ""
+    unsaid = [server.role for server in plan.servers if server.speed and server.speed.reason]
+    roles = listed(list(dict.fromkeys(unsaid))) if unsaid else ""
+    return f" as far as speed is known, of {roles} nothing is" if unsaid else ""
 
 
 def binding_lines(plan: Plan, role: str | None = None) -> Iterator[str]:

@@ -27,6 +27,9 @@ from planner.yaml_source import FieldPath, Source, read_yaml
 
 _STARTER = "`planner init` writes a starter file"
 
+_MANY = 16
+"""More keys than this are not listed in a hint."""
+
 
 def load_fleet(path: Path | str, catalog: Catalog | None = None) -> Fleet:
     """Read a fleet file; names in it are looked up in ``catalog``, by default the shipped one.
@@ -113,11 +116,18 @@ def _remove(data: Any, path: FieldPath) -> None:  # noqa: ANN401 - any YAML valu
         data = data.get(part, {})
 
 
+def _meant(key: str, allowed: tuple[str, ...]) -> str:
+    """Return the hint for a key that is not known: the nearest one, or all that are allowed unless they are many."""
+    if len(allowed) > _MANY:
+        near = values.suggestion(key, allowed, "") or "no key is called anything like it;"
+        return f"{near} `planner schema` and docs/fleet.md have all that are allowed here"
+    return values.suggestion(key, allowed, f"allowed here: {', '.join(allowed)}")
+
+
 def _unknown_and_missing(source: Source, here: Map, path: FieldPath) -> Iterator[Problem]:
     allowed = tuple(type(here).model_fields)
     for key in here.model_extra or ():
-        hint = values.suggestion(key, allowed, f"allowed here: {', '.join(allowed)}")
-        yield source.problem((*path, key), "unknown key", hint, at_key=True)
+        yield source.problem((*path, key), "unknown key", _meant(key, allowed), at_key=True)
     for key in here.required:
         if not getattr(here, key) and (*path, key) not in source.values:
             field = type(here).model_fields[key]

@@ -15,6 +15,9 @@ from planner.yaml_source import FieldPath, dotted
 SHORT_FORM = "gpu"
 """Name and path of the one pool of a file that has ``gpu`` instead of ``nodes``."""
 
+_NEAR = 3
+"""Names that are offered in place of one that nothing has."""
+
 
 def pools(findings: Findings, read: FleetMap) -> tuple[Pool, ...]:
     """Return the pools in order of their names; those that cannot be read are noted in ``findings`` and left out."""
@@ -126,7 +129,8 @@ def _gpu(findings: Findings, path: FieldPath, key: str, name: str | None, memory
     try:
         gpu = findings.catalog.gpu(offer.gpu if offer else name)
     except UnknownName as error:
-        findings.refuse_name(here, error)
+        near = (*findings.catalog.near_instances(name), *error.nearest)
+        findings.refuse_name(here, UnknownName(error.kind, name, near[:_NEAR]))
         return None
     if gpu.refusal:
         findings.refuse(here, f"no plan can be made for {gpu.name}", gpu.refusal)

@@ -13,7 +13,18 @@ from planner.plan.plan import GPULedger, Plan, ServerPlan, Stage
 Kind: TypeAlias = Literal["plan", "server", "gpu", "stage"]
 
 _FIELDS: dict[Kind, tuple[str, ...]] = {
-    "plan": ("fleet", "engine", "engine_version", "engine_known", "objective", "left_out", "start_order", "awake_sets"),
+    "plan": (
+        "fleet",
+        "engine",
+        "engine_version",
+        "engine_known",
+        "objective",
+        "left_out",
+        "start_order",
+        "awake_sets",
+        "price",
+        "money",
+    ),
     "server": tuple(field.name for field in dataclasses.fields(ServerPlan)),
     "gpu": tuple(field.name for field in dataclasses.fields(GPULedger)),
     "stage": ("value", "proven"),
