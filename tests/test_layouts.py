@@ -9,6 +9,7 @@ import yaml
 from commands import run, solved
 from fleets import catalog, changed, fleet
 
+from planner import explain
 from planner.artifacts.read_back import read_back
 from planner.artifacts.serve_args import planned_server
 from planner.check import check
@@ -84,6 +85,21 @@ def test_a_check_finds_ranks_that_are_not_there(tmp_path: Path) -> None:
 
     for what, other in wrong.items():
         assert check(dataclasses.replace(plan, servers=(other,)), fleet(document), catalog()), what
+
+
+def test_ranks_that_were_not_compared_are_named_where_memory_is_short(tmp_path: Path) -> None:
+    asked = changed(LARGE, "roles.big.data_parallel", [1, 8])
+    content = changed(LARGE, "roles.big.concurrency.target", 8)
+    dense = changed(LARGE, "roles.big.models", ["Llama-3.3-70B-Instruct"])
+    old = changed(changed(LARGE, "roles.big.models", ["DeepSeek-V3.1"]), "engine.version", "0.10.2")
+
+    lines = {
+        name: " ".join(explain.untried(fleet(one), solved(tmp_path / name, one)))
+        for name, one in (("open", LARGE), ("asked", asked), ("content", content), ("dense", dense), ("old", old))
+    }
+
+    assert "roles.big: memory keeps DeepSeek-V3.2 from more requests" in lines.pop("open")
+    assert not any("data_parallel" in line for line in lines.values()), lines
 
 
 def test_whole_experts_are_left_to_the_planner_where_only_ranks_are_stated() -> None:

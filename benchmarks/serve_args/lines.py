@@ -230,7 +230,7 @@ def _features(catalog: Catalog, version: str) -> Iterator[ServerPlan]:
 
 def _layouts(version: str) -> Iterator[ServerPlan]:
     """Yield a mixture of experts over ranks of data and expert parallelism, on one machine and on two."""
-    yield _server(_MIXTURE, tensor_parallel_size=2, expert_parallel=True)
+    """Yield a mixture over ranks of data and expert parallelism, on one machine and on two, or with tokens dealt out."""
     if parse_version(version) < parse_version(DATA_RANKS):
         return
     for tensor, stages, ranks in ((1, 1, 8), (2, 1, 4), (1, 2, 4)):

@@ -32,6 +32,7 @@ _FIELDS = {
     "tensor-parallel-size": "tensor_parallel_size",
     "pipeline-parallel-size": "pipeline_parallel_size",
     "data-parallel-size": "data_parallel_size",
+    "decode-context-parallel-size": "context_parallel_size",
     "enable-expert-parallel": "expert_parallel",
     "enforce-eager": "enforce_eager",
     "block-size": "block_size",

@@ -60,6 +60,7 @@ _FIELDS = {
     "--tensor-parallel-size": "tensor_parallel_size",
     "--pipeline-parallel-size": "pipeline_parallel_size",
     "--data-parallel-size": "data_parallel_size",
+    "--decode-context-parallel-size": "context_parallel_size",
     _MASTER_PORT: "master_port",
     "--reasoning-parser": "reasoning_parser",
     "--tool-call-parser": "tool_parser",
@@ -67,7 +68,11 @@ _FIELDS = {
     "--chat-template": "chat_template",
 }
 # Defaults of the engine that are not written.
-_DEFAULTS: dict[str, str | int | float] = {"--pipeline-parallel-size": 1, "--data-parallel-size": 1}
+_DEFAULTS: dict[str, str | int | float] = {
+    "--pipeline-parallel-size": 1,
+    "--data-parallel-size": 1,
+    "--decode-context-parallel-size": 1,
+}
 _EXPERT_PARALLEL = "--enable-expert-parallel"
 _NAMES = "--served-model-name"
 # How the server behaves around its work; added only where the engine version knows the option.

@@ -80,6 +80,7 @@ class Recomputed:
             pipeline_parallel_size=plan.pipeline_parallel_size,
             data_parallel_size=plan.data_parallel_size,
             expert_parallel=plan.expert_parallel,
+            context_parallel_size=plan.context_parallel_size,
             **serve_flags(plan.settings),
         )
         return Server(architecture=architecture, quantization=quantization, flags=flags)
@@ -184,6 +185,9 @@ def _ranks(facts: Recomputed, role: Role, plan: ServerPlan) -> Iterator[Violatio
         yield Violation(plan.name, f"has {ranks} data-parallel ranks, which the role does not allow")
     if role.expert_parallel not in (None, plan.expert_parallel):
         yield Violation(plan.name, f"{'shares out' if plan.expert_parallel else 'cuts'} whole experts against the role")
+    parts = plan.context_parallel_size
+    if role.context_parallel_sizes is not None and parts not in role.context_parallel_sizes:
+        yield Violation(plan.name, f"deals out tokens over {parts} ranks, which the role does not allow")
     if ranks > 1 and role.task in OWN_TASKS:
         yield Violation(plan.name, f"has data-parallel ranks, which {role.task} has not")
     if len({len(group.gpu_indices) for group in plan.groups}) > 1:

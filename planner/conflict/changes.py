@@ -46,6 +46,7 @@ _FREEDOM = (
     "pipeline_parallel",
     "data_parallel",
     "expert_parallel",
+    "context_parallel",
     "pool",
     "share_with",
     "exclusive",

@@ -152,6 +152,9 @@ def _of_role(role: Role) -> Iterator[Relaxable]:
         yield relaxable("data_parallel", value, lambda r: replace(r, data_parallel_sizes=None))
     if role.expert_parallel:
         yield relaxable("expert_parallel", "true", lambda r: replace(r, expert_parallel=None))
+    if role.context_parallel_sizes not in (None, (1,)):
+        value = ", ".join(map(str, role.context_parallel_sizes))
+        yield relaxable("context_parallel", value, lambda r: replace(r, context_parallel_sizes=None))
     if role.pools is not None:
         yield relaxable("pool", ", ".join(role.pools), lambda r: replace(r, pools=None))
     if role.share_with is not None:

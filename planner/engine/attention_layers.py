@@ -49,7 +49,9 @@ def attention_choices(
         prefix=whole_items(architecture, profile),
     )
     only = flags.attention_backend.upper()
-    choices = ((layer, backends.choose(layer, capability, only)) for layer in attention_layers(architecture, settings))
+    apart = flags.context_parallel_size > 1
+    layers = attention_layers(architecture, settings)
+    choices = ((layer, backends.choose(layer, capability, only, dealt_out=apart)) for layer in layers)
     return tuple((layer, choice) for layer, choice in choices if choice is not None)
 
 

@@ -80,6 +80,16 @@ class Choice:
         return self.backend is not None and not self.raises
 
 
+MERGING = frozenset(
+    {
+        "FLASH_ATTN", "FLASHINFER", "FLASH_ATTN_MLA", "FLASHMLA", "CUTLASS_MLA", "TRITON_MLA", "FLASHINFER_MLA",
+        "FLASHINFER_MLA_SPARSE", "FLASHMLA_SPARSE", "TOKENSPEED_MLA",
+    }
+)  # fmt: skip
+"""Backends that merge what ranks of context parallelism found: ``supports_dcp`` in v1/attention/backends, 0.29.0 to
+0.33.0."""
+
+
 @dataclass(frozen=True, slots=True)
 class _Order:
     when: Rule
@@ -103,11 +113,14 @@ class Backends:
     raises: dict[str, tuple[_Raise, ...]]
     source: str
 
-    def choose(self, layer: AttentionLayer, capability: int, only: str = "") -> Choice | None:
+    def choose(
+        self, layer: AttentionLayer, capability: int, only: str = "", *, dealt_out: bool = False
+    ) -> Choice | None:
         """Return what the engine does with a layer on a GPU of this compute capability (89 for 8.9).
 
         With ``only`` it takes this backend or none (``get_attn_backend_cls`` in ``platforms/cuda.py``, 0.20.0 to
-        0.33.0). None where no order is known for such a layer.
+        0.33.0). Where tokens are ``dealt_out`` it takes those alone that merge what ranks found. None where no order is
+        known for such a layer.
         """
         facts = layer.facts(capability)
         order = next((order.backends for order in self.orders if order.when.holds(facts)), None)
@@ -117,7 +130,8 @@ class Backends:
             order = (only,)
         refused: list[Refused] = []
         for backend in order:
-            failing = nearest(self.takes.get(backend, ()), facts)
+            apart = dealt_out and backend not in MERGING
+            failing = ("dealt_out",) if apart else nearest(self.takes.get(backend, ()), facts)
             if failing == ():
                 hit = next((item for item in self.raises.get(backend, ()) if item.when.holds(facts)), None)
                 if hit is None:

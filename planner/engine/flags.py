@@ -26,6 +26,7 @@ class ServeFlags:
     ``attention_backend`` names the only one to use (empty: the engine chooses). CUDA graphs are captured for the sizes
     named, or up to ``max_capture_size``. ``mamba_cache_dtype`` is that of recurrent states, convolutions included,
     ``mamba_ssm_cache_dtype`` of the states alone.
+    ``context_parallel_size`` ranks of tensor parallelism hold a part of the cached tokens each.
     ``compile_cache`` is ``cold`` when this start compiles the model and ``warm`` when it finds it compiled.
     """
 
@@ -40,6 +41,7 @@ class ServeFlags:
     tensor_parallel_size: int = 1
     pipeline_parallel_size: int = 1
     data_parallel_size: int = 1
+    context_parallel_size: int = 1
     expert_parallel: bool = False
     enforce_eager: bool = False
     cpu_offload_bytes: int = 0

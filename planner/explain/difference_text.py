@@ -54,6 +54,7 @@ _WORDS: dict[str, tuple[str, Callable[[Any], str]]] = {
     "pipeline_parallel_size": ("pipeline stages", str),
     "data_parallel_size": ("data-parallel ranks", str),
     "expert_parallel": ("whole experts shared out", lambda shared: "yes" if shared else "no"),
+    "context_parallel_size": ("ranks that cached tokens are dealt out over", str),
     "settings": ("settings of the engine", settings),
     "shared": ("further roles", lambda roles: listed([role.name for role in roles] or ["none"])),
     "speed": ("speed", _speed),

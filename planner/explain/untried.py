@@ -2,17 +2,22 @@
 
 from collections.abc import Iterator
 
+from planner.engine.profile import parse_version
 from planner.fleet import OWN_TASKS, Fleet, Pool, Role, may_share
+from planner.fleet.experts import has_experts
 from planner.options import STAGES
+from planner.options.limits import DATA_RANKS
 from planner.plan import Plan
 
 
 def untried(fleet: Fleet, plan: Plan) -> Iterator[str]:
-    """Yield a line for each checkpoint that is loaded twice, and for each role that idle GPUs could give more stages.
+    """Yield a line for each checkpoint that is loaded twice, and for each role that other layouts could do more for.
 
+    A mixture short of memory for requests could have data-parallel ranks, a role beside idle GPUs more stages.
     Where a role leaves their number open, no pool has more than it takes for one of its candidates to fit.
     """
     yield from _twice(fleet, plan)
+    yield from _without_ranks(fleet, plan)
     short = {binding.role for binding in plan.bindings if binding.limit in ("memory", "objective")}
     idle = {gpu.pool for gpu in plan.gpus if not gpu.servers}
     for role in fleet.roles:
@@ -40,6 +45,25 @@ def _twice(fleet: Fleet, plan: Plan) -> Iterator[str]:
             yield (
                 f"roles.{role.name}: loads the checkpoint of {first.name} a second time; set same_server_as to "
                 f"{first.name} to have one server for both"
+            )
+
+
+def _without_ranks(fleet: Fleet, plan: Plan) -> Iterator[str]:
+    """Yield a line for each mixture of experts that memory keeps from more requests, where ranks were not compared."""
+    if parse_version(plan.engine_version) < parse_version(DATA_RANKS):
+        return
+    short = {binding.role for binding in plan.bindings if (binding.what, binding.limit) == ("concurrency", "memory")}
+    idle = {gpu.pool for gpu in plan.gpus if not gpu.servers}
+    for role in fleet.roles:
+        if role.name not in short or role.data_parallel_sizes != (1,) or role.task in POOLING_TASKS:
+            continue
+        server = next(server for server in plan.servers if server.role == role.name)
+        mixture = any(model.name == server.model and has_experts(model) for model in role.models)
+        pools = [pool for pool in fleet.pools_of(role) if pool.server_nodes(1, 1, 2)]
+        if mixture and (server.ranks > 1 or any(pool.name in idle for pool in pools)) and pools:
+            yield (
+                f"roles.{role.name}: memory keeps {server.model} from more requests, and ranks that share out its "
+                "experts were not compared; set data_parallel to auto to compare them"
             )
 
 

@@ -115,6 +115,8 @@ def stages(server: ServerPlan) -> str:
     if server.data_parallel_size > 1:
         each = "each of " if server.pipeline_parallel_size > 1 else "of "
         parts = f"{server.data_parallel_size} data-parallel ranks {each}{parts}"
+    if server.context_parallel_size > 1:
+        where = f"cached tokens dealt out over {server.context_parallel_size}, {where}"
     return f"{parts}{', which share out whole experts' * server.expert_parallel}, {where}"
 
 

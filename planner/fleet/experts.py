@@ -10,14 +10,14 @@ from planner.yaml_source import FieldPath
 
 def check_experts(findings: Findings, path: FieldPath, read: RoleMap, models: tuple[Model, ...]) -> None:
     """Refuse expert parallelism for models none of which is a mixture of experts."""
-    if read.expert_parallel is not True or not models or any(map(_has_experts, models)):
+    if read.expert_parallel is not True or not models or any(map(has_experts, models)):
         return
     names = models[0].name if len(models) == 1 else "no model of the role"
     message = f"{names} has no experts to share out" if len(models) == 1 else f"{names} has experts to share out"
     findings.refuse((*path, "expert_parallel"), message, "leave the key out, or name a mixture of experts")
 
 
-def _has_experts(model: Model) -> bool:
+def has_experts(model: Model) -> bool:
     """Whether any layer is a mixture; a model that cannot be sized is refused elsewhere."""
     try:
         architecture, _ = parse_config(dict(model.config), where=model.repository)

@@ -175,7 +175,8 @@ class Role:
 
     ``replicas`` is a fixed number of equal servers, or None: as many as are best. The parallel
     sizes are those allowed, ascending, None when the planner chooses; ``data_parallel_sizes`` are numbers of ranks that
-    have requests of their own, and with ``expert_parallel`` all ranks share out whole experts. ``pools`` are the names
+    have requests of their own, and with ``expert_parallel`` all ranks share out whole experts.
+    Over ``context_parallel_sizes`` ranks a server deals out the tokens that it caches. ``pools`` are the names
     of the pools the role may use, None for all. ``share_with`` names, sorted, the only other roles that may be on its
     GPUs; empty for an exclusive role, None when anyone may. ``spread`` puts every replica on a ``gpu`` or a ``node`` of
     its own. An ``optional`` role is left out rather than making the fleet impossible. ``settings`` are pins of the
@@ -207,6 +208,7 @@ class Role:
     pipeline_parallel_sizes: tuple[int, ...] | None = None
     data_parallel_sizes: tuple[int, ...] | None = (1,)
     expert_parallel: bool | None = False
+    context_parallel_sizes: tuple[int, ...] | None = (1,)
     pools: tuple[str, ...] | None = None
     share_with: tuple[str, ...] | None = None
     spread: str | None = None

@@ -13,7 +13,7 @@ _SWITCH = {"anyOf": [{"const": values.AUTO}, {"type": "boolean"}]}
 class LayoutKeys(Map):
     """Whether every token of a server is everywhere, or its ranks have requests of their own and share experts."""
 
-    later: ClassVar[tuple[str, ...]] = ("data_parallel", "expert_parallel")
+    later: ClassVar[tuple[str, ...]] = ("data_parallel", "expert_parallel", "context_parallel")
 
     data_parallel: Annotated[
         tuple[int, ...] | None,
@@ -25,6 +25,13 @@ class LayoutKeys(Map):
     expert_parallel: Annotated[bool | str, PlainValidator(values.auto_or_boolean), WithJsonSchema(_SWITCH)] = Field(
         default="", description="share out whole experts over all ranks: true, false, auto; absent: as data_parallel"
     )
+    context_parallel: Annotated[
+        tuple[int, ...] | None,
+        *sizes(
+            values.whole(1, values.MAX_CONTEXT_RANKS, "auto or whole numbers of ranks"),
+            {"type": "integer", "minimum": 1, "maximum": values.MAX_CONTEXT_RANKS},
+        ),
+    ] = Field(default=(1,), description="tensor-parallel ranks that hold a part of the cached tokens each: auto, 8")
 
 
 def expert_parallel(read: LayoutKeys) -> bool | None:

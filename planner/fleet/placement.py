@@ -97,11 +97,12 @@ def _check_room(findings: Findings, path: FieldPath, role: RoleMap, pools: tuple
 
 
 def _refused_ranks(findings: Findings, path: FieldPath, role: RoleMap) -> bool:
-    """Refuse data and expert parallelism of a role with a task of its own; return whether that was so."""
+    """Refuse data, context and expert parallelism of a role with a task of its own; return whether that was so."""
     if role.task not in OWN_TASKS:
         return False
     asked = {
         "data_parallel": min(role.data_parallel or (1,)) > 1 and "data-parallel ranks",
+        "context_parallel": min(role.context_parallel or (1,)) > 1 and "tokens to deal out over ranks",
         "expert_parallel": role.expert_parallel is True and "experts that ranks share out whole",
     }
     for key, what in asked.items():

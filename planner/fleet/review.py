@@ -153,6 +153,7 @@ def _role(findings: Findings, name: str, read: RoleMap, version: str | None) -> 
         pipeline_parallel_sizes=read.pipeline_parallel,
         data_parallel_sizes=read.data_parallel,
         expert_parallel=expert_parallel(read),
+        context_parallel_sizes=read.context_parallel,
         pools=_names(read.pool),
         share_with=() if read.exclusive else _names(read.share_with),
         spread=read.spread,

@@ -24,6 +24,7 @@ _SAME = {
     "pipeline_parallel_sizes": "pipeline_parallel",
     "data_parallel_sizes": "data_parallel",
     "expert_parallel": "expert_parallel",
+    "context_parallel_sizes": "context_parallel",
     "pools": "pool",
     "spread": "spread",
     "settings": "settings of the engine",

@@ -17,7 +17,7 @@ _FACTS = {
     "capability": "compute capability", "cache": "KV cache dtype", "head_size": "head size", "sinks": "attention sinks",
     "prefix": "images that attend both ways", "kind": "kind of attention", "sparse": "sparse attention",
     "nope_head_dim": "size of heads without positions", "index_topk": "tokens chosen by the index",
-    "block_size": "block size", "version": "engine version",
+    "block_size": "block size", "version": "engine version", "dealt_out": "tokens dealt out over ranks",
 }  # fmt: skip
 
 

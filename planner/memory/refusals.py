@@ -13,6 +13,7 @@ from planner.engine.rules import Refusal, refused
 from planner.facts.gpu import GPU, dotted
 from planner.facts.quantization import Quantization
 from planner.memory.attention import attention_refusals
+from planner.memory.context_parallel import context_refusals
 from planner.memory.features import feature_reasons
 from planner.memory.validity import invalid
 from planner.memory.vision import whole_item
@@ -45,6 +46,7 @@ def refusal(
     found = _kernel_refusal(*model, kernels, *where) or next(_length_reasons(architecture, flags, profile), None)
     found = found or next(_option_reasons(flags, profile), None) or invalid(architecture, quantization, flags, profile)
     found = found or next(feature_reasons(architecture, flags, profile), None)
+    found = found or next(context_refusals(architecture, quantization, flags, profile, gpu), None)
     return found or next(_fault_reasons(architecture, quantization, flags, profile, gpu), None)
 
 

@@ -8,6 +8,7 @@ from planner.engine.profile import EngineProfile
 from planner.facts.gpu import GPU
 from planner.facts.quantization import Quantization
 from planner.memory.activation import Activation, ActivationLine, activation_line, second_runner
+from planner.memory.context_parallel import context_buffer_bytes
 from planner.memory.cuda_graphs import cuda_graph_bytes
 from planner.memory.lora import lora_tensors
 from planner.memory.overhead import non_torch_bytes
@@ -89,7 +90,8 @@ def terms(server: Server, gpu: GPU, profile: EngineProfile, pipeline_rank: int =
         activation=line.at(flags.sampled_rows, warm=flags.compile_cache == "warm"),
         non_torch_bytes=non_torch_bytes(
             flags, profile, gpu, vocabulary=architecture.vocab_size, second=runs_second(server, profile)
-        ),
+        )
+        + context_buffer_bytes(architecture, flags, server.dtype_bytes),
         cuda_graph_bytes=_captured(server, gpu, profile, pipeline_rank),
         layout=_layout(server, gpu, profile, pipeline_rank),
     )
@@ -177,6 +179,7 @@ def _layout(server: Server, gpu: GPU, profile: EngineProfile, pipeline_rank: int
         tensor_parallel_size=flags.tensor_parallel_size,
         pipeline_parallel_size=flags.pipeline_parallel_size,
         pipeline_rank=pipeline_rank,
+        context_parallel_size=flags.context_parallel_size,
         state_dtypes=state_dtypes(flags.mamba_cache_dtype, flags.mamba_ssm_cache_dtype),
     )
 

@@ -27,7 +27,12 @@ def attention_workspace_bytes(
     (Qwen3.5-122B, batch 32768, github.com/vllm-project/vllm/issues/50780).
     """
     decides = _Decides(
-        flags.dtype, flags.kv_cache_dtype, flags.tensor_parallel_size, flags.block_size, flags.attention_backend
+        flags.dtype,
+        flags.kv_cache_dtype,
+        flags.tensor_parallel_size,
+        flags.block_size,
+        flags.attention_backend,
+        flags.context_parallel_size,
     )
     if not _runs_flashinfer(Same(architecture), Same(quantization), Same(profile), Same(gpu), decides):
         return 0
@@ -51,6 +56,7 @@ class _Decides:
     ranks: int
     block_size: int | None
     attention_backend: str
+    context_parallel_size: int
 
 
 @functools.lru_cache(maxsize=4096)
@@ -72,6 +78,7 @@ def _runs_flashinfer(
         tensor_parallel_size=decides.ranks,
         block_size=decides.block_size,
         attention_backend=decides.attention_backend,
+        context_parallel_size=decides.context_parallel_size,
     )
     choices = attention_choices(architecture.value, quantization.value, flags, profile.value, gpu.value)
     return any(choice.backend == _BACKEND for _, choice in choices)

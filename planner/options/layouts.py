@@ -2,7 +2,8 @@
 
 Ranks of tensor parallelism have a part of every layer. Data-parallel ranks have all of a model but its experts, with
 requests and a KV cache of their own, and share out the experts with all other ranks of the server. That is why ``auto``
-tries them for mixtures of experts alone: of any other model replicas do the same without waiting for each other.
+tries them for mixtures of experts alone: of any other model replicas do the same without waiting for each other. With
+context parallelism tensor-parallel ranks that would cache the same tokens deal them out.
 """
 
 from collections.abc import Iterator
@@ -13,9 +14,12 @@ from planner.engine.flags import ServeFlags
 from planner.engine.profile import EngineProfile
 from planner.facts.quantization import Quantization
 from planner.fleet import OWN_TASKS, Pool, Role
+from planner.memory.context_parallel import shape_refusal
 from planner.memory.validity import fewest_experts, invalid
 from planner.options.ladders import NODES
 from planner.tensors.identity import Same
+
+_SMALLEST = ServeFlags(max_model_len=1, max_num_seqs=1, max_num_batched_tokens=1, gpu_memory_utilization=1.0)
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,6 +30,7 @@ class Layout:
     pipeline_parallel_size: int = 1
     data_parallel_size: int = 1
     expert_parallel: bool = False
+    context_parallel_size: int = 1
 
     @property
     def ranks(self) -> int:
@@ -36,7 +41,11 @@ class Layout:
 def layout_of(flags: ServeFlags) -> Layout:
     """Return how flags share out a model."""
     return Layout(
-        flags.tensor_parallel_size, flags.pipeline_parallel_size, flags.data_parallel_size, flags.expert_parallel
+        flags.tensor_parallel_size,
+        flags.pipeline_parallel_size,
+        flags.data_parallel_size,
+        flags.expert_parallel,
+        flags.context_parallel_size,
     )
 
 
@@ -48,6 +57,7 @@ def narrowed(role: Role, layout: Layout) -> Role:
         pipeline_parallel_sizes=(layout.pipeline_parallel_size,),
         data_parallel_sizes=(layout.data_parallel_size,),
         expert_parallel=layout.expert_parallel,
+        context_parallel_sizes=(layout.context_parallel_size,),
     )
 
 
@@ -58,6 +68,7 @@ def allows(role: Role, layout: Layout) -> bool:
         and layout.pipeline_parallel_size in (role.pipeline_parallel_sizes or (layout.pipeline_parallel_size,))
         and layout.data_parallel_size in (role.data_parallel_sizes or (layout.data_parallel_size,))
         and role.expert_parallel in (None, layout.expert_parallel)
+        and layout.context_parallel_size in (role.context_parallel_sizes or (layout.context_parallel_size,))
     )
 
 
@@ -74,7 +85,25 @@ def layouts(
                 if stages * data > 1 and role.task in OWN_TASKS:
                     continue
                 layout = Layout(tensor, stages, data)
-                yield Layout(tensor, stages, data, _shares_experts(role, layout, architecture, quantization, profile))
+                shares = _shares_experts(role, layout, architecture, quantization, profile)
+                for parts in _context_parts(role, tensor, architecture, profile):
+                    yield replace(layout, expert_parallel=shares, context_parallel_size=parts)
+
+
+def _context_parts(role: Role, tensor: int, architecture: Architecture, profile: EngineProfile) -> tuple[int, ...]:
+    """Return over how many ranks to deal out cached tokens: as the role says, or 1 and each power of two that may be.
+
+    What the role says is taken as written: where the engine refuses it, the plan says why.
+    """
+    if role.context_parallel_sizes is not None:
+        return role.context_parallel_sizes
+    found, parts = [1], 2
+    while parts <= tensor:
+        flags = replace(_SMALLEST, tensor_parallel_size=tensor, context_parallel_size=parts)
+        if not shape_refusal(architecture, flags, profile):
+            found.append(parts)
+        parts *= 2
+    return tuple(found)
 
 
 def _data_ranks(role: Role, pool: Pool, tensor: int, stages: int, *, mixture: bool) -> tuple[int, ...]:
@@ -104,11 +133,8 @@ def _shares_experts(
         return role.expert_parallel
     first = layout.data_parallel_size > 1
     for choice in (first, not first):
-        flags = ServeFlags(
-            max_model_len=1,
-            max_num_seqs=1,
-            max_num_batched_tokens=1,
-            gpu_memory_utilization=1.0,
+        flags = replace(
+            _SMALLEST,
             tensor_parallel_size=layout.tensor_parallel_size,
             data_parallel_size=layout.data_parallel_size,
             expert_parallel=choice,

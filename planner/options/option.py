@@ -76,6 +76,11 @@ class Option:
         return self.server.flags.data_parallel_size
 
     @property
+    def context_parallel_size(self) -> int:
+        """The tensor-parallel ranks that cached tokens are dealt out over."""
+        return self.server.flags.context_parallel_size
+
+    @property
     def width(self) -> int:
         """The adjacent GPUs of one node that hold a pipeline stage, or the data-parallel ranks there."""
         return self.server.flags.ranks // self.blocks
@@ -203,6 +208,7 @@ def canonical(option: Option) -> tuple[int | str, ...]:
         option.pipeline_parallel_size,
         option.tensor_parallel_size,
         option.data_parallel_size,
+        option.context_parallel_size,
         option.replicas,
         -value.context,
         -value.batch,

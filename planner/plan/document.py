@@ -18,6 +18,7 @@ _USUAL = {
     "pipeline_parallel_size": 1,
     "data_parallel_size": 1,
     "expert_parallel": False,
+    "context_parallel_size": 1,
     "later_stages": (),
     "master_port": 0,
     "point": None,

@@ -61,6 +61,7 @@ class ServerPlan:
 
     ``max_num_seqs`` and the limits beside it are those of each of ``data_parallel_size`` ranks, which have requests and
     a KV cache of ``kv_cache_tokens`` of their own; with ``expert_parallel`` all ranks share out whole experts.
+    Each of ``context_parallel_size`` tensor-parallel ranks holds a part of the tokens of ``kv_cache_tokens``.
 
     ``gpu_indices`` of ``node`` hold the first pipeline stage and, when it is the only one, the whole model;
     ``later_stages`` hold the others in their order, either all on this node or each stage on a node of its own. Ranks
@@ -93,6 +94,7 @@ class ServerPlan:
     pipeline_parallel_size: int = 1
     data_parallel_size: int = 1
     expert_parallel: bool = False
+    context_parallel_size: int = 1
     node: str = ""
     gpu_indices: tuple[int, ...]
     later_stages: tuple[GPUGroup, ...] = ()
@@ -134,7 +136,8 @@ class ServerPlan:
     @property
     def shared_out(self) -> bool:
         """Whether there is more to say of how ranks share out the model than that all have a part of every layer."""
-        return self.pipeline_parallel_size * self.data_parallel_size > 1 or self.expert_parallel
+        parts = self.pipeline_parallel_size * self.data_parallel_size * self.context_parallel_size
+        return parts > 1 or self.expert_parallel
 
     @property
     def names(self) -> tuple[str, ...]:

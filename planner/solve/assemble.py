@@ -239,6 +239,7 @@ def _server_plan(fleet: Fleet, prepared: Prepared, decision: Decision, pool: Poo
         pipeline_parallel_size=option.pipeline_parallel_size,
         data_parallel_size=option.data_parallel_size,
         expert_parallel=server.flags.expert_parallel,
+        context_parallel_size=server.flags.context_parallel_size,
         node="",
         gpu_indices=(),
         port=0,

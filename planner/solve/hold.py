@@ -123,6 +123,7 @@ def _standing(
             server.pipeline_parallel_size,
             server.data_parallel_size,
             server.expert_parallel,
+            server.context_parallel_size,
         ),
         replicas=len(servers),
     )

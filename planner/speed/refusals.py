@@ -58,6 +58,8 @@ def _reasons(server: Server, gpu: GPU) -> Iterator[str]:
 def _flag_reasons(flags: ServeFlags, gpu: GPU) -> Iterator[str]:
     if flags.pipeline_parallel_size > 1:
         yield "pipeline parallelism has not been measured"
+    if flags.context_parallel_size > 1:
+        yield "context parallelism has not been measured"
     if not linked(gpu, flags.tensor_parallel_size):
         yield f"tensor parallelism over {gpu.interconnect or 'an unknown link'} depends on peer-to-peer access"
     if flags.enforce_eager:

@@ -101,18 +101,28 @@ def layout(
     tensor_parallel_size: int = 1,
     pipeline_parallel_size: int = 1,
     pipeline_rank: int = 0,
+    context_parallel_size: int = 1,
     state_dtypes: StateDtypes = OWN_DTYPES,
 ) -> KVLayout:
     """Return the cache layout of one rank.
 
-    Pipeline stages keep the grouping of the whole model; a block costs what the stage's own layers need.
+    Pipeline stages keep the grouping of the whole model; a block costs what the stage's own layers need. With context
+    parallelism a block of a rank stands for as many tokens of a request as all ranks of its group hold in theirs
+    (``resolve_dcp_kv_block_size`` in ``v1/core/kv_cache_utils.py`` 0.33.0).
 
     Raises:
         ValueError: the KV dtype is not one whose cost is known.
     """
     rotary = max((table.width for table in architecture.rotaries), default=0)
     cache = _Cache(kv_cache_dtype, dtype_bytes, tensor_parallel_size, block_size, rotary, state_dtypes)
-    return _layout(Same(architecture), cache, rules, pipeline_parallel_size, pipeline_rank)
+    found = _layout(Same(architecture), cache, rules, pipeline_parallel_size, pipeline_rank)
+    return found if context_parallel_size == 1 else _dealt_out(found, context_parallel_size)
+
+
+def _dealt_out(whole: KVLayout, ranks: int) -> KVLayout:
+    """Return the layout of a rank that holds every so manyth token of each request."""
+    dealt = (replace(one, spec=replace(one.spec, block_size=one.spec.block_size * ranks)) for one in whole.groups)
+    return replace(whole, block_size=whole.block_size * ranks, groups=tuple(dealt))
 
 
 @dataclass(frozen=True, slots=True)
