@@ -7,6 +7,7 @@ from planner.architecture import Architecture, Tensor
 from planner.engine.flags import ServeFlags
 from planner.engine.profile import load_profile
 from planner.facts.quantization import Quantization
+from planner.memory.context_parallel import shape_refusal
 from planner.memory.validity import invalid
 from planner.tensors.kv_cache import KVLayout, layout
 from planner.tensors.kv_rules import kv_rules
@@ -36,8 +37,9 @@ def answer(case: dict[str, Any]) -> dict[str, Any]:
         tensor_parallel_size=ranks,
         data_parallel_size=data_ranks,
         expert_parallel=expert_parallel,
+        context_parallel_size=int(case.get("context_parallel_size", 1)),
     )
-    reason = invalid(architecture, Quantization(), flags, _PROFILE)
+    reason = invalid(architecture, Quantization(), flags, _PROFILE) or shape_refusal(architecture, flags, _PROFILE)
     if reason:
         return {"id": case["id"], "refused": reason}
     rank = Rank(**expert_shares(architecture, ranks, data_ranks, RULES, expert_parallel=expert_parallel), rules=RULES)
@@ -64,6 +66,7 @@ def _plan(architecture: Architecture, question: dict[str, Any], case: dict[str, 
         kv_cache_dtype=question["kv_cache_dtype"],
         tensor_parallel_size=int(case["tensor_parallel_size"]),
         block_size=int(case["block_size"]),
+        context_parallel_size=int(case.get("context_parallel_size", 1)),
     )
     length, batch = question["max_model_len"], question["max_num_batched_tokens"]
     blocks = cache.blocks(int(case["kv_bytes"]))

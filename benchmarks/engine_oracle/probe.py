@@ -3,8 +3,9 @@
 Reads one JSON object per line from standard input and prints one JSON line per case::
 
     {"id": ..., "config": {...config.json...}, "tensor_parallel_size": 1, "block_size": 16, "kv_bytes": 21474836480,
-     "data_parallel_size": 1, "expert_parallel": false, "options": {...EngineArgs...}, "files": {name: {...}},
-     "parameters": false, "adapters": false, "drafter": {...config.json of a model that drafts...},
+     "data_parallel_size": 1, "expert_parallel": false, "context_parallel_size": 1, "options": {...EngineArgs...},
+     "files": {name: {...}}, "parameters": false, "adapters": false,
+     "drafter": {...config.json of a model that drafts...},
      "questions": [{"kv_cache_dtype": "auto", "max_model_len": 8192, "max_num_batched_tokens": 8192}, ...]}
 
 Runs in the engine's environment (see README.md), not in the planner's. The engine is imported once; each case is a
@@ -114,6 +115,7 @@ def _share_out(config: Any, case: dict[str, Any]) -> None:
         parallel_state.get_ep_group().world_size = ranks * data_ranks
     config.parallel_config.tensor_parallel_size = ranks
     config.parallel_config.data_parallel_size = data_ranks
+    config.parallel_config.decode_context_parallel_size = int(case.get("context_parallel_size", 1))
     config.parallel_config.enable_expert_parallel = bool(case.get("expert_parallel"))
     config.model_config.verify_with_parallel_config(config.parallel_config)
 
