@@ -17,9 +17,11 @@ from planner.units import ceil_div
 
 SINCE = "0.29.0"
 """The first version that looks only among backends that can (``use_dcp`` in ``v1/attention/selector.py``)."""
-# FlashMLA's sparse kernels merge only in their path for a cache in FP8 and few heads: MIN_HEADS_FOR_BF16_PREFILL in
-# v1/attention/backends/mla/flashmla_sparse.py 0.29.0 to 0.33.0.
+# FlashMLA's sparse kernels merge only in their path for a cache in FP8 and few heads, whose queries are padded to 64;
+# those of a group must not need more (FlashMLASparseMetadataBuilder and MIN_HEADS_FOR_BF16_PREFILL in
+# v1/attention/backends/mla/flashmla_sparse.py 0.29.0 to 0.33.0).
 _SPARSE, _SPARSE_CACHES, _SPARSE_HEADS = "FLASHMLA_SPARSE", ("fp8", "fp8_e4m3", "fp8_ds_mla"), 32
+_PADDED_HEADS = 64
 # Keeps the query projections of all ranks of a group on each of them (models/config.py:GlmMoeDsaForCausalLM, 0.33.0).
 _WHOLE_QUERIES = ("GlmMoeDsaForCausalLM",)
 _WORKSPACE_TOKENS = 64 * 1024
@@ -43,8 +45,11 @@ def context_refusals(
     yield from _shape_reasons(architecture, flags, profile)
     for layer, choice in attention_choices(architecture, quantization, flags, profile, gpu):
         heads = ceil_div(architecture.num_attention_heads, flags.tensor_parallel_size)
-        if choice.backend == _SPARSE and (layer.cache not in _SPARSE_CACHES or heads >= _SPARSE_HEADS):
-            yield refused("context-sparse", heads=heads, most=_SPARSE_HEADS - 1, cache=layer.cache)
+        together = heads * flags.context_parallel_size
+        fits = layer.cache in _SPARSE_CACHES and heads < _SPARSE_HEADS and together <= _PADDED_HEADS
+        if choice.backend == _SPARSE and not fits:
+            most = {"most": _SPARSE_HEADS - 1, "all_most": _PADDED_HEADS}
+            yield refused("context-sparse", heads=heads, together=together, cache=layer.cache, **most)
 
 
 def context_buffer_bytes(architecture: Architecture, flags: ServeFlags, dtype_bytes: int) -> int:
@@ -69,7 +74,7 @@ def _buffers(attention: Attention, flags: ServeFlags, dtype_bytes: int) -> int:
     width = latent.kv_rank + latent.rope_head_dim
     sparse = bool(latent.index_heads)
     rows = flags.max_num_batched_tokens if sparse else min(flags.sampled_rows, flags.max_num_batched_tokens)
-    merged = rows * heads * (width + latent.kv_rank) * dtype_bytes
+    merged = rows * (max(heads, _PADDED_HEADS) if sparse else heads) * (width + latent.kv_rank) * dtype_bytes
     gathered = 0 if sparse else _WORKSPACE_TOKENS + _WORKSPACE_TOKENS // flags.context_parallel_size
     return merged + gathered * width * dtype_bytes
 
