@@ -18,7 +18,7 @@ from planner.engine.flags import ServeFlags
 from planner.engine.profile import load_profile
 from planner.errors import InputError
 from planner.facts.quantization import Quantization
-from planner.memory.context_parallel import shape_refusal
+from planner.memory.context_parallel import context_buffer_bytes, shape_refusal
 from planner.memory.refusals import refusal
 from planner.plan import Plan, plan_from_yaml
 from planner.tensors.kv_cache import layout
@@ -138,6 +138,18 @@ def test_sparse_attention_needs_an_fp8_cache_and_few_heads(
     found = refusal(of, Quantization(), flags(tensor, parts, kv_cache_dtype=cache), profile, hopper)
 
     assert (found and found.rule) == rule
+
+
+@pytest.mark.parametrize("name", ["DeepSeek-V3.1", "DeepSeek-V3.2", "Llama-3.3-70B-Instruct"])
+def test_ranks_that_deal_out_tokens_set_memory_aside_for_the_exchange(name: str) -> None:
+    of = architecture(name)
+
+    alone = context_buffer_bytes(of, flags(16, 1), 2)
+    pair = context_buffer_bytes(of, flags(16, 2), 2)
+    wider = context_buffer_bytes(of, flags(16, 2, max_num_batched_tokens=8192, max_num_seqs=16), 2)
+
+    assert alone == 0
+    assert 0 < pair < wider
 
 
 def test_a_role_that_generates_nothing_deals_out_nothing() -> None:

@@ -75,7 +75,7 @@ def _buffers(attention: Attention, flags: ServeFlags, dtype_bytes: int) -> int:
     sparse = bool(latent.index_heads)
     rows = flags.max_num_batched_tokens if sparse else min(flags.sampled_rows, flags.max_num_batched_tokens)
     merged = rows * (max(heads, _PADDED_HEADS) if sparse else heads) * (width + latent.kv_rank) * dtype_bytes
-    gathered = 0 if sparse else _WORKSPACE_TOKENS + _WORKSPACE_TOKENS // flags.context_parallel_size
+    gathered = _WORKSPACE_TOKENS + _WORKSPACE_TOKENS // flags.context_parallel_size
     return merged + gathered * width * dtype_bytes
 
 
