@@ -29,6 +29,7 @@ from planner.engine.speculation import Speculation
 from planner.errors import UnsupportedModel
 from planner.facts.accuracy import Accuracy
 from planner.facts.variant import Model, Variant
+from planner.memory.context_parallel import SINCE as CONTEXT_RANKS
 from planner.memory.refusals import refusal
 from planner.options.limits import DATA_RANKS, engine_refusal
 from planner.options.served import context_limit, served
@@ -229,8 +230,7 @@ def _features(catalog: Catalog, version: str) -> Iterator[ServerPlan]:
 
 
 def _layouts(version: str) -> Iterator[ServerPlan]:
-    """Yield a mixture of experts over ranks of data and expert parallelism, on one machine and on two."""
-    """Yield a mixture over ranks of data and expert parallelism, on one machine and on two, or with tokens dealt out."""
+    """Yield a mixture over ranks of data and expert parallelism, on one or two machines, and with tokens dealt out."""
     if parse_version(version) < parse_version(DATA_RANKS):
         return
     for tensor, stages, ranks in ((1, 1, 8), (2, 1, 4), (1, 2, 4)):

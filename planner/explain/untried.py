@@ -55,7 +55,7 @@ def _without_ranks(fleet: Fleet, plan: Plan) -> Iterator[str]:
     short = {binding.role for binding in plan.bindings if (binding.what, binding.limit) == ("concurrency", "memory")}
     idle = {gpu.pool for gpu in plan.gpus if not gpu.servers}
     for role in fleet.roles:
-        if role.name not in short or role.data_parallel_sizes != (1,) or role.task in POOLING_TASKS:
+        if role.name not in short or role.data_parallel_sizes != (1,) or role.task in OWN_TASKS:
             continue
         server = next(server for server in plan.servers if server.role == role.name)
         mixture = any(model.name == server.model and has_experts(model) for model in role.models)
