@@ -231,6 +231,9 @@ def _features(catalog: Catalog, version: str) -> Iterator[ServerPlan]:
 
 def _layouts(version: str) -> Iterator[ServerPlan]:
     """Yield a mixture over ranks of data and expert parallelism, on one or two machines, and with tokens dealt out."""
+    yield _server(_MIXTURE, tensor_parallel_size=2, expert_parallel=True)
+    if parse_version(version) >= parse_version(CONTEXT_RANKS):
+        yield _server(_MIXTURE, tensor_parallel_size=8, context_parallel_size=2)
     if parse_version(version) < parse_version(DATA_RANKS):
         return
     for tensor, stages, ranks in ((1, 1, 8), (2, 1, 4), (1, 2, 4)):
