@@ -3,6 +3,7 @@
 from collections.abc import Iterator
 
 from planner.explain.difference_text import difference
+from planner.explain.nearby_text import nearby_lines
 from planner.explain.reasons import binding_lines, runner_up_lines
 from planner.explain.rejections import rejection_lines
 from planner.explain.speed_text import speed_lines
@@ -44,6 +45,9 @@ def _role(found: Account, item: Alternative) -> str:
     else:
         lines.append(f"  without {own[0].repository} the best plan would have")
         lines += [f"    {line}" for line in runner_up_lines(plan, item.runner_up)]
+    paced = all(server.speed and server.speed.tpot_us for server in own)
+    nearby = [one for one in found.nearby if one.role == item.role]
+    lines += [f"  {line}" for line in nearby_lines(nearby, paced=paced)]
     return "\n".join(lines)
 
 

@@ -23,6 +23,12 @@ def rejection_lines(rejections: Iterable[Rejection]) -> Iterator[str]:
             yield f"  … and {len(variants) - _MOST} more"
 
 
+def why(found: Rejection) -> str:
+    """Say in one line why a variant is out."""
+    figure = _figure(found)
+    return f"{_reason(found)}: {found.repository} {figure}" if figure else f"{_reason(found)}: {found.repository}"
+
+
 def _variants(group: list[Rejection]) -> Iterator[str]:
     """Yield each variant of one reason with its figure, where it comes closest; the closest variant first."""
     closest: dict[str, Rejection] = {}

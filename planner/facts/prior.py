@@ -36,13 +36,18 @@ def assumed_points(models: Iterable[Model]) -> dict[str, int]:
     first: dict[str, str] = {}
     for model in models:
         if model.released:
-            first[_generation(model)] = min(model.released, first.get(_generation(model), model.released))
-    return {model.repository: _points(model, first.get(_generation(model), _OLDEST)) for model in models}
+            first[generation(model)] = min(model.released, first.get(generation(model), model.released))
+    return {model.repository: _points(model, first.get(generation(model), _OLDEST)) for model in models}
 
 
-def _generation(model: Model) -> str:
-    """Return what comes before the size in a name: ``Qwen3-VL-`` of Qwen3-VL-8B-Instruct."""
+def generation(model: Model) -> str:
+    """Return what comes before the size in a name: ``qwen3-vl-`` of Qwen3-VL-8B-Instruct."""
     return _SIZE.split(model.name, maxsplit=1)[0].casefold()
+
+
+def manner(model: Model) -> str:
+    """Return what comes after the size in a name: ``-instruct`` of Qwen3-VL-8B-Instruct."""
+    return _SIZE.split(model.name)[-1].casefold()
 
 
 def _points(model: Model, released: str) -> int:

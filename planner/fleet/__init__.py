@@ -24,7 +24,7 @@ from planner.fleet.fleet import (
     TimeShare,
 )
 from planner.fleet.load import load_fleet, read_fleet
-from planner.fleet.price import Price, hourly_price
+from planner.fleet.price import Price, hourly_price, priced
 from planner.fleet.scenario import GPU_OPTION, SET_OPTION, Edit, Scenario, fleets, scenarios
 from planner.fleet.schema import OWN_TASKS, POOLING_TASKS, TASKS, TRANSCRIPTION, json_schema
 from planner.fleet.shared import may_share, merged
@@ -58,6 +58,7 @@ __all__ = [
     "load_fleet",
     "may_share",
     "merged",
+    "priced",
     "read_fleet",
     "scenarios",
     "sleep_refusal",

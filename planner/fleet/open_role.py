@@ -17,7 +17,7 @@ _WITH_TOOLS = {"agent": frozenset({"agent", "code", "general"})}
 def open_candidates(catalog: Catalog, task: str) -> tuple[Model, ...]:
     """Return the models for a task with the checkpoints of their makers and of publishers that many trust, by name."""
     scales = frozenset(catalog.accuracy.scales.get(task, ()))
-    found = (_trusted(model, catalog) for model in catalog.models if _serves(catalog, model, task, scales))
+    found = (trusted(model, catalog) for model in catalog.models if _serves(catalog, model, task, scales))
     return tuple(sorted((model for model in found if model.variants), key=lambda model: (model.name, model.repository)))
 
 
@@ -35,11 +35,13 @@ def _serves(catalog: Catalog, model: Model, task: str, scales: frozenset[str]) -
     return scored and not set(model.tasks) <= set(OWN_TASKS)
 
 
-def _trusted(model: Model, catalog: Catalog) -> Model:
-    maker = _publisher(model.base or model.repository)
-    known = {maker, _publisher(model.repository), *catalog.publishers}
-    return replace(model, variants=tuple(v for v in model.variants if _publisher(v.repository) in known))
+def trusted(model: Model, catalog: Catalog) -> Model:
+    """Return a model with the checkpoints of its maker and of publishers that many trust."""
+    maker = publisher(model.base or model.repository)
+    known = {maker, publisher(model.repository), *catalog.publishers}
+    return replace(model, variants=tuple(v for v in model.variants if publisher(v.repository) in known))
 
 
-def _publisher(repository: str) -> str:
+def publisher(repository: str) -> str:
+    """Return who published a checkpoint: what its id begins with."""
     return repository.partition("/")[0]

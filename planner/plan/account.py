@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 
 from planner.options import Rejection
+from planner.plan.nearby import Nearby
 from planner.plan.no_plan import NoPlan
 from planner.plan.plan import Plan, RunnerUp
 from planner.speed.parts import Parts
@@ -64,7 +65,8 @@ class LeftOut:
 class Account:
     """A plan, what each of its roles would otherwise have, and what more memory would buy, pool by pool.
 
-    ``speeds`` are those of roles that state the length of their requests.
+    ``speeds`` are those of roles that state the length of their requests, ``nearby`` the alternatives of each role that
+    people have in mind.
     """
 
     plan: Plan
@@ -72,3 +74,4 @@ class Account:
     alternatives: tuple[Alternative, ...]
     growths: tuple[Growth, ...]
     speeds: tuple[RoleSpeed, ...] = ()
+    nearby: tuple[Nearby, ...] = ()

@@ -10,6 +10,7 @@ from planner.plan.account import Account, Alternative, Growth, LeftOut, RoleSpee
 from planner.search import watch
 from planner.search.budget import BUDGET, BudgetSpent
 from planner.solve.alternatives import next_best
+from planner.solve.nearby import nearby
 from planner.solve.speed_steps import role_speed
 from planner.solve.whole import Solved, whole
 from planner.units import GIB
@@ -34,6 +35,7 @@ def account(
         alternatives=tuple(_alternatives(fleet, found, role, budget)),
         growths=tuple(_growth(fleet, found.plan, pool, catalog, budget) for pool in fleet.pools),
         speeds=tuple(_speeds(fleet, catalog, found, role)),
+        nearby=tuple(nearby(fleet, catalog, found, role, budget)),
     )
 
 

@@ -38,11 +38,11 @@ def whole(fleet: Fleet, catalog: Catalog, budget: int, previous: Plan | None = N
     """
     if fleet.time_share and not fleet.between_turns:
         if not sleep_refusal(fleet.pools, SLEEP, fleet.engine_version):
-            found = _whole(fleet.settled(SLEEP), catalog, budget, previous)
+            found = tried(fleet.settled(SLEEP), catalog, budget, previous)
             if isinstance(found, Solved) and not found.plan.left_out:
                 return found
         fleet = fleet.settled(STOP)
-    found = _whole(fleet, catalog, budget, previous)
+    found = tried(fleet, catalog, budget, previous)
     return found if isinstance(found, Solved) else conflict(fleet, catalog, found)
 
 
@@ -59,8 +59,8 @@ def settled(fleet: Fleet, catalog: Catalog, budget: int) -> Fleet:
     return fleet.settled(min(how, default=STOP))
 
 
-def _whole(fleet: Fleet, catalog: Catalog, budget: int, previous: Plan | None) -> Solved | Prepared:
-    """Return the best plan for a fleet, or the options of which none gives one.
+def tried(fleet: Fleet, catalog: Catalog, budget: int, previous: Plan | None = None) -> Solved | Prepared:
+    """Return the best plan for a fleet, or the options of which none gives one, without looking for what would help.
 
     Known faults of the engine are avoided where there is a plan without them. A plan follows a previous one where that
     costs nothing, and as far as the objective asks for minimal change.
