@@ -80,13 +80,13 @@ def test_solving_the_fleet_with_one_says_the_same(found: Account, kind: str) -> 
 
 def test_more_gpus_cost_what_such_an_instance_does(found: Account) -> None:
     item, two = of(found, MORE_GPUS), fleet(changed(CODER, "gpu", {"name": "L40S", "count": 2}))
+    price = two.pools[0].microdollars_per_hour
 
     assert item.change
     assert found.plan.price
+    assert price
     assert item.price_basis == two.pools[0].price_source
-    assert item.change.microdollars_per_hour == two.pools[0].microdollars_per_hour - round(
-        found.plan.price.per_hour * 1_000_000
-    )
+    assert item.change.microdollars_per_hour == price - round(found.plan.price.per_hour * 1_000_000)
     assert item.change.gpus == 0, "all requests fit one of the two, but the instance is paid whole"
 
 
