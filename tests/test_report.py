@@ -18,9 +18,10 @@ from planner.catalog import load_catalog
 from planner.cli import main
 from planner.fleet import load_fleet
 from planner.plan import Plan, plan_from_yaml
-from planner.report import View, page, view
+from planner.report import Fault, View, page, view
 from planner.report.memory import gpu_bars
 from planner.report.starts import starts
+from planner.units import GIB
 
 ROOT = Path(__file__).resolve().parent.parent
 EXAMPLE = ROOT / "examples" / "both-in-8-bit"
@@ -54,7 +55,7 @@ class Page(HTMLParser):
             pass
 
     def handle_data(self, data: str) -> None:
-        if self._open and self._open[-1] in ("td", "th"):
+        if {"td", "th"} & set(self._open[-2:]):
             self.rows[-1][-1] += data
         elif self._open and self._open[-1] == "script":
             self.scripts[-1] += data
@@ -65,7 +66,8 @@ def example() -> tuple[Plan, View]:
     catalog = load_catalog()
     plan = plan_from_yaml(EXAMPLE / "plan.yaml")
     fleet = load_fleet(EXAMPLE / "fleet.yaml", catalog)
-    return plan, view(plan, fleet, catalog, (EXAMPLE / "fleet.yaml").read_text(encoding="utf-8"))
+    texts = ((EXAMPLE / name).read_text(encoding="utf-8") for name in ("fleet.yaml", "plan.yaml"))
+    return plan, view(plan, fleet, catalog, *texts)
 
 
 def hostile() -> View:
@@ -81,6 +83,11 @@ def hostile() -> View:
         bars=gpu_bars(planned(server(HOSTILE))),
         curves=tuple(dataclasses.replace(one, role=HOSTILE, server=HOSTILE) for one in own.curves),
         starts=tuple(dataclasses.replace(one, server=HOSTILE) for one in own.starts),
+        glance=tuple(dataclasses.replace(one, question=HOSTILE, text=HOSTILE) for one in own.glance),
+        later=(HOSTILE,),
+        turns=HOSTILE,
+        pins=((HOSTILE, HOSTILE),),
+        faults=(Fault(roles=(HOSTILE,), account=HOSTILE, serious=True),),
         commands=(HOSTILE,),
         sources=tuple(dataclasses.replace(one, source=HOSTILE) for one in own.sources),
     )
@@ -89,7 +96,9 @@ def hostile() -> View:
 def test_the_parts_of_every_gpu_add_up_to_its_total() -> None:
     for plan in (example()[0], many_roles()):
         for bar in gpu_bars(plan):
-            assert sum(part.bytes for part in bar.parts) == bar.total_bytes
+            assert all(sum(share.terms) == share.total_bytes for share in bar.shares)
+            taken = sum(share.total_bytes for share in bar.shares)
+            assert taken + sum(one.bytes for one in bar.rest) == bar.total_bytes
 
 
 def test_guarantees_of_the_plan_lie_on_the_curves() -> None:
@@ -132,16 +141,21 @@ def test_the_parts_of_a_server_on_two_nodes_answer_together_after_what_one_of_th
     assert found["small", "box-2"].begin_seconds == second.end_seconds
 
 
+def amount(value_bytes: int) -> str:
+    """An amount of memory as a cell has it: GiB, and below it the bytes."""
+    return f"{value_bytes / GIB:.2f}{value_bytes:,}"
+
+
 def test_tables_hold_the_figures_of_the_plan() -> None:
     plan, own = example()
     rows = Page(page(own)).rows
     for one in plan.servers:
-        assert [one.name, one.repository, one.scheme, one.kv_cache_dtype, str(one.port), str(one.max_model_len)] in [
+        assert [one.name, one.repository, one.scheme, one.kv_cache_dtype, str(one.port), f"{one.max_model_len:,}"] in [
             row[:6] for row in rows
         ]
-        for field in dataclasses.fields(one.ledger):
-            assert any(row[1:2] == [one.name] and row[-1] == f"{getattr(one.ledger, field.name):,}" for row in rows)
-    assert any(row[2:3] == ["free"] and row[-1] == f"{plan.gpus[0].free_bytes:,}" for row in rows)
+        told = next(row for row in rows if row[1:2] == [one.name] and len(row) == 10)
+        assert told[2:-1] == [amount(getattr(one.ledger, field.name)) for field in dataclasses.fields(one.ledger)]
+    assert any(row[-2:] == [amount(plan.gpus[0].free_bytes), amount(plan.gpus[0].total_bytes)] for row in rows)
 
 
 def test_charts_are_drawn_from_the_same_data() -> None:
@@ -160,7 +174,7 @@ def test_names_never_become_html() -> None:
     assert wild.scripts[1:] == tame.scripts[1:]
     assert not [name for _, attributes in wild.elements for name in attributes if name.startswith("on")]
     assert any(HOSTILE in row for row in wild.rows)
-    assert HOSTILE in {part["server"] for bar in json.loads(wild.scripts[0])["bars"] for part in bar["parts"]}
+    assert HOSTILE in {share["server"] for bar in json.loads(wild.scripts[0])["bars"] for share in bar["shares"]}
 
 
 def test_nothing_is_loaded_and_only_the_shipped_scripts_run() -> None:
@@ -170,7 +184,8 @@ def test_nothing_is_loaded_and_only_the_shipped_scripts_run() -> None:
 
     assert policy.startswith("default-src 'none';")
     assert re.findall(r"'sha256-([^']+)'", policy) == hashes
-    assert not [own for tag, own in found.elements if {"src", "href", "srcset", "action"} & own.keys()]
+    assert not [own for tag, own in found.elements if {"src", "srcset", "action"} & own.keys()]
+    assert all((own.get("href") or "#").startswith("#") for _, own in found.elements)
 
 
 def test_the_library_is_the_release_that_the_docs_name() -> None:
@@ -207,3 +222,47 @@ def written(tmp_path: Path) -> list[bytes]:
 def test_the_command_writes_the_same_small_file_again(written: list[bytes]) -> None:
     assert written[0] == written[1] == page(example()[1]).encode()
     assert len(written[0]) <= 1_500_000
+
+
+def test_a_plan_of_another_version_is_refused_with_what_to_do(tmp_path: Path) -> None:
+    text = (EXAMPLE / "plan.yaml").read_text(encoding="utf-8")
+    other = tmp_path / "plan.yaml"
+    other.write_text(re.sub(r"^schema: \d+$", "schema: 999", text, flags=re.M), encoding="utf-8")
+    arguments = ["report", str(other), "--out", str(tmp_path / "report.html")]
+    result = CliRunner().invoke(main, arguments, prog_name="planner")
+
+    assert result.exit_code == 1
+    assert "a newer planner wrote this plan: its schema is 999" in result.output
+    assert "planner solve --fresh" in result.output
+    assert not (tmp_path / "report.html").exists()
+
+
+def test_what_is_asked_first_is_answered_first() -> None:
+    plan, own = example()
+    told = {one.question: one.text for one in own.glance}
+
+    assert told["Tightest GPU"] == "GPU 0: 2.24 GiB free of 94.97 GiB"
+    assert told["Start order"] == ", then ".join(plan.start_order)
+    for role in ("coder", "general"):
+        one = plan.server(role)
+        assert f"{one.concurrency_request} fit at once" in told[f"Context of {role}"]
+        assert f"{one.concurrency_full_context} fit at once" in told[f"Context of {role}"]
+        assert f"with {one.requests} requests running" in told[f"Speed of {role}"]
+
+
+def test_one_request_of_the_full_context_fits_as_often_as_the_plan_says() -> None:
+    plan, own = example()
+    for curve in own.curves:
+        full = curve.held[-1]
+        cache = plan.server(curve.server).kv_cache_memory_bytes
+        assert full.requests * full.bytes <= cache < (full.requests + 1) * full.bytes
+
+
+def test_servers_that_wait_for_their_turn_are_named() -> None:
+    folder, catalog = ROOT / "examples" / "desk-in-turns", load_catalog()
+    plan = plan_from_yaml(folder / "plan.yaml")
+    own = view(plan, load_fleet(folder / "fleet.yaml", catalog), catalog, "", "")
+
+    assert {*own.later, *(one.server for one in own.starts)} == {one.name for one in plan.servers}
+    assert own.later == ("writer",)
+    assert own.turns in page(own).replace("&#39;", "'")

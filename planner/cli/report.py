@@ -41,4 +41,5 @@ def report(plan_file: Path, fleet_file: Path | None, out: Path, catalog_folders:
     fleet = load_fleet(source, catalog)
     changed = say_stale(plan, fleet, catalog, plan_file.parent)
     require(plan, fleet, catalog, objective=not changed)
-    save(out, page(view(plan, fleet, catalog, source.read_text(encoding="utf-8"))).encode())
+    texts = (path.read_text(encoding="utf-8") for path in (source, plan_file))
+    save(out, page(view(plan, fleet, catalog, *texts)).encode())

@@ -6,6 +6,6 @@ drawn from the same data by Apache ECharts, which is shipped with the templates.
 """
 
 from planner.report.page import page
-from planner.report.view import View, view
+from planner.report.view import Fault, View, view
 
-__all__ = ["View", "page", "view"]
+__all__ = ["Fault", "View", "page", "view"]

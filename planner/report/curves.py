@@ -15,10 +15,14 @@ _STEPS = 16
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Held:
-    """So many requests of ``tokens`` run at once without waiting for the KV cache."""
+    """So many requests of ``tokens`` run at once without waiting for the KV cache.
+
+    One of them takes ``bytes`` of the cache, on each GPU of its rank.
+    """
 
     tokens: int
     requests: int
+    bytes: int
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -37,7 +41,8 @@ class Curves:
 
     ``request_tokens`` is the length that the plan guarantees; ``max_model_len`` tokens and ``requests`` at once are the
     limits it is started with. ``held`` is empty for a server without a KV cache, ``paces`` where the
-    plan says nothing of its speed.
+    plan says nothing of its speed; ``no_pace`` is then why, where the plan says that. Speeds are ``bounds`` where the
+    servers on its GPUs ask for more than all of their time.
     """
 
     role: str
@@ -47,6 +52,8 @@ class Curves:
     requests: int
     held: tuple[Held, ...]
     paces: tuple[Pace, ...]
+    no_pace: str
+    bounds: bool
 
 
 def curves(facts: Recomputed) -> tuple[Curves, ...]:
@@ -61,6 +68,8 @@ def curves(facts: Recomputed) -> tuple[Curves, ...]:
             requests=server.requests,
             held=tuple(_held(facts, server)),
             paces=tuple(_paces(facts, server)),
+            no_pace=(server.speed and server.speed.reason) or "",
+            bounds=bool(server.speed and server.speed.busy_permille > 1000),
         )
         for server in facts.plan.servers
         if first[server.role] is server
@@ -78,7 +87,8 @@ def _held(facts: Recomputed, plan: ServerPlan) -> Iterator[Held]:
     for tokens in sorted(even | {plan.request_tokens}):
         reserved = server.flags.reserved_tokens(tokens)
         held = layout.requests_held(blocks - 1, reserved, plan.max_num_batched_tokens, plan.max_num_seqs)
-        yield Held(tokens=tokens, requests=held * plan.data_parallel_size)
+        each = layout.blocks_per_request(reserved, plan.max_num_batched_tokens) * layout.bytes_per_block
+        yield Held(tokens=tokens, requests=held * plan.data_parallel_size, bytes=each)
 
 
 def _paces(facts: Recomputed, plan: ServerPlan) -> Iterator[Pace]:

@@ -10,52 +10,70 @@ SYSTEM, OTHERS, TURNS, FREE = "left to the system", "in use by others", "taken i
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Part:
-    """Bytes that one term of a server takes on a GPU; without a ``server``, what no server of the plan takes.
-
-    What is taken in turns is negative: it is in the ledgers of several servers and taken once.
-    """
+class Share:
+    """What one server takes of a GPU: bytes in the order of ``TERMS``, and their sum."""
 
     server: str
-    term: str
+    terms: tuple[int, ...]
+    total_bytes: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Rest:
+    """What no server of the plan takes. What is taken in turns is negative: several ledgers have it, one takes it."""
+
+    what: str
     bytes: int
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class GPUBar:
-    """One GPU: the parts add up to ``total_bytes``."""
+    """One GPU: what servers take and the rest add up to ``total_bytes``."""
 
     label: str
     product: str
     total_bytes: int
-    parts: tuple[Part, ...]
+    free_bytes: int
+    shares: tuple[Share, ...]
+    rest: tuple[Rest, ...]
 
 
 def gpu_bars(plan: Plan) -> tuple[GPUBar, ...]:
     """Return a bar for every GPU of a plan, in the plan's order."""
     several = len({gpu.node for gpu in plan.gpus}) > 1
+    shares = {
+        server.name: Share(
+            server=server.name,
+            terms=tuple(getattr(server.ledger, field) for field in TERMS.values()),
+            total_bytes=server.ledger.total_bytes,
+        )
+        for server in plan.servers
+    }
     return tuple(
         GPUBar(
             label=f"{gpu.node} GPU {gpu.index}" if several else f"GPU {gpu.index}",
             product=gpu.product,
             total_bytes=gpu.total_bytes,
-            parts=tuple(_parts(plan, gpu)),
+            free_bytes=gpu.free_bytes,
+            shares=tuple(shares[name] for name in gpu.servers),
+            rest=tuple(_rest(gpu)),
         )
         for gpu in plan.gpus
     )
 
 
-def _parts(plan: Plan, gpu: GPULedger) -> Iterator[Part]:
-    for name in gpu.servers:
-        ledger = plan.server(name).ledger
-        for term, field in TERMS.items():
-            yield Part(server=name, term=term, bytes=getattr(ledger, field))
-    rest = {
+def tightest(bars: tuple[GPUBar, ...]) -> GPUBar:
+    """Return the GPU with the least free memory, the first of several."""
+    return min(bars, key=lambda bar: bar.free_bytes)
+
+
+def _rest(gpu: GPULedger) -> Iterator[Rest]:
+    amounts = {
         SYSTEM: gpu.system_bytes,
         OTHERS: gpu.memory_in_use_bytes,
         TURNS: -gpu.shared_bytes,
         FREE: gpu.free_bytes,
     }
-    for term, value in rest.items():
-        if value or term == FREE:
-            yield Part(server="", term=term, bytes=value)
+    for what, value in amounts.items():
+        if value or what == FREE:
+            yield Rest(what=what, bytes=value)

@@ -13,8 +13,9 @@ from planner.check.servers import Recomputed
 from planner.check.turns import as_planned
 from planner.engine.profile import load_profile
 from planner.fleet import Fleet
-from planner.plan import Plan, ServerPlan, plan_to_yaml
+from planner.plan import KnownFault, Plan, ServerPlan
 from planner.report.curves import Curves, curves
+from planner.report.glance import Answer, glance
 from planner.report.memory import GPUBar, gpu_bars
 from planner.report.starts import Start, starts
 
@@ -29,16 +30,34 @@ class Source:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Fault:
+    """A known fault of the engine that servers of these roles meet; without a serious one there is no plan."""
+
+    roles: tuple[str, ...]
+    account: str
+    serious: bool
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class View:
-    """What one page shows; ``fleet_text`` is the file of the fleet and ``plan_text`` the plan's."""
+    """What one page shows; ``fleet_text`` is the file of the fleet and ``plan_text`` the plan's.
+
+    ``later`` are servers that are not started with the fleet, because they take turns; ``pins`` are what roles pin of
+    the engine, by role.
+    """
 
     title: str
     headline: str
     money: tuple[str, ...]
+    glance: tuple[Answer, ...]
     servers: tuple[ServerPlan, ...]
     bars: tuple[GPUBar, ...]
     curves: tuple[Curves, ...]
     starts: tuple[Start, ...]
+    later: tuple[str, ...]
+    turns: str
+    pins: tuple[tuple[str, str], ...]
+    faults: tuple[Fault, ...]
     reasons: str
     sources: tuple[Source, ...]
     commands: tuple[str, ...]
@@ -46,24 +65,41 @@ class View:
     plan_text: str
 
 
-def view(plan: Plan, fleet: Fleet, catalog: Catalog, fleet_text: str) -> View:
-    """Return what the page of a plan shows; the plan must be one that holds for the fleet."""
+def view(plan: Plan, fleet: Fleet, catalog: Catalog, fleet_text: str, plan_text: str) -> View:
+    """Return what the page of a plan shows; the plan must hold for the fleet, and the texts are their files."""
     facts = Recomputed(plan, as_planned(fleet, plan), catalog, load_profile(plan.engine_version))
     prices = [explain.price(plan.price)] if plan.price else []
+    bars, own_curves, own_starts = gpu_bars(plan), curves(facts), starts(plan)
+    begun = {one.server for one in own_starts}
+    pins = {server.role: explain.settings(server.settings) for server in plan.servers if server.settings}
     return View(
         title=plan.fleet,
         headline=explain.headline(plan),
-        money=(*prices, *([explain.money(plan.money)] if plan.money else [])),
+        money=(*prices, *(explain.money(plan.money).splitlines() if plan.money else [])),
+        glance=tuple(glance(bars, own_curves, own_starts)),
         servers=plan.servers,
-        bars=gpu_bars(plan),
-        curves=curves(facts),
-        starts=starts(plan),
-        reasons="\n\n".join(filter(None, [explain.turns(plan), explain.reasons(plan)])),
+        bars=bars,
+        curves=own_curves,
+        starts=own_starts,
+        later=tuple(server.name for server in plan.servers if server.name not in begun),
+        turns=explain.turns(plan),
+        pins=tuple(pins.items()),
+        faults=tuple(_faults(plan)),
+        reasons=explain.reasons(plan),
         sources=tuple(_sources(plan)),
         commands=tuple(_commands(plan)),
         fleet_text=fleet_text,
-        plan_text=plan_to_yaml(plan),
+        plan_text=plan_text,
     )
+
+
+def _faults(plan: Plan) -> Iterator[Fault]:
+    roles: dict[KnownFault, dict[str, None]] = {}
+    for server in plan.servers:
+        for fault in server.known_faults:
+            roles.setdefault(fault, {})[server.role] = None
+    for fault, names in roles.items():
+        yield Fault(roles=tuple(names), account=fault.account, serious=fault.serious)
 
 
 def _commands(plan: Plan) -> Iterator[str]:
