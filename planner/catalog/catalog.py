@@ -51,6 +51,7 @@ class Catalog:
         self._families: dict[Path, tuple[Model, ...]] = {}
         self._seen: dict[str, tuple[Seen, ...]] = {}
         self._paced: dict[str, tuple[Paced, ...]] = {}
+        self._silent: SourceUnavailable | None = None
 
     @cached_property
     def gpus(self) -> tuple[GPU, ...]:
@@ -224,11 +225,16 @@ class Catalog:
         return self._looked_up(name)
 
     def _looked_up(self, repository: str) -> tuple[Model, Variant]:
+        from planner.catalog.hub_requests import LaterError
         from planner.catalog.looked_up import looked_up  # only what is not listed needs all of this
 
         try:
+            if self._silent:
+                raise self._silent
             path = looked_up(repository, offline=self._offline)
         except SourceUnavailable as error:
+            if isinstance(error, LaterError):
+                self._silent = error
             close = () if error.found else nearest(repository, _model_names(self.models))
             raise UnknownName("model", repository, close, hub=error) from None
         model = self._family(path)[0]

@@ -13,7 +13,7 @@ from typing import Any
 
 from planner.catalog.foreign_names import REPOSITORY
 from planner.catalog.own_entry import entry_text, own_entry
-from planner.errors import InputError, SourceUnavailable
+from planner.errors import InputError, InvalidConfig, SourceUnavailable, UnsupportedModel
 from planner.resources import user_cache
 
 _MADE_BY = "planner, looking up a model"
@@ -26,6 +26,16 @@ _TASKS = {
     "automatic-speech-recognition": ("transcription",),
 }
 """The hub's name of what a model is for -> tasks of ours; others follow from the architecture."""
+_NOT_SERVED = frozenset(
+    {
+        "text-to-image", "image-to-image", "text-to-video", "image-to-video", "text-to-speech", "text-to-audio",
+        "audio-to-audio", "image-classification", "object-detection", "image-segmentation", "depth-estimation",
+        "zero-shot-image-classification", "audio-classification", "time-series-forecasting", "text-to-3d",
+        "image-to-3d", "unconditional-image-generation", "reinforcement-learning", "robotics",
+    }
+)  # fmt: skip
+"""The hub's names of what no server of ours is for."""
+_NOT_PLANNED = "plans are for models that read text, images or sound and write text, vectors or scores"
 _LICENCE = re.compile(r"license:([\w.+-]+)")
 _HUB = "https://huggingface.co"
 
@@ -73,7 +83,23 @@ def hub_entry(
     origin = f"config.json and file headers of {_endpoint().partition('://')[2]}/{repository}"
     origin += f" at {commit}" if commit else ""
     base = base if REPOSITORY.fullmatch(base) else ""
-    return own_entry(folder, repository, origin, commit=commit, base=base, tasks=tasks, licence=licence or stated)
+    try:
+        return own_entry(folder, repository, origin, commit=commit, base=base, tasks=tasks, licence=licence or stated)
+    except InvalidConfig as error:
+        where = error.where.replace(str(folder), f"hf://{repository}")
+        if error.field == "architectures" and task in _NOT_SERVED:
+            raise UnsupportedModel(where, f"a model for {task}", _NOT_PLANNED) from None
+        raise InvalidConfig(where, error.field, error.message) from None
+    except UnsupportedModel as error:
+        hint = f"the hub lists it for {task}; {_NOT_PLANNED}" if task in _NOT_SERVED else _own_code(folder)
+        where = error.where.replace(str(folder), f"hf://{repository}")
+        raise UnsupportedModel(where, error.what, error.hint or hint) from None
+
+
+def _own_code(folder: Path) -> str:
+    """Return what to know of a model whose class comes with the repository, or nothing."""
+    with_code = "auto_map" in (folder / "config.json").read_text(encoding="utf-8", errors="replace")
+    return "its class comes as code with the repository; docs/model-classes.md lists what is sized" if with_code else ""
 
 
 def _endpoint() -> str:

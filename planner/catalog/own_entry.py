@@ -8,7 +8,9 @@ from typing import Any
 from planner.architecture import Architecture
 from planner.catalog.checked import shape_problems
 from planner.checkpoint import Checkpoint, read_config, read_folder
+from planner.config_json.fields import Fields
 from planner.config_json.hearing import HEARING
+from planner.config_json.quantization_config import quantization_settings
 from planner.errors import InputError
 from planner.facts.quantization import Quantization
 from planner.tensors.weights import Rank, parameter_bytes, rotary_bytes
@@ -50,7 +52,8 @@ def own_entry(
         model["mixture"] = True
     if checkpoint.quantization.method is not None:
         model |= {"base": base or "unknown", "scheme": checkpoint.quantization.scheme}
-        model["quantization_config"] = config.get("quantization_config") or config.get("compression_config")
+        settings = quantization_settings(Fields(origin, config))
+        model["quantization_config"] = dict(settings.values) if settings else {}
     if commit:
         model["revision"] = commit
     if checkpoint.stored_bytes:

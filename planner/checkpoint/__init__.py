@@ -64,16 +64,23 @@ def read_config(folder: Path) -> Mapping[str, Any]:
 
 
 def _stated_config(folder: Path) -> Mapping[str, Any]:
-    """Return ``config.json`` with the quantization that older ModelOpt exports keep in another file.
+    """Return ``config.json`` with the quantization that ModelOpt exports keep, whole or in part, in another file.
 
-    Source: ``transformers_utils/config.py:get_config`` of vLLM 0.33.0.
+    Source: ``transformers_utils/config.py:get_config`` and, of layers with an algorithm each,
+    ``model_executor/model_loader/weight_utils.py:get_quant_config`` of vLLM 0.33.0.
     """
     config = read_json(inside(folder, "config.json"))
-    beside = folder / "hf_quant_config.json"
-    if config.get("quantization_config") is None and beside.is_file():
+    beside, stated = folder / "hf_quant_config.json", config.get("quantization_config")
+    if beside.is_file() and (stated is None or _layers_elsewhere(stated)):
         settings = read_json(inside(folder, beside.name))
         return {**config, "quantization_config": {"quant_method": "modelopt", **settings}}
     return config
+
+
+def _layers_elsewhere(settings: object) -> bool:
+    """Whether a ModelOpt config says that its layers differ, but not how."""
+    mixed = isinstance(settings, dict) and str(settings.get("quant_algo")).upper() == "MIXED_PRECISION"
+    return mixed and isinstance(settings, dict) and "quantized_layers" not in settings
 
 
 def _pools(folder: Path) -> bool:

@@ -44,6 +44,8 @@ def read_tensors(folder: Path) -> tuple[Mapping[str, StoredTensor], int | None]:
         claimed, shards = _read_index(folder)
     elif (folder / "model.safetensors").is_file():
         shards = (inside(folder, "model.safetensors"),)
+    else:
+        shards = _numbered(folder)
     tensors: dict[str, StoredTensor] = {}
     for shard in shards:
         tensors.update(read_header(shard))
@@ -99,6 +101,17 @@ def _tensor(where: str, name: str, entry: object, data_bytes: int) -> StoredTens
 
 def _is_size(value: object) -> bool:
     return isinstance(value, int) and not isinstance(value, bool) and 0 <= value < 1 << 48
+
+
+def _numbered(folder: Path) -> tuple[Path, ...]:
+    """Return the shards of a folder without an index, which the engine loads as it finds them; all that they number."""
+    found = sorted(folder.glob("model-*-of-*.safetensors"))
+    if not found:
+        return ()
+    count = found[0].stem.rpartition("-")[2]
+    if not count.isdecimal() or len(found) != int(count):
+        raise InvalidConfig(str(folder), "", f"{len(found)} of {count} shards are there, and no index")
+    return tuple(inside(folder, path.name) for path in found)
 
 
 def _read_index(folder: Path) -> tuple[int | None, tuple[Path, ...]]:

@@ -3,7 +3,7 @@
 from collections.abc import Callable, Mapping
 from dataclasses import replace
 
-from planner.config_json.compressed_tensors import compressed_tensors
+from planner.config_json.compressed_tensors import NVFP4, compressed_tensors
 from planner.config_json.fields import Fields
 from planner.config_json.modelopt import modelopt
 from planner.config_json.quark import quark
@@ -21,7 +21,7 @@ def parse_quantization(config: Fields, torch_dtype: str) -> Quantization:
         UnsupportedModel: the method is not one this package can size.
         InvalidConfig: a field of the quantization config is missing or makes no sense.
     """
-    settings = _settings(config)
+    settings = quantization_settings(config)
     if settings is None:
         return Quantization(scheme=_PLAIN[torch_dtype])
     method = _method(settings)
@@ -29,11 +29,13 @@ def parse_quantization(config: Fields, torch_dtype: str) -> Quantization:
         raise UnsupportedModel(config.where, f"quantization method {method!r}")
     found = _METHODS[method](settings)
     if method == "fp8" and config.text("model_type") == "deepseek_v4" and config.text("expert_dtype", "fp4") == "fp4":
-        return replace(found, experts=MXFP4)  # models/deepseek_v4/quant_config.py, vLLM 0.33.0
+        # models/deepseek_v4/quant_config.py, vLLM 0.33.0
+        return replace(found, experts=NVFP4 if settings.text("moe_quant_algo").upper() == "NVFP4" else MXFP4)
     return found
 
 
-def _settings(config: Fields) -> Fields | None:
+def quantization_settings(config: Fields) -> Fields | None:
+    """Return what a config says of its quantization: at its top or, of some wrappers, with their language model."""
     for holder in (config, config.section("text_config") if config.has("text_config") else None):
         for key in ("quantization_config", "compression_config"):
             if holder is not None and holder.has(key):
