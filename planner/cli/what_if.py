@@ -14,12 +14,11 @@ from planner.cli.progress import counted
 from planner.cli.shared import catalog_option, time_limit_option
 from planner.cli.text import table, wrapped
 from planner.explain.money_text import dollars
-from planner.explain.scenario_text import in_short, told
-from planner.fleet import GPU_OPTION, SET_OPTION, Edit, Fleet, read_fleet, scenarios
-from planner.plan import NoPlan, Plan, ServerPlan, differences, gain, plan_json
+from planner.explain.scenario_text import against, gpus_of, in_short, per_hour, per_million, served, status
+from planner.fleet import GPU_OPTION, SET_OPTION, Edit, read_fleet, scenarios
+from planner.plan import NoPlan, Plan, differences, gain, plan_json
 from planner.solve.scenarios import ScenarioOutcome
 from planner.solve.scenarios import what_if as solve_scenarios
-from planner.units import format_tokens
 
 _EPILOG = """\b
 Examples:
@@ -82,7 +81,7 @@ def _text(outcomes: Sequence[ScenarioOutcome]) -> str:
     base = outcomes[0]
     roles = sorted({role.name for outcome in outcomes for role in outcome.fleet.roles})
     header = ["scenario", "GPUs", "$/h", "$/M tokens", "plan", "against the first", *roles]
-    rows = [[*_facts(outcome, base), *(_role(outcome, role) for role in roles)] for outcome in outcomes]
+    rows = [[*_facts(outcome, base), *(served(outcome.answer, role) for role in roles)] for outcome in outcomes]
     reasons = [
         f"{outcome.scenario.name}: {in_short(outcome.answer)}"
         for outcome in outcomes
@@ -95,33 +94,10 @@ def _text(outcomes: Sequence[ScenarioOutcome]) -> str:
 
 def _facts(outcome: ScenarioOutcome, base: ScenarioOutcome) -> list[str]:
     answer = outcome.answer
-    if isinstance(answer, Plan):
-        status = "proven" if answer.proof.proven else "not proven"
-    else:
-        status = "none" if answer else "not found"
-    change = ""
-    if outcome is not base and isinstance(answer, Plan) and isinstance(base.answer, Plan):
-        change = told(gain(base.answer, answer))
-    paid, hourly = _per_million(outcome), _per_hour(outcome)
+    change = "" if outcome is base else against(base.answer, answer)
+    paid, hourly = per_million(answer), per_hour(answer, outcome.price)
     prices = ["" if amount is None else dollars(amount) for amount in (hourly, paid)]
-    return [outcome.scenario.name, _gpus(outcome.fleet), *prices, status, change]
-
-
-def _gpus(fleet: Fleet) -> str:
-    return " + ".join(f"{pool.gpu_count} × {pool.gpu.name}" for pool in fleet.pools)
-
-
-def _per_hour(outcome: ScenarioOutcome) -> float | None:
-    """Return what a plan's GPUs in use cost for an hour, all without a plan; None where that is not known."""
-    if isinstance(outcome.answer, Plan):
-        return outcome.answer.price.per_hour if outcome.answer.price else None
-    return outcome.price.microdollars_per_hour / 1e6 if outcome.price else None
-
-
-def _per_million(outcome: ScenarioOutcome) -> float | None:
-    """Return the dollars for a million tokens of answers with all requests running; None where price or speed lack."""
-    money = outcome.answer.money if isinstance(outcome.answer, Plan) else None
-    return money.full_load.output.value / 1e6 if money else None
+    return [outcome.scenario.name, gpus_of(outcome.fleet), *prices, status(answer), change]
 
 
 def _bases(outcome: ScenarioOutcome) -> tuple[str, ...]:
@@ -129,24 +105,6 @@ def _bases(outcome: ScenarioOutcome) -> tuple[str, ...]:
     if isinstance(outcome.answer, Plan):
         return tuple(outcome.answer.price.basis.split("; ")) if outcome.answer.price else ()
     return outcome.price.sources if outcome.price else ()
-
-
-def _role(outcome: ScenarioOutcome, role: str) -> str:
-    """Say how a role is served: the scheme, and for each kind of its servers the context and the requests."""
-    if not isinstance(outcome.answer, Plan):
-        return ""
-    kinds: dict[str, int] = {}
-    for server in outcome.answer.servers:
-        if server.role == role:
-            kinds[_server(server)] = kinds.get(_server(server), 0) + 1
-    return "; ".join(kind if count == 1 else f"{count} of {kind}" for kind, count in kinds.items()) or "left out"
-
-
-def _server(server: ServerPlan) -> str:
-    served = f"{server.model} {server.scheme} {format_tokens(server.max_model_len)} × {server.requests}"
-    tpot = server.speed.tpot_us if server.speed else None
-    ttft = server.speed.ttft_us if server.speed else None
-    return f"{served}, {1e6 / tpot.value:.1f} tokens/s each after {ttft.value / 1e6:.1f} s" if tpot and ttft else served
 
 
 def _json(outcomes: Sequence[ScenarioOutcome]) -> str:
@@ -162,8 +120,8 @@ def _document(outcome: ScenarioOutcome, base: ScenarioOutcome) -> dict[str, Any]
         "scenario": outcome.scenario.name,
         "edits": [str(edit) for edit in outcome.scenario.edits],
         "gpus": [{"pool": pool.name, "gpu": pool.gpu.name, "count": pool.gpu_count} for pool in outcome.fleet.pools],
-        "usd_per_hour": _per_hour(outcome),
-        "usd_per_million_output_tokens": _per_million(outcome),
+        "usd_per_hour": per_hour(outcome.answer, outcome.price),
+        "usd_per_million_output_tokens": per_million(outcome.answer),
         "price_sources": _bases(outcome),
         "gain": dataclasses.asdict(more) if more else None,
         "differences": [dataclasses.asdict(item) for item in changed],

@@ -1,8 +1,10 @@
-"""What a scenario brings, in one line."""
+"""What a scenario brings, in a few words for each column of a table."""
 
 from planner.explain.words import COSTS, listed, more, stage_value
+from planner.fleet import Fleet, Price
 from planner.options.worth import LATENCY, TPOT
-from planner.plan import Gain, NoPlan
+from planner.plan import Gain, NoPlan, Plan, ServerPlan, gain
+from planner.units import format_tokens
 
 
 def told(found: Gain | None) -> str:
@@ -25,3 +27,51 @@ def in_short(found: NoPlan | None) -> str:
     if found.deficit_bytes:
         return f"the least that all roles take together is {more(found.deficit_bytes)} more than there is"
     return f"these requirements conflict: {listed([item.path for one in found.conflicts for item in one.requirements])}"
+
+
+def status(answer: Plan | NoPlan | None) -> str:
+    """Say whether there is a plan, and how far it is proven; None is a search that ran out of its time limit."""
+    if isinstance(answer, Plan):
+        return "proven" if answer.proof.proven else "not proven"
+    return "none" if answer else "not found"
+
+
+def against(base: Plan | NoPlan | None, answer: Plan | NoPlan | None) -> str:
+    """Say what an answer gains or loses against the first one; nothing where one of them is no plan."""
+    return told(gain(base, answer)) if isinstance(base, Plan) and isinstance(answer, Plan) else ""
+
+
+def gpus_of(fleet: Fleet) -> str:
+    """Name the GPUs of a fleet, pool by pool."""
+    return " + ".join(f"{pool.gpu_count} × {pool.gpu.name}" for pool in fleet.pools)
+
+
+def per_hour(answer: Plan | NoPlan | None, every: Price | None) -> float | None:
+    """Return what a plan's GPUs in use cost for an hour, ``every`` GPU without a plan; None where not known."""
+    if isinstance(answer, Plan):
+        return answer.price.per_hour if answer.price else None
+    return every.microdollars_per_hour / 1e6 if every else None
+
+
+def per_million(answer: Plan | NoPlan | None) -> float | None:
+    """Return the dollars for a million tokens of answers with all requests running; None where price or speed lack."""
+    money = answer.money if isinstance(answer, Plan) else None
+    return money.full_load.output.value / 1e6 if money else None
+
+
+def served(answer: Plan | NoPlan | None, role: str) -> str:
+    """Say how a role is served: the scheme, and for each kind of its servers the context and the requests."""
+    if not isinstance(answer, Plan):
+        return ""
+    kinds: dict[str, int] = {}
+    for server in answer.servers:
+        if server.role == role:
+            kinds[_server(server)] = kinds.get(_server(server), 0) + 1
+    return "; ".join(kind if count == 1 else f"{count} of {kind}" for kind, count in kinds.items()) or "left out"
+
+
+def _server(server: ServerPlan) -> str:
+    served = f"{server.model} {server.scheme} {format_tokens(server.max_model_len)} × {server.requests}"
+    tpot = server.speed.tpot_us if server.speed else None
+    ttft = server.speed.ttft_us if server.speed else None
+    return f"{served}, {1e6 / tpot.value:.1f} tokens/s each after {ttft.value / 1e6:.1f} s" if tpot and ttft else served

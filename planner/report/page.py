@@ -3,28 +3,132 @@
 import base64
 import hashlib
 from collections.abc import Iterator
-from dataclasses import asdict, replace
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
+from typing import Any
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
 
 from planner.explain.words import TERMS, places
+from planner.plan import ServerPlan
+from planner.report.compare import Compared
+from planner.report.no_plan import Bar, NoPlanView
 from planner.report.view import View
 from planner.resources import data_folder
 from planner.units import GIB
 
 _LIBRARY, _CHARTS, _STYLE = "echarts.common.min.js", "charts.js", "page.css"
+_NOTHING = Compared()
 
 
-def page(view: View) -> str:
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Body:
+    """What changes with the plan: the HTML below the title, and what its charts are drawn from."""
+
+    html: str
+    data: dict[str, Any]
+
+
+def page(view: View | NoPlanView, compared: Compared = _NOTHING) -> str:
     """Return the text of the page.
 
     A policy in its head lets the two scripts run that are in it, by their hashes, and lets nothing be loaded.
     """
-    folder = data_folder("templates") / "report"
+    library, charts = (_script(name) for name in (_LIBRARY, _CHARTS))
+    own = body(view, compared)
+    return (
+        _environment()
+        .get_template("page.html.j2")
+        .render(
+            title=view.title,
+            planned=isinstance(view, View),
+            many=isinstance(view, View) and len(view.servers) > 200,
+            main=Markup(own.html),
+            data=own.data,
+            style=Markup((_folder() / _STYLE).read_text(encoding="utf-8")),
+            library=library,
+            charts=charts,
+            hashes=[_hash(library), _hash(charts)],
+        )
+    )
+
+
+def body(view: View | NoPlanView, compared: Compared = _NOTHING) -> Body:
+    """Return what of the page changes with the plan."""
+    planned = isinstance(view, View)
+    html = (
+        _environment()
+        .get_template("main.html.j2")
+        .render(
+            view=view,
+            compared=compared,
+            planned=planned,
+            parts_shown=list(_parts(view, compared)),
+            terms=list(TERMS),
+            **(_of_plan(view) if isinstance(view, View) else {}),
+        )
+    )
+    frontier = {"frontier": asdict(compared.frontier)} if compared.frontier else {}
+    return Body(html=html, data={**(_drawn(view) if isinstance(view, View) else _bars(view)), **frontier})
+
+
+def _of_plan(view: View) -> dict[str, Any]:
+    """Return what the template of a plan asks for besides its view."""
+    several = len({group.node for server in view.servers for group in server.groups}) > 1
+
+    def where(server: ServerPlan) -> str:
+        return places(server.groups if several else [replace(group, node="") for group in server.groups])
+
+    rest = list(dict.fromkeys(one.what for bar in view.bars for one in bar.rest))
+    return {"several_nodes": several, "rest": rest, "where": where}
+
+
+def _drawn(view: View) -> dict[str, Any]:
+    return {
+        "terms": list(TERMS),
+        "bars": [asdict(one) for one in view.bars],
+        "curves": [asdict(one) for one in view.curves],
+        "starts": [asdict(one) for one in view.starts],
+    }
+
+
+def _bars(view: NoPlanView) -> dict[str, Any]:
+    left = [
+        Bar(label=one.changes[0].path, kind="needed", value=one.permille, text=f"{one.permille / 10:g} %")
+        for one in view.relaxations
+        if one.permille is not None
+    ]
+    named = {"needs": view.needs, "lacks": view.lacks, "left": left}
+    return {name: [asdict(bar) for bar in bars] for name, bars in named.items()}
+
+
+def _parts(view: View | NoPlanView, compared: Compared) -> Iterator[tuple[str, str]]:
+    """Yield the name and the title of every part of the page that is linked to from its top."""
+    if isinstance(view, View):
+        yield from (("servers", "Servers"), ("memory", "Memory"))
+        yield from ((f"role-{number}", own.role) for number, own in enumerate(view.curves))
+        yield ("starts", "Start order")
+        shown = {"turns": view.turns, "pins": view.pins, "faults": view.faults}
+        titles = {"turns": "Taking turns", "pins": "As the fleet asks", "faults": "Known faults"}
+        yield from ((name, titles[name]) for name, there in shown.items() if there)
+        yield ("reasons", "Why not more")
+    else:
+        yield from (("why", "Why there is no plan"), ("relaxations", "What would help"))
+    if compared.scenarios:
+        yield ("what-if", "What if")
+    if compared.frontier:
+        yield ("frontier", "Frontier")
+    if compared.changes:
+        yield ("changes", "What differs")
+    if isinstance(view, View):
+        yield from (("commands", "Commands"), ("sources", "Sources"))
+    yield ("files", "Files")
+
+
+def _environment() -> Environment:
     environment = Environment(
-        loader=FileSystemLoader(folder),
+        loader=FileSystemLoader(_folder()),
         undefined=StrictUndefined,
         autoescape=True,
         trim_blocks=True,
@@ -33,48 +137,16 @@ def page(view: View) -> str:
     )
     environment.filters["gib"] = lambda value: f"{value / GIB:.2f}"
     environment.filters["bytes"] = lambda value: f"{value:,}"
-    several_nodes = len({one.node for one in view.starts}) > 1
-    environment.filters["places"] = lambda server: places(
-        server.groups if several_nodes else [replace(group, node="") for group in server.groups]
-    )
-    library, charts = (_script(folder / name) for name in (_LIBRARY, _CHARTS))
-    data = {
-        "terms": list(TERMS),
-        "bars": [asdict(one) for one in view.bars],
-        "curves": [asdict(one) for one in view.curves],
-        "starts": [asdict(one) for one in view.starts],
-    }
-    return environment.get_template("page.html.j2").render(
-        view=view,
-        data=data,
-        parts_shown=list(_parts(view)),
-        several_nodes=several_nodes,
-        terms=list(TERMS),
-        rest=list(dict.fromkeys(one.what for bar in view.bars for one in bar.rest)),
-        style=Markup((folder / _STYLE).read_text(encoding="utf-8")),
-        library=library,
-        charts=charts,
-        hashes=[_hash(library), _hash(charts)],
-    )
+    return environment
 
 
-def _parts(view: View) -> Iterator[tuple[str, str]]:
-    """Yield the name and the title of every part of the page that is linked to from its top."""
-    yield from (("servers", "Servers"), ("memory", "Memory"))
-    yield from ((f"role-{number}", own.role) for number, own in enumerate(view.curves))
-    yield ("starts", "Start order")
-    if view.turns:
-        yield ("turns", "Taking turns")
-    if view.pins:
-        yield ("pins", "As the fleet asks")
-    if view.faults:
-        yield ("faults", "Known faults")
-    yield from (("reasons", "Why not more"), ("commands", "Commands"), ("sources", "Sources"), ("files", "Files"))
+def _folder() -> Path:
+    return data_folder("templates") / "report"
 
 
-def _script(path: Path) -> Markup:
+def _script(name: str) -> Markup:
     """Return a shipped script as it stands in the page."""
-    text = path.read_text(encoding="utf-8")
+    text = (_folder() / name).read_text(encoding="utf-8")
     assert "</script" not in text.lower()
     return Markup(text)
 

@@ -160,6 +160,29 @@ const report = (() => {
     }, rows.length);
   };
 
+  const bars = (id, rows, unit, kinds, scale) => draw(id, {
+    tooltip: tooltip(({ name }) => `${name}\n${rows.find((row) => row.label === name).text}`), grid: { ...beside, top: 10, right: 80 },
+    xAxis: below(unit, { min: 0 }), yAxis: names(rows.map((row) => row.label)),
+    series: [{
+      type: "bar", barMaxWidth: 34, emphasis: { disabled: true }, label: { show: true, position: "right", color: ink, formatter: ({ dataIndex }) => rows[dataIndex].text },
+      data: rows.map((row) => ({ value: row.value / scale, itemStyle: { color: `var(--t${kinds.indexOf(row.kind) + 1})` } })),
+    }],
+  }, rows.length);
+  const frontier = (own) => {
+    const point = (one) => ({ value: [one.x, one.y], one, itemStyle: one.proven ? {} : { color: "var(--ground)", borderColor: "var(--t1)", borderWidth: 2 } });
+    draw("frontier-chart", {
+      tooltip: tooltip(({ data }) => data.one ? `point ${data.one.number}\n${own.x} ${data.one.x.toFixed(2)}\n${own.y} ${data.one.y.toFixed(2)}${data.one.proven ? "" : "\nnot proven"}` : ""),
+      grid: { left: 60, right: 40, top: 40, bottom: 44 },
+      xAxis: below(own.x_unit, { scale: true }),
+      yAxis: axis({ type: "value", name: own.y_unit, scale: true, nameTextStyle: { color: ink, align: "left" } }),
+      series: [
+        { type: "line", step: own.rising ? "end" : "start", silent: true, symbol: "none", color: "var(--soft)", data: own.points.map((one) => [one.x, one.y]) },
+        { type: "scatter", color: "var(--t1)", symbolSize: 12, data: own.points.map(point), emphasis: { disabled: true },
+          label: { show: true, position: own.rising ? "left" : "right", color: ink, formatter: ({ data }) => String(data.one.number) }, labelLayout: { hideOverlap: true } },
+      ],
+    });
+  };
+
   const sortable = (table) => {
     const heads = [...table.tHead.rows[0].cells];
     const value = (row, column) => {
@@ -213,6 +236,11 @@ const report = (() => {
       later(`held-${index}`, () => held(own, `held-${index}`));
       later(`pace-${index}`, () => pace(own, `pace-${index}`));
     });
+    const kinds = ["there", "needed", "lacking"];
+    if (data.needs?.length) later("needs", () => bars("needs", data.needs, "GiB", kinds, GIB));
+    if (data.lacks?.length) later("lacks", () => bars("lacks", data.lacks, "GiB", kinds, GIB));
+    if (data.left?.length) later("relaxations-chart", () => bars("relaxations-chart", data.left, "% of what it was", kinds, 10));
+    if (data.frontier) later("frontier-chart", () => frontier(data.frontier));
     if (data.starts) paged("starts", data.starts, (rows) => starts(data.starts, rows));
   };
   const fit = () => charts.forEach((chart) => chart.resize());

@@ -8,12 +8,14 @@ from pathlib import Path
 import pytest
 from browsing import Chromium, Opened, started
 from many import many_servers
+from test_explain import NO_PLAN
 from test_report import hostile
+from test_report_compared import compared
 
 from planner.catalog import load_catalog
 from planner.fleet import load_fleet
 from planner.plan import Plan, plan_from_yaml
-from planner.report import View, page, view
+from planner.report import View, no_plan_view, page, view
 
 pytestmark = pytest.mark.e2e
 
@@ -34,6 +36,11 @@ def example(which: str) -> tuple[Plan, View]:
     fleet = load_fleet(folder / "fleet.yaml", catalog)
     texts = ((folder / name).read_text(encoding="utf-8") for name in ("fleet.yaml", "plan.yaml"))
     return plan, view(plan, fleet, catalog, *texts)
+
+
+def other(which: str) -> str:
+    """The pages that are no plan alone."""
+    return page(example("both-in-8-bit")[1], compared()[0]) if which == "compared" else page(no_plan_view(NO_PLAN, ""))
 
 
 def charts(opened: Opened) -> list[str]:
@@ -58,6 +65,29 @@ def test_every_chart_is_drawn_and_nothing_is_asked_for(chromium: Chromium, name:
     assert len(opened.asked) == 1
     ground = opened.page.evaluate("getComputedStyle(document.body).backgroundColor")
     assert (ground == "rgb(255, 255, 255)") is (scheme == "light")
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+@pytest.mark.parametrize("which", ["compared", "none"])
+def test_other_pages_are_drawn_and_everybody_can_use_them(chromium: Chromium, which: str, scheme: str) -> None:
+    opened = chromium.open(other(which), color_scheme=scheme)
+
+    assert all(opened.drawn(chart) for chart in charts(opened))
+    assert violations(opened) == []
+    assert (opened.said, len(opened.asked)) == ([], 1)
+
+
+def test_scenarios_are_sorted_by_what_is_chosen(chromium: Chromium) -> None:
+    opened = chromium.open(other("compared"))
+    for column in ("scenario", "$/h"):
+        opened.page.locator("#scenarios thead button", has_text=column).click()
+        names = opened.texts("#scenarios tbody th")
+        assert len(names) == 3
+        if column == "scenario":
+            assert names == sorted(names)
+    prices = opened.texts("#scenarios tbody td:nth-child(3)")
+
+    assert [float(price) for price in prices if price] == sorted(float(price) for price in prices if price)
 
 
 @pytest.mark.parametrize("width", [1200, 360])
