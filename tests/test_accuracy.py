@@ -73,6 +73,27 @@ def test_a_frozen_benchmark_compares_no_role_whose_newest_candidates_it_does_not
     assert catalog.accuracy.scale_for("agent", [*old, *new]) == ""
 
 
+def test_a_benchmark_that_stopped_compares_no_role_that_newer_models_could_do(catalog: Catalog) -> None:
+    then = [catalog.find(name)[0] for name in ("Qwen3-32B", "gpt-oss-20b", "gpt-oss-120b")]
+    now = [*then, catalog.find("Qwen3.6-27B")[0]]
+
+    assert max(model.released for model in then) < "2025-10" < "2026-04" < now[-1].released
+    assert catalog.accuracy.scale_for("code", then) == "livecodebench"
+    assert catalog.accuracy.scale_for("code", now) == "", "three of four are known, but none of the last six months"
+
+
+def test_the_task_that_a_maker_names_and_the_size_that_works_count(catalog: Catalog) -> None:
+    models = [
+        catalog.find(name)[0] for name in ("Qwen3-Coder-30B-A3B-Instruct", "gemma-4-E4B-it", "gemma-4-26B-A4B-it")
+    ]
+    coder, small, mixture = models
+    code, chat = assumed_points(models, "code"), assumed_points(models, "chat")
+
+    assert code[coder.repository] == chat[coder.repository] + 500
+    assert code[small.repository] == chat[small.repository]
+    assert chat[mixture.repository] - chat[small.repository] < 500, "twice the parameters would be more than E4B lacks"
+
+
 def test_of_two_sizes_of_a_generation_the_larger_is_assumed_to_be_better(catalog: Catalog) -> None:
     points = assumed_points(catalog.models)
     names = ("Qwen3.5-0.8B", "Qwen3.5-2B", "Qwen3.5-4B", "Qwen3.5-9B", "Qwen3.5-27B")

@@ -44,6 +44,27 @@ def test_nobody_gets_by_surprise_what_cannot_answer_or_may_not_be_used(
     assert not [model.name for model in models if model.pretrained or model.non_commercial]
 
 
+def test_all_round_models_are_candidates_for_a_chat_whether_scored_or_not(catalog: Catalog, tmp_path: Path) -> None:
+    names = {model.name for model in role(catalog, tmp_path, "chat").models}
+
+    assert {"Qwen3.5-9B", "gemma-4-31B-it"} <= names
+    assert not {"Qwen3-30B-A3B-Thinking-2507", "Qwen2.5-Coder-32B-Instruct"} & names
+
+
+def test_a_makers_own_checkpoint_goes_before_those_of_others_and_keeps_what_they_measured(
+    catalog: Catalog, tmp_path: Path
+) -> None:
+    models = {model.name: model for model in role(catalog, tmp_path, "general").models}
+    model = models["Qwen3.5-35B-A3B"]
+    (own,) = [variant for variant in model.variants if variant.scheme_class == "fp8-w8a8"]
+    whole = catalog.find(model.repository)[0]
+
+    assert own.repository == "Qwen/Qwen3.5-35B-A3B-FP8"
+    assert [variant.repository for variant in model.others] == ["RedHatAI/Qwen3.5-35B-A3B-FP8-dynamic"]
+    assert catalog.accuracy.of(model, own, "general") == catalog.accuracy.of(whole, own, "general")
+    assert catalog.accuracy.of(model, own, "general").label == "transferred"
+
+
 @pytest.mark.parametrize("name", ["Qwen2.5-14B", "Codestral-22B-v0.1"])
 def test_they_serve_when_they_are_named(name: str, catalog: Catalog, tmp_path: Path) -> None:
     assert [model.name for model in role(catalog, tmp_path, "code", f"models: {name}").models] == [name]

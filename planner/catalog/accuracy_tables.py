@@ -15,7 +15,7 @@ from planner.facts.variant import Model, Variant
 # cache beyond 32 thousand.
 _MIDDLE_CONTEXT_TOKENS = 65_536
 _SHORT_CACHE_TOKENS = 32_768
-_RECENT_MONTHS = 18
+_RECENT_MONTHS, _NEWEST_MONTHS = 18, 6
 _WHOLE_CACHES = ("auto", "float16", "bfloat16")
 
 
@@ -45,10 +45,13 @@ class AccuracyTables:
         It is the task's scale that knows the most of those released in the eighteen months before the newest, as a
         benchmark that was frozen before knows none of them; see ``facts.accuracy.best_scale``.
         """
-        since = _months_before(max((model.released for model in models), default=""), _RECENT_MONTHS)
-        recent = frozenset(_base(model) for model in models if model.released >= since)
+        last = max((model.released for model in models), default="")
+        recent, newest = (
+            frozenset(_base(model) for model in models if model.released >= _months_before(last, months))
+            for months in (_RECENT_MONTHS, _NEWEST_MONTHS)
+        )
         candidates = frozenset(map(_base, models))
-        return accuracy.best_scale(self.scales.get(task, ()), self._scored, candidates, recent)
+        return accuracy.best_scale(self.scales.get(task, ()), self._scored, candidates, recent, newest)
 
     def scores(self, model: Model) -> tuple[Score, ...]:
         """All published scores of a base model that the catalog keeps, on any scale."""
@@ -60,7 +63,7 @@ class AccuracyTables:
 
     def facts(self, models: Sequence[Model]) -> dict[str, Any]:
         """Return every figure that may count for these models, to tell whether any of them has changed."""
-        variants = [variant for model in models for variant in model.variants]
+        variants = [variant for model in models for variant in (*model.variants, *model.others)]
         classes = sorted({(model.repository, v.scheme_class) for model in models for v in model.variants})
         return {
             "scores": [self.scores(model) for model in models],
@@ -121,7 +124,7 @@ class AccuracyTables:
 
     def _same_scheme(self, model: Model, variant: Variant) -> Iterator[Measurement]:
         """Yield what was measured for the same base model in the same scheme class, on other checkpoints or on none."""
-        for other in model.variants:
+        for other in (*model.variants, *model.others):
             if other.scheme_class == variant.scheme_class and other is not variant:
                 yield from self.measurements(other)
         yield from self._transferred.get((model.repository, variant.scheme_class), ())

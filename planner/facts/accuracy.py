@@ -175,12 +175,17 @@ def compose(scale: str, score: Score | None, recovery: Recovery) -> Accuracy:
 
 
 def best_scale(
-    scales: Sequence[str], scored: Mapping[str, frozenset[str]], candidates: frozenset[str], recent: frozenset[str]
+    scales: Sequence[str],
+    scored: Mapping[str, frozenset[str]],
+    candidates: frozenset[str],
+    recent: frozenset[str],
+    newest: frozenset[str],
 ) -> str:
     """Choose the one scale on which a role's candidates are compared; empty when there is none that can compare them.
 
     It is the one that knows most of the ``recent`` candidates, then most of all, then the one listed first. A benchmark
-    that knows fewer than half of the recent ones says too little of what people would choose today.
+    that knows fewer than half of the recent ones says too little of what people would choose today, and one that knows
+    fewer than a quarter of the ``newest`` of them was left behind: what it does not know would not be chosen at all.
     """
 
     def known(scale: str) -> tuple[int, int, int]:
@@ -188,7 +193,8 @@ def best_scale(
         return len(rows & recent), len(rows & candidates), -scales.index(scale)
 
     best = max(scales, key=known, default="")
-    return best if best and 2 * known(best)[0] >= len(recent) and known(best)[1] else ""
+    left_behind = 4 * len(scored.get(best, frozenset()) & newest) < len(newest)
+    return best if best and not left_behind and 2 * known(best)[0] >= len(recent) and known(best)[1] else ""
 
 
 def _distinct(rows: Sequence[Measurement]) -> list[str]:

@@ -2,12 +2,13 @@
 
     points = 30 + 5 × log2(billions of parameters) + 7.5 × years from 2023 to the first release of the generation
 
-Parameters count as the geometric mean of all and of active ones, which is 1:1 for dense models. Five points for a
-doubling are about what MMLU-Pro has within families of the catalog (Qwen2.5 from 0.5B to 72B, Gemma 3 from 4B to 27B);
-7.5 points for a year stand for one and a half doublings, as the parameters needed for a result halve about every eight
-months (Ho et al. 2024, arXiv 2403.05812). All sizes of a generation have one date, so that of two sizes the larger one
-is never worse. It is a declared order to choose by, not a measurement: it meets no floor, and is never compared with a
-published score.
+and five more for a model whose maker names the role's task. Parameters count as the geometric mean of all and of active
+ones, which is 1:1 for dense models; of a model that is called by its effective size (E4B), that one counts as active.
+Five points for a doubling are about what MMLU-Pro has within families of the catalog (Qwen2.5 from 0.5B to 72B, Gemma 3
+from 4B to 27B); 7.5 points for a year stand for one and a half doublings, as the parameters needed for a result halve
+about every eight months (Ho et al. 2024, arXiv 2403.05812). All sizes of a generation have one date, so that of two
+sizes the larger one is never worse. It is a declared order to choose by, not a measurement: it meets no floor, and is
+never compared with a published score.
 """
 
 import math
@@ -22,14 +23,16 @@ ASSUMED = "assumed"
 ASSUMED_SOURCE = "assumed from size and generation; no published benchmark compares the candidates"
 
 _SIZE = re.compile(r"(?<![A-Za-z])[EA]?\d+(?:\.\d+)?[BM](?![A-Za-z])", re.IGNORECASE)
-_ACTIVE = re.compile(r"-A(\d+(?:\.\d+)?)B", re.IGNORECASE)
+_ACTIVE = re.compile(r"-[AE](\d+(?:\.\d+)?)B", re.IGNORECASE)
 _OLDEST = "2023-01"
+_FIT = 5
+"""As much as twice the parameters."""
 _SPARSE = 10
 """A mixture that does not say how many parameters are active is taken for one with a tenth of them."""
 
 
-def assumed_points(models: Iterable[Model]) -> dict[str, int]:
-    """Return the points of each model, in hundredths, by repository; nothing if the size of one is not known."""
+def assumed_points(models: Iterable[Model], task: str = "") -> dict[str, int]:
+    """Return the points of each model at a task, in hundredths, by repository; nothing if one's size is not known."""
     models = tuple(models)
     if not all(model.parameters for model in models):
         return {}
@@ -37,7 +40,7 @@ def assumed_points(models: Iterable[Model]) -> dict[str, int]:
     for model in models:
         if model.released:
             first[generation(model)] = min(model.released, first.get(generation(model), model.released))
-    return {model.repository: _points(model, first.get(generation(model), _OLDEST)) for model in models}
+    return {model.repository: _points(model, first.get(generation(model), _OLDEST), task) for model in models}
 
 
 def generation(model: Model) -> str:
@@ -50,14 +53,17 @@ def manner(model: Model) -> str:
     return _SIZE.split(model.name)[-1].casefold()
 
 
-def _points(model: Model, released: str) -> int:
+def _points(model: Model, released: str, task: str) -> int:
     size = math.isqrt(model.parameters * _active(model)) / 1e9
     years = int(released[:4]) - 2023 + (int(released[5:7]) - 1) / 12
-    return round(100 * min(99.0, max(1.0, 30 + 5 * math.log2(size) + 7.5 * years)))
+    fit = _FIT if task in model.tasks else 0
+    return round(100 * min(99.0, max(1.0, 30 + 5 * math.log2(size) + 7.5 * years + fit)))
 
 
 def _active(model: Model) -> int:
+    if model.active_parameters:
+        return model.active_parameters
     named = _ACTIVE.search(model.name)
-    if model.active_parameters or not model.mixture:
-        return model.active_parameters or model.parameters
-    return round(float(named[1]) * 1e9) if named else model.parameters // _SPARSE
+    if named:
+        return round(float(named[1]) * 1e9)
+    return model.parameters // _SPARSE if model.mixture else model.parameters

@@ -52,7 +52,8 @@ class Model:
     repository. ``context_limit`` is set where the publisher states fewer tokens than the engine derives from the
     config; a plan keeps to the smaller. ``cache_refusals`` names KV cache dtypes that published evidence says ruin
     this model, each with the evidence. A ``pretrained`` model completes text and was not trained to answer. ``base``
-    names the unquantized model of a quantized checkpoint that is listed on its own; scores are that model's.
+    names the unquantized model of a quantized checkpoint that is listed on its own; scores are that model's. ``others``
+    are further checkpoints that may not be chosen, and whose measurements tell of those that may.
     """
 
     name: str
@@ -70,6 +71,7 @@ class Model:
     mixture: bool
     config: Mapping[str, Any]
     variants: tuple[Variant, ...]
+    others: tuple[Variant, ...] = ()
     pretrained: bool = False
     base: str = ""
     context_limit: int | None = None

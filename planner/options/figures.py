@@ -125,7 +125,7 @@ def assumed(role: Role, scale: str) -> dict[str, int]:
     There are none where the fleet gives figures of its own, or where a candidate's size is not known.
     """
     several = len({model.base or model.repository for model in role.models}) > 1
-    return assumed_points(role.models) if several and not scale and not role.figures else {}
+    return assumed_points(role.models, role.task) if several and not scale and not role.figures else {}
 
 
 def _recovery(published: Accuracy) -> Recovery:

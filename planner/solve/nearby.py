@@ -157,7 +157,7 @@ def _accuracy(catalog: Catalog, decision: Decision, then: Option) -> tuple[str, 
         other = _on(catalog, role, then, scale)
         if other.score is not None:
             return scale, other.score - now.accuracy.score
-    points = assumed_points((now.model, then.model))
+    points = assumed_points((now.model, then.model), role.task)
     scores = [_on(catalog, role, one, scale, points.get(one.model.repository)).score for one in (now, then)]
     if not points or scores[0] is None or scores[1] is None:
         return scale, None
