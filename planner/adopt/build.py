@@ -103,4 +103,12 @@ def _from_config(text: str | None, options: EngineOptions) -> dict[str, Any]:
     if not isinstance(data, dict):
         return {}
     named = {str(key).replace("_", "-"): value for key, value in data.items()}
-    return {key: typed(key, value, options) for key, value in named.items() if value is not False and value is not None}
+    stated = {key: value for key, value in named.items() if value is not False and value is not None}
+    return dict(_held(key, value, options) for key, value in stated.items())
+
+
+def _held(key: str, value: Any, options: EngineOptions) -> tuple[str, Any]:  # noqa: ANN401 - any value of a file
+    """Return a flag and its value; ``no-x: true`` is the switch x, off."""
+    if key.startswith("no-") and value is True and not known(key, options):
+        return key.removeprefix("no-"), False
+    return key, typed(key, value, options)

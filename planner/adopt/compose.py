@@ -132,11 +132,12 @@ def _service(name: str, service: dict[str, Any], scope: Scope) -> Iterator[Launc
     ids, count = _gpus(service)
     around = Launch((), _environment(service, scope), str(service.get("image") or ""), name, len(ids) or count, ids)
     inner = Scope(variables=dict(around.environment), read=scope.read, depth=scope.depth + 1)
-    entrypoint, command = _words(service.get("entrypoint")), _words(service.get("command"))
+    entrypoint, command = words(service.get("entrypoint")), words(service.get("command"))
     yield from image_launches(entrypoint, command, around, inner)
 
 
-def _words(value: object) -> list[str]:
+def words(value: object) -> list[str]:
+    """Return the words of a command that is a text, or a list of words."""
     if isinstance(value, str):
         try:
             return shlex.split(value, comments=False)

@@ -25,7 +25,7 @@ _Loader.add_multi_constructor("!", _any_tag)
 
 
 def documents(text: str) -> list[dict[str, Any]]:
-    """Return the maps of a file of YAML documents, those of ``kind: List`` one by one.
+    """Return the maps of a file of YAML documents, those of lists one by one.
 
     Raises:
         ValueError: it is no YAML, or grows beyond what anyone writes.
@@ -36,13 +36,15 @@ def documents(text: str) -> list[dict[str, Any]]:
         raise ValueError(f"is no YAML: {str(error).splitlines()[0]}") from error
     if sum(_size(document, _NODES) for document in found) > _NODES:
         raise ValueError("has aliases that grow it beyond what is read")
-    maps = [document for document in found if isinstance(document, dict)]
+    every = [one for document in found for one in (document if isinstance(document, list) else [document])]
+    maps = [document for document in every if isinstance(document, dict)]
     return [item for document in maps for item in _listed(document)]
 
 
 def _listed(document: dict[str, Any]) -> list[dict[str, Any]]:
-    items = document.get("items")
-    if str(document.get("kind", "")).endswith("List") and isinstance(items, list):
+    kind = str(document.get("kind", ""))
+    items = document.get("objects" if kind == "Template" else "items")
+    if (kind == "Template" or kind.endswith("List")) and isinstance(items, list):
         return [item for item in items if isinstance(item, dict)]
     return [document]
 

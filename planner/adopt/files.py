@@ -10,7 +10,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path, PurePosixPath
 from typing import Any
 
-from planner.adopt import build, compose, kubernetes, litellm, platforms, systemd
+from planner.adopt import build, compose, embedded, kubernetes, litellm, platforms, supervisor, systemd
 from planner.adopt.dockerfile import dockerfile
 from planner.adopt.documents import at, documents
 from planner.adopt.launch import Launch, engine_image, script_launches
@@ -31,8 +31,8 @@ _OTHERS = re.compile(
 )
 
 
-_PROGRAM = re.compile(r"^\[program:[^\]]*\][^\[]*?^command\s*=\s*(.*(?:\n[ \t]+.*)*)", re.M)
-"""A program of supervisord's: its command."""
+_TEMPLATES = (".j2", ".jinja", ".jinja2", ".tmpl", ".tpl", ".gotmpl", ".template", ".example", ".sample", ".dist")
+_UNIT = re.compile(r"(?:\s|[#;].*\n)*\[(?:Unit|Service|Install)\]")
 _STARTING = re.compile(r"^[ \t-]*\"?(?:image|command|FROM|CMD|ENTRYPOINT|Image|Exec|ExecStart)\"?[ \t:=].*", re.M)
 """Lines that name what is started, in any kind of file."""
 
@@ -53,6 +53,8 @@ class _Reader:
     paths: tuple[Path, ...]
     texts: dict[Path, str] = field(default_factory=dict)
     used: set[Path] = field(default_factory=set)
+    made: dict[str, str] = field(default_factory=dict)
+    writing: set[Path] = field(default_factory=set)
 
     def text(self, path: Path) -> str:
         """Return a file's text; raises InputError where it cannot be read."""
@@ -65,6 +67,8 @@ class _Reader:
         last = PurePosixPath(name).name
         if not last or "$" in last:
             return None
+        if (written := self.made.get(name)) is not None:
+            return written
         folders = dict.fromkeys(path.parent for path in self.paths)
         for path in (*self.paths, *(folder / last for folder in folders)):
             if path.name == last and path.is_file() and path.stat().st_size <= _MOST_BYTES:
@@ -118,8 +122,16 @@ def _read(path: Path) -> str:
     return text if path.suffix == ".py" else hide(text)
 
 
+def _unfilled(path: Path) -> Path:
+    """Return the name that a file has once its template is filled in, or its example copied."""
+    while path.suffix in _TEMPLATES:
+        path = path.with_suffix("")
+    return path
+
+
 def _rank(path: Path, text: str) -> int:
     """Order kinds of files so that those which others call come last."""
+    path = _unfilled(path)
     if path.suffix in (".env",) or path.name.startswith(".env"):
         return 3
     if path.suffix in (".yaml", ".yml"):
@@ -133,7 +145,7 @@ def _rank(path: Path, text: str) -> int:
 
 def _kubernetes_files(paths: Sequence[Path], reader: _Reader) -> tuple[Path, ...]:
     """Return the files of Kubernetes manifests, which are read together."""
-    yamls = [path for path in paths if path.suffix in (".yaml", ".yml", ".json")]
+    yamls = [path for path in paths if _unfilled(path).suffix in (".yaml", ".yml", ".json")]
     return tuple(path for path in yamls if re.search(r"^[\s{]*\"?apiVersion\"?\s*:", reader.text(path), re.M))
 
 
@@ -146,29 +158,30 @@ def _other_engine(path: Path, text: str) -> list[Other]:
 def _in_file(
     path: Path, reader: _Reader, version: str | None, joined: Sequence[Path], known: Sequence[Server]
 ) -> Iterator[Server | Other]:
-    text, name = reader.text(path), path.name
+    text, kind = reader.text(path), _unfilled(path)
+    name = kind.name
     scope = Scope(read=reader.beside)
     version = version or build.pinned_version(text)
     try:
-        if name.startswith(("Dockerfile", "Containerfile")) or path.suffix in (".dockerfile", ".containerfile"):
+        if name.startswith(("Dockerfile", "Containerfile")) or kind.suffix in (".dockerfile", ".containerfile"):
             yield from _built(
-                ((stage or path.stem, one) for stage, one in dockerfile(text, scope)), path, reader, version
+                ((stage or kind.stem, one) for stage, one in dockerfile(text, scope)), path, reader, version
             )
-        elif path.suffix == ".container":
+        elif kind.suffix == ".container":
             yield from _built(systemd.container(text, name, scope), path, reader, version)
-        elif name.lower() == "makefile" or path.suffix == ".mk":
+        elif name.lower() == "makefile" or kind.suffix == ".mk":
             yield from _script(recipes(text), path, reader, version)
-        elif programs := _PROGRAM.findall(text):
-            yield from _script("\n".join(programs), path, reader, version)
-        elif path.suffix in (".service", ".conf") or re.search(r"^\[Service\]", text, re.M):
+        elif supervisor.is_supervisor(text):
+            yield from _built(supervisor.programs(text, scope), path, reader, version)
+        elif kind.suffix in (".service", ".conf") or _UNIT.match(text):
             yield from _built(systemd.unit(text, name, scope, _instances(text, reader)), path, reader, version)
-        elif path.suffix in (".yaml", ".yml", ".json"):
+        elif kind.suffix in (".yaml", ".yml", ".json"):
             yield from _yaml(path, reader, version, joined, known)
-        elif path.suffix == ".py":
+        elif kind.suffix == ".py":
             yield from _script("\n".join(command_lines(text)), path, reader, version)
-        elif path.suffix == ".md":
+        elif kind.suffix == ".md":
             yield from _script("\n".join(_FENCED.findall(text)), path, reader, version)
-        elif path.suffix != ".env":
+        elif kind.suffix != ".env":
             yield from _script(text, path, reader, version)
     except Enough as error:
         raise InputError((Problem(str(path), 0, 0, "", "does more than is followed"),)) from error
@@ -190,8 +203,12 @@ def _yaml(
     for document in _documents(path, reader):
         if isinstance(document.get("model_list"), list):
             yield from litellm.behind(document, str(path), {server.name for server in known})
+        elif found := list(_document(document, path, reader, version)):
+            yield from found
         else:
-            yield from _document(document, path, reader, version)
+            yield from _built(
+                embedded.starts(document, _unfilled(path).stem, Scope(read=reader.beside)), path, reader, version
+            )
 
 
 def _documents(path: Path, reader: _Reader) -> list[dict[str, Any]]:
@@ -240,17 +257,36 @@ def _engine(document: dict[str, Any], name: str) -> str:
 
 def _script(text: str, path: Path, reader: _Reader, version: str | None) -> Iterator[Server | Other]:
     """Yield the servers of a script, named for the file, or by their ports when there are several."""
-    started = script_launches(text, Scope(read=reader.beside, unsaid=0))
+    made: dict[str, str] = {}
+    started = script_launches(text, Scope(read=reader.beside, unsaid=0, made=made))
+    reader.made |= made
     found = [build.server(one, "", str(path), reader.beside, version) for _, one in started]
+    if not found:
+        yield from _written(made, path, reader, version)
     ours = [command for command, _ in started]
     programs = [
         command.words[0] for command in commands(text, Scope(read=reader.beside, unsaid=0)) if command not in ours
     ]
     for number, server in enumerate(found):
-        called = path.stem if len(found) == 1 else str(server.flags.get("port", f"{path.stem}-{number + 1}"))
+        called = (
+            _unfilled(path).stem
+            if len(found) == 1
+            else str(server.flags.get("port", f"{_unfilled(path).stem}-{number + 1}"))
+        )
         yield replace(server, name=server.name or called)
     named = (_OTHERS.search(program) for program in programs)
     yield from dict.fromkeys(Other(path.stem, match[1].lower()) for match in named if match)
+
+
+def _written(made: dict[str, str], path: Path, reader: _Reader, version: str | None) -> Iterator[Server | Other]:
+    """Yield the servers of the files that a script writes: units, Compose files and others."""
+    for name, text in made.items():
+        own = Path(name)
+        reader.texts[own] = hide(text)
+        if own.suffix and own not in reader.writing:
+            reader.writing.add(own)
+            for found in _in_file(own, reader, version, (), ()):
+                yield replace(found, file=str(path)) if isinstance(found, Server) else found
 
 
 def _instances(text: str, reader: _Reader) -> tuple[str, ...]:

@@ -14,6 +14,7 @@ _REFERENCE = re.compile(r"\$\((\w+)\)|\$\$")
 _GPU = re.compile(r"(?:nvidia\.com/(?:gpu|mig-.+)|amd\.com/gpu)$")
 _OWN_NAMES = ("--model_id", "--model_name", "--model_dir", "--backend", "--return_token_type_ids")
 _OWN = re.compile(rf"(?:{'|'.join(_OWN_NAMES)})=")
+_DEEPEST = 20
 _PODS = {
     "Pod": ("spec",), "Deployment": ("spec", "template", "spec"), "StatefulSet": ("spec", "template", "spec"),
     "DaemonSet": ("spec", "template", "spec"), "ReplicaSet": ("spec", "template", "spec"),
@@ -48,6 +49,11 @@ def manifests(documents: Sequence[Mapping[str, Any]], scope: Scope) -> Iterator[
             yield from _service(document, documents, maps, scope)
         elif kind == "LLMInferenceService":
             yield from _llm_service(document, maps, scope)
+        elif kind == "Model" and str(at(document, "spec", "engine")).upper() == "VLLM":
+            yield _kubeai(document)
+        elif kind not in ("ServingRuntime", "ClusterServingRuntime"):
+            name = str(at(document, "metadata", "name") or "")
+            yield from (_named(found, name) for pod in _pods(document, 0) for found in _pod(pod, maps, scope))
 
 
 def _group(document: Mapping[str, Any], maps: Mapping[str, dict[str, str]], scope: Scope) -> Iterator[Found]:
@@ -109,6 +115,32 @@ def _llm_service(document: Mapping[str, Any], maps: Mapping[str, dict[str, str]]
     template = at(spec, "template")
     for found in _pod(template, maps, scope, extra):
         yield _with(_named(found, name), replicas=_count(at(spec, "replicas")))
+
+
+def _pods(value: object, depth: int) -> Iterator[dict[str, Any]]:
+    """Yield the pods in a document of any other kind."""
+    inner = value.values() if isinstance(value, dict) else value if isinstance(value, list) else ()
+    if isinstance(value, dict) and isinstance(value.get("containers"), list):
+        yield value
+    elif depth < _DEEPEST:
+        for one in inner:
+            yield from _pods(one, depth + 1)
+
+
+def _kubeai(document: Mapping[str, Any]) -> Found:
+    """Return the server of a model of KubeAI.
+
+    Source: ``vLLMPodForModel`` in internal/modelcontroller/engine_vllm.go, KubeAI 0.21: the model, its name, ``args``.
+    """
+    name = str(at(document, "metadata", "name") or "")
+    spec = document["spec"]
+    url = str(spec.get("url") or "")
+    model = re.sub(r"^\w+://", "", url) if url.startswith("hf://") else "/model"
+    profile, _, count = str(spec.get("resourceProfile") or "").partition(":")
+    environment = {str(key): str(value) for key, value in (at(spec, "env") or {}).items()}
+    words = ["--model", model, "--served-model-name", name, *texts(spec.get("args"))]
+    gpus = int(count) if count.isdigit() and "gpu" in profile else None
+    return Found(name, Launch(tuple(words), environment, "", name, gpus), replicas=_count(spec.get("minReplicas")))
 
 
 def _of_hugging_face(words: Sequence[str], name: str) -> list[str]:

@@ -199,8 +199,8 @@ def _in_shell(words: list[str], environment: dict[str, str], scope: Scope, line:
 def _script(text: str, arguments: list[str], environment: dict[str, str], scope: Scope, line: int) -> Iterator[Launch]:
     scope.step()
     inner = Scope(
-        variables={**scope.variables, **environment}, positional=arguments, read=scope.read, steps=scope.steps,
-        depth=scope.depth + 1,
+        variables={**scope.variables, **environment}, positional=arguments, read=scope.read, made=scope.made,
+        steps=scope.steps, depth=scope.depth + 1,
     )  # fmt: skip
     for command, found in script_launches(text, inner):
         yield replace(found, environment={**environment, **found.environment}, line=line or command.line)

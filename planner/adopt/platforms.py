@@ -3,6 +3,7 @@
 import json
 import re
 from collections.abc import Iterator, Mapping
+from dataclasses import replace
 from typing import Any
 
 from planner.adopt.documents import at, texts
@@ -96,10 +97,11 @@ def llama_swap(document: Mapping[str, Any], scope: Scope) -> Iterator[tuple[str,
             continue
         own = {**macros, **{str(key): str(value) for key, value in (model.get("macros") or {}).items()}}
         text = _macros(str(model.get("cmd") or ""), {**own, "MODEL_ID": str(name)})
+        environment = dict(entry.split("=", 1) for entry in texts(model.get("env")) if "=" in entry)
         found = [
             launch
             for command in commands(_one_line(text), Scope(read=scope.read))
-            for launch in launches(command, Scope(read=scope.read))
+            for launch in launches(replace(command, environment={**environment, **command.environment}), scope)
         ]
         yield str(name), found[0] if found else None
 

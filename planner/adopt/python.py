@@ -1,7 +1,8 @@
 """Python scripts that start servers: the command lines they pass to ``subprocess``, ``os.system`` and the like.
 
 A script is not run. Names that are given constants, texts, lists and sums of these are followed in the order of the
-lines; a choice is followed where its condition is a known name. What is not known stays as ``${NAME}``.
+lines; a choice is followed where its condition is a known name. Options of ``argparse`` and variables of the
+environment have their defaults. What is not known stays as ``${NAME}``.
 """
 
 import ast
@@ -10,6 +11,7 @@ from collections.abc import Iterator
 
 Known = str | int | float | bool | list[str] | None
 _DEEPEST = 60
+_CALLED = ("str", "int", "float")
 
 
 def command_lines(text: str) -> list[str]:
@@ -23,7 +25,7 @@ def command_lines(text: str) -> list[str]:
         _follow(tree.body, {}, found)
     except RecursionError:
         return found
-    return list(dict.fromkeys(found))
+    return [line for at, line in enumerate(found) if line.startswith("export ") or line not in found[:at]]
 
 
 def _follow(body: list[ast.stmt], names: dict[str, Known], found: list[str]) -> None:
@@ -34,6 +36,10 @@ def _follow(body: list[ast.stmt], names: dict[str, Known], found: list[str]) -> 
             for target in statement.targets if isinstance(statement, ast.Assign) else [statement.target]:
                 if isinstance(target, ast.Name):
                     names[target.id] = value
+                elif isinstance(target, ast.Attribute):
+                    names[f".{target.attr}"] = value
+                elif (variable := _variable(target)) and isinstance(value, str):
+                    found.append(f"export {variable}={shlex.quote(value)}")
         elif isinstance(statement, ast.AugAssign) and isinstance(statement.target, ast.Name):
             names[statement.target.id] = _sum(names.get(statement.target.id), _value(statement.value, names))
         elif isinstance(statement, ast.Expr):
@@ -41,7 +47,7 @@ def _follow(body: list[ast.stmt], names: dict[str, Known], found: list[str]) -> 
             _calls(statement.value, names, found)
         elif isinstance(statement, ast.If):
             _calls(statement.test, names, found)
-            met = _value(statement.test, names)
+            met = False if _is_unset(statement.test) else _value(statement.test, names)
             if met or met is None:
                 _follow(statement.body, names, found)
             if not met:
@@ -59,8 +65,15 @@ def _follow(body: list[ast.stmt], names: dict[str, Known], found: list[str]) -> 
 
 
 def _grown(node: ast.expr, names: dict[str, Known]) -> None:
-    """Take in ``name.append(…)`` and ``name.extend(…)``."""
-    if not (isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute) and len(node.args) == 1):
+    """Take in ``name.append(…)`` and ``name.extend(…)``, and the options of ``argparse``."""
+    if not (isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute)):
+        return
+    if node.func.attr == "add_argument" and node.args:
+        option = _value(node.args[-1], names)
+        default = next((keyword.value for keyword in node.keywords if keyword.arg == "default"), None)
+        if isinstance(option, str) and default is not None:
+            names[f".{option.lstrip('-').replace('-', '_')}"] = _value(default, names)
+    if len(node.args) != 1:
         return
     owner = node.func.value
     held = names.get(owner.id) if isinstance(owner, ast.Name) else None
@@ -95,6 +108,8 @@ def _value(node: ast.expr, names: dict[str, Known], depth: int = 0) -> Known:
         return node.value if isinstance(node.value, str | int | float | bool) else None
     if isinstance(node, ast.Name):
         return names.get(node.id)
+    if isinstance(node, ast.Attribute):
+        return "python3" if ast.unparse(node) == "sys.executable" else names.get(f".{node.attr}")
     if isinstance(node, ast.JoinedStr):
         return "".join(_piece(part, names, depth) for part in node.values)
     if isinstance(node, ast.List | ast.Tuple):
@@ -110,8 +125,10 @@ def _value(node: ast.expr, names: dict[str, Known], depth: int = 0) -> Known:
 def _called(node: ast.Call, names: dict[str, Known], depth: int) -> Known:
     """Return what the few calls give that build command lines: ``str(x)``, ``" ".join(words)``, ``text.split()``."""
     called = node.func
-    if isinstance(called, ast.Name) and called.id == "str" and len(node.args) == 1:
+    if isinstance(called, ast.Name) and called.id in ("str", "int", "float") and len(node.args) == 1:
         return _text(_value(node.args[0], names, depth + 1), node.args[0])
+    if _is_environment(node):
+        return _value(node.args[1], names, depth + 1) if len(node.args) == 2 else None
     if not isinstance(called, ast.Attribute):
         return None
     owner = _value(called.value, names, depth + 1)
@@ -144,6 +161,27 @@ def _piece(node: ast.expr, names: dict[str, Known], depth: int) -> str:
     return str(node.value) if isinstance(node, ast.Constant) else ""
 
 
+def _is_environment(node: ast.Call) -> bool:
+    """Whether a call asks for a variable of the environment."""
+    return ast.unparse(node.func) in ("os.environ.get", "os.getenv", "environ.get", "getenv")
+
+
+def _is_unset(node: ast.expr) -> bool:
+    """Whether an expression is a variable of the environment without a default, which nobody has set."""
+    return isinstance(node, ast.Call) and _is_environment(node) and len(node.args) == 1
+
+
+def _variable(node: ast.expr) -> str:
+    """Return the name in ``os.environ["NAME"]`` or ``os.getenv("NAME")``; empty for anything else."""
+    if isinstance(node, ast.Subscript) and ast.unparse(node.value) in ("os.environ", "environ"):
+        inner: ast.expr = node.slice
+    elif isinstance(node, ast.Call) and _is_environment(node) and node.args:
+        inner = node.args[0]
+    else:
+        return ""
+    return inner.value if isinstance(inner, ast.Constant) and isinstance(inner.value, str) else ""
+
+
 def _sum(one: Known, other: Known) -> Known:
     if isinstance(one, list) and isinstance(other, list):
         return [*one, *other]
@@ -155,6 +193,8 @@ def _sum(one: Known, other: Known) -> Known:
 def _text(value: Known, node: ast.expr) -> str:
     """Return a value as text; the name of what is not known otherwise."""
     if value is None or isinstance(value, list):
-        called = [part.id for part in ast.walk(node) if isinstance(part, ast.Name) and part.id != "str"]
-        return f"${{{called[0] if called else 'value'}}}"
+        asked = [name for part in ast.walk(node) if isinstance(part, ast.expr) and (name := _variable(part))]
+        attributes = [part.attr for part in ast.walk(node) if isinstance(part, ast.Attribute)]
+        called = [part.id for part in ast.walk(node) if isinstance(part, ast.Name) and part.id not in _CALLED]
+        return f"${{{next(iter([*asked, *attributes, *called]), 'value')}}}"
     return str(value)

@@ -19,8 +19,8 @@ class Enough(Exception):
 class Scope:
     """The state of one shell. ``read`` returns the text of a file that is at hand, by the end of its path, or None.
 
-    ``unsaid`` is how many arguments were shifted away of a script whose arguments nobody has named yet; ``assume`` is
-    whether a condition that cannot be told counts as met.
+    ``made`` are the files that the script writes, by their paths. ``unsaid`` is how many arguments were shifted away of
+    a script whose arguments nobody has named yet; ``assume`` is whether a condition that cannot be told counts as met.
     """
 
     variables: dict[str, Value] = field(default_factory=dict)
@@ -29,6 +29,7 @@ class Scope:
     assume: bool = False
     functions: dict[str, Any] = field(default_factory=dict)
     read: Callable[[str], str | None] = lambda path: None
+    made: dict[str, str] = field(default_factory=dict)
     steps: int = 0
     depth: int = 0
     written: int = 0

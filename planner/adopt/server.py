@@ -4,8 +4,11 @@ import re
 from dataclasses import dataclass, field
 from typing import Any
 
-UNEXPANDED = re.compile(r"\$\{[^{}]*\}|\$\(+[^()]*\)+|\{\{.*?\}\}|%\w+%")
-"""Names and expressions that nobody has filled in: ``${NAME}``, ``$(command)``, ``{{ expression }}``, ``%NAME%``."""
+UNEXPANDED = re.compile(r"\$\{[^{}]*\}|\$\(+[^()]*\)+|\{\{.*?\}\}|%\w+%|%[iI]\b")
+"""Names and expressions that nobody has filled in.
+
+``${NAME}``, ``$(command)``, ``{{ expression }}``, ``%NAME%``, and ``%i`` of systemd's templates.
+"""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -6,15 +6,21 @@ are known, functions, scripts that are at hand. A condition that cannot be told 
 
 import contextlib
 import functools
+import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from planner.adopt import heredocs
 from planner.adopt.conditions import matches, truth
 from planner.adopt.scope import Enough, Scope
 from planner.adopt.words import fields, source, text
 
 if TYPE_CHECKING:
     from tree_sitter import Node, Parser
+
+
+_NAMED = re.compile(r"\[([\w.-]+)\]=(.*)", re.S)
+"""An entry of an array with names."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -140,7 +146,10 @@ class _Shell:
             return called, ""
         if value.type == "array":
             words = [child for child in value.named_children if child.type != "comment"]
-            return called, [item for child in words for item in self._fields(child)]
+            items = [item for child in words for item in self._fields(child)]
+            named = [_NAMED.fullmatch(item) for item in items]
+            self.scope.variables |= {f"{called}[{one[1]}]": one[2] for one in named if one}
+            return called, [one[2] if one else item for one, item in zip(named, items, strict=True)]
         return called, text(value, self.scope, self._substitute)
 
     def _fields(self, node: "Node") -> list[str]:
@@ -164,7 +173,23 @@ class _Shell:
 
     def _redirected_statement(self, node: "Node") -> bool:
         body = node.child_by_field_name("body")
+        given = heredocs.document(node, self.scope, self._substitute)
+        if given is not None and self._read(node, given):
+            return True
         return self.follow(body) if body else True
+
+    def _read(self, node: "Node", given: str) -> bool:
+        """Take in a here-document: a file it becomes, a script it is, or what it prints; whether it is one of these."""
+        words = heredocs.words_of(node, self.scope, self._substitute)
+        if path := heredocs.written_to(node, words, self.scope, self._substitute):
+            self.scope.made[path] = given
+        elif heredocs.runs(words):
+            self._deeper(_parser().parse(given.encode("utf-8", "replace")).root_node)
+        elif words == ["cat"]:
+            self.printed.append(given)
+        else:
+            return False
+        return True
 
     def _list(self, node: "Node") -> bool:
         left, operator, right = node.children[0], node.children[1], node.children[-1]

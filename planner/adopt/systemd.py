@@ -12,6 +12,7 @@ from planner.adopt.shell import Command
 
 _BRACED = re.compile(r"\$\{(\w+)\}")
 _BARE = re.compile(r"\$(\w+)$")
+_SPECIFIER = re.compile(r"%[%\w]")
 
 
 def unit(text: str, name: str, scope: Scope, instances: tuple[str, ...] = ()) -> Iterator[tuple[str, Launch]]:
@@ -20,7 +21,8 @@ def unit(text: str, name: str, scope: Scope, instances: tuple[str, ...] = ()) ->
     stem = re.sub(r"\.(?:service|container|pod)$", "", name)
     for instance in instances if stem.endswith("@") and instances else ("",):
         called = instance or stem.rstrip("@")
-        yield from ((called, found) for found in _instance(settings, called, instance, scope))
+        whole = stem if stem.endswith("@") else called
+        yield from ((called, found) for found in _instance(settings, whole, instance, scope))
 
 
 def container(text: str, name: str, scope: Scope) -> Iterator[tuple[str, Launch]]:
@@ -90,7 +92,9 @@ def _environment(settings: dict[str, list[str]], instance: str, scope: Scope) ->
 
 
 def _specified(text: str, name: str, instance: str) -> str:
-    return text.replace("%i", instance).replace("%I", instance).replace("%n", name).replace("%%", "%")
+    """Put in what systemd does; the instance of a template stays as it is written where it is not known."""
+    own = {"%n": name, "%%": "%", **({"%i": instance, "%I": instance} if instance or "@" not in name else {})}
+    return _SPECIFIER.sub(lambda match: own.get(match[0], match[0]), text)
 
 
 def _words(line: str, environment: dict[str, str]) -> list[str]:

@@ -10,6 +10,8 @@ from typing import Any
 _EXPRESSION = re.compile(r"\{\{(?!\{).*?\}\}", re.S)
 _CONTROL = re.compile(r"^[ \t]*(?:(?:\{\{(?!\{)[^\n]*?\}\}|\{%[^\n]*?%\}|\{#[^\n]*?#\})[ \t]*)+$", re.M)
 _AREA = 0xE000
+HIDDEN = re.compile("[\ue000-\ue07f]+")
+"""One expression as it is hidden."""
 _SHOWN = {_AREA + code: code for code in range(128)}
 _HIDDEN = {code: _AREA + code for code in range(128)}
 

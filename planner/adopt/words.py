@@ -63,10 +63,15 @@ def _tokens(node: "Node", scope: Scope, run: Run, *, quoted: bool) -> Iterator[_
     elif kind in ("concatenation", "command_name", "heredoc_body"):
         for child in node.children:
             yield from _tokens(child, scope, run, quoted=quoted)
-    elif kind == "simple_expansion":
-        yield from _variable(source(node)[1:], scope, quoted=quoted)
-    elif kind == "expansion":
-        yield from _expansion(node, scope, run, quoted=quoted)
+    elif kind in ("simple_expansion", "expansion"):
+        whole = source(node)
+        bare = whole.lstrip()  # between two variables in quotes the grammar gives the blanks to the second
+        if len(bare) < len(whole):
+            yield whole[: -len(bare)]
+        if kind == "expansion":
+            yield from _expansion(node, scope, run, quoted=quoted)
+        else:
+            yield from _variable(bare[1:], scope, quoted=quoted)
     elif kind == "arithmetic_expansion":
         yield arithmetic("".join(_summed(child, scope, run) for child in node.children[1:-1])) or source(node)
     elif kind == "command_substitution":
@@ -109,7 +114,7 @@ def _unescaped(match: re.Match[str]) -> str:
 
 
 def _is_list(node: "Node") -> bool:
-    return source(node) in ("$@", "${@}") or "[@]" in source(node)
+    return source(node).lstrip() in ("$@", "${@}") or "[@]" in source(node)
 
 
 def _split(value: str, *, quoted: bool) -> Iterator[_Token]:
@@ -149,7 +154,7 @@ def _variable(name: str, scope: Scope, *, quoted: bool) -> Iterator[_Token]:
 
 def _expansion(node: "Node", scope: Scope, run: Run, *, quoted: bool) -> Iterator[_Token]:
     """Yield ``${NAME}`` with what may follow the name: a default, an alternative, a part that is cut off."""
-    inner = source(node)[2:-1]
+    inner = source(node).lstrip()[2:-1]
     match = re.match(r"(?P<length>#)?(?P<name>\w+|[@*])(?P<all>\[[@*]\])?(?P<rest>.*)", inner, re.S)
     if not match:
         yield source(node)
@@ -160,6 +165,9 @@ def _expansion(node: "Node", scope: Scope, run: Run, *, quoted: bool) -> Iterato
         yield from _listed(items)
         return
     value = _value(name, scope)
+    if entry := re.match(r"\[(\$?)\{?([\w.-]+)\}?\]", rest):
+        key = scope.text(entry[2]) if entry[1] else entry[2]
+        value, rest = _entry(name, key or "", scope), rest[entry.end() :]
     for sign, wants in (("-", False), ("=", False), ("?", False), ("+", True)):
         for form in (f":{sign}", sign):
             if rest.startswith(form):
@@ -172,6 +180,14 @@ def _expansion(node: "Node", scope: Scope, run: Run, *, quoted: bool) -> Iterato
         yield str(len(value))
     else:
         yield from _split(_cut(value, rest), quoted=quoted)
+
+
+def _entry(name: str, key: str, scope: Scope) -> str | None:
+    """Return what stands under a key of a list, or of an array with names."""
+    items = scope.items(name)
+    if items and key.isdigit():
+        return items[int(key)] if int(key) < len(items) else None
+    return scope.text(f"{name}[{key}]")
 
 
 def _value(name: str, scope: Scope) -> str | None:

@@ -1,0 +1,121 @@
+"""Adopt: shapes that public deployments have, each a small file of its own, with what the engine would be given."""
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from planner.adopt.files import read_files
+from planner.adopt.server import Server
+
+_BASH = "#!/bin/bash\n"
+_SERVED: dict[str, Any] = {"max-model-len": 8192, "gpu-memory-utilization": 0.5}
+_FLAGS = "--max-model-len 8192 --gpu-memory-utilization 0.5"
+
+
+def read(tmp_path: Path, name: str, text: str) -> list[Server]:
+    path = tmp_path / name
+    path.write_text(text, encoding="utf-8")
+    return list(read_files([path]).servers)
+
+
+@pytest.mark.parametrize(
+    ("name", "text"),
+    [
+        ("run.sh", 'A="--max-model-len 8192"\nB="--gpu-memory-utilization 0.5"\nC="$A $B"\nvllm serve m $C\n'),
+        ("run.sh", 'A="--max-model-len 8192"\nU=0.5\nvllm serve m "${A%% *}" 8192 --gpu-memory-utilization=$U\n'),
+        ("run.sh", "cat > /tmp/c.yaml <<EOF\nmodel: m\nmax-model-len: 8192\ngpu_memory_utilization: ${U:-0.5}\nEOF\n"
+                   "vllm serve --config /tmp/c.yaml\n"),
+        ("run.sh", f"OPTS=$(cat <<'X'\n{_FLAGS}\nX\n)\nvllm serve m $OPTS\n"),
+        ("run.sh", f"ssh me@host bash -s <<'EOF'\ncd /srv\nvllm serve m {_FLAGS} &\nEOF\n"),
+        ("run.sh", f"M=m\nsudo tee /etc/systemd/system/vllm.service >/dev/null <<EOF\n[Unit]\nDescription=x\n"
+                   f"[Service]\nExecStart=/opt/v/bin/vllm serve $M {_FLAGS}\nEOF\nsystemctl start vllm\n"),
+        ("run.sh", "declare -A LEN=( [small]=4096 [large]=8192 )\nSIZE=large\n"
+                   "vllm serve m --max-model-len ${LEN[$SIZE]} --gpu-memory-utilization 0.5\n"),
+        ("run.sh", "U=(0.9 0.5)\nvllm serve m --max-model-len 8192 --gpu-memory-utilization ${U[1]}\n"),
+        ("run.py", "import os, subprocess, sys\nM = os.environ.get('MODEL', 'm')\n"
+                   "cmd = [sys.executable, '-m', 'vllm.entrypoints.openai.api_server', '--model', M]\n"
+                   "if os.getenv('EAGER'):\n    cmd.append('--enforce-eager')\n"
+                   f"cmd += {_FLAGS.split()!r}\nsubprocess.Popen(cmd)\n"),
+        ("run.py", "import argparse, subprocess\np = argparse.ArgumentParser()\n"
+                   "p.add_argument('-m', '--model', default='m')\np.add_argument('--max-len', type=int, default=8192)\n"
+                   "args = p.parse_args()\nsubprocess.run(['vllm', 'serve', args.model, '--max-model-len',\n"
+                   "    str(args.max_len), '--gpu-memory-utilization', '0.5'])\n"),
+        ("vllm.service.j2", f"[Service]\n{{% for k in env %}}\nEnvironment={{{{ k }}}}\n{{% endfor %}}\n"
+                            f"ExecStart={{{{ venv }}}}/bin/vllm serve m {_FLAGS}\n"),
+        ("site.yml", "- hosts: gpu\n  vars: {name: m, util: 0.5}\n  tasks:\n  - name: serve\n"
+                     "    community.docker.docker_container:\n      name: vllm\n      image: vllm/vllm-openai:v0.19.1\n"
+                     "      command: --model {{ name }} --max-model-len 8192 --gpu-memory-utilization {{ util }}\n"),
+        ("task.json", '{"containerDefinitions": [{"name": "x", "image": "vllm/vllm-openai:v0.19.0", "command": '
+                      '["--model", "m", "--max-model-len", "8192", "--gpu-memory-utilization", "0.5"]}]}'),
+        ("ci.yml", f"on: push\njobs:\n  t:\n    steps:\n    - run: |\n        vllm serve m {_FLAGS} &\n"),
+        ("user-data.yaml", "#cloud-config\nwrite_files:\n- path: /etc/systemd/system/x.service\n  content: |\n"
+                           f"    [Service]\n    ExecStart=/opt/v/bin/vllm serve m {_FLAGS}\n"),
+        ("knative.yaml", "apiVersion: serving.knative.dev/v1\nkind: Service\nmetadata: {name: x}\nspec:\n  template:\n"
+                         "    spec:\n      containers:\n      - image: vllm/vllm-openai:v0.19.0\n"
+                         f"        args: {['--model', 'm', *_FLAGS.split()]!r}\n"),
+    ],
+)  # fmt: skip
+def test_every_shape_is_read_as_the_engine_would_get_it(tmp_path: Path, name: str, text: str) -> None:
+    (server,) = read(tmp_path, name, text)
+
+    assert (server.model, server.flags) == ("m", _SERVED)
+
+
+def test_a_switch_that_a_configuration_file_takes_back_is_off(tmp_path: Path) -> None:
+    (server,) = read(tmp_path, "c.yaml", "model: m\nno-enable-prefix-caching: true\nmax-num-seqs: 4\n")
+
+    assert server.flags == {"enable-prefix-caching": False, "max-num-seqs": 4}
+
+
+def test_the_instance_of_a_unit_stays_as_it_is_written(tmp_path: Path) -> None:
+    (server,) = read(tmp_path, "vllm@.service", "[Service]\nExecStart=/v/vllm serve m --port 800%i\n")
+
+    assert (server.name, server.flags, server.unexpanded) == ("vllm", {"port": "800%i"}, ("%i",))
+
+
+def test_variables_of_a_llama_swap_model_reach_its_server(tmp_path: Path) -> None:
+    text = 'models:\n  a:\n    cmd: vllm serve m --port ${PORT}\n    env: ["CUDA_VISIBLE_DEVICES=1", "X=y"]\n'
+
+    (server,) = read(tmp_path, "config.yaml", text)
+
+    assert server.gpu_ids == ("1",)
+    assert server.environment == {"CUDA_VISIBLE_DEVICES": "1", "X": "y"}
+
+
+def test_programs_of_supervisord_have_names_and_variables(tmp_path: Path) -> None:
+    text = (
+        '[program:chat]\ncommand=/v/vllm serve m --port 1\nenvironment=CUDA_VISIBLE_DEVICES="0,1",A=%(ENV_HOME)s\n'
+        "[program:embed]\ncommand=bash -c 'vllm serve e --port 2' ; second\n[program:web]\ncommand=nginx\n"
+    )
+
+    chat, embed = read(tmp_path, "supervisord.conf", text)
+
+    assert (chat.name, chat.model, chat.gpu_ids, chat.environment["A"]) == ("chat", "m", ("0", "1"), "${HOME}")
+    assert (embed.name, embed.model, embed.flags) == ("embed", "e", {"port": 2})
+
+
+def test_a_model_of_kubeai_is_a_server(tmp_path: Path) -> None:
+    text = (
+        "apiVersion: kubeai.org/v1\nkind: Model\nmetadata: {name: q}\nspec:\n  url: hf://org/m\n  engine: VLLM\n"
+        "  args: [--max-model-len=8192]\n  resourceProfile: nvidia-gpu-l4:2\n  minReplicas: 3\n"
+    )
+
+    (server,) = read(tmp_path, "model.yaml", text)
+
+    assert (server.name, server.model, server.gpus, server.replicas) == ("q", "org/m", 2, 3)
+    assert server.flags == {"served-model-name": ["q"], "max-model-len": 8192}
+
+
+def test_what_a_python_script_sets_for_its_server_is_its_environment(tmp_path: Path) -> None:
+    text = "import os\nos.environ['CUDA_VISIBLE_DEVICES'] = '2'\nos.system('vllm serve m --port 1')\n"
+
+    (server,) = read(tmp_path, "run.py", text)
+
+    assert server.gpu_ids == ("2",)
+
+
+def test_a_benchmark_of_a_server_is_no_server(tmp_path: Path) -> None:
+    text = "jobs:\n  t:\n    steps:\n    - run: vllm bench serve --model m\n    - run: pip install vllm\n"
+
+    assert read(tmp_path, "ci.yml", text) == []
