@@ -16,15 +16,14 @@ from typing import Any
 
 from planner import cache
 from planner.catalog import Catalog
-from planner.facts.variant import Model, Variant
+from planner.facts.variant import Model
 from planner.fleet import Role
 from planner.options.candidates import allowed
-from planner.options.option import Option
 from planner.options.place import Place
 from planner.resources import data_folder
 from planner.tensors.identity import Same
 
-_FEW = 32
+FEW = 32
 """Checkpoints that are looked at each time: remembering would take as long."""
 
 
@@ -32,45 +31,60 @@ _FEW = 32
 class Needed:
     """What is needed of a role, by the position of a pool and the repository of a checkpoint.
 
-    ``faulty`` says that something was left out for a known fault of the engine.
+    ``faulty`` says that something was left out for a known fault of the engine. ``served`` has pools with the fewest
+    pipeline stages with which a checkpoint fits, needed or not; None where that is not known.
     """
 
     named: frozenset[tuple[int, str]]
     faulty: bool
+    served: tuple[tuple[int, int], ...] | None = None
 
     @classmethod
-    def of(cls, options: Iterable[Option], *, faulty: bool) -> "Needed":
-        """Return what some options are of."""
-        return cls(frozenset((option.pool, option.variant.repository) for option in options), faulty)
+    def read(cls, kept: Any) -> "Needed":  # noqa: ANN401 - plain JSON data
+        """Return what was ``written``."""
+        named = frozenset((pool, repository) for pool, repository in kept["needed"])
+        return cls(named, kept["faulty"], tuple((pool, stages) for pool, stages in kept["served"]))
 
-    def among(self, place: Place, named: Sequence[tuple[Model, Variant]]) -> list[tuple[Model, Variant]]:
-        """Return those of some variants that are needed in a place."""
-        return [one for one in named if (place.pool, one[1].repository) in self.named]
+    def written(self) -> dict[str, Any]:
+        """Return it as plain JSON data."""
+        return {
+            "needed": sorted(map(list, self.named)),
+            "faulty": self.faulty,
+            "served": [*map(list, self.served or ())],
+        }
 
 
 def question(
     role: Role, where: Sequence[Place], catalog: Catalog, names: tuple[str, ...] | None, **further: bool
 ) -> str:
     """Return a digest of everything that decides what is needed; empty where it is not worth remembering."""
-    if len(allowed(role)) <= _FEW:
+    if len(allowed(role)) <= FEW:
         return ""
+    return _hashed([_facts(role), where, names, further, _data(Same(catalog)), _planner()])
+
+
+def question_of_all(
+    roles: Sequence[Role], where: Sequence[Place], catalog: Catalog, names: tuple[str, ...], **further: int
+) -> str:
+    """Return a digest of everything that decides what is needed of all roles together."""
+    return _hashed([[_facts(role) for role in roles], where, names, further, _data(Same(catalog)), _planner()])
+
+
+def _facts(role: Role) -> list[Any]:
     models = [[_digest(Same(model)), [variant.repository for variant in model.variants]] for model in role.models]
-    facts = [dataclasses.replace(role, models=()), models, where, names, further, _data(Same(catalog)), _planner()]
-    return _hashed(facts)
+    return [dataclasses.replace(role, models=()), models]
 
 
 def recall(asked: str) -> Needed | None:
     """Return the answer to a question that was kept, or None."""
     found = cache.recall(_place(asked), asked) if asked else None
-    if found is None:
-        return None
-    return Needed(frozenset((pool, repository) for pool, repository in found["needed"]), found["faulty"])
+    return None if found is None else Needed.read(found)
 
 
 def keep(asked: str, answer: Needed) -> None:
     """Keep the answer to a question, in place of one of those before."""
     if asked:
-        cache.keep(_place(asked), asked, {"needed": sorted(map(list, answer.named)), "faulty": answer.faulty})
+        cache.keep(_place(asked), asked, answer.written())
 
 
 def _place(asked: str) -> str:

@@ -187,13 +187,15 @@ class RoleOptions:
 class Prepared:
     """The options of every role, in order of the role names, and the places they are for, one for each pool.
 
-    ``speed`` has what kernels reach on their GPUs.
+    ``speed`` has what kernels reach on their GPUs. ``some`` says that options were left out with which a plan reaches
+    less than the best one and its runner-up.
     """
 
     places: tuple[Place, ...]
     profile: EngineProfile
     roles: tuple[RoleOptions, ...]
     speed: SpeedTables
+    some: bool = False
 
 
 def canonical(option: Option) -> tuple[int | str, ...]:

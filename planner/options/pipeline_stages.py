@@ -33,14 +33,14 @@ class Fewest:
     def bounded(self, offer: Offer) -> None:
         """Note what an offer takes at least: whether its checkpoint may fit its place with so many stages."""
         place = offer.candidate.place
-        if _apart(offer.candidate.layout, offer.candidate.nodes):
+        if apart(offer.candidate.layout, offer.candidate.nodes):
             return
         if offer.least_bytes <= place.capacity_bytes:
             self._small.add((place.pool, offer.candidate.variant.repository))
 
     def fits(self, pool: int, layout: Layout, nodes: int) -> None:
         """Note that one of the candidates fits a pool, in a layout on so many nodes."""
-        if not _apart(layout, nodes):
+        if not apart(layout, nodes):
             self._served.add(pool)
 
     def _settled(self, place: Place, repository: str) -> bool:
@@ -49,6 +49,6 @@ class Fewest:
         return place.nodes.nodes == 1 or (place.pool, repository) in self._small
 
 
-def _apart(layout: Layout, nodes: int) -> bool:
+def apart(layout: Layout, nodes: int) -> bool:
     """Whether ranks without stages share out experts over nodes; more stages are tried all the same."""
     return layout.data_parallel_size > 1 and nodes > 1 and layout.pipeline_parallel_size == 1

@@ -1,34 +1,29 @@
 """Role x catalog -> options: of the variants that pins and floors leave, every rung of every ladder that may be needed.
 
 Sizing every rung of every variant takes most of the time of a plan when a role names no models and the catalog has
-hundreds. So candidates are looked at in the order of what they are worth at most, and what is beaten already with the
-least it may take (its weights, its lowest rung, the smallest option of a context) is not sized further.
+hundreds. So what others beat is sized no further than that shows (``sizing``), nor what reaches less than a plan that
+is known already (``reach``), and what was not needed in an earlier run is not looked at (``needed``).
 """
 
-import heapq
-import itertools
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import replace
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from functools import partial
 
 from planner.catalog import Catalog
 from planner.engine.profile import EngineProfile
 from planner.fleet import Fleet, Role
-from planner.memory.demand import Demand
-from planner.options.candidates import allowed
 from planner.options.considered import Considered
-from planner.options.ladders import STAGES
-from planner.options.layouts import layout_of
+from planner.options.gathering import Gathering
 from planner.options.needed import Needed, keep, question, recall
-from planner.options.offers import Offer, Offers
-from planner.options.option import Option, Prepared, Rejection, RoleOptions, canonical
+from planner.options.offers import Offers
+from planner.options.option import Option, Prepared, RoleOptions, canonical
 from planner.options.paces import Pacing
-from planner.options.pipeline_stages import Fewest
 from planner.options.place import Place, places
 from planner.options.problem import losses, stages
 from planner.options.prune import Front, Loss
-from planner.options.rungs import Box
+from planner.options.reach import Reach
+from planner.options.sizing import anything, best_first, most_left
 from planner.options.worth import Worth
-from planner.search.watch import go_on
 
 
 def prepare(
@@ -43,6 +38,64 @@ def prepare(
     pacing = Pacing.of(fleet.objective, catalog.speed, priced=fleet.priced)
     roles = tuple(prepare_role(role, where, catalog, names, avoid=avoid, pacing=pacing) for role in fleet.roles)
     return Prepared(places=where, profile=profile, roles=roles, speed=catalog.speed)
+
+
+@dataclass(frozen=True, slots=True)
+class Within:
+    """Options with which a plan can reach enough, what is ``needed`` for them, and the reach that says what is enough.
+
+    ``reach`` is None where every option is enough.
+    """
+
+    prepared: Prepared
+    needed: Mapping[str, Needed]
+    reach: Reach | None
+
+
+def prepare_within(
+    fleet: Fleet,
+    catalog: Catalog,
+    profile: EngineProfile,
+    reach: Reach | None,
+    known: Mapping[str, Needed] | None,
+    *,
+    avoid: bool,
+    few: bool = False,
+) -> Within:
+    """Return the options of every role with which a plan can reach enough, a ``few`` of them where some will do.
+
+    No others are looked at than those of checkpoints that are ``known`` to be needed. Unlike ``prepare`` this leaves
+    a role without options when all it has have known faults that are to be avoided. Speed must not count.
+    """
+    where, names = places(fleet, profile), stages(fleet.objective)
+    gathered = [
+        Gathering(Offers.of(role, catalog, avoid=avoid), where, known[role.name] if known else None, few)
+        for role in fleet.roles
+    ]
+    if reach and not reach.least:
+        reach = reach.settled(fleet.roles, [_most_left(one, reach) for one in gathered])
+    roles, needed = [], {}
+    for role, one in zip(fleet.roles, gathered, strict=True):
+        one.boxes.offers.clear()
+        for named in one.named:
+            if reach is None or not reach.least or reach.most(one.offers, named) >= reach.least[role.name]:
+                one.add(named)
+        worthwhile = partial(reach.enough, role) if reach else anything
+        found = tuple(sorted(best_first(one.boxes, Front(losses(names), in_all=False), worthwhile), key=canonical))
+        considered = Considered(role, where, catalog, avoid=avoid)
+        roles.append(RoleOptions(role=role, options=found, considered=considered, faulty=one.faulty))
+        needed[role.name] = one.needed(_named(found))
+    prepared = Prepared(places=where, profile=profile, roles=tuple(roles), speed=catalog.speed, some=True)
+    return Within(prepared, needed, reach)
+
+
+def _most_left(gathering: Gathering, reach: Reach) -> int | None:
+    starts = [(reach.most(gathering.offers, one), partial(gathering.add, one)) for one in gathering.named]
+    return most_left(gathering.boxes, starts, partial(reach.left, gathering.offers.role))
+
+
+def _named(options: Iterable[Option]) -> frozenset[tuple[int, str]]:
+    return frozenset((option.pool, option.variant.repository) for option in options)
 
 
 def prepare_role(
@@ -66,81 +119,16 @@ def prepare_role(
         role, where, catalog, names, avoid=avoid, paced=pacing is not None, priced=bool(pacing and pacing.priced)
     )
     known = recall(asked)
-    found, faulty = _options(Offers.of(role, catalog, avoid=avoid, pacing=pacing), where, front, known)
+    gathering = Gathering(Offers.of(role, catalog, avoid=avoid, pacing=pacing), where, known)
+    for one in gathering.named:
+        gathering.add(one)
+    found, faulty = list(best_first(gathering.boxes, front, anything)), gathering.faulty
     if known is None:
-        keep(asked, Needed.of(found, faulty=faulty))
+        keep(asked, gathering.needed(_named(found)))
     if faulty and not found:
         return replace(prepare_role(role, where, catalog, names, avoid=False, pacing=pacing), faulty=True)
     considered = Considered(role, where, catalog, avoid=avoid, pacing=pacing)
     return RoleOptions(role=role, options=tuple(sorted(found, key=canonical)), considered=considered, faulty=faulty)
-
-
-def _options(offers: Offers, where: Sequence[Place], front: Front, known: Needed | None) -> tuple[list[Option], bool]:
-    """Return the options of all places, and whether some were left out for a known fault.
-
-    Where it is known which checkpoints are needed no others are looked at: options of theirs are beaten by options of
-    these, and beat nothing.
-    """
-    fewest = Fewest(allowed(offers.role))
-    options: list[Option] = []
-    faulty = known is not None and known.faulty
-    for count in (None, *(STAGES if offers.role.pipeline_parallel_sizes is None else ())):
-        tried = list(fewest.open_at(where, count))
-        if known is not None:
-            tried = [(place, known.among(place, named)) for place, named in tried]
-        offered = [found for place, named in tried for found in _asked(offers.at([place], named, count))]
-        faulty |= any(isinstance(found, Rejection) and found.reason == "fault" for found in offered)
-        whole = [found for found in offered if isinstance(found, Offer)]
-        for option in _best_first(whole, front):
-            fewest.fits(option.pool, layout_of(option.server.flags), option.nodes)
-            options.append(option)
-        for offer in whole:
-            fewest.bounded(offer)
-    return options, faulty
-
-
-def _asked(offered: Iterable[Offer | Rejection]) -> Iterator[Offer | Rejection]:
-    """Yield what is offered until whoever watches wants no more."""
-    for found in offered:
-        go_on()
-        yield found
-
-
-def _best_first(offers: Sequence[Offer], front: Front) -> Iterator[Option]:
-    """Yield the options that fit and that no others beat.
-
-    What may be worth most is looked at first. Of what is not beaten as a whole the parts are looked at in their turn,
-    so that hardly anything is sized that is beaten in the end.
-    """
-    waiting: list[tuple[Loss, int, int, Box, Offer]] = []
-    number = itertools.count()
-    least: dict[int, Demand | None] = {}
-
-    def wait(offer: Offer, boxes: Iterable[Box]) -> None:
-        for box in boxes:
-            heapq.heappush(waiting, (front.loss(box.worth, box.most), box.size(box.least), next(number), box, offer))
-
-    for offer in offers:
-        if offer.least_bytes <= offer.candidate.place.capacity_bytes:
-            wait(offer, offer.boxes())
-    while waiting:
-        go_on()
-        *_, box, offer = heapq.heappop(waiting)
-        if box.beaten(front):
-            continue
-        if box.batch:
-            option = box.rungs.rung(box)
-            if option and not box.beaten(front, option.demand.footprint):
-                front.add(option)
-                yield option
-        elif box.length:
-            wait(offer, box.rungs.by_rung(box))
-        else:
-            if id(offer) not in least:
-                least[id(offer)] = offer.least()
-            lowest = least[id(offer)]
-            if lowest and not box.beaten(front, lowest.footprint):
-                wait(offer, offer.rungs.by_context(box))
 
 
 def _everything(worth: Worth, sequences: int) -> Loss:

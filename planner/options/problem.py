@@ -8,7 +8,7 @@ from itertools import combinations
 from planner.fleet import Fleet, Role
 from planner.options.option import Option, Prepared, RoleOptions
 from planner.options.paces import LEFT_OUT
-from planner.options.worth import COST_PER_MTOK, LATENCY, THROUGHPUT, TPOT, Worth
+from planner.options.worth import COST_PER_MTOK, LATENCY, SHARE, STEP, THROUGHPUT, TPOT, Worth
 from planner.search.problem import COST, MINIMAL_CHANGE, Block, Candidate, PoolProblem, Problem, RoleProblem, Turn
 
 ACCURACY, CONCURRENCY, BALANCED = "accuracy", "concurrency", "balanced"
@@ -34,6 +34,10 @@ _STAGES: dict[str, Callable[[Worth], Pair]] = {
 """What a stage adds up over the roles, before their weights: a constant, and something per sequence."""
 
 
+_MOST = {BALANCED: 2 * SHARE, ACCURACY: SHARE, CONCURRENCY: SHARE, CONTEXT: STEP, BATCH: STEP}
+"""What a role of weight 1 adds to a stage at most."""
+
+
 @dataclass(frozen=True, slots=True)
 class Kept:
     """What the servers of a role would stay as: with so many sequences each, on these blocks."""
@@ -54,6 +58,20 @@ def stages(objective: tuple[str, ...], *, kept: bool = False) -> tuple[str, ...]
         asked += [name for name in (ACCURACY, CONCURRENCY) if name not in asked]
     left = (CONTEXT, BATCH) if SCORE in asked else (CONTEXT, BATCH, ACCURACY_LEFT)
     return tuple(asked + [name for name in left if name not in asked])
+
+
+def ranges(names: Sequence[str], fleet: Fleet) -> tuple[int, ...]:
+    """Return the most that each of the first stages can be of a whole plan, as far as that is known of its kind.
+
+    They are at least 0; the cost at most that, and as far below it.
+    """
+    found = []
+    for name in names:
+        if name not in _MOST and name != COST:
+            break
+        cost = sum(pool.most_price for pool in pools(fleet))
+        found.append(cost if name == COST else _MOST[name] * sum(role.weight for role in fleet.roles))
+    return tuple(found)
 
 
 def losses(names: tuple[str, ...]) -> Callable[[Worth, int], tuple[int, ...]]:

@@ -20,10 +20,8 @@ from ortools.linear_solver import pywraplp
 
 from planner.search.chain import Weighing
 from planner.search.pieces import Pieces
+from planner.search.prices import SCALE, Prices
 from planner.search.problem import COST, Candidate, Problem
-
-_SCALE = 1 << 48
-"""What prices are multiples of: the reciprocal of this."""
 
 _DIGITS = 30
 """Bits of a price that are kept: what is beyond is noise of the linear solver."""
@@ -53,7 +51,7 @@ class Bounds:
         self._times = {role: turn for turn in problem.turns for role in turn.roles}
         self._unit = math.lcm(*(len(turn.roles) for turn in problem.turns))
         self._alone = [problem.alone(role) for role in range(len(problem.roles))]
-        prices = self._prices()
+        prices = self._priced = self._prices()
         self._ends = [
             [
                 Ends(*(self._left(role, candidate, count, prices) for count in (candidate.least, candidate.most)))
@@ -68,14 +66,26 @@ class Bounds:
         self._scaled = sum(self._best) + self._all(prices)
 
     @property
+    def prices(self) -> Prices:
+        """The prices, for candidates that the problem does not have; what only some problems have is not priced."""
+        pools = range(len(self.problem.pools))
+        return Prices(
+            weights=self.weighing.weights,
+            capacity=tuple(pool.capacity for pool in self.problem.pools),
+            bytes=tuple(self._priced.get(("bytes", pool), 0) * self._unit for pool in pools),
+            whole=tuple(self._priced.get(("whole", pool), 0) for pool in pools),
+            everything=self._all(self._priced),
+        )
+
+    @property
     def total(self) -> int:
         """What no plan exceeds."""
-        return self._scaled // _SCALE
+        return self._scaled // SCALE
 
     def of(self, role: int, candidate: int) -> int:
         """Return what no plan with a candidate exceeds."""
         ends = self._ends[role][candidate]
-        return (self._scaled - self._best[role] + max(ends.least, ends.most)) // _SCALE
+        return (self._scaled - self._best[role] + max(ends.least, ends.most)) // SCALE
 
     @property
     def count(self) -> int:
@@ -86,7 +96,7 @@ class Bounds:
         """Return the most that so many candidates may reach, or what all may reach with all their sequences."""
         if count >= self.count:
             lowest = [min(min(ends.least, ends.most) for ends in found) - best for found, best in self._shown()]
-            return (self._scaled + min(lowest, default=0)) // _SCALE
+            return (self._scaled + min(lowest, default=0)) // SCALE
         found = sorted(
             (self.of(role, index) for role, ends in enumerate(self._ends) for index in range(len(ends))), reverse=True
         )
@@ -111,7 +121,7 @@ class Bounds:
     def _trimmed(self, role: int, index: int, candidate: Candidate, least: int) -> Candidate | None:
         """Return a candidate with those of its sequences that reach so much; None when none does."""
         ends = self._ends[role][index]
-        missing = least * _SCALE - (self._scaled - self._best[role])
+        missing = least * SCALE - (self._scaled - self._best[role])
         if max(ends.least, ends.most) < missing:
             return None
         first, last = candidate.least, candidate.most
@@ -134,7 +144,7 @@ class Bounds:
     def _left(self, role: int, candidate: Candidate, sequences: int, prices: dict[Row, int]) -> int:
         """Return what a candidate is worth less the price of what it takes, scaled."""
         taken = self._takes(role, candidate, sequences)
-        worth = self._worth(candidate, sequences) * _SCALE
+        worth = self._worth(candidate, sequences) * SCALE
         return worth - sum(prices[row] * count for row, count in taken if row in prices)
 
     def _takes(self, role: int, candidate: Candidate, sequences: int) -> Iterator[tuple[Row, int]]:
@@ -187,7 +197,7 @@ class Bounds:
             each = sum(
                 prices.get(row, 0) * more for row, (_, more) in self._limits().items() if more and row[1] == number
             )
-            total += max(0, each - self._cost(number) * _SCALE) * pool.gpus
+            total += max(0, each - self._cost(number) * SCALE) * pool.gpus
         return total
 
     def _prices(self) -> dict[Row, int]:
@@ -226,6 +236,6 @@ class Bounds:
 
 def _rounded(price: float) -> int:
     """Return a price, which is not negative, in units of the scale and with the digits that count."""
-    exact = int(Fraction(max(0.0, price)) * _SCALE)
+    exact = int(Fraction(max(0.0, price)) * SCALE)
     noise = max(0, exact.bit_length() - _DIGITS)
     return exact >> noise << noise

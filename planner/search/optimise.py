@@ -35,7 +35,7 @@ from planner.search.problem import COST, Answer, Block, Choice, Decided, Problem
 from planner.search.turns import saved
 from planner.search.watch import stopped
 
-_FEW = 400
+FEW = 400
 """Places of all roles together up to which the GPUs join the model at once: proofs take seconds there."""
 
 _SOME = 3_000
@@ -113,7 +113,7 @@ def _optimise(limits: Bounds, budget: int, digest: str) -> Answer | None:
             return relaxed_or_none
         found = relaxed_or_none
     try:
-        if places(problem) <= _FEW:
+        if places(problem) <= FEW:
             return _whole(limits, budget, digest, (found.first, found.total))
     except BudgetSpent:
         return _filled(problem, found.first, digest, budget)
@@ -154,7 +154,7 @@ def _relaxed(limits: Bounds, budget: int, digest: str) -> _Relaxed | Answer | No
         return None
     decided = choices(model, chain.solver)
     first, total = chain.stages[0], min(limits.total, limits.weighing.sum([stage.bound for stage in chain.stages]))
-    if _summed(problem) and (first.proven or not several or places(problem) > _FEW):
+    if _summed(problem) and (first.proven or not several or places(problem) > FEW):
         found = pack(part.problem, decided, _most_gpus(model, chain.solver))
         if found:
             return part.original(_answer(decided, found, chain.stages, digest))

@@ -5,6 +5,7 @@ from collections.abc import Iterator
 
 from planner.catalog import Catalog
 from planner.fleet import Fleet, Pool
+from planner.options import prepare
 from planner.plan import NoPlan, Plan
 from planner.plan.account import Account, Alternative, Growth, LeftOut, RoleSpeed
 from planner.search import watch
@@ -29,6 +30,8 @@ def account(
     found = whole(fleet, catalog, budget, previous)
     if isinstance(found, NoPlan):
         return found
+    if found.prepared.some:  # a plan without one role's variant may reach less than the runner-up
+        found = dataclasses.replace(found, prepared=prepare(fleet, catalog, found.prepared.profile))
     return Account(
         plan=found.plan,
         left_out=tuple(_left_out(found, name) for name in found.plan.left_out if role in (None, name)),

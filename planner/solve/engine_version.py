@@ -4,13 +4,14 @@ from planner.catalog import Catalog
 from planner.engine.profile import EngineProfile, known_versions, load_profile
 from planner.fleet import Fleet
 from planner.memory.pins import server_refusal
-from planner.options import Prepared, prepare
+from planner.options import Prepared
 from planner.options.limits import engine_refusal
 from planner.options.problem import problem
 from planner.plan.faults import faults_of
 from planner.search.optimise import optimise
 from planner.search.problem import Answer
 from planner.solve.assemble import Decision, decisions
+from planner.solve.within import prepared_within
 
 
 def prepared_for(fleet: Fleet, catalog: Catalog, budget: int) -> Prepared:
@@ -24,15 +25,15 @@ def prepared_for(fleet: Fleet, catalog: Catalog, budget: int) -> Prepared:
         UnknownName: no memory profile covers the engine version.
     """
     newest = load_profile(fleet.engine_version)
-    found = prepare(fleet, catalog, newest)
+    found = prepared_within(fleet, catalog, newest)
     if fleet.engine_version or not faulty(found):
         return found
-    everything = prepare(fleet, catalog, newest, avoid=False)
+    everything = prepared_within(fleet, catalog, newest, avoid=False)
     answer = best(fleet, everything, budget)
     chosen = decisions(everything, answer) if answer else ()
     older = (load_profile(version) for version in reversed(known_versions()))
     profile = next((profile for profile in older if all(_sound(one, fleet, profile) for one in chosen)), newest)
-    return found if profile is newest else prepare(fleet, catalog, profile)
+    return found if profile is newest else prepared_within(fleet, catalog, profile)
 
 
 def faulty(prepared: Prepared) -> bool:

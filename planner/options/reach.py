@@ -1,0 +1,103 @@
+"""Reach: what plans are worth at most with some options of a role, so that those that reach too little are not sized.
+
+A plan that is known before all options are sized tells what a better one has to reach, and prices of memory tell what
+each option takes off that: ``planner.search.bounds`` has the proof, for any prices. An option that reaches too little
+is in no plan that is as good as the known one, so what is chosen in the end is the same.
+"""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict, dataclass, field
+from typing import Any
+
+from planner.fleet import Role
+from planner.options.limits import KV_CACHE_DTYPES
+from planner.options.offers import Named, Offers
+from planner.options.problem import losses
+from planner.options.prune import spans
+from planner.options.rungs import Box
+from planner.options.worth import SHARE, STEP, Worth
+from planner.search.prices import SCALE, Prices
+
+
+@dataclass(frozen=True, slots=True)
+class Reach:
+    """What is known of a plan: the weighted sum of its first stages, which are ``names``, and prices.
+
+    ``alone`` are the roles that share their GPUs with nobody. ``least`` has for every role what an option must have
+    left after the prices; it is empty until it is known what is left of the best options of all roles.
+    """
+
+    names: tuple[str, ...]
+    value: int
+    prices: Prices
+    alone: frozenset[str]
+    least: Mapping[str, int] = field(default_factory=dict)
+
+    @classmethod
+    def read(cls, kept: Any) -> "Reach":  # noqa: ANN401 - plain JSON data
+        """Return what was ``written``."""
+        found = kept["prices"]
+        prices = Prices(
+            weights=tuple(found["weights"]),
+            capacity=tuple(found["capacity"]),
+            bytes=tuple(found["bytes"]),
+            whole=tuple(found["whole"]),
+            everything=found["everything"],
+        )
+        return cls(tuple(kept["names"]), kept["value"], prices, frozenset(kept["alone"]), kept["least"])
+
+    def written(self) -> dict[str, Any]:
+        """Return it as plain JSON data."""
+        prices = {name: list(v) if isinstance(v, tuple) else v for name, v in asdict(self.prices).items()}
+        least = dict(self.least)
+        return {
+            "names": [*self.names],
+            "value": self.value,
+            "prices": prices,
+            "alone": sorted(self.alone),
+            "least": least,
+        }
+
+    def most(self, offers: Offers, named: Named) -> int:
+        """Return what is left at most of a checkpoint of which nothing is known but its accuracy."""
+        role, figures, best = offers.role, offers.figures, offers.best
+        known = [
+            figure
+            for kv_cache_dtype in {*KV_CACHE_DTYPES, role.kv_cache_dtype or "auto"}
+            if (figure := best.figure(figures.compared(*named, kv_cache_dtype, role.context_min))) is not None
+        ]
+        whole = max(known, default=0)
+        share = best.share(whole) if known else 0
+        worth = Worth(accuracy=share, accuracy_left=whole, context=STEP, batch=STEP, served_base=SHARE, served=0)
+        weights = zip(self.prices.weights, losses(self.names)(worth, 0), strict=True)
+        return sum(-weight * role.weight * part for weight, part in weights) * SCALE
+
+    def left(self, role: Role, box: Box, size: Callable[[int], int]) -> int | None:
+        """Return what is left, after the prices, of the options of a box that each take ``size``; None of none."""
+        candidate, load, loss = box.rungs.candidate, box.rungs.load, losses(self.names)
+        return self.prices.left(
+            candidate.place.pool,
+            candidate.width * candidate.blocks * load.replicas,
+            spans(box.least, box.most),
+            lambda count: [-role.weight * part for part in loss(box.worth, count)],
+            size,
+            alone=role.name in self.alone,
+        )
+
+    def enough(self, role: Role, box: Box, size: Callable[[int], int]) -> bool:
+        """Whether a plan with an option of a box may reach as much as is known of one."""
+        found = self.left(role, box, size)
+        return found is not None and (not self.least or found >= self.least[role.name])
+
+    def settled(self, roles: Sequence[Role], best: Sequence[int | None]) -> "Reach":
+        """Return the same with what an option of each role must have left, given the most that any of it has left.
+
+        None is for a role of which no option fits: there is no plan then, and every option counts.
+        """
+        found = [max(own or 0, 0) if role.optional else own for role, own in zip(roles, best, strict=True)]
+        known = [own for own in found if own is not None]
+        if len(known) < len(found):
+            return self
+        spare = sum(known) + self.prices.everything - self.value * SCALE
+        least = {role.name: own - spare for role, own in zip(roles, known, strict=True)}
+        return Reach(self.names, self.value, self.prices, self.alone, least)

@@ -1,0 +1,109 @@
+"""Within: the options that the best plan and its runner-up may have, found with plans of few checkpoints.
+
+Where roles name no models, hundreds of checkpoints would be sized of which most reach less than a plan that is found
+quickly among the most accurate ones for their size. That plan and the best with another combination of variants tell
+what is enough. Whichever turns out best, one of the two has another combination, so the runner-up reaches it too.
+"""
+
+from collections.abc import Mapping, Sequence
+
+from planner import cache
+from planner.catalog import Catalog
+from planner.engine.profile import EngineProfile
+from planner.fleet import Fleet
+from planner.options import Prepared, prepare
+from planner.options.candidates import allowed
+from planner.options.likely import likely
+from planner.options.needed import FEW, Needed, question_of_all
+from planner.options.place import places
+from planner.options.prepare import prepare_within
+from planner.options.problem import problem, ranges, stages
+from planner.options.reach import Reach
+from planner.options.worth import counts_speed
+from planner.search import watch
+from planner.search.known import known
+from planner.search.problem import MINIMAL_CHANGE, Decided
+
+MANY = 4 * FEW
+"""Checkpoints of all roles together from which on it is quicker to find a plan first."""
+
+_WIDEST = 1 << 50
+"""What the ranges of the stages that are weighed together multiply to at most."""
+
+
+def prepared_within(fleet: Fleet, catalog: Catalog, profile: EngineProfile, *, avoid: bool = True) -> Prepared:
+    """Return the options of a fleet that its best plan and the runner-up may have, or more."""
+    if not _suits(fleet):
+        return prepare(fleet, catalog, profile, avoid=avoid)
+    asked = question_of_all(fleet.roles, places(fleet, profile), catalog, stages(fleet.objective), avoid=avoid)
+    place = f"within-{asked[:2]}"
+    before = cache.recall(place, asked)
+    if before is not None:
+        reach = Reach.read(before["reach"])
+        needed = {name: Needed.read(found) for name, found in before["needed"].items()}
+        return prepare_within(fleet, catalog, profile, reach, needed, avoid=avoid).prepared
+    watch.task("a first plan")
+    first = _reach(fleet, catalog, profile, avoid=avoid)
+    watch.task("")
+    if first is None:
+        return prepare(fleet, catalog, profile, avoid=avoid)
+    found = prepare_within(fleet, catalog, profile, first, None, avoid=avoid)
+    if not (found.reach and found.reach.least) or not all(one.options for one in found.prepared.roles):
+        return prepare(fleet, catalog, profile, avoid=avoid)
+    kept = {name: needed.written() for name, needed in found.needed.items()}
+    cache.keep(place, asked, {"reach": found.reach.written(), "needed": kept})
+    return found.prepared
+
+
+def _suits(fleet: Fleet) -> bool:
+    """Whether only what is worth most counts, there are many checkpoints, and what a plan reaches adds up."""
+    counted = fleet.floors or fleet.time_share or MINIMAL_CHANGE in fleet.objective or counts_speed(fleet.objective)
+    return not counted and sum(len(allowed(role)) for role in fleet.roles) > MANY
+
+
+def _reach(fleet: Fleet, catalog: Catalog, profile: EngineProfile, *, avoid: bool) -> Reach | None:
+    """Return what the runner-up of a plan of few checkpoints reaches; None when there is none."""
+    where, names = places(fleet, profile), stages(fleet.objective)
+    weights = _weights(ranges(names, fleet))
+    if not weights:
+        return None
+    some = {role.name: Needed(likely(role, where, catalog), faulty=False) for role in fleet.roles}
+    few = prepare_within(fleet, catalog, profile, None, some, avoid=avoid, few=True).prepared
+    if not all(one.options for one in few.roles):
+        return None
+    best = known(problem(fleet, few), weights)
+    other = known(problem(fleet, few, barred=_chosen(few, best.decided)), weights) if best else None
+    if best is None or other is None:
+        return None
+    alone = _alone(fleet, few)
+    return Reach(names[: len(weights)], min(best.value, other.value), best.prices, alone)
+
+
+def _alone(fleet: Fleet, few: Prepared) -> frozenset[str]:
+    found = problem(fleet, few)
+    return frozenset(role.name for number, role in enumerate(found.roles) if found.alone(number))
+
+
+def _chosen(few: Prepared, decided: Sequence[Decided]) -> Mapping[str, str]:
+    """Return the variants that were decided for the roles that are served."""
+    pairs = zip(few.roles, decided, strict=True)
+    return {one.role.name: one.options[choice[0]].variant.repository for one, choice in pairs if choice}
+
+
+def _weights(most: Sequence[int]) -> tuple[int, ...]:
+    """Return a weight for each of the first stages that all later ones of them together cannot make up."""
+    found: list[int] = []
+    width = 1
+    for count in range(1, len(most) + 1):
+        width *= most[count - 1] + 1
+        if width >= _WIDEST:
+            break
+        found = [_product(most[place + 1 : count]) for place in range(count)]
+    return tuple(found)
+
+
+def _product(ranges: Sequence[int]) -> int:
+    total = 1
+    for most in ranges:
+        total *= most + 1
+    return total
