@@ -18,7 +18,7 @@ from planner.solve.account import account
 from planner.solve.within import prepared_within
 
 
-def embed(**more: Any) -> dict[str, Any]:
+def embed(**more: object) -> dict[str, Any]:
     return {"task": "embedding", "context": "2k", "concurrency": {"min": 4, "target": 8}} | more
 
 

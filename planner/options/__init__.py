@@ -6,7 +6,8 @@ every step of context, batch and sequences (``ladders``) for every number of ``r
 memory, and what the objective sees (``worth``). ``prune`` knows what others beat, ``reach`` what gives no plan as good
 as one that is known (of ``likely`` checkpoints), ``needed`` what was not beaten in an earlier run. ``gathering`` makes
 the offers that are needed, ``sizing`` sizes as few of their options as it can; ``prepare`` runs all of it, and
-``considered`` answers what explanations ask of the rest. ``standing`` is the option that servers of an earlier plan are.
+``considered`` answers what explanations ask of the rest. ``standing`` is the option that servers of an earlier plan
+are.
 """
 
 from planner.options.considered import Considered

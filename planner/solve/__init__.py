@@ -1,7 +1,7 @@
 """Solve: a fleet in; its proven best plan, or the proof that there is none, out.
 
-``whole`` prepares the options (``within`` those that reach as much as the runner-up of a plan that is found quickly), has
-the search choose, and goes to ``planner.conflict`` when nothing fits; ``hold`` keeps what an earlier plan decided;
+``whole`` prepares the options (``within`` those that reach as much as the runner-up of a plan found quickly), has the
+search choose, and goes to ``planner.conflict`` when nothing fits; ``hold`` keeps what an earlier plan decided;
 ``assemble`` turns the answer into a plan, ``bindings`` says why it is no better and ``alternatives`` what the next best
 combination of variants would be. ``frontier`` and ``scenarios`` solve many.
 """
