@@ -1,12 +1,16 @@
 import datetime
 import json
 import os
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import plans
 import pytest
+from jinja2 import Environment
 
 from planner import cache
+from planner.artifacts import render
 from planner.resources import data_folder
 from planner.yaml_data import UnreadableData, read_data
 
@@ -121,3 +125,24 @@ def test_what_is_no_yaml_is_told_with_its_place(tmp_path: Path) -> None:
     assert (error.value.line, error.value.column) == (2, 2)
     with pytest.raises(UnreadableData, match="No such file"):
         read_data(tmp_path / "missing.yaml")
+
+
+def test_templates_are_compiled_once(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    first = render(plans.two_roles())
+    monkeypatch.setattr(Environment, "compile", pytest.fail)
+
+    assert render(plans.two_roles()) == first
+
+
+@pytest.mark.parametrize("damage", [lambda data: data[:20], lambda data: "no base64", lambda data: {"not": "text"}])
+def test_a_kept_template_that_is_no_template_is_compiled_anew(folder: Path, damage: Callable[[str], Any]) -> None:
+    first = render(plans.two_roles())
+    files = [file for file in folder.iterdir() if file.name.startswith("template-")]
+    for file in files:
+        _, digest, other, _ = file.read_text().split(maxsplit=3)
+        name, key = file.stem, f"{digest} {other}"
+        cache.keep(name, key, damage(cache.recall(name, key)))
+
+    assert files
+    assert render(plans.two_roles()) == first
+    assert all(cache.recall(file.stem, " ".join(file.read_text().split()[1:3])) != "no base64" for file in files)

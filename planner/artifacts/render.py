@@ -7,6 +7,8 @@ from typing import Any
 
 from jinja2 import ChoiceLoader, Environment, FileSystemLoader, StrictUndefined, TemplateError, TemplateSyntaxError
 
+from planner.artifacts import quoting, serve_args
+from planner.artifacts.compiled import Compiled
 from planner.artifacts.context import Context, build_context
 from planner.artifacts.nodes import many, node_names, on_node
 from planner.artifacts.processes import Server
@@ -83,6 +85,7 @@ def _environment(templates: Path | None) -> Environment:
         trim_blocks=True,
         lstrip_blocks=True,
         keep_trailing_newline=True,
+        bytecode_cache=Compiled(quoting.__file__, serve_args.__file__, __file__),
     )
     environment.filters.update(FILTERS)
     environment.filters["words"] = lambda argument: Argument(**argument).words

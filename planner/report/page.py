@@ -10,6 +10,7 @@ from typing import Any
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
 
+from planner.artifacts.compiled import Compiled
 from planner.explain.words import TERMS, places
 from planner.plan import ServerPlan
 from planner.report.compare import Compared
@@ -134,6 +135,7 @@ def _environment() -> Environment:
         trim_blocks=True,
         lstrip_blocks=True,
         keep_trailing_newline=True,
+        bytecode_cache=Compiled(__file__),
     )
     environment.filters["gib"] = lambda value: f"{value / GIB:.2f}"
     environment.filters["bytes"] = lambda value: f"{value:,}"
