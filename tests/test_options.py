@@ -261,7 +261,7 @@ def test_what_a_front_beats_is_needed_by_no_plan_even_without_one_variant(
 ) -> None:
     front = Front(losses(stages(objective)), in_all=in_all)
     kept = []
-    for option in sorted(every, key=lambda option: front.loss(option.worth, option.sequences_max)):
+    for option in sorted(every, key=lambda option: front.loss(option.worth)(option.sequences_max)):
         if not front.beats(_shape(option), option.worth, option.sequences_min, option.sequences_max, _size(option)):
             front.add(option)
             kept.append(option)

@@ -1,10 +1,14 @@
 """CUDA graphs: how many the engine captures and what they take."""
 
+import functools
+
 from planner.architecture import Architecture
 from planner.engine.flags import ServeFlags
 from planner.engine.profile import EngineProfile
 from planner.facts.gpu import GPU
 from planner.facts.quantization import Quantization
+from planner.memory.forward import distinct_layers
+from planner.tensors.identity import Same
 from planner.tensors.pipeline import stage_layers
 from planner.units import ceil_div
 
@@ -41,9 +45,15 @@ def capture_sizes(flags: ServeFlags, profile: EngineProfile, gpu: GPU) -> tuple[
 
 def full_sizes(architecture: Architecture, flags: ServeFlags, profile: EngineProfile, gpu: GPU) -> tuple[int, ...]:
     """Return the sizes that get a second graph, attention included: those that decoding can reach."""
+    return _full(capture_sizes(flags, profile, gpu), architecture, flags, profile)
+
+
+def _full(
+    sizes: tuple[int, ...], architecture: Architecture, flags: ServeFlags, profile: EngineProfile
+) -> tuple[int, ...]:
     if not profile.full_graphs or architecture.is_pooling:
         return ()
-    return tuple(size for size in capture_sizes(flags, profile, gpu) if size <= flags.max_num_seqs * flags.query_tokens)
+    return tuple(size for size in sizes if size <= flags.max_num_seqs * flags.query_tokens)
 
 
 def cuda_graph_bytes(
@@ -57,17 +67,22 @@ def cuda_graph_bytes(
     sizes = capture_sizes(flags, profile, gpu)
     if not sizes:
         return 0
-    full = full_sizes(architecture, flags, profile, gpu)
-    first, last = stage_layers(architecture.num_layers, flags.pipeline_parallel_size, pipeline_rank)
-    layers = sum(
-        profile.graph_mixture_layer_bytes if layer.mixture else profile.graph_layer_bytes
-        for layer in architecture.layers[first:last]
-    )
+    full = _full(sizes, architecture, flags, profile)
+    mixtures, others = _layers(Same(architecture), flags.pipeline_parallel_size, pipeline_rank)
+    layers = mixtures * profile.graph_mixture_layer_bytes + others * profile.graph_layer_bytes
     partial = max(full, default=0) * _partial_bytes(architecture, flags, gpu)
     graphs = profile.device(gpu).graph_base_bytes + (len(sizes) + len(full)) * layers
     if flags.max_loras and profile.capture_with_lora_apart:
         graphs *= 2
     return graphs + partial
+
+
+@functools.lru_cache(maxsize=4096)
+def _layers(of: Same[Architecture], stages: int, stage: int) -> tuple[int, int]:
+    """Return how many layers of a stage are mixtures of experts, and how many are not."""
+    first, last = stage_layers(of.value.num_layers, stages, stage)
+    mixtures = sum(1 for layer in of.value.layers[first:last] if layer.mixture)
+    return mixtures, last - first - mixtures
 
 
 def triton_capture_bytes(
@@ -95,7 +110,7 @@ def _partial_bytes(architecture: Architecture, flags: ServeFlags, gpu: GPU) -> i
         return 0
     widths = [
         ceil_div(layer.attention.num_heads, flags.tensor_parallel_size) * layer.attention.value_head_dim
-        for layer in architecture.layers
+        for layer in distinct_layers(Same(architecture))
         if layer.attention and not layer.attention.latent
     ]
     return _SPLITS * max(widths, default=0) * 4

@@ -3,6 +3,8 @@
 from planner.architecture import Architecture, Mixture
 from planner.engine.flags import ServeFlags
 from planner.engine.profile import EngineProfile
+from planner.memory.forward import distinct_layers
+from planner.tensors.identity import Same
 
 
 def workspace_bytes(architecture: Architecture, flags: ServeFlags, profile: EngineProfile, dtype_bytes: int) -> int:
@@ -15,7 +17,7 @@ def workspace_bytes(architecture: Architecture, flags: ServeFlags, profile: Engi
     """
     sizes = [
         _rows_bytes(layer.mixture, architecture.hidden_size, flags, profile, dtype_bytes)
-        for layer in architecture.layers
+        for layer in distinct_layers(Same(architecture))
         if layer.mixture
     ]
     return max(sizes, default=0)
@@ -39,6 +41,7 @@ def gathered_bytes(architecture: Architecture, flags: ServeFlags, dtype_bytes: i
     """
     if flags.data_parallel_size == 1:
         return 0
-    widths = [layer.mixture.width or architecture.hidden_size for layer in architecture.layers if layer.mixture]
+    layers = distinct_layers(Same(architecture))
+    widths = [layer.mixture.width or architecture.hidden_size for layer in layers if layer.mixture]
     rows = flags.max_num_batched_tokens * flags.data_parallel_size
     return 2 * rows * max(widths, default=0) * dtype_bytes

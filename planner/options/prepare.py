@@ -20,7 +20,7 @@ from planner.options.option import Option, Prepared, RoleOptions, canonical
 from planner.options.paces import Pacing
 from planner.options.place import Place, places
 from planner.options.problem import losses, stages
-from planner.options.prune import Front, Loss
+from planner.options.prune import Front, Loss, Losses
 from planner.options.reach import Reach
 from planner.options.sizing import anything, best_first, most_left
 from planner.options.worth import Worth
@@ -113,7 +113,7 @@ def prepare_role(
     With ``avoid`` options with a serious known fault of the engine are left out, unless the role has no others.
     ``pacing`` counts their speed.
     """
-    loss: Callable[[Worth, int], Loss] = _everything if names is None else losses(names)
+    loss: Losses = _everything if names is None else losses(names)
     front = Front(loss, in_all=names is None)
     asked = question(
         role, where, catalog, names, avoid=avoid, paced=pacing is not None, priced=bool(pacing and pacing.priced)
@@ -131,8 +131,8 @@ def prepare_role(
     return RoleOptions(role=role, options=tuple(sorted(found, key=canonical)), considered=considered, faulty=faulty)
 
 
-def _everything(worth: Worth, sequences: int) -> Loss:
-    served = worth.served_base + worth.served * sequences
+def _everything(worth: Worth) -> Callable[[int], Loss]:
     pace = worth.pace
+    alike = -worth.accuracy, -worth.accuracy_left, -worth.context, -worth.batch
     paces = -pace.throughput, -pace.latency, -pace.tpot, -pace.cost_per_mtok
-    return -worth.accuracy, -worth.accuracy_left, -worth.context, -worth.batch, -served, *paces
+    return lambda sequences: (*alike, -(worth.served_base + worth.served * sequences), *paces)

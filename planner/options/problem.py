@@ -74,14 +74,15 @@ def ranges(names: Sequence[str], fleet: Fleet) -> tuple[int, ...]:
     return tuple(found)
 
 
-def losses(names: tuple[str, ...]) -> Callable[[Worth, int], tuple[int, ...]]:
+def losses(names: tuple[str, ...]) -> Callable[[Worth], Callable[[int], tuple[int, ...]]]:
     """Return what says how much an option with so many sequences loses in each of some stages: its worth, negated."""
     pairs = [_STAGES[name] for name in names]
 
-    def loss(worth: Worth, sequences: int) -> tuple[int, ...]:
-        return tuple([-constant - slope * sequences for constant, slope in [pair(worth) for pair in pairs]])
+    def of(worth: Worth) -> Callable[[int], tuple[int, ...]]:
+        lines = [pair(worth) for pair in pairs]
+        return lambda sequences: tuple([-constant - slope * sequences for constant, slope in lines])
 
-    return loss
+    return of
 
 
 def servable(prepared: Prepared) -> tuple[RoleOptions, ...]:

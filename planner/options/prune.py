@@ -22,6 +22,8 @@ Layout = tuple[int, int, int, int]
 """What decides, beside the width, where servers may be: pool, servers, stages, nodes."""
 
 Loss = tuple[int, ...]
+Losses = Callable[[Worth], Callable[[int], Loss]]
+"""What a worth loses with so many sequences."""
 
 
 class Shape(NamedTuple):
@@ -47,7 +49,7 @@ class Front:
     it must be as good for one to beat another, because the order of the stages is not settled.
     """
 
-    def __init__(self, loss: Callable[[Worth, int], Loss], *, in_all: bool) -> None:
+    def __init__(self, loss: Losses, *, in_all: bool) -> None:
         self.loss = loss
         self._new = _Pile if in_all else _Stair
         self._known: dict[Layout, dict[tuple[int, ...], _Pile | _Stair]] = {}
@@ -55,10 +57,10 @@ class Front:
     def add(self, option: Option) -> None:
         """Take in an option with some of the numbers of sequences it may have."""
         known = self._known.setdefault(option.layout, {}).setdefault(option.needs, self._new())
+        loss, size, variant = self.loss(option.worth), option.demand.footprint, option.variant.repository
         for first, last in spans(option.sequences_min, option.sequences_max):
             for count in {first, last}:
-                size = option.demand.footprint(count)
-                known.add(_Point(self.loss(option.worth, count), size, option.variant.repository))
+                known.add(_Point(loss(count), size(count), variant))
 
     def beats(self, shape: Shape, worth: Worth, least: int, most: int, size: Callable[[int], int]) -> bool:
         """Whether all is beaten that is worth no more, and takes no less than ``size`` says, with so many sequences."""
@@ -66,8 +68,9 @@ class Front:
         known = [found for needs, found in there if all(map(le, needs, shape.needs))]
         if not known:
             return False
+        loss = self.loss(worth)
         for first, last in reversed(spans(least, most)):
-            point = _Point(self.loss(worth, last), size(first), shape.variant)
+            point = _Point(loss(last), size(first), shape.variant)
             if not _beaten(point, known):
                 return False
         return True
@@ -120,22 +123,22 @@ class _Stair:
     steps: list[tuple[_Point, ...]] = field(default_factory=list)
 
     def add(self, point: _Point) -> None:
-        """Take in a point where it is among the best two up to its size."""
+        """Take in a point where it is among the best two up to its size, and drop the steps it makes the same."""
         place = bisect_right(self.sizes, point.size)
         before = self.steps[place - 1] if place else ()
         if (len(before) == _ENOUGH and before[-1] <= point) or _best(before, point) == before:
             return
-        if not place or self.sizes[place - 1] != point.size:
-            self.sizes.insert(place, point.size)
-            self.steps.insert(place, before)
-        for index in range(bisect_left(self.sizes, point.size), len(self.steps)):
-            step = self.steps[index]
-            if len(step) == _ENOUGH and step[-1] <= point:
+        first = bisect_left(self.sizes, point.size)
+        sizes, steps = [point.size], [_best(before, point)]
+        while place < len(self.steps):
+            better = _best(self.steps[place], point)
+            if better == self.steps[place]:  # no better further on either, where there are more points
                 break
-            better = _best(step, point)
-            if better == step:  # no better further on either, where there are more points
-                break
-            self.steps[index] = better
+            if better != steps[-1]:
+                sizes.append(self.sizes[place])
+                steps.append(better)
+            place += 1
+        self.sizes[first:place], self.steps[first:place] = sizes, steps
 
     def beating(self, point: _Point) -> set[str]:
         """Return variants with a point that beats this one, two of them where there are any."""
@@ -145,11 +148,13 @@ class _Stair:
 
 def _best(step: tuple[_Point, ...], point: _Point) -> tuple[_Point, ...]:
     """Return the best two points of different variants, one of which may be new."""
-    found: list[_Point] = []
-    for other in sorted((*step, point)):
-        if all(other.variant != one.variant for one in found):
-            found.append(other)
-    return tuple(found[:_ENOUGH])
+    for place, other in enumerate(step):
+        if point < other:
+            rest = tuple(later for later in step[place:] if later.variant != point.variant)
+            return (*step[:place], point, *rest)[:_ENOUGH]
+        if other.variant == point.variant:
+            return step
+    return (*step, point)[:_ENOUGH]
 
 
 @functools.cache

@@ -69,17 +69,17 @@ class Reach:
         whole = max(known, default=0)
         share = best.share(whole) if known else 0
         worth = Worth(accuracy=share, accuracy_left=whole, context=STEP, batch=STEP, served_base=SHARE, served=0)
-        weights = zip(self.prices.weights, losses(self.names)(worth, 0), strict=True)
+        weights = zip(self.prices.weights, losses(self.names)(worth)(0), strict=True)
         return sum(-weight * role.weight * part for weight, part in weights) * SCALE
 
     def left(self, role: Role, box: Box, size: Callable[[int], int]) -> int | None:
         """Return what is left, after the prices, of the options of a box that each take ``size``; None of none."""
-        candidate, load, loss = box.rungs.candidate, box.rungs.load, losses(self.names)
+        candidate, load, loss = box.rungs.candidate, box.rungs.load, losses(self.names)(box.worth)
         return self.prices.left(
             candidate.place.pool,
             candidate.width * candidate.blocks * load.replicas,
             spans(box.least, box.most),
-            lambda count: [-role.weight * part for part in loss(box.worth, count)],
+            lambda count: [-role.weight * part for part in loss(count)],
             size,
             alone=role.name in self.alone,
         )

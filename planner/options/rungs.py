@@ -136,7 +136,7 @@ class Rungs:
         """Return what each option of a context takes at least."""
         flags = self._flags(length)
         batch = self._batches(flags)[-1]
-        return self._needed(flags, batch, self._limits(batch)[-1])
+        return self._needed(replace(flags, max_num_batched_tokens=batch, max_num_seqs=self._limits(batch)[-1]))
 
     def by_rung(self, box: "Box") -> "Iterator[Box]":
         """Yield the options of one context as boxes of one option each.
@@ -161,7 +161,7 @@ class Rungs:
         larger = (other for (batch, most), other in box.sized.items() if batch > box.batch and most == box.most)
         return None if any(_same_memory(other, option) for other in larger) else option
 
-    @property
+    @cached_property
     def shape(self) -> Shape:
         """What decides which options may beat those of this candidate, beside size and worth."""
         candidate = self.candidate
@@ -292,7 +292,7 @@ class Rungs:
     def _option(self, length: int, defaults: ServeFlags, batch: int, sequences: int) -> Option:
         candidate, place, load = self.candidate, self.candidate.place, self.load
         server = candidate.server(replace(defaults, max_num_batched_tokens=batch, max_num_seqs=sequences))
-        needed = self._needed(defaults, batch, sequences)
+        needed = self._needed(server.flags)
         return Option(
             role=self.role.name,
             pool=place.pool,
@@ -312,15 +312,15 @@ class Rungs:
             asleep=residue(server, place.gpu, place.profile, self.role.sleeps),
         )
 
-    def _needed(self, defaults: ServeFlags, batch: int, sequences: int) -> Demand:
+    def _needed(self, flags: ServeFlags) -> Demand:
         candidate, place = self.candidate, self.candidate.place
         return _demand(
             Same(candidate.architecture),
             Same(candidate.quantization),
-            replace(defaults, max_num_batched_tokens=batch, max_num_seqs=sequences),
+            flags,
             Same(place.gpu),
             Same(place.profile),
-            self.role.request_tokens or defaults.max_model_len,
+            self.role.request_tokens or flags.max_model_len,
         )
 
     def _pace(self, length: int) -> Pace:

@@ -61,7 +61,7 @@ def best_first(boxes: Boxes, front: Front, worthwhile: Callable[[Box, Size], boo
         for box in parts:
             if worthwhile(box, box.size):
                 heapq.heappush(
-                    waiting, (front.loss(box.worth, box.most), box.size(box.least), next(number), box, offer)
+                    waiting, (front.loss(box.worth)(box.most), box.size(box.least), next(number), box, offer)
                 )
 
     for offer in boxes.offers:

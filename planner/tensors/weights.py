@@ -2,7 +2,7 @@
 
 import functools
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TypedDict
 
 from planner.architecture import Architecture, Experts, Linear, Part, Vision, Vocabulary
@@ -167,20 +167,33 @@ def _groups(
     architecture: Architecture, quantization: Quantization, rank: Rank, stages: int, stage: int
 ) -> Iterator[tuple[int, ...]]:
     """Yield the bytes of the tensors of one pipeline stage, in the order the engine creates them, layer by layer."""
+    yield from _parameters(Same(architecture), Same(quantization), replace(rank, batched_tokens=0), stages, stage)
+    yield tuple(_buffers(architecture, rank))
+    if stage == stages - 1 and architecture.drafter:
+        yield from _groups(architecture.drafter, _UNQUANTIZED, rank, 1, 0)
+
+
+@functools.lru_cache(maxsize=1024)
+def _parameters(
+    of: Same[Architecture], quantized: Same[Quantization], rank: Rank, stages: int, stage: int
+) -> tuple[tuple[int, ...], ...]:
+    """Return the tensors of one pipeline stage that are as large whatever the batch, in their order."""
+    architecture, quantization = of.value, quantized.value
     first, last = stage_layers(architecture.num_layers, stages, stage)
     is_first, is_last = stage == 0, stage == stages - 1
+    found: list[tuple[int, ...]] = []
 
     def tensors(parts: Iterable[Part], prefix: str, stored: Quantization) -> tuple[int, ...]:
         return tuple(size for part in parts for size in part_tensors(part, prefix, stored, rank))
 
     if is_first and architecture.vision:  # encoders stay in the model's dtype in published checkpoints
-        yield _encoder(Same(architecture.vision), rank)
+        found.append(_encoder(Same(architecture.vision), rank))
     before: list[Part] = []
     if is_first or (is_last and architecture.tie_word_embeddings):
         before.append(embedding(architecture))
     if is_first:
         before += architecture.first
-    yield tensors(before, "", quantization)
+    found.append(tensors(before, "", quantization))
     known: dict[int, tuple[int, ...]] = {}  # by identity: layers alike are one object in most architectures
     told_apart = quantization.tells_layers_apart
     for index in range(first, last):
@@ -190,14 +203,12 @@ def _groups(
             parts = layer_parts(layer, architecture.hidden_size, whole_shared=rank.whole_shared)
             stored = _UNQUANTIZED if drafts else quantization
             known[id(layer)] = tensors(parts, f"layers.{index}.", stored)
-        yield known[id(layer)]
+        found.append(known[id(layer)])
         if index == first:
-            yield tuple(_tables(architecture, rank))
+            found.append(tuple(_tables(architecture, rank)))
     if is_last:
-        yield tensors(last_parts(architecture, quantized_head=quantization.head is not None), "", quantization)
-    yield tuple(_buffers(architecture, rank))
-    if is_last and architecture.drafter:
-        yield from _groups(architecture.drafter, _UNQUANTIZED, rank, 1, 0)
+        found.append(tensors(last_parts(architecture, quantized_head=quantization.head is not None), "", quantization))
+    return tuple(found)
 
 
 @functools.lru_cache(maxsize=4096)
