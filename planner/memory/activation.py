@@ -17,6 +17,7 @@ from planner.memory.drafting import drafting
 from planner.memory.expert_workspace import gathered_bytes, workspace_bytes
 from planner.memory.forward import Forward
 from planner.memory.recurrent import unprofiled_bytes
+from planner.memory.sparse_latent import NOT_SPARSE, SparseLatent
 from planner.memory.tuning import NO_TUNING, tuning
 from planner.memory.vision import encoder_peak
 from planner.tensors.identity import Same
@@ -111,6 +112,7 @@ def activation_line(
     dtype_bytes: int,
     quantized: bool,
     pipeline_rank: int = 0,
+    sparse: SparseLatent = NOT_SPARSE,
 ) -> ActivationLine:
     """Return the activation peak of one rank in the engine's memory profile, for up to ``max_num_seqs`` sequences.
 
@@ -122,17 +124,19 @@ def activation_line(
     second = second_runner(architecture, profile, quantized=quantized, speculation=flags.speculative)
     experts = workspace_bytes(architecture, flags, profile, dtype_bytes)
     layers = Forward(architecture, flags, profile, gpu, dtype_bytes=dtype_bytes)
-    gathered = gathered_bytes(architecture, flags, dtype_bytes)
-    warm = layers.peak_bytes() + gathered + _BLOCK_TAIL_BYTES
+    # Attention and experts of a layer run one after the other, and so does what each takes beside the rest.
+    beside = max(gathered_bytes(architecture, flags, dtype_bytes), sparse.profiled_bytes)
+    warm = layers.peak_bytes() + beside + _BLOCK_TAIL_BYTES
     kept = blas_workspace_bytes(gpu) if profile.blas_handles_in_budget else 0
     tuned = NO_TUNING if pipeline_rank else tuning(architecture, flags, profile, dtype_bytes)
     # cuBLAS takes its workspace with the first product, after the kernels were tuned.
-    floor = max(layers.first_peak_bytes() + gathered, tuned.peak_bytes - kept) + _BLOCK_TAIL_BYTES
+    floor = max(layers.first_peak_bytes() + beside, tuned.peak_bytes - kept) + _BLOCK_TAIL_BYTES
     base = per_row = per_sequence = leaner = 0
     # The experts' workspace is either there for good, and then beside the sampler as well, or only while layers run.
     if profile.moe_workspace_persistent:
-        kept += experts
+        kept += sparse.with_experts(experts)
     else:
+        kept += sparse.workspace_bytes
         floor += experts
         warm += experts
     if last_stage and architecture.has_head and not architecture.is_pooling:
@@ -167,7 +171,7 @@ def activation_line(
         warm_floor_bytes=warm,
         least_bytes_per_sequence=per_row - leaner,
         stranded_bytes=tuned.copy_bytes if profile.budget == "consumed" else 0,
-        unprofiled_bytes=unprofiled_bytes(architecture, flags, dtype_bytes),
+        unprofiled_bytes=max(unprofiled_bytes(architecture, flags, dtype_bytes), sparse.serving_bytes - beside),
         verifying_bytes_per_sequence=verifying,
     )
 

@@ -12,6 +12,7 @@ from planner.memory.context_parallel import context_buffer_bytes
 from planner.memory.cuda_graphs import cuda_graph_bytes
 from planner.memory.lora import lora_tensors
 from planner.memory.overhead import non_torch_bytes
+from planner.memory.sparse_latent import sparse_latent
 from planner.memory.workspace import attention_workspace_bytes
 from planner.tensors.allocator import allocated_bytes, pinned_bytes
 from planner.tensors.kv_cache import KVLayout, layout
@@ -75,6 +76,7 @@ def terms(server: Server, gpu: GPU, profile: EngineProfile, pipeline_rank: int =
         dtype_bytes=server.dtype_bytes,
         quantized=server.quantized,
         pipeline_rank=pipeline_rank,
+        sparse=sparse_latent(architecture, server.quantization, flags, profile, gpu),
     )
     weights = loaded(server, gpu, profile, pipeline_rank)
     widest = server.quantization.widest

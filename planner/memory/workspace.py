@@ -26,15 +26,7 @@ def attention_workspace_bytes(
     ``platforms/cuda.py``; 4.0 GiB explain an estimate of CUDA graphs that rose from 0.56 to 4.2 GiB with 0.26
     (Qwen3.5-122B, batch 32768, github.com/vllm-project/vllm/issues/50780).
     """
-    decides = _Decides(
-        flags.dtype,
-        flags.kv_cache_dtype,
-        flags.tensor_parallel_size,
-        flags.block_size,
-        flags.attention_backend,
-        flags.context_parallel_size,
-    )
-    if not _runs_flashinfer(Same(architecture), Same(quantization), Same(profile), Same(gpu), decides):
+    if _BACKEND not in chosen_backends(architecture, quantization, flags, profile, gpu):
         return 0
     widths = [
         ceil_div(layer.attention.num_heads, flags.tensor_parallel_size) * layer.attention.head_dim
@@ -45,6 +37,21 @@ def attention_workspace_bytes(
         return 0
     scaled = flags.max_num_batched_tokens * max(widths) * profile.flashinfer_workspace_bytes_per_value
     return max(_LEAST_BYTES, scaled)
+
+
+def chosen_backends(
+    architecture: Architecture, quantization: Quantization, flags: ServeFlags, profile: EngineProfile, gpu: GPU
+) -> frozenset[str | None]:
+    """Return the backends of a server's attention layers; none where the rules of its GPU or version were not read."""
+    decides = _Decides(
+        flags.dtype,
+        flags.kv_cache_dtype,
+        flags.tensor_parallel_size,
+        flags.block_size,
+        flags.attention_backend,
+        flags.context_parallel_size,
+    )
+    return _chosen(Same(architecture), Same(quantization), Same(profile), Same(gpu), decides)
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,14 +67,14 @@ class _Decides:
 
 
 @functools.lru_cache(maxsize=4096)
-def _runs_flashinfer(
+def _chosen(
     architecture: Same[Architecture],
     quantization: Same[Quantization],
     profile: Same[EngineProfile],
     gpu: Same[GPU],
     decides: _Decides,
-) -> bool:
-    """Whether FlashInfer is the engine's choice; a plan asks the same for hundreds of flags that do not matter."""
+) -> frozenset[str | None]:
+    """Return the engine's choices; a plan asks the same for hundreds of flags that do not matter."""
     flags = ServeFlags(
         max_model_len=1,
         max_num_seqs=1,
@@ -81,4 +88,4 @@ def _runs_flashinfer(
         context_parallel_size=decides.context_parallel_size,
     )
     choices = attention_choices(architecture.value, quantization.value, flags, profile.value, gpu.value)
-    return any(choice.backend == _BACKEND for _, choice in choices)
+    return frozenset(choice.backend for _, choice in choices)
