@@ -49,6 +49,13 @@ FORMS = (
     # v1/core/kv_cache_utils.py, v1/core/kv_cache_planning.py
     _form("no_memory_for_cache", r"No available memory for the cache blocks"),
     _form("no_memory_for_cache", r"not enough GPU memory available to serve even a single token"),
+    # v1/worker/gpu_model_runner.py: one block holds the state of a sequence
+    _form(
+        "no_memory_for_cache",
+        r"max_num_seqs \((?P<max_num_seqs>\d+)\) exceeds available Mamba cache blocks \((?P<cache_blocks>\d+)\)",
+        max_num_seqs=int, cache_blocks=int,
+    ),
+    _form("no_memory_for_cache", r"GiB is available for the KV cache\. Reduce"),
     # v1/worker/cpu_worker.py
     _form(
         "no_memory_for_cache",
@@ -85,6 +92,7 @@ FORMS = (
     _form("free_memory_below_wanted", r"Externally held weights on device .* exceed the desired GPU memor"),
     # v1/worker/gpu_model_runner.py
     _form("weights_do_not_fit", r"Failed to load model - not enough GPU memory"),
+    _form("weights_do_not_fit", r"Unable to load model, a likely reason is the model is too large"),
     _form(
         "sampler_warmup_oom", r"out of memory occurred when warming up (?:sampler|pooler) with (?P<dummy_requests>\d+)",
         dummy_requests=int,
@@ -109,6 +117,19 @@ FORMS = (
     _form("kv_cache_dtype_unsupported", r"fp8_e5m2 kv-cache is not supported with fp8 checkpoints"),
     _form("kv_cache_dtype_unsupported", r"Unknown kv cache dtype: |Invalid kv_cache_dtype: "),
     _form("kv_cache_dtype_unsupported", r"(?:bfloat16|fp8\S*|nvfp4|int8\S*) KV cache is not supported"),
+    _form(
+        "kv_cache_dtype_unsupported",
+        r"(?i:fp8|nvfp4|turboquant|quantized) KV[ -]cache (?:is unsupported|on CPU |requires)",
+    ),
+    _form("kv_cache_dtype_unsupported", r"--kv-cache-dtype \S+ requires"),
+    _form("kv_cache_dtype_unsupported", r"kv_cache_dtype=\S+ is incompatible with dtype="),
+    _form("kv_cache_dtype_unsupported", r"(?i:unsupported (?:fp8 )?kv_cache_dtype)|cannot store kv_cache_dtype="),
+    _form("kv_cache_dtype_unsupported", r"only supports kv_cache_dtype|doesn't support fp8 kv_cache_dtype"),
+    _form(
+        "kv_cache_dtype_unsupported",
+        r"(?:does not (?:yet )?support|supports only \S+) (?:quantized KV cache|KV cache quant)",
+    ),
+    _form("kv_cache_dtype_unsupported", r"requires (?:an FP8 KV cache|the packed \w+ KV cache)"),
     _form("kv_cache_dtype_unsupported", r"type fp8e4nv not supported in this architecture", 2),
     # platforms/cuda.py; config of the message: AttentionSelectorConfig
     _form(
@@ -124,6 +145,7 @@ FORMS = (
     _form("attention_backend_missing", r"FlashAttention only supports Ampere GPUs or newer"),
     _form("attention_backend_missing", r"(?i:flashmla)\S* (?:\w+ )*(?:is|are) (?:only |not )?(?:supported|available)"),
     _form("attention_backend_missing", r"[Hh]ead size \d+ is not supported by \w+"),
+    _form("attention_backend_missing", r"The selected backend, \S+ is only supported on"),
     _form("attention_backend_missing", r"No (?:suitable|supported) attention backend"),
     # config/vllm.py, model_executor/layers/quantization, config/model.py
     _form(
@@ -140,6 +162,11 @@ FORMS = (
     _form("quantization_unsupported", r"quantization is currently not supported in"),
     _form("quantization_unsupported", r"is not supported for quantization method"),
     _form("quantization_unsupported", r"Failed to find a kernel that can implement the"),
+    _form("quantization_unsupported", r"(?i:does not support (?:bnb|bitsandbytes) quantization)"),
+    _form("quantization_unsupported", r"[Qq]uantization (?:scheme )?(?:is )?not supported"),
+    _form("quantization_unsupported", r"quantization requires a serialized"),
+    _form("quantization_unsupported", r"quantization (?:was selected, but checkpoint|requires the following fields)"),
+    _form("quantization_unsupported", r"(?:requires all|All shards must) (?:to )?use the same (?:scheme|quantization)"),
     _form("quantization_unsupported", r"No (?:compatible|compressed-tensors compatible) scheme was found"),
     _form("quantization_unsupported", r"Int8 not supported (?:on|for) SM\d+"),
     _form("quantization_unsupported", r"No (?i:nvfp4|fp8|mxfp4)\S*(?: \w+)* backend supports the deployment"),
@@ -153,6 +180,8 @@ FORMS = (
         "architecture_unsupported",
         r"Model architecture (?P<architecture>\w+) was supported in vLLM until", architecture=str,
     ),
+    _form("architecture_unsupported", r"Model architecture '\w+' is not supported by"),
+    _form("architecture_unsupported", r"No model architectures are specified"),
     _form("architecture_unsupported", r"Model architecture \w+ is not supported in-tree|Cannot find model module\."),
     _form("architecture_unsupported", r"The Transformers implementation of '\w+' is not compatible with vLLM"),
     _form("architecture_unsupported", r"has no vLLM implementation and the Transformers implementation is not"),
@@ -169,6 +198,21 @@ FORMS = (
         heads=int, tensor_parallel_size=int,
     ),
     _form("parallel_size_invalid", r"Total number of (?:hidden layers|attention heads).*must be divisible by"),
+    _form("parallel_size_invalid", r"num_kv_heads \d+ must be divisible by tp_size"),
+    _form("parallel_size_invalid", r"(?:heads \(\d+\)) must be divisible by tp_size"),
+    _form("parallel_size_invalid", r"Tensor parallel size \(\d+\) cannot be larger than the number of available GPUs"),
+    _form(
+        "parallel_size_invalid",
+        r"(?:world_size|tensor_parallel_size) \(\d+\) (?:is|to) less than (?:than )?max local gpu",
+    ),
+    _form("parallel_size_invalid", r"local_world_size \(\d+\) (?:must be less than or equal|exceeds assigned)"),
+    _form("parallel_size_invalid", r"Not enough resources to allocate(?: \d+)? (?:DP ranks|placement groups)"),
+    _form("parallel_size_invalid", r"with pipeline parallel(?:ism)?(?: is not supported|$)"),
+    _form("parallel_size_invalid", r"models with tensor parallelism is not supported"),
+    _form("parallel_size_invalid", r"(?i:decode context parallel(?:ism)? (?:size must|for GQA))"),
+    _form("parallel_size_invalid", r"--decode-context-parallel-size\S* \("),
+    _form("parallel_size_invalid", r"--nnodes \(?\d+\)?`? must evenly divide"),
+    _form("parallel_size_invalid", r"world_size ?[=(]\d+\)? must be (?:divisible|equal)"),
     _form("parallel_size_invalid", r"Pipeline parallelism is not supported for this model"),
     _form("parallel_size_invalid", r"World size \(\d+\) is larger than the number of available GPUs"),
     _form("parallel_size_invalid", r"(?:AssertionError: )?\d+ is not divisible by \d+", 2),
@@ -177,7 +221,7 @@ FORMS = (
     _form("parallel_size_invalid", r"does not support tensor parallel\.|tp_size=\d+ must be divisible"),
     _form("parallel_size_invalid", r"data_parallel_size_local \(\d+\) must be <="),
     _form("parallel_size_invalid", r"Cannot provide a placement group|exceeds the number of visible \w+ devices"),
-    _form("parallel_size_invalid", r"[Tt]he number of required GPUs exceeds the total number of available GPUs"),
+    _form("parallel_size_invalid", r"[Tt]he number of required \w+ exceeds the total number of available \w+"),
     # config/model.py: _get_and_verify_max_len
     _form(
         "context_exceeds_model",
@@ -187,17 +231,21 @@ FORMS = (
     ),
     _form("context_exceeds_model", r"max_model_len=\d+ .*sliding_window|greater than the derived max_model_len"),
     # sockets
+    _form("port_in_use", r"bind: address already in use|port is already allocated"),
     _form("port_in_use", r"\[Errno 98\].*[Aa]ddress already in use|EADDRINUSE|ZMQError: Address already in use"),
     # model_executor/model_loader, transformers, huggingface_hub
-    _form("weights_missing", r"Cannot find any model weights with `(?P<path>[^`]+)`", path=str),
+    _form("weights_missing", r"Cannot find any (?:safetensors )?model weights with `(?P<path>[^`]+)`", path=str),
     _form("weights_missing", r"does not appear to have a file named|Can't load the configuration of"),
-    _form("weights_missing", r"No such file or directory: '[^']*(?:config\.json|\.safetensors)"),
+    _form("weights_missing", r"No such file or directory: '[^']*(?:\.json|\.safetensors|\.bin|\.gguf)"),
+    _form("weights_missing", r"Repo id must (?:be in the form|use alphanumeric)|Can't load tokenizer for '"),
+    _form("weights_missing", r"couldn't connect to '\S+' to load the files?, and couldn't find", 2),
     _form("weights_missing", r"is not a local folder and is not a valid model identifier"),
     _form("weights_missing", r"(?:Repository|Entry|Revision) Not Found for url", 2),
     _form("weights_missing", r"Invalid repository ID or local directory specified"),
     _form("weights_missing", r"(?:SafetensorError|MetadataIncompleteBuffer)|Error while deserializing header", 2),
     _form("weights_missing", r"(?:outgoing traffic has been disabled|LocalEntryNotFoundError)", 3),
     _form("gated_or_unauthorized", r"You are trying to access a gated repo"),
+    _form("gated_or_unauthorized", r"Access to model \S+ is restricted", 2),
     _form("gated_or_unauthorized", r"GatedRepoError|Cannot access gated repo|Invalid user token", 3),
     _form("gated_or_unauthorized", r"enable access to public gated repositories", 3),
     _form("gated_or_unauthorized", r"(?:401|403) (?:Client Error|Forbidden|Unauthorized)|'40[13] \w+' for url", 4),
@@ -206,12 +254,14 @@ FORMS = (
     _form("timeout", r"RPC call to \w+ timed out|failed to report ZMQ addresses within timeout", 2),
     _form("timeout", r"Timed out after \d+ seconds waiting for clients|Did not receive response from front-end", 2),
     _form("timeout", r"did not (?:start|become ready|respond) within \d+", 2),
-    _form("timeout", r"[Ss]tart operation timed out|Startup probe failed", 3),
+    _form("timeout", r"[Ss]tart operation timed out|Startup probe failed|failed startup probe", 3),
+    _form("timeout", r"Watchdog caught collective operation timeout|DistStoreTimeoutError", 3),
     # kernel and container runtime
-    _form("killed", r"^Killed$|: line \d+: +\d+ Killed\b|OOMKilled|oom-kill|exited with code 137", 3),
+    _form("killed", r"^Killed$|: line \d+: +\d+ Killed\b|OOMKilled|oom-kill|killed by the OOM killer", 3),
+    _form("killed", r"(?:exit(?:ed with)?|terminated with exit) (?:code|status):? 137\b", 3),
     _form("killed", r"[Oo]ut of memory: Killed process", 3),
     _form("killed", r"Failed core proc\(s\): \{[^}]*: -(?P<signal>9)\b", 2, signal=int),
-    _form("killed", r"exit code: -9\b|signal: 9\b|SIGKILL|status=9/KILL", 2),
+    _form("killed", r"exit ?code[:=]? ?-9\b|signal: 9\b|SIGKILL|status=9/KILL", 2),
     # argparse, config validation
     _form("flag_rejected", r"error: unrecognized arguments: (?P<flags>.+)", flags=_flags),
     _form("flag_rejected", r"error: argument (?P<flags>--[\w-]+)", flags=_flags),
@@ -224,13 +274,16 @@ FORMS = (
     ),
     _form("flag_rejected", r"EngineArgs\S* got an unexpected keyword argument '\w+'|Unexpected keyword argument", 3),
     _form("flag_rejected", r"invalid (?:tool call|reasoning) parser: "),
+    _form("flag_rejected", r"Load format `\w+` is not supported|Invalid data-parallel launch options"),
+    _form("flag_rejected", r"long_prefill_token_threshold \(\d+\) cannot be|max_model_len must be a positive integer"),
+    _form("flag_rejected", r"VllmConfig does not have enough slots to schedule"),
     _form("flag_rejected", r"GPU memory utilization must be less than 1\.0"),
 )  # fmt: skip
 """All forms that decide by themselves; what runs out of memory elsewhere is told by where it happens."""
 
 OUT_OF_MEMORY = re.compile(
     r"(?:CUDA|HIP|XPU) out of memory\.|(?:CUDA|HIP) error: out of memory|OutOfMemoryError|cudaErrorMemoryAllocation"
-    r"|CUBLAS_STATUS_ALLOC_FAILED"
+    r"|CUBLAS_STATUS_ALLOC_FAILED|DefaultCPUAllocator: (?:can't|not enough)"
 )
 """How torch and CUDA say that memory has run out; a tuner that tries and falls back says it otherwise."""
 TRIED = re.compile(
