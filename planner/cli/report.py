@@ -1,5 +1,6 @@
 """``planner report``: a plan, or why a fleet has none, as one HTML page."""
 
+import contextlib
 import re
 from pathlib import Path
 
@@ -11,7 +12,7 @@ from planner.cli.exit_codes import EXIT_NO_PLAN, EXIT_PROVEN
 from planner.cli.lock import PLAN_FILE, say_stale
 from planner.cli.output import save
 from planner.cli.progress import counted, watched
-from planner.cli.shared import catalog_option, time_limit_option
+from planner.cli.shared import catalog_option, hint, time_limit_option
 from planner.fleet import GPU_OPTION, SET_OPTION, Edit, Fleet, load_fleet, read_fleet, scenarios
 from planner.plan import AXES, NoPlan, Plan, plan_from_yaml, plan_to_yaml
 from planner.report import (
@@ -28,6 +29,9 @@ from planner.report import (
     scenario_table,
     view,
 )
+from planner.report.asked import controls
+from planner.report.server import Server
+from planner.report.session import Session
 from planner.search.budget import POINTS
 
 _EPILOG = """\b
@@ -74,6 +78,10 @@ def _axes(_: click.Context, __: click.Parameter, text: str | None) -> tuple[str,
 @click.option(
     "--against", type=click.Path(path_type=Path), metavar="OLD", help="Say what differs from an earlier plan file."
 )
+@click.option(
+    "--serve", is_flag=True, help="Show the page at an address of this machine, with sliders that solve again."
+)
+@click.option("--port", type=click.IntRange(0, 65535), default=0, help="Port for --serve; by default a free one.")
 @catalog_option
 @time_limit_option
 def report(
@@ -83,6 +91,8 @@ def report(
     wanted: tuple[str, ...],
     axes: tuple[str, str] | None,
     against: Path | None,
+    serve: bool,
+    port: int,
     catalog_folders: tuple[Path, ...],
     time_limit: int,
 ) -> None:
@@ -91,6 +101,8 @@ def report(
     The page needs no network and no other file. The plan is checked first: one that breaks its promises is not shown.
     In place of a plan a fleet file may stand, which is solved; if it has no plan, the page says why.
     """
+    if serve and (wanted or axes or against):
+        raise click.UsageError("--serve goes without --what-if, --pareto and --against")
     catalog = load_catalog(overlays=catalog_folders)
     plan = None if _is_fleet(file) else plan_from_yaml(file)
     source = file if plan is None else fleet_file or file.parent / "fleet.yaml"
@@ -107,6 +119,12 @@ def report(
     else:
         plan_text = plan_to_yaml(answer) if plan is None else file.read_text(encoding="utf-8")
         shown = view(answer, fleet, catalog, fleet_text, plan_text)
+    if serve:
+        session = Session(
+            written=read_fleet(source), catalog=catalog, controls=controls(fleet, catalog), budget=time_limit
+        )
+        _serve(session, shown, port)
+        return
     save(out, page(shown, compared).encode())
     raise SystemExit(EXIT_PROVEN if isinstance(answer, Plan) else EXIT_NO_PLAN)
 
@@ -151,3 +169,12 @@ def _changes(against: Path, answer: Plan, fleet_text: str) -> Changes:
     beside = against.parent / "fleet.yaml"
     before = beside.read_text(encoding="utf-8") if beside.is_file() else None
     return changes(plan_from_yaml(against), answer, before, fleet_text)
+
+
+def _serve(session: Session, first: View | NoPlanView, port: int) -> None:
+    """Answer until Ctrl-C."""
+    with Server(session, first, port) as server:
+        click.echo(server.url)
+        hint("open it in a browser of this machine; Ctrl-C ends it")
+        with contextlib.suppress(KeyboardInterrupt):
+            server.serve_forever()

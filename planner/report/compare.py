@@ -3,13 +3,16 @@
 import difflib
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 from planner import explain
 from planner.explain.frontier_text import UNITS, axis_title, axis_value, listed_points
 from planner.explain.scenario_text import against, gpus_of, in_short, per_hour, per_million, served, status
 from planner.fleet import Fleet
 from planner.plan import LESS, Frontier, NoPlan, Plan, differences, undominated
-from planner.solve.scenarios import ScenarioOutcome
+
+if TYPE_CHECKING:  # it loads the solver, which a page of a plan that is there does without
+    from planner.solve.scenarios import ScenarioOutcome
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -76,7 +79,7 @@ class Compared:
     changes: Changes | None = None
 
 
-def scenario_table(outcomes: Sequence[ScenarioOutcome]) -> Scenarios:
+def scenario_table(outcomes: Sequence["ScenarioOutcome"]) -> Scenarios:
     """Return the table of scenarios, all against the first."""
     roles = tuple(sorted({role.name for outcome in outcomes for role in outcome.fleet.roles}))
     first = outcomes[0]

@@ -13,13 +13,14 @@ from markupsafe import Markup
 from planner.artifacts.compiled import Compiled
 from planner.explain.words import TERMS, places
 from planner.plan import ServerPlan
+from planner.report.asked import Controls
 from planner.report.compare import Compared
 from planner.report.no_plan import Bar, NoPlanView
 from planner.report.view import View
 from planner.resources import data_folder
 from planner.units import GIB
 
-_LIBRARY, _CHARTS, _STYLE = "echarts.common.min.js", "charts.js", "page.css"
+_LIBRARY, _CHARTS, _LIVE, _STYLE = "echarts.common.min.js", "charts.js", "live.js", "page.css"
 _NOTHING = Compared()
 
 
@@ -31,12 +32,13 @@ class Body:
     data: dict[str, Any]
 
 
-def page(view: View | NoPlanView, compared: Compared = _NOTHING) -> str:
-    """Return the text of the page.
+def page(view: View | NoPlanView, compared: Compared = _NOTHING, controls: Controls | None = None) -> str:
+    """Return the text of the page, with a form that asks its server when there are ``controls``.
 
-    A policy in its head lets the two scripts run that are in it, by their hashes, and lets nothing be loaded.
+    A policy in its head lets the scripts run that are in it, by their hashes, and lets nothing be loaded; with a form
+    its own server may be asked.
     """
-    library, charts = (_script(name) for name in (_LIBRARY, _CHARTS))
+    scripts = [_script(name) for name in (_LIBRARY, _CHARTS, *([_LIVE] if controls else []))]
     own = body(view, compared)
     return (
         _environment()
@@ -48,9 +50,9 @@ def page(view: View | NoPlanView, compared: Compared = _NOTHING) -> str:
             main=Markup(own.html),
             data=own.data,
             style=Markup((_folder() / _STYLE).read_text(encoding="utf-8")),
-            library=library,
-            charts=charts,
-            hashes=[_hash(library), _hash(charts)],
+            controls=controls,
+            scripts=scripts,
+            hashes=[_hash(script) for script in scripts],
         )
     )
 
