@@ -12,9 +12,10 @@ import plans
 import pytest
 import test_kubernetes
 import yaml
+from fleets import PAIR, catalog, fleet
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from test_kubernetes import apart, documents, pods, values
+from test_kubernetes import apart, documents, dra, pods, values
 from test_ranks_on_machines import ranks
 from test_several_machines import SCHEMA, spanning
 
@@ -23,7 +24,11 @@ from planner.artifacts.cluster import device_expression
 from planner.artifacts.read_back import WORKER, read_back
 from planner.artifacts.read_routes import wrong_routes
 from planner.artifacts.verify import compared
-from planner.plan import GPUGroup, Plan
+from planner.check import check
+from planner.explain.difference_text import difference
+from planner.fleet import Cluster
+from planner.plan import GPUGroup, Plan, differences, plan_from_yaml, plan_to_yaml
+from planner.solve import solve
 
 SLICE = "NVIDIA A100-SXM4-80GB MIG 3g.40gb"
 
@@ -74,12 +79,17 @@ def test_groups_run_where_the_planned_gpu_is() -> None:
 
 
 def test_servers_tolerate_the_taint_of_gpu_nodes() -> None:
-    for pod in (*pods(apart()), *pods(plans.two_roles()), *(one["spec"] for one in group_pods(spanning()))):
+    for pod in (
+        *pods(apart()),
+        *pods(plans.two_roles()),
+        *pods(dra(plans.two_roles())),
+        *(one["spec"] for one in group_pods(spanning())),
+    ):
         assert pod["tolerations"] == [{"key": "nvidia.com/gpu", "operator": "Exists", "effect": "NoSchedule"}]
 
 
 def test_a_claim_for_a_shared_slice_matches_what_the_driver_publishes() -> None:
-    (template,) = of_kind(sliced(plans.two_roles()), "ResourceClaimTemplate")
+    (template,) = of_kind(dra(sliced(plans.two_roles())), "ResourceClaimTemplate")
     (request,) = template["spec"]["spec"]["devices"]["requests"]
 
     assert request["exactly"]["deviceClassName"] == "mig.nvidia.com"
@@ -89,7 +99,7 @@ def test_a_claim_for_a_shared_slice_matches_what_the_driver_publishes() -> None:
 
 
 def test_a_claim_for_a_card_names_the_card_alone() -> None:
-    (template, *_) = of_kind(plans.two_roles(), "ResourceClaimTemplate")
+    (template, *_) = of_kind(dra(plans.two_roles()), "ResourceClaimTemplate")
 
     assert template["spec"]["spec"]["devices"]["requests"][0]["exactly"]["deviceClassName"] == "gpu.nvidia.com"
     assert "profile" not in device_expression("NVIDIA L40S")
@@ -131,12 +141,14 @@ def test_slices_of_the_mixed_strategy_are_an_overlay() -> None:
 
 
 def test_what_sharing_takes_is_said_before_the_first_start() -> None:
-    files = render(plans.two_roles(), targets=("kubernetes",))
+    files = render(dra(plans.two_roles()), targets=("kubernetes",))
     for path in ("README.md", "kubernetes/fleet/servers.yaml"):
         assert "gpuResourcesEnabledOverride" in files[path].text, path
         assert "device plugin" in files[path].text, path
-    apart_files = render(apart(), targets=("kubernetes",))
-    assert "gpuResourcesEnabledOverride" not in "".join(file.text for file in apart_files.values())
+    for plan in (apart(), plans.two_roles()):
+        assert "gpuResourcesEnabledOverride" not in "".join(
+            file.text for file in render(plan, targets=("kubernetes",)).values()
+        )
 
 
 def wide() -> Plan:
@@ -216,8 +228,9 @@ def spread() -> Plan:
 def selected(selector: dict[str, Any], plan: Plan) -> list[str]:
     """Return the names of the Deployments of servers whose pods a selector matches."""
     return [
-        item["metadata"]["name"].rpartition("--")[2]
+        name
         for item in of_kind(plan, "Deployment")
+        for name in item["metadata"].get("annotations", {"": item["metadata"]["name"].rpartition("--")[2]}).values()
         if selector["matchLabels"].items() <= item["spec"]["template"]["metadata"]["labels"].items()
     ]
 
@@ -225,11 +238,10 @@ def selected(selector: dict[str, Any], plan: Plan) -> list[str]:
 def test_replicas_that_the_fleet_spreads_are_on_machines_of_their_own() -> None:
     found = [pod["affinity"].get("podAntiAffinity") for pod in pods(spread())]
 
-    for rule in found[:2]:
-        (term,) = rule["requiredDuringSchedulingIgnoredDuringExecution"]
-        assert term["topologyKey"] == "kubernetes.io/hostname"
-        assert selected(term["labelSelector"], spread()) == ["chat-1", "chat-2"]
-    assert found[2] is None
+    (term,) = found[0]["requiredDuringSchedulingIgnoredDuringExecution"]
+    assert term["topologyKey"] == "kubernetes.io/hostname"
+    assert selected(term["labelSelector"], spread()) == ["chat-1,chat-2"]
+    assert found[1:] == [None]
     assert all("podAntiAffinity" not in pod["affinity"] for pod in pods(apart()))
     (term,) = engine_of(spread())["affinity"]["podAntiAffinity"]["requiredDuringSchedulingIgnoredDuringExecution"]
     assert term["labelSelector"]["matchLabels"] == engine_of(spread())["podLabels"]
@@ -284,7 +296,7 @@ def test_a_drain_takes_one_replica_of_a_role_at_a_time() -> None:
     (budget,) = of_kind(apart(), "PodDisruptionBudget")
 
     assert budget["spec"]["maxUnavailable"] == 1
-    assert selected(budget["spec"]["selector"], apart()) == ["chat-1", "chat-2"]
+    assert selected(budget["spec"]["selector"], apart()) == ["chat-1,chat-2"]
     assert not of_kind(plans.two_roles(), "PodDisruptionBudget"), "a role in one pod would never let its node go"
 
 
@@ -358,3 +370,23 @@ def test_helm_names_leave_room_for_the_charts_own() -> None:
     (release,) = set(re.findall("helm install ([^ ]+) ", text["helm-values/values.yaml"].text))
 
     assert len(f"{release}-{engine['name']}-engine-service") <= 63
+
+
+def test_the_fleet_says_that_its_cluster_has_dra(tmp_path: Path) -> None:
+    written = {**PAIR, "cluster": {"dra": True}}
+    plan = solve(fleet(written), catalog())
+    assert isinstance(plan, Plan)
+    plain = replace(plan, cluster=Cluster())
+
+    assert "cluster:\n  dra: true\n" in plan_to_yaml(plan)
+    assert "cluster" not in plan_to_yaml(plain)
+    path = tmp_path / "plan.yaml"
+    path.write_text(plan_to_yaml(plan), encoding="utf-8")
+    assert plan_from_yaml(path) == plan
+    assert check(plan, fleet(written), catalog()) == []
+    assert [str(one) for one in check(plain, fleet(written), catalog())] == [
+        "plan: made for another kind of cluster than the fleet's"
+    ]
+    assert difference(differences(plain, plan)) == "GPUs of a cluster come from DRA instead of the device plugin"
+    assert of_kind(plan, "ResourceClaimTemplate")
+    assert not of_kind(plain, "ResourceClaimTemplate")

@@ -3,6 +3,7 @@
 import re
 import shutil
 import subprocess
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +20,7 @@ from planner.artifacts import render, write
 from planner.artifacts.context import build_context
 from planner.artifacts.processes import Server
 from planner.errors import InputError
+from planner.fleet import Cluster
 from planner.plan import Plan
 
 TARGETS = ("kubernetes",)
@@ -33,7 +35,12 @@ def apart() -> Plan:
     )
 
 
-ALL = {**PLANS, "apart": apart()}
+def dra(plan: Plan) -> Plan:
+    """The same plan for a cluster whose GPUs NVIDIA's DRA driver gives out."""
+    return replace(plan, cluster=Cluster(dra=True))
+
+
+ALL = {**PLANS, "apart": apart(), "dra": dra(plans.many_roles())}
 
 
 def documents(plan: Plan) -> list[dict[str, Any]]:
@@ -56,15 +63,34 @@ def pods(plan: Plan) -> list[dict[str, Any]]:
     ]
 
 
+def deployments(plan: Plan) -> list[dict[str, Any]]:
+    """The Deployments of the servers."""
+    return [
+        item for item in documents(plan) if item["kind"] == "Deployment" and "router" not in item["metadata"]["name"]
+    ]
+
+
 def containers(pod: dict[str, Any]) -> list[dict[str, Any]]:
     """The containers in the order in which the kubelet starts them."""
     return [*pod.get("initContainers", []), *pod["containers"]]
 
 
-def words(container: dict[str, Any]) -> list[str]:
-    """The command line after the gate's own options, with Kubernetes' escape of the dollar undone."""
+def processes(container: dict[str, Any]) -> list[list[str]]:
+    """The arguments of each server in a container, with Kubernetes' escape of the dollar undone."""
     arguments = [str(word).replace("$$", "$") for word in container["args"]]
-    return arguments[arguments.index("--") + 1 :]
+    starts = [place for place, word in enumerate(arguments) if word == "--next"]
+    ends = [*starts[1:], None]
+    return [arguments[start:end] for start, end in zip(starts, ends, strict=True)] if starts else [arguments]
+
+
+def words(process: list[str]) -> list[str]:
+    """The command line after the gate's own options."""
+    return process[process.index("--") + 1 :]
+
+
+def workers(plan: Plan) -> list[list[str]]:
+    """The arguments of every server in the order in which a pod starts them."""
+    return [process for pod in pods(plan) for container in containers(pod) for process in processes(container)]
 
 
 def wanted(server: Server) -> list[str]:
@@ -135,10 +161,12 @@ def test_kubectl_builds_both_folders(plan: Plan, tmp_path: Path) -> None:
 @pytest.mark.parametrize("plan", ALL.values(), ids=ALL)
 def test_every_server_is_started_as_planned_and_in_order(plan: Plan) -> None:
     built = build_context(plan)
-    started = [words(container) for pod in pods(plan) for container in containers(pod)]
+    started = [words(process) for process in workers(plan)]
     by_name = {server.name: server for server in built.servers}
+    slots = [slot for workload in built.workloads for slot in workload.slots]
 
-    assert started == [wanted(by_name[name]) for pod in built.pods for name in pod.servers]
+    assert started == [wanted(by_name[slot.server]) for slot in slots]
+    assert {name for slot in slots for name in slot.servers} == by_name.keys()
     for pod in pods(plan):
         for sidecar in pod.get("initContainers", []):
             # What makes the kubelet wait for it before it starts the next container.
@@ -147,13 +175,13 @@ def test_every_server_is_started_as_planned_and_in_order(plan: Plan) -> None:
 
 
 def test_servers_that_share_a_gpu_share_a_pod_its_claim_and_its_lock() -> None:
-    (pod,) = pods(plans.many_roles())
+    (pod,) = pods(dra(plans.many_roles()))
     claims = {one["name"]: [claim["request"] for claim in one["resources"]["claims"]] for one in containers(pod)}
     locks = {one["name"]: [word[-5:] for word in one["args"] if word.startswith("--lock")] for one in containers(pod)}
 
     assert claims == {"big": ["gpu-0", "gpu-1"], "embed": ["gpu-0"], "chat-1": ["gpu-0"], "chat-2": ["gpu-1"]}
     assert claims == locks
-    (template,) = [item for item in documents(plans.many_roles()) if item["kind"] == "ResourceClaimTemplate"]
+    (template,) = [item for item in documents(dra(plans.many_roles())) if item["kind"] == "ResourceClaimTemplate"]
     requests = template["spec"]["spec"]["devices"]["requests"]
     assert [item["name"] for item in requests] == ["gpu-0", "gpu-1"]
     assert "NVIDIA RTX PRO 6000 Blackwell Server Edition" in requests[0]["exactly"]["selectors"][0]["cel"]["expression"]
@@ -163,7 +191,8 @@ def test_servers_that_share_a_gpu_share_a_pod_its_claim_and_its_lock() -> None:
 def test_servers_apart_have_pods_and_gpus_of_their_own() -> None:
     found = [[one["resources"]["limits"]["nvidia.com/gpu"] for one in containers(pod)] for pod in pods(apart())]
 
-    assert found == [[2], [2], [1]]
+    assert found == [[2], [1]]
+    assert [one["spec"]["replicas"] for one in deployments(apart())] == [2, 1]
     assert "ResourceClaimTemplate" not in {item["kind"] for item in documents(apart())}
 
 
@@ -179,7 +208,7 @@ def test_pods_run_where_the_planned_gpu_is_and_on_one_machine_with_their_volume(
         assert together["labelSelector"]["matchLabels"]["app.kubernetes.io/component"] == "server"
     (claim,) = [item for item in documents(apart()) if item["kind"] == "PersistentVolumeClaim"]
     assert claim["spec"]["accessModes"] == ["ReadWriteOnce"]
-    assert "affinity" not in pods(plans.two_roles())[0], "one pod, whose claim asks for the product"
+    assert "affinity" not in pods(dra(plans.two_roles()))[0], "one pod, whose claim asks for the product"
 
 
 def test_pods_of_several_machines_share_one_volume() -> None:
@@ -193,8 +222,11 @@ def test_pods_of_several_machines_share_one_volume() -> None:
 def test_a_start_has_the_time_the_plan_gives_it(plan: Plan) -> None:
     built = build_context(plan)
     by_port = {server.port: server for server in built.servers}
+    for process in workers(plan):
+        server = by_port[int(next(word for word in process if word.startswith("--port=")).split("=")[1])]
+        assert f"--timeout={server.start_seconds}" in process
     for pod in pods(plan):
-        for container in containers(pod):
+        for container in containers(pod) if len(processes(containers(pod)[0])) == 1 else ():
             server = by_port[container["ports"][0]["containerPort"]]
             probe = container["startupProbe"]
             assert probe["periodSeconds"] * probe["failureThreshold"] >= server.queue_seconds + 60
@@ -217,10 +249,13 @@ def test_pods_are_closed(plan: Plan) -> None:
             assert container["securityContext"]["capabilities"] == {"drop": ["ALL"]}
             assert container["securityContext"]["allowPrivilegeEscalation"] is False
             for variable in container["env"]:
-                assert ("KEY" in variable["name"] or "TOKEN" in variable["name"]) == ("valueFrom" in variable)
+                secret = "KEY" in variable["name"] or "TOKEN" in variable["name"]
+                assert secret == ("secretKeyRef" in variable.get("valueFrom", {}))
     for deployment in (item for item in documents(plan) if item["kind"] == "Deployment"):
         if deployment["spec"]["template"]["metadata"]["labels"]["app.kubernetes.io/component"] == "server":
-            assert deployment["spec"]["strategy"] == {"type": "Recreate"}
+            strategy, replicas = deployment["spec"]["strategy"], deployment["spec"]["replicas"]
+            one_by_one = {"type": "RollingUpdate", "rollingUpdate": {"maxSurge": 0, "maxUnavailable": 1}}
+            assert strategy == (one_by_one if replicas > 1 else {"type": "Recreate"})
 
 
 @pytest.mark.parametrize("plan", ALL.values(), ids=ALL)
@@ -247,7 +282,9 @@ def test_services_and_policies_select_the_pods_they_are_for(plan: Plan) -> None:
 @pytest.mark.parametrize("plan", ALL.values(), ids=ALL)
 def test_the_router_knows_every_server_by_its_service(plan: Plan, tmp_path: Path) -> None:
     files = render(plan, targets=TARGETS)
-    hosts = set(re.findall(r"^  server \S+ (\S+):(\d+)$", files["kubernetes/fleet/haproxy.cfg"].text, re.M))
+    text = files["kubernetes/fleet/haproxy.cfg"].text
+    hosts = set(re.findall(r"^  server \S+ (\S+):(\d+)$", text, re.M))
+    hosts |= set(re.findall(r'^  server-template \S+ \d+ "([^".]+)[^":]+:(\d+)"', text, re.M))
     services = {
         (item["metadata"]["name"], str(item["spec"]["ports"][0]["port"]))
         for item in documents(plan)
@@ -262,7 +299,8 @@ def test_the_router_knows_every_server_by_its_service(plan: Plan, tmp_path: Path
     path.write_text(text, encoding="utf-8")
     result = subprocess.run(
         [program("haproxy"), "-q", "-c", "-f", path],
-        env={"VLLM_API_KEY": "x"}, capture_output=True, text=True, check=False,
+        env={"VLLM_API_KEY": "x", "PLANNER_NAMESPACE": "a", "PLANNER_CLUSTER_DOMAIN": "b"},
+        capture_output=True, text=True, check=False,
     )  # fmt: skip
     assert result.returncode == 0, result.stderr
 
@@ -271,10 +309,10 @@ def test_the_router_knows_every_server_by_its_service(plan: Plan, tmp_path: Path
 @given(role=NAMES, model=NAMES, fleet=NAMES)
 def test_any_name_reaches_the_engine_unchanged(role: str, model: str, fleet: str) -> None:
     plan = plans.plan(plans.server("one", role=role, repository=model, revision=""), fleet=fleet)
-    ((container,),) = [containers(pod) for pod in pods(plan)]
+    (process,) = workers(plan)
 
-    assert words(container)[2] == model
-    assert f"--served-model-name={role}" in words(container)
+    assert words(process)[2] == model
+    assert f"--served-model-name={role}" in words(process)
 
 
 def test_local_folders_are_mounted_where_the_engine_looks() -> None:

@@ -16,10 +16,11 @@ from planner.artifacts.processes import Server, all_processes, unified
 from planner.artifacts.quoting import slug, unit_prefix
 from planner.artifacts.serve_args import refused_arguments
 from planner.artifacts.turning import LlamaSwap, Turns, llama_swap, turns
+from planner.artifacts.workloads import Workload, in_pods, workloads
 from planner.engine.options import engine_options
 from planner.engine.switching import DRAIN_SECONDS, STOP_MARGIN_SECONDS
 from planner.errors import CheckFailed
-from planner.fleet import ROUTER_PORT
+from planner.fleet import ROUTER_PORT, Cluster
 from planner.plan import Plan, ServerPlan
 from planner.units import MIB
 
@@ -138,6 +139,8 @@ class Context:
     processes: tuple[Server, ...]
     pods: tuple[Pod, ...]
     several_pods: tuple[str, ...]
+    workloads: tuple[Workload, ...]
+    cluster: Cluster
     engines: tuple[Engine, ...]
     roles: tuple[Role, ...]
     checkpoints: tuple[Checkpoint, ...]
@@ -168,7 +171,7 @@ def build_context(plan: Plan, targets: Collection[str] = ()) -> Context:
         raise CheckFailed(tuple(f"{name}: {text}" for name, text in refused))
     nodes = tuple(_node(name, processes) for name in node_names(plan))
     taken = {process.name for process in processes}
-    pods = _pods([process for process in processes if process.node_count == 1])
+    pods = _pods(processes)
     router = _router(processes, taken, nodes if many(plan) else ())
     return Context(
         header=_HEADER.format(fleet=plan.fleet, version=plan.engine_version),
@@ -181,6 +184,8 @@ def build_context(plan: Plan, targets: Collection[str] = ()) -> Context:
         servers=servers,
         processes=processes,
         several_pods=_several_pods(pods, [server for server in servers if server.node_count > 1]),
+        workloads=workloads(plan.fleet, processes),
+        cluster=plan.cluster,
         engines=engines(servers, plan.engine_version),
         pods=pods,
         roles=_roles(servers),
@@ -220,14 +225,8 @@ def _devices(plan: Plan, processes: tuple[Server, ...]) -> tuple[Device, ...]:
     )
 
 
-def _pods(servers: Sequence[Server]) -> tuple[Pod, ...]:
-    """Group the servers that wait for one another; a pod is called as the first of its servers that starts."""
-    groups: list[list[Server]] = []
-    for server in servers:
-        joined = [group for group in groups if any(other.name in server.after for other in group)]
-        groups = [group for group in groups if group not in joined]
-        groups.append([*(other for group in joined for other in group), server])
-    groups = sorted((sorted(group, key=servers.index) for group in groups), key=lambda group: servers.index(group[0]))
+def _pods(processes: Sequence[Server]) -> tuple[Pod, ...]:
+    """Return the pods, each called as the first of its servers that starts."""
     return tuple(
         Pod(
             name=group[0].name,
@@ -237,7 +236,7 @@ def _pods(servers: Sequence[Server]) -> tuple[Pod, ...]:
             spread=tuple(dict.fromkeys(server.role for server in group if server.spread == "node")),
             gpu_indices=tuple(sorted({index for server in group for index in server.gpu_indices})),
         )
-        for group in groups
+        for group in in_pods(processes)
     )
 
 

@@ -32,7 +32,7 @@ def engines(servers: Sequence[Server], engine_version: str) -> tuple[Engine, ...
     """Return the engines that start these servers, in their order."""
     groups: dict[object, list[Server]] = {}
     for server in servers:
-        groups.setdefault(_alike(server), []).append(server)
+        groups.setdefault(alike(server), []).append(server)
     roles = [group[0].role for group in groups.values()]
     return tuple(
         Engine(
@@ -45,8 +45,8 @@ def engines(servers: Sequence[Server], engine_version: str) -> tuple[Engine, ...
     )
 
 
-def _alike(server: Server) -> object:
-    """Return all that one entry of the chart says of a server."""
+def alike(server: Server) -> object:
+    """Return all that a cluster is told of a server, whose equals are replicas of one object."""
     arguments = tuple(argument for argument in server.arguments if argument.flag not in _OWN)
     place = (server.gpu_product, len(server.gpu_indices), server.host_memory_bytes)
     return server.role, server.model, arguments, server.environment, place

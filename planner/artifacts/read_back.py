@@ -10,6 +10,7 @@ import shlex
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
+from typing import Any
 
 import yaml
 
@@ -38,6 +39,11 @@ class Command:
     arguments: tuple[Argument, ...]
     gpu_indices: tuple[int, ...] | None
     environment: Mapping[str, str] = field(default_factory=dict, hash=False)
+
+    @property
+    def gpu_count(self) -> int:
+        """The GPUs that the ranks of the engine take on one machine."""
+        return math.prod(int(argument.value) for argument in self.arguments if argument.flag in _RANKS)
 
 
 def read_back(folder: Path) -> dict[str, tuple[Command, ...]]:
@@ -123,14 +129,45 @@ def _unit(path: Path) -> Iterator[Command]:
 
 
 def _deployments(path: Path) -> Iterator[Command]:
-    """Read the containers of every Deployment, sidecars first; the locks say which GPUs of the plan a server is on."""
+    """Read the servers of every Deployment; each is a container, sidecars first, or all are processes of one."""
     for document in yaml.safe_load_all(path.read_text(encoding="utf-8")):
         if document and document["kind"] == "Deployment":
             pod = document["spec"]["template"]["spec"]
+            notes = document["metadata"].get("annotations", {})
+            asked, locks = 0, set()
             for container in (*pod.get("initContainers", ()), *pod["containers"]):
-                words = [str(word).replace("$$", "$") for word in container["args"]]
-                gpus = [word.rpartition("-")[2] for word in words if word.startswith("--lock=")]
-                yield _command(container["name"], _after_serve(words), gpus, _listed(container["env"]))
+                resources = container["resources"]
+                asked += len(resources.get("claims", ())) or resources["limits"]["nvidia.com/gpu"]
+                for name, words in _processes(container):
+                    found = [word for word in words if word.startswith("--lock=")]
+                    told = _listed(container["env"]) | _told(words)
+                    command = _command(name, _after_serve(words), None, told)
+                    if len(found) != command.gpu_count:
+                        raise ValueError(f"{name} has locks of {len(found)} GPUs, not {command.gpu_count}")
+                    locks.update(found)
+                    servers = notes.get(f"servers.planner/{label(name)}", name).split(",")
+                    if len(servers) != document["spec"]["replicas"]:
+                        raise ValueError(f"{name} has {document['spec']['replicas']} replicas")
+                    yield from (replace(command, server=label(server)) for server in servers)
+            if "initContainers" not in pod and asked != len(locks):
+                raise ValueError(f"{document['metadata']['name']} asks for {asked} GPUs, not {len(locks)}")
+
+
+def _processes(container: Mapping[str, Any]) -> Iterator[tuple[str, list[str]]]:
+    """Yield the name and the command line of each server in a container; a dollar is doubled."""
+    words = [str(word).replace("$$", "$") for word in container["args"]]
+    if words[0] != "--next":
+        yield container["name"], words
+        return
+    starts = [place for place, word in enumerate(words) if word == "--next"]
+    for start, end in zip(starts, [*starts[1:], None], strict=True):
+        yield words[start + 1], words[start + 2 : end]
+
+
+def _told(words: list[str]) -> dict[str, str]:
+    """Return the variables that ``env`` sets before the engine."""
+    after = words[words.index("--") + 1 : words.index("vllm")]
+    return _variables(after[1:] if after[:1] == ["env"] else ())
 
 
 def _groups(path: Path) -> Iterator[Command]:
@@ -162,8 +199,7 @@ def _values(path: Path) -> Iterator[Command]:
         if engine["replicaCount"] != len(others) + 1:
             raise ValueError(f"{engine['name']} has {engine['replicaCount']} replicas")
         command = _command(label(first), [engine["modelURL"], *words], None, _listed(engine["env"]))
-        ranks = {argument.flag: argument.value for argument in command.arguments if argument.flag in _RANKS}
-        if engine["requestGPU"] != math.prod(map(int, ranks.values())):
+        if engine["requestGPU"] != command.gpu_count:
             raise ValueError(f"{engine['name']} asks for {engine['requestGPU']} GPUs")
         yield command
         yield from (replace(command, server=label(other)) for other in others)

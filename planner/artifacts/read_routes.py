@@ -10,6 +10,7 @@ import yaml
 from planner.artifacts.cluster import service_name
 from planner.artifacts.nodes import many
 from planner.artifacts.quoting import slug
+from planner.artifacts.workloads import cluster_slots
 from planner.errors import InputError, Problem
 from planner.plan import Plan, ServerPlan
 
@@ -20,6 +21,7 @@ _PROVIDER = "hosted_vllm/"
 _USE = re.compile(r"^  use_backend (\S+) if \{ var\(txn\.model\) -m str -- (.+) \}$", re.M)
 _BACKEND = re.compile(r"^backend (\S+)\n((?:  .*\n)*)", re.M)
 _SERVER = re.compile(r"^  server \S+ (\S+:[0-9]+)$", re.M)
+_REPLICAS = re.compile(r'^  server-template \S+ ([0-9]+) "([^".]+)\.[^":]+:([0-9]+)"', re.M)
 _ESCAPE = re.compile(rb"\\(x[0-9A-F]{2}|.)", re.S)
 
 
@@ -67,19 +69,22 @@ def _planned(plan: Plan, servers: list[ServerPlan], path: str) -> Routes:
     for server in servers:
         adapters = server.settings.lora.model_names if server.settings.lora else ()
         for name in (*server.names, *adapters):
-            routes.setdefault(name, []).extend(f"{host}:{server.port}" for host in _hosts(plan, server, path))
+            routes.setdefault(name, []).extend(_hosts(plan, server, path))
     return {model: tuple(sorted(hosts)) for model, hosts in routes.items()}
 
 
 def _hosts(plan: Plan, server: ServerPlan, path: str) -> list[str]:
-    """Return where a server answers, for the router that the file configures."""
-    if path.startswith("kubernetes/"):
-        count = len(server.nodes)
-        return [
-            service_name(plan.fleet, server.name, node_count=count, rank=rank)
-            for rank in range(len(server.answering_nodes))
-        ]
-    return [slug(server.name) if "compose" in path else "127.0.0.1"]
+    """Return where a server answers, with its port, for the router that the file configures."""
+    if not path.startswith("kubernetes/"):
+        return [f"{slug(server.name) if 'compose' in path else '127.0.0.1'}:{server.port}"]
+    if len(server.nodes) == 1:
+        slot = cluster_slots(plan)[slug(server.name)]
+        return [f"{slot.service}:{slot.port}"]
+    names = (
+        service_name(plan.fleet, server.name, node_count=len(server.nodes), rank=rank)
+        for rank in range(len(server.answering_nodes))
+    )
+    return [f"{name}:{server.port}" for name in names]
 
 
 def _mistakes(planned: Routes, found: Routes) -> Iterator[str]:
@@ -91,10 +96,16 @@ def _mistakes(planned: Routes, found: Routes) -> Iterator[str]:
 
 def _haproxy(text: str) -> Iterator[tuple[str, str]]:
     """Read which backend a model uses, and the servers of the backend."""
-    backends = {match[1]: _SERVER.findall(match[2]) for match in _BACKEND.finditer(text)}
+    backends = {match[1]: [*_SERVER.findall(match[2]), *_replicas(match[2])] for match in _BACKEND.finditer(text)}
     for backend, model in _USE.findall(text):
         for server in backends[backend]:
             yield _unquoted(model), server
+
+
+def _replicas(backend: str) -> Iterator[str]:
+    """Read the servers that are found by one name in the cluster's DNS."""
+    for count, host, port in _REPLICAS.findall(backend):
+        yield from [f"{host}:{port}"] * int(count)
 
 
 def _litellm(text: str) -> Iterator[tuple[str, str]]:

@@ -126,8 +126,8 @@ def _kubernetes(context: Context) -> Iterator[Entry]:
     files += ["servers.yaml"] if context.pods else []
     files += ["disruption.yaml"] if context.several_pods else []
     files += ["groups.yaml"] if groups else []
-    claimed = any(len(pod.servers) > 1 for pod in context.pods)
-    if not claimed and any(server.mixed_resource for server in context.servers):
+    together = not context.cluster.dra and any(len(pod.servers) > 1 for pod in context.pods)
+    if not context.cluster.dra and any(server.mixed_resource for server in context.servers):
         yield "kubernetes/mig-mixed/kustomization.yaml", "kubernetes/mig-mixed/kustomization.yaml.j2", None
     for name in files:
         yield f"kubernetes/fleet/{name}", f"kubernetes/fleet/{name}.j2", None
@@ -135,6 +135,8 @@ def _kubernetes(context: Context) -> Iterator[Entry]:
     yield "kubernetes/download/download.sh", "script/download.sh.j2", None
     yield "kubernetes/load.sh", "script/load.sh.j2", None
     yield "kubernetes/fleet/gate.sh", "common/gate.sh", None
+    if together:
+        yield "kubernetes/fleet/together.sh", "kubernetes/fleet/together.sh", None
     yield "kubernetes/fleet/models.json", "router/models.json.j2", None
     yield from _errors("kubernetes/fleet/errors")
 

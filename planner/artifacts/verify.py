@@ -14,6 +14,7 @@ from planner.artifacts.read_back import WORKER, Command, read_back
 from planner.artifacts.read_routes import wrong_routes
 from planner.artifacts.serve_args import Argument, planned_server, refused_arguments, serve_arguments, serve_environment
 from planner.artifacts.targets import CLUSTER_TARGETS
+from planner.artifacts.workloads import cluster_slots
 from planner.catalog import Catalog
 from planner.check import check
 from planner.engine.options import EngineOptions, engine_options
@@ -116,6 +117,8 @@ def _unequal(plan: Plan, target: str, part: Part, command: Command) -> Iterator[
         if command.environment.get(name) != value:
             yield f"has {name}={command.environment.get(name, '')} in its environment, planned {variable}"
     expected = _expected(part, target, options)
+    if port := _cluster_port(plan, target, server):
+        expected["--port"] = str(port)
     actual = _values(command.arguments)
     if target == HELM:
         actual = {"--host": LOOPBACK, "--port": expected["--port"], **actual}  # the chart sets them
@@ -151,11 +154,19 @@ def _checked(plan: Plan, fleet: Fleet, catalog: Catalog, target: str, read: dict
         except ValueError as error:
             yield Difference(target, command.server, str(error))
             return
-        port = server.port if target == HELM else carried_out.port
+        own = target == HELM or carried_out.port == _cluster_port(plan, target, server)
+        port = server.port if own else carried_out.port
         carried_out = dataclasses.replace(carried_out, repository=command.model, port=port)
         servers.append(_placed(carried_out, len(server.gpu_indices), command.gpu_indices))
     for violation in check(dataclasses.replace(plan, servers=tuple(servers)), fleet, catalog):
         yield Difference(target, violation.where, violation.message)
+
+
+def _cluster_port(plan: Plan, target: str, server: ServerPlan) -> int:
+    """Return a server's port in a cluster, where all replicas listen on the first one's; 0 where it has its own."""
+    if target != "kubernetes" or len(server.nodes) > 1:
+        return 0
+    return cluster_slots(plan)[slug(server.name)].port
 
 
 def _placed(server: ServerPlan, width: int, gpu_indices: tuple[int, ...] | None) -> ServerPlan:

@@ -24,6 +24,8 @@ def check_same_fleet(plan: Plan, fleet: Fleet) -> Iterator[Violation]:
         yield Violation("plan", f"made for the fleet {plan.fleet}, not for {fleet.name}")
     if plan.engine != fleet.engine or fleet.engine_version not in (None, plan.engine_version):
         yield Violation("plan", f"made for {plan.engine} {plan.engine_version}, not for the fleet's engine")
+    if plan.cluster != fleet.cluster:
+        yield Violation("plan", "made for another kind of cluster than the fleet's")
     roles = {role.name: role for role in fleet.roles}
     served = {server.role for server in plan.servers}
     for name in sorted(served - roles.keys()):

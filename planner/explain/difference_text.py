@@ -72,6 +72,7 @@ _WORDS: dict[str, tuple[str, Callable[[Any], str]]] = {
     "engine_version": ("version of the engine", str),
     "price": ("what is in use costs", _paid),
     "money": ("a million output tokens with all requests running cost", _of_tokens),
+    "cluster": ("GPUs of a cluster come from", lambda cluster: "DRA" if cluster.dra else "the device plugin"),
 }
 """Field of a plan -> what it is called in a sentence, and how its value is written."""
 

@@ -8,9 +8,11 @@ pools    the GPUs a fleet has, and where its roles may be on them
 turns    which roles take turns on the same memory
 scenario named changes to a fleet
 price    what a fleet costs for an hour
+cluster  what the fleet's cluster can do
 facts    Fleet, Pool and Role
 """
 
+from planner.fleet.cluster import USUAL, Cluster
 from planner.fleet.fleet import (
     BETWEEN_TURNS,
     DEEP_SLEEP,
@@ -43,6 +45,8 @@ __all__ = [
     "STOP",
     "TASKS",
     "TRANSCRIPTION",
+    "USUAL",
+    "Cluster",
     "Edit",
     "Figure",
     "Fleet",

@@ -6,6 +6,7 @@ from planner.architecture import Architecture
 from planner.engine.settings import NOTHING, EngineSettings
 from planner.facts.gpu import GPU
 from planner.facts.variant import Model, Variant
+from planner.fleet.cluster import USUAL, Cluster
 from planner.fleet.written import FleetFile
 from planner.units import ceil_div
 
@@ -275,6 +276,7 @@ class Fleet:
     ``floors`` are things maximised with the value each must reach; no file has them, points of a frontier have.
     ``time_share`` are groups of roles that take turns, none of which is in two of them. What they do between turns is
     one of ``BETWEEN_TURNS``, None for whichever gives a plan: only a fleet where it is settled has sleeping roles.
+    ``cluster`` decides nothing but how manifests are written.
     """
 
     name: str
@@ -288,6 +290,7 @@ class Fleet:
     written: FleetFile | None = field(default=None, repr=False, compare=False)
     time_share: tuple[TimeShare, ...] = ()
     between_turns: str | None = None
+    cluster: Cluster = USUAL
 
     def role(self, name: str) -> Role:
         """Return the role of this name.

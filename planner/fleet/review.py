@@ -7,6 +7,7 @@ from planner.engine.profile import load_profile
 from planner.engine.settings import EngineSettings
 from planner.errors import UnknownName
 from planner.fleet import values
+from planner.fleet.cluster import Cluster
 from planner.fleet.engine_keys import engine_settings
 from planner.fleet.experts import check_experts
 from planner.fleet.feature_keys import check_features
@@ -51,6 +52,7 @@ def review(findings: Findings, read: FleetMap) -> Fleet | None:
         pools=found_pools,
         roles=roles,
         time_share=groups,
+        cluster=Cluster(dra=read.cluster.dra),
     )
     return fleet.settled(read.between_turns) if read.between_turns else fleet
 

@@ -9,6 +9,7 @@ from typing import Annotated, Any, ClassVar, TypeAlias
 from pydantic import BeforeValidator, Field, PlainValidator, WithJsonSchema
 
 from planner.fleet import values
+from planner.fleet.cluster_keys import ClusterMap
 from planner.fleet.engine_keys import EngineKeys
 from planner.fleet.fleet import BETWEEN_TURNS, PARALLEL_SIZES
 from planner.fleet.layout_keys import LayoutKeys
@@ -302,7 +303,7 @@ class FleetMap(Map):
     """A fleet: what has to be served, and on what."""
 
     required = ("name", "roles")
-    later = TURN_KEYS
+    later = (*TURN_KEYS, "cluster")
 
     name: Annotated[str | None, PlainValidator(values.name), WithJsonSchema(values.NAME_SCHEMA)] = Field(
         default=None, description="names the plan's units, containers and folders"
@@ -334,6 +335,9 @@ class FleetMap(Map):
         default=None,
         description="sleep (weights in the machine's memory), sleep-2 (weights are read again) or stop; absent: sleep "
         "where that fits, else stop",
+    )
+    cluster: Annotated[ClusterMap, map_of("dra")] = Field(
+        default=ClusterMap(), description="what the Kubernetes cluster can do, for the target kubernetes"
     )
 
 

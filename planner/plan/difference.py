@@ -24,6 +24,7 @@ _FIELDS: dict[Kind, tuple[str, ...]] = {
         "awake_sets",
         "price",
         "money",
+        "cluster",
     ),
     "server": tuple(field.name for field in dataclasses.fields(ServerPlan)),
     "gpu": tuple(field.name for field in dataclasses.fields(GPULedger)),

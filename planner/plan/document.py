@@ -40,6 +40,8 @@ _USUAL = {
     "shared_bytes": 0,
     "time_share": (),
     "awake_sets": (),
+    "cluster": {},
+    "dra": False,
     "settings": {},
     "shared": (),
     **defaults(),

@@ -7,7 +7,7 @@ the servers on a GPU, the memory others use and what is free add up to the GPU's
 from dataclasses import dataclass
 
 from planner.facts.accuracy import Accuracy
-from planner.fleet import TimeShare
+from planner.fleet import USUAL, Cluster, TimeShare
 from planner.memory.demand import Ledger
 from planner.options.worth import COST_PER_MTOK
 from planner.plan.faults import KnownFault
@@ -240,7 +240,7 @@ class Plan:
     in, by pool; none when it was counted in GPUs, or was no part of the objective. ``time_share`` are groups of roles
     that take turns, and ``awake_sets`` the largest sets of roles that may be awake together.
     ``price`` is None where one is not known, ``money`` also where a speed is not. ``point`` is None but on a Pareto
-    frontier.
+    frontier. ``cluster`` is what the fleet says of its cluster.
     """
 
     fleet: str
@@ -262,6 +262,7 @@ class Plan:
     runner_up: RunnerUp | None
     time_share: tuple[TimeShare, ...] = ()
     awake_sets: tuple[tuple[str, ...], ...] = ()
+    cluster: Cluster = USUAL
 
     @property
     def host_bytes(self) -> int:

@@ -110,6 +110,7 @@ def assemble(
         runner_up=None,
         time_share=fleet.time_share,
         awake_sets=awake_sets(fleet.time_share, served) if fleet.time_share else (),
+        cluster=fleet.cluster,
     )
 
 

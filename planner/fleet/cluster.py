@@ -1,0 +1,14 @@
+"""What the fleet's cluster can do, which decides how its manifests are written."""
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Cluster:
+    """A Kubernetes cluster. With ``dra`` NVIDIA's DRA driver gives out its GPUs, otherwise the device plugin does."""
+
+    dra: bool = False
+
+
+USUAL = Cluster()
+"""What a cluster is where the fleet says nothing."""
