@@ -44,11 +44,11 @@ ALL = {**PLANS, "apart": apart(), "dra": dra(plans.many_roles())}
 
 
 def documents(plan: Plan) -> list[dict[str, Any]]:
-    """Every object of the manifests, Kustomize's own files left out."""
+    """Every object that starts the fleet, Kustomize's own files left out."""
     return [
         document
         for path, file in render(plan, targets=TARGETS).items()
-        if path.startswith("kubernetes/") and path.endswith(".yaml") and not path.endswith("kustomization.yaml")
+        if re.fullmatch(r"kubernetes/((fleet|download)/)?[a-z-]+\.yaml", path) and "kustomization" not in path
         for document in yaml.safe_load_all(file.text)
     ]
 

@@ -68,7 +68,7 @@ def test_every_target_holds_every_server(plan: Plan, tmp_path: Path) -> None:
             server = plan.server(command.server)
             host = "127.0.0.1" if path.startswith(("launch", "systemd")) else "0.0.0.0"
             assert command.model == server.repository
-            assert command.gpu_indices == server.gpu_indices
+            assert command.gpu_indices == server.gpu_indices, path
             assert command.arguments == serve_arguments(server, NEWEST, host=host)
 
 

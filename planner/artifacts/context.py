@@ -12,6 +12,7 @@ from planner.artifacts.cluster import device_class, device_expression
 from planner.artifacts.engines import Engine, engines
 from planner.artifacts.metrics import Metrics, metrics
 from planner.artifacts.nodes import address_variable, many, node_names
+from planner.artifacts.pools import InferencePool, inference_pools
 from planner.artifacts.processes import Server, all_processes, unified
 from planner.artifacts.quoting import slug, unit_prefix
 from planner.artifacts.serve_args import refused_arguments
@@ -140,6 +141,8 @@ class Context:
     pods: tuple[Pod, ...]
     several_pods: tuple[str, ...]
     workloads: tuple[Workload, ...]
+    scaled: tuple[Workload, ...]
+    inference_pools: tuple[InferencePool, ...]
     cluster: Cluster
     engines: tuple[Engine, ...]
     roles: tuple[Role, ...]
@@ -172,6 +175,7 @@ def build_context(plan: Plan, targets: Collection[str] = ()) -> Context:
     nodes = tuple(_node(name, processes) for name in node_names(plan))
     taken = {process.name for process in processes}
     pods = _pods(processes)
+    found = workloads(plan.fleet, processes)
     router = _router(processes, taken, nodes if many(plan) else ())
     return Context(
         header=_HEADER.format(fleet=plan.fleet, version=plan.engine_version),
@@ -184,7 +188,9 @@ def build_context(plan: Plan, targets: Collection[str] = ()) -> Context:
         servers=servers,
         processes=processes,
         several_pods=_several_pods(pods, [server for server in servers if server.node_count > 1]),
-        workloads=workloads(plan.fleet, processes),
+        workloads=found,
+        scaled=tuple(one for one in found if one.replicas > 1 and len(one.slots) == 1),
+        inference_pools=inference_pools(found, {server.name: server for server in servers}),
         cluster=plan.cluster,
         engines=engines(servers, plan.engine_version),
         pods=pods,

@@ -129,7 +129,10 @@ def _unit(path: Path) -> Iterator[Command]:
 
 
 def _deployments(path: Path) -> Iterator[Command]:
-    """Read the servers of every Deployment; each is a container, sidecars first, or all are processes of one."""
+    """Read the servers of every Deployment; each is a container, sidecars first, or all are processes of one.
+
+    The locks say which of the pod's GPUs a server is on.
+    """
     for document in yaml.safe_load_all(path.read_text(encoding="utf-8")):
         if document and document["kind"] == "Deployment":
             pod = document["spec"]["template"]["spec"]
@@ -141,7 +144,7 @@ def _deployments(path: Path) -> Iterator[Command]:
                 for name, words in _processes(container):
                     found = [word for word in words if word.startswith("--lock=")]
                     told = _listed(container["env"]) | _told(words)
-                    command = _command(name, _after_serve(words), None, told)
+                    command = _command(name, _after_serve(words), [word.rpartition("-")[2] for word in found], told)
                     if len(found) != command.gpu_count:
                         raise ValueError(f"{name} has locks of {len(found)} GPUs, not {command.gpu_count}")
                     locks.update(found)

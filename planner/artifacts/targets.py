@@ -131,6 +131,15 @@ def _kubernetes(context: Context) -> Iterator[Entry]:
         yield "kubernetes/mig-mixed/kustomization.yaml", "kubernetes/mig-mixed/kustomization.yaml.j2", None
     for name in files:
         yield f"kubernetes/fleet/{name}", f"kubernetes/fleet/{name}.j2", None
+    extras = {
+        "monitoring": ("monitors.yaml", "rules.yaml", "network-policy.yaml"),
+        "gateway": ("route.yaml", "network-policy.yaml"),
+        "pools": ("pools.yaml", "network-policy.yaml") if context.inference_pools else (),
+        "autoscale": ("scaled.yaml",) if context.scaled else (),
+    }
+    for folder, names in extras.items():
+        for name in ("kustomization.yaml", *names) if names else ():
+            yield f"kubernetes/{folder}/{name}", f"kubernetes/{folder}/{name}.j2", None
     # Kustomize reads no file outside its own folder, so these are here a second time.
     yield "kubernetes/download/download.sh", "script/download.sh.j2", None
     yield "kubernetes/load.sh", "script/load.sh.j2", None

@@ -14,7 +14,7 @@ from planner.artifacts.read_back import WORKER, Command, read_back
 from planner.artifacts.read_routes import wrong_routes
 from planner.artifacts.serve_args import Argument, planned_server, refused_arguments, serve_arguments, serve_environment
 from planner.artifacts.targets import CLUSTER_TARGETS
-from planner.artifacts.workloads import cluster_slots
+from planner.artifacts.workloads import Slot, cluster_slots
 from planner.catalog import Catalog
 from planner.check import check
 from planner.engine.options import EngineOptions, engine_options
@@ -110,15 +110,17 @@ def _unequal(plan: Plan, target: str, part: Part, command: Command) -> Iterator[
     yield from refused_arguments(command.arguments, options)
     if command.model != server.repository:
         yield f"serves {command.model}, planned {server.repository}"
-    if command.gpu_indices not in (None, part.gpu_indices):
-        yield f"runs on GPU {_list(command.gpu_indices or ())}, planned {_list(part.gpu_indices)}"
+    slot = _slot(plan, target, server)
+    gpu_indices = slot.gpu_indices if slot else part.gpu_indices
+    if command.gpu_indices not in (None, gpu_indices):
+        yield f"runs on GPU {_list(command.gpu_indices or ())}, planned {_list(gpu_indices)}"
     for variable in serve_environment(server):
         name, _, value = variable.partition("=")
         if command.environment.get(name) != value:
             yield f"has {name}={command.environment.get(name, '')} in its environment, planned {variable}"
     expected = _expected(part, target, options)
-    if port := _cluster_port(plan, target, server):
-        expected["--port"] = str(port)
+    if slot:
+        expected["--port"] = str(slot.port)
     actual = _values(command.arguments)
     if target == HELM:
         actual = {"--host": LOOPBACK, "--port": expected["--port"], **actual}  # the chart sets them
@@ -154,19 +156,20 @@ def _checked(plan: Plan, fleet: Fleet, catalog: Catalog, target: str, read: dict
         except ValueError as error:
             yield Difference(target, command.server, str(error))
             return
-        own = target == HELM or carried_out.port == _cluster_port(plan, target, server)
+        slot = _slot(plan, target, server)
+        own = target == HELM or (slot and carried_out.port == slot.port)
         port = server.port if own else carried_out.port
         carried_out = dataclasses.replace(carried_out, repository=command.model, port=port)
-        servers.append(_placed(carried_out, len(server.gpu_indices), command.gpu_indices))
+        servers.append(_placed(carried_out, len(server.gpu_indices), None if slot else command.gpu_indices))
     for violation in check(dataclasses.replace(plan, servers=tuple(servers)), fleet, catalog):
         yield Difference(target, violation.where, violation.message)
 
 
-def _cluster_port(plan: Plan, target: str, server: ServerPlan) -> int:
-    """Return a server's port in a cluster, where all replicas listen on the first one's; 0 where it has its own."""
+def _slot(plan: Plan, target: str, server: ServerPlan) -> Slot | None:
+    """Return what a server is in a pod, where ports are those of the first replica and GPUs are counted anew."""
     if target != "kubernetes" or len(server.nodes) > 1:
-        return 0
-    return cluster_slots(plan)[slug(server.name)].port
+        return None
+    return cluster_slots(plan)[slug(server.name)]
 
 
 def _placed(server: ServerPlan, width: int, gpu_indices: tuple[int, ...] | None) -> ServerPlan:
