@@ -8,10 +8,13 @@ from pathlib import Path
 
 import plans
 import pytest
+import yaml
 from staged import KEY, free_ports, program, stage
+from test_artifacts import TARGETS, run
 
-from planner.artifacts import context
+from planner.artifacts import context, render, write
 from planner.artifacts.bench import bench
+from planner.artifacts.read_back import read_back
 from planner.catalog import Catalog, load_catalog
 from planner.catalog.asked import asked_model
 from planner.errors import InputError
@@ -134,6 +137,37 @@ def test_the_benchmark_of_the_engine_has_no_recordings() -> None:
     assert bench(plans.server("ear", task="transcription", max_model_len=448), "0.33.0").arguments == ()
 
 
+def test_what_is_rendered_for_roles_that_hear_passes_the_programs_that_read_it(tmp_path: Path) -> None:
+    ear = plans.server("ear", task="transcription", max_model_len=448)
+    write(render(plans.plan(ear, plans.server("chat", port=8002)), targets=TARGETS), tmp_path)
+
+    scripts = [tmp_path / name for name in ("gate.sh", "launch.sh", "smoke.sh", "load.sh")]
+    run("shellcheck", "--shell=bash", "--severity=style", "--enable=all", *scripts)
+    run("shfmt", "-d", "-i", "2", "-ci", "-bn", *scripts)
+    run("check-jsonschema", "--builtin-schema", "vendor.compose-spec", tmp_path / "compose.yaml")
+    run("haproxy", "-q", "-c", "-f", tmp_path / "router" / "haproxy.cfg", VLLM_API_KEY="x")
+    assert {command.server for command in read_back(tmp_path)["compose.yaml"]} == {"ear", "chat"}
+
+
+def test_every_target_asks_for_the_libraries_that_read_sound_and_only_for_roles_that_hear() -> None:
+    ear = plans.server("ear", task="transcription", max_model_len=448)
+    both = render(plans.plan(ear, plans.server("chat", port=8002)), targets=TARGETS)
+    without = render(plans.plan(plans.server("chat")), targets=TARGETS)
+    service = yaml.safe_load(both["compose.yaml"].text)["services"]["ear"]
+
+    assert 'RUN uv pip install --system "vllm[audio]==0.33.0"' in service["build"]["dockerfile_inline"]
+    for path, told in {
+        "compose.yaml": "--extra=audio",
+        "systemd/planner-workstation--ear.service": "--extra audio",
+        "quadlet/planner-workstation--ear.container": "--extra audio",
+        "kubernetes/fleet/servers.yaml": "--extra=audio",
+        "launch.sh": "extra=(--extra audio)",
+    }.items():
+        assert both[path].text.count(told) == 1
+    assert "vllm[audio]" in both["README.md"].text
+    assert not any("--extra" in file.text or "audio]" in file.text for file in without.values())
+
+
 @pytest.fixture(scope="module", params=[1, 2])
 def door(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[int, int]]:
     """How many roles hear, and the port of the router before them and a role that chats."""
@@ -148,6 +182,13 @@ def door(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactor
         ]
         fleet = plans.plan(*servers, plans.server("chat", port=ports[2]))
         staged = stage(fleet, tmp_path_factory.mktemp("door"), PLANNER_ROUTER="on", FAKE_START_SECONDS="0.1")
+    deaf = staged.run("launch.sh", "up")
+    assert deaf.returncode == 78
+    assert "vllm on PATH reads no sound: install vllm[audio]==0.33.0" in deaf.stderr
+    library = staged.folder.parent / "site" / "soundfile.py"
+    library.parent.mkdir()
+    library.touch()
+    staged.environment["PYTHONPATH"] = str(library.parent)
     up = staged.run("launch.sh", "up")
     assert up.returncode == 0, up.stderr
     smoke = staged.run("smoke.sh")

@@ -1,8 +1,6 @@
 """What is rendered for roles that take turns passes the programs that read it, and does what the plan says."""
 
 import json
-import shlex
-import shutil
 import subprocess
 from dataclasses import replace
 from itertools import permutations
@@ -14,13 +12,17 @@ import pytest
 import yaml
 from jsonschema import Draft7Validator
 from staged import KEY, Stage, free_ports, stage
+from swapping import Swap, end_sleepers, swap_file
 from test_artifacts import TURNING, run
 
 from planner.artifacts import DEFAULT_TARGETS, render, write
 from planner.artifacts.read_back import read_back
 from planner.artifacts.turning import llama_swap
+from planner.engine.adapters import Lora
+from planner.engine.settings import EngineSettings
 from planner.errors import InputError
 from planner.plan import Plan
+from planner.plan.server import SharedRole
 
 # What llama-swap says of its configuration (config-schema.json of github.com/mostlygeek/llama-swap, MIT), as far as it
 # is used here: names, types, ranges. No key beside these is used.
@@ -78,6 +80,7 @@ SCHEMA: dict[str, Any] = {
                     "ttl": {"type": "integer", "minimum": -1},
                     "unloadTimeout": {"type": "integer", "minimum": 0},
                     "useModelName": {"type": "string"},
+                    "aliases": {"type": "array", "items": {"type": "string", "minLength": 1}, "uniqueItems": True},
                     "concurrencyLimit": {"type": "integer", "minimum": 0},
                 },
             },
@@ -161,6 +164,36 @@ def test_llama_swap_lets_the_requests_of_all_ranks_wait() -> None:
     for before, after, server in zip(one.models, eight.models, plan.servers, strict=True):
         assert before.concurrency >= 4 * server.max_num_seqs
         assert after.concurrency == 32 * server.max_num_seqs
+
+
+def also(name: str) -> SharedRole:
+    return SharedRole(name=name, task="general", accuracy=plans.server(name).accuracy)
+
+
+def test_llama_swap_knows_every_name_that_a_server_answers_to(tmp_path: Path) -> None:
+    """Names of a shared server, and of adapters, which reach the engine only where no other name is sent for them."""
+    plan = next(iter(TURNING.values()))
+    adapters = EngineSettings(lora=Lora(adapters=1, rank=16, held=1, names=(("legal", "org/legal"),)))
+    named = {"writer": also("editor"), "painter-1": also("drawer"), "painter-2": also("drawer")}
+    servers = tuple(
+        replace(server, settings=adapters, shared=(named[server.name],)) if server.asleep else server
+        for server in plan.servers
+    )
+    write(render(replace(plan, servers=servers), targets=DEFAULT_TARGETS), tmp_path)
+
+    document = swap(tmp_path)
+    Draft7Validator(SCHEMA).validate(document)
+    writer, painter = document["models"]["writer"], document["models"]["painter-1"]
+    assert writer["aliases"] == ["editor", "legal"]
+    assert "useModelName" not in writer
+    assert painter["useModelName"] == "painter"
+    assert "aliases" not in painter
+    assert {name: one["targets"] for name, one in document["selectors"].items()} == {
+        "painter": ["painter-1", "painter-2"],
+        "drawer": ["painter-1", "painter-2"],
+    }
+    text = (tmp_path / "llama-swap" / "config.yaml").read_text(encoding="utf-8")
+    assert text.count("adapters answer at its own port alone") == 2
 
 
 def test_every_file_starts_the_planned_servers(rendered: Path) -> None:
@@ -247,28 +280,6 @@ def test_turns_go_from_one_to_the_other_and_back(how: str, tmp_path: Path) -> No
         staged.run("launch.sh", "down")
 
 
-class Swap:
-    """What llama-swap does with one model of its file: run the command, wait for the endpoint, stop it by a signal."""
-
-    def __init__(self, staged: Stage, name: str) -> None:
-        model = swap(staged.folder)["models"][name]
-        folder = staged.folder / "llama-swap"
-        environment = {**staged.environment, **dict(pair.split("=", 1) for pair in model["env"])}
-        environment |= {"PLANNER_STATE_DIR": str(staged.folder / "run"), "PLANNER_LOG_DIR": str(staged.folder / "logs")}
-        for place in ("run", "logs"):
-            (staged.folder / place).mkdir(exist_ok=True)
-        self.process = subprocess.Popen(shlex.split(model["cmd"]), cwd=folder, env=environment)
-        self.url = model["proxy"] + model["checkEndpoint"]
-        curl = shutil.which("curl")
-        assert curl
-        wait = [curl, "--fail", "--silent", "--retry", "40", "--retry-delay", "1", "--retry-connrefused", self.url]
-        subprocess.run(wait, check=True, timeout=60)
-
-    def stop(self) -> int:
-        self.process.terminate()
-        return self.process.wait(timeout=40)
-
-
 @pytest.mark.parametrize("how", ["stop", "sleep", "sleep-2"])
 def test_the_commands_of_llama_swap_start_sleep_and_wake(how: str, tmp_path: Path) -> None:
     staged = stage(small(how), tmp_path)
@@ -280,11 +291,7 @@ def test_the_commands_of_llama_swap_start_sleep_and_wake(how: str, tmp_path: Pat
         starts = [event for event in calls(staged) if event.startswith("start")]
         wakes = [event for event in calls(staged) if event.startswith("/wake_up")]
     finally:
-        for name in ("painter", "writer"):
-            sleeper = staged.folder / "llama-swap" / "sleeper.sh"
-            if sleeper.exists():
-                environment = staged.environment | {"PLANNER_STATE_DIR": str(staged.folder / "run")}
-                subprocess.run(["bash", sleeper, "--name", name, "--stop"], env=environment, check=True, timeout=60)
+        end_sleepers(staged, "painter", "writer")
 
     if how == "stop":
         assert starts == ["start painter", "start writer", "start writer", "start painter"]
@@ -300,7 +307,7 @@ def test_the_engine_behind_llama_swap_asks_for_no_key(tmp_path: Path) -> None:
     staged = stage(small("stop"), tmp_path)
     one = Swap(staged, "writer")
     try:
-        base = swap(staged.folder)["models"]["writer"]["proxy"]
+        base = swap_file(staged)["models"]["writer"]["proxy"]
         answer = subprocess.run(["curl", "--silent", f"{base}/v1/models"], capture_output=True, check=True, timeout=20)
         assert json.loads(answer.stdout)["data"][0]["id"] == "writer"
         assert staged.environment["VLLM_API_KEY"] == KEY

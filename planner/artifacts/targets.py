@@ -48,7 +48,7 @@ def _common(context: Context) -> Iterator[Entry]:
     yield ".env.example", "common/env.example.j2", None
     yield ".gitignore", "common/gitignore", None
     yield "README.md", "common/README.md.j2", None
-    yield "gate.sh", "common/gate.sh", None
+    yield "gate.sh", "common/gate.sh.j2", None
     for gpu in context.gpus:
         yield f"locks/gpu-{gpu.index}", "common/lock", None
     yield "download.sh", "script/download.sh.j2", None
@@ -61,7 +61,7 @@ def _common(context: Context) -> Iterator[Entry]:
         yield "llama-swap/config.yaml", "llama-swap/config.yaml.j2", None
         yield "llama-swap/run.sh", "llama-swap/run.sh.j2", None
         if any(server.turn.startswith("sleep") for server in context.servers):
-            yield "llama-swap/sleeper.sh", "llama-swap/sleeper.sh", None
+            yield "llama-swap/sleeper.sh", "llama-swap/sleeper.sh.j2", None
     for name in ("haproxy.cfg", "compose.cfg", "models.json"):
         yield f"router/{name}", f"router/{name}.j2", None
     yield from _errors("router/errors")
@@ -143,7 +143,7 @@ def _kubernetes(context: Context) -> Iterator[Entry]:
     # Kustomize reads no file outside its own folder, so these are here a second time.
     yield "kubernetes/download/download.sh", "script/download.sh.j2", None
     yield "kubernetes/load.sh", "script/load.sh.j2", None
-    yield "kubernetes/fleet/gate.sh", "common/gate.sh", None
+    yield "kubernetes/fleet/gate.sh", "common/gate.sh.j2", None
     if together:
         yield "kubernetes/fleet/together.sh", "kubernetes/fleet/together.sh", None
     yield "kubernetes/fleet/models.json", "router/models.json.j2", None

@@ -32,20 +32,26 @@ class Turns:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SwapModel:
-    """One server as llama-swap knows it: a short variable for it, how much its going costs, its requests at once."""
+    """One server as llama-swap knows it: a short variable for it, how much its going costs, its requests at once.
+
+    ``aliases`` are other names that it answers to. What a client asks for is passed on as it is, unless ``sent`` says
+    what to ask the engine for in its place; then it has no adapters here, for a name of theirs would be lost.
+    """
 
     name: str
     role: str
     variable: str
     evict_cost: int
     concurrency: int
+    aliases: tuple[str, ...] = ()
+    sent: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LlamaSwap:
     """What llama-swap's configuration says beside the command lines.
 
-    ``sets`` are expressions over the variables; ``selectors`` the roles of several servers, with these.
+    ``sets`` are expressions over the variables; ``selectors`` the names that several servers answer to, with these.
     """
 
     models: tuple[SwapModel, ...]
@@ -82,28 +88,36 @@ def llama_swap(plan: Plan) -> LlamaSwap | None:
     """
     if not plan.time_share:
         return None
-    mistakes = [name for server in plan.servers for name in (server.repository, server.role) if _MACRO in name]
+    mistakes = [name for server in plan.servers for name in (server.repository, *server.names) if _MACRO in name]
     if mistakes:
         hint = "rename it: llama-swap reads ${…} as a macro wherever it stands"
         message = f"{mistakes[0]} cannot stand in its configuration"
         raise InputError((Problem("llama-swap/config.yaml", 0, 0, "", message, hint),))
-    models = tuple(
-        SwapModel(
-            name=slug(server.name),
-            role=server.role,
-            variable=f"s{number}",
-            evict_cost=max(1, ceil_div(server.asleep.enter.high_ms if server.asleep else 0, 1000)),
-            concurrency=max(_LEAST_WAITING, _WAITING * server.requests),
-        )
-        for number, server in enumerate(plan.servers, 1)
-    )
+    models = tuple(_model(plan, server, f"s{number}") for number, server in enumerate(plan.servers, 1))
     variables = {model.name: model.variable for model in models}
-    roles = list(dict.fromkeys(server.role for server in plan.servers))
-    several = [TurningRole(name=role, servers=_servers(plan, role)) for role in roles]
+    names = {name: server.role for server in plan.servers for name in server.names}
+    several = [TurningRole(name=name, servers=_servers(plan, role)) for name, role in names.items()]
     return LlamaSwap(
         models=models,
         sets=tuple(" & ".join(_variables(plan, roles, variables)) for roles in plan.awake_sets),
-        selectors=tuple(role for role in several if len(role.servers) > 1),
+        selectors=tuple(name for name in several if len(name.servers) > 1),
+    )
+
+
+def _model(plan: Plan, server: ServerPlan, variable: str) -> SwapModel:
+    name = slug(server.name)
+    adapters = server.settings.lora.model_names if server.settings.lora else ()
+    alone = len(_servers(plan, server.role)) == 1
+    others = tuple(other for other in (*server.names, *adapters) if other != name) if alone else ()
+    known = bool(others) and name in server.names
+    return SwapModel(
+        name=name,
+        role=server.role,
+        variable=variable,
+        evict_cost=max(1, ceil_div(server.asleep.enter.high_ms if server.asleep else 0, 1000)),
+        concurrency=max(_LEAST_WAITING, _WAITING * server.requests),
+        aliases=others if known else tuple(other for other in others if other in server.names),
+        sent="" if known else server.role,
     )
 
 
