@@ -12,7 +12,7 @@ from planner.catalog.check import check_folders
 from planner.catalog.stored import stored
 from planner.check import check
 from planner.cli import main
-from planner.engine.faults import Case, Fault, all_faults, known_faults
+from planner.engine.faults import Case, Fault, GPUs, Models, Settings, all_faults, known_faults
 from planner.engine.flags import default_flags
 from planner.engine.profile import load_profile
 from planner.plan import NoPlan, Plan
@@ -36,12 +36,14 @@ HYBRID: dict[str, Any] = {
 """A model with recurrent layers on a GPU where its FP8 and NVFP4 checkpoints die under load with this version."""
 
 
-def faults(name: str, gpu: str, version: str, **flags: Any) -> set[str]:  # noqa: ANN401 - any field of ServeFlags
+def faults(name: str, gpu: str, version: str, asked: tuple[str, ...] = (), **flags: Any) -> set[str]:  # noqa: ANN401 - fields
     """Return the names of the faults of a checkpoint."""
     architecture, quantization = stored(*catalog().find(name))
     device = catalog().gpu(gpu)
     given = default_flags(load_profile(version), device, architecture, **flags)
-    case = Case(version=version, gpu=device, architecture=architecture, quantization=quantization, flags=given)
+    case = Case(
+        version=version, gpu=device, architecture=architecture, quantization=quantization, flags=given, asked=asked
+    )
     return {fault.id for fault in known_faults(case)}
 
 
@@ -121,6 +123,27 @@ def test_a_fleet_without_a_version_gets_the_newest_without_a_fault() -> None:
     assert open_.engine_version == "0.32.0"
     assert open_.servers == older.servers
     assert open_.servers[0].scheme != "bf16"
+
+
+def test_a_version_before_the_ranks_that_a_fleet_asks_for_is_not_chosen(monkeypatch: pytest.MonkeyPatch) -> None:
+    newest, found = load_profile().version, next(fault for fault in all_faults() if fault.serious)
+    everywhere = dataclasses.replace(found, gpu=GPUs(), model=Models(), settings=Settings())
+    monkeypatch.setattr("planner.engine.faults._at", lambda version, _: (everywhere,) if version == newest else ())
+    monkeypatch.setattr("planner.solve.engine_version.known_versions", lambda: ("0.10.2",))
+    role = {"task": "chat", "models": ["Qwen2.5-7B-Instruct"], "context": "8k", "data_parallel": 2}
+    document = {"name": "two", "gpu": {"name": "L40S", "count": 2}, "roles": {"chat": role}}
+
+    assert plan(changed(document, "roles.chat.data_parallel", None)).engine_version == "0.10.2"
+    assert plan(document).engine_version == newest
+
+
+def test_copies_between_gpus_that_a_role_turns_off_do_not_hang() -> None:
+    off = ("NCCL_P2P_DISABLE=1", "--disable-custom-all-reduce")
+    hangs = {"tp2-p2p-hang-pcie"}
+
+    assert faults(QWEN, "RTX 4090", "0.33.0", tensor_parallel_size=2) >= hangs
+    assert faults(QWEN, "RTX 4090", "0.33.0", off[:1], tensor_parallel_size=2) >= hangs
+    assert not faults(QWEN, "RTX 4090", "0.33.0", off, tensor_parallel_size=2) & hangs
 
 
 def test_a_pin_that_only_the_newest_version_knows_keeps_a_fleet_on_it(newest: str) -> None:

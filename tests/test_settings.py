@@ -324,6 +324,8 @@ def test_extra_args_are_read_as_people_write_them(written: object, made: tuple[s
         ("extra_args", ["--kv-cache-dtype-skip-layers", 1], "how the KV cache is cut"),
         ("extra_args", ["--max-log-lenn", 3], "did you mean --max-log-len"),
         ("extra_args", ["--seed"], "takes --seed with a value"),
+        ("attention_backend", "FLASHATTN", "did you mean FLASH_ATTN"),
+        ("moe_backend", "flashinfer_cutlas", "did you mean flashinfer_cutlass"),
         ("extra_args", ["-tp", 2], "not the long name"),
         ("extra_args", ["--seed=1", "--seed=2"], "there twice"),
         ("extra_args", [7], "belongs to no option"),

@@ -63,10 +63,13 @@ def test_a_server_for_two_roles_has_the_limits_of_both() -> None:
         ("roles.code.schemes", "fp8", "roles.code.schemes and roles.chat.schemes"),
         ("roles.code.models", ["Mistral-7B-Instruct-v0.3"], "no checkpoint is a candidate of chat and code"),
         ("roles.code.speed", {"tpot": "50ms"}, "depends on the length of its requests"),
+        ("roles.code.replicas", 1, "roles.code.replicas and roles.chat.replicas"),
     ],
 )
 def test_what_one_server_cannot_be_is_refused_with_both_keys(path: str, value: object, said: str) -> None:
     document = changed(PAIR, path, value)
+    if path == "roles.code.replicas":  # what it is anyway, but somebody wrote it
+        document = changed(document, "roles.chat.replicas", 2)
     if path == "roles.code.task":
         document = changed(document, "roles.code.request.output_tokens", None)
 
@@ -149,3 +152,8 @@ def test_a_checkpoint_that_two_servers_load_is_told(tmp_path: Path) -> None:
     output = run("solve", str(tmp_path / "fleet.yaml"), "--out", str(tmp_path))[1]
 
     assert "roles.code: loads the checkpoint of chat a second time; set same_server_as to chat" in output
+
+    turns = {**document, "time_share": [["chat", "code"]]}
+    (tmp_path / "fleet.yaml").write_text(yaml.safe_dump(turns), encoding="utf-8")
+
+    assert "a second time" not in run("solve", str(tmp_path / "fleet.yaml"), "--out", str(tmp_path))[1]

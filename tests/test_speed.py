@@ -200,6 +200,13 @@ def test_requests_that_graphs_are_captured_for_are_as_fast_as_with_the_engines_o
     assert said("Qwen/Qwen3-8B", max_num_seqs=8, max_capture_size=8) == said("Qwen/Qwen3-8B", max_num_seqs=8)
 
 
+def test_a_shared_expert_that_ranks_keep_whole_is_read_whole() -> None:
+    mixture = server("deepseek-ai/DeepSeek-V3.2", tensor_parallel_size=2, data_parallel_size=4, expert_parallel=True)
+    whole, cut = work(mixture, 90, PROFILE.whole_shared_experts), work(mixture, 90)
+
+    assert sum(one.stored_bytes for one in whole.matrices) > sum(one.stored_bytes for one in cut.matrices)
+
+
 def test_states_are_read_in_the_dtype_that_is_pinned() -> None:
     own, wide, half = (
         work(server("Qwen/Qwen3-Next-80B-A3B-Instruct", **told), 90).state_bytes

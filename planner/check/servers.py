@@ -119,7 +119,7 @@ def check_server(facts: Recomputed, plan: ServerPlan) -> Iterator[Violation]:
         yield Violation(
             plan.name, f"its replicas are spread over {plan.spread or 'nothing'}, which the fleet does not say"
         )
-    if plan.known_faults != faults_of(server, gpu, facts.profile, len(plan.nodes)):
+    if plan.known_faults != faults_of(server, gpu, facts.profile, len(plan.nodes), plan.settings.asked):
         yield Violation(plan.name, "its known faults are not those of the catalog")
     exact = ledger(server, gpu, facts.profile)
     if exact != plan.ledger:

@@ -31,7 +31,10 @@ _STRICT: dict[str, Any] = {"extra": "forbid"}
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Case:
-    """A server as the predicates see it; ``nodes`` is how many machines it is on."""
+    """A server as the predicates see it; ``nodes`` is how many machines it is on.
+
+    ``asked`` are the variables (``NAME=value``) and further options that its role asks for.
+    """
 
     version: str
     gpu: GPU
@@ -39,6 +42,7 @@ class Case:
     quantization: Quantization
     flags: ServeFlags
     nodes: int = 1
+    asked: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -88,7 +92,8 @@ class Models:
 class Settings:
     """With which settings; ``kv_cache`` are patterns for its dtype, ``open_kv_cache`` says its size is not given.
 
-    ``adapters`` says that some are kept, ``drafts`` by which methods tokens are drafted ahead.
+    ``adapters`` says that some are kept, ``drafts`` by which methods tokens are drafted ahead. ``unless`` are variables
+    and options that together keep the fault away.
     """
 
     __pydantic_config__: ClassVar[dict[str, Any]] = _STRICT
@@ -100,6 +105,7 @@ class Settings:
     adapters: bool | None = None
     drafts: tuple[str, ...] = ()
     several_nodes: bool | None = None
+    unless: tuple[str, ...] = ()
     context_at_least: int = 0
     sequences_above: int = 0
     utilization_at_least: float = 0
@@ -118,6 +124,7 @@ class Settings:
             and self.adapters in (None, flags.max_loras > 0)
             and (not self.drafts or (flags.speculative is not None and flags.speculative.method in self.drafts))
             and self.several_nodes in (None, case.nodes > 1)
+            and not (self.unless and set(self.unless) <= set(case.asked))
             and flags.max_model_len >= self.context_at_least
             and flags.max_num_seqs > self.sequences_above
             and flags.gpu_memory_utilization >= self.utilization_at_least

@@ -55,6 +55,11 @@ class EngineSettings:
         return self is not NOTHING and self != NOTHING
 
     @property
+    def asked(self) -> tuple[str, ...]:
+        """The variables and further options, as they were asked for."""
+        return (*self.env, *self.extra_args)
+
+    @property
     def repositories(self) -> tuple[str, ...]:
         """What a server loads beside its model: adapters, and the model that drafts."""
         adapters = tuple(repository for _, repository in self.lora.names) if self.lora else ()

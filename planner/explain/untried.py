@@ -34,9 +34,15 @@ def untried(fleet: Fleet, plan: Plan) -> Iterator[str]:
 
 
 def _twice(fleet: Fleet, plan: Plan) -> Iterator[str]:
-    """Yield a line for each role whose servers load what those of another do, where one server could do both."""
+    """Yield a line for each role whose servers load what those of another do, where one server could do both.
+
+    Roles that take turns are not among them: they are seldom loaded together, and share no server with others.
+    """
     checkpoints: dict[str, Role] = {}
+    turning = {name for group in fleet.time_share for name in group.roles}
     for role in fleet.roles:
+        if role.name in turning:
+            continue
         server = next((server for server in plan.servers if server.role == role.name), None)
         if server is None:
             continue

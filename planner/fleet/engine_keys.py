@@ -8,7 +8,8 @@ from typing import Annotated, ClassVar, TypeAlias
 from pydantic import BeforeValidator, Field, PlainValidator, WithJsonSchema
 
 from planner.engine import extra_args
-from planner.engine.options import engine_options, option_refusal
+from planner.engine.backends import NAMED
+from planner.engine.options import engine_options, listed_versions, option_refusal
 from planner.engine.profile import load_profile
 from planner.engine.settings import SETTINGS, EngineSettings
 from planner.errors import UnknownName
@@ -184,6 +185,7 @@ def engine_settings(findings: Findings, path: FieldPath, read: EngineKeys, versi
     for key in ("capture_sizes", "max_capture_size"):
         if read.eager and getattr(read, key):
             findings.refuse((*path, key), "with eager no CUDA graphs are captured", "leave one of them out")
+    _check_backends(findings, path, read)
     for variable in read.env:
         message, hint = extra_args.environment_refusal(variable.partition("=")[0])
         if message:
@@ -211,6 +213,19 @@ def engine_settings(findings: Findings, path: FieldPath, read: EngineKeys, versi
         images=images(read.images),
         language_model_only=read.language_model_only,
     )
+
+
+def _check_backends(findings: Findings, path: FieldPath, read: EngineKeys) -> None:
+    """Refuse backends that no version of the engine knows by such a name; whether its own does is seen in the plan."""
+    listed = [engine_options(one).flags.get("--moe-backend", ()) for one in listed_versions()]
+    experts = {name for names in listed if isinstance(names, tuple) for name in names}
+    for key, known, name in (
+        ("attention_backend", NAMED, read.attention_backend.upper()),
+        ("moe_backend", experts, read.moe_backend),
+    ):
+        if name and name not in known:
+            hint = values.suggestion(name, known, "")
+            findings.refuse((*path, key), f"no version of the engine has a backend {getattr(read, key)!r}", hint)
 
 
 def _refusal(option: str, version: str | None) -> tuple[str, str]:

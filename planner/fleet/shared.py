@@ -92,7 +92,7 @@ def served_together(findings: Findings, read: FleetMap, roles: Sequence[Role]) -
         parts = [by_name[name] for name in (host, *sorted(names)) if name in by_name]
         if len(parts) <= len(names):  # what is wrong with one of them is said elsewhere
             continue
-        refused = list(_contradictions(parts))
+        refused = [*_contradictions(parts), *_defaults(read, parts)]
         for name, key, message, hint in refused:
             said = key if key in read.roles[name].model_fields_set else "same_server_as"
             findings.refuse(("roles", name, said), message, hint)
@@ -129,14 +129,28 @@ def _contradictions(parts: Sequence[Role]) -> Iterator[tuple[str, str, str, str]
         for fact, key in _SAME.items():
             said = {getattr(part, fact) for part in (first, other)} - {_OPEN[fact]}
             if len(said) > 1:
-                mine, theirs = dotted(("roles", name, key)), dotted(("roles", first.name, key))
-                yield name, key, f"one server cannot be what {mine} and {theirs} both say", "make them agree"
+                yield _disagreement(first, other, key)
         if (first.wants_speed or other.wants_speed) and _request(first) != _request(other):
             message = f"how fast a server is that {first.name} shares depends on the length of its requests"
             yield name, "request", message, f"give both the same request, or {name} a server of its own"
     if not list(_common(parts)):
         names = " and ".join(part.name for part in parts)
         yield parts[-1].name, "models", f"no checkpoint is a candidate of {names}", "name the same models"
+
+
+def _defaults(read: FleetMap, parts: Sequence[Role]) -> Iterator[tuple[str, str, str, str]]:
+    """Yield as ``_contradictions`` does where one of two roles states what it would be if nothing were stated."""
+    first, stated = parts[0], {name: role.model_fields_set for name, role in read.roles.items()}
+    for other in parts[1:]:
+        for fact, key in _SAME.items():
+            found = {getattr(part, fact) for part in (first, other)}
+            if len(found) > 1 and _OPEN[fact] in found and key in stated[first.name] & stated[other.name]:
+                yield _disagreement(first, other, key)
+
+
+def _disagreement(first: Role, other: Role, key: str) -> tuple[str, str, str, str]:
+    mine, theirs = dotted(("roles", other.name, key)), dotted(("roles", first.name, key))
+    return other.name, key, f"one server cannot be what {mine} and {theirs} both say", "make them agree"
 
 
 def _request(role: Role) -> tuple[int | None, int | None]:

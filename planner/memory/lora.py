@@ -73,8 +73,10 @@ def embedding_slot_bytes(
     architecture: Architecture, flags: ServeFlags, dtype_bytes: int, profile: EngineProfile
 ) -> int:
     """Return the bytes of the adapters' own embedding tables, which are looked up beside the model's."""
+    if not flags.max_loras or (flags.lora_modules and "embed_tokens" not in flags.lora_modules):
+        return 0
     embeds, _ = _vocabularies(architecture, profile.version, profile.transformers_classes)
-    if not flags.max_loras or not embeds or (flags.lora_modules and "embed_tokens" not in flags.lora_modules):
+    if not embeds:
         return 0
     return flags.max_loras * architecture.vocab_size * flags.max_lora_rank * dtype_bytes
 

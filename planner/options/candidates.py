@@ -172,11 +172,7 @@ def _with_caches(
 
 def _split(role: Role, candidate: Candidate) -> Candidate | Rejection:
     """Return a candidate that is split over GPUs of its place, or why the engine cannot start it there."""
-    layout, nodes, profile = candidate.layout, candidate.nodes, candidate.place.profile
-    needed = limits.stages_refusal(
-        layout.pipeline_parallel_size, nodes if layout.data_parallel_size == 1 else 1, profile
-    )
-    needed = needed or limits.ranks_refusal(layout.data_parallel_size, nodes, candidate.architecture, profile)
+    needed = limits.layout_refusal(candidate.layout, candidate.nodes, candidate.architecture, candidate.place.profile)
     return candidate.rejected(role, "capability", detail=needed) if needed else candidate
 
 

@@ -6,6 +6,7 @@ from planner.engine.profile import EngineProfile, parse_version
 from planner.facts.gpu import GPU
 from planner.facts.variant import Model, Variant
 from planner.memory.validity import fewest_experts
+from planner.options.layouts import Layout
 from planner.tensors.identity import Same
 
 KV_CACHE_DTYPES = ("auto", "fp8")
@@ -54,6 +55,13 @@ def ranks_refusal(data_ranks: int, nodes: int, architecture: Architecture, profi
     if nodes > 1 and not fewest_experts(Same(architecture)):
         return "data-parallel ranks on several nodes share out experts, which the model has not: have more replicas"
     return ""
+
+
+def layout_refusal(layout: Layout, nodes: int, architecture: Architecture, profile: EngineProfile) -> str:
+    """Say why an engine version does not start a server that is shared out so over so many nodes, or return nothing."""
+    ranks = layout.data_parallel_size
+    stages = stages_refusal(layout.pipeline_parallel_size, nodes if ranks == 1 else 1, profile)
+    return stages or ranks_refusal(ranks, nodes, architecture, profile)
 
 
 def cache_refusal(

@@ -199,6 +199,7 @@ class Rungs:
             quantization=candidate.quantization,
             flags=replace(self._flags(length), kv_cache_memory_bytes=0),
             nodes=candidate.nodes,
+            asked=self.role.settings.asked,
         )
         return next((fault for fault in candidate.serious_faults if fault.settings.hold(case)), None)
 

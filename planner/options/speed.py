@@ -38,8 +38,6 @@ _TERMS = {
 }
 
 
-_NODES = "data-parallel ranks on several nodes have not been measured"
-
 SpeedReason = Literal["tpot", "ttft", "rate", "sequences", "unmeasured"]
 
 
@@ -78,9 +76,15 @@ def speed_of(
     requests = requests_of(role)
     if requests is None:
         return None
-    if nodes > 1 and server.flags.data_parallel_size > 1:
-        return Forecast(reason=_NODES)
+    if reason := _unmeasured(server, nodes):
+        return Forecast(reason=reason)
     return planned(server, Site(gpu, profile, tables.device(gpu), tables.engine), requests, busy_permille)
+
+
+def _unmeasured(server: Server, nodes: int) -> str:
+    """Say why nothing is known of a server on so many nodes that may be known of it on one, or return nothing."""
+    apart = nodes > 1 and server.flags.data_parallel_size > 1
+    return "data-parallel ranks on several nodes have not been measured" if apart else ""
 
 
 def too_slow(role: Role, found: Forecast, engine: Engine) -> Literal["tpot", "ttft"] | None:
@@ -110,8 +114,8 @@ def fast_enough(
     """
     found, lacking = list[Load](), list[Unmet]()
     busy, ranks = place.busy_permille(role.name), server.flags.data_parallel_size
-    if nodes > 1 and ranks > 1:
-        return [], Unmet(what="unmeasured", detail=_NODES)
+    if reason := _unmeasured(server, nodes):
+        return [], Unmet(what="unmeasured", detail=reason)
     for load in loads:
         within = bounds(role, server, place.gpu, place.profile, tables, busy, load.replicas)
         if isinstance(within, Unmet):

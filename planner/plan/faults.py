@@ -17,8 +17,10 @@ class KnownFault:
     account: str
 
 
-def faults_of(server: Server, gpu: GPU, profile: EngineProfile, nodes: int) -> tuple[KnownFault, ...]:
-    """Return the known faults of a server on a GPU, in the order of the catalog.
+def faults_of(
+    server: Server, gpu: GPU, profile: EngineProfile, nodes: int, asked: tuple[str, ...]
+) -> tuple[KnownFault, ...]:
+    """Return the known faults of a server on a GPU, in the order of the catalog; ``asked`` is that of ``Case``.
 
     Raises:
         InvalidConfig: the list of faults cannot be read.
@@ -30,5 +32,6 @@ def faults_of(server: Server, gpu: GPU, profile: EngineProfile, nodes: int) -> t
         quantization=server.quantization,
         flags=server.flags,
         nodes=nodes,
+        asked=asked,
     )
     return tuple(KnownFault(id=f.id, serious=f.serious, account=f.account) for f in known_faults(case))

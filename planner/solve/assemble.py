@@ -262,7 +262,7 @@ def _server_plan(fleet: Fleet, prepared: Prepared, decision: Decision, pool: Poo
         settings=role.settings,
         shared=tuple(SharedRole(name=one.name, task=one.task, accuracy=its) for one, its in option.others),
         unseen=option.variant.unseen,
-        known_faults=faults_of(started, pool.gpu, prepared.profile, option.nodes),
+        known_faults=faults_of(started, pool.gpu, prepared.profile, option.nodes, role.settings.asked),
         asleep=asleep_of(fleet, role, server, pool.gpu, prepared.profile, exact.weights_bytes),
         ledger=exact,
     )

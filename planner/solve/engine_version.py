@@ -5,7 +5,8 @@ from planner.engine.profile import EngineProfile, known_versions, load_profile
 from planner.fleet import Fleet
 from planner.memory.pins import server_refusal
 from planner.options import Prepared
-from planner.options.limits import engine_refusal
+from planner.options.layouts import layout_of
+from planner.options.limits import cache_refusal, engine_refusal, layout_refusal
 from planner.options.problem import problem
 from planner.plan.faults import faults_of
 from planner.search.optimise import optimise
@@ -58,5 +59,11 @@ def _sound(chosen: Decision, fleet: Fleet, profile: EngineProfile) -> bool:
     server = chosen.server
     if not profile.has_kv_cache_memory_bytes or engine_refusal(option.model, option.variant, profile):
         return False
-    refused = server_refusal(server, chosen.role.settings, profile, gpu)
-    return not refused and not any(fault.serious for fault in faults_of(server, gpu, profile, option.nodes))
+    if layout_refusal(layout_of(server.flags), option.nodes, server.architecture, profile):
+        return False
+    if cache_refusal(server.kv_cache_dtype, option.model, server.architecture, gpu, profile):
+        return False
+    settings = chosen.role.settings
+    if server_refusal(server, settings, profile, gpu):
+        return False
+    return not any(fault.serious for fault in faults_of(server, gpu, profile, option.nodes, settings.asked))

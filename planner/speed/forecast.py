@@ -144,7 +144,7 @@ def running_limit(server: Server, gpu: GPU, profile: EngineProfile, kv_cache_byt
 def rates_of(server: Server, gpu: GPU, profile: EngineProfile, device: Device, engine: Engine) -> Rates:
     """Return what the steps of a server depend on."""
     major, minor = gpu.compute_capability or (0, 0)
-    own = work(server, 10 * major + minor)
+    own = work(server, 10 * major + minor, profile.whole_shared_experts)
     factor = engine.host_factor(version_of(profile))
     return Rates(work=own, device=device, engine=engine, host_factor=factor, learnt=learnt(server, gpu, factor))
 

@@ -90,13 +90,15 @@ class Work:
     captured_sequences: int | None = None
 
 
-def work(server: Server, capability: int) -> Work:
+def work(server: Server, capability: int, whole_shared: tuple[str, ...] = ()) -> Work:
     """Return the work of one rank of a server without pipeline stages, on a GPU of a compute capability (90: SM90).
+
+    ``whole_shared`` are the classes whose shared expert an engine version keeps whole on ranks (``WeightRules``).
 
     Raises:
         ValueError: the KV dtype is not one whose cost is known.
     """
-    flags, rules = server.flags, WeightRules(capability=capability)
+    flags, rules = server.flags, WeightRules(capability=capability, whole_shared=whole_shared)
     ranks = flags.tensor_parallel_size, flags.data_parallel_size
     shares = expert_shares(server.architecture, *ranks, rules, expert_parallel=flags.expert_parallel)
     rank = Rank(**shares, dtype_bytes=server.dtype_bytes, rules=rules)
@@ -150,7 +152,8 @@ def _layers(
     known: dict[Layer, tuple[list[Matrices], list[ExpertLayers]]] = {}
     for index, layer in enumerate(architecture.layers):
         if layer not in known or quantization.tells_layers_apart:
-            parts, prefix = layer_parts(layer, architecture.hidden_size), f"layers.{index}."
+            parts = layer_parts(layer, architecture.hidden_size, whole_shared=rank.whole_shared)
+            prefix = f"layers.{index}."
             linears = [_matrices(part, prefix, quantization, rank) for part in parts if isinstance(part, Linear)]
             active = layer.mixture.active if layer.mixture else 0
             mixtures = [_experts(own, prefix, quantization, rank, active) for own in parts if isinstance(own, Experts)]
