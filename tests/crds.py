@@ -1,10 +1,11 @@
 """Schemas of the objects beside Kubernetes' own: those rebuilt in tests/data, and real definitions where they are.
 
 PLANNER_CRDS names a folder with CustomResourceDefinitions as they are applied to a cluster; every object of a kind that
-is defined there is then held against the real definition too.
+is defined there is then held against the real definition too. PLANNER_CHARTS names one with the schemas of values.
 """
 
 import functools
+import json
 import os
 from pathlib import Path
 from typing import Any
@@ -51,6 +52,15 @@ def _strict(schema: dict[str, Any]) -> dict[str, Any]:
     if schema.get("x-kubernetes-int-or-string"):
         read = {"anyOf": [{"type": "integer"}, {"type": "string"}]}
     return read
+
+
+def validate_values(values: dict[str, Any]) -> None:
+    """Hold values against what the chart says of them, and against its real schema where PLANNER_CHARTS has it."""
+    rebuilt_values = yaml.safe_load((_DATA / "vllm-stack-values.schema.yaml").read_text(encoding="utf-8"))
+    jsonschema.validate(values, rebuilt_values)
+    if folder := os.environ.get("PLANNER_CHARTS"):
+        path = Path(folder) / "vllm-stack-values.schema.json"
+        jsonschema.validate(values, json.loads(path.read_text(encoding="utf-8")))
 
 
 def validate(document: dict[str, Any]) -> None:

@@ -15,7 +15,7 @@ import yaml
 from crds import validate
 from staged import program
 from test_clusters import two_groups, wide
-from test_kubernetes import apart, containers
+from test_kubernetes import apart, containers, dra
 from test_replicas import pairs, unequal
 
 from planner.artifacts import render, write
@@ -157,7 +157,7 @@ def test_an_overlay_changes_the_fleet_without_touching_its_files(tmp_path: Path)
     overlay.mkdir()
     (overlay / "kustomization.yaml").write_text(json.dumps({
         "apiVersion": "kustomize.config.k8s.io/v1beta1", "kind": "Kustomization", "namespace": "llm",
-        "resources": [f"../artifacts/kubernetes/{name}" for name in ("autoscale", "monitoring", "gateway")],
+        "resources": [f"../artifacts/kubernetes/{name}" for name in ("autoscale", "monitoring", "gateway", "pools")],
         "images": [{"name": "haproxy", "digest": "sha256:" + "0" * 64}],
         "patches": [
             {"target": {"kind": "Deployment", "labelSelector": "app.kubernetes.io/part-of=planner-workstation"},
@@ -177,3 +177,18 @@ def test_an_overlay_changes_the_fleet_without_touching_its_files(tmp_path: Path)
     assert "replicas" not in apps["planner-workstation--chat"]["spec"]
     assert "@sha256:" in apps["planner-workstation--router"]["spec"]["template"]["spec"]["containers"][0]["image"]
     assert next(item for item in found if item["kind"] == "HTTPRoute")["spec"]["parentRefs"] == [{"name": "public"}]
+
+
+@pytest.mark.skipif(shutil.which("kubectl") is None, reason="no kubectl here; other tests read the files themselves")
+@pytest.mark.parametrize("plan", [wide(), dra(pairs())], ids=["groups", "claims"])
+def test_kubectl_builds_what_not_every_fleet_has(plan: Plan, tmp_path: Path) -> None:
+    write(files(plan), tmp_path)
+    built = subprocess.run(
+        [program("kubectl"), "kustomize", tmp_path / "kubernetes" / "fleet"],
+        capture_output=True, text=True, check=False,
+    )  # fmt: skip
+    assert built.returncode == 0, built.stderr
+    found = list(yaml.safe_load_all(built.stdout))
+    assert {one["kind"] for one in found} & {"LeaderWorkerSet", "ResourceClaimTemplate"}
+    for document in found:
+        validate(document)

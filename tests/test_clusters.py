@@ -7,20 +7,21 @@ from pathlib import Path
 from typing import Any
 
 import jsonschema
-import kubernetes_validate
 import plans
 import pytest
 import test_kubernetes
 import yaml
+from crds import validate
 from fleets import PAIR, catalog, fleet
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from test_kubernetes import apart, documents, dra, pods, values
+from test_kubernetes import apart, containers, documents, dra, pods, values
 from test_ranks_on_machines import ranks
 from test_several_machines import SCHEMA, spanning
 
 from planner.artifacts import render, write
 from planner.artifacts.cluster import device_expression
+from planner.artifacts.context import build_context
 from planner.artifacts.read_back import WORKER, read_back
 from planner.artifacts.read_routes import wrong_routes
 from planner.artifacts.verify import compared
@@ -282,12 +283,8 @@ def test_groups_that_the_fleet_spreads_share_no_machine_and_are_drained_one_at_a
 
 @pytest.mark.parametrize("plan", [wide(), two_groups(), spread()], ids=["ranks", "groups", "spread"])
 def test_what_clusters_add_follows_the_schemas(plan: Plan, tmp_path: Path) -> None:
-    schema = yaml.safe_load(SCHEMA.read_text(encoding="utf-8"))
     for document in documents(plan):
-        if document["kind"] == "LeaderWorkerSet":
-            jsonschema.validate(document, schema)
-        else:
-            kubernetes_validate.validate(document, "1.34", strict=True)
+        validate(document)
     test_kubernetes.test_the_router_knows_every_server_by_its_service(plan, tmp_path)
     test_kubernetes.test_names_are_unique_labels(plan)
 
@@ -327,6 +324,41 @@ def test_helm_replaces_pods_on_a_full_cluster_and_is_patient() -> None:
     assert stack["strategy"] == {"type": "Recreate"}
     probe = stack["livenessProbe"]
     assert (probe["timeoutSeconds"], probe["failureThreshold"]) == (15, 10)
+
+
+def test_helm_pods_are_closed_and_start_on_a_cluster_without_runtime_classes() -> None:
+    stack = values(apart())["servingEngineSpec"]
+
+    assert stack["runtimeClassName"] == "", "a pod with one that the cluster does not have is refused"
+    assert stack["securityContext"]["runAsNonRoot"] is True
+    assert stack["containerSecurityContext"]["capabilities"] == {"drop": ["ALL"]}
+    for engine in stack["modelSpec"]:
+        assert {"name": "HOME", "value": "/tmp"} in engine["env"]
+        assert engine["requestCPU"] == engine["requestGPU"]
+
+
+def test_helm_is_told_which_chart_the_values_are_for_and_how_to_keep_a_router() -> None:
+    files = render(apart(), targets=("helm-values",))
+
+    assert "vllm/vllm-stack --version 0.1.12" in files["README.md"].text
+    assert "vllm/vllm-stack --version 0.1.12" in files["helm-values/values.yaml"].text
+    assert "--set routerSpec.tag=latest@sha256:" in files["README.md"].text
+
+
+def test_pods_request_what_their_servers_take_of_the_host() -> None:
+    for plan in (apart(), plans.two_roles(), dra(plans.two_roles())):
+        servers = {one.name: one for one in build_context(plan).servers}
+        for pod, workload in zip(pods(plan), build_context(plan).workloads, strict=True):
+            found = [one["resources"]["requests"]["memory"] for one in containers(pod)]
+            wanted = sum(servers[slot.server].host_memory_bytes for slot in workload.slots)
+            assert sum(int(one.removesuffix("Gi")) for one in found) * 2**30 >= wanted
+
+
+def test_replicas_in_one_pod_are_said_to_be() -> None:
+    servers = "kubernetes/fleet/servers.yaml"
+
+    assert "# One pod has all servers of chat" in render(plans.many_roles(), targets=("kubernetes",))[servers].text
+    assert "# One pod has" not in render(apart(), targets=("kubernetes",))[servers].text
 
 
 def test_two_fleets_of_a_namespace_have_routers_and_engines_of_their_own() -> None:

@@ -7,10 +7,12 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import jsonschema
 import kubernetes_validate
 import plans
 import pytest
 import yaml
+from crds import validate_values
 from hypothesis import given, settings
 from staged import program
 from test_artifacts import NAMES, PLANS, hostile
@@ -348,6 +350,9 @@ def test_helm_values_start_every_server_as_planned() -> None:
 
 def test_helm_values_have_the_keys_and_types_of_the_chart() -> None:
     read = values(apart())
+    validate_values(read)
+    with pytest.raises(jsonschema.ValidationError):
+        validate_values({**read, "routerSpec": {"routingLogic": "at random"}})
     kinds = {key: type(value) for key, value in read["servingEngineSpec"]["modelSpec"][0].items()}
 
     assert kinds == {
@@ -357,8 +362,8 @@ def test_helm_values_have_the_keys_and_types_of_the_chart() -> None:
     }  # fmt: skip
     assert set(read) == {"servingEngineSpec", "routerSpec"}
     assert set(read["servingEngineSpec"]) == {
-        "labels", "vllmApiKey", "strategy", "tolerations", "runtimeClassName", "startupProbe", "livenessProbe",
-        "readinessProbe", "modelSpec",
+        "labels", "vllmApiKey", "strategy", "tolerations", "securityContext", "containerSecurityContext",
+        "runtimeClassName", "startupProbe", "livenessProbe", "readinessProbe", "modelSpec",
     }  # fmt: skip
     assert read["servingEngineSpec"]["vllmApiKey"].keys() == {"secretName", "secretKey"}
 
