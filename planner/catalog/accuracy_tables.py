@@ -8,7 +8,7 @@ from typing import Any, Protocol
 from planner.catalog import yaml_files
 from planner.facts import accuracy
 from planner.facts.accuracy import Accuracy, ClassDefault, Measurement, Recovery, Score
-from planner.facts.prior import ASSUMED, ASSUMED_SOURCE
+from planner.facts.prior import ASSUMED, ASSUMED_ERROR, ASSUMED_SOURCE
 from planner.facts.variant import Model, Variant
 
 # Where the published evidence changes: retrieval degrades with 4-bit weights beyond 64 thousand tokens, and with an FP8
@@ -38,6 +38,10 @@ class AccuracyTables:
     def scales(self) -> dict[str, tuple[str, ...]]:
         """The benchmarks a task is judged on, preferred first; a plan uses one of them per role."""
         return {task: tuple(row["scales"]) for task, row in self._tables["tasks"].items()}
+
+    def error(self, scale: str, score: int) -> int:
+        """Return the error of a score on a scale, in hundredths of a point; see ``facts.accuracy.score_error``."""
+        return ASSUMED_ERROR if scale == ASSUMED else accuracy.score_error(score, self._questions.get(scale))
 
     def scale_for(self, task: str, models: Sequence[Model]) -> str:
         """Return the one scale on which the candidate models of a role are compared, or an empty name.
@@ -140,15 +144,20 @@ class AccuracyTables:
 
     @cached_property
     def _tables(self) -> dict[str, Any]:
-        merged: dict[str, Any] = {"tasks": {}, "defaults": []}
+        merged: dict[str, Any] = {"tasks": {}, "scales": {}, "defaults": []}
         for path in yaml_files.in_folders(self._catalog.folders, "accuracy"):
             data = self._catalog.read(path, "accuracy")
-            merged["tasks"].update(data.get("tasks", {}))
+            for kind in ("tasks", "scales"):
+                merged[kind].update(data.get(kind, {}))
             merged["defaults"].extend(data.get("defaults", ()))
             for kind in ("scores", "measured", "transferred"):
                 for row in data.get(kind, ()):
                     merged.setdefault(kind, []).append((row, data.get("sources", {})))
         return merged
+
+    @cached_property
+    def _questions(self) -> dict[str, int]:
+        return {name: row["questions"] for name, row in self._tables["scales"].items() if "questions" in row}
 
     @cached_property
     def _defaults(self) -> tuple[ClassDefault, ...]:

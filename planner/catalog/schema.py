@@ -248,6 +248,7 @@ class ScaleMap(_Map):
 
     name: _Text
     limits: _Text
+    questions: int | None = None
 
 
 class TaskMap(_Map):

@@ -4,7 +4,7 @@ from collections.abc import Iterator
 
 from planner.explain.difference_text import difference
 from planner.explain.nearby_text import nearby_lines
-from planner.explain.reasons import binding_lines, runner_up_lines
+from planner.explain.reasons import binding_lines, close_call, runner_up_lines
 from planner.explain.rejections import rejection_lines
 from planner.explain.speed_text import speed_lines
 from planner.explain.words import COSTS, accuracy, less, listed, more, plural, stage_value, stages
@@ -45,6 +45,7 @@ def _role(found: Account, item: Alternative) -> str:
     else:
         lines.append(f"  without {own[0].repository} the best plan would have")
         lines += [f"    {line}" for line in runner_up_lines(plan, item.runner_up)]
+    lines += [f"  close call: {close_call(plan, call)}" for call in plan.close_calls if call.role == item.role]
     paced = all(server.speed and server.speed.tpot_us for server in own)
     nearby = [one for one in found.nearby if one.role == item.role]
     lines += [f"  {line}" for line in nearby_lines(nearby, paced=paced)]

@@ -3,8 +3,9 @@
 from collections.abc import Iterator
 
 from planner.explain.words import COSTS, accuracy, less, listed, more, percent, plural, stage_change, stage_value
+from planner.facts.prior import ASSUMED
 from planner.options.worth import counts_speed
-from planner.plan import GPU_HOURS, Binding, Plan, RunnerUp, RunnerUpServer, ServerPlan
+from planner.plan import GPU_HOURS, Binding, CloseCall, Plan, RunnerUp, RunnerUpServer, ServerPlan
 from planner.units import format_tokens
 
 _SATISFIED = {"concurrency": "the requests asked for", "context": "the context wished for"}
@@ -32,9 +33,28 @@ def reasons(plan: Plan) -> str:
     if plan.runner_up:
         others = (f"  {line}" for line in runner_up_lines(plan, plan.runner_up))
         lines += ["", "Next best combination of variants:", *others]
+    if plan.close_calls:
+        lines += ["", "Close calls:", *(f"  {call.role}: {close_call(plan, call)}" for call in plan.close_calls)]
     if plan.proof.proven and plan.proof.interrupted:
         lines += ["", "The search for the next best combination of variants was interrupted."]
     return "\n".join(lines)
+
+
+def close_call(plan: Plan, call: CloseCall) -> str:
+    """Say of another model by how much less or more it scores, and that this is within the error of such a score."""
+    now = sum(server.requests for server in plan.servers if server.role == call.role)
+    assumed = "assumed " if call.scale == ASSUMED else ""
+    amount = f"{abs(call.lead) / 100:.1f} {assumed}points {'less' if call.lead > 0 else 'more'}"
+    way = amount if call.lead else f"as many {assumed}points"
+    error = f"±{call.error / 100:.1f}"
+    within = f" on {call.scale}, within the error of such a score, {error}"
+    told = f", which say nothing within {error}" if assumed else within
+    served = (
+        f"{plural(call.requests, 'request')} too"
+        if call.requests == now
+        else f"{plural(call.requests, 'request')} instead of {now}"
+    )
+    return f"{call.repository} has {way}{told}; with it the role would have {served}"
 
 
 def headline(plan: Plan) -> str:

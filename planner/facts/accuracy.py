@@ -14,6 +14,7 @@ Each figure is a median and a floor: the objective uses the median, a requiremen
 are integers in hundredths of a percent (``9950`` = 99.5 %), so that two machines never disagree about a tie.
 """
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
@@ -172,6 +173,19 @@ def compose(scale: str, score: Score | None, recovery: Recovery) -> Accuracy:
         source=recovery.source,
         score_source=score.source if score else "",
     )
+
+
+def score_error(score: int, questions: int | None) -> int:
+    """Return the error of a published score, in hundredths of a point: one standard error, and at least a point.
+
+    Of ``n`` questions a share ``p`` is answered; another ``n`` like them would give ``p`` give or take
+    ``sqrt(p(1 - p) / n)`` (the standard error of a binomial proportion). Scores of one model by two harnesses differ by
+    about a point even where there are many questions (docs/accuracy.md), which is the least, and what is taken where
+    the number of questions is not known or the score is a mean over tasks.
+    """
+    if not questions:
+        return FULL // 100
+    return max(FULL // 100, math.isqrt(max(0, score * (FULL - score)) // questions))
 
 
 def best_scale(

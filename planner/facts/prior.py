@@ -20,6 +20,9 @@ from planner.facts.variant import Model
 ASSUMED = "assumed"
 """The name of the scale of these points."""
 
+ASSUMED_ERROR = 500
+"""How far two of these points, in hundredths, may be apart without saying anything: a doubling of the parameters."""
+
 ASSUMED_SOURCE = "assumed from size and generation; no published benchmark compares the candidates"
 
 _SIZE = re.compile(r"(?<![A-Za-z])[EA]?\d+(?:\.\d+)?[BM](?![A-Za-z])", re.IGNORECASE)

@@ -183,7 +183,8 @@ class Role:
     its own. An ``optional`` role is left out rather than making the fleet impossible. ``settings`` are pins of the
     engine, ``drafter`` the model that drafts tokens for the role's. ``parts`` are the roles that one server does, this
     one first, when there are several.
-    ``sleeps`` is the level, 1 or 2, on which its servers sleep between their turns, 0 when they do not.
+    ``sleeps`` is the level, 1 or 2, on which its servers sleep between their turns, 0 when they do not. ``named`` says
+    that the file names the models, or a variant.
     """
 
     name: str
@@ -226,6 +227,7 @@ class Role:
     parts: tuple["Role", ...] = ()
     drafter: Architecture | None = None
     sleeps: int = 0
+    named: bool = True
 
     @property
     def wants_speed(self) -> bool:

@@ -160,6 +160,7 @@ def _role(findings: Findings, name: str, read: RoleMap, version: str | None) -> 
         share_with=() if read.exclusive else _names(read.share_with),
         spread=read.spread,
         optional=read.optional,
+        named=bool(read.models or read.variant),
         tpot_us=read.speed.tpot,
         ttft_us=read.speed.ttft,
         percentile=read.speed.percentile,

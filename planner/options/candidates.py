@@ -146,6 +146,9 @@ def candidates(
         if needed := limits.engine_refusal(model, variant, profile):
             yield _refused(role, model, variant, "engine", needed)
             continue
+        if not role.named and (lacking := limits.parser_refusal(model, role.task, profile)):
+            yield _refused(role, model, variant, "capability", lacking)
+            continue
         for place in where:
             if role.pools is None or place.name in role.pools:
                 yield from _with_caches(role, place, (model, variant), (architecture, quantization))

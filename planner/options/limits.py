@@ -2,6 +2,7 @@
 
 from planner.architecture import Architecture
 from planner.engine.backends import load_backends
+from planner.engine.options import engine_options, known_value
 from planner.engine.profile import EngineProfile, parse_version
 from planner.facts.gpu import GPU
 from planner.facts.variant import Model, Variant
@@ -27,6 +28,18 @@ def engine_refusal(model: Model, variant: Variant, profile: EngineProfile) -> st
     minima = [text for text in (model.engine_minimum, variant.engine_minimum) if text]
     needed = max(minima, key=parse_version, default="")
     return needed if needed and parse_version(needed) > parse_version(profile.version) else ""
+
+
+def parser_refusal(model: Model, task: str, profile: EngineProfile) -> str:
+    """Say which parser of a model's thoughts, or of an agent's tool calls, an engine version lacks, or return nothing.
+
+    Without the first people are served the thoughts with the answer, without the second calls are text.
+    """
+    options = engine_options(profile.version)
+    needed = [("--reasoning-parser", model.reasoning_parser)]
+    needed += [("--tool-call-parser", model.tool_parser)] * (task == "agent")
+    lacking = [f"{flag} {name}" for flag, name in needed if name and not known_value(flag, name, options)]
+    return f"vLLM {profile.version} has no {lacking[0]}, and the role names no models" if lacking else ""
 
 
 def stages_refusal(stages: int, nodes: int, profile: EngineProfile) -> str:

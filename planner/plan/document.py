@@ -42,6 +42,7 @@ _USUAL = {
     "awake_sets": (),
     "cluster": {},
     "dra": False,
+    "close_calls": (),
     "settings": {},
     "shared": (),
     **defaults(),

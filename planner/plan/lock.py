@@ -20,8 +20,10 @@ from planner.fleet import Fleet, Role
 from planner.options.figures import assumed
 from planner.version import VERSION
 
-_UNUSED = frozenset({"aliases", "file", "note", "released", "revision_date", "sources", "published_source", "paced"})
-"""Fields of catalog entries that decide nothing about a plan, or nothing but its speed."""
+_UNUSED = frozenset({
+    "aliases", "file", "note", "released", "revision_date", "sources", "published_source", "paced", "others",
+})  # fmt: skip
+"""Fields of catalog entries that decide nothing about a plan, or nothing but its speed, or that count elsewhere."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -24,6 +24,7 @@ from planner.speed.forecast import Range
 
 __all__ = [
     "Binding",
+    "CloseCall",
     "Cost",
     "FrontierPoint",
     "GPUGroup",
@@ -217,6 +218,23 @@ class RunnerUp:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class CloseCall:
+    """Another model that a role's scores do not tell from the one chosen, in its best plan with all else kept.
+
+    ``lead`` is by how much the chosen one scores higher on ``scale``, ``error`` what such a score may be off, both in
+    hundredths of a point; ``requests`` are those of all servers of the role with the other model, whose checkpoint is
+    ``repository``.
+    """
+
+    role: str
+    repository: str
+    scale: str
+    lead: int
+    error: int
+    requests: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class FrontierPoint:
     """Which point of a Pareto frontier a plan is: the ``number`` from 1, from the least of axis ``x`` to the most.
 
@@ -260,6 +278,7 @@ class Plan:
     lock: Lock
     bindings: tuple[Binding, ...]
     runner_up: RunnerUp | None
+    close_calls: tuple[CloseCall, ...] = ()
     time_share: tuple[TimeShare, ...] = ()
     awake_sets: tuple[tuple[str, ...], ...] = ()
     cluster: Cluster = USUAL

@@ -33,7 +33,7 @@ def solve(fleet: Fleet, catalog: Catalog, budget: int = BUDGET, previous: Plan |
     """
     with spending(budget):
         found = whole(fleet, catalog, budget, previous)
-        return found if isinstance(found, NoPlan) else with_runner_up(fleet, found, budget)
+        return found if isinstance(found, NoPlan) else with_runner_up(fleet, catalog, found, budget)
 
 
 def solve_and_check(

@@ -11,6 +11,7 @@ from planner.plan.account import Account, Alternative, Growth, LeftOut, RoleSpee
 from planner.search import watch
 from planner.search.budget import BUDGET, BudgetSpent
 from planner.solve.alternatives import next_best
+from planner.solve.close_calls import close_calls
 from planner.solve.nearby import nearby
 from planner.solve.speed_steps import role_speed
 from planner.solve.whole import Solved, whole
@@ -32,8 +33,9 @@ def account(
         return found
     if found.prepared.some:  # a plan without one role's variant may reach less than the runner-up
         found = dataclasses.replace(found, prepared=prepare(fleet, catalog, found.prepared.profile))
+    close = tuple(call for call in close_calls(fleet, catalog, found, budget) if role in (None, call.role))
     return Account(
-        plan=found.plan,
+        plan=dataclasses.replace(found.plan, close_calls=close),
         left_out=tuple(_left_out(found, name) for name in found.plan.left_out if role in (None, name)),
         alternatives=tuple(_alternatives(fleet, found, role, budget)),
         growths=tuple(_growth(fleet, found.plan, pool, catalog, budget) for pool in fleet.pools),

@@ -3,6 +3,7 @@
 import dataclasses
 from collections.abc import Mapping, Sequence
 
+from planner.catalog import Catalog
 from planner.fleet import Fleet
 from planner.options import Prepared
 from planner.options.problem import Kept, problem
@@ -11,6 +12,7 @@ from planner.search import watch
 from planner.search.budget import BudgetSpent
 from planner.search.optimise import optimise
 from planner.solve.assemble import Decision, decisions, plan_stages
+from planner.solve.close_calls import close_calls
 from planner.solve.whole import Solved
 
 
@@ -38,12 +40,13 @@ def next_best(
     return RunnerUp(servers=servers, stages=plan_stages(fleet, answer))
 
 
-def with_runner_up(fleet: Fleet, found: Solved, budget: int) -> Plan:
-    """Return a plan with its runner-up; it is interrupted, too, when the search for that was."""
+def with_runner_up(fleet: Fleet, catalog: Catalog, found: Solved, budget: int) -> Plan:
+    """Return a plan with its runner-up and its close calls; it is interrupted, too, when the search for those was."""
     watch.task("next best")
     other = next_best(fleet, found.prepared, found.decided, budget, found.kept)
+    close = close_calls(fleet, catalog, found, budget)
     proof = dataclasses.replace(found.plan.proof, interrupted=watch.stopped())
-    return dataclasses.replace(found.plan, runner_up=other, proof=proof)
+    return dataclasses.replace(found.plan, runner_up=other, close_calls=close, proof=proof)
 
 
 def _server(decision: Decision) -> RunnerUpServer:

@@ -172,7 +172,7 @@ def point(
     if number > len(listed.found):
         raise NoSuchPoint(number, len(listed.found))
     found = _planned(search, catalog, (x, y), listed, number, previous)
-    return with_runner_up(search.at(listed.found[number - 1].floor), found, budget)
+    return with_runner_up(search.at(listed.found[number - 1].floor), catalog, found, budget)
 
 
 def walk(best: Callable[[int | None], Answer | None], steps: Sequence[int] | None = None) -> Iterator[Found]:

@@ -27,18 +27,23 @@ _FULL_NODE = 8
 
 def nearby(fleet: Fleet, catalog: Catalog, found: Solved, role: str | None, budget: int) -> Iterator[Nearby]:
     """Yield the alternatives of all roles of a plan, or of one; all of them together share the budget."""
-    how = next((server.asleep.how for server in found.plan.servers if server.asleep), None)
-    base = replace(fleet.settled(how) if how else fleet, engine_version=found.plan.engine_version, written=None)
+    base = as_planned(fleet, found.plan)
     with spending(budget):
         for decision in found.decided:
             if role in (None, decision.role.name):
                 yield from _of_role(base, catalog, found, decision, budget)
 
 
+def as_planned(fleet: Fleet, plan: Plan) -> Fleet:
+    """Return a fleet with what its plan settled: the engine version, and what roles do between their turns."""
+    how = next((server.asleep.how for server in plan.servers if server.asleep), None)
+    return replace(fleet.settled(how) if how else fleet, engine_version=plan.engine_version, written=None)
+
+
 def _of_role(fleet: Fleet, catalog: Catalog, found: Solved, decision: Decision, budget: int) -> Iterator[Nearby]:
-    kept = _others_kept(fleet, found, decision.role.name)
+    kept = others_kept(fleet, found, decision.role.name)
     for kind, wanted, model in siblings(catalog, decision.option, decision.role.task):
-        changed = _with_role(kept, _narrowed(decision.role, model))
+        changed = with_role(kept, narrowed(decision.role, model))
         yield _solved(
             changed, catalog, found, decision, Nearby(role=decision.role.name, kind=kind, wanted=wanted), budget
         )
@@ -49,19 +54,20 @@ def _of_role(fleet: Fleet, catalog: Catalog, found: Solved, decision: Decision, 
         yield _solved(kept.with_pool(pool), catalog, found, decision, asked, budget)
 
 
-def _others_kept(fleet: Fleet, found: Solved, name: str) -> Fleet:
+def others_kept(fleet: Fleet, found: Solved, name: str) -> Fleet:
     """Return the fleet in which all roles but one have to keep the checkpoints that the plan gives them."""
     for decision in found.decided:
         if decision.role.name != name:
-            fleet = _with_role(fleet, replace(decision.role, variant=decision.option.variant.repository))
+            fleet = with_role(fleet, replace(decision.role, variant=decision.option.variant.repository))
     return fleet
 
 
-def _with_role(fleet: Fleet, changed: Role) -> Fleet:
+def with_role(fleet: Fleet, changed: Role) -> Fleet:
+    """Return a fleet with one role in the place of that of its name."""
     return replace(fleet, roles=tuple(changed if role.name == changed.name else role for role in fleet.roles))
 
 
-def _narrowed(role: Role, model: Model) -> Role:
+def narrowed(role: Role, model: Model) -> Role:
     """Return a role that has to have a model; what its roles pin and give figures for was another one."""
     parts = tuple(replace(part, models=(model,), variant=None, schemes=None, figures=()) for part in role.parts)
     return replace(role, models=(model,), variant=None, schemes=None, figures=(), parts=parts)

@@ -1,0 +1,85 @@
+"""Close calls: models that the scores of a role do not tell from the one that was chosen.
+
+A score carries an error, and who leads by less than that leads by chance. Checkpoints of one model are not compared:
+what quantization keeps of it is measured on the same questions, and errs less.
+"""
+
+from collections.abc import Iterator
+from dataclasses import replace
+
+from planner.catalog import Catalog
+from planner.facts.prior import ASSUMED, generation
+from planner.facts.variant import Model
+from planner.fleet import Fleet
+from planner.options.candidates import allowed
+from planner.options.figures import RoleFigures
+from planner.plan import CloseCall
+from planner.search import watch
+from planner.search.budget import BudgetSpent
+from planner.solve.assemble import Decision
+from planner.solve.nearby import as_planned, narrowed, others_kept, with_role
+from planner.solve.whole import Solved, tried
+
+
+def close_calls(fleet: Fleet, catalog: Catalog, found: Solved, budget: int) -> tuple[CloseCall, ...]:
+    """Return for each role the best plan with another model that scores as much within the error, where there is one.
+
+    All of the role's candidates are looked at, and the other roles keep their checkpoints.
+    """
+    fleet = as_planned(fleet, found.plan)
+    calls = (_call(fleet, catalog, found, decision, budget) for decision in found.decided)
+    return tuple(call for call in calls if call)
+
+
+def _call(fleet: Fleet, catalog: Catalog, found: Solved, decision: Decision, budget: int) -> CloseCall | None:
+    role, now = decision.role, decision.option.accuracy
+    figures = RoleFigures(role, catalog)
+    near = tuple(_near(catalog, figures, decision))
+    if not near or now.score is None or watch.stopped():
+        return None
+    watch.task(f"close calls of {role.name}")
+    other = replace(narrowed(role, near[0]), models=near, schemes=role.schemes)
+    try:
+        answer = tried(with_role(others_kept(fleet, found, role.name), other), catalog, budget)
+    except BudgetSpent:
+        return None
+    option = (
+        next((one for one in answer.decided if one.role.name == role.name), None)
+        if isinstance(answer, Solved)
+        else None
+    )
+    if option is None:
+        return None
+    then = figures.of(
+        option.option.model, option.option.variant, option.option.kv_cache_dtype, option.option.max_model_len
+    )
+    error = catalog.accuracy.error(now.scale, now.score)
+    if then.score is None or abs(now.score - then.score) >= error:
+        return None
+    return CloseCall(
+        role=role.name,
+        repository=option.option.variant.repository,
+        scale=now.scale,
+        lead=now.score - then.score,
+        error=error,
+        requests=option.sequences * option.option.ranks,
+    )
+
+
+def _near(catalog: Catalog, figures: RoleFigures, decision: Decision) -> Iterator[Model]:
+    """Yield other models, left with the checkpoints that score as much as the chosen one within the error."""
+    role, now = decision.role, decision.option
+    if now.accuracy.score is None or role.parts:
+        return
+    error = catalog.accuracy.error(now.accuracy.scale, now.accuracy.score)
+    own = now.model.base or now.model.repository
+    variants: dict[str, list[str]] = {}
+    for model, variant in allowed(role):
+        score = figures.of(model, variant, "auto", role.context_min).score
+        alike = now.accuracy.scale == ASSUMED and generation(model) == generation(now.model)
+        if (model.base or model.repository) != own and not alike and score and abs(now.accuracy.score - score) < error:
+            variants.setdefault(model.repository, []).append(variant.repository)
+    for model in role.models:
+        kept = variants.get(model.repository, [])
+        if kept:
+            yield replace(model, variants=tuple(one for one in model.variants if one.repository in kept))
