@@ -42,7 +42,7 @@ def plan() -> Plan:
 
 def test_who_leads_by_less_than_the_error_is_named_with_who_would_come_instead(plan: Plan) -> None:
     (server,), (call,) = plan.servers, plan.close_calls
-    scores = {"Qwen/Qwen3.6-27B-FP8": None, "Qwen/Qwen3.5-35B-A3B-FP8": None}
+    scores: dict[str, int | None] = {"Qwen/Qwen3.6-27B-FP8": None, "Qwen/Qwen3.5-35B-A3B-FP8": None}
     for name in scores:
         other = solve(fleet(changed(NEAR, "roles.general.models", [name, "Qwen/Qwen3.5-4B"])), catalog())
         assert isinstance(other, Plan)
