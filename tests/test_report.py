@@ -16,6 +16,8 @@ from plans import plan as planned
 
 from planner.catalog import load_catalog
 from planner.cli import main
+from planner.cli.lock import changed
+from planner.explain import accuracy
 from planner.fleet import load_fleet
 from planner.plan import Plan, plan_from_yaml
 from planner.report import Fault, View, page, view
@@ -67,7 +69,7 @@ def example() -> tuple[Plan, View]:
     plan = plan_from_yaml(EXAMPLE / "plan.yaml")
     fleet = load_fleet(EXAMPLE / "fleet.yaml", catalog)
     texts = ((EXAMPLE / name).read_text(encoding="utf-8") for name in ("fleet.yaml", "plan.yaml"))
-    return plan, view(plan, fleet, catalog, *texts)
+    return plan, view(plan, fleet, catalog, *texts, changed=changed(plan, fleet, catalog))
 
 
 def hostile() -> View:
@@ -85,6 +87,7 @@ def hostile() -> View:
         starts=tuple(dataclasses.replace(one, server=HOSTILE) for one in own.starts),
         glance=tuple(dataclasses.replace(one, question=HOSTILE, text=HOSTILE) for one in own.glance),
         later=(HOSTILE,),
+        notes=(HOSTILE,),
         turns=HOSTILE,
         pins=((HOSTILE, HOSTILE),),
         faults=(Fault(roles=(HOSTILE,), account=HOSTILE, serious=True),),
@@ -150,9 +153,8 @@ def test_tables_hold_the_figures_of_the_plan() -> None:
     plan, own = example()
     rows = Page(page(own)).rows
     for one in plan.servers:
-        assert [one.name, one.repository, one.scheme, one.kv_cache_dtype, str(one.port), f"{one.max_model_len:,}"] in [
-            row[:6] for row in rows
-        ]
+        assert [one.name, one.repository, one.scheme] in [row[:3] for row in rows]
+        assert [one.name, str(one.port), one.kv_cache_dtype, f"{one.max_model_len:,}"] in [row[:4] for row in rows]
         told = next(row for row in rows if row[1:2] == [one.name] and len(row) == 10)
         assert told[2:-1] == [amount(getattr(one.ledger, field.name)) for field in dataclasses.fields(one.ledger)]
     assert any(row[-2:] == [amount(plan.gpus[0].free_bytes), amount(plan.gpus[0].total_bytes)] for row in rows)
@@ -266,3 +268,33 @@ def test_servers_that_wait_for_their_turn_are_named() -> None:
     assert {*own.later, *(one.server for one in own.starts)} == {one.name for one in plan.servers}
     assert own.later == ("writer",)
     assert own.turns in page(own).replace("&#39;", "'")
+
+
+def test_a_plan_that_is_old_says_so_on_its_page() -> None:
+    plan, own = example()
+    catalog = load_catalog()
+    fleet = load_fleet(EXAMPLE / "fleet.yaml", catalog)
+    old = view(plan, fleet, catalog, own.fleet_text, own.plan_text, ("fleet", "catalog"))
+
+    assert "the fleet and catalog have changed since this plan was made" in old.notes[0]
+    assert old.notes[0].replace("`", "") in page(old).replace("`", "")
+
+
+def test_every_kind_of_figure_has_a_source() -> None:
+    plan, own = example()
+    told = {one.what: one.source for one in own.sources}
+
+    assert all(one.source for one in own.sources)
+    for role in ("coder", "general"):
+        assert plan.server(role).revision in told[f"{role}: weights"]
+        assert told[f"{role}: score"] == plan.server(role).accuracy.score_source
+    assert f"vllm {plan.engine_version}" in told["KV cache, context"]
+    assert told["RTX PRO 6000 Blackwell Workstation: memory"]
+
+
+def test_the_servers_say_how_accurate_they_are() -> None:
+    plan, own = example()
+    rows = Page(page(own)).rows
+
+    for one in plan.servers:
+        assert any(row[:1] == [one.name] and accuracy(one.accuracy) in row for row in rows)

@@ -9,7 +9,7 @@ import click
 from planner.catalog import Catalog, load_catalog
 from planner.check import require
 from planner.cli.exit_codes import EXIT_NO_PLAN, EXIT_PROVEN
-from planner.cli.lock import PLAN_FILE, say_stale
+from planner.cli.lock import PLAN_FILE, changed, say_stale
 from planner.cli.output import save
 from planner.cli.progress import counted, watched
 from planner.cli.shared import catalog_option, hint, time_limit_option
@@ -118,7 +118,7 @@ def report(
         shown: View | NoPlanView = no_plan_view(answer, fleet_text)
     else:
         plan_text = plan_to_yaml(answer) if plan is None else file.read_text(encoding="utf-8")
-        shown = view(answer, fleet, catalog, fleet_text, plan_text)
+        shown = view(answer, fleet, catalog, fleet_text, plan_text, changed(answer, fleet, catalog))
     if serve:
         session = Session(
             written=read_fleet(source), catalog=catalog, controls=controls(fleet, catalog), budget=time_limit
@@ -140,8 +140,8 @@ def _is_fleet(file: Path) -> bool:
 
 def _kept(plan: Plan, fleet: Fleet, catalog: Catalog, folder: Path) -> Plan:
     """Return a plan that holds for its fleet."""
-    changed = say_stale(plan, fleet, catalog, folder)
-    require(plan, fleet, catalog, objective=not changed)
+    old = say_stale(plan, fleet, catalog, folder)
+    require(plan, fleet, catalog, objective=not old)
     return plan
 
 

@@ -11,7 +11,7 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
 
 from planner.artifacts.compiled import Compiled
-from planner.explain.words import TERMS, places
+from planner.explain.words import TERMS, accuracy, places
 from planner.plan import ServerPlan
 from planner.report.asked import Controls
 from planner.report.compare import Compared
@@ -84,7 +84,8 @@ def _of_plan(view: View) -> dict[str, Any]:
         return places(server.groups if several else [replace(group, node="") for group in server.groups])
 
     rest = list(dict.fromkeys(one.what for bar in view.bars for one in bar.rest))
-    return {"several_nodes": several, "rest": rest, "where": where}
+    shared = any(server.shared for server in view.servers)
+    return {"several_nodes": several, "rest": rest, "where": where, "shared": shared}
 
 
 def _drawn(view: View) -> dict[str, Any]:
@@ -140,6 +141,7 @@ def _environment() -> Environment:
         bytecode_cache=Compiled(__file__),
     )
     environment.filters["gib"] = lambda value: f"{value / GIB:.2f}"
+    environment.filters["accuracy"] = accuracy
     environment.filters["bytes"] = lambda value: f"{value:,}"
     return environment
 

@@ -192,3 +192,4 @@ def test_paper_has_every_chart_and_light_colours(chromium: Chromium) -> None:
 
     assert opened.page.evaluate("getComputedStyle(document.body).backgroundColor") == "rgb(255, 255, 255)"
     assert all(opened.page.locator(f"#{chart} svg").count() == 1 for chart in charts(opened))
+    assert opened.page.locator("#fleet").is_visible()
