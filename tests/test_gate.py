@@ -96,6 +96,17 @@ def test_a_signal_reaches_the_server_and_the_waiting(gate: Stage) -> None:
     assert names(gate)[-1] == "stop first"
 
 
+def test_a_server_that_misses_the_signal_while_it_loads_is_told_again(gate: Stage) -> None:
+    (port,) = free_ports(1)
+    deaf = 'trap "((++heard > 1)) && exit 0" TERM; echo loads; while :; do sleep 0.1; done'
+    health = f"http://127.0.0.1:{port}/health"
+    process = gate.start("gate.sh", "--health", health, "--", "bash", "-c", deaf)
+    while "loads" not in gate.output.read_text(encoding="utf-8"):
+        time.sleep(0.1)
+
+    assert stop(gate, process) == [143]
+
+
 def test_a_server_that_never_answers_is_stopped(gate: Stage) -> None:
     (port,) = free_ports(1)
     gate.environment["FAKE_START_SECONDS"] = "30"

@@ -227,9 +227,11 @@ def _arguments(part: Part, options: EngineOptions, host: str) -> tuple[Argument,
 def _host_memory_bytes(part: Part) -> int:
     """Return what a process and its workers should be sure of in the host's memory.
 
-    An engine and its API take about 4 GiB, each further worker 2 GiB; workers exchange data through 8 GiB of shared
-    memory, which counts as theirs. Weights go through the host file by file: published checkpoints have files of up to
-    5 GB, or are smaller. What is kept in host memory on purpose comes on top.
+    An engine and its API are given 4 GiB, each further worker 2 GiB: estimates, for no source says what they take
+    beside a GPU. On a CPU an API server holds 0.5 GiB and the core of an engine as much while it loads (resident,
+    0.32.0), to which CUDA's libraries come. Workers exchange data through 8 GiB of shared memory, which counts as
+    theirs. Weights go through the host file by file: published checkpoints have files of up to 5 GB, or are smaller.
+    What is kept in host memory on purpose comes on top.
     """
     gpus = len(part.gpu_indices)
     weights = min(part.server.ledger.weights_bytes * gpus, _FILE_BYTES)

@@ -540,8 +540,10 @@ serve() {
   child=$!
   if [[ -n "${health}${listens}${takes}" ]]; then
     deadline=$((SECONDS + timeout))
-    until healthy; do
+    until healthy && [[ "${told_to_stop}" == no ]]; do
       alive || finish
+      # A signal that comes while the engine loads can be lost there, so it is told again until it ends.
+      [[ "${told_to_stop}" == no ]] || kill -TERM "${child}" 2>/dev/null || true
       if ((SECONDS >= deadline)); then
         end_child "${waited_for} after ${timeout} seconds"
       fi
