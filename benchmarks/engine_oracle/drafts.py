@@ -23,6 +23,31 @@ _HEADS = (
     ("zai-org/GLM-4.5-Air", 2, 1), ("zai-org/GLM-4.7-Flash", 1, 1), ("XiaomiMiMo/MiMo-7B-Base", 1, 1),
 )  # fmt: skip
 _MODELS = (("Qwen/Qwen3-8B", "Qwen/Qwen3-0.6B", 1, 4), ("Qwen/Qwen3-8B", "Qwen/Qwen3-0.6B", 2, 4))
+LLAMA_HEAD = {
+    "architectures": ["LlamaForCausalLM"], "model_type": "llama", "hidden_act": "silu", "hidden_size": 4096,
+    "intermediate_size": 14336, "num_attention_heads": 32, "num_key_value_heads": 8, "num_hidden_layers": 1,
+    "rms_norm_eps": 1e-05, "max_position_embeddings": 2048, "tie_word_embeddings": False, "torch_dtype": "float16",
+    "vocab_size": 128256, "draft_vocab_size": 32000,
+}  # fmt: skip
+_QWEN_LAYER = {
+    **LLAMA_HEAD, "hidden_size": 5120, "intermediate_size": 25600, "num_attention_heads": 64, "head_dim": 128,
+    "vocab_size": 151936, "torch_dtype": "bfloat16",
+}  # fmt: skip
+QWEN_HEAD = {
+    "architectures": ["Eagle3Speculator"], "speculators_model_type": "eagle3", "speculators_version": "0.1.0",
+    "draft_vocab_size": 32000, "norm_before_residual": True, "target_hidden_size": None,
+    "transformer_layer_config": {key: value for key, value in _QWEN_LAYER.items() if key != "draft_vocab_size"},
+    "speculators_config": {
+        "algorithm": "eagle3", "default_proposal_method": "greedy",
+        "proposal_methods": [{"proposal_type": "greedy", "speculative_tokens": 3}],
+        "verifier": {"name_or_path": "Qwen/Qwen3-32B", "architectures": ["Qwen3ForCausalLM"]},
+    },
+}  # fmt: skip
+"""A head of 1,560,616,576 parameters as published, those of two tables that say which tokens it drafts among them."""
+_EAGLE3 = (
+    ("meta-llama/Llama-3.1-8B-Instruct", LLAMA_HEAD, 1), ("meta-llama/Llama-3.1-8B-Instruct", LLAMA_HEAD, 4),
+    ("Qwen/Qwen3-32B", QWEN_HEAD, 1), ("Qwen/Qwen3-32B", QWEN_HEAD, 2),
+)  # fmt: skip
 _QUESTIONS = [
     {"kv_cache_dtype": "auto", "max_model_len": length, "max_num_batched_tokens": 8192} for length in (4096, 32768)
 ]
@@ -39,6 +64,11 @@ def draft_cases() -> Iterator[dict[str, Any]]:
         stated = {"method": "draft_model", "num_speculative_tokens": tokens}
         case = _case(whole, name, catalog.find(name)[0].config, ranks, stated)
         yield {**case, "drafter": dict(catalog.find(drafter)[0].config), "prefix": "draft_model"}
+    for name, head, ranks in _EAGLE3:
+        case = _case(
+            whole, name, catalog.find(name)[0].config, ranks, {"method": "eagle3", "num_speculative_tokens": 3}
+        )
+        yield {**case, "drafter": head}
 
 
 def _case(
@@ -68,7 +98,7 @@ def draft_answer(case: dict[str, Any]) -> dict[str, Any]:
     both = started(plain, flags, profile, drafter)
     rank = Rank(tensor_ranks=ranks, expert_tensor_ranks=ranks, rules=RULES)
     sizes = [parameter_bytes(one, Quantization(), rank) - rotary_bytes(one, rank) for one in (both, plain)]
-    tables = rotary_bytes(drafter, rank) if drafter else 0
+    tables = rotary_bytes(both.drafter, rank) if both.drafter else 0
     cache = layout(both, rules=kv_rules(profile), tensor_parallel_size=ranks, block_size=int(case["block_size"]))
     blocks = cache.blocks(int(case["kv_bytes"]))
     return {

@@ -90,7 +90,8 @@ def ask(folder: str, case: dict[str, Any]) -> dict[str, Any]:
         if config.speculative_config and config.speculative_config.draft_model_config:
             drafts = config.speculative_config.draft_model_config
             whole = copy.copy(config)
-            whole.model_config = drafts if "drafter" in case else config.model_config
+            alone = config.speculative_config.method == "draft_model"  # a head numbers its layers after the model's
+            whole.model_config = drafts if alone else config.model_config
             with torch.device("meta"):
                 drafter = initialize_model(vllm_config=whole, model_config=drafts, prefix=case.get("prefix", ""))
             result["draft_bytes"] = sum(

@@ -9,6 +9,7 @@ from typing import Any
 from planner.architecture import Architecture
 from planner.config_json.classes import config_class
 from planner.config_json.decoder import decoder
+from planner.config_json.drafters import eagle3, is_eagle3
 from planner.config_json.encoders import ENCODERS, encoder
 from planner.config_json.fields import Fields
 from planner.config_json.heads import heads
@@ -72,6 +73,8 @@ def _parsed(facts: _Facts) -> Architecture:
 def _architecture(name: str, fields: Fields) -> Architecture:
     if name == WHISPER:
         return whisper(fields)
+    if is_eagle3(name, fields):
+        return eagle3(name, fields)
     if name in WRAPPERS:
         return wrapped(name, fields)
     if name in TEXT:
@@ -82,6 +85,8 @@ def _architecture(name: str, fields: Fields) -> Architecture:
         return pooling_decoder(name, fields)
     if any(part in name for part in _DRAFTS):
         raise UnsupportedModel(
-            fields.where, f"draft model {name}", "speculative decoding is not planned; plan its target model alone"
+            fields.where,
+            f"draft model {name}",
+            "of models that draft for another, EAGLE-3 heads of Llama and Qwen3 layers and whole models are sized",
         )
     raise UnsupportedModel(fields.where, f"architecture {name}")

@@ -8,6 +8,8 @@ from planner.engine.flags import ServeFlags
 _POSITION_BYTES = 4
 # While a head drafts: the hidden states it starts from, those of the tokens, and both side by side.
 _HIDDEN_VECTORS = 3
+# Where an EAGLE-3 head drafts, beside these: what the model's layers hand over, one by one and side by side.
+_HANDED_OVER = 6
 # The first runner's profile makes logits of two rows per sequence, and picks the rows to verify out of them.
 _PROFILED_ROWS = 3
 
@@ -33,9 +35,10 @@ def drafting(architecture: Architecture, flags: ServeFlags, dtype_bytes: int, *,
         return Drafting()
     vector = flags.max_num_batched_tokens * architecture.hidden_size * dtype_bytes
     hidden = flags.speculative.method != "ngram"
+    vectors = _HIDDEN_VECTORS + (_HANDED_OVER if flags.speculative.method == "eagle3" else 0)
     searched = second and not hidden
     return Drafting(
-        transient_bytes=_HIDDEN_VECTORS * vector if hidden else 0,
+        transient_bytes=vectors * vector if hidden else 0,
         kept_bytes=vector if hidden else 0,
         kept_bytes_per_sequence=flags.max_model_len * _POSITION_BYTES if searched else 0,
         row_bytes=0 if second else _PROFILED_ROWS * architecture.vocab_size * dtype_bytes,

@@ -4,6 +4,7 @@ from collections.abc import Iterator
 
 from planner.architecture import Architecture
 from planner.engine.adapters import LARGEST_VOCABULARY, RANK_ONE_SINCE, RANKS, adapter_classes, since
+from planner.engine.eagle3 import gives_states
 from planner.engine.flags import ServeFlags
 from planner.engine.profile import EngineProfile, parse_version
 from planner.engine.rules import Refusal, refused
@@ -13,6 +14,8 @@ from planner.memory.lora import head_takes_adapters
 
 def feature_reasons(architecture: Architecture, flags: ServeFlags, profile: EngineProfile) -> Iterator[Refusal]:
     """Yield why this engine version does not start a model with the adapters or the drafts of its flags."""
+    if architecture.target_hidden_size:
+        yield refused("drafts-alone", architecture=architecture.name)
     if flags.max_loras:
         yield from _adapters(architecture, flags, profile)
     if flags.speculative:
@@ -47,13 +50,23 @@ def _drafts(
     heads = architecture.drafted
     if heads and wanted.tokens > heads and wanted.tokens % heads:
         yield refused("drafts-tokens", tokens=wanted.tokens, heads=heads)
-    if wanted.method in DRAFTED and architecture.drafter is None:
-        yield refused("drafts-model", method=wanted.method, model=wanted.model or "no model")
-    other = architecture.drafter if wanted.method == "draft_model" else None
-    if other and other.vocab_size != architecture.vocab_size:
-        vocabularies = {"own": architecture.vocab_size, "drafter": other.vocab_size}
-        yield refused("drafts-vocabulary", **vocabularies)
+    if wanted.method in DRAFTED:
+        yield from _drafter(architecture, wanted, profile)
     if flags.pipeline_parallel_size > 1:
         yield refused("drafts-stages", stages=flags.pipeline_parallel_size)
     if flags.max_num_batched_tokens <= wanted.lookahead_tokens:
         yield refused("drafts-slots", batch=flags.max_num_batched_tokens, slots=wanted.lookahead_tokens)
+
+
+def _drafter(architecture: Architecture, wanted: Speculation, profile: EngineProfile) -> Iterator[Refusal]:
+    """Yield why a checkpoint that drafts does not go with the model."""
+    other, head = architecture.drafter, wanted.method == "eagle3"
+    if other is None or bool(other.target_hidden_size) != head:
+        yield refused("drafts-model", method=wanted.method, model=wanted.model or "no model")
+        return
+    if other.vocab_size != architecture.vocab_size:
+        yield refused("drafts-vocabulary", own=architecture.vocab_size, drafter=other.vocab_size)
+    if head and other.target_hidden_size != architecture.hidden_size:
+        yield refused("drafts-states", own=architecture.hidden_size, drafter=other.target_hidden_size)
+    if head and not gives_states(profile.version, architecture.name, architecture.model_type):
+        yield refused("drafts-class", engine=str(profile), architecture=architecture.name)

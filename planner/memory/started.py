@@ -36,10 +36,21 @@ def _started(
     verifying = {layer: _verifying(layer, speculation.tokens) for layer in dict.fromkeys(found.layers)}
     layers = tuple(verifying[layer] for layer in found.layers)
     if speculation.method in DRAFTED:
-        return replace(found, layers=layers, drafter=drafter.value if drafter else None)
+        return replace(found, layers=layers, drafter=_beside(drafter.value, found) if drafter else None)
     if speculation.method != "mtp":
         return replace(found, layers=layers)
     return replace(found, layers=(*layers, *found.heads), drafted=len(found.heads))
+
+
+def _beside(drafter: Architecture, model: Architecture) -> Architecture:
+    """Return a drafter whose rotary tables reach as far as the model does, if it is a head of it.
+
+    Source: ``config/speculative.py:_maybe_override_draft_max_position_embeddings`` 0.33.0; before, they are shorter.
+    """
+    if not drafter.target_hidden_size:
+        return drafter
+    reach = tuple(replace(table, positions=max(table.positions, model.max_model_len)) for table in drafter.rotaries)
+    return replace(drafter, rotaries=reach)
 
 
 def _verifying(layer: Layer, tokens: int) -> Layer:
