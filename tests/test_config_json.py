@@ -86,7 +86,7 @@ def test_an_unknown_architecture_is_refused_by_name(name: str) -> None:
     assert name in str(caught.value)
 
 
-@pytest.mark.parametrize("name", ["EagleLlamaForCausalLM", "DeepSeekMTPModel", "MedusaModel", "Eagle3LlamaForCausalLM"])
+@pytest.mark.parametrize("name", ["EagleLlamaForCausalLM", "DeepSeekMTPModel", "MedusaModel", "EagleLlama4ForCausalLM"])
 def test_a_draft_model_is_refused_as_one(name: str) -> None:
     with pytest.raises(UnsupportedModel) as caught:
         architecture(architectures=[name])

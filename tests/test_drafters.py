@@ -1,4 +1,4 @@
-"""EAGLE-3 heads: sized as published and as the engine builds them, planned beside their model, refused beside others."""
+"""EAGLE-3 heads: sized as published, planned beside their model, refused beside others."""
 
 import json
 from pathlib import Path

@@ -82,8 +82,8 @@ class Architecture:
     ``windows_from`` is the layer from which a config asks for sliding windows where it does so for some layers alone,
     by their number (None: for all or for none). ``language`` is the class of the language model inside a multimodal
     one, as far as it has one of its own. ``heads`` are layers that the checkpoint carries to draft tokens ahead; of
-    ``layers``, the last ``drafted`` are such. A ``drafter`` is a checkpoint of its own that drafts on the same GPUs; one
-    that starts from the model's hidden states, and is nothing without them, has their ``target_hidden_size``.
+    ``layers``, the last ``drafted`` are such. A ``drafter`` is a checkpoint of its own that drafts on the same GPUs;
+    one that reads the model's hidden states, and is nothing without them, has their ``target_hidden_size``.
     """
 
     name: str
