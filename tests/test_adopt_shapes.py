@@ -1,12 +1,15 @@
 """Adopt: shapes that public deployments have, each a small file of its own, with what the engine would be given."""
 
+import re
 from pathlib import Path
 from typing import Any
 
 import pytest
+from click.testing import CliRunner
 
 from planner.adopt.files import read_files
 from planner.adopt.server import Server
+from planner.cli import main
 
 _BASH = "#!/bin/bash\n"
 _SERVED: dict[str, Any] = {"max-model-len": 8192, "gpu-memory-utilization": 0.5}
@@ -119,3 +122,23 @@ def test_a_benchmark_of_a_server_is_no_server(tmp_path: Path) -> None:
     text = "jobs:\n  t:\n    steps:\n    - run: vllm bench serve --model m\n    - run: pip install vllm\n"
 
     assert read(tmp_path, "ci.yml", text) == []
+
+
+def test_what_steers_a_terminal_is_written_out(tmp_path: Path) -> None:
+    path = tmp_path / "run.sh"
+    path.write_text("vllm serve 'a/\x1b]0;t\x07b' --x '\u202e'\n", encoding="utf-8")
+
+    for given in (["check", str(path)], ["check", str(path), "--json"]):
+        shown = CliRunner().invoke(main, given).output
+        assert r"a/\u001b]0;t\u0007b" in shown
+        assert not re.search("[\x00-\x09\x0b-\x1f\x7f-\x9f\u202e]", shown)
+
+
+def test_a_word_longer_than_any_name_of_a_file_is_no_file(tmp_path: Path) -> None:
+    assert read(tmp_path, "run.sh", f"{'a' * 5000} x\nsource {'b' * 5000}\n") == []
+
+
+def test_what_is_left_to_fill_in_is_named(tmp_path: Path) -> None:
+    (server,) = read(tmp_path, "run.sh", "vllm serve 'm' --port '<PORT>' --max-model-len {{ length }} --seed ${SEED}\n")
+
+    assert server.unexpanded == ("<PORT>", "{{ length }}", "${SEED}")

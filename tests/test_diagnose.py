@@ -173,12 +173,29 @@ def test_a_truncated_log_is_read_as_far_as_it_goes() -> None:
 
 @pytest.mark.parametrize(
     "data",
-    [b"", b"\x00\xff\xfe\x7fELF" * 400, b"{" * 100_000, b"x" * 500_000, b'{"log": 3}\n[]\n{"a":' * 50, b"\r\r\r\n\r"],
+    [
+        b"",
+        b"9" * 16_000,
+        b"\x00\xff\xfe\x7fELF" * 400,
+        b"{" * 100_000,
+        b"x" * 500_000,
+        b'{"log": 3}\n[]\n{"a":' * 50,
+        b"\r\r\r\n\r",
+    ],
 )
 def test_what_is_no_log_is_no_traceback(data: bytes) -> None:
     for found in read(data):
         assert found.cause == "unknown"
         assert found.line is None or len(found.line.text) <= MAX_LINE
+
+
+def test_of_what_is_no_log_it_is_said(tmp_path: Path) -> None:
+    path = tmp_path / "log"
+    path.write_text("a,b\n1,2\n", encoding="utf-8")
+
+    shown = CliRunner().invoke(main, ["diagnose", str(path)]).output
+
+    assert shown == "nothing here is of a vLLM server; the last line is\n  line 2: 1,2\n"
 
 
 def test_escapes_of_a_terminal_are_not_passed_on(tmp_path: Path) -> None:

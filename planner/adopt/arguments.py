@@ -18,8 +18,8 @@ import yaml
 from planner.engine.options import EngineOptions, engine_options, listed_versions
 from planner.resources import data_folder
 
-UNKNOWN = re.compile(r"\$\{\w[^{}]*\}|\$\(|\{\{|%\w+%")
-"""What only the running platform knows, as it is kept: ``${NAME}``, ``$(…)``, ``{{…}}``."""
+UNKNOWN = re.compile(r"\$\{\w[^{}]*\}|\$\(|\{\{|%\w+%|<[A-Za-z][\w -]*>")
+"""What only the running platform knows, as it is kept: ``${NAME}``, ``$(…)``, ``{{…}}``, ``<name>``."""
 _TRUTHS = {"true": True, "false": False}
 _HUMAN = re.compile(r"(\d+(?:\.\d+)?)([kKmMgGtT])")
 _SCALE = {"k": 10**3, "m": 10**6, "g": 10**9, "t": 10**12, "K": 2**10, "M": 2**20, "G": 2**30, "T": 2**40}

@@ -31,6 +31,8 @@ _OTHERS = re.compile(
 )
 
 
+_LONGEST_NAME = 255
+"""Bytes of a file's name on Linux (NAME_MAX)."""
 _TEMPLATES = (".j2", ".jinja", ".jinja2", ".tmpl", ".tpl", ".gotmpl", ".template", ".example", ".sample", ".dist")
 _UNIT = re.compile(r"(?:\s|[#;].*\n)*\[(?:Unit|Service|Install)\]")
 _STARTING = re.compile(r"^[ \t-]*\"?(?:image|command|FROM|CMD|ENTRYPOINT|Image|Exec|ExecStart)\"?[ \t:=].*", re.M)
@@ -65,7 +67,7 @@ class _Reader:
     def beside(self, name: str) -> str | None:
         """Return the text of the file that a path names, where one of its name is at hand."""
         last = PurePosixPath(name).name
-        if not last or "$" in last:
+        if not last or "$" in last or len(last.encode()) > _LONGEST_NAME:
             return None
         if (written := self.made.get(name)) is not None:
             return written

@@ -1,5 +1,6 @@
 """A server of somebody's files or logs as the memory model sees it, or why that cannot be said."""
 
+import contextlib
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -148,15 +149,12 @@ def stored_at(server: Server) -> str:
 
 def _model(catalog: Catalog, name: str) -> AskedModel:
     """Return a model by its name, by the last part of a path on another machine, or one that is alike."""
-    try:
-        return asked_model(catalog, name)
-    except UnknownName:
-        last = PurePosixPath(name).name
-        try:
-            return asked_model(catalog, last)
-        except UnknownName:
-            found = alike(catalog, last)
-            if found is None:
-                raise
-            architecture, quantization = stored(*found)
-            return AskedModel(architecture, quantization, (f"sized like {found[1].repository}",))
+    last = PurePosixPath(name).name
+    with contextlib.suppress(UnknownName):
+        if not name.startswith("/"):
+            return asked_model(catalog, name)
+    found = None if catalog.lists(last) else alike(catalog, last)
+    if found is None:
+        return asked_model(catalog, last)
+    architecture, quantization = stored(*found)
+    return AskedModel(architecture, quantization, (f"sized like {found[1].repository}",))

@@ -4,10 +4,10 @@ import re
 from dataclasses import dataclass, field
 from typing import Any
 
-UNEXPANDED = re.compile(r"\$\{[^{}]*\}|\$\(+[^()]*\)+|\{\{.*?\}\}|%\w+%|%[iI]\b")
+UNEXPANDED = re.compile(r"\$\{[^{}]*\}|\$\(+[^()]*\)+|\{\{.*?\}\}|%\w+%|%[iI]\b|<[A-Za-z][\w -]*>")
 """Names and expressions that nobody has filled in.
 
-``${NAME}``, ``$(command)``, ``{{ expression }}``, ``%NAME%``, and ``%i`` of systemd's templates.
+``${NAME}``, ``$(command)``, ``{{ expression }}``, ``%NAME%``, ``<name>``, and ``%i`` of systemd's templates.
 """
 
 

@@ -224,6 +224,11 @@ class Catalog:
             raise UnknownName("model", name, close)
         return self._looked_up(name)
 
+    def lists(self, name: str) -> bool:
+        """Whether a checkpoint has this name, in any case; nothing is looked up."""
+        wanted = name.casefold()
+        return next(_matches(self._mentioning(wanted), wanted), None) is not None
+
     def _looked_up(self, repository: str) -> tuple[Model, Variant]:
         from planner.catalog.hub_requests import LaterError
         from planner.catalog.looked_up import looked_up  # only what is not listed needs all of this

@@ -13,7 +13,7 @@ from planner.adopt.to_fleet import to_fleet
 from planner.catalog import Catalog, load_catalog
 from planner.cli.exit_codes import EXIT_FILES_DIFFER, EXIT_NO_PLAN, EXIT_PROVEN
 from planner.cli.shared import catalog_option, hint, verb
-from planner.cli.text import wrapped
+from planner.cli.text import escaped, wrapped
 from planner.errors import OutputError
 from planner.facts.gpu import GPU
 from planner.units import format_gib
@@ -56,9 +56,9 @@ def check(
     found = read_files(files, engine_version)
     each = verdicts(found.servers, gpu, catalog)
     if as_json:
-        click.echo(json.dumps(_facts(found, each), indent=2, ensure_ascii=False))
+        click.echo(escaped(json.dumps(_facts(found, each), indent=2, ensure_ascii=False)))
     else:
-        click.echo(wrapped(_told(found, each)))
+        click.echo(wrapped(escaped(_told(found, each))))
     if fleet_path is not None:
         _write_fleet(found, gpu, catalog, fleet_path)
     raise SystemExit(EXIT_NO_PLAN if whole(each) is False else EXIT_PROVEN)
@@ -73,7 +73,7 @@ def _write_fleet(found: Found, gpu: GPU | None, catalog: Catalog, path: Path) ->
         raise SystemExit(EXIT_FILES_DIFFER)
     text, left = to_fleet(found.servers, gpu, catalog, path.resolve().parent.name)
     for sentence in left:
-        hint(sentence)
+        hint(escaped(sentence))
     if not text:
         return
     try:

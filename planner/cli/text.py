@@ -4,10 +4,16 @@ import re
 import textwrap
 from collections.abc import Sequence
 
+_CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u2028-\u202e\u2066-\u2069]")
 WIDTH = 110
 """Columns of running text; tables take what they need."""
 
 _NO_BREAK = "\u00a0"
+
+
+def escaped(text: str) -> str:
+    """Return a text, or JSON, of somebody's files with what steers a terminal written out by its number."""
+    return _CONTROL.sub(lambda match: f"\\u{ord(match[0]):04x}", text)
 
 
 def wrapped(text: str) -> str:

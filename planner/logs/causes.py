@@ -43,7 +43,7 @@ def _flags(text: str) -> tuple[str, ...]:
     return tuple(re.findall(r"--[\w-]+", text))
 
 
-_N = r"-?\d+(?:\.\d+)?"
+_N = r"-?\d{1,12}(?:\.\d{1,12})?"  # without bounds a line of digits alone would cost their square
 
 FORMS = (
     # v1/core/kv_cache_utils.py, v1/core/kv_cache_planning.py
@@ -215,7 +215,7 @@ FORMS = (
     _form("parallel_size_invalid", r"world_size ?[=(]\d+\)? must be (?:divisible|equal)"),
     _form("parallel_size_invalid", r"Pipeline parallelism is not supported for this model"),
     _form("parallel_size_invalid", r"World size \(\d+\) is larger than the number of available GPUs"),
-    _form("parallel_size_invalid", r"(?:AssertionError: )?\d+ is not divisible by \d+", 2),
+    _form("parallel_size_invalid", r"(?:AssertionError: )?\d{1,12} is not divisible by \d", 2),
     _form("parallel_size_invalid", r"(?:input|output) size is not aligned with the quantized weight shape"),
     _form("parallel_size_invalid", r"(?:_per_partition|_partition_size|'s weight) = \d+ is not divisible by"),
     _form("parallel_size_invalid", r"does not support tensor parallel\.|tp_size=\d+ must be divisible"),

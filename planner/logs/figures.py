@@ -8,7 +8,7 @@ from typing import Any
 Figure = str | int | float | bool | tuple[str, ...]
 Kinds = Mapping[str, Callable[[str], Figure]]
 
-_NUMBER = r"-?\d+(?:\.\d+)?"
+_NUMBER = r"-?\d{1,12}(?:\.\d{1,12})?"
 VERSION = re.compile(
     r"vLLM API server version v?(?P<a>\d[\w.+]*)|Initializing (?:a|an) (?:V\d )?LLM engine \(v(?P<b>\d[\w.+]*)\)"
     r"|█\s+version (?P<c>\d[\w.+]*)|vLLM server version v?(?P<d>\d[\w.+]*), serving model"

@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 
+from planner.logs.causes import ERROR
 from planner.logs.diagnosis import Diagnosis
 from planner.logs.figures import Figure
 
@@ -90,7 +91,18 @@ def happened(found: Diagnosis) -> str:
     """Say in one line which server it is and what happened to it."""
     names = [found.source, f"vllm {found.version}" if found.version else "", found.model or ""]
     who = ", ".join(name for name in names if name) or "the server"
+    if _is_no_log(found):
+        return "nothing here is of a vLLM server; the last line is"
     return f"{who}: {_HAPPENED[found.cause]}"
+
+
+def _is_no_log(found: Diagnosis) -> bool:
+    """Whether no line was of a server, nor of an error."""
+    line = found.line
+    known = found.version or found.model or found.arguments or found.figures
+    return (
+        found.cause == "unknown" and not known and not (line and (line.level or line.process or ERROR.match(line.text)))
+    )
 
 
 def advice(found: Diagnosis) -> str | None:
