@@ -188,7 +188,8 @@ class Prepared:
     """The options of every role, in order of the role names, and the places they are for, one for each pool.
 
     ``speed`` has what kernels reach on their GPUs. ``some`` says that options were left out with which a plan reaches
-    less than the best one and its runner-up.
+    less than the best one and its runner-up; ``missed`` is what the first stage can be at most with others, that there
+    was no time for.
     """
 
     places: tuple[Place, ...]
@@ -196,6 +197,7 @@ class Prepared:
     roles: tuple[RoleOptions, ...]
     speed: SpeedTables
     some: bool = False
+    missed: int | None = None
 
 
 def canonical(option: Option) -> tuple[int | str, ...]:

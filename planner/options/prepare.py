@@ -7,12 +7,12 @@ is known already (``reach``), and what was not needed in an earlier run is not l
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from functools import partial
 
 from planner.catalog import Catalog
 from planner.engine.profile import EngineProfile
 from planner.fleet import Fleet, Role
 from planner.options.considered import Considered
+from planner.options.descent import Descent
 from planner.options.gathering import Gathering
 from planner.options.needed import Needed, keep, question, recall
 from planner.options.offers import Offers
@@ -22,8 +22,11 @@ from planner.options.place import Place, places
 from planner.options.problem import losses, stages
 from planner.options.prune import Front, Loss, Losses
 from planner.options.reach import Reach
-from planner.options.sizing import anything, best_first, most_left
+from planner.options.sizing import best_first
 from planner.options.worth import Worth
+
+LOOKS = 200_000
+"""Looks at options of all roles together, after which the rest is left out: about a minute."""
 
 
 def prepare(
@@ -44,54 +47,88 @@ def prepare(
 class Within:
     """Options with which a plan can reach enough, what is ``needed`` for them, and the reach that says what is enough.
 
-    ``reach`` is None where every option is enough.
+    ``missed`` is what plans reach at most with options that were not looked at because that takes too long.
     """
 
     prepared: Prepared
     needed: Mapping[str, Needed]
-    reach: Reach | None
+    reach: Reach
+    missed: int | None
+
+
+def prepare_few(
+    fleet: Fleet, catalog: Catalog, profile: EngineProfile, some: Mapping[str, Needed], *, avoid: bool
+) -> Prepared:
+    """Return some of the options of some checkpoints of every role; a role may have none. Speed must not count."""
+    where, names = places(fleet, profile), stages(fleet.objective)
+    roles = []
+    for role in fleet.roles:
+        one = Gathering(Offers.of(role, catalog, avoid=avoid), where, some[role.name], few=True)
+        for named in one.named:
+            one.add(named)
+        found = best_first(one.boxes, Front(losses(names), in_all=False))
+        roles.append(_role_options(one, catalog, found, avoid=avoid))
+    return Prepared(places=where, profile=profile, roles=tuple(roles), speed=catalog.speed, some=True)
 
 
 def prepare_within(
     fleet: Fleet,
     catalog: Catalog,
     profile: EngineProfile,
-    reach: Reach | None,
+    reach: Reach,
     known: Mapping[str, Needed] | None,
+    few: Prepared | None,
     *,
     avoid: bool,
-    few: bool = False,
 ) -> Within:
-    """Return the options of every role with which a plan can reach enough, a ``few`` of them where some will do.
+    """Return the options of every role with which a plan can reach enough.
 
-    No others are looked at than those of checkpoints that are ``known`` to be needed. Unlike ``prepare`` this leaves
-    a role without options when all it has have known faults that are to be avoided. Speed must not count.
+    No others are looked at than those of checkpoints that are ``known`` to be needed. Where not all can be looked at,
+    a ``few`` that are a plan are among them. A role of which no option can be in a plan has none. Speed must not count.
     """
     where, names = places(fleet, profile), stages(fleet.objective)
     gathered = [
-        Gathering(Offers.of(role, catalog, avoid=avoid), where, known[role.name] if known else None, few)
+        Gathering(Offers.of(role, catalog, avoid=avoid), where, known[role.name] if known else None)
         for role in fleet.roles
     ]
-    if reach and not reach.least:
-        reach = reach.settled(fleet.roles, [_most_left(one, reach) for one in gathered])
-    roles, needed = [], {}
-    for role, one in zip(fleet.roles, gathered, strict=True):
-        one.boxes.offers.clear()
-        for named in one.named:
-            if reach is None or not reach.least or reach.most(one.offers, named) >= reach.least[role.name]:
-                one.add(named)
-        worthwhile = partial(reach.enough, role) if reach else anything
-        found = tuple(sorted(best_first(one.boxes, Front(losses(names), in_all=False), worthwhile), key=canonical))
-        considered = Considered(role, where, catalog, avoid=avoid)
-        roles.append(RoleOptions(role=role, options=found, considered=considered, faulty=one.faulty))
+    descents = [Descent(one, reach) for one in gathered]
+    if not reach.least:
+        reach = reach.settled(fleet.roles, [descent.most() for descent in descents])
+    fronts = [Front(losses(names), in_all=False) for _ in fleet.roles]
+    options: list[list[Option]] = [[] for _ in fleet.roles]
+    left, open_roles = LOOKS, set(range(len(fleet.roles)))
+    while open_roles and left >= len(open_roles):
+        share = left // len(open_roles)
+        for number in sorted(open_roles):
+            descent, least = descents[number], reach.least.get(fleet.roles[number].name, 0)
+            before = descent.looks
+            options[number] += descent.options(least, fronts[number], before + share)
+            left -= descent.looks - before
+            if descent.missed(least) is None:
+                open_roles.remove(number)
+    roles, needed, missed = [], {}, list[int]()
+    for number, (role, one) in enumerate(zip(fleet.roles, gathered, strict=True)):
+        found = options[number]
         needed[role.name] = one.needed(_named(found))
-    prepared = Prepared(places=where, profile=profile, roles=tuple(roles), speed=catalog.speed, some=True)
-    return Within(prepared, needed, reach)
+        top = descents[number].missed(reach.least.get(role.name, 0))
+        if top is not None:
+            missed.append(reach.within(role, top))
+            found = _with(found, few.roles[number].options if few else ())
+        roles.append(_role_options(one, catalog, found, avoid=avoid))
+    most = max(missed, default=None)
+    prepared = Prepared(places=where, profile=profile, roles=tuple(roles), speed=catalog.speed, some=True, missed=most)
+    return Within(prepared, needed, reach, most)
 
 
-def _most_left(gathering: Gathering, reach: Reach) -> int | None:
-    starts = [(reach.most(gathering.offers, one), partial(gathering.add, one)) for one in gathering.named]
-    return most_left(gathering.boxes, starts, partial(reach.left, gathering.offers.role))
+def _with(options: Iterable[Option], others: Iterable[Option]) -> list[Option]:
+    return list({canonical(option): option for option in (*options, *others)}.values())
+
+
+def _role_options(gathering: Gathering, catalog: Catalog, found: Iterable[Option], *, avoid: bool) -> RoleOptions:
+    role = gathering.offers.role
+    considered = Considered(role, gathering.where, catalog, avoid=avoid)
+    options = tuple(sorted(found, key=canonical))
+    return RoleOptions(role=role, options=options, considered=considered, faulty=gathering.faulty)
 
 
 def _named(options: Iterable[Option]) -> frozenset[tuple[int, str]]:
@@ -122,7 +159,7 @@ def prepare_role(
     gathering = Gathering(Offers.of(role, catalog, avoid=avoid, pacing=pacing), where, known)
     for one in gathering.named:
         gathering.add(one)
-    found, faulty = list(best_first(gathering.boxes, front, anything)), gathering.faulty
+    found, faulty = list(best_first(gathering.boxes, front)), gathering.faulty
     if known is None:
         keep(asked, gathering.needed(_named(found)))
     if faulty and not found:

@@ -17,6 +17,7 @@ from planner.options.prune import spans
 from planner.options.rungs import Box
 from planner.options.worth import SHARE, STEP, Worth
 from planner.search.prices import SCALE, Prices
+from planner.search.problem import COST
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,10 +85,11 @@ class Reach:
             alone=role.name in self.alone,
         )
 
-    def enough(self, role: Role, box: Box, size: Callable[[int], int]) -> bool:
-        """Whether a plan with an option of a box may reach as much as is known of one."""
-        found = self.left(role, box, size)
-        return found is not None and (not self.least or found >= self.least[role.name])
+    def within(self, role: Role, left: int) -> int:
+        """Return what the first stage of a plan can be at most with an option of which so much is left."""
+        total = self.value + (left - self.least[role.name]) // SCALE
+        later = self.prices.weights[0] - 1 if COST in self.names[1:] else 0  # all others are at least 0
+        return (total + later) // self.prices.weights[0]
 
     def settled(self, roles: Sequence[Role], best: Sequence[int | None]) -> "Reach":
         """Return the same with what an option of each role must have left, given the most that any of it has left.

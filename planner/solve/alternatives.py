@@ -14,6 +14,7 @@ from planner.search.optimise import optimise
 from planner.solve.assemble import Decision, decisions, plan_stages
 from planner.solve.close_calls import close_calls
 from planner.solve.whole import Solved
+from planner.solve.within import bounded
 
 
 def next_best(
@@ -36,6 +37,7 @@ def next_best(
         return None
     if answer is None:
         return None
+    answer = bounded(answer, prepared)
     servers = tuple(_server(decision) for decision in decisions(prepared, answer))
     return RunnerUp(servers=servers, stages=plan_stages(fleet, answer))
 

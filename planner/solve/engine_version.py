@@ -12,7 +12,7 @@ from planner.plan.faults import faults_of
 from planner.search.optimise import optimise
 from planner.search.problem import Answer
 from planner.solve.assemble import Decision, decisions
-from planner.solve.within import prepared_within
+from planner.solve.within import bounded, prepared_within
 
 
 def prepared_for(fleet: Fleet, catalog: Catalog, budget: int) -> Prepared:
@@ -50,7 +50,8 @@ def best(fleet: Fleet, prepared: Prepared, budget: int) -> Answer | None:
     """
     if not all(found.options or found.role.optional for found in prepared.roles):
         return None
-    return optimise(problem(fleet, prepared), budget)
+    answer = optimise(problem(fleet, prepared), budget)
+    return answer and bounded(answer, prepared)
 
 
 def _sound(chosen: Decision, fleet: Fleet, profile: EngineProfile) -> bool:

@@ -6,6 +6,7 @@ what is enough. Whichever turns out best, one of the two has another combination
 """
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 
 from planner import cache
 from planner.catalog import Catalog
@@ -16,13 +17,13 @@ from planner.options.candidates import allowed
 from planner.options.likely import likely
 from planner.options.needed import FEW, Needed, question_of_all
 from planner.options.place import places
-from planner.options.prepare import prepare_within
+from planner.options.prepare import prepare_few, prepare_within
 from planner.options.problem import problem, ranges, stages
 from planner.options.reach import Reach
 from planner.options.worth import counts_speed
 from planner.search import watch
 from planner.search.known import known
-from planner.search.problem import MINIMAL_CHANGE, Decided
+from planner.search.problem import MINIMAL_CHANGE, Answer, Decided
 
 MANY = 4 * FEW
 """Checkpoints of all roles together from which on it is quicker to find a plan first."""
@@ -41,18 +42,29 @@ def prepared_within(fleet: Fleet, catalog: Catalog, profile: EngineProfile, *, a
     if before is not None:
         reach = Reach.read(before["reach"])
         needed = {name: Needed.read(found) for name, found in before["needed"].items()}
-        return prepare_within(fleet, catalog, profile, reach, needed, avoid=avoid).prepared
+        return prepare_within(fleet, catalog, profile, reach, needed, None, avoid=avoid).prepared
     watch.task("a first plan")
-    first = _reach(fleet, catalog, profile, avoid=avoid)
+    few, first = _few(fleet, catalog, profile, avoid=avoid)
     watch.task("")
     if first is None:
         return prepare(fleet, catalog, profile, avoid=avoid)
-    found = prepare_within(fleet, catalog, profile, first, None, avoid=avoid)
-    if not (found.reach and found.reach.least) or not all(one.options for one in found.prepared.roles):
+    found = prepare_within(fleet, catalog, profile, first, None, few, avoid=avoid)
+    if not found.reach.least or not all(one.options for one in found.prepared.roles):
         return prepare(fleet, catalog, profile, avoid=avoid)
-    kept = {name: needed.written() for name, needed in found.needed.items()}
-    cache.keep(place, asked, {"reach": found.reach.written(), "needed": kept})
+    if found.missed is None:
+        kept = {name: needed.written() for name, needed in found.needed.items()}
+        cache.keep(place, asked, {"reach": found.reach.written(), "needed": kept})
     return found.prepared
+
+
+def bounded(answer: Answer, prepared: Prepared) -> Answer:
+    """Return an answer whose bound covers the options that there was no time to look at."""
+    if prepared.missed is None:
+        return answer
+    first, *rest = answer.stages
+    bound = max(first.bound, prepared.missed)
+    first = replace(first, bound=bound, proven=first.proven and bound == first.value)
+    return replace(answer, stages=(first, *(replace(stage, proven=False) for stage in rest)))
 
 
 def _suits(fleet: Fleet) -> bool:
@@ -61,22 +73,23 @@ def _suits(fleet: Fleet) -> bool:
     return not counted and sum(len(allowed(role)) for role in fleet.roles) > MANY
 
 
-def _reach(fleet: Fleet, catalog: Catalog, profile: EngineProfile, *, avoid: bool) -> Reach | None:
-    """Return what the runner-up of a plan of few checkpoints reaches; None when there is none."""
+def _few(
+    fleet: Fleet, catalog: Catalog, profile: EngineProfile, *, avoid: bool
+) -> tuple[Prepared | None, Reach | None]:
+    """Return a few options, and what the runner-up of a plan of them reaches; None when there is none."""
     where, names = places(fleet, profile), stages(fleet.objective)
     weights = _weights(ranges(names, fleet))
     if not weights:
-        return None
+        return None, None
     some = {role.name: Needed(likely(role, where, catalog), faulty=False) for role in fleet.roles}
-    few = prepare_within(fleet, catalog, profile, None, some, avoid=avoid, few=True).prepared
+    few = prepare_few(fleet, catalog, profile, some, avoid=avoid)
     if not all(one.options for one in few.roles):
-        return None
+        return None, None
     best = known(problem(fleet, few), weights)
     other = known(problem(fleet, few, barred=_chosen(few, best.decided)), weights) if best else None
     if best is None or other is None:
-        return None
-    alone = _alone(fleet, few)
-    return Reach(names[: len(weights)], min(best.value, other.value), best.prices, alone)
+        return None, None
+    return few, Reach(names[: len(weights)], min(best.value, other.value), best.prices, _alone(fleet, few))
 
 
 def _alone(fleet: Fleet, few: Prepared) -> frozenset[str]:
