@@ -274,7 +274,7 @@ def test_a_plan_that_is_old_says_so_on_its_page() -> None:
     plan, own = example()
     catalog = load_catalog()
     fleet = load_fleet(EXAMPLE / "fleet.yaml", catalog)
-    old = view(plan, fleet, catalog, own.fleet_text, own.plan_text, ("fleet", "catalog"))
+    old = view(plan, fleet, catalog, own.fleet_text, own.plan_text, changed=("fleet", "catalog"))
 
     assert "the fleet and catalog have changed since this plan was made" in old.notes[0]
     assert old.notes[0].replace("`", "") in page(old).replace("`", "")

@@ -118,7 +118,7 @@ def report(
         shown: View | NoPlanView = no_plan_view(answer, fleet_text)
     else:
         plan_text = plan_to_yaml(answer) if plan is None else file.read_text(encoding="utf-8")
-        shown = view(answer, fleet, catalog, fleet_text, plan_text, changed(answer, fleet, catalog))
+        shown = view(answer, fleet, catalog, fleet_text, plan_text, changed=changed(answer, fleet, catalog))
     if serve:
         session = Session(
             written=read_fleet(source), catalog=catalog, controls=controls(fleet, catalog), budget=time_limit

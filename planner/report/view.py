@@ -61,7 +61,7 @@ class View:
 
 
 def view(
-    plan: Plan, fleet: Fleet, catalog: Catalog, fleet_text: str, plan_text: str, changed: Sequence[str] = ()
+    plan: Plan, fleet: Fleet, catalog: Catalog, fleet_text: str, plan_text: str, *, changed: Sequence[str] = ()
 ) -> View:
     """Return what the page of a plan shows; the plan must hold for the fleet, and the texts are their files.
 
