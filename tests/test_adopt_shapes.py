@@ -9,6 +9,8 @@ from click.testing import CliRunner
 
 from planner.adopt.files import read_files
 from planner.adopt.server import Server
+from planner.adopt.to_fleet import to_fleet
+from planner.catalog import load_catalog
 from planner.cli import main
 
 _BASH = "#!/bin/bash\n"
@@ -142,3 +144,23 @@ def test_what_is_left_to_fill_in_is_named(tmp_path: Path) -> None:
     (server,) = read(tmp_path, "run.sh", "vllm serve 'm' --port '<PORT>' --max-model-len {{ length }} --seed ${SEED}\n")
 
     assert server.unexpanded == ("<PORT>", "{{ length }}", "${SEED}")
+
+
+def test_the_planners_own_script_is_read_in_its_order() -> None:
+    example = Path(__file__).parents[1] / "examples" / "qwen-coder-32b-and-qwen-7b" / "artifacts" / "launch.sh"
+
+    coder, general = read_files([example]).servers
+
+    assert (coder.name, general.name, general.after) == ("coder", "general", ("coder",))
+    assert (general.model, general.flags["port"], general.gpu_ids) == ("Qwen/Qwen2.5-7B-Instruct", 8002, ("0",))
+    assert general.engine_version == "0.33.0"
+
+
+def test_a_fleet_asks_for_no_more_context_than_the_model_has(tmp_path: Path) -> None:
+    catalog = load_catalog(offline=True)
+    found = read(tmp_path, "run.sh", "vllm serve Qwen/Qwen2.5-7B-Instruct --max-model-len 99999\n")
+
+    text, left = to_fleet(found, catalog.gpu("RTX 4090"), catalog, "f")
+
+    assert "context: 32768" in text
+    assert left == ("run: the model has no more context than 32768; 99999 is left out",)

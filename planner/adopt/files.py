@@ -10,7 +10,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path, PurePosixPath
 from typing import Any
 
-from planner.adopt import build, compose, embedded, kubernetes, litellm, platforms, supervisor, systemd
+from planner.adopt import build, compose, embedded, kubernetes, litellm, platforms, rendered, supervisor, systemd
 from planner.adopt.dockerfile import dockerfile
 from planner.adopt.documents import at, documents
 from planner.adopt.launch import Launch, engine_image, script_launches
@@ -173,6 +173,9 @@ def _in_file(
             yield from _built(systemd.container(text, name, scope), path, reader, version)
         elif name.lower() == "makefile" or kind.suffix == ".mk":
             yield from _script(recipes(text), path, reader, version)
+        elif rendered.is_launch_script(text):
+            for called, one, after in rendered.servers(text, scope):
+                yield replace(build.server(one, called, str(path), reader.beside, version), after=after)
         elif supervisor.is_supervisor(text):
             yield from _built(supervisor.programs(text, scope), path, reader, version)
         elif kind.suffix in (".service", ".conf") or _UNIT.match(text):

@@ -8,6 +8,7 @@ from typing import Any
 from planner.adopt.known import stored_at
 from planner.adopt.server import Server
 from planner.catalog import Catalog
+from planner.catalog.stored import stored
 from planner.engine.profile import load_profile, parse_version
 from planner.engine.settings import SETTINGS
 from planner.errors import InvalidConfig, PlannerError, SourceUnavailable, UnknownName, UnsupportedModel
@@ -41,7 +42,12 @@ def to_fleet(servers: Sequence[Server], gpu: GPU, catalog: Catalog, name: str) -
             continue
         model, variant, taken_for = found
         left += [f"{server.name}: {server.model} is taken for {variant.repository}"] if taken_for else []
-        roles[_role_name(server, roles)] = _role(server, model, variant)
+        role = _role(server, model, variant)
+        longest = stored(model, variant)[0].longest_model_len
+        if role["context"] > longest:
+            left.append(f"{server.name}: the model has no more context than {longest}; {role['context']} is left out")
+            role["context"] = longest
+        roles[_role_name(server, roles)] = role
         left += [f"{server.name}: --{flag} {_left_out(flag)}" for flag in server.flags if flag not in _SAID]
     if not roles:
         return "", tuple(left)
