@@ -280,6 +280,53 @@ def test_turns_go_from_one_to_the_other_and_back(how: str, tmp_path: Path) -> No
         staged.run("launch.sh", "down")
 
 
+PROGRAM = """#!/bin/bash
+echo "$(basename "$0") $*" >>"${FAKE_EVENTS}.said"
+case "$*" in
+  *" up "* | start*) action=up ;;
+  *) action=down ;;
+esac
+name=${*: -1}
+name=${name##*--}
+PLANNER_ROUTER=off bash "@FOLDER@/launch.sh" "${action}" "${name%.service}"
+"""
+SAID = {
+    "compose": (
+        "docker compose --project-directory {folder} up --detach --wait writer",
+        "docker compose --project-directory {folder} stop writer",
+    ),
+    "systemd": (
+        "systemctl start planner-workstation--writer.service",
+        "systemctl stop planner-workstation--writer.service",
+    ),
+}
+
+
+@pytest.mark.parametrize("way", SAID)
+def test_turns_are_given_the_way_the_fleet_was_started(way: str, tmp_path: Path) -> None:
+    """Docker and systemd are stand-ins that do what they are asked for with launch.sh, and note the words."""
+    staged = stage(small("stop"), tmp_path)
+    programs = tmp_path / "programs"
+    programs.mkdir()
+    for name in ("docker", "systemctl"):
+        (programs / name).write_text(PROGRAM.replace("@FOLDER@", str(staged.folder)), encoding="utf-8")
+        (programs / name).chmod(0o755)
+    staged.environment["PATH"] = f"{programs}:{staged.environment['PATH']}"
+    try:
+        assert staged.run("launch.sh", "up").returncode == 0
+        for role in ("writer", "painter"):
+            turn = staged.run("turns.sh", way, role)
+            assert turn.returncode == 0, turn.stderr
+        words = Path(f"{staged.environment['FAKE_EVENTS']}.said").read_text(encoding="utf-8").splitlines()
+        order = calls(staged)
+    finally:
+        staged.run("launch.sh", "down")
+
+    come, go = (text.format(folder=staged.folder) for text in SAID[way])
+    assert words == [go.replace("writer", "painter"), come, go, come.replace("writer", "painter")]
+    assert order == ["start painter", "stop painter", "start writer", "stop writer", "start painter"]
+
+
 @pytest.mark.parametrize("how", ["stop", "sleep", "sleep-2"])
 def test_the_commands_of_llama_swap_start_sleep_and_wake(how: str, tmp_path: Path) -> None:
     staged = stage(small(how), tmp_path)
