@@ -12,9 +12,11 @@ from planner import explain
 from planner.artifacts import render
 from planner.check import check
 from planner.errors import InputError
+from planner.explain.account_text import account
 from planner.explain.words import more
 from planner.fleet import Fleet
 from planner.plan import NoPlan, Plan, differences, plan_from_yaml, plan_to_yaml
+from planner.plan.account import Account
 from planner.solve import solve_and_check
 from planner.tensors.allocator import allocated_bytes, pinned_bytes
 from planner.units import GIB, MIB
@@ -93,6 +95,15 @@ def test_the_plan_says_what_a_change_takes(asleep: Plan) -> None:
     assert f"a change from coder to writer takes {explain.seconds(coder.leave + writer.enter)}" in text
     assert f"2 sleeping servers keep {more(coder.host_bytes + writer.host_bytes)} of the machine's memory" in text
     assert coder.leave.low_ms < coder.leave.high_ms
+
+
+def test_explain_says_who_may_be_awake_together_and_what_sleepers_keep(asleep: Plan) -> None:
+    facts = Account(plan=asleep, alternatives=(), left_out=(), growths=())
+    text = account(facts)
+
+    assert explain.turns(asleep) in text
+    assert "in between writer sleeps with its weights in the machine's memory: " in text
+    assert explain.turns(asleep) not in account(facts, "finder")
 
 
 def test_the_plan_survives_its_file(asleep: Plan, tmp_path: Any) -> None:  # noqa: ANN401

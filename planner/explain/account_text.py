@@ -7,6 +7,7 @@ from planner.explain.nearby_text import nearby_lines
 from planner.explain.reasons import binding_lines, close_call, runner_up_lines
 from planner.explain.rejections import rejection_lines
 from planner.explain.speed_text import speed_lines
+from planner.explain.turns_text import turns
 from planner.explain.words import COSTS, accuracy, less, listed, more, plural, stage_value, stages
 from planner.plan import Binding, GPULedger, Plan, ServerPlan, differences, gain
 from planner.plan.account import Account, Alternative, Growth, LeftOut
@@ -28,6 +29,8 @@ def account(found: Account, role: str | None = None) -> str:
     gpus = [gpu for gpu in found.plan.gpus if role is None or role in _roles(found.plan, gpu)]
     if gpus:
         blocks.append("\n".join(["GPUs:", *(f"  {line}" for line in _gpus(found.plan, gpus))]))
+    if role is None or any(role in group.roles for group in found.plan.time_share):
+        blocks += filter(None, [turns(found.plan)])
     blocks += _growths(found)
     return "\n\n".join(blocks)
 
@@ -105,8 +108,8 @@ def _growths(found: Account) -> Iterator[str]:
     pools: dict[str, list[str]] = {}
     for growth in found.growths:
         pools.setdefault("\n".join(_bought(found.plan, growth)), []).append(growth.pool)
-    amount = more(found.growths[0].more_bytes)
     for text, names in pools.items():
+        amount = more(found.growths[0].more_bytes)
         where = f" of {listed(names, 'or')}" if len(found.growths) > 1 else ""
         yield f"{amount} more" + (f" on each GPU{where}" if len(found.plan.gpus) > 1 else "") + f" would {text}"
 
