@@ -8,14 +8,18 @@ import time
 import urllib.error
 import urllib.request
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import plans
 import pytest
+from fleets import catalog, fleet
 from proving import ENGINE_VERSION, in_order, prepared, real_stage, tiny, tiny_fleet
 from staged import KEY, Stage, free_ports
 
 from planner.artifacts import context
+from planner.plan import Plan
+from planner.solve import solve_and_check
 
 pytestmark = pytest.mark.e2e
 
@@ -146,5 +150,34 @@ def test_an_embedder_answers_embeddings(tmp_path: Path, monkeypatch: pytest.Monk
         load = staged.run("load.sh", timeout=300)
         assert load.returncode == 0, load.stdout + load.stderr
         assert "24 requests of 1536 + 0 tokens, 8 at once, all answered" in load.stdout
+    finally:
+        staged.run("launch.sh", "down", timeout=200)
+
+
+def test_a_recording_is_written_down(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A second of silence through the real engine's own door for sound and the router's, and the cache as planned."""
+    port, router = free_ports(2)
+    monkeypatch.setattr(context, "ROUTER_PORT", router)
+    ear = {
+        "task": "transcription",
+        "models": [str(prepared() / "models" / "tiny ear")],
+        "context": 448,
+        "concurrency": 4,
+        "block_size": 128,  # the CPU's own; a GPU has smaller ones
+    }
+    engine = {"name": "vllm", "version": ENGINE_VERSION}
+    plan = solve_and_check(fleet({"name": "ears", "engine": engine, "gpu": "L4", "roles": {"ear": ear}}), catalog())
+    assert isinstance(plan, Plan)
+    heard = replace(plan, servers=tuple(replace(server, port=port) for server in plan.servers))
+    staged = real_stage(heard, tmp_path, PLANNER_ROUTER="on", FAKE_GPU_NAME=plan.gpus[0].product)
+    try:
+        result = staged.run("launch.sh", "up", timeout=1800)
+        assert result.returncode == 0, result.stderr
+        smoke = staged.run("smoke.sh", timeout=300)
+        assert smoke.returncode == 0, smoke.stdout
+        tokens = plan.server("ear").kv_cache_tokens
+        assert f"KV tokens: {tokens}, planned {tokens}" in smoke.stdout
+        assert f"{'ear':20} transcription" in smoke.stdout
+        assert f"{'router':20} transcription" in smoke.stdout
     finally:
         staged.run("launch.sh", "down", timeout=200)
