@@ -66,6 +66,7 @@ def overlay(tmp_path: Path) -> Path:
 def add(source: str, overlay: Path, *options: str, **environment: str) -> Run:
     base = {key: value for key, value in os.environ.items() if not key.startswith(("HF_", "PLANNER_"))}
     base |= {"HF_HOME": str(overlay.parent / "hf"), "HF_HUB_DISABLE_TELEMETRY": "1", "PLANNER_CATALOG": str(overlay)}
+    base["PLANNER_CACHE"] = os.environ["PLANNER_CACHE"]
     done = subprocess.run(
         [sys.executable, "-m", "planner", "catalog", "add", source, "--into", str(overlay), *options],
         capture_output=True, text=True, timeout=120, env={**base, **environment}, check=False,

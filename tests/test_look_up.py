@@ -35,6 +35,12 @@ class Run:
 
 
 def planner(home: Path, *arguments: str, **environment: str) -> Run:
+    """Run the planner with a home of its own, in which the shipped catalog alone was read before."""
+    made = Path(os.environ["PLANNER_CACHE"]) / "made"
+    made.mkdir(parents=True, exist_ok=True)
+    if not (home / "cache").exists():
+        (home / "cache").mkdir(parents=True)
+        (home / "cache" / "made").symlink_to(made)
     base = {key: value for key, value in os.environ.items() if not key.startswith(("HF_", "PLANNER_"))}
     base |= {"HF_HOME": str(home / "hf"), "HF_HUB_DISABLE_TELEMETRY": "1"}
     base |= {"PLANNER_CATALOG": str(home / "own"), "PLANNER_CACHE": str(home / "cache")}
