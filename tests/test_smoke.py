@@ -115,15 +115,16 @@ def test_a_full_disk_is_noticed_before_anything_is_fetched(tmp_path: Path) -> No
     assert staged.events() == []
 
 
-def test_the_parsers_of_the_plan_are_tried(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_chat_and_the_parsers_of_the_plan_are_tried(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     port, router = free_ports(2)
     monkeypatch.setattr(context, "ROUTER_PORT", router)
-    thinker = plans.server("thinker", port=port, tool_parser="hermes", reasoning_parser="qwen3")
+    thinker = plans.server("thinker", task="chat", port=port, tool_parser="hermes", reasoning_parser="qwen3")
     staged = stage(plans.plan(thinker), tmp_path, PLANNER_ROUTER="on")
     try:
         assert staged.run("launch.sh", "up").returncode == 0
         smoke = staged.run("smoke.sh")
         assert smoke.returncode == 0, smoke.stdout
+        assert "ok    thinker              chat" in smoke.stdout
         assert "ok    thinker              tool call" in smoke.stdout
         assert "ok    thinker              reasoning apart from the answer" in smoke.stdout
 
@@ -133,6 +134,12 @@ def test_the_parsers_of_the_plan_are_tried(tmp_path: Path, monkeypatch: pytest.M
         smoke = staged.run("smoke.sh")
         assert smoke.returncode == 1
         assert "FAIL  thinker              no tool call" in smoke.stdout
+        assert "ok    thinker              chat" in smoke.stdout
         assert "FAIL  thinker              no reasoning apart" in smoke.stdout
+
+        staged.run("launch.sh", "down")
+        staged.environment["FAKE_NO_TEMPLATE"] = "1"
+        staged.run("launch.sh", "up")
+        assert "FAIL  thinker              no chat" in staged.run("smoke.sh").stdout
     finally:
         staged.run("launch.sh", "down")

@@ -57,6 +57,12 @@ check_text() {
 # Asks a model $3 with its chat template, for which it answers what the parsers of the plan read; $4 is more of the body.
 chat() { post "$1/v1/chat/completions" "{\"model\": $2, \"messages\": [{\"role\": \"user\", \"content\": \"$3\"}], \"max_tokens\": 1024, \"temperature\": 0, $4}"; }
 
+check_chat() {
+  local name=$1 model=$2 base=$3 answer
+  answer=$(chat "${base}" "${model}" 'Say one word.' '"stream": false') || true
+  if grep -Eq '"role": *"assistant"' <<<"${answer}"; then ok "${name}" 'chat'; else bad "${name}" "no chat: ${answer:0:200}"; fi
+}
+
 check_tools() {
   local name=$1 model=$2 base=$3 answer
   local tool='"tool_choice": "auto", "tools": [{"type": "function", "function": {"name": "weather", "description": "Tells the weather of a city", "parameters": {"type": "object", "properties": {"city": {"type": "string"}}, "required": ["city"]}}}]'
@@ -91,6 +97,7 @@ expect_code "${name}" 'health' 200 curl --silent --max-time 10 "${url}/health"
 expect_code "${name}" 'without a key' 401 curl --silent --max-time 10 "${url}/v1/models"
 check_limits "${name}" "${url}" "${model}" 16384 131088
 check_text "${name}" "${model}" "${url}"
+check_chat "${name}" "${model}" "${url}"
 check_tools "${name}" "${model}" "${url}"
 
 # The router notices within seconds that a server has become healthy.
