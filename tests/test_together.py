@@ -16,6 +16,7 @@ import pytest
 import yaml
 from staged import FAKES, KEY, Stage, amend, cache, free_ports, program
 
+from planner.adopt.files import read_files
 from planner.artifacts import render, write
 from planner.plan import Plan
 
@@ -161,3 +162,13 @@ def test_the_script_is_clean(tool: list[str], tmp_path: Path) -> None:
         check=False,
     )
     assert checked.returncode == 0, checked.stdout
+
+
+def test_check_reads_every_server_of_one_container(tmp_path: Path) -> None:
+    container_of(plans.two_roles(), tmp_path)
+    found = read_files([tmp_path / "kubernetes" / "fleet" / "servers.yaml"]).servers
+
+    assert [(one.model, one.flags["port"], one.unknown_flags) for one in found] == [
+        ("Qwen/Qwen2.5-Coder-7B-Instruct", 8001, ()),
+        ("Qwen/Qwen2.5-7B-Instruct", 8002, ()),
+    ]

@@ -55,13 +55,22 @@ class Launch:
 def launches(command: Command, scope: Scope) -> Iterator[Launch]:
     """Yield every start of the engine in one command; scripts it calls are followed where they are at hand.
 
-    What waits for something and then runs what stands behind ``--`` is looked through.
+    What waits for something and then runs what stands behind ``--`` is looked through, and what does so for several
+    commands, each after a ``--next``, as the plan's own pods do.
     """
     words, environment = _unwrapped(command.words, dict(command.environment))
     found = list(_started(command, words, environment, scope))
-    if not found and "--" in words:
-        found = list(launches(Command(tuple(words[words.index("--") + 1 :]), environment, command.line), scope))
+    for part in _split(words, "--next") if not found else ():
+        if "--" in part:
+            found += launches(Command(tuple(part[part.index("--") + 1 :]), environment, command.line), scope)
     yield from found
+
+
+def _split(words: list[str], separator: str) -> Iterator[list[str]]:
+    """Yield the words between separators."""
+    places = [place for place, word in enumerate(words) if word == separator]
+    for first, last in zip([0, *(place + 1 for place in places)], [*places, len(words)], strict=True):
+        yield words[first:last]
 
 
 def _started(command: Command, words: list[str], environment: dict[str, str], scope: Scope) -> Iterator[Launch]:
