@@ -13,15 +13,17 @@ from click.testing import CliRunner, Result
 from fleets import catalog
 
 import planner
-from planner.check import check
+from planner.check import check, measure
 from planner.cli import main
-from planner.explain.frontier_text import listed_points
+from planner.explain.frontier_text import axis_value, listed_points, scales
 from planner.fleet import Fleet, load_fleet
+from planner.options.figures import RoleFigures
 from planner.plan import LESS, Frontier, FrontierPoint, NoPlan, Plan, Stage, plan_from_yaml, reached, undominated
 from planner.search.optimise import optimise
 from planner.search.problem import Answer, Problem, StageValue
 from planner.solve import BudgetSpent, NoSuchPoint
 from planner.solve import frontier as search
+from planner.solve.noise import score_noise
 
 SMALL = """
 name: small
@@ -272,3 +274,19 @@ def test_an_axis_of_speed_needs_the_length_of_a_request(folder: Path) -> None:
     table = run("pareto", "--x", "throughput", "--y", "cost_per_mtok", "--points", "3", "--csv", "points.csv").stdout
     assert "$ per million output tokens" in table
     assert (folder / "points.csv").read_text(encoding="utf-8").startswith("point,throughput,cost_per_mtok,proven,")
+
+
+def test_roles_on_different_scales_add_shares_of_their_best_not_scores() -> None:
+    fleet = load_fleet(Path(__file__).parent.parent / "examples/deepseek-33b-and-qwen-14b/fleet.yaml", catalog())
+    figures = {role.name: RoleFigures(role, catalog()).measure.best for role in fleet.roles}
+    frontier = planner.pareto(fleet, "concurrency", "accuracy", catalog(), most=2)
+    assert isinstance(frontier, Frontier)
+
+    assert scales(frontier) == ["accuracy of coder: bigcodebench", "accuracy of general: openllm-v2"]
+    for plan in frontier.plans:
+        shares = [(server.accuracy.score or 0) * 100 / figures[server.role] for server in plan.servers]
+        weights = [fleet.role(server.role).weight for server in plan.servers]
+        mean = sum(share * weight for share, weight in zip(shares, weights, strict=True)) / sum(weights)
+        assert axis_value(plan, "accuracy", fleet) == pytest.approx(mean, abs=1e-3)
+        assert score_noise(plan, fleet, catalog()) > 1, "a point of each of the scores at least"
+    assert measure(frontier.plans[1], fleet, catalog(), frontier.plans[0].objective) is not None

@@ -5,8 +5,10 @@ guarantees and accuracies (``servers``), who is where and starts when (``placeme
 (``objective``) are derived again from catalog, fleet and memory model.
 """
 
+from dataclasses import replace
+
 from planner.catalog import Catalog
-from planner.check.objective import check_objective
+from planner.check.objective import check_objective, measured
 from planner.check.placement import check_gpus, check_roles, check_same_fleet, check_start
 from planner.check.servers import Recomputed, check_server
 from planner.check.speed import check_speed
@@ -17,7 +19,7 @@ from planner.errors import CheckFailed
 from planner.fleet import Fleet
 from planner.plan import Plan
 
-__all__ = ["Violation", "check", "require"]
+__all__ = ["Violation", "check", "measure", "require"]
 
 
 def require(plan: Plan, fleet: Fleet, catalog: Catalog, *, objective: bool = True) -> None:
@@ -29,6 +31,14 @@ def require(plan: Plan, fleet: Fleet, catalog: Catalog, *, objective: bool = Tru
     violations = check(plan, fleet, catalog, objective=objective)
     if violations:
         raise CheckFailed(tuple(str(violation) for violation in violations))
+
+
+def measure(plan: Plan, fleet: Fleet, catalog: Catalog, objective: tuple[str, ...]) -> Plan | None:
+    """Return a plan that holds with its value in every stage of an objective; None where it does not hold."""
+    if check(plan, fleet, catalog, objective=False):
+        return None
+    facts = Recomputed(plan, as_planned(fleet, plan), catalog, load_profile(plan.engine_version))
+    return measured(replace(facts, plan=replace(plan, objective=objective)))
 
 
 def check(plan: Plan, fleet: Fleet, catalog: Catalog, *, objective: bool = True) -> list[Violation]:

@@ -13,7 +13,7 @@ from planner.options.paces import Pacing
 from planner.options.place import places
 from planner.options.problem import in_plan, left_out, stages
 from planner.options.worth import COST_PER_MTOK, LATENCY, SHARE, THROUGHPUT, TPOT, counts_speed
-from planner.plan import AXES, FrontierPoint, Plan, ServerPlan, money_of, price_of
+from planner.plan import AXES, FrontierPoint, Plan, ServerPlan, Stage, money_of, price_of
 
 
 def check_objective(facts: Recomputed) -> Iterator[Violation]:
@@ -35,6 +35,15 @@ def check_objective(facts: Recomputed) -> Iterator[Violation]:
             yield Violation(where, f"is not proven: its value is {stage.value}, its bound {stage.bound}")
     if facts.plan.point:
         yield from _check_point(facts.plan, facts.plan.point, values)
+
+
+def measured(facts: Recomputed) -> Plan:
+    """Return a plan with the value of every stage of its objective as its stages, none of them proven."""
+    values = _values(facts)
+    stages_ = tuple(
+        Stage(name=name, value=values[name], bound=values[name], proven=False) for name in facts.plan.objective
+    )
+    return replace(facts.plan, proof=replace(facts.plan.proof, proven=False, stages=stages_))
 
 
 def _check_names(plan: Plan, values: dict[str, int]) -> Iterator[Violation]:
@@ -59,7 +68,7 @@ def _check_point(plan: Plan, point: FrontierPoint, values: dict[str, int]) -> It
 
 
 def _values(facts: Recomputed) -> dict[str, int]:
-    accuracy = concurrency = context = batch = left = 0
+    accuracy = concurrency = context = batch = left = score = 0
     for role in facts.fleet.roles:
         servers = [server for server in facts.plan.servers if server.role == role.name]
         if not servers:
@@ -75,11 +84,12 @@ def _values(facts: Recomputed) -> dict[str, int]:
         default = _default_batch(facts, server, role, len(servers) * server.data_parallel_size)
         batch += role.weight * min(1000, server.max_num_batched_tokens * 1000 // default)
         left += role.weight * figure
+        score += role.weight * (figure * SHARE // best.best)
     return {
         "balanced": accuracy + concurrency,
         "accuracy": accuracy,
         "concurrency": concurrency,
-        "score": left,
+        "score": score,
         "cost": -_cost(facts),
         "context": context,
         "batched tokens": batch,

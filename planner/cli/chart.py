@@ -1,25 +1,48 @@
 """A Pareto frontier as a chart, drawn by matplotlib, an optional extra; the same frontier gives the same bytes."""
 
 import io
+import textwrap
 from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 from planner.errors import PlannerError
-from planner.explain.frontier_text import UNITS, axis_title, axis_value
+from planner.explain.frontier_text import UNITS, axis_title, axis_value, direction
 from planner.fleet import Fleet
-from planner.plan import GPUS_IN_USE, LESS, Frontier, undominated
+from planner.plan import GPUS_IN_USE, LESS, Frontier, Plan, undominated
 
 FORMATS = (".svg", ".png")
 
 _STYLE: Any = {"svg.hashsalt": "planner", "font.family": "DejaVu Sans", "font.size": 10}
 _INCHES = (8, 5)
+_LINE_INCHES = 0.16
+"""What a line of the list below the axes adds to the height."""
+
 _DOTS_PER_INCH = 150
 _CLOSE = (0.025, 0.04)
 """Shares of the axes within which the numbers of two points would cover each other."""
 
-_BLUE, _GREY = "#1f5fa8", "#8a8a8a"
+_BLUE, _GREY, _PALE, _STAR = "#1f5fa8", "#8a8a8a", "#d6e2f0", "#c8641e"
+_BELOW = -0.16
+"""Where the list of what each point changes begins below the axes, as a share of their height."""
+
+_LABEL = 56
+"""Characters in a line of the name of an axis."""
+
 _UNDATED: dict[str, dict[str, Any]] = {".svg": {"Date": None, "Creator": None}, ".png": {"Software": None}}
 """What would otherwise stand in the file besides the picture, and change from day to day or version to version."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Marks:
+    """What a chart says besides the points: what each changes, how far its scores may err, and the plan that is there.
+
+    ``noise`` is in per cent of the best candidates' scores.
+    """
+
+    changes: tuple[str, ...]
+    noise: tuple[float, ...]
+    current: Plan | None
 
 
 class NoChart(PlannerError):
@@ -41,8 +64,11 @@ def require_matplotlib() -> None:
         raise NoChart from None
 
 
-def draw(frontier: Frontier, title: str, fleet: Fleet, suffix: str) -> bytes:
-    """Return the chart of a frontier in a format of ``FORMATS``; points that are not proven are hollow."""
+def draw(frontier: Frontier, title: str, fleet: Fleet, suffix: str, marks: Marks) -> bytes:
+    """Return the chart of a frontier in a format of ``FORMATS``; points that are not proven are hollow.
+
+    Bars are the error of the scores, and a star the plan that is there.
+    """
     import matplotlib
     from matplotlib.figure import Figure
     from matplotlib.ticker import MaxNLocator
@@ -50,14 +76,25 @@ def draw(frontier: Frontier, title: str, fleet: Fleet, suffix: str) -> bytes:
     x = [axis_value(plan, frontier.x, fleet) for plan in frontier.plans]
     y = [axis_value(plan, frontier.y, fleet) for plan in frontier.plans]
     with matplotlib.rc_context(_STYLE):
-        figure = Figure(figsize=_INCHES, layout="constrained")
+        figure = Figure(figsize=(_INCHES[0], _INCHES[1] + len(marks.changes) * _LINE_INCHES), layout="constrained")
         axes = figure.add_subplot()
         axes.plot(x, y, color=_GREY, linewidth=1, drawstyle=_steps(frontier), zorder=1)
         filled = [_BLUE if undominated(plan) else "white" for plan in frontier.plans]
         axes.scatter(x, y, c=filled, edgecolors=_BLUE, s=36, zorder=2)
+        if "accuracy" in (frontier.x, frontier.y):
+            up = frontier.y == "accuracy"
+            axes.errorbar(
+                x, y, yerr=marks.noise if up else None, xerr=None if up else marks.noise, fmt="none", ecolor=_PALE,
+                elinewidth=4, zorder=0, label="error of the scores",
+            )  # fmt: skip
+        if marks.current:
+            here = [[axis_value(marks.current, axis, fleet)] for axis in (frontier.x, frontier.y)]
+            axes.scatter(here[0], here[1], marker="*", s=150, c=_STAR, zorder=3, label="the plan that is there")
         for number, (place, side) in enumerate(zip(zip(x, y, strict=True), _sides(x, y), strict=True), 1):
             if side:
                 axes.annotate(str(number), place, textcoords="offset points", **_beside(frontier, side))
+        changes = [f"{number}  {change}" for number, change in enumerate(marks.changes, 1) if change]
+        axes.text(0, _BELOW, "\n".join(changes), transform=axes.transAxes, va="top", fontsize=8)
         axes.set_xlabel(_label(frontier, frontier.x))
         axes.set_ylabel(_label(frontier, frontier.y))
         for name, one in ((frontier.x, axes.xaxis), (frontier.y, axes.yaxis)):
@@ -68,6 +105,8 @@ def draw(frontier: Frontier, title: str, fleet: Fleet, suffix: str) -> bytes:
         axes.set_axisbelow(True)
         axes.spines[["top", "right"]].set_visible(False)
         axes.margins(0.08)
+        if axes.get_legend_handles_labels()[0]:
+            axes.legend(frameon=False, fontsize=8)
         picture = io.BytesIO()
         figure.savefig(picture, format=suffix[1:], dpi=_DOTS_PER_INCH, metadata=_UNDATED[suffix])
     return picture.getvalue()
@@ -75,7 +114,8 @@ def draw(frontier: Frontier, title: str, fleet: Fleet, suffix: str) -> bytes:
 
 def _label(frontier: Frontier, axis: str) -> str:
     title = axis_title(frontier, axis)
-    return UNITS[title] if title == GPUS_IN_USE else f"{title}: {UNITS[title]}"
+    name = UNITS[title] if title == GPUS_IN_USE else f"{title}: {UNITS[title]}"
+    return textwrap.fill(f"{name} ({direction(axis)})", _LABEL)
 
 
 def _steps(frontier: Frontier) -> str:

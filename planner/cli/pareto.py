@@ -1,26 +1,31 @@
 """``planner pareto``: what more of one thing costs of another, as the plans of which none is better in both."""
 
 import csv
+import dataclasses
 import io
+import itertools
 import json
 from pathlib import Path
 from typing import Any
 
 import click
 
-from planner.catalog import load_catalog
+from planner.catalog import Catalog, load_catalog
+from planner.check import measure
 from planner.cli.axes import check_axes, points_option, x_option, y_option
-from planner.cli.chart import FORMATS, draw, require_matplotlib
+from planner.cli.chart import FORMATS, Marks, draw, require_matplotlib
 from planner.cli.exit_codes import EXIT_NO_PLAN, EXIT_NOT_PROVEN, EXIT_PROVEN
+from planner.cli.lock import plan_there
 from planner.cli.output import save
 from planner.cli.progress import watched
 from planner.cli.shared import catalog_option, hint, time_limit_option
 from planner.cli.text import table, wrapped
 from planner.explain import no_plan
-from planner.explain.frontier_text import UNITS, axis_text, axis_title, axis_value, listed_points
+from planner.explain.frontier_text import UNITS, axis_text, axis_title, axis_value, listed_points, scales
 from planner.fleet import Fleet, load_fleet
 from planner.plan import Frontier, NoPlan, Plan, ServerPlan, plan_json, undominated
 from planner.solve.frontier import pareto as find_frontier
+from planner.solve.noise import score_noise
 from planner.units import format_tokens
 
 _EPILOG = """\b
@@ -87,11 +92,35 @@ def pareto(
     if csv_file:
         save(csv_file, _csv(found, fleet).encode())
     if chart:
-        save(chart, draw(found, f"{fleet.name}: {x} and {y}", fleet, chart.suffix.lower()))
+        marks = Marks(
+            changes=_changes(found, fleet),
+            noise=tuple(score_noise(plan, fleet, catalog) for plan in found.plans),
+            current=_current(found, fleet, catalog, plan_there(fleet_file.parent)),
+        )
+        save(chart, draw(found, f"{fleet.name}: {x} and {y}", fleet, chart.suffix.lower(), marks))
     if not as_json:
         hint(f"planner solve {fleet_file} --x {x} --y {y} --point N writes the plan of a point")
     proven = not found.open_end and all(map(undominated, found.plans))
     raise SystemExit(EXIT_PROVEN if proven else EXIT_NOT_PROVEN)
+
+
+def _current(frontier: Frontier, fleet: Fleet, catalog: Catalog, plan: Plan | None) -> Plan | None:
+    """Return the plan that is there with its values on the axes, where it still holds."""
+    found = measure(plan, fleet, catalog, frontier.plans[0].objective) if plan else None
+    return found and dataclasses.replace(found, prices=frontier.plans[0].prices)
+
+
+def _changes(frontier: Frontier, fleet: Fleet) -> tuple[str, ...]:
+    """Return for each point what it has that the point before it has not; nothing for the first."""
+    found = [""]
+    for before, plan in itertools.pairwise(frontier.plans):
+        changed = []
+        for role in (role.name for role in fleet.roles):
+            old, new = (set(_served(one, role, True).split(", ")) for one in (before, plan))
+            parts = [part for part in _served(plan, role, True).split(", ") if part in new - old]
+            changed += [f"{role}: {', '.join(parts)}"] if parts else []
+        found.append("; ".join(changed))
+    return tuple(found)
 
 
 def _text(frontier: Frontier, fleet: Fleet) -> str:
@@ -107,6 +136,7 @@ def _text(frontier: Frontier, fleet: Fleet) -> str:
         proven = "proven" if undominated(plan) else "not proven"
         rows.append([str(number), *figures, proven, *(_served(plan, role, len(names[role]) > 1) for role in roles)])
     units = [f"{title}: {UNITS[title]}" for title in titles if title != UNITS[title]]
+    units += scales(frontier)
     return "\n".join([table(header, rows, frozenset({0, 1, 2})), "", *units, wrapped(listed_points(frontier))])
 
 

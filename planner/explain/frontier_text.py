@@ -3,15 +3,14 @@
 from planner.explain.words import listed, plural
 from planner.fleet import Fleet
 from planner.options.worth import COST_PER_MTOK, THROUGHPUT, TPOT
-from planner.plan import AXES, COST, GPU_HOURS, GPUS_IN_USE, Frontier, Plan, reached, undominated
+from planner.plan import AXES, COST, GPU_HOURS, GPUS_IN_USE, LESS, Frontier, Plan, reached, undominated
 
-_SHARES = {"concurrency": 1_000_000, "context": 1_000}
-_HUNDREDTHS = 100
+_SHARES = {"accuracy": 1_000_000, "concurrency": 1_000_000, "context": 1_000}
 _MILLIONTHS = 1_000_000
 _SPEEDS = {THROUGHPUT: 1_000, TPOT: 1_000, COST_PER_MTOK: _MILLIONTHS}
 
 UNITS = {
-    "accuracy": "weighted mean of the scores, points",
+    "accuracy": "score of each role as % of its best candidate's, weighted mean",
     "concurrency": "requests at once, weighted % of the targets",
     "context": "context, weighted % of the wishes",
     COST: "$ per hour of the GPUs in use",
@@ -38,14 +37,31 @@ def axis_value(plan: Plan, axis: str, fleet: Fleet) -> float:
     if axis in _SPEEDS:
         means = sum(role.weight for role in fleet.roles if role.output_tokens) or 1
         return value / _SPEEDS[axis] / (1 if axis == THROUGHPUT else means)
-    if axis == "accuracy":
-        return value / _HUNDREDTHS / weights
     return 100 * value / _SHARES[axis] / weights
 
 
 def axis_text(value: float, title: str) -> str:
     """Write a value of an axis for a table."""
     return f"{value:g}" if title == GPUS_IN_USE else f"{value:.2f}"
+
+
+def scales(frontier: Frontier) -> list[str]:
+    """Say on which scale each role's score is, which are never added up: only shares of the best candidate's are."""
+    if "accuracy" not in (frontier.x, frontier.y):
+        return []
+    found: dict[str, list[str]] = {}
+    for plan in frontier.plans:
+        for server in plan.servers:
+            scale = server.accuracy.scale if server.accuracy.score is not None else "recovery"
+            found.setdefault(server.role, [])
+            if scale not in found[server.role]:
+                found[server.role].append(scale)
+    return [f"accuracy of {role}: {listed(names)}" for role, names in sorted(found.items())]
+
+
+def direction(axis: str) -> str:
+    """Say which end of an axis is better."""
+    return "less is better" if axis in LESS else "more is better"
 
 
 def listed_points(frontier: Frontier) -> str:

@@ -18,7 +18,7 @@ _STAGES = {
     "tpot": "the time per output token (weighted)",
     "cost_per_mtok": "the price of a million output tokens (weighted)",
     GPU_HOURS: "the hours of GPUs for a million output tokens (weighted)",
-    "score": "the scores × weights",
+    "score": "the shares of the best scores (weighted)",
     "context": "context, as a share of the wish",
     "batched tokens": "batched tokens, as a share of the engine's own",
     "accuracy below a point": "accuracy below a whole point (scores × weights)",

@@ -23,7 +23,7 @@ TERMS = {
 _MILLIONTHS = 1_000_000
 _THOUSANDTHS = 1_000
 _PLACES = {"balanced": _MILLIONTHS, "accuracy": _MILLIONTHS, "concurrency": _MILLIONTHS, "context": _THOUSANDTHS,
-           "batched tokens": _THOUSANDTHS, "score": 100, "accuracy below a point": 100}  # fmt: skip
+           "batched tokens": _THOUSANDTHS, "score": _MILLIONTHS, "accuracy below a point": 100}  # fmt: skip
 
 
 COSTS = (COST, GPUS_IN_USE, LATENCY, TPOT, COST_PER_MTOK, GPU_HOURS)

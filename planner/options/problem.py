@@ -26,7 +26,7 @@ _STAGES: dict[str, Callable[[Worth], Pair]] = {
     LATENCY: lambda worth: (worth.pace.latency, 0),
     TPOT: lambda worth: (worth.pace.tpot, 0),
     COST_PER_MTOK: lambda worth: (worth.pace.cost_per_mtok, 0),
-    SCORE: lambda worth: (worth.accuracy_left, 0),
+    SCORE: lambda worth: (worth.score, 0),
     CONTEXT: lambda worth: (worth.context, 0),
     BATCH: lambda worth: (worth.batch, 0),
     ACCURACY_LEFT: lambda worth: (worth.accuracy_left, 0),

@@ -69,7 +69,9 @@ class Reach:
         ]
         whole = max(known, default=0)
         share = best.share(whole) if known else 0
-        worth = Worth(accuracy=share, accuracy_left=whole, context=STEP, batch=STEP, served_base=SHARE, served=0)
+        worth = Worth(
+            accuracy=share, accuracy_left=whole, context=STEP, batch=STEP, served_base=SHARE, served=0, score=SHARE
+        )
         weights = zip(self.prices.weights, losses(self.names)(worth)(0), strict=True)
         return sum(-weight * role.weight * part for weight, part in weights) * SCALE
 

@@ -77,7 +77,8 @@ class Worth:
     ``accuracy`` is its share of the best candidate's in whole points, ``accuracy_left`` the figure itself in hundredths
     of a percent; ``context`` the share of the wished context and ``batch`` that of the engine's default batch.
     ``served_base + served × sequences`` is the share of the target that all servers of the role serve, when each has
-    so many sequences. ``pace`` is their speed with just as many.
+    so many sequences. ``score`` is the share of the best candidate's figure with nothing left out, in millionths.
+    ``pace`` is their speed with just as many.
     """
 
     accuracy: int
@@ -86,6 +87,7 @@ class Worth:
     batch: int
     served_base: int
     served: int
+    score: int = 0
     pace: Pace = NO_PACE
 
 
@@ -112,4 +114,5 @@ def worth(
         batch=min(STEP, batch * STEP // default_batch),
         served_base=served_base,
         served=served,
+        score=figure * SHARE // best.best,
     )
