@@ -35,10 +35,13 @@ and beside whatever else that did: the ratios of pairs ({pairs} of each) are wha
 before. The libraries that a command cannot do without, `python -c "import pydantic, yaml, click"`, take {alone:.2f} s:
 {beside}.
 
+Values of objectives are shares of the best that each build's own catalog, scales and choice of publishers know: another
+catalog gives the same plan another value, so those of two builds cannot be compared.
+
 ## What is kept between runs
 
-The shipped catalog as JSON, and of roles without `models` the names of the checkpoints that a best plan may need, under
-digests of all that decides them; sizes are worked out anew each time ([catalog.md](catalog.md)). `PLANNER_NO_CACHE=1`
+The shipped catalog as JSON, and of roles without `models` the names of the checkpoints that a best plan may need and
+what a first plan reached, under digests of all that decides them; sizes are worked out anew each time ([catalog.md](catalog.md)). `PLANNER_NO_CACHE=1`
 keeps nothing.
 
 ## How time grows
