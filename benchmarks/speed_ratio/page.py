@@ -41,8 +41,8 @@ catalog gives the same plan another value, so those of two builds cannot be comp
 ## What is kept between runs
 
 The shipped catalog as JSON, and of roles without `models` the names of the checkpoints that a best plan may need and
-what a first plan reached, under digests of all that decides them; sizes are worked out anew each time ([catalog.md](catalog.md)). `PLANNER_NO_CACHE=1`
-keeps nothing.
+what a first plan reached, under digests of all that decides them; sizes are worked out anew each time
+([catalog.md](catalog.md)). `PLANNER_NO_CACHE=1` keeps nothing.
 
 ## How time grows
 
