@@ -28,13 +28,19 @@ def open_candidates(catalog: Catalog, task: str) -> tuple[Model, ...]:
 
 
 def _serves(catalog: Catalog, model: Model, task: str, scales: frozenset[str]) -> bool:
-    """Whether a model is made for the task, or is an all-round model with a published score at it."""
+    """Whether a model is made for the task, or is an all-round model with a published score at it.
+
+    An embedder, a reranker or a model that hears is taken unasked only where a benchmark compares it with others: its
+    size and its date say little of how well it does.
+    """
     scores = catalog.accuracy.scores(model)
     thinks_aloud = not model.reasoning_parser and any(row.mode == "thinking" for row in scores)
     if model.pretrained or model.non_commercial or thinks_aloud:
         return False
     if task in _WITH_TOOLS:
         return bool(model.tool_parser) and not _WITH_TOOLS[task].isdisjoint(model.tasks)
+    if task in OWN_TASKS and scales and not any(row.scale in scales for row in scores):
+        return False
     if task in model.tasks or (task in _ALL_ROUND and "general" in model.tasks):
         return True
     if task in _IN_PERSON:
