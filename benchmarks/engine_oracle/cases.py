@@ -38,6 +38,7 @@ _COMPLETIONS: dict[str, dict[str, Any]] = {
     "InternLM2ForCausalLM": {"rope_theta": 1000000},
     "InternLM3ForCausalLM": {"rope_theta": 50000000},
     "Lfm2ForCausalLM": {"block_dim": 2048, "conv_dim": 2048, "conv_dim_out": 2048},
+    "LongcatFlashForCausalLM": {"mla_scale_q_lora": True, "mla_scale_kv_lora": True},
     "MiMoV2FlashForCausalLM": {"layernorm_epsilon": 1e-5},
     "Qwen3VLMoeForConditionalGeneration": {"text_config": {"norm_topk_prob": True}},
     "XLMRobertaForSequenceClassification": {"position_embedding_type": "absolute"},
