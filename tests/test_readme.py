@@ -113,12 +113,15 @@ def follow_operands(program: str, rest: list[str], files: dict[str, File]) -> No
 
 
 def follow_kubectl(rest: list[str], files: dict[str, File]) -> None:
-    objects = [
-        (document["kind"].lower(), document["metadata"]["name"])
+    documents = [
+        document
         for path, file in files.items()
         if path.startswith("kubernetes/") and path.endswith(".yaml") and "kustomization" not in path
         for document in yaml.safe_load_all(file.text)
     ]
+    objects = [(document["kind"].lower(), document["metadata"]["name"]) for document in documents]
+    pods = [document["spec"]["template"]["spec"] for document in documents if document["kind"] == "Deployment"]
+    containers = {one["name"] for pod in pods for one in (*pod.get("initContainers", ()), *pod["containers"])}
     text = "".join(file.text for path, file in files.items() if path.startswith("kubernetes/"))
     for flag, value in zip(rest, [*rest[1:], ""], strict=True):
         kind, _, name = flag.partition("/")
@@ -129,7 +132,7 @@ def follow_kubectl(rest: list[str], files: dict[str, File]) -> None:
         if flag == "-f":
             assert value in files
         if flag == "-c":
-            assert f'name: "{value}"' in text
+            assert value in containers
         if flag == "-l":
             assert value.replace("=", ': "') + '"' in text
         if flag == "generic":
