@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 
+os.environ["HF_HUB_OFFLINE"] = "1"  # before any test imports huggingface_hub, which reads it then
 ROOT = Path(__file__).resolve().parent.parent
 
 
@@ -24,4 +25,3 @@ def no_own_catalog(tmp_path_factory: pytest.TempPathFactory) -> None:
     os.environ["PLANNER_CATALOG"] = str(own / "catalog")
     os.environ["PLANNER_CACHE"] = str(own / "cache")
     os.environ["HF_HOME"] = str(own / "hf")
-    os.environ["HF_HUB_OFFLINE"] = "1"

@@ -226,7 +226,6 @@ def test_choosing_then_packing_never_claims_too_much(case: Planted) -> None:
     """The way of large fleets, forced on small ones: what it says is true, and no plan exceeds its bound."""
     best = max((values(case.problem, choices) for choices in plans(case.problem)), default=None)
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(search, "_FEW", -1)
         patch.setattr(search, "_SOME", -1)
         try:
             answer = search.optimise(case.problem)

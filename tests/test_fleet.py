@@ -238,8 +238,9 @@ def test_the_reference_names_every_key() -> None:
     schema = json_schema()
     prefixes = {"GPUMap": "gpu.", "PoolMap": "nodes.",
                 "EngineMap": "engine.", "ContextMap": "context.", "ConcurrencyMap": "concurrency.",
-                "RequestMap": "request.", "AccuracyMap": "accuracy.", "RoleMap": ""}  # fmt: skip
-    keys = [key for key in schema["properties"] if key not in ("engine", "gpu", "nodes")]
+                "RequestMap": "request.", "AccuracyMap": "accuracy.", "ClusterMap": "cluster.",
+                "RoleMap": ""}  # fmt: skip
+    keys = [key for key in schema["properties"] if key not in ("engine", "gpu", "nodes", "cluster")]
     for entry, prefix in prefixes.items():
         body = schema["$defs"][entry]
         properties = body.get("properties") or body["anyOf"][1]["properties"]

@@ -104,6 +104,7 @@ def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.setenv("PLANNER_CACHE", str(tmp_path / "cache"))
     monkeypatch.setenv("PLANNER_CATALOG", str(tmp_path / "own"))
     monkeypatch.setattr(huggingface_hub.constants, "HF_HUB_CACHE", str(tmp_path / "hf"))
+    monkeypatch.setattr(huggingface_hub.constants, "HF_HUB_OFFLINE", False)  # this hub is the test's own
     monkeypatch.setattr("planner.catalog.hub_requests._PAUSES", (0.01,))
     return tmp_path
 

@@ -87,7 +87,7 @@ def test_progress_in_words() -> None:
     assert progress(Watch(), priced=True) == "preparing"
     assert progress(Watch(stage="headroom"), priced=True) == "headroom"
     assert progress(Watch(stage="order of r1", value=-3), priced=True) == "settling the order of r1"
-    assert progress(Watch(task="point 3", stage="score", value=4150), priced=True) == "point 3: score 41.5"
+    assert progress(Watch(task="point 3", stage="score", value=1_415_000), priced=True) == "point 3: score 1.415"
     assert progress(cost, priced=True) == "cost 2.5 $/h, at least 1.25 $/h"
     assert progress(dataclasses.replace(cost, value=-3, bound=-1), priced=False) == "GPUs in use 3 GPUs, at least 1 GPU"
 
