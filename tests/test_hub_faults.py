@@ -24,7 +24,7 @@ Answer = Callable[[str, str], bytes | Iterator[bytes]]
 
 
 def response(status: str = "200 OK", body: bytes = b"", **headers: Any) -> bytes:  # noqa: ANN401 - any header
-    lines = {"X-Repo-Commit": COMMIT, "ETag": '"x"', "Content-Length": len(body)}
+    lines = {"X-Repo-Commit": COMMIT, "ETag": '"x"', "Content-Length": len(body), "Connection": "close"}
     lines |= {name.replace("_", "-"): value for name, value in headers.items()}
     head = "".join(f"{name}: {value}\r\n" for name, value in lines.items() if value is not None)
     return f"HTTP/1.1 {status}\r\n{head}\r\n".encode() + body
