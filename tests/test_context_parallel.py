@@ -5,14 +5,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-import yaml
-from click.testing import CliRunner
+from commands import run, solved
 from fleets import catalog, changed, fleet
 
 from planner.artifacts.read_back import read_back
 from planner.artifacts.serve_args import planned_server
 from planner.check import check
-from planner.cli import main
 from planner.config_json import parse_config
 from planner.engine.flags import ServeFlags
 from planner.engine.profile import load_profile
@@ -20,7 +18,6 @@ from planner.errors import InputError
 from planner.facts.quantization import Quantization
 from planner.memory.context_parallel import context_buffer_bytes, shape_refusal
 from planner.memory.refusals import refusal
-from planner.plan import Plan, plan_from_yaml
 from planner.tensors.kv_cache import layout
 from planner.tensors.kv_rules import kv_rules
 
@@ -40,19 +37,6 @@ LONG: dict[str, Any] = {
         },
     },
 }
-
-
-def run(*arguments: str) -> tuple[int, str]:
-    result = CliRunner(catch_exceptions=False).invoke(main, arguments, prog_name="planner")
-    return result.exit_code, result.output
-
-
-def solved(folder: Path, document: dict[str, Any], *options: str) -> Plan:
-    folder.mkdir(exist_ok=True)
-    (folder / "fleet.yaml").write_text(yaml.safe_dump(document), encoding="utf-8")
-    code, output = run("solve", str(folder / "fleet.yaml"), "--out", str(folder), *options)
-    assert code == 0, output
-    return plan_from_yaml(folder / "plan.yaml")
 
 
 def architecture(name: str) -> Any:  # noqa: ANN401 - what parse_config returns

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 from commands import run, solved
 from fleets import catalog, changed
-from test_features import CHAT, refusals
+from test_features import CHAT
 
 from benchmarks.engine_oracle.drafts import LLAMA_HEAD, QWEN_HEAD
 from planner.config_json import parse_config
@@ -109,7 +109,3 @@ def test_heads_of_other_layers_are_refused_by_name() -> None:
         parse_config(other, where="head")
     with pytest.raises(UnsupportedModel, match="draft model Eagle3DeepseekV2ForCausalLM"):
         parse_config({**LLAMA_HEAD, "architectures": ["Eagle3DeepseekV2ForCausalLM"]}, where="head")
-
-
-def test_ngram_still_needs_no_head() -> None:
-    assert refusals("Qwen3-8B", speculative=Speculation(method="ngram", tokens=3)) == []
