@@ -83,6 +83,19 @@ def test_show_prints_a_model_or_a_gpu_with_its_sources() -> None:
     assert json.loads(run("show", "H200", "--json").stdout)["compute_capability"] == "9.0"
 
 
+def test_show_says_which_prices_are_old(tmp_path: Path) -> None:
+    (tmp_path / "prices").mkdir()
+    (tmp_path / "prices" / "ours.yaml").write_text(
+        "providers: {us: {}}\nsources: {s: here}\ninstances:\n"
+        '  - {provider: us, instance: old, gpu: L4, gpus: 1, usd_per_hour: 1, date: "2030-01-31", source: s}\n'
+        '  - {provider: us, instance: new, gpu: L4, gpus: 1, usd_per_hour: 1, date: "2030-07-01", source: s}\n'
+    )
+    page = run("show", "L4", "--catalog", str(tmp_path)).output
+
+    assert "us old, 1 GPU: 1 USD/h on demand, 2030-01-31, which is old\n" in page
+    assert "us new, 1 GPU: 1 USD/h on demand, 2030-07-01\n" in page
+
+
 def test_show_names_what_is_nearest_when_nothing_has_the_name() -> None:
     result = run("show", "Qwen3-9B")
 

@@ -273,6 +273,7 @@ def test_an_axis_of_speed_needs_the_length_of_a_request(folder: Path) -> None:
     (folder / "fleet.yaml").write_text(priced, encoding="utf-8")
     table = run("pareto", "--x", "throughput", "--y", "cost_per_mtok", "--points", "3", "--csv", "points.csv").stdout
     assert "$ per million output tokens" in table
+    assert "\nprice: gpu.price_per_hour\n" in table
     assert (folder / "points.csv").read_text(encoding="utf-8").startswith("point,throughput,cost_per_mtok,proven,")
 
 

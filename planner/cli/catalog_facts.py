@@ -6,6 +6,7 @@ from typing import Any
 
 from planner.architecture import Architecture
 from planner.catalog import Catalog
+from planner.catalog.offers import stale
 from planner.config_json import parse_config
 from planner.errors import InvalidConfig, UnsupportedModel
 from planner.facts.gpu import GPU
@@ -169,6 +170,7 @@ def gpu_json(catalog: Catalog, gpu: GPU) -> dict[str, Any]:
                 "market": price.market,
                 "region": price.region or None,
                 "date": price.date or None,
+                "stale": stale(price, catalog.prices),
                 "source": price.source,
             }
             for price in catalog.prices

@@ -129,6 +129,7 @@ def gpu_text(data: dict[str, Any]) -> str:
     )
     for row in data["prices"]:
         when, market = row["date"] or "undated", row["market"].replace("-", " ")
+        when += ", which is old" if row["stale"] else ""
         lines.append(f"  price        {row['provider']} {row['instance']}, {row['gpus']} GPU: "
                      f"{row['usd_per_hour']:g} USD/h {market}, {when}")  # fmt: skip
     return "\n".join(lines)

@@ -21,7 +21,7 @@ from planner.cli.progress import watched
 from planner.cli.shared import catalog_option, hint, time_limit_option
 from planner.cli.text import table, wrapped
 from planner.explain import no_plan
-from planner.explain.frontier_text import UNITS, axis_text, axis_title, axis_value, listed_points, scales
+from planner.explain.frontier_text import UNITS, axis_text, axis_title, axis_value, bases, listed_points, scales
 from planner.fleet import Fleet, load_fleet
 from planner.plan import Frontier, NoPlan, Plan, ServerPlan, plan_json, undominated
 from planner.solve.frontier import pareto as find_frontier
@@ -137,6 +137,7 @@ def _text(frontier: Frontier, fleet: Fleet) -> str:
         rows.append([str(number), *figures, proven, *(_served(plan, role, len(names[role]) > 1) for role in roles)])
     units = [f"{title}: {UNITS[title]}" for title in titles if title != UNITS[title]]
     units += scales(frontier)
+    units += [f"price: {basis}" for basis in bases(frontier)]
     return "\n".join([table(header, rows, frozenset({0, 1, 2})), "", *units, wrapped(listed_points(frontier))])
 
 
@@ -211,6 +212,7 @@ def _document(frontier: Frontier, fleet: Fleet) -> dict[str, Any]:
     return {
         "fleet": fleet.name,
         **{name: {"axis": axis, "unit": UNITS[titles[name]]} for name, axis in axes.items()},
+        "price_sources": list(bases(frontier)),
         "complete": frontier.complete,
         "open_end": frontier.open_end,
         "points": [

@@ -59,6 +59,14 @@ def scales(frontier: Frontier) -> list[str]:
     return [f"accuracy of {role}: {listed(names)}" for role, names in sorted(found.items())]
 
 
+def bases(frontier: Frontier) -> tuple[str, ...]:
+    """Return whose prices an axis of money counts: the fleet file's, or instances as they were listed."""
+    if {frontier.x, frontier.y}.isdisjoint((COST, COST_PER_MTOK)):
+        return ()
+    named = (basis for plan in frontier.plans if plan.price for basis in plan.price.basis.split("; "))
+    return tuple(dict.fromkeys(named))
+
+
 def direction(axis: str) -> str:
     """Say which end of an axis is better."""
     return "less is better" if axis in LESS else "more is better"
