@@ -182,8 +182,7 @@ GPUs:
   spare GPU 0, L40S: 40.00 GiB free, not used
 
 1.00 GiB more on each GPU of box would buy 0.125 of balanced:
-  coder-1: requests at once 9 instead of 8
-  coder-2: requests at once 9 instead of 8
+  coder-1 and coder-2: requests at once 9 instead of 8
 
 1.00 GiB more on each GPU of spare or idle would buy nothing but free memory
 

@@ -1,10 +1,10 @@
 """A plan as the text that ``planner solve`` prints: who serves what, where every byte goes, how far it is proven."""
 
-import itertools
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Sequence
 
 from planner import explain
 from planner.cli.text import fill, table, wrapped
+from planner.explain.named import gpus_named, named, numbered
 from planner.explain.words import TERMS
 from planner.facts.prior import ASSUMED
 from planner.plan import GPULedger, KnownFault, Ledger, Plan, ServerPlan, ServerSpeed
@@ -12,6 +12,10 @@ from planner.units import GIB, format_gib, format_tokens
 
 _VARIANTS = ("role", "variant", "scheme", "score", "recovery")
 _LIMITS = ("role", "port", "KV cache", "context", "seqs", "batched", "holds at once")
+_FEW = 8
+"""Servers of a role up to which it is said of each on which GPUs its parts are."""
+_WIDEST = 40
+"""Characters of names in a ledger; more of them are counted instead."""
 _SPEED = ("role", "requests", "tokens/s each", "range", "first token, s", "range", "tokens/s", "range")
 
 
@@ -42,7 +46,20 @@ def _stages(plan: Plan) -> Iterator[str]:
     """Say which servers are split into pipeline stages or data-parallel ranks, and where these are."""
     split = [server for server in plan.servers if server.shared_out]
     if split:
-        yield "\n".join(fill(f"{server.name}: {explain.stages(server)}", "", "  ") for server in split)
+        yield "\n".join(fill(line, "", "  ") for line in _split_lines(split))
+
+
+def _split_lines(split: Iterable[ServerPlan]) -> Iterator[str]:
+    """Yield a line for each server, or for a role with many of them one that says where the first is."""
+    roles: dict[str, list[ServerPlan]] = {}
+    for server in split:
+        roles.setdefault(server.role, []).append(server)
+    for servers in roles.values():
+        if len(servers) <= _FEW:
+            yield from (f"{server.name}: {explain.stages(server)}" for server in servers)
+        else:
+            first = min(servers, key=lambda server: (len(server.name), server.name))
+            yield f"{named(server.name for server in servers)}: each like {first.name}, {explain.stages(first)}"
 
 
 def _shared(plan: Plan) -> Iterator[str]:
@@ -98,44 +115,55 @@ def _faults(plan: Plan) -> Iterator[str]:
     yield "\n".join(lines)
 
 
+def _merged(rows: Iterable[tuple[ServerPlan, tuple[str, ...]]]) -> list[tuple[list[ServerPlan], tuple[str, ...]]]:
+    """Put servers of a role together whose rows are alike."""
+    found: dict[tuple[str, tuple[str, ...]], list[ServerPlan]] = {}
+    for server, cells in rows:
+        found.setdefault((server.role, cells), []).append(server)
+    return [(servers, cells) for (_, cells), servers in found.items()]
+
+
+def _names(servers: Iterable[ServerPlan]) -> str:
+    return named(server.name for server in servers)
+
+
 def _variants(plan: Plan) -> str:
-    rows = [
-        (server.name, server.repository, server.scheme, _percent(server.accuracy.score), _recovery(server))
-        for server in plan.servers
-    ]
-    return table(_VARIANTS, rows, frozenset({3}))
+    cells = ((s, (s.repository, s.scheme, _percent(s.accuracy.score), _recovery(s))) for s in plan.servers)
+    return table(_VARIANTS, [(_names(servers), *row) for servers, row in _merged(cells)], frozenset({3}))
 
 
 def _limits(plan: Plan) -> str:
     rows = [
-        (
-            server.name,
-            str(server.port),
-            server.kv_cache_dtype,
-            format_tokens(server.max_model_len),
-            f"{server.data_parallel_size} × " * (server.data_parallel_size > 1) + str(server.max_num_seqs),
-            str(server.max_num_batched_tokens),
-            _holds(server),
-        )
-        for server in plan.servers
+        (_names(servers), numbered(server.port for server in servers), *row)
+        for servers, row in _merged((server, _limits_of(server)) for server in plan.servers)
     ]
     return table(_LIMITS, rows, frozenset({3, 4, 5}))
+
+
+def _limits_of(server: ServerPlan) -> tuple[str, ...]:
+    return (
+        server.kv_cache_dtype,
+        format_tokens(server.max_model_len),
+        f"{server.data_parallel_size} × " * (server.data_parallel_size > 1) + str(server.max_num_seqs),
+        str(server.max_num_batched_tokens),
+        _holds(server),
+    )
 
 
 def _speed(plan: Plan) -> Iterator[str]:
     """Say how fast each server is with all its requests running, where its role states their length."""
     known = [(server, server.speed) for server in plan.servers if server.speed]
-    rows = [_speed_row(server, speed) for server, speed in known if not speed.reason]
+    merged = _merged((server, _speed_row(server, speed)) for server, speed in known if not speed.reason)
+    rows = [(_names(servers), *row) for servers, row in merged]
     lines = [table(_SPEED, rows, frozenset(range(1, 8)))] if rows else []
     lines += [
-        fill(f"{server.name}: nothing is said of its speed: {speed.reason}", "", "  ")
-        for server, speed in known
-        if speed.reason
+        fill(f"{_names(servers)}: nothing is said of its speed: {reason}", "", "  ")
+        for servers, (reason,) in _merged((server, (speed.reason,)) for server, speed in known if speed.reason)
     ]
     bound = [server.name for server, speed in known if speed.busy_permille > 1000 and not speed.reason]
     if bound:
         text = "with all their requests running, and every other server on their GPUs busy as well"
-        lines.append(fill(f"{' and '.join(bound)}: bounds, {text}; the fast end is that of idle neighbours", "", "  "))
+        lines.append(fill(f"{named(bound)}: bounds, {text}; the fast end is that of idle neighbours", "", "  "))
     if lines:
         yield "\n".join(lines)
 
@@ -152,7 +180,6 @@ def _speed_row(server: ServerPlan, speed: ServerSpeed) -> tuple[str, ...]:
     tpot, ttft, output = speed.tpot_us, speed.ttft_us, speed.output_millitokens_per_second
     assert tpot and ttft and output
     return (
-        server.name,
         f"{server.requests} of {server.request_tokens}",
         f"{1e6 / tpot.value:.1f}",
         f"{1e6 / tpot.high:.1f} to {1e6 / tpot.low:.1f}",
@@ -211,21 +238,22 @@ def _recovery_source(server: ServerPlan) -> str:
 
 
 def _alike(plan: Plan) -> Iterator[tuple[GPULedger, ...]]:
-    """Yield the GPUs of one node, neighbours, that carry the same, so that their ledger is shown once."""
-
-    def carries(gpu: GPULedger) -> tuple[object, ...]:
-        held = gpu.memory_in_use_bytes, gpu.shared_bytes, gpu.free_bytes
-        return gpu.node, gpu.product, gpu.total_bytes, gpu.servers, held
-
-    for _, group in itertools.groupby(plan.gpus, carries):
-        yield tuple(group)
+    """Yield the GPUs that carry the same: as many servers of each role, and as much of others."""
+    servers = {server.name: server for server in plan.servers}
+    found: dict[tuple[object, ...], list[GPULedger]] = {}
+    for gpu in plan.gpus:
+        held = gpu.system_bytes, gpu.memory_in_use_bytes, gpu.shared_bytes, gpu.free_bytes
+        roles = tuple(servers[name].role for name in gpu.servers)
+        found.setdefault((gpu.product, gpu.total_bytes, roles, held), []).append(gpu)
+    yield from map(tuple, found.values())
 
 
 def _ledger(plan: Plan, gpus: tuple[GPULedger, ...]) -> str:
-    """One GPU, or several alike: a row per server, what others use, what is free, and the total, their sum."""
+    """One GPU, or all alike: a row per server, what others use, what is free, and the total, their sum."""
     gpu = gpus[0]
     blank = [""] * len(TERMS)
-    rows = [[name, *_terms(plan.server(name).ledger)] for name in gpu.servers]
+    columns = zip(*(one.servers for one in gpus), strict=True)
+    rows = [[_in_short(plan, names), *_terms(plan.server(names[0]).ledger)] for names in columns]
     if gpu.system_bytes:
         rows.append(["left to the system", *blank, *_amount(gpu.system_bytes)])
     if gpu.memory_in_use_bytes:
@@ -239,10 +267,18 @@ def _ledger(plan: Plan, gpus: tuple[GPULedger, ...]) -> str:
 
 
 def _place(plan: Plan, gpus: tuple[GPULedger, ...]) -> str:
-    """Name the GPUs, and their node where there are several: ``desk GPU 0``, ``GPU 4 to 7 each``."""
-    first, last = gpus[0], gpus[-1]
-    node = f"{first.node} " if len({gpu.node for gpu in plan.gpus}) > 1 else ""
-    return f"{node}GPU {first.index}" + (f" to {last.index} each" if len(gpus) > 1 else "")
+    """Name the GPUs, and their nodes where there are several: ``desk GPU 0``, ``GPU 4 to 7 each``."""
+    several = len({gpu.node for gpu in plan.gpus}) > 1
+    where = gpus_named(gpus, nodes=several)
+    if len(where) > _WIDEST:
+        where = f"{len(gpus)} GPUs of {len({gpu.node for gpu in gpus})} nodes"
+    return where + (" each" if len(gpus) > 1 else "")
+
+
+def _in_short(plan: Plan, names: Sequence[str]) -> str:
+    """Name servers of one role, or say how many there are where their numbers are scattered."""
+    text = named(names)
+    return text if len(text) <= _WIDEST else f"{plan.server(names[0]).role}, {len(set(names))} servers"
 
 
 def _terms(ledger: Ledger) -> list[str]:

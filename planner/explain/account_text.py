@@ -3,6 +3,7 @@
 from collections.abc import Iterator
 
 from planner.explain.difference_text import difference
+from planner.explain.named import gpus_named
 from planner.explain.nearby_text import nearby_lines
 from planner.explain.reasons import binding_lines, close_call, runner_up_lines
 from planner.explain.rejections import rejection_lines
@@ -15,6 +16,8 @@ from planner.units import format_tokens
 
 _FREE_MEMORY = "headroom"
 """The stage that more memory always raises, and that nobody serves requests with."""
+_FEW = 4
+"""Servers of a role up to which it is said of each where its stages or ranks are."""
 _NOT_SERVED = frozenset({
     "gpu_indices", "node", "later_stages", "port", "master_port", "ledger", "gpu_memory_utilization",
     "kv_cache_memory_bytes", "kv_cache_tokens",
@@ -67,7 +70,9 @@ def _served(servers: list[ServerPlan]) -> str:
     one = servers[0]
     replicas = f"{plural(len(servers), 'replica')}, each with " if len(servers) > 1 else ""
     limits = f"{plural(one.requests, 'request')} at once, context {format_tokens(one.max_model_len)}"
-    where = "".join(f"; {stages(server)}" for server in servers if server.shared_out)
+    split = [server for server in servers if server.shared_out]
+    where = "".join(f"; {stages(server)}" for server in split[:_FEW])
+    where += f"; and {plural(len(split) - _FEW, 'more like these')}" if len(split) > _FEW else ""
     cache = f"KV cache {one.kv_cache_dtype}"
     attention = f", attention by {one.attention_backend}" if one.attention_backend else ""
     return f"{one.repository}, {replicas}{limits}, {cache}{attention}; {accuracy(one.accuracy)}{where}"
@@ -78,14 +83,15 @@ def _roles(plan: Plan, gpu: GPULedger) -> list[str]:
 
 
 def _gpus(plan: Plan, gpus: list[GPULedger]) -> Iterator[str]:
-    """One line for each GPU, or for all GPUs of a node that are alike."""
-    alike: dict[tuple[str, str, tuple[str, ...], int], list[GPULedger]] = {}
+    """One line for each GPU, or for all that are alike."""
+    servers = {server.name: server.role for server in plan.servers}
+    alike: dict[tuple[str, tuple[str, ...], int], list[GPULedger]] = {}
     for gpu in gpus:
-        alike.setdefault((gpu.node, gpu.gpu, tuple(_roles(plan, gpu)), gpu.free_bytes), []).append(gpu)
-    for (node, kind, roles, free), group in alike.items():
-        where = f"{node} " if len({gpu.node for gpu in plan.gpus}) > 1 else ""
-        numbers = listed([str(gpu.index) for gpu in group])
-        there = f"{where}GPU {numbers}, {kind}: {less(free)} free"
+        roles = tuple(dict.fromkeys(servers[name] for name in gpu.servers))
+        alike.setdefault((gpu.gpu, roles, gpu.free_bytes), []).append(gpu)
+    several = len({gpu.node for gpu in plan.gpus}) > 1
+    for (kind, roles, free), group in alike.items():
+        there = f"{gpus_named(group, nodes=several)}, {kind}: {less(free)} free"
         yield f"{there} beside {listed(roles)}; {_waiting(plan, roles)}" if roles else f"{there}, not used"
 
 

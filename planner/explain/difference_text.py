@@ -1,12 +1,20 @@
 """What differs between two plans, one sentence for each thing that a reader would see on the machines."""
 
+import itertools
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 from planner.explain.money_text import dollars, tokens_price
+from planner.explain.named import named
 from planner.explain.words import accuracy, listed, more, places, plural, settings, stage_change
 from planner.plan import Asleep, Difference, HourlyPrice, Money, ServerPlan, ServerSpeed
 from planner.units import format_tokens
+
+_FEW = 4
+"""New servers up to which it is said of each where it is."""
+
+_LISTED = 8
+"""Servers up to which their order is written name by name."""
 
 _FOLLOWS_THE_VARIANT = frozenset({
     "model", "repository", "revision", "local", "download_bytes", "scheme", "dtype", "pooling", "tool_parser",
@@ -60,6 +68,7 @@ _WORDS: dict[str, tuple[str, Callable[[Any], str]]] = {
     "speed": ("speed", _speed),
     "asleep": ("between turns", _asleep),
     "shared_bytes": ("memory taken in turns", more),
+    "start_order": ("start order", lambda names: _order(names)),
     "awake_sets": ("awake together", lambda sets: "; or ".join(listed(roles) for roles in sets) or "everybody"),
     "known_faults": ("known faults", lambda faults: listed([fault.id for fault in faults] or ["none"])),
     "system_bytes": ("memory left to the system", more),
@@ -77,42 +86,68 @@ _WORDS: dict[str, tuple[str, Callable[[Any], str]]] = {
 """Field of a plan -> what it is called in a sentence, and how its value is written."""
 
 
+def _order(names: Sequence[str]) -> str:
+    """Write an order of servers: where they are many, those of one role that follow one another in few words."""
+    if len(names) <= _LISTED:
+        return _plain(tuple(names))
+    runs = itertools.groupby(names, lambda name: name.rstrip("0123456789"))
+    return ", then ".join(named(run) for _, run in runs)
+
+
 def difference(found: Sequence[Difference]) -> str:
     """Return one line for each thing that differs; lines that only repeat another one are left out."""
-    lines = [line for item in found for line in _lines(item, found)]
+    fields: dict[tuple[str, str], dict[str, Difference]] = {}
+    for item in found:
+        fields.setdefault((item.kind, item.name), {})[item.field] = item
+    things: dict[tuple[str, str, str], list[Difference]] = {}
+    for item in found:
+        for line in _lines(item, fields[item.kind, item.name]):
+            things.setdefault((item.kind, item.name.rstrip("0123456789"), line), []).append(item)
+    lines = [_whole_line(line, items) for (_, _, line), items in things.items()]
     return "\n".join(lines) if lines else "the plans promise the same"
 
 
-def _lines(item: Difference, found: Sequence[Difference]) -> Iterator[str]:
+def _whole_line(line: str, items: Sequence[Difference]) -> str:
+    """Say of which servers or GPUs a line is true, and of new servers where they are."""
+    if items[0].kind not in ("server", "gpu"):
+        return line
+    new = [item.after for item in items if not item.field and isinstance(item.after, ServerPlan)]
+    return f"{named(item.name for item in items)}: {line}" + (f", on {_where(new)}" if new else "")
+
+
+def _where(servers: Sequence[ServerPlan]) -> str:
+    if len(servers) <= _FEW:
+        return " and ".join(f"GPU {places(server.groups)}" for server in servers)
+    gpus = {gpu for server in servers for gpu in server.gpus}
+    return f"{plural(len(gpus), 'GPU')} of {plural(len({node for node, _ in gpus}), 'node')}"
+
+
+def _lines(item: Difference, others: dict[str, Difference]) -> Iterator[str]:
+    """Yield what is to be said of one thing: of a server or GPU without its name, which may be one of many."""
     if item.kind == "stage":
         yield from _stage(item)
     elif not item.field:
-        yield from _whole(item)
+        yield _whole(item)
     elif item.kind == "server":
-        yield from _server(item, {other.field: other for other in found if _same(item, other)})
+        yield from _server(item, others)
     elif item.field != "servers":
         yield _sentence(item)
 
 
-def _same(item: Difference, other: Difference) -> bool:
-    return (item.kind, item.name) == (other.kind, other.name)
-
-
-def _whole(item: Difference) -> Iterator[str]:
+def _whole(item: Difference) -> str:
     """A server or GPU that only one of the plans has."""
     if item.after is None:
-        yield f"{item.name}: gone"
-    elif isinstance(item.after, ServerPlan):
+        return "gone"
+    if isinstance(item.after, ServerPlan):
         server = item.after
         limits = f"{format_tokens(server.max_model_len)} context, {plural(server.requests, 'request')} at once"
-        yield f"{item.name}: new, {server.repository}, {limits}, on GPU {places(server.groups)}"
-    else:
-        yield f"{item.name}: new, {item.after.gpu}"
+        return f"new, {server.repository}, {limits}"
+    return f"new, {item.after.gpu}"
 
 
 def _server(item: Difference, others: dict[str, Difference]) -> Iterator[str]:
     if item.field == "repository":
-        yield f"{item.name}: {item.after} instead of {item.before}"
+        yield f"{item.after} instead of {item.before}"
     elif item.field == "ledger":
         yield from _ledger(item)
     elif item.field in _FOLLOWS_THE_LIMITS or ("repository" in others and item.field in _FOLLOWS_THE_VARIANT):
@@ -125,10 +160,10 @@ def _server(item: Difference, others: dict[str, Difference]) -> Iterator[str]:
 def _ledger(item: Difference) -> Iterator[str]:
     before, after = item.before.total_bytes, item.after.total_bytes
     if before == after:
-        yield f"{item.name}: the same memory in all, divided otherwise"
+        yield "the same memory in all, divided otherwise"
     else:
         change = f"{more(after - before)} more" if after > before else f"{more(before - after)} less"
-        yield f"{item.name}: {change} memory on each of its GPUs, {more(after)} in all"
+        yield f"{change} memory on each of its GPUs, {more(after)} in all"
 
 
 def _stage(item: Difference) -> Iterator[str]:
@@ -143,8 +178,7 @@ def _stage(item: Difference) -> Iterator[str]:
 
 def _sentence(item: Difference) -> str:
     word, write = _WORDS.get(item.field, (item.field.replace("_", " "), _plain))
-    subject = f"{item.name}: " if item.name else ""
-    return f"{subject}{word} {write(item.after)} instead of {write(item.before)}"
+    return f"{word} {write(item.after)} instead of {write(item.before)}"
 
 
 def _plain(value: object) -> str:
