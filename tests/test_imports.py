@@ -10,8 +10,8 @@ PACKAGE = Path(__file__).resolve().parent.parent / "planner"
 ORDER = [
     "version", "errors", "units", "resources", "cache", "yaml_data", "yaml_source", "yaml_text", "architecture",
     "facts", "search", "engine", "config_json", "checkpoint", "logs", "tensors", "memory", "speed", "catalog", "adopt",
-    "fleet", "options", "plan", "conflict", "check", "explain", "solve", "artifacts", "report", "live", "cli",
-    "__main__",
+    "fleet", "inventory", "options", "plan", "conflict", "check", "explain", "solve", "artifacts", "report", "live",
+    "cli", "__main__",
 ]  # fmt: skip
 ROOMS = {
     "ortools": ("search",),

@@ -7,63 +7,55 @@ import click
 from planner.catalog import Catalog, load_catalog
 from planner.cli.exit_codes import EXIT_FILES_DIFFER
 from planner.cli.local_gpus import LocalGPU, NoLocalGPU, local_gpus
+from planner.cli.many_files import ManyFiles, many_files
 from planner.cli.shared import catalog_option, hint, verb
+from planner.cli.starter import NAME, one_machine, starter
 from planner.errors import OutputError
+from planner.fleet.values import name_refusal
 from planner.units import MIB
 
-_STARTER = """\
-# A fleet: what has to be served, and on what. Run `planner solve {file}` to plan it.
-# Editors complete and check this file when `planner schema > fleet.schema.json` has run beside it and its first line
-# is `# yaml-language-server: $schema=./fleet.schema.json`.
 
-# Names the plan's units, containers and folders.
-name: my-fleet
-
-# The engine; without a version it is the newest one with a memory profile.
-engine: vllm
-
-gpu:
-  name: {gpu}
-  count: {count}
-  index: {index}
-  # What others hold on it: a desktop, another process.
-  memory_in_use: {memory_in_use}
-
-# What to maximise: balanced (accuracy and concurrency together), accuracy, concurrency, cost, or a list in order.
-objective: balanced
-
-# One entry per job. The name of a role is the model name that clients ask for.
-roles:
-  assistant:
-    # code, general, reasoning, chat, math, long-context, agent, vision, embedding or rerank
-    task: general
-    # Candidates: catalog names, Hugging Face ids, or folders (./my-model) with a config.json.
-    # Without this key every catalog model for the task is one.
-    # models: [Qwen2.5-14B-Instruct, Mistral-7B-Instruct-v0.3]
-    # Tokens of prompt and answer together: what must fit, and what would be nice.
-    context: {{min: 8k, wish: 32k}}
-    # Requests served at once without waiting for memory.
-    concurrency: {{min: 1, target: 8}}
-    # The length of a usual request, at which concurrency is counted; without it the full context.
-    request: {{prompt_tokens: 3k, output_tokens: 1k}}
-    # Quantization keeps at least this much of the unquantized model's score, in percent.
-    accuracy: {{recovery: 95}}
-    # Counts this much in the balanced objective, relative to other roles.
-    weight: 1
-"""
+def _checked_name(context: click.Context, parameter: click.Parameter, name: str | None) -> str | None:
+    """Refuse a name that no fleet may have."""
+    if name is not None and (refusal := name_refusal(name)):
+        raise click.BadParameter(f"{refusal[0]}: {refusal[1]}")
+    return name
 
 
-@click.command()
+@click.command(cls=ManyFiles)
 @click.argument("path", type=click.Path(dir_okay=False, path_type=Path), default="fleet.yaml")
 @click.option("--gpu", "gpu_name", metavar="NAME", help="GPU to plan for: catalog name, or as nvidia-smi prints it.")
+@many_files("--from-kubectl", "Take the GPUs of a cluster: its nodes and pods, as kubectl saved them.")
+@click.option("--name", metavar="NAME", callback=_checked_name, help=f"Name of the fleet; {NAME} by default.")
+@click.option(
+    "--gpu-is",
+    "gpus_said",
+    multiple=True,
+    metavar="NAME=GPU",
+    help="With --from-...: which GPU of the catalog a name stands for; may be repeated.",
+)
 @catalog_option
 @click.option("--force", is_flag=True, help="Overwrite an existing file.")
-def init(path: Path, gpu_name: str | None, catalog_folders: tuple[Path, ...], force: bool) -> None:
+def init(
+    path: Path,
+    gpu_name: str | None,
+    from_kubectl: tuple[Path, ...],
+    name: str | None,
+    gpus_said: tuple[str, ...],
+    catalog_folders: tuple[Path, ...],
+    force: bool,
+) -> None:
     """Write a commented starter fleet.yaml.
 
-    It is for the NVIDIA GPUs of this machine, or for the one named with --gpu.
+    It is for the NVIDIA GPUs of this machine, for the one named with --gpu, or for those of a cluster, out
+    of files that its own commands wrote; docs/inventory.md says which. Nothing is contacted. With - as
+    its path the fleet is printed.
     """
-    text = _starter(path, load_catalog(overlays=catalog_folders), gpu_name)
+    catalog = load_catalog(overlays=catalog_folders)
+    text = _text(path, catalog, gpu_name, from_kubectl, name, gpus_said)
+    if str(path) == "-":
+        click.echo(text, nl=False)
+        return
     there = path.exists()
     if there and not force:
         verb("conflict", str(path))
@@ -76,7 +68,29 @@ def init(path: Path, gpu_name: str | None, catalog_folders: tuple[Path, ...], fo
     verb("overwrite" if there else "create", str(path))
 
 
-def _starter(path: Path, catalog: Catalog, gpu_name: str | None) -> str:
+def _text(
+    path: Path,
+    catalog: Catalog,
+    gpu_name: str | None,
+    from_kubectl: tuple[Path, ...],
+    name: str | None,
+    gpus_said: tuple[str, ...],
+) -> str:
+    file = path.name if str(path) != "-" else "fleet.yaml"
+    if not from_kubectl:
+        if gpus_said:
+            raise click.UsageError("--gpu-is goes with --from-kubectl")
+        return starter(file, _hardware(catalog, gpu_name), name or NAME)
+    if gpu_name is not None:
+        raise click.UsageError("--gpu names the GPU that --from-kubectl finds: give one of them")
+    from planner.cli.inventory import inventoried
+
+    hardware, of_fleet = inventoried(catalog, from_kubectl, name, gpus_said)
+    return starter(file, hardware, name or of_fleet or NAME)
+
+
+def _hardware(catalog: Catalog, gpu_name: str | None) -> str:
+    """Return the GPUs of this machine, or the one that is named."""
     if gpu_name is not None:
         gpu, count, index, in_use = catalog.gpu(gpu_name), 1, 0, 0
     else:
@@ -85,9 +99,7 @@ def _starter(path: Path, catalog: Catalog, gpu_name: str | None) -> str:
         count, index = len(devices), devices[0].index
         # What an integrated GPU reports as in use is the operating system's part, which the catalog has.
         in_use = 0 if gpu.integrated else max(device.memory_in_use_bytes for device in devices)
-    return _STARTER.format(
-        file=path.name, gpu=gpu.name, count=count, index=index, memory_in_use=f"{in_use // MIB}MiB" if in_use else 0
-    )
+    return one_machine(gpu.name, count, index, f"{in_use // MIB}MiB" if in_use else "0")
 
 
 def _of_one_kind(devices: tuple[LocalGPU, ...]) -> tuple[LocalGPU, ...]:
