@@ -99,7 +99,7 @@ def test_the_command_says_it_for_all_roles_or_one(tmp_path: Path) -> None:
     assert "\ngeneral: " in everything.stdout
     assert "\ncoder: " not in one.stdout
     assert "\ngeneral: " in one.stdout
-    assert "1.00 GiB more would buy " in one.stdout
+    assert "1.00 GiB more would give " in one.stdout
     facts = json.loads(run(TIGHT, tmp_path, "general", "--json").stdout)
     assert [item["role"] for item in facts["alternatives"]] == ["general"]
     assert facts["growths"][0]["answer"]["fleet"] == "pair"
@@ -168,7 +168,7 @@ unknown
   coder: 18 requests at once instead of 16 would take 1.00 GiB more; 0.50 GiB are free
   without Qwen/Qwen2.5-Coder-7B-Instruct the best plan would have
     coder: maker/coder-awq, 8 requests, context 16k, KV cache auto; accuracy unknown
-    it loses in the balanced objective: 1.5 instead of 2
+    it has 25 % less of accuracy and requests at once, taken together
 
 find: left out; what it would take is worth more to the others
 
@@ -177,14 +177,14 @@ large: left out; no variant can serve it
     maker/m: reads at most 2k
 
 GPUs:
-  box GPU 0 and 1, rtx-pro-6000: 68.75 GiB free beside coder; what waits for the least is coder: concurrency 18, with \
-0.50 GiB missing
+  box GPU 0 and 1, rtx-pro-6000: 68.75 GiB free beside coder; 0.50 GiB more would be the next \
+step, coder: concurrency 18
   spare GPU 0, L40S: 40.00 GiB free, not used
 
-1.00 GiB more on each GPU of box would buy 0.125 of balanced:
+1.00 GiB more on each GPU of box would give 6.2 % more of accuracy and requests at once, taken together:
   coder-1 and coder-2: requests at once 9 instead of 8
 
-1.00 GiB more on each GPU of spare or idle would buy nothing but free memory
+1.00 GiB more on each GPU of spare or idle would give nothing but free memory
 
 1.00 GiB more on each GPU of slow would give a plan that was not found in time"""
     )

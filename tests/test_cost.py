@@ -172,7 +172,7 @@ def test_dollars_and_gpus_are_never_compared() -> None:
     assert "objective: cost is no longer maximised" in difference(differences(priced, counted))
     assert "objective: GPUs in use is maximised now" in difference(differences(priced, counted))
     assert "objective: cost 3 $/h instead of 2 $/h" in difference(differences(priced, dearer))
-    assert told(gain(priced, dearer)) == "+1 $/h"
+    assert told(priced, gain(priced, dearer)) == "+1 $/h"
     assert stage_change("GPUs in use", -1, -2) == "1 GPU instead of 2 GPUs"
     assert [v.where for v in check(counted, fleet(LAB), catalog())] == ["prices"]
 

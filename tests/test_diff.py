@@ -99,7 +99,7 @@ coder: 6.00 GiB less memory on each of its GPUs, 20.25 GiB in all
 embed: new, Qwen/Qwen2.5-Coder-7B-Instruct, 16k context, 8 requests at once, on GPU 0
 GPU 0: free memory 68.75 GiB instead of 42.50 GiB
 GPU 1: new, rtx-pro-6000
-objective: balanced 2.5 instead of 2.25
+objective: balanced 11 % more
 """
     )
 

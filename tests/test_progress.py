@@ -47,7 +47,7 @@ LONG = {
     },
 }
 """Seven roles on four GPUs, which takes minutes to prove."""
-IMPROVING = r"balanced [\d.]+, at most"
+IMPROVING = r"balanced: the best so far, and up to"
 
 
 @settings(max_examples=30, deadline=None)
@@ -87,7 +87,10 @@ def test_progress_in_words() -> None:
     assert progress(Watch(), priced=True) == "preparing"
     assert progress(Watch(stage="headroom"), priced=True) == "headroom"
     assert progress(Watch(stage="order of r1", value=-3), priced=True) == "settling the order of r1"
-    assert progress(Watch(task="point 3", stage="score", value=1_415_000), priced=True) == "point 3: score 1.415"
+    assert (
+        progress(Watch(task="point 3", stage="score", value=1_415_000), priced=True)
+        == "point 3: score: a plan is found"
+    )
     assert progress(cost, priced=True) == "cost 2.5 $/h, at least 1.25 $/h"
     assert progress(dataclasses.replace(cost, value=-3, bound=-1), priced=False) == "GPUs in use 3 GPUs, at least 1 GPU"
 
@@ -157,7 +160,7 @@ def test_ctrl_c_takes_the_best_checked_plan(tmp_path: Path) -> None:
     plan = plan_from_yaml(tmp_path / "plan.yaml")
 
     assert process.returncode == 4
-    assert printed.startswith("long: interrupted, not proven best for balanced (balanced is ")
+    assert printed.startswith("long: interrupted, not proven best for balanced (balanced: a plan with ")
     assert (plan.proof.proven, plan.proof.interrupted) == (False, True)
     assert plan.proof.stages[0].bound > plan.proof.stages[0].value
     assert not check(plan, load_fleet(tmp_path / "fleet.yaml", catalog()), catalog())

@@ -238,7 +238,7 @@ def test_an_unproven_plan_shows_its_gap_and_a_version_nobody_studied_is_named() 
     found = dataclasses.replace(found, proof=dataclasses.replace(found.proof, proven=False, stages=(stage,)))
 
     assert plan_text(found).splitlines()[0] == (
-        "workstation: not proven best for balanced (balanced is 1.5, and up to 1.75 is not excluded), on 1 × "
+        "workstation: not proven best for balanced (balanced: a plan with up to 17 % more is not excluded), on 1 × "
         "rtx-pro-6000 with vllm 0.99.0 (not studied: sized as its nearest older version)"
     )
 

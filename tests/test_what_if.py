@@ -65,10 +65,11 @@ def test_the_table_compares_with_the_fleet_as_written(path: Path) -> None:
     assert "1.86" in lines[3]
     assert "−" in lines[3]
     assert lines[6].startswith("rtx-4090: ")
-    assert [line.split(", ")[0] for line in lines[8:]] == [
+    assert [line.split(", ")[0] for line in lines[8:10]] == [
         "$/h: jarvislabs 1x_RTXPRO6000_28V_160G",
         "$/h: aws g6e.xlarge",
     ]
+    assert "8k × 4: a context of 8k tokens, 4 requests at once" in lines[10:]
 
 
 def test_json_has_plans_and_proofs_that_there_are_none(path: Path) -> None:

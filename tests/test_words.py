@@ -9,8 +9,8 @@ from planner.units import GIB
 @pytest.mark.parametrize(
     ("name", "now", "before", "text"),
     [
-        ("balanced", 1_900_000, 1_950_000, "1.9 instead of 1.95"),
-        ("balanced", 1_900_001, 1_900_002, "1,900,001 instead of 1,900,002"),
+        ("balanced", 1_900_000, 1_950_000, "2.6 % less"),
+        ("balanced", 1_900_001, 1_900_002, "less than 0.001 % less"),
         ("headroom", GIB, 2 * GIB, "1.00 GiB instead of 2.00 GiB"),
         ("headroom", GIB, GIB + 1, "1,073,741,824 bytes instead of 1,073,741,825 bytes"),
     ],

@@ -22,6 +22,7 @@ from planner.cli.shared import catalog_option, hint, time_limit_option
 from planner.cli.text import table, wrapped
 from planner.explain import no_plan
 from planner.explain.frontier_text import UNITS, axis_text, axis_title, axis_value, bases, listed_points, scales
+from planner.explain.scenario_text import SERVED
 from planner.fleet import Fleet, load_fleet
 from planner.plan import Frontier, NoPlan, Plan, ServerPlan, plan_json, undominated
 from planner.solve.frontier import pareto as find_frontier
@@ -135,7 +136,7 @@ def _text(frontier: Frontier, fleet: Fleet) -> str:
         figures = [axis_text(value, title) for value, title in zip(values, titles, strict=True)]
         proven = "proven" if undominated(plan) else "not proven"
         rows.append([str(number), *figures, proven, *(_served(plan, role, len(names[role]) > 1) for role in roles)])
-    units = [f"{title}: {UNITS[title]}" for title in titles if title != UNITS[title]]
+    units = [SERVED, *(f"{title}: {UNITS[title]}" for title in titles if title != UNITS[title])]
     units += scales(frontier)
     units += [f"price: {basis}" for basis in bases(frontier)]
     return "\n".join([table(header, rows, frozenset({0, 1, 2})), "", *units, wrapped(listed_points(frontier))])

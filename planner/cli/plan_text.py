@@ -10,8 +10,8 @@ from planner.facts.prior import ASSUMED
 from planner.plan import GPULedger, KnownFault, Ledger, Plan, ServerPlan, ServerSpeed
 from planner.units import GIB, format_gib, format_tokens
 
-_VARIANTS = ("role", "variant", "scheme", "score", "recovery")
-_LIMITS = ("role", "port", "KV cache", "context", "seqs", "batched", "holds at once")
+_VARIANTS = ("role", "variant", "scheme", "score, points", "recovery, %")
+_LIMITS = ("role", "port", "KV cache", "context, tokens", "requests", "batch, tokens", "holds at once")
 _FEW = 8
 """Servers of a role up to which it is said of each on which GPUs its parts are."""
 _WIDEST = 40
@@ -162,8 +162,8 @@ def _speed(plan: Plan) -> Iterator[str]:
     ]
     bound = [server.name for server, speed in known if speed.busy_permille > 1000 and not speed.reason]
     if bound:
-        text = "with all their requests running, and every other server on their GPUs busy as well"
-        lines.append(fill(f"{named(bound)}: bounds, {text}; the fast end is that of idle neighbours", "", "  "))
+        text = "bounds, with all requests running and the other servers on the GPU busy all the time"
+        lines.append(fill(f"{named(bound)}: {text}; the fast end of a range is that of idle neighbours", "", "  "))
     if lines:
         yield "\n".join(lines)
 
@@ -232,9 +232,11 @@ def _score_source(server: ServerPlan) -> str:
 def _recovery_source(server: ServerPlan) -> str:
     accuracy = server.accuracy
     certain = accuracy.recovery_floor in (None, accuracy.recovery_median)
-    floor = "" if certain else f" (at least {_percent(accuracy.recovery_floor)})"
+    floor = "" if certain else f" (at least {_percent(accuracy.recovery_floor)} %)"
     source = f": {accuracy.source}" if accuracy.source else ""
-    return f"recovery {_recovery(server)}{floor}{source}"
+    median = accuracy.recovery_median
+    known = "unknown" if median is None else f"{_percent(median)} % {accuracy.label}"
+    return f"recovery {known}{floor}{source}"
 
 
 def _alike(plan: Plan) -> Iterator[tuple[GPULedger, ...]]:

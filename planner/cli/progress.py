@@ -20,7 +20,7 @@ import click
 
 from planner.cli.exit_codes import EXIT_INTERRUPTED
 from planner.cli.shared import hint
-from planner.explain.words import COSTS, stage_value
+from planner.explain.words import COSTS, has_unit, stage_share, stage_value
 from planner.fleet import Fleet
 from planner.plan import COST, GPUS_IN_USE
 from planner.search.budget import ORDER, BudgetSpent
@@ -151,5 +151,14 @@ def progress(watch: Watch, *, priced: bool) -> str:
         return f"{task}{stage}"
     if stage.startswith(ORDER):
         return f"{task}settling the {stage}"
+    if not has_unit(stage):
+        return f"{task}{stage}: {_short_of(value, bound)}"
     limit = "" if bound is None else f", at {'least' if stage in COSTS else 'most'} {stage_value(stage, bound)}"
     return f"{task}{stage} {stage_value(stage, value)}{limit}"
+
+
+def _short_of(value: int, bound: int | None) -> str:
+    """Say how far the best plan so far may be from the best there is."""
+    if bound is None or bound == value:
+        return "a plan is found"
+    return f"the best so far, and up to {stage_share(bound - value, value, at_most=True)} more may be possible"

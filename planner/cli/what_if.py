@@ -14,7 +14,8 @@ from planner.cli.progress import counted
 from planner.cli.shared import catalog_option, time_limit_option
 from planner.cli.text import table, wrapped
 from planner.explain.money_text import dollars
-from planner.explain.scenario_text import against, gpus_of, in_short, per_hour, per_million, served, status
+from planner.explain.scenario_text import SERVED, against, gpus_of, in_short, per_hour, per_million, served, status
+from planner.explain.words import COUNTED, has_unit
 from planner.fleet import GPU_OPTION, SET_OPTION, Edit, read_fleet, scenarios
 from planner.plan import NoPlan, Plan, differences, gain, plan_json
 from planner.solve.scenarios import ScenarioOutcome
@@ -88,8 +89,19 @@ def _text(outcomes: Sequence[ScenarioOutcome]) -> str:
         if not isinstance(outcome.answer, Plan)
     ]
     prices = dict.fromkeys(f"$/h: {basis}" for outcome in outcomes for basis in _bases(outcome))
-    below = [*(["", *reasons] if reasons else []), *(["", wrapped("\n".join(prices))] if prices else [])]
-    return "\n".join([table(header, rows, frozenset({2, 3})), *below])
+    below = ["\n".join(reasons), wrapped("\n".join(prices)), _legend(outcomes, base)]
+    return "\n\n".join(filter(None, [table(header, rows, frozenset({2, 3})), *below]))
+
+
+def _legend(outcomes: Sequence[ScenarioOutcome], base: ScenarioOutcome) -> str:
+    """Say what the columns mean that are there."""
+    answers = [outcome.answer for outcome in outcomes if isinstance(outcome.answer, Plan)]
+    lines = [SERVED] if answers else []
+    if any(per_million(answer) is not None for answer in answers):
+        lines.append("$/M tokens: for a million tokens of answers, with all requests running")
+    changes = [gain(base.answer, answer) for answer in answers] if isinstance(base.answer, Plan) else []
+    counted = dict.fromkeys(change.stage for change in changes if change and not has_unit(change.stage))
+    return "\n".join([*lines, *(f"{stage}: {COUNTED[stage]}" for stage in counted)])
 
 
 def _facts(outcome: ScenarioOutcome, base: ScenarioOutcome) -> list[str]:

@@ -9,8 +9,21 @@ from planner.explain.reasons import binding_lines, close_call, runner_up_lines
 from planner.explain.rejections import rejection_lines
 from planner.explain.speed_text import speed_lines
 from planner.explain.turns_text import turns
-from planner.explain.words import COSTS, accuracy, less, listed, more, plural, stage_value, stages
-from planner.plan import Binding, GPULedger, Plan, ServerPlan, differences, gain
+from planner.explain.words import (
+    COSTS,
+    COUNTED,
+    accuracy,
+    has_unit,
+    less,
+    listed,
+    more,
+    plural,
+    stage_amount,
+    stage_share,
+    stage_value,
+    stages,
+)
+from planner.plan import Binding, Gain, GPULedger, Plan, ServerPlan, differences, gain
 from planner.plan.account import Account, Alternative, Growth, LeftOut
 from planner.units import format_tokens
 
@@ -99,9 +112,9 @@ def _waiting(plan: Plan, roles: tuple[str, ...]) -> str:
     """Say which next step of the roles on a GPU needs the least more memory."""
     steps = [step for step in plan.bindings if step.role in roles and step.limit == "memory"]
     if not steps:
-        return "no step waits for its memory alone"
+        return "no role lacks only memory here for more"
     first = min(steps, key=lambda step: (step.needed_bytes - step.free_bytes, step.role, step.what))
-    return f"what waits for the least is {_step(first)}, with {more(first.needed_bytes - first.free_bytes)} missing"
+    return f"{more(first.needed_bytes - first.free_bytes)} more would be the next step, {_step(first)}"
 
 
 def _step(step: Binding) -> str:
@@ -120,15 +133,23 @@ def _growths(found: Account) -> Iterator[str]:
         yield f"{amount} more" + (f" on each GPU{where}" if len(found.plan.gpus) > 1 else "") + f" would {text}"
 
 
+def _amount(plan: Plan, bought: Gain) -> str:
+    """Say what is gained, in the unit of what counts, or in per cent of what the plan has."""
+    if bought.stage in COSTS:
+        return f"save {stage_value(bought.stage, bought.by)}:"
+    if has_unit(bought.stage):
+        return f"give {stage_value(bought.stage, bought.by)} more in {COUNTED[bought.stage]}:"
+    return f"give {stage_share(bought.by, stage_amount(plan, bought.stage))} more of {COUNTED[bought.stage]}:"
+
+
 def _bought(plan: Plan, growth: Growth) -> Iterator[str]:
     bought = gain(plan, growth.answer) if isinstance(growth.answer, Plan) else None
     if not isinstance(growth.answer, Plan):
         yield "give a plan that was not found in time"
     elif bought is None or bought.stage == _FREE_MEMORY:
-        yield "buy nothing but free memory"
+        yield "give nothing but free memory"
     else:
-        amount = stage_value(bought.stage, bought.by)
-        yield f"save {amount}:" if bought.stage in COSTS else f"buy {amount} of {bought.stage}:"
+        yield _amount(plan, bought)
         changed = differences(plan, growth.answer)
         served = [item for item in changed if item.kind == "server" and item.field not in _NOT_SERVED]
         yield from (f"  {line}" for line in difference(served).splitlines())

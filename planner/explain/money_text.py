@@ -28,14 +28,14 @@ def tokens_price(own: TokenPrice) -> str:
 
 def money(own: Money) -> str:
     """Say what a million tokens cost with all requests running and as planned."""
-    lines = [f"a million tokens with all requests running: {_prices(own.full_load)}"]
+    lines = [f"a million tokens cost with all requests running {_prices(own.full_load)}"]
     if own.planned_load:
-        lines.append(f"a million tokens at the rates planned for: {_prices(own.planned_load)}")
+        lines.append(f"a million tokens cost at the rates planned for {_prices(own.planned_load)}")
     return "\n".join(lines)
 
 
 def _prices(own: TokenPrice) -> str:
-    return f"{_price(own.output)} written, {_price(own.all_tokens)} with the prompts"
+    return f"{_price(own.output)} of answers, {_price(own.all_tokens)} of answers and prompts"
 
 
 def _price(own: Range) -> str:

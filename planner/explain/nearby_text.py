@@ -48,7 +48,7 @@ def _changes(item: Nearby, change: Change, paced: bool) -> Iterator[str]:
     elif change.millitokens_per_second is not None:
         yield f"{_signed(change.millitokens_per_second, 1_000, 1)} tokens/s each"
     if change.microdollars_per_hour is None:
-        yield f"{_signed(change.gpus)} GPUs" if change.gpus else "the same GPUs"
+        yield f"{_signed(change.gpus)} GPU{'s' * (abs(change.gpus) > 1)}" if change.gpus else "the same GPUs"
     else:
         yield _paid(item, change.microdollars_per_hour)
 
@@ -58,7 +58,8 @@ def _accuracy(change: Change) -> str:
         return "accuracy not comparable"
     if change.scale == "recovery":
         return f"{_signed(change.accuracy, 100, 1)} % of the unquantized score"
-    return f"{_signed(change.accuracy, 100, 1)} points {'' if change.scale == 'assumed' else 'on '}{change.scale}"
+    points = _signed(change.accuracy, 100, 1)
+    return f"{points} assumed points" if change.scale == "assumed" else f"{points} points on {change.scale}"
 
 
 def _paid(item: Nearby, amount: int) -> str:

@@ -2,34 +2,31 @@
 
 from collections.abc import Iterator
 
-from planner.explain.words import COSTS, accuracy, less, listed, more, percent, plural, stage_change, stage_value
+from planner.explain.words import (
+    COSTS,
+    COUNTED,
+    accuracy,
+    has_unit,
+    less,
+    listed,
+    more,
+    percent,
+    plural,
+    stage_change,
+    stage_share,
+    stage_value,
+)
 from planner.facts.prior import ASSUMED
 from planner.options.worth import counts_speed
-from planner.plan import GPU_HOURS, Binding, CloseCall, Plan, RunnerUp, RunnerUpServer, ServerPlan
+from planner.plan import Binding, CloseCall, Plan, RunnerUp, RunnerUpServer, ServerPlan
 from planner.units import format_tokens
 
 _SATISFIED = {"concurrency": "the requests asked for", "context": "the context wished for"}
-_STAGES = {
-    "balanced": "the balanced objective",
-    "cost": "the price of the GPUs in use",
-    "GPUs in use": "the number of GPUs in use",
-    "throughput": "output tokens per second (weighted)",
-    "latency": "the time of a request (weighted)",
-    "tpot": "the time per output token (weighted)",
-    "cost_per_mtok": "the price of a million output tokens (weighted)",
-    GPU_HOURS: "the hours of GPUs for a million output tokens (weighted)",
-    "score": "the shares of the best scores (weighted)",
-    "context": "context, as a share of the wish",
-    "batched tokens": "batched tokens, as a share of the engine's own",
-    "accuracy below a point": "accuracy below a whole point (scores × weights)",
-    "headroom": "memory left free",
-}
-"""Stages of docs/objective.md whose names alone do not say what is summed up."""
 
 
 def reasons(plan: Plan) -> str:
     """Return two blocks of lines: what keeps each role from more, and the runner-up."""
-    lines = ["What binds:", *(f"  {line}" for line in binding_lines(plan))]
+    lines = ["What keeps each role from more:", *(f"  {line}" for line in binding_lines(plan))]
     if plan.runner_up:
         others = (f"  {line}" for line in runner_up_lines(plan, plan.runner_up))
         lines += ["", "Next best combination of variants:", *others]
@@ -77,6 +74,9 @@ def _proof(plan: Plan) -> str:
     cut = "interrupted, " if plan.proof.interrupted else ""
     stage = next(stage for stage in plan.proof.stages if not stage.proven)
     name = plan.title(stage.name)
+    if not has_unit(name):
+        more_of = stage_share(stage.bound - stage.value, stage.value, at_most=True)
+        return f"{cut}not proven best for {goal} ({name}: a plan with up to {more_of} more is not excluded)"
     found, bound = stage_value(name, stage.value), stage_value(name, stage.bound)
     way = "down" if name in COSTS else "up"
     return f"{cut}not proven best for {goal} ({name} is {found}, and {way} to {bound} is not excluded)"
@@ -173,7 +173,8 @@ def runner_up_lines(plan: Plan, other: RunnerUp) -> Iterator[str]:
             if there.value > here.value:
                 yield "it changes servers that this plan leaves as they are"
                 return
-            yield f"it loses in {_STAGES.get(name, name)}: {stage_change(name, there.value, here.value)}"
+            change = stage_change(name, there.value, here.value)
+            yield f"it loses in {COUNTED[name]}: {change}" if has_unit(name) else f"it has {change} of {COUNTED[name]}"
             return
     yield "it is equal in everything that is maximised; the order of names decided"
 

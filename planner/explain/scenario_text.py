@@ -1,21 +1,26 @@
 """What a scenario brings, in a few words for each column of a table."""
 
-from planner.explain.words import COSTS, listed, more, stage_value
+from planner.explain.words import COSTS, has_unit, listed, more, stage_amount, stage_share, stage_value
 from planner.fleet import Fleet, Price
 from planner.options.worth import LATENCY, TPOT
 from planner.plan import Gain, NoPlan, Plan, ServerPlan, gain
 from planner.units import format_tokens
 
+SERVED = "8k × 4: a context of 8k tokens, 4 requests at once"
+"""What the columns of roles mean, here and in the list of a frontier."""
 
-def told(found: Gain | None) -> str:
-    """Say how much a scenario gains or loses in the first thing that differs."""
+
+def told(base: Plan, found: Gain | None) -> str:
+    """Say how much a scenario gains or loses against a plan in the first thing that differs."""
     if found is None:
         return "same"
     sign = "+" if found.by > 0 else "−"
     if found.stage in COSTS:
         name = f" {found.stage}" if found.stage in (LATENCY, TPOT) else ""
         return f"{'−' if found.by > 0 else '+'}{stage_value(found.stage, found.by)}{name}"
-    return f"{sign}{stage_value(found.stage, abs(found.by))} {found.stage}"
+    if has_unit(found.stage):
+        return f"{sign}{stage_value(found.stage, abs(found.by))} {found.stage}"
+    return f"{sign}{stage_share(found.by, stage_amount(base, found.stage))} {found.stage}"
 
 
 def in_short(found: NoPlan | None) -> str:
@@ -38,7 +43,7 @@ def status(answer: Plan | NoPlan | None) -> str:
 
 def against(base: Plan | NoPlan | None, answer: Plan | NoPlan | None) -> str:
     """Say what an answer gains or loses against the first one; nothing where one of them is no plan."""
-    return told(gain(base, answer)) if isinstance(base, Plan) and isinstance(answer, Plan) else ""
+    return told(base, gain(base, answer)) if isinstance(base, Plan) and isinstance(answer, Plan) else ""
 
 
 def gpus_of(fleet: Fleet) -> str:

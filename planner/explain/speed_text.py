@@ -22,11 +22,12 @@ def speed_lines(own: RoleSpeed, server: ServerPlan) -> Iterator[str]:
     """
     parts = own.parts
     terms = {name: getattr(parts, field) for name, field in _PARTS.items()}
-    told = ", ".join(f"{name} {_ms(value)}" for name, value in terms.items() if value)
-    yield f"a token takes {_ms(parts.token_us)} ms where nobody shares its GPUs: {told}; what binds is {parts.binds}"
-    first = f"own prompt {_ms(parts.own_prompt_us)}, waiting for those of others {_ms(parts.waiting_us)}"
+    told = ", ".join(f"{name} {_ms(value)} ms" for name, value in terms.items() if value)
+    token = f"a token takes {_ms(parts.token_us)} ms where nobody shares its GPUs: {told}"
+    yield f"{token}; what limits it is {parts.binds}"
+    first = f"its prompt {_ms(parts.own_prompt_us)} ms, waiting for the prompts of others {_ms(parts.waiting_us)} ms"
     whole = _ms(parts.own_prompt_us + parts.waiting_us)
-    yield f"the first takes {whole} ms: {first}; what binds is {parts.first_binds}"
+    yield f"the first token takes {whole} ms: {first}; what limits it is {parts.first_binds}"
     for step in own.steps:
         yield _step(step, server)
 

@@ -1,12 +1,13 @@
 """How figures are written in sentences."""
 
+import math
 from collections.abc import Sequence
 
 from planner.engine.settings import EngineSettings, pinned
 from planner.facts.accuracy import Accuracy
 from planner.facts.prior import ASSUMED
 from planner.options.worth import COST_PER_MTOK, LATENCY, THROUGHPUT, TPOT
-from planner.plan import COST, GPU_HOURS, GPUS_IN_USE, GPUGroup, ServerPlan
+from planner.plan import COST, GPU_HOURS, GPUS_IN_USE, GPUGroup, Plan, ServerPlan
 from planner.units import GIB, format_gib
 
 TERMS = {
@@ -22,9 +23,6 @@ TERMS = {
 
 _MILLIONTHS = 1_000_000
 _THOUSANDTHS = 1_000
-_PLACES = {"balanced": _MILLIONTHS, "accuracy": _MILLIONTHS, "concurrency": _MILLIONTHS, "context": _THOUSANDTHS,
-           "batched tokens": _THOUSANDTHS, "score": _MILLIONTHS, "accuracy below a point": 100}  # fmt: skip
-
 
 COSTS = (COST, GPUS_IN_USE, LATENCY, TPOT, COST_PER_MTOK, GPU_HOURS)
 """Stages that are negative in a plan, so that more is better as everywhere else."""
@@ -38,6 +36,27 @@ _UNITS = {
     GPU_HOURS: (_MILLIONTHS, " GPU h/M tokens"),
 }
 """Stage -> how many of its unit make what is written, and the name of that."""
+
+COUNTED = {
+    "balanced": "accuracy and requests at once, taken together",
+    "accuracy": "accuracy",
+    "concurrency": "requests at once, as a share of the targets",
+    "cost": "the price of the GPUs in use",
+    "GPUs in use": "the number of GPUs in use",
+    "throughput": "tokens per second of all servers",
+    "latency": "the time of a request",
+    "tpot": "the time per output token",
+    "cost_per_mtok": "the price of a million output tokens",
+    GPU_HOURS: "the hours of GPUs for a million output tokens",
+    "score": "accuracy",
+    "context": "context, as a share of the wish",
+    "batched tokens": "tokens in a batch",
+    "accuracy below a point": "accuracy, by less than a point of a score",
+    "headroom": "memory left free",
+}
+"""What each stage of docs/objective.md counts; roles count by their weights."""
+
+_LEAST_PERCENT = 0.001
 
 
 def percent(hundredths: int) -> str:
@@ -56,20 +75,45 @@ def accuracy(value: Accuracy) -> str:
     return "; ".join(parts) or "accuracy unknown"
 
 
+def has_unit(name: str) -> bool:
+    """Whether the value of a stage is an amount of something; all others are sums of shares, and read in per cent."""
+    return name == "headroom" or name == GPUS_IN_USE or name in _UNITS
+
+
 def stage_value(name: str, value: int) -> str:
-    """Write the value of a stage in the unit of docs/objective.md."""
+    """Write the value of a stage that has a unit."""
     if name == "headroom":
         return format_gib(value)
-    if name in _UNITS:
-        scale, unit = _UNITS[name]
-        return f"{abs(value) / scale:.4f}".rstrip("0").rstrip(".") + unit
     if name == GPUS_IN_USE:
         return plural(abs(value), "GPU")
-    return f"{value / _PLACES.get(name, 1):.4f}".rstrip("0").rstrip(".")
+    scale, unit = _UNITS[name]
+    return f"{abs(value) / scale:.4f}".rstrip("0").rstrip(".") + unit
+
+
+def stage_share(by: int, of: int, *, at_most: bool = False) -> str:
+    """Write a part of a stage's value in per cent of it, never as nothing where there is something: ``0.79 %``.
+
+    What is ``at_most`` so much is rounded up.
+    """
+    if not of:
+        return "∞ %"
+    share = abs(by) * 100 / abs(of)
+    if share < _LEAST_PERCENT:
+        return f"less than {_LEAST_PERCENT:g} %"
+    places = max(0, 1 - math.floor(math.log10(share)))
+    scaled = share * 10**places
+    return f"{(math.ceil if at_most else round)(scaled) / 10**places:g} %"
+
+
+def stage_amount(plan: Plan, title: str) -> int:
+    """Return the value that a plan has of a stage, by its title."""
+    return next(stage.value for stage in plan.proof.stages if plan.title(stage.name) == title)
 
 
 def stage_change(name: str, now: int, before: int) -> str:
-    """Write two values of a stage that differ; where rounding would hide that, in all digits."""
+    """Write what a stage is after a change; where rounding would hide that, in all digits."""
+    if not has_unit(name):
+        return f"{stage_share(now - before, before)} {'more' if now > before else 'less'}"
     texts = stage_value(name, now), stage_value(name, before)
     if texts[0] == texts[1]:
         unit = " bytes" if name == "headroom" else ""
