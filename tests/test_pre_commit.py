@@ -13,7 +13,7 @@ from staged import amend
 from planner.cli import main
 
 ROOT = Path(__file__).resolve().parent.parent
-(HOOK,) = yaml.safe_load((ROOT / ".pre-commit-hooks.yaml").read_text(encoding="utf-8"))
+HOOK = yaml.safe_load((ROOT / ".pre-commit-hooks.yaml").read_text(encoding="utf-8"))[0]
 FLEET = """
 name: small
 engine: {version: 0.33.0}

@@ -347,6 +347,10 @@ def json_schema() -> dict[str, Any]:
     for key in ("roles", "nodes"):
         schema["properties"][key] |= {"propertyNames": values.NAME_SCHEMA, "minProperties": 1}
     schema["oneOf"] = [{"required": ["gpu"]}, {"required": ["nodes"]}]
+    for one in (schema, *schema["$defs"].values()):
+        for key in one.get("properties", {}).values():
+            if "$ref" in key and "description" not in key:  # not every editor looks behind a reference
+                key["description"] = schema["$defs"][key["$ref"].rpartition("/")[2]]["description"]
     return {"$schema": JSON_SCHEMA, "title": "fleet.yaml", **schema}
 
 

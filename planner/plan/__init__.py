@@ -5,7 +5,7 @@ Everything a reader, an artifact template or the checker needs is in the plan; n
 """
 
 from planner.plan.difference import Difference, Gain, differences, gain
-from planner.plan.document import SCHEMA, plan_from_yaml, plan_json, plan_to_yaml
+from planner.plan.document import SCHEMA, earlier_plan, plan_from_yaml, plan_json, plan_to_yaml
 from planner.plan.faults import KnownFault, faults_of
 from planner.plan.frontier import AXES, LESS, Frontier, reached, undominated
 from planner.plan.lock import Lock, lock_of, stale
@@ -81,6 +81,7 @@ __all__ = [
     "awake_sets",
     "busy_permille",
     "differences",
+    "earlier_plan",
     "faults_of",
     "gain",
     "lock_of",

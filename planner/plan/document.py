@@ -71,7 +71,20 @@ def plan_from_yaml(path: Path) -> Plan:
     Raises:
         InputError: the file is no plan, or one of a schema this version does not read.
     """
+    return _plan(read_yaml(path))
+
+
+def earlier_plan(path: Path) -> Plan | None:
+    """Read a ``plan.yaml``; None where the file is empty, as of a revision that had none.
+
+    Raises:
+        InputError: as ``plan_from_yaml`` does.
+    """
     source = read_yaml(path)
+    return None if source.data is None else _plan(source)
+
+
+def _plan(source: Source) -> Plan:
     data = source.data
     if not isinstance(data, dict) or "schema" not in data:
         hint = "`planner solve` writes plan.yaml"
