@@ -28,12 +28,13 @@ roles:
 
 GH = r"""#!/usr/bin/env bash
 # Notes what it is asked for, and answers: the ids of comments to a listing, an error without a right to write.
-printf '%s\n' "$*" >>"$GH_LOG"
-case "$*" in
+asked="$*"
+printf '%s\n' "$asked" >>"$GH_LOG"
+case "$asked" in
 *--jq*) cat "$GH_COMMENTS" ;;
 *--method*)
   [[ ! -e $GH_FORBIDDEN ]] || exit 1
-  cp "${*##*body=@}" "$GH_LOG.body"
+  cp "${asked##*body=@}" "$GH_LOG.body"
   ;;
 esac
 """
