@@ -14,16 +14,16 @@ import jsonschema
 import kubernetes_validate
 import yaml
 
+from tests import parsed
+
 _DATA = Path(__file__).resolve().parent / "data"
 
 
 @functools.cache
 def rebuilt() -> dict[str, dict[str, Any]]:
     """The rebuilt schemas by kind."""
-    found: dict[str, dict[str, Any]] = yaml.safe_load(
-        (_DATA / "cluster-objects.schema.yaml").read_text(encoding="utf-8")
-    )
-    group = yaml.safe_load((_DATA / "leaderworkerset-v1.schema.yaml").read_text(encoding="utf-8"))
+    found: dict[str, dict[str, Any]] = parsed.one((_DATA / "cluster-objects.schema.yaml").read_text(encoding="utf-8"))
+    group = parsed.one((_DATA / "leaderworkerset-v1.schema.yaml").read_text(encoding="utf-8"))
     return {**found, "LeaderWorkerSet": group}
 
 
@@ -56,7 +56,7 @@ def _strict(schema: dict[str, Any]) -> dict[str, Any]:
 
 def validate_values(values: dict[str, Any]) -> None:
     """Hold values against what the chart says of them, and against its real schema where PLANNER_CHARTS has it."""
-    rebuilt_values = yaml.safe_load((_DATA / "vllm-stack-values.schema.yaml").read_text(encoding="utf-8"))
+    rebuilt_values = parsed.one((_DATA / "vllm-stack-values.schema.yaml").read_text(encoding="utf-8"))
     jsonschema.validate(values, rebuilt_values)
     if folder := os.environ.get("PLANNER_CHARTS"):
         path = Path(folder) / "vllm-stack-values.schema.json"

@@ -10,7 +10,6 @@ from pathlib import Path
 
 import plans
 import pytest
-import yaml
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from staged import program
@@ -23,6 +22,7 @@ from planner.artifacts.processes import Server
 from planner.artifacts.quoting import FILTERS
 from planner.errors import CheckFailed
 from planner.plan import Plan
+from tests import parsed
 
 ROOT = Path(__file__).parent.parent
 NASTY = "a b'\"$(touch /tmp/owned)`id`\n- x: {{ 7*7 }}\n%h ${HOME} \\ ü😀 #"
@@ -164,7 +164,7 @@ def test_any_name_reaches_the_engine_unchanged(tmp_path: Path, role: str, model:
     words = words_of(files["launch.sh"].text, "arguments")
     assert words[0] == model
     assert words[words.index("--served-model-name") + 1] == role
-    compose = yaml.safe_load(files["compose.yaml"].text)
+    compose = parsed.one(files["compose.yaml"].text)
     command = [word.replace("$$", "$") for word in compose["services"]["one"]["command"]]
     assert f"--served-model-name={role}" in command
     assert model in command
@@ -286,7 +286,7 @@ def test_names_that_the_planner_needs_are_never_taken() -> None:
 
     built = build_context(taken)
     assert (built.router.name, built.download_name) == ("router_", "download_")
-    services = yaml.safe_load(render(taken)["compose.yaml"].text)["services"]
+    services = parsed.one(render(taken)["compose.yaml"].text)["services"]
     assert set(services) == {"router", "download", "router_", "download_"}
     assert context.build_context(plans.two_roles()).router.name == "router"
 

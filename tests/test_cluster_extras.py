@@ -11,7 +11,6 @@ from typing import Any
 
 import plans
 import pytest
-import yaml
 from crds import validate
 from staged import program
 from test_clusters import two_groups, wide
@@ -22,6 +21,7 @@ from planner.artifacts import render, write
 from planner.artifacts.context import build_context
 from planner.artifacts.switch import File
 from planner.plan import Plan
+from tests import parsed
 
 FOLDERS = ("monitoring", "gateway", "pools", "autoscale")
 PLANS = {
@@ -40,7 +40,7 @@ def objects(plan: Plan, folder: str) -> list[dict[str, Any]]:
         document
         for path, file in files(plan).items()
         if path.startswith(f"kubernetes/{folder}/") and path.endswith(".yaml") and "kustomization" not in path
-        for document in yaml.safe_load_all(file.text)
+        for document in parsed.every(file.text)
     ]
 
 
@@ -59,7 +59,7 @@ def test_every_object_follows_its_schema_and_is_in_its_kustomization(plan: Plan)
         home = f"kubernetes/{folder}"
         present = {path.removeprefix(f"{home}/") for path in files(plan) if path.startswith(f"{home}/")}
         if present:
-            listed = yaml.safe_load(files(plan)[f"{home}/kustomization.yaml"].text)
+            listed = parsed.one(files(plan)[f"{home}/kustomization.yaml"].text)
             assert {*listed["resources"]} - {"../fleet"} == present - {"kustomization.yaml"}
         found = objects(plan, folder)
         names = [(one["kind"], one["metadata"]["name"]) for one in found]
@@ -99,7 +99,7 @@ def test_alerts_of_a_cluster_are_those_of_a_machine() -> None:
     alerts = render(fleet, targets=("monitoring",))["monitoring/alerts.yml"].text
     (rule,) = of_kind(fleet, "monitoring", "PrometheusRule")
 
-    assert rule["spec"]["groups"] == yaml.safe_load(alerts)["groups"]
+    assert rule["spec"]["groups"] == parsed.one(alerts)["groups"]
 
 
 def test_the_gateway_leads_to_the_router() -> None:
@@ -139,7 +139,7 @@ def test_other_roles_are_no_pools(plan: Plan) -> None:
 
 def test_replicas_are_scaled_up_to_what_the_plan_has_gpus_for() -> None:
     (scaled,) = objects(apart(), "autoscale")
-    overlay = yaml.safe_load(files(apart())["kubernetes/autoscale/kustomization.yaml"].text)
+    overlay = parsed.one(files(apart())["kubernetes/autoscale/kustomization.yaml"].text)
     chat = next(server for server in build_context(apart()).servers if server.role == "chat")
     (trigger,) = scaled["spec"]["triggers"]
 
@@ -170,7 +170,7 @@ def test_an_overlay_changes_the_fleet_without_touching_its_files(tmp_path: Path)
         [program("kubectl"), "kustomize", overlay], capture_output=True, text=True, check=False,
     )  # fmt: skip
     assert built.returncode == 0, built.stderr
-    found = list(yaml.safe_load_all(built.stdout))
+    found = list(parsed.every(built.stdout))
     apps = {item["metadata"]["name"]: item for item in found if item["kind"] == "Deployment"}
     assert all(item["metadata"]["namespace"] == "llm" for item in found)
     assert all(item["spec"]["template"]["spec"]["priorityClassName"] == "serving" for item in apps.values())
@@ -188,7 +188,7 @@ def test_kubectl_builds_what_not_every_fleet_has(plan: Plan, tmp_path: Path) -> 
         capture_output=True, text=True, check=False,
     )  # fmt: skip
     assert built.returncode == 0, built.stderr
-    found = list(yaml.safe_load_all(built.stdout))
+    found = list(parsed.every(built.stdout))
     assert {one["kind"] for one in found} & {"LeaderWorkerSet", "ResourceClaimTemplate"}
     for document in found:
         validate(document)

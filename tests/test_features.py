@@ -22,6 +22,7 @@ from planner.memory.features import feature_reasons
 from planner.memory.started import started
 from planner.memory.terms import Server, terms
 from planner.plan import plan_from_yaml
+from tests import parsed
 
 CHAT: dict[str, Any] = {
     "name": "features",
@@ -56,7 +57,7 @@ def test_adapters_are_model_names_at_the_router_and_are_downloaded(tmp_path: Pat
     for path, known in routes.items():
         assert known.keys() == {"chat", "chat-sql", "chat-tone"}, path
         assert len(set(known.values())) == 1
-    assert [one["id"] for one in yaml.safe_load(models)["data"]] == ["chat", "chat-sql", "chat-tone"]
+    assert [one["id"] for one in parsed.one(models)["data"]] == ["chat", "chat-sql", "chat-tone"]
     assert "org/tone" in (tmp_path / "artifacts" / "download.sh").read_text(encoding="utf-8")
     assert chat.settings.lora == Lora(
         adapters=2, rank=16, held=2, names=(("chat-sql", "org/sql"), ("chat-tone", "org/tone"))

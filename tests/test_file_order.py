@@ -9,7 +9,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-import yaml
 from fleets import catalog, fleet
 
 from planner.engine.profile import load_profile
@@ -18,6 +17,7 @@ from planner.options.problem import problem
 from planner.plan import Plan, plan_to_yaml
 from planner.search.optimise import places
 from planner.solve import solve
+from tests import parsed
 
 EXAMPLES = Path(__file__).parent.parent / "examples"
 MODELS = {
@@ -83,7 +83,7 @@ def solved(document: dict[str, Any]) -> Plan:
         pytest.param(LARGE, id="large"),
         pytest.param(WITHOUT_MODELS, id="without-models"),
         *(
-            pytest.param(yaml.safe_load((EXAMPLES / name / "fleet.yaml").read_text()), id=name)
+            pytest.param(parsed.one((EXAMPLES / name / "fleet.yaml").read_text()), id=name)
             for name in ("lab-of-mixed-nodes", "two-48gb-cards")
         ),
     ],

@@ -1,5 +1,6 @@
 """The Kubernetes manifests and the Helm values: valid for the API, in start order, closed, and true to the plan."""
 
+import functools
 import re
 import shutil
 import subprocess
@@ -11,7 +12,6 @@ import jsonschema
 import kubernetes_validate
 import plans
 import pytest
-import yaml
 from crds import validate_values
 from hypothesis import given, settings
 from staged import program
@@ -24,6 +24,7 @@ from planner.artifacts.processes import Server
 from planner.errors import InputError
 from planner.fleet import Cluster
 from planner.plan import Plan
+from tests import parsed
 
 TARGETS = ("kubernetes",)
 
@@ -45,13 +46,14 @@ def dra(plan: Plan) -> Plan:
 ALL = {**PLANS, "apart": apart(), "dra": dra(plans.many_roles())}
 
 
+@functools.cache
 def documents(plan: Plan) -> list[dict[str, Any]]:
     """Every object that starts the fleet, Kustomize's own files left out."""
     return [
         document
         for path, file in render(plan, targets=TARGETS).items()
         if re.fullmatch(r"kubernetes/((fleet|download)/)?[a-z-]+\.yaml", path) and "kustomization" not in path
-        for document in yaml.safe_load_all(file.text)
+        for document in parsed.every(file.text)
     ]
 
 
@@ -135,7 +137,7 @@ def test_kustomize_finds_every_file_and_every_config_map(plan: Plan, tmp_path: P
     generated = set()
     for folder in ("fleet", "download"):
         home = f"kubernetes/{folder}"
-        kustomization = yaml.safe_load(files[f"{home}/kustomization.yaml"].text)
+        kustomization = parsed.one(files[f"{home}/kustomization.yaml"].text)
         named = {path for item in kustomization["configMapGenerator"] for path in item["files"]}
         named |= set(kustomization["resources"])
         generated |= {item["name"] for item in kustomization["configMapGenerator"]}
@@ -156,7 +158,7 @@ def test_kubectl_builds_both_folders(plan: Plan, tmp_path: Path) -> None:
             capture_output=True, text=True, check=False,
         )  # fmt: skip
         assert built.returncode == 0, built.stderr
-        for document in yaml.safe_load_all(built.stdout):
+        for document in parsed.every(built.stdout):
             kubernetes_validate.validate(document, "1.34", strict=True)
 
 
@@ -328,7 +330,7 @@ def test_local_folders_are_mounted_where_the_engine_looks() -> None:
 
 
 def values(plan: Plan) -> dict[str, Any]:
-    read: dict[str, Any] = yaml.safe_load(render(plan, targets=("helm-values",))["helm-values/values.yaml"].text)
+    read: dict[str, Any] = parsed.one(render(plan, targets=("helm-values",))["helm-values/values.yaml"].text)
     return read
 
 

@@ -6,19 +6,19 @@ from typing import Any
 
 import plans
 import pytest
-import yaml
 from hypothesis import given, settings
 from test_artifacts import NAMES, PLANS
 
 from planner.artifacts import render
 from planner.artifacts.context import build_context
 from planner.plan import Plan
+from tests import parsed
 
 KNOWN = json.loads((Path(__file__).parent / "data" / "litellm-settings.json").read_text(encoding="utf-8"))
 
 
 def read(plan: Plan, name: str = "config.yaml") -> dict[str, Any]:
-    document: dict[str, Any] = yaml.safe_load(render(plan, targets=("litellm",))[f"litellm/{name}"].text)
+    document: dict[str, Any] = parsed.one(render(plan, targets=("litellm",))[f"litellm/{name}"].text)
     return document
 
 
@@ -74,7 +74,7 @@ def test_the_key_is_only_ever_named() -> None:
 
 def test_in_compose_only_the_router_is_published() -> None:
     files = render(plans.two_roles(), targets=("compose", "litellm"))
-    base, over = (yaml.safe_load(files[path].text) for path in ("compose.yaml", "litellm/compose.yaml"))
+    base, over = (parsed.one(files[path].text) for path in ("compose.yaml", "litellm/compose.yaml"))
     overlay = over["services"]
     hosts = {one["litellm_params"]["api_base"] for one in read(plans.two_roles(), "config-compose.yaml")["model_list"]}
 
@@ -89,7 +89,7 @@ def test_in_compose_only_the_router_is_published() -> None:
 def test_a_role_called_litellm_keeps_its_name() -> None:
     files = render(plans.plan(plans.server("litellm", port=4000)), targets=("compose", "litellm"))
 
-    assert set(yaml.safe_load(files["litellm/compose.yaml"].text)["services"]) == {"litellm_", "router"}
+    assert set(parsed.one(files["litellm/compose.yaml"].text)["services"]) == {"litellm_", "router"}
     assert "server litellm litellm_:4001\n" in files["router/litellm-compose.cfg"].text
 
 

@@ -8,13 +8,13 @@ from typing import Any
 
 import plans
 import pytest
-import yaml
 from hypothesis import given, settings
 from staged import program
 from test_artifacts import NAMES, PLANS
 
 from planner.artifacts import render, write
 from planner.plan import Plan
+from tests import parsed
 
 CASES = json.loads((Path(__file__).parent / "cases" / "metrics.json").read_text(encoding="utf-8"))["versions"]
 NEWEST = "0.33.0"
@@ -33,7 +33,7 @@ def promtool(*arguments: str | Path) -> subprocess.CompletedProcess[str]:
 
 
 def rules(text: str) -> list[dict[str, Any]]:
-    return [rule for group in yaml.safe_load(text)["groups"] for rule in group["rules"]]
+    return [rule for group in parsed.one(text)["groups"] for rule in group["rules"]]
 
 
 def panels(plan: Plan) -> list[dict[str, Any]]:
@@ -67,7 +67,7 @@ def test_every_rule_has_a_case_that_fires_and_one_that_does_not(folder: Path) ->
     }
     fires: set[tuple[str, str]] = set()
     quiet: set[tuple[str, str]] = set()
-    for case in yaml.safe_load((folder / "alerts_test.yml").read_text(encoding="utf-8"))["tests"]:
+    for case in parsed.one((folder / "alerts_test.yml").read_text(encoding="utf-8"))["tests"]:
         (server,) = {server for _, server in asked(case)}
         for one in case["alert_rule_test"]:
             (fires if one["exp_alerts"] else quiet).add((one["alertname"], server))
@@ -80,7 +80,7 @@ def noticed(plan: Plan, folder: Path, old: str, new: str) -> bool:
     """Whether the cases of the rules that a change touches pass before it, and do not after it."""
     write(render(plan), folder)
     path, cases = folder / "monitoring" / "alerts.yml", folder / "monitoring" / "alerts_test.yml"
-    text, tests = path.read_text(encoding="utf-8"), yaml.safe_load(cases.read_text(encoding="utf-8"))
+    text, tests = path.read_text(encoding="utf-8"), parsed.one(cases.read_text(encoding="utf-8"))
     before, after = rules(text), rules(text.replace(old, new))
     changed = [one for one, other in zip(before, after, strict=True) if one != other]
     touched = {(one["alert"], one["labels"]["server"]) for one in changed}
@@ -155,7 +155,7 @@ def test_metrics_exist_in_the_planned_engine_version(version: str) -> None:
 
 
 def test_scraping_covers_every_server_of_the_plan() -> None:
-    job = yaml.safe_load(render(plans.many_roles())["monitoring/prometheus.yml"].text)["scrape_configs"][0]
+    job = parsed.one(render(plans.many_roles())["monitoring/prometheus.yml"].text)["scrape_configs"][0]
     found = {
         target["labels"]["server"]: (target["targets"], target["labels"]["gpu"]) for target in job["static_configs"]
     }
@@ -204,7 +204,7 @@ def test_a_server_without_a_kv_cache_has_no_rules_about_one() -> None:
 def test_any_name_is_a_label_and_never_an_expression(role: str, fleet: str) -> None:
     """Prometheus and Grafana expand templates in rules, titles and expressions, so those hold slugs only."""
     files = render(plans.plan(plans.server(role), fleet=fleet))
-    labels = yaml.safe_load(files["monitoring/prometheus.yml"].text)["scrape_configs"][0]["static_configs"][0]["labels"]
+    labels = parsed.one(files["monitoring/prometheus.yml"].text)["scrape_configs"][0]["static_configs"][0]["labels"]
 
     assert labels["role"] == role
     plain = r"[\w.-]+"

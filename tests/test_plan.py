@@ -7,7 +7,6 @@ from pathlib import Path
 
 import plans
 import pytest
-import yaml
 from fleets import PAIR, catalog, fleet
 
 from planner.errors import InputError
@@ -30,6 +29,7 @@ from planner.plan import (
     plan_to_yaml,
 )
 from planner.solve import solve
+from tests import parsed
 
 
 @functools.cache
@@ -66,7 +66,7 @@ def test_keys_of_pipeline_stages_are_there_where_stages_are(tmp_path: Path) -> N
 
 
 def test_json_holds_what_yaml_holds() -> None:
-    assert yaml.safe_load(plan_json(plan())) == yaml.safe_load(plan_to_yaml(plan()))
+    assert parsed.one(plan_json(plan())) == parsed.one(plan_to_yaml(plan()))
 
 
 def test_a_plan_names_no_machine() -> None:

@@ -8,12 +8,12 @@ from fnmatch import fnmatch
 
 import plans
 import pytest
-import yaml
 from test_kubernetes import apart
 from test_nodes import two_nodes
 
 from planner.artifacts import DEFAULT_TARGETS, EXTRA_TARGETS, File, render
 from planner.plan import Plan
+from tests import parsed
 
 LOCAL = (*DEFAULT_TARGETS, "quadlet", "kubernetes", "litellm")
 CASES = {
@@ -94,7 +94,7 @@ def follow(words: list[str], files: dict[str, File]) -> None:
 def follow_operands(program: str, rest: list[str], files: dict[str, File]) -> None:
     """Assert that services, units and objects that a program is told about are in the files it reads."""
     if program == "docker":
-        services = yaml.safe_load(files["compose.yaml"].text)["services"]
+        services = parsed.one(files["compose.yaml"].text)["services"]
         overlays = [value for flag, value in itertools.pairwise(rest) if flag == "--file"]
         assert all(path in files for path in overlays)
         verb, *operands = [word for word in rest[1:] if not word.startswith("-") and word not in overlays]
@@ -117,7 +117,7 @@ def follow_kubectl(rest: list[str], files: dict[str, File]) -> None:
         document
         for path, file in files.items()
         if path.startswith("kubernetes/") and path.endswith(".yaml") and "kustomization" not in path
-        for document in yaml.safe_load_all(file.text)
+        for document in parsed.every(file.text)
     ]
     objects = [(document["kind"].lower(), document["metadata"]["name"]) for document in documents]
     pods = [document["spec"]["template"]["spec"] for document in documents if document["kind"] == "Deployment"]

@@ -15,7 +15,6 @@ from pathlib import Path
 
 import plans
 import pytest
-import yaml
 from staged import KEY, free_ports, program
 from test_kubernetes import apart, deployments, dra
 from test_router import get, post
@@ -26,6 +25,7 @@ from planner.artifacts.read_routes import wrong_routes
 from planner.artifacts.verify import compared
 from planner.errors import InputError
 from planner.plan import Plan
+from tests import parsed
 
 
 def pairs() -> Plan:
@@ -166,7 +166,7 @@ def test_the_router_finds_every_replica_in_the_clusters_dns(tmp_path: Path) -> N
     path = tmp_path / "kubernetes" / "fleet" / "haproxy.cfg"
     router = next(
         one
-        for one in yaml.safe_load_all((path.parent / "router.yaml").read_text(encoding="utf-8"))
+        for one in parsed.every((path.parent / "router.yaml").read_text(encoding="utf-8"))
         if one["kind"] == "Deployment"
     )
     (container,) = router["spec"]["template"]["spec"]["containers"]

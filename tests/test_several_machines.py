@@ -15,7 +15,6 @@ import pytest
 import test_artifacts
 import test_kubernetes
 import test_quadlet
-import yaml
 from click.testing import CliRunner
 from staged import Stage, amend, free_ports, stage
 from test_artifacts import run
@@ -28,6 +27,7 @@ from planner.artifacts.serve_args import Argument
 from planner.cli import main
 from planner.errors import InputError
 from planner.plan import GPUGroup, GPULedger, Plan
+from tests import parsed
 
 ALL = ("script", "compose", "systemd", "monitoring", "quadlet", "kubernetes")
 SCHEMA = Path(__file__).parent / "data" / "leaderworkerset-v1.schema.yaml"
@@ -89,18 +89,18 @@ def part_of(arguments: Iterable[Argument]) -> Iterator[tuple[str, str]]:
 
 def test_containers_have_the_network_of_the_machine_and_no_published_port() -> None:
     for node in ("rack-1", "rack-2"):
-        services = yaml.safe_load(render(spanning())[f"{node}/compose.yaml"].text)["services"]
+        services = parsed.one(render(spanning())[f"{node}/compose.yaml"].text)["services"]
         assert services["big"]["network_mode"] == "host"
         assert "ports" not in services["big"]
         assert "--host=127.0.0.1" in services["big"]["command"], "the API stays on loopback"
-    services = yaml.safe_load(render(spanning())["rack-1/compose.yaml"].text)["services"]
+    services = parsed.one(render(spanning())["rack-1/compose.yaml"].text)["services"]
     assert services["router"]["network_mode"] == "host", "on the other network it would not reach the server"
     assert services["chat"]["ports"] == ["127.0.0.1:8002:8002"]
 
 
 def test_the_leader_worker_set_follows_its_schema() -> None:
-    documents = list(yaml.safe_load_all(render(spanning(), targets=ALL)["kubernetes/fleet/groups.yaml"].text))
-    schema = yaml.safe_load(SCHEMA.read_text(encoding="utf-8"))
+    documents = list(parsed.every(render(spanning(), targets=ALL)["kubernetes/fleet/groups.yaml"].text))
+    schema = parsed.one(SCHEMA.read_text(encoding="utf-8"))
     (group,) = [document for document in documents if document["kind"] == "LeaderWorkerSet"]
 
     jsonschema.validate(group, schema)
@@ -124,7 +124,7 @@ def test_the_readme_names_what_there_is_when_every_server_is_a_group() -> None:
     whole = spanning()
     alone = replace(whole, servers=(whole.server("big"),), start_order=("big",))
     files = render(alone, targets=("kubernetes",))
-    documents = yaml.safe_load_all(files["kubernetes/fleet/groups.yaml"].text)
+    documents = parsed.every(files["kubernetes/fleet/groups.yaml"].text)
     (group,) = [item["metadata"]["name"] for item in documents if item["kind"] == "LeaderWorkerSet"]
 
     assert f"kubectl logs pod/{group}-0 -c big\n" in files["README.md"].text

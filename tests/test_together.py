@@ -13,12 +13,12 @@ from typing import Any
 
 import plans
 import pytest
-import yaml
 from staged import FAKES, KEY, Stage, amend, cache, free_ports, program
 
 from planner.adopt.files import read_files
 from planner.artifacts import render, write
 from planner.plan import Plan
+from tests import parsed
 
 
 @dataclass
@@ -54,7 +54,7 @@ class Pod:
 def container_of(plan: Plan, folder: Path) -> dict[str, Any]:
     write(render(plan, targets=("kubernetes",)), folder)
     text = (folder / "kubernetes" / "fleet" / "servers.yaml").read_text(encoding="utf-8")
-    (deployment,) = [one for one in yaml.safe_load_all(text) if one["kind"] == "Deployment"]
+    (deployment,) = [one for one in parsed.every(text) if one["kind"] == "Deployment"]
     (container,) = deployment["spec"]["template"]["spec"]["containers"]
     assert isinstance(container, dict)
     return container

@@ -8,7 +8,6 @@ from pathlib import Path
 
 import plans
 import pytest
-import yaml
 from staged import KEY, free_ports, program, stage
 from test_artifacts import TARGETS, run
 
@@ -23,6 +22,7 @@ from planner.fleet.open_role import open_candidates
 from planner.plan import NoPlan, Plan
 from planner.solve import solve
 from planner.tensors.weights import Rank, parameter_bytes
+from tests import parsed
 
 
 @pytest.fixture(scope="module")
@@ -153,7 +153,7 @@ def test_every_target_asks_for_the_libraries_that_read_sound_and_only_for_roles_
     ear = plans.server("ear", task="transcription", max_model_len=448)
     both = render(plans.plan(ear, plans.server("chat", port=8002)), targets=TARGETS)
     without = render(plans.plan(plans.server("chat")), targets=TARGETS)
-    service = yaml.safe_load(both["compose.yaml"].text)["services"]["ear"]
+    service = parsed.one(both["compose.yaml"].text)["services"]["ear"]
 
     assert 'RUN uv pip install --system "vllm[audio]==0.33.0"' in service["build"]["dockerfile_inline"]
     for path, told in {

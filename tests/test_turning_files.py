@@ -11,7 +11,6 @@ from typing import Any
 
 import plans
 import pytest
-import yaml
 from jsonschema import Draft7Validator
 from staged import KEY, Stage, free_ports, stage
 from swapping import Swap, end_sleepers, swap_file
@@ -25,6 +24,7 @@ from planner.engine.settings import EngineSettings
 from planner.errors import InputError
 from planner.plan import Plan
 from planner.plan.server import SharedRole
+from tests import parsed
 
 # What llama-swap says of its configuration (config-schema.json of github.com/mostlygeek/llama-swap, MIT), as far as it
 # is used here: names, types, ranges. No key beside these is used.
@@ -127,7 +127,7 @@ def rendered(request: pytest.FixtureRequest, tmp_path: Path) -> Path:
 
 
 def swap(folder: Path) -> dict[str, Any]:
-    document: dict[str, Any] = yaml.safe_load((folder / "llama-swap" / "config.yaml").read_text(encoding="utf-8"))
+    document: dict[str, Any] = parsed.one((folder / "llama-swap" / "config.yaml").read_text(encoding="utf-8"))
     return document
 
 
@@ -220,7 +220,7 @@ def test_every_file_starts_the_planned_servers(rendered: Path) -> None:
 
 
 def test_what_comes_first_is_started_with_the_fleet(rendered: Path) -> None:
-    services = yaml.safe_load((rendered / "compose.yaml").read_text(encoding="utf-8"))["services"]
+    services = parsed.one((rendered / "compose.yaml").read_text(encoding="utf-8"))["services"]
     waiting = {name for name, service in services.items() if service.get("profiles") == ["turns"]}
     target = (rendered / "systemd" / "planner-workstation.target").read_text(encoding="utf-8")
 

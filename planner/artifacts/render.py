@@ -53,20 +53,20 @@ def _filled(
 ) -> dict[str, File]:
     """Fill in every template that a listing names, by output path."""
     context = build_context(plan, targets)
+    values = dataclasses.asdict(context)  # once: it copies the whole plan
     return {
-        path: File(_text(environment, template, context, server), executable=path.endswith(".sh"))
+        path: File(_text(environment, template, values, server), executable=path.endswith(".sh"))
         for path, template, server in listing(context, targets)
     }
 
 
-def _text(environment: Environment, template: str, context: Context, server: Server | None) -> str:
+def _text(environment: Environment, template: str, values: dict[str, Any], server: Server | None) -> str:
     """Fill in one template; a file whose name does not end in ``.j2`` is copied as it is."""
     assert environment.loader is not None
     if not template.endswith(".j2"):
         return environment.loader.get_source(environment, template)[0]
-    values: dict[str, Any] = {**dataclasses.asdict(context)}
     if server is not None:
-        values["server"] = dataclasses.asdict(server)
+        values = {**values, "server": dataclasses.asdict(server)}
     try:
         return environment.get_template(template).render(values)
     except TemplateSyntaxError as error:
