@@ -12,9 +12,8 @@ from typing import Any
 
 import jsonschema
 import kubernetes_validate
+import parsed
 import yaml
-
-from tests import parsed
 
 _DATA = Path(__file__).resolve().parent / "data"
 

@@ -8,6 +8,7 @@ import subprocess
 from dataclasses import fields
 from pathlib import Path
 
+import parsed
 import plans
 import pytest
 from hypothesis import HealthCheck, given, settings
@@ -22,7 +23,6 @@ from planner.artifacts.processes import Server
 from planner.artifacts.quoting import FILTERS
 from planner.errors import CheckFailed
 from planner.plan import Plan
-from tests import parsed
 
 ROOT = Path(__file__).parent.parent
 NASTY = "a b'\"$(touch /tmp/owned)`id`\n- x: {{ 7*7 }}\n%h ${HOME} \\ ü😀 #"

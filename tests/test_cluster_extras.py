@@ -9,6 +9,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import parsed
 import plans
 import pytest
 from crds import validate
@@ -21,7 +22,6 @@ from planner.artifacts import render, write
 from planner.artifacts.context import build_context
 from planner.artifacts.switch import File
 from planner.plan import Plan
-from tests import parsed
 
 FOLDERS = ("monitoring", "gateway", "pools", "autoscale")
 PLANS = {

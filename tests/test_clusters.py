@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import jsonschema
+import parsed
 import plans
 import pytest
 import test_kubernetes
@@ -29,7 +30,6 @@ from planner.explain.difference_text import difference
 from planner.fleet import Cluster
 from planner.plan import GPUGroup, Plan, differences, plan_from_yaml, plan_to_yaml
 from planner.solve import solve
-from tests import parsed
 
 SLICE = "NVIDIA A100-SXM4-80GB MIG 3g.40gb"
 

@@ -3,6 +3,7 @@
 from pathlib import Path
 from typing import Any
 
+import parsed
 import pytest
 import yaml
 from commands import run, solved
@@ -22,7 +23,6 @@ from planner.memory.features import feature_reasons
 from planner.memory.started import started
 from planner.memory.terms import Server, terms
 from planner.plan import plan_from_yaml
-from tests import parsed
 
 CHAT: dict[str, Any] = {
     "name": "features",

@@ -8,6 +8,7 @@ import random
 from pathlib import Path
 from typing import Any
 
+import parsed
 import pytest
 from fleets import catalog, fleet
 
@@ -17,7 +18,6 @@ from planner.options.problem import problem
 from planner.plan import Plan, plan_to_yaml
 from planner.search.optimise import places
 from planner.solve import solve
-from tests import parsed
 
 EXAMPLES = Path(__file__).parent.parent / "examples"
 MODELS = {

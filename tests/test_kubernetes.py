@@ -10,6 +10,7 @@ from typing import Any
 
 import jsonschema
 import kubernetes_validate
+import parsed
 import plans
 import pytest
 from crds import validate_values
@@ -24,7 +25,6 @@ from planner.artifacts.processes import Server
 from planner.errors import InputError
 from planner.fleet import Cluster
 from planner.plan import Plan
-from tests import parsed
 
 TARGETS = ("kubernetes",)
 

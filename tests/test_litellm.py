@@ -4,6 +4,7 @@ import json
 from pathlib import Path
 from typing import Any
 
+import parsed
 import plans
 import pytest
 from hypothesis import given, settings
@@ -12,7 +13,6 @@ from test_artifacts import NAMES, PLANS
 from planner.artifacts import render
 from planner.artifacts.context import build_context
 from planner.plan import Plan
-from tests import parsed
 
 KNOWN = json.loads((Path(__file__).parent / "data" / "litellm-settings.json").read_text(encoding="utf-8"))
 

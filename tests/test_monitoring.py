@@ -6,6 +6,7 @@ import subprocess
 from pathlib import Path
 from typing import Any
 
+import parsed
 import plans
 import pytest
 from hypothesis import given, settings
@@ -14,7 +15,6 @@ from test_artifacts import NAMES, PLANS
 
 from planner.artifacts import render, write
 from planner.plan import Plan
-from tests import parsed
 
 CASES = json.loads((Path(__file__).parent / "cases" / "metrics.json").read_text(encoding="utf-8"))["versions"]
 NEWEST = "0.33.0"

@@ -5,6 +5,7 @@ import functools
 import platform
 from pathlib import Path
 
+import parsed
 import plans
 import pytest
 from fleets import PAIR, catalog, fleet
@@ -29,7 +30,6 @@ from planner.plan import (
     plan_to_yaml,
 )
 from planner.solve import solve
-from tests import parsed
 
 
 @functools.cache

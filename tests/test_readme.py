@@ -6,6 +6,7 @@ import shlex
 from collections.abc import Iterator
 from fnmatch import fnmatch
 
+import parsed
 import plans
 import pytest
 from test_kubernetes import apart
@@ -13,7 +14,6 @@ from test_nodes import two_nodes
 
 from planner.artifacts import DEFAULT_TARGETS, EXTRA_TARGETS, File, render
 from planner.plan import Plan
-from tests import parsed
 
 LOCAL = (*DEFAULT_TARGETS, "quadlet", "kubernetes", "litellm")
 CASES = {

@@ -13,6 +13,7 @@ from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 
+import parsed
 import plans
 import pytest
 from staged import KEY, free_ports, program
@@ -25,7 +26,6 @@ from planner.artifacts.read_routes import wrong_routes
 from planner.artifacts.verify import compared
 from planner.errors import InputError
 from planner.plan import Plan
-from tests import parsed
 
 
 def pairs() -> Plan:

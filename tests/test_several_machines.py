@@ -10,6 +10,7 @@ from pathlib import Path
 
 import jsonschema
 import kubernetes_validate
+import parsed
 import plans
 import pytest
 import test_artifacts
@@ -27,7 +28,6 @@ from planner.artifacts.serve_args import Argument
 from planner.cli import main
 from planner.errors import InputError
 from planner.plan import GPUGroup, GPULedger, Plan
-from tests import parsed
 
 ALL = ("script", "compose", "systemd", "monitoring", "quadlet", "kubernetes")
 SCHEMA = Path(__file__).parent / "data" / "leaderworkerset-v1.schema.yaml"

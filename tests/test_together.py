@@ -11,6 +11,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+import parsed
 import plans
 import pytest
 from staged import FAKES, KEY, Stage, amend, cache, free_ports, program
@@ -18,7 +19,6 @@ from staged import FAKES, KEY, Stage, amend, cache, free_ports, program
 from planner.adopt.files import read_files
 from planner.artifacts import render, write
 from planner.plan import Plan
-from tests import parsed
 
 
 @dataclass

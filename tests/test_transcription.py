@@ -6,6 +6,7 @@ from contextlib import closing
 from http.client import HTTPConnection
 from pathlib import Path
 
+import parsed
 import plans
 import pytest
 from staged import KEY, free_ports, program, stage
@@ -22,7 +23,6 @@ from planner.fleet.open_role import open_candidates
 from planner.plan import NoPlan, Plan
 from planner.solve import solve
 from planner.tensors.weights import Rank, parameter_bytes
-from tests import parsed
 
 
 @pytest.fixture(scope="module")

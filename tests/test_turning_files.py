@@ -9,6 +9,7 @@ from itertools import permutations
 from pathlib import Path
 from typing import Any
 
+import parsed
 import plans
 import pytest
 from jsonschema import Draft7Validator
@@ -24,7 +25,6 @@ from planner.engine.settings import EngineSettings
 from planner.errors import InputError
 from planner.plan import Plan
 from planner.plan.server import SharedRole
-from tests import parsed
 
 # What llama-swap says of its configuration (config-schema.json of github.com/mostlygeek/llama-swap, MIT), as far as it
 # is used here: names, types, ranges. No key beside these is used.
