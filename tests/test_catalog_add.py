@@ -4,14 +4,12 @@ import json
 import math
 import os
 import struct
-import subprocess
-import sys
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import pytest
 import yaml
+from forked import Run, forked
 from hub_server import COMMIT, Hub, serving, shard
 
 from planner.catalog import load_catalog
@@ -51,13 +49,6 @@ def tensors() -> dict[str, tuple[str, list[int]]]:
 PARAMETERS = sum(math.prod(shape) for _, shape in tensors().values())
 
 
-@dataclass
-class Run:
-    code: int
-    out: str
-    err: str
-
-
 @pytest.fixture
 def overlay(tmp_path: Path) -> Path:
     return tmp_path / "overlay"
@@ -67,11 +58,7 @@ def add(source: str, overlay: Path, *options: str, **environment: str) -> Run:
     base = {key: value for key, value in os.environ.items() if not key.startswith(("HF_", "PLANNER_"))}
     base |= {"HF_HOME": str(overlay.parent / "hf"), "HF_HUB_DISABLE_TELEMETRY": "1", "PLANNER_CATALOG": str(overlay)}
     base["PLANNER_CACHE"] = os.environ["PLANNER_CACHE"]
-    done = subprocess.run(
-        [sys.executable, "-m", "planner", "catalog", "add", source, "--into", str(overlay), *options],
-        capture_output=True, text=True, timeout=120, env={**base, **environment}, check=False,
-    )  # fmt: skip
-    return Run(done.returncode, done.stdout, done.stderr)
+    return forked("catalog", "add", source, "--into", str(overlay), *options, environment={**base, **environment})
 
 
 def written(overlay: Path) -> list[Path]:

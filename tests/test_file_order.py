@@ -40,10 +40,10 @@ def many_roles(count: int, nodes: dict[str, Any]) -> dict[str, Any]:
     return {"name": "many", "engine": {"name": "vllm", "version": "0.33.0"}, "nodes": nodes, "roles": roles}
 
 
-PACKED_FROM = 1_000
-"""Places from which a fleet is packed here; the planner does so from three times as many on."""
+PACKED_FROM = 250
+"""Places from which a fleet is packed here; the planner does so from twelve times as many on."""
 LARGE = many_roles(
-    15, {"rack": {"gpu": "h100-sxm-80gb", "gpus": 8, "count": 6}, "old": {"gpu": "l40s", "gpus": 4, "count": 4}}
+    9, {"rack": {"gpu": "h100-sxm-80gb", "gpus": 8, "count": 3}, "old": {"gpu": "l40s", "gpus": 4, "count": 2}}
 )
 MEDIUM = many_roles(
     6, {"one": {"gpu": "rtx-4090", "gpus": 4}, "two": {"gpu": "l40s", "gpus": 2}, "three": {"gpu": "rtx-3090"}}

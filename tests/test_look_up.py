@@ -2,13 +2,11 @@
 
 import json
 import os
-import subprocess
-import sys
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import pytest
+from forked import Run, forked
 from hub_server import COMMIT, Hub, serving, shard
 from test_catalog_add import CONFIG, PARAMETERS, hub_with, tensors
 
@@ -27,13 +25,6 @@ roles:
 """
 
 
-@dataclass
-class Run:
-    code: int
-    out: str
-    err: str
-
-
 def planner(home: Path, *arguments: str, **environment: str) -> Run:
     """Run the planner with a home of its own, in which the shipped catalog alone was read before."""
     made = Path(os.environ["PLANNER_CACHE"]) / "made"
@@ -44,11 +35,7 @@ def planner(home: Path, *arguments: str, **environment: str) -> Run:
     base = {key: value for key, value in os.environ.items() if not key.startswith(("HF_", "PLANNER_"))}
     base |= {"HF_HOME": str(home / "hf"), "HF_HUB_DISABLE_TELEMETRY": "1"}
     base |= {"PLANNER_CATALOG": str(home / "own"), "PLANNER_CACHE": str(home / "cache")}
-    done = subprocess.run(
-        [sys.executable, "-m", "planner", *arguments],
-        capture_output=True, text=True, timeout=300, env={**base, **environment}, check=False,
-    )  # fmt: skip
-    return Run(done.returncode, done.stdout, done.stderr)
+    return forked(*arguments, environment={**base, **environment})
 
 
 def kept(home: Path) -> list[Path]:
