@@ -1,13 +1,13 @@
 """``planner explain``: every claim is one that solving again confirms."""
 
 import dataclasses
-import json
 from pathlib import Path
 from typing import Any
 
 import pytest
 import yaml
 from click.testing import CliRunner, Result
+from documents import valid
 from fleets import PAIR, catalog, changed, fleet
 from plans import NAMELESS, plan, server
 
@@ -100,7 +100,7 @@ def test_the_command_says_it_for_all_roles_or_one(tmp_path: Path) -> None:
     assert "\ncoder: " not in one.stdout
     assert "\ngeneral: " in one.stdout
     assert "1.00 GiB more would give " in one.stdout
-    facts = json.loads(run(TIGHT, tmp_path, "general", "--json").stdout)
+    facts = valid("explain", run(TIGHT, tmp_path, "general", "--json").stdout)
     assert [item["role"] for item in facts["alternatives"]] == ["general"]
     assert facts["growths"][0]["answer"]["fleet"] == "pair"
 

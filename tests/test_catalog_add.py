@@ -381,7 +381,8 @@ def test_a_gguf_file_is_listed_and_then_refused_with_the_reason(tmp_path: Path, 
     run = add(str(gguf(tmp_path / "tiny.gguf")), overlay)
 
     refused(run, overlay, "GGUF", "safetensors")
-    assert run.out.startswith("Tiny: llama, 16,384 parameters, 4,096 tokens, Q4_K_M")
+    assert run.out == ""
+    assert run.err.startswith("Tiny: llama, 16,384 parameters, 4,096 tokens, Q4_K_M")
 
 
 @pytest.mark.parametrize("cut", [2, 20, 60])

@@ -24,7 +24,7 @@ def listed(*arguments: str) -> dict[str, Any]:
 def test_the_list_is_one_object_with_models_their_variants_and_gpus() -> None:
     data = listed("list")
 
-    assert set(data) == {"models", "gpus"}
+    assert set(data) == {"schema", "models", "gpus"}
     assert len(data["models"]) >= 120
     assert sum(len(model["variants"]) for model in data["models"]) >= 300
     assert sum(not gpu["mig_parent"] for gpu in data["gpus"]) >= 70

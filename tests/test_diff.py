@@ -1,12 +1,12 @@
 """``planner diff``: two plan files -> what differs, in words and as JSON."""
 
 import dataclasses
-import json
 from pathlib import Path
 from typing import Any
 
 import pytest
 from click.testing import CliRunner, Result
+from documents import valid
 from plans import NAMELESS, plan, server
 
 from planner.cli import main
@@ -178,7 +178,7 @@ def _other(value: Any) -> Any:  # noqa: ANN401 - any field
 def test_json_has_every_difference(tmp_path: Path) -> None:
     changed = dataclasses.replace(CODER, port=9000, ledger=dataclasses.replace(CODER.ledger, margin_bytes=0))
     result = diff(tmp_path, plan(CODER), plan(changed), "--json")
-    found = json.loads(result.stdout)
+    found = valid("diff", result.stdout)["differences"]
 
     assert result.exit_code == 5
     assert len(found) == len(differences(plan(CODER), plan(changed)))

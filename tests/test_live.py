@@ -12,6 +12,7 @@ from urllib.parse import parse_qs, urlsplit
 
 import pytest
 from click.testing import CliRunner, Result
+from documents import valid
 
 from planner.artifacts.serve_args import serve_arguments
 from planner.cli import main
@@ -269,9 +270,12 @@ def test_what_was_asked_becomes_a_diff_of_the_fleet(tmp_path: Path) -> None:
     }  # fmt: skip
 
     with serving(prometheus(answers)) as (port, _):
-        result = CliRunner().invoke(main, ["observe", str(fleet), "--prometheus", f"http://127.0.0.1:{port}"])
+        command = ["observe", str(fleet), "--prometheus", f"http://127.0.0.1:{port}"]
+        result = CliRunner().invoke(main, command)
+        facts = valid("observe", CliRunner().invoke(main, [*command, "--json"]).stdout)
 
     assert result.exit_code == 0, result.output
+    assert {"path": "roles.chat.rate", "before": None, "after": "3/s"} in facts["changes"]
     changed = [line for line in result.stdout.splitlines() if line[:1] in "+-" and line[:3] not in ("+++", "---")]
     assert changed == [
         "+    rate: 3/s",

@@ -10,6 +10,7 @@ from pathlib import Path
 import plans
 import pytest
 from click.testing import CliRunner, Result
+from documents import valid
 from fleets import catalog
 
 import planner
@@ -108,7 +109,7 @@ def test_the_table_has_a_row_for_each_point(folder: Path, found: Frontier) -> No
 
 def test_csv_and_json_have_the_same_points(folder: Path) -> None:
     result = run("pareto", *AXES, "--json", "--csv", "points.csv")
-    document = json.loads(result.stdout)
+    document = valid("pareto", result.stdout)
     rows = list(csv.DictReader((folder / "points.csv").read_text(encoding="utf-8").splitlines()))
 
     assert (document["complete"], document["x"]["axis"]) == (True, "concurrency")
@@ -169,6 +170,7 @@ def test_a_fleet_without_a_plan_is_explained(folder: Path) -> None:
 
     assert result.exit_code == 3
     assert result.stdout.startswith("no plan exists for small")
+    assert valid("no-plan", run("pareto", *AXES, "--json").stdout)["fleet"] == "small"
     assert isinstance(planner.pareto(load_fleet("fleet.yaml"), "cost", "accuracy"), NoPlan)
 
 

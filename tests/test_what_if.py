@@ -1,12 +1,12 @@
 """``planner what-if``: the same answers as solving each scenario alone, side by side and in the order asked."""
 
 import dataclasses
-import json
 from pathlib import Path
 
 import pytest
 import yaml
 from click.testing import CliRunner, Result
+from documents import valid
 from fleets import PAIR, catalog, changed
 
 from planner.cli import main
@@ -74,7 +74,7 @@ def test_the_table_compares_with_the_fleet_as_written(path: Path) -> None:
 
 def test_json_has_plans_and_proofs_that_there_are_none(path: Path) -> None:
     result = run(path, "--jobs", "1", "--json", "--gpu", "rtx-4090", "--gpu", "l40s")
-    written, none, other = json.loads(result.stdout)
+    written, none, other = valid("what-if", result.stdout)["scenarios"]
 
     assert (written["scenario"], written["edits"], written["gain"], written["differences"]) == (
         "as written",

@@ -11,6 +11,7 @@ import importlib
 import click
 
 from planner.cli.exit_codes import EXIT_ERROR, EXIT_INTERRUPTED
+from planner.cli.json_text import remember, say_error
 from planner.errors import InputError, PlannerError
 from planner.version import VERSION
 
@@ -62,6 +63,11 @@ class Commands(click.Group):
         with formatter.section("Commands"):
             formatter.write_dl(sorted(COMMANDS.items()))
 
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        """Keep the command line as it was typed, for errors."""
+        remember(ctx, args)
+        return super().parse_args(ctx, args)
+
     def invoke(self, ctx: click.Context) -> object:
         """Run a command; an error made on purpose becomes text on stderr and an exit code, never a traceback."""
         gc.set_threshold(*_RARELY)
@@ -71,11 +77,16 @@ class Commands(click.Group):
             click.echo("interrupted", err=True)
             ctx.exit(EXIT_INTERRUPTED)
         except PlannerError as error:
+            say_error(ctx, error)
             click.echo(message(error), err=True)
             ctx.exit(EXIT_ERROR)
+        except click.ClickException as error:  # click prints its text and knows its exit code
+            say_error(ctx, error)
+            raise
         except OSError as error:
             if error.errno == errno.EPIPE:  # the reader of a pipe has enough; click ends quietly
                 raise
+            say_error(ctx, error)
             click.echo(f"error: {str(error.strerror or error).lower()}", err=True)
             ctx.exit(EXIT_ERROR)
 

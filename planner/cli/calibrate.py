@@ -18,6 +18,7 @@ from planner.catalog.load_tests import LoadTest
 from planner.catalog.measured import Measured
 from planner.catalog.names import plain
 from planner.cli import calibrate_speed
+from planner.cli.json_text import json_option, say_json
 from planner.cli.shared import catalog_option, hint, verb
 from planner.cli.text import wrapped
 from planner.errors import InputError, OutputError, Problem
@@ -53,7 +54,7 @@ _LARGEST_RESULT = 64 * 2**20
 @click.option("--write", is_flag=True, help="Keep what the logs teach; every later command heeds it.")
 @click.option("--share", is_flag=True, help="Print one JSON row per start, without names, paths or hosts.")
 @catalog_option
-@click.option("--json", "as_json", is_flag=True, help="Print the facts as JSON.")
+@json_option
 def calibrate(
     logs: tuple[Path, ...],
     gpu_name: str,
@@ -90,7 +91,7 @@ def calibrate(
         for test in paced:
             click.echo(json.dumps(calibrate_speed.to_share(test, catalog)))
     elif as_json:
-        click.echo(json.dumps(_facts(starts, tests), indent=2, ensure_ascii=False))
+        say_json(_facts(starts, tests))
     else:
         click.echo(wrapped("\n".join([*_told(starts), *calibrate_speed.told(tests)])))
     if write and (learnt or paced):

@@ -1,6 +1,6 @@
 """``planner catalog``: list, show, search, check and add models and GPUs."""
 
-import json
+import dataclasses
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -9,8 +9,9 @@ import click
 
 from planner.catalog import Catalog, load_catalog
 from planner.cli.catalog_facts import Checkpoint, gpu_json, model_json
-from planner.cli.catalog_text import gpu_text, gpus_table, model_text, models_table
+from planner.cli.catalog_text import checked_text, gpu_text, gpus_table, model_text, models_table
 from planner.cli.exit_codes import EXIT_ERROR
+from planner.cli.json_text import json_option, say_files, say_json
 from planner.cli.shared import catalog_option, hint
 from planner.errors import UnknownName
 from planner.facts.gpu import GPU
@@ -28,7 +29,7 @@ def catalog() -> None:
 
 def _filter_options(command: Callable[..., None]) -> Callable[..., None]:
     for option in (
-        click.option("--json", "as_json", is_flag=True, help="Print JSON."),
+        json_option,
         catalog_option,
         click.option("--fits-on", metavar="GPU", help="Checkpoints whose weights take at most 90 % of this GPU."),
         click.option("--scheme", metavar="NAME", help="Quantization scheme: bf16, awq-int4, fp8, w4a16, …"),
@@ -51,7 +52,7 @@ def list_command(only_gpus: bool, as_json: bool, catalog_folders: tuple[Path, ..
     chosen = [] if only_gpus and not as_json else list(_chosen(opened, "", **wanted))
     if as_json:
         models = [model_json(opened, model, checkpoints) for model, checkpoints in chosen]
-        click.echo(json.dumps({"models": models, "gpus": [gpu_json(opened, gpu) for gpu in opened.gpus]}, indent=2))
+        say_json({"models": models, "gpus": [gpu_json(opened, gpu) for gpu in opened.gpus]})
     elif only_gpus:
         click.echo(gpus_table(opened.gpus))
     else:
@@ -68,7 +69,7 @@ def search_command(text: str, as_json: bool, catalog_folders: tuple[Path, ...], 
     found = [gpu for gpu in opened.gpus if text.casefold() in f"{gpu.name} {gpu.product} {gpu.aliases}".casefold()]
     if as_json:
         models = [model_json(opened, model, checkpoints) for model, checkpoints in chosen]
-        click.echo(json.dumps({"models": models, "gpus": [gpu_json(opened, gpu) for gpu in found]}, indent=2))
+        say_json({"models": models, "gpus": [gpu_json(opened, gpu) for gpu in found]})
         return
     parts = [models_table(chosen)] * bool(chosen) + [gpus_table(found)] * bool(found)
     click.echo("\n\n".join(parts) if parts else f"nothing in the catalog is called {text!r}")
@@ -77,22 +78,26 @@ def search_command(text: str, as_json: bool, catalog_folders: tuple[Path, ...], 
 @catalog.command("show")
 @click.argument("name")
 @catalog_option
-@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+@json_option
 def show_command(name: str, catalog_folders: tuple[Path, ...], as_json: bool) -> None:
     """Show everything known about one model, checkpoint or GPU, with its sources."""
     opened = load_catalog(overlays=catalog_folders)
     found = _model_or_gpu(opened, name)
     if isinstance(found, GPU):
-        data = gpu_json(opened, found)
-        click.echo(json.dumps(data, indent=2) if as_json else gpu_text(data))
-        return
-    data = model_json(opened, found, [Checkpoint(found, variant) for variant in found.variants])
-    click.echo(json.dumps(data, indent=2) if as_json else model_text(data))
+        data, text = gpu_json(opened, found), gpu_text
+    else:
+        data = model_json(opened, found, [Checkpoint(found, variant) for variant in found.variants])
+        text = model_text
+    if as_json:
+        say_json(data)
+    else:
+        click.echo(text(data))
 
 
 @catalog.command("check")
 @click.argument("folders", nargs=-1, type=click.Path(exists=True, file_okay=False, path_type=Path))
-def check_command(folders: tuple[Path, ...]) -> None:
+@json_option
+def check_command(folders: tuple[Path, ...], as_json: bool) -> None:
     """Check the shipped catalog, your own entries, and any FOLDERS given."""
     from planner.catalog.check import check_folders  # pydantic is loaded for this command alone
 
@@ -100,12 +105,11 @@ def check_command(folders: tuple[Path, ...]) -> None:
     report = check_folders((data_folder("catalog"), *own, *folders))
     for problem in report.problems:
         click.echo(str(problem), err=True)
-    click.echo(
-        f"{report.file_count} files, {report.model_count} models, {report.checkpoint_count} names of checkpoints, "
-        f"{report.gpu_count} GPUs: {len(report.problems) or 'no'} problem{'s' if len(report.problems) != 1 else ''}"
-    )
-    for repository, reason in report.unsized:
-        click.echo(f"  listed, not planned: {repository}: {reason}")
+    if as_json:
+        unsized = [{"repository": repository, "reason": reason} for repository, reason in report.unsized]
+        say_json(dataclasses.asdict(report) | {"unsized": unsized})
+    else:
+        click.echo(checked_text(report))
     if report.problems:
         raise SystemExit(EXIT_ERROR)
 
@@ -119,8 +123,15 @@ def check_command(folders: tuple[Path, ...]) -> None:
     "--into", type=click.Path(file_okay=False, path_type=Path), help="Overlay folder; your own catalog if absent."
 )
 @click.option("--force", is_flag=True, help="Replace an entry of the same name.")
+@json_option
 def add_command(
-    source: str, revision: str | None, tasks: tuple[str, ...], licence: str, into: Path | None, force: bool
+    source: str,
+    revision: str | None,
+    tasks: tuple[str, ...],
+    licence: str,
+    into: Path | None,
+    force: bool,
+    as_json: bool,
 ) -> None:
     """Write a catalog entry for a checkpoint folder or a Hugging Face repository.
 
@@ -129,7 +140,9 @@ def add_command(
     from planner.cli.catalog_add import add
 
     folder = into or user_catalog()
-    path = add(source, revision=revision, tasks=tasks, licence=licence, folder=folder, force=force)
+    path, done = add(source, revision=revision, tasks=tasks, licence=licence, folder=folder, force=force)
+    if as_json:
+        say_files([(str(path), done)], written=True)
     click.echo(f"wrote {path}", err=True)
     if into is not None:
         hint(f"use it with --catalog {folder}")

@@ -21,8 +21,12 @@ _GGUF_HINT = "vLLM reads GGUF only experimentally; plan the model's safetensors 
 _MADE_BY = "planner catalog add"
 
 
-def add(source: str, *, revision: str | None, tasks: tuple[str, ...], licence: str, folder: Path, force: bool) -> Path:
-    """Write the entry of a checkpoint folder or Hugging Face repository into an overlay folder; return its path.
+def add(
+    source: str, *, revision: str | None, tasks: tuple[str, ...], licence: str, folder: Path, force: bool
+) -> tuple[Path, str]:
+    """Write the entry of a checkpoint folder or Hugging Face repository into an overlay folder.
+
+    Return its path, and whether it is ``create``, ``overwrite`` or ``identical``.
 
     Raises:
         UnsupportedModel: the architecture, the quantization or the file format cannot be sized.
@@ -66,15 +70,18 @@ def _refuse_gguf(path: Path) -> None:
     context = f", {header.context_tokens:,} tokens" if header.context_tokens else ""
     click.echo(
         f"{header.name}: {header.architecture}, {header.parameters:,} parameters{context}, {header.file_type}, "
-        f"{format_gib(header.file_bytes)}"
+        f"{format_gib(header.file_bytes)}",
+        err=True,
     )
     raise UnsupportedModel(str(path), "GGUF checkpoints", _GGUF_HINT)
 
 
-def _write(folder: Path, name: str, text: str, force: bool) -> Path:
+def _write(folder: Path, name: str, text: str, force: bool) -> tuple[Path, str]:
     """Write a file whole or not at all; what is there is replaced only on request."""
     target = folder / "models" / f"{re.sub(r'[^A-Za-z0-9._-]', '-', name).lower()}.yaml"
-    if target.exists() and not force and target.read_text(encoding="utf-8") != text:
+    there = target.exists()
+    same = there and target.read_text(encoding="utf-8") == text
+    if there and not same and not force:
         raise OutputError(str(target), "an entry of this name is there; --force replaces it")
     try:
         target.parent.mkdir(parents=True, exist_ok=True)
@@ -83,4 +90,4 @@ def _write(folder: Path, name: str, text: str, force: bool) -> Path:
         part.replace(target)
     except OSError as error:
         raise OutputError(str(target), error.strerror or str(error)) from None
-    return target
+    return target, "identical" if same else "overwrite" if there else "create"

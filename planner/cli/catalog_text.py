@@ -1,13 +1,16 @@
 """Tables and pages of the catalog commands."""
 
 from collections.abc import Iterable, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from planner.cli.catalog_facts import Checkpoint
 from planner.cli.text import table
 from planner.facts.gpu import GPU
 from planner.facts.variant import Model
 from planner.units import format_gib, format_tokens
+
+if TYPE_CHECKING:
+    from planner.catalog.check import Report
 
 _BILLION = 10**9
 
@@ -132,6 +135,17 @@ def gpu_text(data: dict[str, Any]) -> str:
         when += ", which is old" if row["stale"] else ""
         lines.append(f"  price        {row['provider']} {row['instance']}, {row['gpus']} GPU: "
                      f"{row['usd_per_hour']:g} USD/h {market}, {when}")  # fmt: skip
+    return "\n".join(lines)
+
+
+def checked_text(report: "Report") -> str:
+    """Say what a check of the catalog found besides its problems, which stand on stderr."""
+    count = len(report.problems)
+    lines = [
+        f"{report.file_count} files, {report.model_count} models, {report.checkpoint_count} names of checkpoints, "
+        f"{report.gpu_count} GPUs: {count or 'no'} problem{'s' if count != 1 else ''}"
+    ]
+    lines += [f"  listed, not planned: {repository}: {reason}" for repository, reason in report.unsized]
     return "\n".join(lines)
 
 

@@ -12,6 +12,7 @@ from planner.adopt.start import Verdict, gib, verdicts, whole
 from planner.adopt.to_fleet import to_fleet
 from planner.catalog import Catalog, load_catalog
 from planner.cli.exit_codes import EXIT_FILES_DIFFER, EXIT_NO_PLAN, EXIT_PROVEN
+from planner.cli.json_text import json_option, say_json
 from planner.cli.shared import catalog_option, hint, verb
 from planner.cli.text import escaped, wrapped
 from planner.errors import OutputError
@@ -36,7 +37,7 @@ Exit code: 0 no server is known to fail; 3 one does not start, and stdout says w
     help="Write the fleet.yaml that asks for the same servers.",
 )
 @catalog_option
-@click.option("--json", "as_json", is_flag=True, help="Print the facts as JSON.")
+@json_option
 def check(
     files: tuple[Path, ...],
     gpu_name: str | None,
@@ -56,7 +57,7 @@ def check(
     found = read_files(files, engine_version)
     each = verdicts(found.servers, gpu, catalog)
     if as_json:
-        click.echo(escaped(json.dumps(_facts(found, each), indent=2, ensure_ascii=False)))
+        say_json(_facts(found, each))
     else:
         click.echo(wrapped(escaped(_told(found, each))))
     if fleet_path is not None:

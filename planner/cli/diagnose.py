@@ -1,7 +1,6 @@
 """``planner diagnose``: what a vLLM log says happened, and what to try."""
 
 import dataclasses
-import json
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -9,6 +8,7 @@ from typing import TYPE_CHECKING, Any, BinaryIO
 
 import click
 
+from planner.cli.json_text import json_option, say_json
 from planner.cli.shared import catalog_option
 from planner.cli.text import wrapped
 from planner.logs import diagnosis
@@ -28,7 +28,7 @@ Exit code: 0 the log was read, whatever it says; 1 it could not be read.
 @click.argument("log", type=click.Path(path_type=Path, allow_dash=True, dir_okay=False))
 @click.option("--gpu", "gpu_name", metavar="NAME", help="The card: says what was expected beside what was logged.")
 @catalog_option
-@click.option("--json", "as_json", is_flag=True, help="Print the facts as JSON.")
+@json_option
 def diagnose(log: Path, gpu_name: str | None, catalog_folders: tuple[Path, ...], as_json: bool) -> None:
     """Say what happened to the servers of a vLLM log, and why.
 
@@ -42,7 +42,7 @@ def diagnose(log: Path, gpu_name: str | None, catalog_folders: tuple[Path, ...],
             found = _read(stream)
     each = _expected(found, gpu_name, catalog_folders) if gpu_name else tuple(None for _ in found)
     if as_json:
-        click.echo(json.dumps(_as_json(found, each), indent=2, ensure_ascii=False))
+        say_json(_as_json(found, each))
     else:
         told = [_told(one, beside) for one, beside in zip(found, each, strict=True)]
         click.echo(wrapped("\n\n".join(told) if told else "the log is empty"))

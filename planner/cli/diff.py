@@ -1,13 +1,13 @@
 """``planner diff``: what differs between two plan files, in words."""
 
 import dataclasses
-import json
 from pathlib import Path
 
 import click
 
 from planner import explain
 from planner.cli.exit_codes import EXIT_FILES_DIFFER, EXIT_PROVEN
+from planner.cli.json_text import json_option, say_json
 from planner.plan import differences, earlier_plan, plan_from_yaml
 
 _EPILOG = """\b
@@ -21,7 +21,7 @@ _PLAN_FILE = click.Path(path_type=Path)
 @click.command(epilog=_EPILOG)
 @click.argument("old", type=_PLAN_FILE)
 @click.argument("new", type=_PLAN_FILE)
-@click.option("--json", "as_json", is_flag=True, help="Print the differences as JSON.")
+@json_option
 @click.option("--markdown", is_flag=True, help="Print a table of memory, speed and dollars for a review.")
 def diff(old: Path, new: Path, as_json: bool, markdown: bool) -> None:
     """Say what differs between two plan files.
@@ -35,7 +35,7 @@ def diff(old: Path, new: Path, as_json: bool, markdown: bool) -> None:
         raise SystemExit(_markdown(old, new))
     found = differences(plan_from_yaml(old), plan_from_yaml(new))
     if as_json:
-        click.echo(json.dumps([dataclasses.asdict(item) for item in found], indent=2, ensure_ascii=False))
+        say_json({"differences": [dataclasses.asdict(item) for item in found]})
     else:
         click.echo(explain.difference(found))
     raise SystemExit(EXIT_FILES_DIFFER if found else EXIT_PROVEN)

@@ -1,7 +1,6 @@
 """``planner estimate``: what the engine will log for one server."""
 
 import dataclasses
-import json
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +10,7 @@ from planner.catalog import Catalog, load_catalog
 from planner.catalog.asked import asked_model
 from planner.cli import values
 from planner.cli.estimate_speed import asked_load, speed_lines, speed_options
+from planner.cli.json_text import json_option, say_json
 from planner.cli.shared import catalog_option
 from planner.config_json.quantization_config import ONLINE, while_loading
 from planner.engine.faults import Case, Fault, known_faults
@@ -105,7 +105,7 @@ start or not: "starts" is the answer, not a failure to give one.
 )
 @speed_options
 @catalog_option
-@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+@json_option
 def estimate(
     model: str,
     gpu_name: str,
@@ -164,7 +164,7 @@ def estimate(
     )
     if as_json:
         known = {"known_faults": [_shown(fault) for fault in faults]}
-        click.echo(json.dumps(result.to_json() | known | (speed.to_json() if speed else {}), indent=2))
+        say_json(result.to_json() | known | (speed.to_json() if speed else {}))
     else:
         click.echo(_table(model, server, gpu, profile, result))
         for fault in faults:

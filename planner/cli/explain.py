@@ -1,13 +1,13 @@
 """``planner explain``: why the plan of a fleet is as it is, and what more memory would buy."""
 
 import dataclasses
-import json
 from pathlib import Path
 
 import click
 
 from planner.catalog import load_catalog
 from planner.cli.exit_codes import EXIT_NO_PLAN, EXIT_NOT_PROVEN, EXIT_PROVEN
+from planner.cli.json_text import json_option, say, say_json
 from planner.cli.lock import plan_there
 from planner.cli.progress import watched
 from planner.cli.shared import catalog_option, time_limit_option
@@ -29,7 +29,7 @@ Exit code: 0 the plan is proven best; 3 no plan exists, and stdout explains why;
 @click.argument("fleet_file", type=click.Path(path_type=Path), default="fleet.yaml")
 @click.argument("role", required=False)
 @catalog_option
-@click.option("--json", "as_json", is_flag=True, help="Print the facts as JSON.")
+@json_option
 @time_limit_option
 def explain(
     fleet_file: Path, role: str | None, catalog_folders: tuple[Path, ...], as_json: bool, time_limit: int
@@ -46,10 +46,13 @@ def explain(
     before = plan_there(fleet_file.parent)
     found = watched(fleet, lambda: account(fleet, catalog, role, time_limit, before))
     if isinstance(found, NoPlan):
-        click.echo(plan_json(found) if as_json else wrapped(no_plan(found)), nl=not as_json)
+        if as_json:
+            say(plan_json(found))
+        else:
+            click.echo(wrapped(no_plan(found)))
         raise SystemExit(EXIT_NO_PLAN)
     if as_json:
-        click.echo(json.dumps(dataclasses.asdict(found), indent=2, ensure_ascii=False))
+        say_json(dataclasses.asdict(found))
     else:
         click.echo(wrapped(f"{headline(found.plan)}\n\n{told(found, role)}"))
     raise SystemExit(EXIT_PROVEN if found.plan.proof.proven else EXIT_NOT_PROVEN)

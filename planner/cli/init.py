@@ -6,6 +6,7 @@ import click
 
 from planner.catalog import Catalog, load_catalog
 from planner.cli.exit_codes import EXIT_FILES_DIFFER
+from planner.cli.json_text import json_option, say_files
 from planner.cli.local_gpus import LocalGPU, NoLocalGPU, local_gpus
 from planner.cli.many_files import ManyFiles, many_files
 from planner.cli.shared import catalog_option, hint, verb
@@ -36,6 +37,7 @@ def _checked_name(context: click.Context, parameter: click.Parameter, name: str 
 )
 @catalog_option
 @click.option("--force", is_flag=True, help="Overwrite an existing file.")
+@json_option
 def init(
     path: Path,
     gpu_name: str | None,
@@ -44,6 +46,7 @@ def init(
     gpus_said: tuple[str, ...],
     catalog_folders: tuple[Path, ...],
     force: bool,
+    as_json: bool,
 ) -> None:
     """Write a commented starter fleet.yaml.
 
@@ -53,19 +56,29 @@ def init(
     """
     catalog = load_catalog(overlays=catalog_folders)
     text = _text(path, catalog, gpu_name, from_kubectl, name, gpus_said)
-    if str(path) == "-":
+    if str(path) != "-":
+        _write(path, text, force, as_json)
+    elif as_json:
+        say_files([], written=False, fleet=text)
+    else:
         click.echo(text, nl=False)
-        return
+
+
+def _write(path: Path, text: str, force: bool, as_json: bool) -> None:
+    """Write the fleet; an existing file is left alone unless that is forced."""
     there = path.exists()
-    if there and not force:
-        verb("conflict", str(path))
+    done = ("overwrite" if force else "conflict") if there else "create"
+    if done != "conflict":
+        try:
+            path.write_text(text, encoding="utf-8")
+        except OSError as error:
+            raise OutputError(str(path), (error.strerror or str(error)).lower()) from error
+    if as_json:
+        say_files([(str(path), done)], written=done != "conflict")
+    verb(done, str(path))
+    if done == "conflict":
         hint("--force overwrites it")
         raise SystemExit(EXIT_FILES_DIFFER)
-    try:
-        path.write_text(text, encoding="utf-8")
-    except OSError as error:
-        raise OutputError(str(path), (error.strerror or str(error)).lower()) from error
-    verb("overwrite" if there else "create", str(path))
 
 
 def _text(

@@ -2,12 +2,12 @@
 
 import dataclasses
 import difflib
-import json
 from pathlib import Path
 
 import click
 
 from planner.cli.exit_codes import EXIT_PROVEN
+from planner.cli.json_text import json_option, say_json
 from planner.cli.shared import hint
 from planner.live.observed import Proposal, edited, proposals
 from planner.live.pages import NoAnswer
@@ -25,7 +25,7 @@ fleet file cannot be read.
 @click.option("--prometheus", "url", required=True, metavar="URL", help="The Prometheus that watches the servers.")
 @click.option("--days", type=click.IntRange(1, 90), default=7, show_default=True, help="How far to look back.")
 @click.option("--timeout", "timeout_s", type=click.FloatRange(0.1, 60), default=10.0, metavar="S", show_default=True)
-@click.option("--json", "as_json", is_flag=True, help="Print the facts as JSON.")
+@json_option
 def observe(fleet_file: Path, url: str, days: int, timeout_s: float, as_json: bool) -> None:
     """Propose what a fleet should ask for, from what was asked.
 
@@ -44,8 +44,7 @@ def observe(fleet_file: Path, url: str, days: int, timeout_s: float, as_json: bo
     after = edited(text, source, proposed)
     if as_json:
         changes = [{"path": dotted(one.path), "before": one.before, "after": one.after} for one in proposed]
-        facts = {"roles": {role: dataclasses.asdict(one) for role, one in seen.items()}, "changes": changes}
-        click.echo(json.dumps(facts, indent=2, ensure_ascii=False))
+        say_json({"roles": {role: dataclasses.asdict(one) for role, one in seen.items()}, "changes": changes})
     else:
         lines = difflib.unified_diff(
             text.splitlines(keepends=True), after.splitlines(keepends=True), str(fleet_file), str(fleet_file)

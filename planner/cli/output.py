@@ -2,13 +2,14 @@
 
 import contextlib
 import signal
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import click
 
-from planner.artifacts import DEFAULT_TARGETS, HOME, File, Verb, changes, render, write
+from planner.artifacts import DEFAULT_TARGETS, HOME, File, Outcome, Verb, changes, render, write
 from planner.cli.exit_codes import EXIT_FILES_DIFFER
+from planner.cli.json_text import say_files
 from planner.cli.lock import PLAN_FILE
 from planner.cli.shared import hint, verb
 from planner.errors import OutputError
@@ -21,7 +22,7 @@ def plan_files(plan: Plan, templates: Path | None) -> dict[str, File]:
     return {PLAN_FILE: File(plan_to_yaml(plan)), **{f"{HOME}/{path}": file for path, file in artifacts.items()}}
 
 
-def save(path: Path, content: bytes) -> None:
+def save(path: Path, content: bytes, *, as_json: bool = False) -> None:
     """Write one file that was asked for by name, and say so.
 
     Raises:
@@ -32,11 +33,17 @@ def save(path: Path, content: bytes) -> None:
         path.write_bytes(content)
     except OSError as error:
         raise OutputError(str(path), (error.strerror or str(error)).lower()) from error
-    verb(Verb.OVERWRITE if there else Verb.CREATE, str(path))
+    done = Verb.OVERWRITE if there else Verb.CREATE
+    if as_json:
+        say_files([(str(path), done)], written=True)
+    verb(done, str(path))
 
 
-def write_files(files: dict[str, File], folder: Path, *, force: bool, dry_run: bool) -> bool:
-    """Write the files, say what changed, and return whether one was left alone because it differs."""
+def write_files(files: dict[str, File], folder: Path, *, force: bool, dry_run: bool, as_json: bool = False) -> bool:
+    """Write the files, say what changed, and return whether one was left alone because it differs.
+
+    With ``as_json`` the same is printed on stdout too, as a document.
+    """
     with _undisturbed():
         outcomes = write(files, folder, force=force, dry_run=dry_run)
     for outcome in outcomes:
@@ -45,6 +52,8 @@ def write_files(files: dict[str, File], folder: Path, *, force: bool, dry_run: b
     if same := sum(outcome.verb is Verb.IDENTICAL for outcome in outcomes):
         verb(Verb.IDENTICAL, f"{same} files" if same > 1 else "1 file")
     conflicts = any(outcome.verb is Verb.CONFLICT for outcome in outcomes)
+    if as_json:
+        say_files(_paths(outcomes, folder), written=not (conflicts or dry_run))
     if conflicts:
         hint("a file was edited by hand, so nothing was written; --force overwrites it")
     elif dry_run:
@@ -62,10 +71,18 @@ def _undisturbed() -> Iterator[None]:
         signal.signal(signal.SIGINT, before)
 
 
-def check_files(files: dict[str, File], folder: Path) -> None:
+def check_files(files: dict[str, File], folder: Path, *, as_json: bool = False) -> None:
     """Print how the folder differs from the files as a unified diff, and exit with its code when it does."""
     difference = changes(files, folder)
+    if as_json:
+        would = write(files, folder, force=True, dry_run=True)
+        say_files(_paths(would, folder), written=False, current=not difference, diff=difference)
     if difference:
-        click.echo(difference, nl=False)
+        if not as_json:
+            click.echo(difference, nl=False)
         hint("the files are stale or were edited by hand; the same command without --check writes them")
         raise SystemExit(EXIT_FILES_DIFFER)
+
+
+def _paths(outcomes: Sequence[Outcome], folder: Path) -> list[tuple[str, str]]:
+    return [(str(folder / outcome.path), outcome.verb) for outcome in outcomes]

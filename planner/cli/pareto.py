@@ -15,6 +15,7 @@ from planner.check import measure
 from planner.cli.axes import check_axes, points_option, x_option, y_option
 from planner.cli.chart import FORMATS, Marks, draw, require_matplotlib
 from planner.cli.exit_codes import EXIT_NO_PLAN, EXIT_NOT_PROVEN, EXIT_PROVEN
+from planner.cli.json_text import json_option, say, say_json
 from planner.cli.lock import plan_there
 from planner.cli.output import save
 from planner.cli.progress import watched
@@ -53,7 +54,7 @@ def _chart_path(_: click.Context, __: click.Parameter, path: Path | None) -> Pat
 @y_option(required=True)
 @points_option
 @catalog_option
-@click.option("--json", "as_json", is_flag=True, help="Print the points and their plans as JSON.")
+@json_option
 @click.option("--csv", "csv_file", type=click.Path(path_type=Path), metavar="FILE", help="Write the points as CSV.")
 @click.option(
     "--chart",
@@ -87,9 +88,15 @@ def pareto(
     fleet = load_fleet(fleet_file, catalog)
     found = watched(fleet, lambda: find_frontier(fleet, x, y, catalog, time_limit, points))
     if isinstance(found, NoPlan):
-        click.echo(plan_json(found) if as_json else wrapped(no_plan(found)), nl=not as_json)
+        if as_json:
+            say(plan_json(found))
+        else:
+            click.echo(wrapped(no_plan(found)))
         raise SystemExit(EXIT_NO_PLAN)
-    click.echo(_json(found, fleet) if as_json else _text(found, fleet))
+    if as_json:
+        say_json(_document(found, fleet))
+    else:
+        click.echo(_text(found, fleet))
     if csv_file:
         save(csv_file, _csv(found, fleet).encode())
     if chart:
@@ -201,10 +208,6 @@ def _columns(servers: list[ServerPlan]) -> dict[str, object]:
         "requests": sum(server.requests for server in servers),
         "gpus": sum(len(server.gpus) for server in servers),
     }
-
-
-def _json(frontier: Frontier, fleet: Fleet) -> str:
-    return json.dumps(_document(frontier, fleet), indent=2, ensure_ascii=False)
 
 
 def _document(frontier: Frontier, fleet: Fleet) -> dict[str, Any]:

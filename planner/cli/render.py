@@ -7,6 +7,7 @@ import click
 from planner.catalog import load_catalog
 from planner.check import require
 from planner.cli.exit_codes import EXIT_FILES_DIFFER
+from planner.cli.json_text import json_option
 from planner.cli.lock import PLAN_FILE, say_stale, with_targets
 from planner.cli.output import check_files, plan_files, write_files
 from planner.cli.shared import catalog_option
@@ -35,6 +36,7 @@ or --check found a difference; 1 any other error.
 @check_option
 @dry_run_option
 @force_option
+@json_option
 def render(
     folder: Path,
     fleet_file: Path | None,
@@ -44,6 +46,7 @@ def render(
     check: bool,
     dry_run: bool,
     force: bool,
+    as_json: bool,
 ) -> None:
     """Render the files of a plan again, without solving.
 
@@ -58,6 +61,6 @@ def render(
     require(plan, fleet, catalog, objective=not changed)
     files = plan_files(with_targets(plan, targets or plan.lock.targets), templates)
     if check:
-        check_files(files, folder)
-    elif write_files(files, folder, force=force, dry_run=dry_run):
+        check_files(files, folder, as_json=as_json)
+    elif write_files(files, folder, force=force, dry_run=dry_run, as_json=as_json):
         raise SystemExit(EXIT_FILES_DIFFER)

@@ -9,6 +9,7 @@ import click
 from planner.catalog import Catalog, load_catalog
 from planner.check import require
 from planner.cli.exit_codes import EXIT_NO_PLAN, EXIT_PROVEN
+from planner.cli.json_text import json_option
 from planner.cli.lock import PLAN_FILE, changed, say_stale
 from planner.cli.output import save
 from planner.cli.progress import counted, watched
@@ -83,6 +84,7 @@ def _axes(_: click.Context, __: click.Parameter, text: str | None) -> tuple[str,
 )
 @click.option("--port", type=click.IntRange(0, 65535), default=0, help="Port for --serve; by default a free one.")
 @catalog_option
+@json_option
 @time_limit_option
 def report(
     file: Path,
@@ -94,6 +96,7 @@ def report(
     serve: bool,
     port: int,
     catalog_folders: tuple[Path, ...],
+    as_json: bool,
     time_limit: int,
 ) -> None:
     """Show a plan as one HTML page.
@@ -101,8 +104,8 @@ def report(
     The page needs no network and no other file. The plan is checked first: one that breaks its promises is not shown.
     In place of a plan a fleet file may stand, which is solved; if it has no plan, the page says why.
     """
-    if serve and (wanted or axes or against):
-        raise click.UsageError("--serve goes without --what-if, --pareto and --against")
+    if serve and (wanted or axes or against or as_json):
+        raise click.UsageError("--serve goes without --what-if, --pareto, --against and --json")
     catalog = load_catalog(overlays=catalog_folders)
     plan = None if _is_fleet(file) else plan_from_yaml(file)
     source = file if plan is None else fleet_file or file.parent / "fleet.yaml"
@@ -125,7 +128,7 @@ def report(
         )
         _serve(session, shown, port)
         return
-    save(out, page(shown, compared).encode())
+    save(out, page(shown, compared).encode(), as_json=as_json)
     raise SystemExit(EXIT_PROVEN if isinstance(answer, Plan) else EXIT_NO_PLAN)
 
 

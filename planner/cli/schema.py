@@ -4,6 +4,7 @@ import json
 
 import click
 
+from planner.cli.json_text import OPTION
 from planner.fleet import json_schema
 
 _EPILOG = """\b
@@ -16,6 +17,7 @@ and as the first line of fleet.yaml:
 
 
 @click.command(epilog=_EPILOG)
+@click.option(OPTION, is_flag=True, expose_value=False, help="The same: it is JSON anyway.")
 def schema() -> None:
     """Print the JSON Schema of fleet.yaml for editors."""
     click.echo(json.dumps(json_schema(), indent=2, ensure_ascii=False))

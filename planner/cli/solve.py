@@ -6,6 +6,7 @@ import click
 
 from planner.catalog import load_catalog
 from planner.cli.axes import check_axes, points_option, x_option, y_option
+from planner.cli.json_text import json_option
 from planner.cli.shared import catalog_option, hint, time_limit_option
 from planner.cli.write_options import (
     check_option,
@@ -35,7 +36,7 @@ edited by hand was left alone, or --check found a difference; 1 any other error.
 @catalog_option
 @templates_option
 @targets_option
-@click.option("--json", "as_json", is_flag=True, help="Print the plan as JSON instead of a table.")
+@json_option
 @check_option
 @fresh_option
 @dry_run_option

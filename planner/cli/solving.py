@@ -12,6 +12,7 @@ from planner import explain
 from planner.catalog import Catalog
 from planner.check import require
 from planner.cli.exit_codes import EXIT_FILES_DIFFER, EXIT_NO_PLAN, EXIT_NOT_PROVEN, EXIT_PROVEN
+from planner.cli.json_text import say
 from planner.cli.lock import plan_there, say_followed, say_gone, up_to_date, with_targets
 from planner.cli.output import check_files, plan_files, write_files
 from planner.cli.plan_text import plan_text
@@ -52,15 +53,21 @@ def solved(fleet: Fleet, catalog: Catalog, asked: Asked) -> int:
     else:
         answer = watched(fleet, lambda: _answer(fleet, catalog, asked, before))
     if isinstance(answer, NoPlan):
-        click.echo(plan_json(answer) if asked.as_json else wrapped(explain.no_plan(answer)), nl=not asked.as_json)
+        if asked.as_json:
+            say(plan_json(answer))
+        else:
+            click.echo(wrapped(explain.no_plan(answer)))
         return EXIT_NO_PLAN
     require(answer, fleet, catalog)
     answer = with_targets(answer, asked.targets or (before.lock.targets if before else ()))
     files = plan_files(answer, asked.templates)
     if asked.check:
-        check_files(files, folder)
+        check_files(files, folder, as_json=asked.as_json)
         return EXIT_PROVEN
-    click.echo(plan_json(answer) if asked.as_json else plan_text(answer), nl=not asked.as_json)
+    if asked.as_json:
+        say(plan_json(answer))
+    else:
+        click.echo(plan_text(answer))
     for line in explain.untried(fleet, answer):
         click.echo(f"note: {line}", err=True)
     if before:

@@ -1,5 +1,6 @@
 """``planner verify``: read the rendered files back and hold them against the plan and the memory model."""
 
+import dataclasses
 from pathlib import Path
 
 import click
@@ -8,6 +9,7 @@ from planner.artifacts import HOME
 from planner.artifacts.verify import verify as verify_files
 from planner.catalog import load_catalog
 from planner.cli.exit_codes import EXIT_FILES_DIFFER, EXIT_PROVEN
+from planner.cli.json_text import json_option, say_json
 from planner.cli.shared import catalog_option
 from planner.fleet import load_fleet
 from planner.plan import plan_from_yaml
@@ -30,7 +32,7 @@ server does not answer or is not as planned, and the output says where; 1 a file
 @click.option("--live", is_flag=True, help="Ask the running servers instead of reading the files.")
 @click.option("--prometheus", metavar="URL", help="With --live: ask a Prometheus that watches the servers.")
 @click.option("--timeout", "timeout_s", type=click.FloatRange(0.1, 60), default=5.0, metavar="S", show_default=True)
-@click.option("--json", "as_json", is_flag=True, help="With --live: print the findings as JSON.")
+@json_option
 @catalog_option
 def verify(
     folder: Path,
@@ -54,12 +56,15 @@ def verify(
         from planner.cli.verify_live import verify_live
 
         raise SystemExit(verify_live(folder, prometheus, timeout_s, as_json))
-    if prometheus or as_json:
-        raise click.UsageError("--prometheus and --json go with --live")
+    if prometheus:
+        raise click.UsageError("--prometheus goes with --live")
     catalog = load_catalog(overlays=catalog_folders)
     fleet = load_fleet(fleet_file or folder / "fleet.yaml", catalog)
     targets, differences = verify_files(plan_from_yaml(folder / "plan.yaml"), fleet, catalog, folder / HOME)
-    for target in targets:
+    if as_json:
+        wrong = [dataclasses.asdict(difference) for difference in differences]
+        say_json({"as_planned": not wrong, "targets": targets, "differences": wrong})
+    for target in targets if not as_json else ():
         mine = [difference for difference in differences if difference.target == target]
         for difference in mine:
             click.echo(str(difference))

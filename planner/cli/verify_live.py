@@ -1,7 +1,6 @@
 """``planner verify --live``: ask the running servers of a plan, and print where they are not as planned."""
 
 import dataclasses
-import json
 import os
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -11,6 +10,7 @@ import click
 
 from planner.artifacts.nodes import address_variable, many
 from planner.cli.exit_codes import EXIT_FILES_DIFFER, EXIT_PROVEN
+from planner.cli.json_text import say_json
 from planner.live.asked import Said, ask
 from planner.live.drift import DIFFERS, Finding, findings
 from planner.live.local import held_bytes, process_of
@@ -33,8 +33,7 @@ def verify_live(folder: Path, prometheus: str | None, timeout_s: float, as_json:
         found = [one for several in pool.map(asked, plan.servers) for one in several]
     differs = any(one.state == DIFFERS for one in found)
     if as_json:
-        facts = {"as_planned": not differs, "findings": [dataclasses.asdict(one) for one in found]}
-        click.echo(json.dumps(facts, indent=2, ensure_ascii=False))
+        say_json({"as_planned": not differs, "findings": [dataclasses.asdict(one) for one in found]})
     else:
         click.echo(_table(found))
     return EXIT_FILES_DIFFER if differs else EXIT_PROVEN

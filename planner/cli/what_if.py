@@ -10,6 +10,7 @@ import click
 
 from planner.catalog import load_catalog
 from planner.cli.exit_codes import EXIT_NOT_PROVEN, EXIT_PROVEN
+from planner.cli.json_text import json_option, say_json
 from planner.cli.progress import counted
 from planner.cli.shared import catalog_option, time_limit_option
 from planner.cli.text import table, wrapped
@@ -46,7 +47,7 @@ was not proven within --time-limit; 1 a scenario makes no valid fleet.
 )
 @click.option("--matrix", is_flag=True, help="Every combination, instead of one change at a time.")
 @catalog_option
-@click.option("--json", "as_json", is_flag=True, help="Print scenarios and their plans as JSON.")
+@json_option
 @click.option("--jobs", type=click.IntRange(min=1), metavar="N", help="Processes; by default one for each core.")
 @time_limit_option
 def what_if(
@@ -68,7 +69,10 @@ def what_if(
     catalog = load_catalog(overlays=catalog_folders)
     found = solve_scenarios(read_fleet(fleet_file), wanted, catalog, time_limit, jobs)
     outcomes = counted(found, len(wanted), "scenarios")
-    click.echo(_json(outcomes) if as_json else _text(outcomes))
+    if as_json:
+        say_json({"scenarios": [_document(outcome, outcomes[0]) for outcome in outcomes]})
+    else:
+        click.echo(_text(outcomes))
     proven = all(_proven(outcome) for outcome in outcomes)
     raise SystemExit(EXIT_PROVEN if proven else EXIT_NOT_PROVEN)
 
@@ -117,10 +121,6 @@ def _bases(outcome: ScenarioOutcome) -> tuple[str, ...]:
     if isinstance(outcome.answer, Plan):
         return tuple(outcome.answer.price.basis.split("; ")) if outcome.answer.price else ()
     return outcome.price.sources if outcome.price else ()
-
-
-def _json(outcomes: Sequence[ScenarioOutcome]) -> str:
-    return json.dumps([_document(outcome, outcomes[0]) for outcome in outcomes], indent=2, ensure_ascii=False)
 
 
 def _document(outcome: ScenarioOutcome, base: ScenarioOutcome) -> dict[str, Any]:

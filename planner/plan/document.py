@@ -13,7 +13,7 @@ from planner.plan.plan import Plan
 from planner.yaml_source import FieldPath, Source, read_yaml
 from planner.yaml_text import yaml_text
 
-_USUAL = {
+OMITTED = {
     "attention_backend": "",
     "pipeline_parallel_size": 1,
     "data_parallel_size": 1,
@@ -109,7 +109,7 @@ def _document(plan: Plan | NoPlan) -> dict[str, Any]:
 
 
 def _written(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    return {key: value for key, value in pairs if key not in _USUAL or value != _USUAL[key]}
+    return {key: value for key, value in pairs if key not in OMITTED or value != OMITTED[key]}
 
 
 def _validated(data: dict[str, Any], source: Source) -> Plan:
