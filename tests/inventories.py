@@ -82,3 +82,37 @@ def saved(folder: Path, name: str, data: Any) -> Path:  # noqa: ANN401 - any JSO
     path = folder / name
     path.write_text(data if isinstance(data, str) else json.dumps(data), encoding="utf-8")
     return path
+
+
+def device(name: str, product: str = "NVIDIA H100 80GB HBM3", memory: str = "81559Mi", **others: Any) -> Json:  # noqa: ANN401
+    """One whole card as NVIDIA's DRA driver publishes it."""
+    attributes = {"type": {"string": "gpu"}, "productName": {"string": product}, "uuid": {"string": f"GPU-{name}"}}
+    return {"name": name, "attributes": attributes, "capacity": {"memory": {"value": memory}}, **others}
+
+
+def mig_device(name: str, profile: str, product: str = "NVIDIA A100-SXM4-80GB", **others: Any) -> Json:  # noqa: ANN401
+    """One MIG slice as NVIDIA's DRA driver publishes it."""
+    found = device(name, product, "40192Mi", **others)
+    found["attributes"] |= {"type": {"string": "mig"}, "profile": {"string": profile}}
+    return found
+
+
+def resource_slice(on: str, *devices: Json, generation: int = 1, count: int = 1, name: str = "") -> Json:
+    """A slice of the pool that a node has."""
+    pool = {"name": on, "generation": generation, "resourceSliceCount": count}
+    spec = {"driver": "gpu.nvidia.com", "nodeName": on, "pool": pool, "devices": list(devices)}
+    metadata = {"name": name or f"{on}-gpu.nvidia.com-{generation}"}
+    return {"apiVersion": "resource.k8s.io/v1", "kind": "ResourceSlice", "metadata": metadata, "spec": spec}
+
+
+def claim(name: str, on: str, *devices: str, by: str = "", namespace: str = "team-a", **others: Any) -> Json:  # noqa: ANN401
+    """A claim that has devices of a node, reserved for a pod."""
+    results = [{"request": "gpu", "driver": "gpu.nvidia.com", "pool": on, "device": one, **others} for one in devices]
+    reserved = [{"resource": "pods", "name": by, "uid": "1"}] if by else []
+    return {
+        "apiVersion": "resource.k8s.io/v1",
+        "kind": "ResourceClaim",
+        "metadata": {"name": name, "namespace": namespace},
+        "spec": {},
+        "status": {"allocation": {"devices": {"results": results}}, "reservedFor": reserved},
+    }

@@ -2,20 +2,25 @@
 
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import TypeVar
 
 from planner.errors import Problem
+from planner.inventory.claimed import Published
 from planner.inventory.documents import Malformed, raise_all
+from planner.inventory.dra import read_claim, read_slice
 from planner.inventory.machine import Devices, Inventory, LeftOut
 from planner.inventory.node import Node, read_node
-from planner.inventory.objects import NODES, PODS, Item, Objects, read_objects
+from planner.inventory.objects import CLAIMS, NODES, PODS, SLICES, Item, Objects, read_objects
 from planner.inventory.offers import Offer, offers
 from planner.inventory.pods import Holder, holder
 from planner.inventory.products import Products, Unclear
 
 _Read = TypeVar("_Read")
 _MOST_PENDING = 5
+_NOT_DRA = "the device plugin gives them out, and pods of a fleet for NVIDIA's DRA driver ask that"
+_BOTH = "the node's device plugin gives out the same GPUs"
 
 
 def from_kubectl(paths: Sequence[Path], products: Products, own: str) -> Inventory:
@@ -29,24 +34,35 @@ def from_kubectl(paths: Sequence[Path], products: Products, own: str) -> Invento
     """
     objects = read_objects(paths)
     holding, wrong = _all(objects.pods, holder)
-    nodes, more = _all(objects.nodes, lambda item: _Offered(item, read_node(item)))
-    raise_all((*wrong, *more))
+    slices, wrong_slices = _all(objects.slices, read_slice)
+    claims, wrong_claims = _all(objects.claims, read_claim)
+    nodes, wrong_nodes = _all(objects.nodes, lambda item: _Offered(item, read_node(item)))
+    raise_all((*wrong, *wrong_slices, *wrong_claims, *wrong_nodes))
     fleets = sorted({one.fleet for one in holding if one.fleet})
     own = own or (fleets[0] if len(fleets) == 1 else "")
-    others = [one for one in holding if not own or one.fleet != own]
     by_node: dict[str, list[Holder]] = defaultdict(list)
-    for one in others:
-        by_node[one.node].append(one)
-    found = [one for offered in nodes for one in _on_node(offered, by_node[offered.node.name], products)]
+    for one in holding:
+        if not own or one.fleet != own:
+            by_node[one.node].append(one)
+    ours = frozenset(one.name for one in holding if own and one.fleet == own)
+    allocated = [one for claim in claims for one in claim if not one.pods or not ours.issuperset(one.pods)]
+    published = Published(slices, allocated, "ResourceClaim" in objects.given)
+    found = [one for offered in nodes for one in _on_node(offered, by_node[offered.node.name], published, products)]
     devices = tuple(one for one in found if isinstance(one, Devices))
     return Inventory(
-        sources=(f"`{NODES}` and `{PODS}`", ", ".join(path.name for path in paths)),
+        sources=(_commands(objects), ", ".join(path.name for path in paths)),
         devices=devices,
         left_out=tuple(one for one in found if isinstance(one, LeftOut)),
-        remarks=tuple(_remarks(objects, nodes, devices, by_node, own, fleets)),
-        without_gpus=sum(not offered.offers for offered in nodes),
+        remarks=tuple(_remarks(objects, nodes, () if published.nodes else devices, by_node, own, fleets)),
+        without_gpus=sum(not offered.offers and offered.node.name not in published.nodes for offered in nodes),
+        dra=bool(published.nodes),
         fleet=own if own in fleets else "",
     )
+
+
+def _commands(objects: Objects) -> str:
+    used = [NODES, PODS, *([SLICES] if objects.slices else []), *([CLAIMS] if objects.claims else [])]
+    return ", ".join(f"`{command}`" for command in used[:-1]) + f" and `{used[-1]}`"
 
 
 class _Offered:
@@ -71,31 +87,42 @@ def _all(items: Iterable[Item], read: Callable[[Item], _Read | None]) -> tuple[l
     return right, wrong
 
 
-def _on_node(offered: _Offered, held: Sequence[Holder], products: Products) -> Iterator[Devices | LeftOut]:
+def _on_node(
+    offered: _Offered, held: Sequence[Holder], published: Published, products: Products
+) -> Iterator[Devices | LeftOut]:
     node = offered.node
     for offer in offered.offers:
         holders = [one for one in held if one.asks.get(offer.resource)]
-        taken = sum(one.asks[offer.resource] for one in holders)
         said = tuple(f"{one.by} holds {one.asks[offer.resource]} on {node.name}" for one in holders)
-        closed = node.closed or offer.refusal
-        gpu = Unclear(closed) if closed else products.find(offer.called, offer.driver_bytes)
-        free = max(0, offer.gives - taken)
-        if isinstance(gpu, Unclear) or not free:
-            reason = gpu.reason if isinstance(gpu, Unclear) else _taken(offer)
-            yield LeftOut(host=node.name, called=offer.called, count=offer.has, reason=reason, held=said)
-            continue
-        if offer.gives < offer.has:
-            said = (f"{node.name} gives out {offer.gives} of its {offer.has}", *said)
-        yield Devices(
-            host=node.name,
-            gpu=gpu,
-            called=offer.called,
-            count=free,
-            total=offer.has,
-            zone=node.zone,
-            taints=node.taints,
-            held=said,
-        )
+        other = _NOT_DRA if published.nodes and offer.resource.startswith("nvidia.com/") else ""
+        taken = sum(one.asks[offer.resource] for one in holders)
+        yield _found(node, replace(offer, refusal=offer.refusal or other), taken, said, products)
+    plugin = any(offer.resource.startswith("nvidia.com/") and offer.gives for offer in offered.offers)
+    for stock in published.stocks(node.name, held):
+        refusal = stock.offer.refusal or (_BOTH if plugin else "")
+        yield _found(node, replace(stock.offer, refusal=refusal), stock.taken, stock.held, products)
+
+
+def _found(node: Node, offer: Offer, taken: int, held: tuple[str, ...], products: Products) -> Devices | LeftOut:
+    """Return what is free of an offer, or why a plan cannot have any of it."""
+    closed = node.closed or offer.refusal
+    gpu = Unclear(closed) if closed else products.find(offer.called, offer.driver_bytes)
+    free = max(0, offer.gives - taken)
+    if isinstance(gpu, Unclear) or not free:
+        reason = gpu.reason if isinstance(gpu, Unclear) else _taken(offer)
+        return LeftOut(host=node.name, called=offer.called, count=offer.has, reason=reason, held=held)
+    if offer.gives < offer.has:
+        held = (f"{node.name} gives out {offer.gives} of its {offer.has}", *held)
+    return Devices(
+        host=node.name,
+        gpu=gpu,
+        called=offer.called,
+        count=free,
+        total=offer.has,
+        zone=node.zone,
+        taints=node.taints,
+        held=held,
+    )
 
 
 def _taken(offer: Offer) -> str:
