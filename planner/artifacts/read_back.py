@@ -137,23 +137,54 @@ def _deployments(path: Path) -> Iterator[Command]:
         if document and document["kind"] == "Deployment":
             pod = document["spec"]["template"]["spec"]
             notes = document["metadata"].get("annotations", {})
-            asked, locks = 0, set()
+            asked, locks = 0, set[int]()
             for container in (*pod.get("initContainers", ()), *pod["containers"]):
                 resources = container["resources"]
                 asked += len(resources.get("claims", ())) or resources["limits"]["nvidia.com/gpu"]
-                for name, words in _processes(container):
-                    found = [word for word in words if word.startswith("--lock=")]
-                    told = _listed(container["env"]) | _told(words)
-                    command = _command(name, _after_serve(words), [word.rpartition("-")[2] for word in found], told)
-                    if len(found) != command.gpu_count:
-                        raise ValueError(f"{name} has locks of {len(found)} GPUs, not {command.gpu_count}")
-                    locks.update(found)
+                for command in container_commands(container):
+                    name = command.server
+                    locks.update(command.gpu_indices or ())
                     servers = notes.get(f"servers.planner/{label(name)}", name).split(",")
                     if len(servers) != document["spec"]["replicas"]:
                         raise ValueError(f"{name} has {document['spec']['replicas']} replicas")
                     yield from (replace(command, server=label(server)) for server in servers)
             if "initContainers" not in pod and asked != len(locks):
                 raise ValueError(f"{document['metadata']['name']} asks for {asked} GPUs, not {len(locks)}")
+
+
+def container_commands(container: Mapping[str, Any]) -> Iterator[Command]:
+    """Yield the servers of a pod's container by the names they have there; the locks say which GPUs of the pod.
+
+    Raises:
+        ValueError, KeyError, TypeError or AttributeError: it was not rendered for a plan.
+    """
+    for name, words in _processes(container):
+        locks = [word.rpartition("-")[2] for word in words if word.startswith("--lock=")]
+        told = _listed(container["env"]) | _told(words)
+        command = _command(name, _after_serve(words), locks, told)
+        if len(locks) != command.gpu_count:
+            raise ValueError(f"{name} has locks of {len(locks)} GPUs, not {command.gpu_count}")
+        yield command
+
+
+def group_command(container: Mapping[str, Any], suffix: str) -> Command:
+    """Return what a pod of a LeaderWorkerSet starts; ``suffix`` is WORKER for all but the leader.
+
+    Raises:
+        ValueError, KeyError, TypeError or AttributeError: it was not rendered for a plan.
+    """
+    words = [str(word).replace("$$", "$") for word in (*container["args"], *_first_rank(container["command"]))]
+    return _command(container["name"] + suffix, _after_serve(words), None, _listed(container["env"]))
+
+
+def chart_command(container: Mapping[str, Any], server: str) -> Command:
+    """Return what a pod of the production stack's chart starts, with what the chart says of its own.
+
+    Raises:
+        ValueError, KeyError, TypeError or AttributeError: it is no such pod.
+    """
+    words = [str(word).replace("$$", "$") for word in (*(container.get("command") or ()), *(container["args"] or ()))]
+    return _command(server, _after_serve(words), None, _listed(container["env"]))
 
 
 def _processes(container: Mapping[str, Any]) -> Iterator[tuple[str, list[str]]]:
@@ -180,10 +211,7 @@ def _groups(path: Path) -> Iterator[Command]:
             templates = document["spec"]["leaderWorkerTemplate"]
             for template, suffix in (("leaderTemplate", ""), ("workerTemplate", WORKER)):
                 (container,) = templates[template]["spec"]["containers"]
-                words = [
-                    str(word).replace("$$", "$") for word in (*container["args"], *_first_rank(container["command"]))
-                ]
-                yield _command(container["name"] + suffix, _after_serve(words), None, _listed(container["env"]))
+                yield group_command(container, suffix)
 
 
 def _first_rank(command: list[str]) -> list[str]:

@@ -24,6 +24,7 @@ from planner.plan import GPUGroup, Plan, ServerPlan
 HELM = "helm-values"
 # Set in every pod of a LeaderWorkerSet.
 LEADER_ADDRESS, WORKER_INDEX, OWN_ADDRESS = "LWS_LEADER_ADDRESS", "LWS_WORKER_INDEX", "VLLM_HOST_IP"
+_NOT_PLANNED = ", which is not planned"
 LOOPBACK, ALL_ADDRESSES = "127.0.0.1", "0.0.0.0"
 
 
@@ -95,6 +96,16 @@ def compared(plan: Plan, target: str, read: dict[str, Command]) -> Iterator[Diff
             yield Difference(target, name, message)
 
 
+def unlike(plan: Plan, target: str, command: Command, *, more: bool = False) -> tuple[str, ...]:
+    """Return how a command of a target differs from what is planned for its server; ``more`` allows further options.
+
+    Raises:
+        KeyError: no server of the plan is called so there.
+    """
+    messages = _unequal(plan, target, _planned(plan, target)[command.server], command)
+    return tuple(message for message in messages if not (more and message.endswith(_NOT_PLANNED)))
+
+
 def _planned(plan: Plan, target: str) -> dict[str, Part]:
     """Return what a target must start, by the name it has there."""
     planned: dict[str, Part] = {}
@@ -130,7 +141,7 @@ def _unequal(plan: Plan, target: str, part: Part, command: Command) -> Iterator[
         if flag not in actual:
             yield f"lacks {flag} {expected[flag]}".rstrip()
         elif flag not in expected:
-            yield f"has {flag} {actual[flag]}, which is not planned".replace(" ,", ",")
+            yield f"has {flag} {actual[flag]}{_NOT_PLANNED}".replace(" ,", ",")
         elif actual[flag] != expected[flag]:
             yield f"{flag} is {actual[flag]}, planned {expected[flag]}"
 

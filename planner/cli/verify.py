@@ -10,17 +10,19 @@ from planner.artifacts.verify import verify as verify_files
 from planner.catalog import load_catalog
 from planner.cli.exit_codes import EXIT_FILES_DIFFER, EXIT_PROVEN
 from planner.cli.json_text import json_option, say_json
+from planner.cli.many_files import ManyFiles, many_files
 from planner.cli.shared import catalog_option
 from planner.fleet import load_fleet
 from planner.plan import plan_from_yaml
 
 _EPILOG = """\b
 Exit code: 0 every file starts exactly the plan; 5 one does not, or with --live a
-server does not answer or is not as planned, and the output says where; 1 a file cannot be read.
+server does not answer or is not as planned, or with --cluster a pod is not, and the output says where;
+1 a file cannot be read.
 """
 
 
-@click.command(epilog=_EPILOG)
+@click.command(cls=ManyFiles, epilog=_EPILOG)
 @click.argument("folder", type=click.Path(exists=True, file_okay=False, path_type=Path), default=".")
 @click.option(
     "--fleet",
@@ -30,6 +32,7 @@ server does not answer or is not as planned, and the output says where; 1 a file
     help="Fleet the plan was made for; by default fleet.yaml in the folder.",
 )
 @click.option("--live", is_flag=True, help="Ask the running servers instead of reading the files.")
+@many_files("--cluster", "Hold the nodes and pods of a cluster, as kubectl saved them, against the plan.")
 @click.option("--prometheus", metavar="URL", help="With --live: ask a Prometheus that watches the servers.")
 @click.option("--timeout", "timeout_s", type=click.FloatRange(0.1, 60), default=5.0, metavar="S", show_default=True)
 @json_option
@@ -38,6 +41,7 @@ def verify(
     folder: Path,
     fleet_file: Path | None,
     live: bool,
+    cluster: tuple[Path, ...],
     prometheus: str | None,
     timeout_s: float,
     as_json: bool,
@@ -51,7 +55,16 @@ def verify(
     With --live the running servers are asked, each page once: their version, models, context, KV
     cache, preemptions and, on this machine, their options and the memory they hold. The key is taken
     from VLLM_API_KEY, addresses of other machines from PLANNER_NODE_*, as in the rendered files.
+
+    With --cluster nothing is asked: files that kubectl saved say which pods of the plan are there, where,
+    with which image and options, and whether they are ready.
     """
+    if cluster:
+        if live or prometheus:
+            raise click.UsageError("--cluster reads files, and --live and --prometheus ask: give one of them")
+        from planner.cli.verify_cluster import verify_cluster
+
+        raise SystemExit(verify_cluster(folder, cluster, as_json))
     if live:
         from planner.cli.verify_live import verify_live
 

@@ -31,6 +31,11 @@ def verify_live(folder: Path, prometheus: str | None, timeout_s: float, as_json:
 
     with ThreadPoolExecutor(_AT_ONCE) as pool:
         found = [one for several in pool.map(asked, plan.servers) for one in several]
+    return print_findings(found, as_json)
+
+
+def print_findings(found: Sequence[Finding], as_json: bool) -> int:
+    """Print findings as a table or as JSON, and return the exit code."""
     differs = any(one.state == DIFFERS for one in found)
     if as_json:
         say_json({"as_planned": not differs, "findings": [dataclasses.asdict(one) for one in found]})

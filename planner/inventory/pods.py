@@ -58,21 +58,24 @@ def holder(item: Item) -> Holder | None:
     if status.get("phase") in _OVER:
         return None
     spec = mapping(pod, "spec")
-    asks = _asked(spec)
+    asks = asked(spec)
     claims = tuple(_claims(pod, named(item)))
     if not asks and not claims:
         return None
     node = word(spec, "nodeName") or word(status, "nominatedNodeName")
     return Holder(
-        name=named(item), node=node, by=_owner(pod, named(item)), asks=asks, claims=claims, fleet=_fleet(pod, spec)
+        name=named(item), node=node, by=_owner(pod, named(item)), asks=asks, claims=claims, fleet=fleet_of(pod)
     )
 
 
-def _asked(spec: Mapping[str, Any]) -> dict[str, int]:
-    """Return the devices that a pod holds while it runs.
+def asked(spec: Mapping[str, Any]) -> dict[str, int]:
+    """Return the devices that a pod with this specification holds while it runs, by resource.
 
     Containers run together, and beside them every init container that restarts always; the other init containers run
     one after another before (``PodRequests`` of k8s.io/component-helpers/resource, Kubernetes 1.29 and newer).
+
+    Raises:
+        Malformed: a container is not as Kubernetes has them.
     """
     beside: Counter[str] = Counter()
     most: Counter[str] = Counter()
@@ -121,12 +124,21 @@ def _owner(pod: Mapping[str, Any], name: str) -> str:
     return name
 
 
-def _fleet(pod: Mapping[str, Any], spec: Mapping[str, Any]) -> str:
-    """Return what the objects of the fleet begin with, of which a pod is a server; empty for pods of others."""
+def fleet_of(pod: Mapping[str, Any]) -> str:
+    """Return what the objects of the fleet begin with, of which a pod is a server; empty for pods of others.
+
+    Raises:
+        Malformed: it is not as Kubernetes has pods.
+    """
     labels = mapping(pod, "metadata", "labels")
     if CHART_ENGINE in labels:
         return word(labels, CHART_ENGINE).partition("--")[0]
-    words = (part for container in maps(spec, "containers") for part in container.get("command") or ())
+    words = (part for container in maps(pod, "spec", "containers") for part in _command(container))
     if any(_OWN_FILES in str(part) for part in words):
         return word(labels, PART_OF)
     return ""
+
+
+def _command(container: Mapping[str, Any]) -> list[Any]:
+    command = container.get("command")
+    return command if isinstance(command, list) else []
