@@ -212,7 +212,7 @@ def test_nobody_takes_turns_where_all_who_would_are_left_out() -> None:
         ({"time_share": [["writer"]]}, "time_share[0]", "writer alone has nobody to take turns with"),
         ({"time_share": [["writer", "writer"]]}, "time_share[0][1]", "writer is in the group twice"),
         ({"time_share": [["writer", "coder"], ["coder", "writer"]]}, "time_share[1][0]", "coder is in two groups"),
-        ({"time_share": ["writer", "coder"]}, "time_share", "not one list of names"),
+        ({"time_share": ["writer", "codr"]}, "time_share[1]", "unknown role 'codr'"),
         ({"time_share": [["writer", "coder"]], "max_resident": 2}, "max_resident", "may all be awake at once"),
         ({"between_turns": "stop"}, "between_turns", "nothing takes turns"),
         ({"roles": {"writer": WRITER}, "max_resident": 1}, "max_resident", "writer alone has nobody"),

@@ -7,6 +7,7 @@ review   rules that span several keys, and look-ups in the catalog
 pools    the GPUs a fleet has, and where its roles may be on them
 turns    which roles take turns on the same memory
 scenario named changes to a fleet
+lone     which key a single value in place of a map is of
 price    what a fleet costs for an hour
 cluster  what the fleet's cluster can do
 facts    Fleet, Pool and Role

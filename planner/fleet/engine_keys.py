@@ -118,6 +118,7 @@ def _option(name: object, value: object) -> list[str]:
 _Size: TypeAlias = Annotated[int, PlainValidator(values.size_bytes), WithJsonSchema(values.BYTES_SCHEMA)]
 _StateDtype: TypeAlias = Annotated[str, *choice(_STATE_DTYPES, "dtype")]
 _Backend: TypeAlias = Annotated[str, PlainValidator(values.word), WithJsonSchema({"type": "string", "pattern": _WORD})]
+_LORA = map_of("adapters, rank, held, modules, names", "adapters", "a number of adapters")
 
 
 class EngineKeys(Map):
@@ -161,13 +162,13 @@ class EngineKeys(Map):
     extra_args: Annotated[
         tuple[str, ...],
         PlainValidator(_extra_args),
-        WithJsonSchema({"anyOf": [{"type": "string"}, {"type": "array", "items": _SCALAR}, {"type": "object"}]}),
+        WithJsonSchema({"anyOf": [_SCALAR, {"type": "array", "items": _SCALAR}, {"type": "object"}]}),
     ] = Field(default=(), description="further options of vllm serve: [--max-log-len, 200]")
-    lora: Annotated[LoraMap | None, map_of("adapters, rank, held, modules, names")] = Field(
+    lora: Annotated[LoraMap | None, _LORA] = Field(
         default=None, description="adapters (LoRA) that are kept beside the model"
     )
     speculative: Annotated[
-        SpeculativeMap | None, map_of("method, tokens, model"), BeforeValidator(read_speculative)
+        SpeculativeMap | None, map_of("method, tokens, model", "method", "a method"), BeforeValidator(read_speculative)
     ] = Field(default=None, description="draft tokens ahead and verify them together: auto, off or a map")
     images: Annotated[ImagesMap | None, map_of("per_request, videos", "per_request", "a number of images")] = Field(
         default=None, description="how many images and videos one request may bring"

@@ -65,7 +65,7 @@ class SpeculativeMap(Map):
     """Tokens that are drafted ahead and verified together."""
 
     required = ("method",)
-    single: ClassVar[dict[str, Any]] = {"enum": [_AUTO, _OFF, False]}
+    single: ClassVar[dict[str, Any]] = {"enum": [*METHODS, _AUTO, _OFF, False]}
 
     method: Annotated[str | None, *choice((*METHODS, _AUTO, _OFF), "method")] = Field(
         default=None, description="who drafts: the prompt (ngram), the model's own heads (mtp), or another model"
@@ -82,8 +82,6 @@ class ImagesMap(Map):
     """How many items of a kind one request may bring."""
 
     required = ("per_request",)
-    single: ClassVar[dict[str, Any]] = {"type": "integer", "minimum": 0, "maximum": _MAX_ITEMS}
-
     per_request: Annotated[int | None, *whole(0, _MAX_ITEMS, "a whole number of images")] = Field(
         default=None, description="most images in one request"
     )

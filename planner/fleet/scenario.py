@@ -11,13 +11,11 @@ from planner.errors import InputError, Problem
 from planner.fleet import values
 from planner.fleet.fleet import Fleet
 from planner.fleet.load import fleet_of
+from planner.fleet.lone import leading_key
 from planner.fleet.written import FleetFile
 from planner.yaml_source import FieldPath, Source, dotted, parse_yaml
 
 GPU_OPTION, SET_OPTION = "--gpu", "--set"
-
-_LEADING = {"engine": "name", "gpu": "name", "context": "min", "concurrency": "min"}
-"""Maps for which a single value may stand, and the key it is then the value of; docs/fleet.md."""
 
 _Change: TypeAlias = tuple[FieldPath, Any]
 
@@ -155,7 +153,7 @@ def _with(source: Source, path: FieldPath, value: object) -> Source:
     for depth, part in enumerate(path[:-1]):
         inner = here.get(part)
         if not isinstance(inner, dict):
-            inner = {} if inner is None else {_leading(path[: depth + 1]): inner}
+            inner = {} if inner is None else {leading_key(path[: depth + 1]): inner}
             here[part] = inner
         here = inner
     here.pop(path[-1], None)
@@ -164,11 +162,6 @@ def _with(source: Source, path: FieldPath, value: object) -> Source:
     kept = {old: place for old, place in source.values.items() if old[: len(path)] != path}
     places = kept | {new: (0, 0) for new in _paths(data, ()) if new not in kept}
     return replace(source, data=data, values=places)
-
-
-def _leading(path: FieldPath) -> str:
-    """Return the key that a single value in place of a map belongs to."""
-    return "gpu" if len(path) == 2 and path[0] == "nodes" else _LEADING.get(str(path[-1]), "name")
 
 
 def _paths(value: object, path: FieldPath) -> list[FieldPath]:

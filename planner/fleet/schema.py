@@ -32,11 +32,7 @@ OWN_TASKS = (*POOLING_TASKS, TRANSCRIPTION)
 """Tasks that have servers of their own: a model for one of them does no other, and no other model does it."""
 SPREADS = ("gpu", "node")
 TURN_KEYS = ("time_share", "max_resident", "between_turns")
-_GROUPS: dict[str, Any] = {
-    "type": "array",
-    "items": {"type": "array", "items": values.NAME_SCHEMA, "minItems": 2, "uniqueItems": True},
-    "minItems": 1,
-}
+_GROUPS = one_or_more({"type": "array", "items": values.NAME_SCHEMA, "minItems": 2, "uniqueItems": True})
 JSON_SCHEMA = "https://json-schema.org/draft/2020-12/schema"
 
 _read_objective = values.choice(OBJECTIVES, "objective")
@@ -72,14 +68,14 @@ _Rate: TypeAlias = Annotated[int | None, PlainValidator(values.rate), WithJsonSc
 _Share: TypeAlias = Annotated[int, PlainValidator(values.share), WithJsonSchema(values.SHARE_SCHEMA)]
 _Requests: TypeAlias = Annotated[int | None, *whole(1, values.MAX_CONCURRENCY, "a whole number of requests")]
 
-
+_OWNED = map_of("price, years, electricity_per_kwh, watts", "price", "an amount of US dollars")
+_FIGURE = map_of("score, recovery, source", "score", "a percentage")
+_REQUEST = map_of("prompt_tokens, output_tokens", "prompt_tokens", "a token count")
 _HOST_MEMORY = "memory of each machine that sleeping roles may take: 128GiB; absent: not limited"
 
 
 class EngineMap(Map):
     """The inference engine whose memory behaviour the plan is made for."""
-
-    single = enum(ENGINES)
 
     name: Annotated[str, *choice(ENGINES, "engine")] = Field(default="vllm", description="the engine")
     version: Annotated[str | None, PlainValidator(values.version), WithJsonSchema(values.VERSION_SCHEMA)] = Field(
@@ -109,7 +105,6 @@ class GPUMap(Map):
 
     required = ("name",)
     later = ("owned", "host_memory")
-    single = values.TEXT_SCHEMA
 
     name: _Text = Field(default=None, description="a catalog name, or the name nvidia-smi prints")
     count: Annotated[int, *whole(1, values.MAX_GPUS, "a whole number of GPUs")] = Field(
@@ -120,7 +115,7 @@ class GPUMap(Map):
         default=0, description="memory that others hold on each GPU, such as a desktop or another process: 1GiB"
     )
     price_per_hour: _Price = Field(default=None, description="US dollars that one GPU costs for one hour: 2.49")
-    owned: Annotated[OwnedMap | None, map_of("price, years, electricity_per_kwh, watts")] = Field(
+    owned: Annotated[OwnedMap | None, _OWNED] = Field(
         default=None, description="what the GPUs cost that were bought, instead of price_per_hour"
     )
     host_memory: _HostMemory = Field(default=None, description=_HOST_MEMORY)
@@ -131,7 +126,6 @@ class PoolMap(Map):
 
     required = ("gpu",)
     later = ("owned", "host_memory")
-    single = values.TEXT_SCHEMA
 
     gpu: _Text = Field(default=None, description="their GPU: a catalog name, also of a MIG slice")
     gpus: Annotated[int, *whole(1, values.MAX_GPUS_PER_NODE, "a whole number of GPUs per node")] = Field(
@@ -143,7 +137,7 @@ class PoolMap(Map):
     index: _Device = Field(default=0, description="device number of the first GPU of each node, as nvidia-smi counts")
     memory_in_use: _Memory = Field(default=0, description="memory that others hold on each GPU: 1GiB")
     price_per_hour: _Price = Field(default=None, description="US dollars that one GPU costs for one hour: 2.49")
-    owned: Annotated[OwnedMap | None, map_of("price, years, electricity_per_kwh, watts")] = Field(
+    owned: Annotated[OwnedMap | None, _OWNED] = Field(
         default=None, description="what the GPUs cost that were bought, instead of price_per_hour"
     )
     node: Annotated[str | None, PlainValidator(values.name), WithJsonSchema(values.NAME_SCHEMA)] = Field(
@@ -156,7 +150,6 @@ class ContextMap(Map):
     """How many tokens, prompt and answer together, one request may have."""
 
     required = ("min",)
-    single = values.TOKENS_SCHEMA
 
     min: _Tokens = Field(default=None, description="the plan guarantees this many: 8k")
     wish: _Tokens = Field(default=None, description="more, up to this many, is better: 32k")
@@ -164,8 +157,6 @@ class ContextMap(Map):
 
 class ConcurrencyMap(Map):
     """How many requests are served at once without waiting for memory."""
-
-    single: ClassVar[dict[str, Any]] = {"type": "integer", "minimum": 1, "maximum": values.MAX_CONCURRENCY}
 
     min: _Requests = Field(default=None, description="the plan guarantees this many; absent: 1")
     target: _Requests = Field(default=None, description="more, up to this many, is better; absent: the minimum")
@@ -221,7 +212,8 @@ class AccuracyMap(Map):
     )
     score: _Percent = Field(default=None, description="least score on the role's task, 0 to 100")
     figures: Annotated[
-        dict[str, Annotated[FigureMap, map_of("score, recovery, source")]], map_of("model or variant names")
+        dict[str, Annotated[FigureMap, _FIGURE]],
+        map_of("model or variant names"),
     ] = Field(default={}, description="your own figures, by model or variant")
 
 
@@ -242,17 +234,17 @@ class RoleBasics(Map):
         default=None, description="how many tokens one request may have, prompt and answer together: 16k"
     )
     concurrency: Annotated[ConcurrencyMap, map_of("min, target", "min", "a number of requests")] = ConcurrencyMap()
-    request: Annotated[RequestMap | None, map_of("prompt_tokens, output_tokens")] = None
-    speed: Annotated[SpeedMap, map_of("tpot, ttft, percentile")] = SpeedMap()
+    request: Annotated[RequestMap | None, _REQUEST] = None
+    speed: Annotated[SpeedMap, map_of("tpot, ttft, percentile", "tpot", "a time")] = SpeedMap()
     rate: _Rate = Field(
         default=None, description="requests that all servers of the role together must keep up with: 3/s"
     )
-    users: Annotated[UsersMap | None, map_of("count, think_time")] = None
+    users: Annotated[UsersMap | None, map_of("count, think_time", "count", "a number of users")] = None
     cached_prompt: _Share = Field(default=0, description="share of a prompt that the prefix cache has on average: 0.6")
     busy: _Share = Field(
         default=1000, description="share of the time in which a server of the role works while others want its GPU: 0.3"
     )
-    accuracy: Annotated[AccuracyMap, map_of("recovery, score, figures")] = AccuracyMap()
+    accuracy: Annotated[AccuracyMap, map_of("recovery, score, figures", "recovery", "a percentage")] = AccuracyMap()
     weight: Annotated[int, *whole(1, values.MAX_WEIGHT, "a whole number")] = Field(
         default=1, description="how much the role counts in the balanced objective, relative to the others"
     )
@@ -298,10 +290,13 @@ class RoleBasics(Map):
 class RoleMap(SharedKeys, LayoutKeys, EngineKeys, RoleBasics):
     """One job in the fleet, served by one model under one name."""
 
+    leads: ClassVar[bool] = False
+
 
 class FleetMap(Map):
     """A fleet: what has to be served, and on what."""
 
+    leads: ClassVar[bool] = False
     required = ("name", "roles")
     later = (*TURN_KEYS, "cluster")
 
@@ -336,7 +331,7 @@ class FleetMap(Map):
         description="sleep (weights in the machine's memory), sleep-2 (weights are read again) or stop; absent: sleep "
         "where that fits, else stop",
     )
-    cluster: Annotated[ClusterMap, map_of("dra")] = Field(
+    cluster: Annotated[ClusterMap, map_of("dra", "dra", "true or false")] = Field(
         default=ClusterMap(), description="what the Kubernetes cluster can do, for the target kubernetes"
     )
 

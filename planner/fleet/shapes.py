@@ -52,7 +52,11 @@ def sizes(read: Callable[[object], int], size: dict[str, Any]) -> tuple[PlainVal
 
 
 def map_of(keys: str, single: str = "", alone: str = "") -> BeforeValidator:
-    """Take a map; a value ``alone`` stands for the map with that one key when ``single`` names the key."""
+    """Take a map; a value ``alone`` stands for the map with that one key when ``single`` names the key.
+
+    That is the map's leading key, the first of its class: every map has one but the file itself, a role, and maps whose
+    keys are names.
+    """
 
     def read(value: object) -> object:
         if single and isinstance(value, str | int | float):
@@ -66,14 +70,16 @@ def map_of(keys: str, single: str = "", alone: str = "") -> BeforeValidator:
 
 
 class Map(BaseModel):
-    """A map of the file, of whose keys ``required`` must be there; ``single`` is the value that may stand for it.
+    """A map of the file, of whose keys ``required`` must be there.
 
-    Keys that are not known are kept in ``model_extra``, where ``load`` finds them. ``later`` are keys that came after
-    plans did: a fleet that leaves them out has the digest that its plans name.
+    A value of its first key may stand for a map that ``leads``; ``single`` is the schema of one that is read in another
+    way than there. Keys that are not known are kept in ``model_extra``, where ``load`` finds them. ``later`` are keys
+    that came after plans did: a fleet that leaves them out has the digest that its plans name.
     """
 
     model_config = ConfigDict(extra="allow", frozen=True)
     required: ClassVar[tuple[str, ...]] = ()
+    leads: ClassVar[bool] = True
     single: ClassVar[dict[str, Any] | None] = None
     later: ClassVar[tuple[str, ...]] = ()
 
@@ -91,5 +97,12 @@ class Map(BaseModel):
         whole: dict[str, Any] = {"type": "object", "additionalProperties": False, "properties": schema["properties"]}
         if cls.required:
             whole["required"] = list(cls.required)
-        body = {"anyOf": [cls.single, whole]} if cls.single else whole
-        return {"description": schema["description"], **body}
+        if not cls.leads:
+            return {"description": schema["description"], **whole}
+        alone = cls.single or _value_of(next(iter(schema["properties"].values())))
+        return {"description": schema["description"], "anyOf": [alone, whole]}
+
+
+def _value_of(key: dict[str, Any]) -> dict[str, Any]:
+    """Return the JSON Schema of a key's values without what is said of the key."""
+    return {word: value for word, value in key.items() if word not in ("description", "default", "title")}

@@ -65,7 +65,8 @@ def _groups(findings: Findings, read: FleetMap) -> Iterator[TimeShare]:
         return
     owners: dict[str, int] = {}
     for number, group in enumerate(read.time_share):
-        here = findings.item(("time_share",), number)
+        listed: FieldPath = ("time_share", number)
+        here = listed if (*listed, 0) in findings.source.values else ("time_share",)  # one group may stand alone
         _check_names(findings, here, group, number, owners, read.roles)
         owners |= {name: owners.get(name, number) for name in group}
         names = sorted(set(group) & set(read.roles))

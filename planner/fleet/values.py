@@ -122,16 +122,15 @@ def as_list(value: object) -> list[Any]:
 
 
 def groups(value: object) -> tuple[tuple[str, ...], ...]:
-    """Read a list of lists of names, such as ``[[writer, painter]]``."""
+    """Read a list of lists of names, such as ``[[writer, painter]]``, or one such list."""
     wanted = "a list of groups such as [[writer, painter]]"
     if not isinstance(value, list) or not value:
         wrong(f"expected {wanted}, not {'an empty list' if value == [] else found(value)}")
-    if all(isinstance(item, str) for item in value):
-        wrong(f"expected {wanted}, not one list of names", f"a group is a list of its own: [[{', '.join(value)}]]")
-    for group in value:
+    lone = all(isinstance(item, str) for item in value)
+    for group in [value] if lone else value:
         if not isinstance(group, list) or not all(isinstance(item, str) for item in group):
             wrong(f"expected {wanted}; {found(group)} is no list of names")
-    return tuple(tuple(group) for group in value)
+    return (tuple(value),) if lone else tuple(tuple(group) for group in value)
 
 
 def boolean(value: object) -> bool:

@@ -27,8 +27,9 @@ def proposals(source: Source, role: str, asked: Asked) -> Iterator[Proposal]:
     at = ("roles", role)
     wanted: list[tuple[FieldPath, str]] = []
     if asked.prompt_tokens:
-        wanted.append(((*at, "request", "prompt_tokens"), str(asked.prompt_tokens)))
-        if asked.output_tokens:
+        lone = isinstance(_value(source, (*at, "request")), int | str)
+        wanted.append(((*at, "request", *(() if lone else ("prompt_tokens",))), str(asked.prompt_tokens)))
+        if asked.output_tokens and not lone:
             wanted.append(((*at, "request", "output_tokens"), str(asked.output_tokens)))
     if asked.concurrency:
         short = isinstance(_value(source, (*at, "concurrency")), int)
