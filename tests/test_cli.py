@@ -41,8 +41,11 @@ def test_help_lists_every_command() -> None:
         "  render what starts them.\n"
         "\n"
         "Options:\n"
-        "  --version   Show the version and exit.\n"
-        "  -h, --help  Show this message and exit.\n"
+        "  -V, --version  Show the version and exit.\n"
+        "  -q, --quiet    Only the answer and errors.\n"
+        "  -v, --verbose  Say what is done, and when.\n"
+        "  --color WHEN   Colours: auto, always or never.\n"
+        "  -h, --help     Show this message and exit.\n"
         "\n"
         "Commands:\n" + "".join(f"  {name:<{max(map(len, COMMANDS))}}  {line}\n" for name, line in COMMANDS.items())
     )

@@ -10,8 +10,10 @@ import importlib
 
 import click
 
+from planner.cli.colour import shown
 from planner.cli.exit_codes import EXIT_ERROR, EXIT_INTERRUPTED
 from planner.cli.json_text import remember, say_error
+from planner.cli.terminal import talk_options
 from planner.errors import InputError, PlannerError
 from planner.version import VERSION
 
@@ -56,7 +58,7 @@ class Commands(click.Group):
         name = cmd_name.replace("-", "_")
         command = getattr(importlib.import_module(f"planner.cli.{name}"), name)
         assert isinstance(command, click.Command)
-        return command
+        return _talking(command)
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         """List the commands without importing any."""
@@ -78,7 +80,7 @@ class Commands(click.Group):
             ctx.exit(EXIT_INTERRUPTED)
         except PlannerError as error:
             say_error(ctx, error)
-            click.echo(message(error), err=True)
+            click.echo(shown(message(error)), err=True)
             ctx.exit(EXIT_ERROR)
         except click.ClickException as error:  # click prints its text and knows its exit code
             say_error(ctx, error)
@@ -87,8 +89,19 @@ class Commands(click.Group):
             if error.errno == errno.EPIPE:  # the reader of a pipe has enough; click ends quietly
                 raise
             say_error(ctx, error)
-            click.echo(f"error: {str(error.strerror or error).lower()}", err=True)
+            click.echo(shown(f"error: {str(error.strerror or error).lower()}"), err=True)
             ctx.exit(EXIT_ERROR)
+
+
+def _talking(command: click.Command) -> click.Command:
+    """Give a command, and those of a group, the options of the program, so that they may stand behind its name."""
+    if not any(option.name == "quiet" for option in command.params):
+        if isinstance(command, click.Group):
+            for own in command.commands.values():
+                _talking(own)
+        else:
+            talk_options(command)
+    return command
 
 
 def message(error: PlannerError) -> str:
@@ -97,6 +110,7 @@ def message(error: PlannerError) -> str:
 
 
 @click.group(cls=Commands, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
-@click.version_option(VERSION, prog_name="planner", message="%(prog)s %(version)s")
+@click.version_option(VERSION, "-V", "--version", prog_name="planner", message="%(prog)s %(version)s")
+@talk_options
 def main() -> None:
     """Plan which models your GPUs can serve, prove that no plan is better, and render what starts them."""

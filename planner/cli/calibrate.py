@@ -18,6 +18,7 @@ from planner.catalog.load_tests import LoadTest
 from planner.catalog.measured import Measured
 from planner.catalog.names import plain
 from planner.cli import calibrate_speed
+from planner.cli.colour import shown
 from planner.cli.json_text import json_option, say_json
 from planner.cli.shared import catalog_option, hint, verb
 from planner.cli.text import wrapped
@@ -93,7 +94,7 @@ def calibrate(
     elif as_json:
         say_json(_facts(starts, tests))
     else:
-        click.echo(wrapped("\n".join([*_told(starts), *calibrate_speed.told(tests)])))
+        click.echo(shown(wrapped("\n".join([*_told(starts), *calibrate_speed.told(tests)]))))
     if write and (learnt or paced):
         _write(learnt, paced, gpu, (catalog_folders or (user_catalog(),))[-1])
     elif (learnt or paced) and not share:

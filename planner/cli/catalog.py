@@ -10,6 +10,7 @@ import click
 from planner.catalog import Catalog, load_catalog
 from planner.cli.catalog_facts import Checkpoint, gpu_json, model_json
 from planner.cli.catalog_text import checked_text, gpu_text, gpus_table, model_text, models_table
+from planner.cli.colour import shown
 from planner.cli.exit_codes import EXIT_ERROR
 from planner.cli.json_text import json_option, say_files, say_json
 from planner.cli.shared import catalog_option, hint
@@ -54,9 +55,9 @@ def list_command(only_gpus: bool, as_json: bool, catalog_folders: tuple[Path, ..
         models = [model_json(opened, model, checkpoints) for model, checkpoints in chosen]
         say_json({"models": models, "gpus": [gpu_json(opened, gpu) for gpu in opened.gpus]})
     elif only_gpus:
-        click.echo(gpus_table(opened.gpus))
+        click.echo(shown(gpus_table(opened.gpus)))
     else:
-        click.echo(models_table(chosen))
+        click.echo(shown(models_table(chosen)))
 
 
 @catalog.command("search")
@@ -72,7 +73,7 @@ def search_command(text: str, as_json: bool, catalog_folders: tuple[Path, ...], 
         say_json({"models": models, "gpus": [gpu_json(opened, gpu) for gpu in found]})
         return
     parts = [models_table(chosen)] * bool(chosen) + [gpus_table(found)] * bool(found)
-    click.echo("\n\n".join(parts) if parts else f"nothing in the catalog is called {text!r}")
+    click.echo(shown("\n\n".join(parts)) if parts else f"nothing in the catalog is called {text!r}")
 
 
 @catalog.command("show")
@@ -91,7 +92,7 @@ def show_command(name: str, catalog_folders: tuple[Path, ...], as_json: bool) ->
     if as_json:
         say_json(data)
     else:
-        click.echo(text(data))
+        click.echo(shown(text(data)))
 
 
 @catalog.command("check")

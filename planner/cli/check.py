@@ -11,6 +11,7 @@ from planner.adopt.server import Server
 from planner.adopt.start import Verdict, gib, verdicts, whole
 from planner.adopt.to_fleet import to_fleet
 from planner.catalog import Catalog, load_catalog
+from planner.cli.colour import shown
 from planner.cli.exit_codes import EXIT_FILES_DIFFER, EXIT_NO_PLAN, EXIT_PROVEN
 from planner.cli.json_text import json_option, say_json
 from planner.cli.shared import catalog_option, hint, verb
@@ -59,7 +60,7 @@ def check(
     if as_json:
         say_json(_facts(found, each))
     else:
-        click.echo(wrapped(escaped(_told(found, each))))
+        click.echo(shown(wrapped(escaped(_told(found, each)))))
     if fleet_path is not None:
         _write_fleet(found, gpu, catalog, fleet_path)
     raise SystemExit(EXIT_NO_PLAN if whole(each) is False else EXIT_PROVEN)

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, BinaryIO
 
 import click
 
+from planner.cli.colour import shown
 from planner.cli.json_text import json_option, say_json
 from planner.cli.shared import catalog_option
 from planner.cli.text import wrapped
@@ -45,7 +46,7 @@ def diagnose(log: Path, gpu_name: str | None, catalog_folders: tuple[Path, ...],
         say_json(_as_json(found, each))
     else:
         told = [_told(one, beside) for one, beside in zip(found, each, strict=True)]
-        click.echo(wrapped("\n\n".join(told) if told else "the log is empty"))
+        click.echo(shown(wrapped("\n\n".join(told) if told else "the log is empty")))
 
 
 def _expected(found: Sequence[Diagnosis], gpu_name: str, folders: tuple[Path, ...]) -> tuple["Expectation | None", ...]:

@@ -6,6 +6,7 @@ from pathlib import Path
 import click
 
 from planner import explain
+from planner.cli.colour import shown
 from planner.cli.exit_codes import EXIT_FILES_DIFFER, EXIT_PROVEN
 from planner.cli.json_text import json_option, say_json
 from planner.plan import differences, earlier_plan, plan_from_yaml
@@ -37,7 +38,7 @@ def diff(old: Path, new: Path, as_json: bool, markdown: bool) -> None:
     if as_json:
         say_json({"differences": [dataclasses.asdict(item) for item in found]})
     else:
-        click.echo(explain.difference(found))
+        click.echo(shown(explain.difference(found)))
     raise SystemExit(EXIT_FILES_DIFFER if found else EXIT_PROVEN)
 
 

@@ -9,6 +9,7 @@ import click
 from planner.catalog import Catalog, load_catalog
 from planner.catalog.asked import asked_model
 from planner.cli import values
+from planner.cli.colour import shown
 from planner.cli.estimate_speed import asked_load, speed_lines, speed_options
 from planner.cli.json_text import json_option, say_json
 from planner.cli.shared import catalog_option
@@ -166,11 +167,11 @@ def estimate(
         known = {"known_faults": [_shown(fault) for fault in faults]}
         say_json(result.to_json() | known | (speed.to_json() if speed else {}))
     else:
-        click.echo(_table(model, server, gpu, profile, result))
+        click.echo(shown(_table(model, server, gpu, profile, result)))
         for fault in faults:
-            click.echo(f"  known fault: {fault.account}")
+            click.echo(shown(f"  known fault: {fault.account}"))
         if load and speed:
-            click.echo("\n".join(speed_lines(load, speed)))
+            click.echo(shown("\n".join(speed_lines(load, speed))))
 
 
 def _shown(fault: Fault) -> dict[str, str]:

@@ -6,6 +6,7 @@ from pathlib import Path
 import click
 
 from planner.catalog import load_catalog
+from planner.cli.colour import shown
 from planner.cli.exit_codes import EXIT_NO_PLAN, EXIT_NOT_PROVEN, EXIT_PROVEN
 from planner.cli.json_text import json_option, say, say_json
 from planner.cli.lock import plan_there
@@ -49,12 +50,12 @@ def explain(
         if as_json:
             say(plan_json(found))
         else:
-            click.echo(wrapped(no_plan(found)))
+            click.echo(shown(wrapped(no_plan(found))))
         raise SystemExit(EXIT_NO_PLAN)
     if as_json:
         say_json(dataclasses.asdict(found))
     else:
-        click.echo(wrapped(f"{headline(found.plan)}\n\n{told(found, role)}"))
+        click.echo(shown(wrapped(f"{headline(found.plan)}\n\n{told(found, role)}")))
     raise SystemExit(EXIT_PROVEN if found.plan.proof.proven else EXIT_NOT_PROVEN)
 
 

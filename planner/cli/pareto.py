@@ -14,6 +14,7 @@ from planner.catalog import Catalog, load_catalog
 from planner.check import measure
 from planner.cli.axes import check_axes, points_option, x_option, y_option
 from planner.cli.chart import FORMATS, Marks, draw, require_matplotlib
+from planner.cli.colour import shown
 from planner.cli.exit_codes import EXIT_NO_PLAN, EXIT_NOT_PROVEN, EXIT_PROVEN
 from planner.cli.json_text import json_option, say, say_json
 from planner.cli.lock import plan_there
@@ -91,12 +92,12 @@ def pareto(
         if as_json:
             say(plan_json(found))
         else:
-            click.echo(wrapped(no_plan(found)))
+            click.echo(shown(wrapped(no_plan(found))))
         raise SystemExit(EXIT_NO_PLAN)
     if as_json:
         say_json(_document(found, fleet))
     else:
-        click.echo(_text(found, fleet))
+        click.echo(shown(_text(found, fleet)))
     if csv_file:
         save(csv_file, _csv(found, fleet).encode())
     if chart:

@@ -1,12 +1,15 @@
 """What all commands share: the --catalog, --offline and --time-limit options, and how they talk on stderr."""
 
 import os
+import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import TypeVar
 
 import click
 
+from planner.cli.colour import shown, verb_painted
+from planner.cli.terminal import quiet, verbose
 from planner.search.budget import BUDGET
 
 _catalog = click.option(
@@ -50,13 +53,32 @@ time_limit_option = click.option(
 )
 
 _VERB_WIDTH = len("overwrite")
+_LEFT_ALONE = "conflict"
+_BEGAN = time.monotonic()
 
 
 def verb(word: str, path: str) -> None:
-    """Say on stderr what happened to a file: ``create``, ``identical``, ``conflict``, …, right-aligned."""
-    click.echo(f"{word:>{_VERB_WIDTH}} {path}", err=True)
+    """Say on stderr what happened to a file: ``create``, ``identical``, ``conflict``, …, right-aligned.
+
+    Where little is to be said only what was left alone is.
+    """
+    if word == _LEFT_ALONE or not quiet():
+        click.echo(verb_painted(word, f"{word:>{_VERB_WIDTH}} {path}"), err=True)
 
 
 def hint(text: str) -> None:
     """Say on stderr what the reader can do next."""
-    click.echo(f"  hint: {text}", err=True)
+    if not quiet():
+        click.echo(shown(f"  hint: {text}"), err=True)
+
+
+def note(text: str) -> None:
+    """Say on stderr what the reader may want to know of the answer."""
+    if not quiet():
+        click.echo(shown(f"note: {text}"), err=True)
+
+
+def done(text: str) -> None:
+    """Say on stderr what was done, where that is wanted, with the seconds since the command began."""
+    if verbose():
+        click.echo(f"{time.monotonic() - _BEGAN:6.1f} s  {text}", err=True)

@@ -11,12 +11,15 @@ import click
 from planner import explain
 from planner.catalog import Catalog
 from planner.check import require
+from planner.cli.colour import shown
 from planner.cli.exit_codes import EXIT_FILES_DIFFER, EXIT_NO_PLAN, EXIT_NOT_PROVEN, EXIT_PROVEN
 from planner.cli.json_text import say
 from planner.cli.lock import plan_there, say_followed, say_gone, up_to_date, with_targets
 from planner.cli.output import check_files, plan_files, write_files
 from planner.cli.plan_text import plan_text
 from planner.cli.progress import watched
+from planner.cli.shared import note
+from planner.cli.terminal import quiet
 from planner.cli.text import wrapped
 from planner.fleet import Fleet
 from planner.plan import NoPlan, Plan, plan_json
@@ -56,7 +59,7 @@ def solved(fleet: Fleet, catalog: Catalog, asked: Asked) -> int:
         if asked.as_json:
             say(plan_json(answer))
         else:
-            click.echo(wrapped(explain.no_plan(answer)))
+            click.echo(shown(wrapped(explain.no_plan(answer))))
         return EXIT_NO_PLAN
     require(answer, fleet, catalog)
     answer = with_targets(answer, asked.targets or (before.lock.targets if before else ()))
@@ -67,14 +70,18 @@ def solved(fleet: Fleet, catalog: Catalog, asked: Asked) -> int:
     if asked.as_json:
         say(plan_json(answer))
     else:
-        click.echo(plan_text(answer))
+        click.echo(_told(answer))
     for line in explain.untried(fleet, answer):
-        click.echo(f"note: {line}", err=True)
+        note(line)
     if before:
         say_followed(before, answer, folder)
     if write_files(files, folder, force=asked.force, dry_run=asked.dry_run):
         return EXIT_FILES_DIFFER
     return EXIT_PROVEN if answer.proof.proven else EXIT_NOT_PROVEN
+
+
+def _told(plan: Plan) -> str:
+    return shown(explain.headline(plan) if quiet() else plan_text(plan))
 
 
 def _answer(fleet: Fleet, catalog: Catalog, asked: Asked, before: Plan | None) -> Plan | NoPlan:

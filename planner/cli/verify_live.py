@@ -9,8 +9,10 @@ from pathlib import Path
 import click
 
 from planner.artifacts.nodes import address_variable, many
+from planner.cli.colour import shown
 from planner.cli.exit_codes import EXIT_FILES_DIFFER, EXIT_PROVEN
 from planner.cli.json_text import say_json
+from planner.cli.text import table
 from planner.live.asked import Said, ask
 from planner.live.drift import DIFFERS, Finding, findings
 from planner.live.local import held_bytes, process_of
@@ -40,7 +42,7 @@ def print_findings(found: Sequence[Finding], as_json: bool) -> int:
     if as_json:
         say_json({"as_planned": not differs, "findings": [dataclasses.asdict(one) for one in found]})
     else:
-        click.echo(_table(found))
+        click.echo(shown(_table(found)))
     return EXIT_FILES_DIFFER if differs else EXIT_PROVEN
 
 
@@ -64,8 +66,5 @@ def _host(plan: Plan, server: ServerPlan) -> str:
 
 
 def _table(found: Sequence[Finding]) -> str:
-    rows = [("server", "what", "planned", "found", "")]
-    rows += [(one.server, one.what, one.planned, one.found, one.state if one.state == DIFFERS else "") for one in found]
-    widths = [max(len(row[column]) for row in rows) for column in range(4)]
-    lines = ("  ".join(f"{cell:<{width}}" for cell, width in zip(row, (*widths, 0), strict=True)) for row in rows)
-    return "\n".join(line.rstrip() for line in lines)
+    rows = [(one.server, one.what, one.planned, one.found, one.state if one.state == DIFFERS else "") for one in found]
+    return table(("server", "what", "planned", "found", ""), rows)

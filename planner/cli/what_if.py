@@ -9,6 +9,7 @@ from typing import Any
 import click
 
 from planner.catalog import load_catalog
+from planner.cli.colour import shown
 from planner.cli.exit_codes import EXIT_NOT_PROVEN, EXIT_PROVEN
 from planner.cli.json_text import json_option, say_json
 from planner.cli.progress import counted
@@ -72,7 +73,7 @@ def what_if(
     if as_json:
         say_json({"scenarios": [_document(outcome, outcomes[0]) for outcome in outcomes]})
     else:
-        click.echo(_text(outcomes))
+        click.echo(shown(_text(outcomes)))
     proven = all(_proven(outcome) for outcome in outcomes)
     raise SystemExit(EXIT_PROVEN if proven else EXIT_NOT_PROVEN)
 
