@@ -103,6 +103,7 @@ def stage(plan: Plan, folder: Path, **environment: str) -> Stage:
         "VLLM_API_KEY": KEY,
         "FAKE_EVENTS": str(folder / "events"),
         "PLANNER_ROUTER": "off",
+        "PLANNER_METRICS": f"127.0.0.1:{free_ports(1)[0]}",
         **environment,
     }
     return Stage(folder / "fleet", values)

@@ -71,7 +71,7 @@ def test_what_was_measured_is_held_against_the_ranges_of_the_plan(tmp_path: Path
         "ok    coder                first token after 12.3 ms, planned 150 to 600: faster",
         "ok    coder                a token every 7.8 ms, planned 7.5 to 11.25",
         "SLOW  coder                written 90.5 tokens/s, planned 640 to 960: slower",
-        "slower than 9 of 10 measurements would be: 1 figures",
+        "slower than 9 of 10 measurements would be: one figure",
         "the plan holds under its load",
     ]
 

@@ -82,6 +82,48 @@ def test_an_unknown_or_missing_model_is_404(door: int) -> None:
         assert post(door, "/v1/completions", odd)[0] == 404
 
 
+def nested(levels: int) -> object:
+    inside: object = "]}"
+    for level in range(levels):
+        inside = {"model": "embed", '"': inside} if level % 2 else ["[{", inside]
+    return inside
+
+
+@pytest.mark.parametrize(
+    ("body", "model"),
+    [
+        ({"tools": nested(16), "model": "chat"}, "chat"),
+        ({"tools": nested(300), "model": "chat"}, "chat"),
+        ({"messages": [{"model": "embed", "content": '"model": "embed"'}], "model": "chat", "x": {"model": "embed"}}, "chat"),
+        ({"prompt": 'a \\" \\\\', "stop": ["\\", '\\"'], "n": 1, "user": None, "model": "chat", "best_of": -1.5e3}, "chat"),
+        (b'{"model":"embed","model" : "chat"}', "chat"),
+        (b' \t\r\n{ "mod\\u0065l" :\n"c\\u0068at" } ', "chat"),
+        (b'\xef\xbb\xbf{"model": "chat"}', "chat"),
+        (b'{"stream":false,"model":"chat"}', "chat"),
+        (b'{"x": "\\ud83d\\ude00", "\\ud83d\\ude00": [], "model": "chat"}', "chat"),
+    ],
+)  # fmt: skip
+def test_the_model_is_what_the_engine_would_read(door: int, body: object, model: str) -> None:
+    """The stand-in says what it read itself, with Python's own parser."""
+    status, answer = post(door, "/v1/completions", body)
+
+    assert (status, answer["served_by"]) == (200, model)
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        b'{"prompt": "model\\": \\"chat"}', b'{"x": {"model": "chat"}}', b'[{"model": "chat"}]', b'"model": "chat"',
+        b'{"model" "chat"}', b'{"model": "chat', b'{"model": "chat"', b'{"x": [1, 2, "model": "chat"}',
+        b'{"model": "chat", "model": 1}', b'{"model": {"model": "chat"}}', b'{"model": "ch\\qat"}', b'{"model": "\\ud8chat"}',
+        b'{"MODEL": "chat"}', b'{"model ": "chat"}', b'{"model": "' + b"x" * 10_000 + b'"}', b"{" + b"[" * 1_000_000,
+        b"{" * 100_000, b"--", b"--X\r\n", b"\0",
+    ],
+)  # fmt: skip
+def test_what_only_looks_like_a_model_is_404(door: int, body: bytes) -> None:
+    assert post(door, "/v1/completions", body)[0] == 404
+
+
 def test_the_model_is_found_at_the_end_of_a_long_body(door: int) -> None:
     for size in (100_000, 1_000_000, 4_000_000):
         status, body = post(door, "/v1/completions", {"prompt": "x" * size, "model": "embed"})
@@ -123,13 +165,24 @@ def test_no_key_or_a_wrong_key_is_401(door: int, authorization: str | None) -> N
 
 @pytest.mark.parametrize(
     "path",
-    ["/", "/invocations", "/tokenize", "/metrics", "/docs", "/health", "/v1", "/v1/", "/v1/../invocations",
-     "/v1/%2e%2e/invocations", "/v1//../invocations", "//v1/models", "/V1/models", "/v2/embed",
+    ["/", "/invocations", "/tokenize", "/metrics", "/docs", "/v1", "/v1/", "/v1/../invocations",
+     "/v1/%2e%2e/invocations", "/v1//../invocations", "//v1/models", "/V1/models", "/v2/embed", "/inference/v1/generate",
+     "/cohere/v2/chat",
      "/v1/models/../../metrics"],
 )  # fmt: skip
 def test_every_other_path_is_closed(door: int, path: str) -> None:
     assert get(door, path)[0] == 404
     assert post(door, path, {"model": "chat"})[0] == 404
+
+
+def health(port: int) -> int:
+    with closing(http.client.HTTPConnection("127.0.0.1", port, timeout=20)) as connection:
+        connection.request("GET", "/health")
+        return connection.getresponse().status
+
+
+def test_health_needs_no_key(door: int) -> None:
+    assert health(door) == 200
 
 
 def test_the_roles_are_the_models(door: int) -> None:
@@ -203,6 +256,7 @@ def test_a_role_without_a_healthy_server_is_503(tmp_path: Path, monkeypatch: pyt
                 break
         assert status == 503
         assert "No server of this model is healthy" in str(body["error"])
+        assert health(router) == 503
     finally:
         process.terminate()
         process.wait(timeout=10)

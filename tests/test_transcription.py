@@ -232,7 +232,8 @@ def test_a_model_that_does_not_hear_gets_no_recording(door: tuple[int, int]) -> 
 def test_the_one_role_that_hears_has_a_recording_whose_model_comes_last(door: tuple[int, int]) -> None:
     roles, port = door
 
-    assert send(port, "ear", bytes(2**20), model_first=False)[0] == (200 if roles == 1 else 404)
+    assert send(port, "ear", bytes(2**20), model_first=False)[0] == 200
+    assert send(port, "ear", bytes(5 * 2**20), model_first=False)[0] == (200 if roles == 1 else 404)
 
 
 def test_a_recording_that_the_engine_would_refuse_is_not_let_in(door: tuple[int, int]) -> None:

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 
 from planner.artifacts.cluster import device_class, device_expression
 from planner.artifacts.engines import Engine, engines
+from planner.artifacts.guarded import guarded_prefixes
 from planner.artifacts.metrics import Metrics, metrics
 from planner.artifacts.nodes import address_variable, many, node_names
 from planner.artifacts.pools import InferencePool, inference_pools
@@ -38,6 +39,12 @@ _BODY_FLOOR_BYTES = 4 * MIB
 # The engine takes recordings of at most 25 MiB (VLLM_MAX_AUDIO_CLIP_FILESIZE_MB, envs.py 0.10.2 to 0.33.0); the other
 # fields of the form come on top.
 _SOUND_BYTES = 26 * MIB
+# Where Prometheus finds the router: HAProxy's customary port for statistics.
+_METRICS_PORT = 8404
+# How many requests a role may have at once for each that runs: more than these would wait longer than three others take.
+# A client that sends a batch at once is let in with few places too.
+_REQUESTS_FOR_A_PLACE = 4
+_REQUESTS_FLOOR = 64
 # HAProxy's buffer holds the headers too, and keeps tune.maxrewrite (1 KiB by default) of it free.
 _HEADER_BYTES = MIB // 4
 
@@ -72,13 +79,17 @@ class Pod:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Role:
-    """One model name that clients use, the servers that answer it, and the names of adapters that they answer to."""
+    """One model name that clients use, the servers that answer it, and the names of adapters that they answer to.
+
+    ``requests_limit`` is how many requests the router lets in at once, those that wait for a place included.
+    """
 
     name: str
     slug: str
     task: str
     pooling: bool
     max_model_len: int
+    requests_limit: int
     servers: tuple[str, ...]
     adapters: tuple[str, ...]
 
@@ -98,6 +109,7 @@ class Router:
 
     name: str
     port: int
+    metrics_port: int
     body_bytes: int
     sound_bytes: int
     buffer_bytes: int
@@ -151,6 +163,7 @@ class Context:
     litellm: LiteLLM
     nodes: tuple[Node, ...]
     metrics: Metrics
+    guarded: tuple[str, ...]
     download_name: str
     stop_seconds: int
     drain_seconds: int
@@ -199,11 +212,12 @@ def build_context(plan: Plan, targets: Collection[str] = ()) -> Context:
         router=router,
         litellm=LiteLLM(
             name=_unused("litellm", taken),
-            port=_free_port({one.port for one in processes} | {router.port}, _LITELLM_PORT),
+            port=_free_port({one.port for one in processes} | {router.port, router.metrics_port}, _LITELLM_PORT),
             version=_LITELLM_VERSION,
         ),
         nodes=nodes,
         metrics=metrics(plan.engine_version),
+        guarded=guarded_prefixes(plan.engine_version),
         download_name=_unused("download", taken),
         stop_seconds=DRAIN_SECONDS + STOP_MARGIN_SECONDS,
         drain_seconds=DRAIN_SECONDS,
@@ -263,6 +277,9 @@ def _roles(servers: tuple[Server, ...]) -> tuple[Role, ...]:
                 task=replicas[0].task,
                 pooling=replicas[0].pooling,
                 max_model_len=min(server.max_model_len for server in replicas),
+                requests_limit=max(
+                    _REQUESTS_FLOOR, _REQUESTS_FOR_A_PLACE * sum(server.requests for server in replicas)
+                ),
                 servers=tuple(server.name for server in replicas),
                 adapters=replicas[0].adapters if name == replicas[0].role else (),
             )
@@ -292,14 +309,18 @@ def _checkpoints(ordered: list[ServerPlan]) -> tuple[Checkpoint, ...]:
 def _router(processes: tuple[Server, ...], taken: Collection[str], nodes: tuple[Node, ...]) -> Router:
     longest = max(one.max_model_len for one in processes)
     body_bytes = max(_BODY_FLOOR_BYTES, _BODY_BYTES_PER_TOKEN * longest)
-    connections = 4 * sum(one.requests for one in processes)
+    planned = sum(one.requests for one in processes if one.answers)
+    ports = {one.port for one in processes} | {node.port for node in nodes}
+    port = _free_port(ports, ROUTER_PORT)
     return Router(
         name=_unused("router", taken),
-        port=_free_port({one.port for one in processes} | {node.port for node in nodes}, ROUTER_PORT),
+        port=port,
+        metrics_port=_free_port(ports | {port}, _METRICS_PORT),
         body_bytes=body_bytes,
         sound_bytes=_SOUND_BYTES,
         buffer_bytes=body_bytes + _HEADER_BYTES,
-        connections=min(max(connections, 256), 1024),
+        # Never fewer than run and as many that wait; buffers of the largest body bound what can be had beyond that.
+        connections=max(256, 2 * planned, min(_REQUESTS_FOR_A_PLACE * planned, 1024)),
     )
 
 

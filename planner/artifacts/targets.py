@@ -30,7 +30,7 @@ def cluster_entries(context: Context, targets: Collection[str]) -> Iterator[Entr
     yield "README.md", "nodes/README.md.j2", None
     yield "router/haproxy.cfg", "nodes/haproxy.cfg.j2", None
     yield "router/models.json", "router/models.json.j2", None
-    yield from _errors("router/errors")
+    yield from _answers("router")
     yield from _chosen(context, targets)
 
 
@@ -64,12 +64,14 @@ def _common(context: Context) -> Iterator[Entry]:
             yield "llama-swap/sleeper.sh", "llama-swap/sleeper.sh.j2", None
     for name in ("haproxy.cfg", "compose.cfg", "models.json"):
         yield f"router/{name}", f"router/{name}.j2", None
-    yield from _errors("router/errors")
+    yield from _answers("router")
 
 
-def _errors(folder: str) -> Iterator[Entry]:
-    for name in ("401", "413", "503", "model", "path"):
-        yield f"{folder}/{name}.json", f"router/errors/{name}.json", None
+def _answers(folder: str) -> Iterator[Entry]:
+    """Yield what a router beside this folder needs to answer itself, and to know whom to ask."""
+    yield f"{folder}/model.lua", "router/model.lua", None
+    for name in ("401", "413", "429", "502", "503", "model", "path"):
+        yield f"{folder}/errors/{name}.json", f"router/errors/{name}.json", None
 
 
 def _script(context: Context) -> Iterator[Entry]:
@@ -147,7 +149,7 @@ def _kubernetes(context: Context) -> Iterator[Entry]:
     if together:
         yield "kubernetes/fleet/together.sh", "kubernetes/fleet/together.sh", None
     yield "kubernetes/fleet/models.json", "router/models.json.j2", None
-    yield from _errors("kubernetes/fleet/errors")
+    yield from _answers("kubernetes/fleet")
 
 
 def _neighbours(context: Context, server: Server) -> bool:

@@ -1,0 +1,139 @@
+"""The router with what an operator adds: a certificate, keys of clients, Prometheus, and more requests than it takes."""
+
+import contextlib
+import hashlib
+import http.client
+import json
+import ssl
+import subprocess
+import time
+from collections.abc import Iterator
+from contextlib import closing
+from dataclasses import dataclass
+from pathlib import Path
+from urllib.request import urlopen
+
+import plans
+import pytest
+from staged import KEY, Stage, free_ports, program, stage
+
+from planner.artifacts import context
+
+LIMIT = 3
+
+
+@dataclass
+class Door:
+    """A fleet with one server behind an HTTPS router, and the authority that its clients trust."""
+
+    staged: Stage
+    port: int
+    authority: Path
+
+    def connection(self) -> http.client.HTTPSConnection:
+        trusted = ssl.create_default_context(cafile=str(self.authority))
+        return http.client.HTTPSConnection("localhost", self.port, timeout=20, context=trusted)
+
+    def ask(self, key: str, **body: object) -> tuple[int, str | None]:
+        """Return the status of a request and when to come again."""
+        with closing(self.connection()) as connection:
+            connection.request("POST", "/v1/completions", json.dumps({"model": "chat", **body}), bearer(key))
+            answer = connection.getresponse()
+            return answer.status, answer.getheader("Retry-After")
+
+    def stream(self, connection: http.client.HTTPSConnection, tokens: int) -> http.client.HTTPResponse:
+        body = {"model": "chat", "stream": True, "max_tokens": tokens}
+        connection.request("POST", "/v1/completions", json.dumps(body), bearer(KEY))
+        return connection.getresponse()
+
+    def write_keys(self, **keys: str) -> None:
+        """Give each client its key, as the router's file has it, and let the router read it."""
+        lines = [f"{hashlib.sha256(key.encode()).hexdigest()} {name}\n" for name, key in keys.items()]
+        (self.staged.folder / "keys").write_text("# clients\n" + "".join(lines), encoding="utf-8")
+
+    def reload(self, key: str, wanted: int) -> None:
+        assert self.staged.run("launch.sh", "reload").returncode == 0
+        for _ in range(100):
+            if self.ask(key)[0] == wanted:
+                return
+            time.sleep(0.05)
+        raise AssertionError(f"the key is not answered {wanted}")
+
+
+def bearer(key: str) -> dict[str, str]:
+    return {"Authorization": f"Bearer {key}", "Content-Type": "application/json"}
+
+
+def certify(folder: Path) -> Path:
+    """Make an authority of this machine, and a certificate of it for localhost with its key; return the authority's."""
+    make = ("req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes", "-days", "2")
+    names = ("-subj", "/CN=localhost", "-addext", "subjectAltName=DNS:localhost")
+    authority = ("-CA", "ca.pem", "-CAkey", "ca.key", "-addext", "basicConstraints=critical,CA:FALSE")
+    for command in (
+        (*make, "-keyout", "ca.key", "-out", "ca.pem", "-subj", "/CN=Test authority"),
+        (*make, "-keyout", "own.key", "-out", "own.pem", *names, *authority),
+    ):
+        subprocess.run([program("openssl"), *command], cwd=folder, check=True, capture_output=True)
+    pem = "".join((folder / name).read_text(encoding="utf-8") for name in ("own.pem", "own.key"))
+    (folder / "fleet" / "tls.pem").write_text(pem, encoding="utf-8")
+    return folder / "ca.pem"
+
+
+@pytest.fixture
+def door(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Door]:
+    port, router = free_ports(2)
+    monkeypatch.setattr(context, "ROUTER_PORT", router)
+    monkeypatch.setattr(context, "_REQUESTS_FOR_A_PLACE", 0)
+    monkeypatch.setattr(context, "_REQUESTS_FLOOR", LIMIT)
+    fleet = plans.plan(plans.server("chat", port=port))
+    staged = stage(fleet, tmp_path, PLANNER_ROUTER="on", FAKE_TOKEN_SECONDS="0.05", FAKE_START_SECONDS="0.1")
+    found = Door(staged, router, certify(tmp_path))
+    found.write_keys(ann="sk-of-ann")
+    up = staged.run("launch.sh", "up")
+    assert up.returncode == 0, up.stderr
+    for _ in range(100):
+        if found.ask(KEY)[0] == 200:
+            break
+        time.sleep(0.1)
+    yield found
+    staged.run("launch.sh", "down")
+
+
+def test_keys_and_tls_and_limits(door: Door) -> None:
+    """One fleet for all of it, because a fleet takes a second to start."""
+    assert door.ask("sk-of-ann")[0] == 200, "the server knows no key but the fleet's own, so the router changed it"
+    for wrong in ("sk-of-bob", hashlib.sha256(b"sk-of-ann").hexdigest(), ""):
+        assert door.ask(wrong)[0] == 401
+    with pytest.raises((ConnectionError, http.client.HTTPException)), closing(
+        http.client.HTTPConnection("localhost", door.port, timeout=20)
+    ) as plain:
+        plain.request("GET", "/v1/models", headers=bearer(KEY))
+        plain.getresponse()
+
+    with contextlib.ExitStack() as stack:
+        connections = [stack.enter_context(closing(door.connection())) for _ in range(LIMIT)]
+        answers = [door.stream(connection, 20) for connection in connections]
+        assert door.ask(KEY) == (429, "5")
+        assert [len([*answer]) for answer in answers] == [42] * LIMIT
+    assert door.ask(KEY)[0] == 200
+
+    with closing(door.connection()) as connection:
+        answer = door.stream(connection, 20)
+        door.write_keys(bob="sk-of-bob")
+        door.reload("sk-of-bob", 200)
+        door.reload("sk-of-ann", 401)
+        assert len([*answer]) == 42, "a new key costs nobody an answer"
+
+    page = urlopen(f"http://{door.staged.environment['PLANNER_METRICS']}/metrics").read().decode()
+    assert 'haproxy_backend_active_servers{proxy="role-chat"} 1' in page
+    log = (door.staged.folder / "logs" / "router.log").read_text(encoding="utf-8")
+    assert "{ann|chat}" in log
+    assert "{operator|chat}" in log
+    assert KEY not in log
+    assert "sk-of-ann" not in log
+
+    with closing(door.connection()) as connection:
+        answer = door.stream(connection, 20)
+        down = door.staged.start("launch.sh", "down")
+        assert len([*answer]) == 42, "what is being answered is answered before the fleet stops"
+    assert door.staged.finish(down) == 0
