@@ -1,4 +1,4 @@
-"""The router with what an operator adds: a certificate, keys of clients, Prometheus, and more requests than it takes."""
+"""The router with what an operator adds: a certificate, keys of clients, Prometheus, and too many requests."""
 
 import contextlib
 import hashlib
@@ -104,9 +104,10 @@ def test_keys_and_tls_and_limits(door: Door) -> None:
     assert door.ask("sk-of-ann")[0] == 200, "the server knows no key but the fleet's own, so the router changed it"
     for wrong in ("sk-of-bob", hashlib.sha256(b"sk-of-ann").hexdigest(), ""):
         assert door.ask(wrong)[0] == 401
-    with pytest.raises((ConnectionError, http.client.HTTPException)), closing(
-        http.client.HTTPConnection("localhost", door.port, timeout=20)
-    ) as plain:
+    with (
+        pytest.raises((ConnectionError, http.client.HTTPException)),
+        closing(http.client.HTTPConnection("localhost", door.port, timeout=20)) as plain,
+    ):
         plain.request("GET", "/v1/models", headers=bearer(KEY))
         plain.getresponse()
 

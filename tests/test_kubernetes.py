@@ -253,7 +253,7 @@ def test_pods_are_closed(plan: Plan) -> None:
             assert container["securityContext"]["capabilities"] == {"drop": ["ALL"]}
             assert container["securityContext"]["allowPrivilegeEscalation"] is False
             for variable in container["env"]:
-                secret = "KEY" in variable["name"] or "TOKEN" in variable["name"]
+                secret = any(word in variable["name"] for word in ("KEY", "TOKEN", "TLS"))
                 assert secret == ("secretKeyRef" in variable.get("valueFrom", {}))
     for deployment in (item for item in documents(plan) if item["kind"] == "Deployment"):
         if deployment["spec"]["template"]["metadata"]["labels"]["app.kubernetes.io/component"] == "server":

@@ -255,7 +255,8 @@ def test_show_prints_the_commands(two: Stage) -> None:
     shown = two.run("launch.sh", "show", "general").stdout
 
     assert shown.startswith(
-        "CUDA_DEVICE_ORDER=PCI_BUS_ID CUDA_VISIBLE_DEVICES=0 VLLM_ENGINE_READY_TIMEOUT_S=2340 vllm serve Qwen/Qwen2.5-7B-Instruct "
+        "CUDA_DEVICE_ORDER=PCI_BUS_ID CUDA_VISIBLE_DEVICES=0 VLLM_ENGINE_READY_TIMEOUT_S=2340 "
+        "vllm serve Qwen/Qwen2.5-7B-Instruct "
     )
     assert "--kv-cache-memory-bytes 8589934592" in shown
 

@@ -98,7 +98,7 @@ def follow_operands(program: str, rest: list[str], files: dict[str, File]) -> No
         overlays = [value for flag, value in itertools.pairwise(rest) if flag == "--file"]
         assert all(path in files for path in overlays)
         verb, *operands = [word for word in rest[1:] if not word.startswith("-") and word not in overlays]
-        assert verb in {"run", "up", "ps", "logs", "exec", "stop", "down"}
+        assert verb in {"run", "up", "ps", "logs", "exec", "stop", "down", "kill"}
         assert not operands or operands[-1 if verb == "logs" else 0] in services, rest
     for unit in re.findall(r"planner-\S+\.(?:target|service)|planner-\S+--\*", " ".join(rest)):
         assert program in {"systemctl", "journalctl"}

@@ -94,8 +94,9 @@ def nested(levels: int) -> object:
     [
         ({"tools": nested(16), "model": "chat"}, "chat"),
         ({"tools": nested(300), "model": "chat"}, "chat"),
-        ({"messages": [{"model": "embed", "content": '"model": "embed"'}], "model": "chat", "x": {"model": "embed"}}, "chat"),
-        ({"prompt": 'a \\" \\\\', "stop": ["\\", '\\"'], "n": 1, "user": None, "model": "chat", "best_of": -1.5e3}, "chat"),
+        ({"messages": [{"model": "embed", "content": '"model": "embed"'}], "model": "chat"}, "chat"),
+        ({"model": "chat", "x": {"model": "embed"}}, "chat"),
+        ({"prompt": 'a \\" \\\\', "stop": ["\\", '\\"'], "n": 1, "user": None, "model": "chat", "x": -1.5e3}, "chat"),
         (b'{"model":"embed","model" : "chat"}', "chat"),
         (b' \t\r\n{ "mod\\u0065l" :\n"c\\u0068at" } ', "chat"),
         (b'\xef\xbb\xbf{"model": "chat"}', "chat"),
@@ -115,7 +116,8 @@ def test_the_model_is_what_the_engine_would_read(door: int, body: object, model:
     [
         b'{"prompt": "model\\": \\"chat"}', b'{"x": {"model": "chat"}}', b'[{"model": "chat"}]', b'"model": "chat"',
         b'{"model" "chat"}', b'{"model": "chat', b'{"model": "chat"', b'{"x": [1, 2, "model": "chat"}',
-        b'{"model": "chat", "model": 1}', b'{"model": {"model": "chat"}}', b'{"model": "ch\\qat"}', b'{"model": "\\ud8chat"}',
+        b'{"model": "chat", "model": 1}', b'{"model": {"model": "chat"}}', b'{"model": "ch\\qat"}',
+        b'{"model": "\\ud8chat"}',
         b'{"MODEL": "chat"}', b'{"model ": "chat"}', b'{"model": "' + b"x" * 10_000 + b'"}', b"{" + b"[" * 1_000_000,
         b"{" * 100_000, b"--", b"--X\r\n", b"\0",
     ],
@@ -166,8 +168,8 @@ def test_no_key_or_a_wrong_key_is_401(door: int, authorization: str | None) -> N
 @pytest.mark.parametrize(
     "path",
     ["/", "/invocations", "/tokenize", "/metrics", "/docs", "/v1", "/v1/", "/v1/../invocations",
-     "/v1/%2e%2e/invocations", "/v1//../invocations", "//v1/models", "/V1/models", "/v2/embed", "/inference/v1/generate",
-     "/cohere/v2/chat",
+     "/v1/%2e%2e/invocations", "/v1//../invocations", "//v1/models", "/V1/models", "/v2/embed",
+     "/inference/v1/generate", "/cohere/v2/chat",
      "/v1/models/../../metrics"],
 )  # fmt: skip
 def test_every_other_path_is_closed(door: int, path: str) -> None:

@@ -41,8 +41,8 @@ _BODY_FLOOR_BYTES = 4 * MIB
 _SOUND_BYTES = 26 * MIB
 # Where Prometheus finds the router: HAProxy's customary port for statistics.
 _METRICS_PORT = 8404
-# How many requests a role may have at once for each that runs: more than these would wait longer than three others take.
-# A client that sends a batch at once is let in with few places too.
+# How many requests a role may have at once for each that runs: more would wait longer than three others take. A client
+# that sends a batch at once is let in with few places too.
 _REQUESTS_FOR_A_PLACE = 4
 _REQUESTS_FLOOR = 64
 # HAProxy's buffer holds the headers too, and keeps tune.maxrewrite (1 KiB by default) of it free.

@@ -187,7 +187,7 @@ main() {
   done
   ((failed == 0)) || { printf 'servers that fall short of the plan: %s\n' "${failed}" && exit 1; }
   slow=$(cat "${work}"/*.out | grep -c '^SLOW') || true
-  ((slow == 0)) || printf 'slower than 9 of 10 measurements would be: %s figures\n' "${slow}"
+  ((slow == 0)) || printf 'slower than 9 of 10 measurements would be: %s\n' "$( ((slow == 1)) && printf 'one figure' || printf '%s figures' "${slow}")"
   printf 'the plan holds under its load\n'
 }
 

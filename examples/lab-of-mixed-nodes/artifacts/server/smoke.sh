@@ -16,7 +16,12 @@ if [[ -f "${here}/.env" ]]; then
   set +a
 fi
 : "${VLLM_API_KEY:?copy .env.example to .env and put the key there}"
-readonly router="${PLANNER_BASE_URL:-http://${PLANNER_BIND:-127.0.0.1}:8000}"
+scheme=http unnamed=()
+if [[ -n "${PLANNER_TLS:-}" || -f "${here}/tls.pem" ]]; then
+  scheme=https
+  [[ -n "${PLANNER_BASE_URL:-}" ]] || unnamed=(--insecure) # this machine is asked by address, which no certificate names
+fi
+readonly router="${PLANNER_BASE_URL:-${scheme}://${PLANNER_BIND:-127.0.0.1}:8000}"
 # The engine may round its pool down by a block in each group; more missing than this is a difference from the plan.
 readonly tolerance_percent=2
 failures=0
@@ -28,8 +33,10 @@ bad() {
   failures=$((failures + 1))
 }
 
+keyless() { curl --silent --max-time 10 "${unnamed[@]}" "$@"; }
+
 # The key reaches curl through a pipe, because everybody can read a command line.
-call() { curl --silent --max-time 120 --header @<(printf 'Authorization: Bearer %s\n' "${VLLM_API_KEY}") "$@"; }
+call() { keyless --max-time 120 --header @<(printf 'Authorization: Bearer %s\n' "${VLLM_API_KEY}") "$@"; }
 
 post() { call --header 'Content-Type: application/json' --data-binary "$2" "$1" "${@:3}"; }
 
@@ -54,8 +61,23 @@ check_text() {
   if ((${lines:-0} > 1)); then ok "${name}" "stream of ${lines} events"; else bad "${name}" "no stream"; fi
 }
 
-# Asks a model $3 with its chat template, for which it answers what the parsers of the plan read; $4 is more of the body.
-chat() { post "$1/v1/chat/completions" "{\"model\": $2, \"messages\": [{\"role\": \"user\", \"content\": \"$3\"}], \"max_tokens\": 1024, \"temperature\": 0, $4}"; }
+# Asks a model $3 with its chat template, for which it answers what the parsers of the plan read; $4 is more of the body,
+# $5 the most tokens of the answer.
+chat() { post "$1/v1/chat/completions" "{\"model\": $2, \"messages\": [{\"role\": \"user\", \"content\": \"$3\"}], \"max_tokens\": ${5:-1024}, \"temperature\": 0, $4}"; }
+
+# Only of a role that is for chat ($4) is it a fault that its model has no template for one.
+check_chat() {
+  local name=$1 model=$2 base=$3 task=$4 answer lines
+  answer=$(chat "${base}" "${model}" 'Say one word.' '"stream": false' 16) || true
+  if [[ "${task}" != chat ]] && grep -iq 'chat template' <<<"${answer}"; then
+    ok "${name}" 'no chat: the model has no template for it'
+    return
+  fi
+  if grep -Eq '"role": *"assistant"' <<<"${answer}"; then ok "${name}" 'chat'; else bad "${name}" "no chat: ${answer:0:200}"; fi
+  answer=$(chat "${base}" "${model}" 'Say one word.' '"stream": true' 16) || true
+  lines=$(grep -c '^data: {' <<<"${answer}") || true
+  if ((${lines:-0} > 1)) && grep -q '^data: \[DONE\]' <<<"${answer}"; then ok "${name}" "chat in a stream of ${lines} events"; else bad "${name}" "no stream of a chat: ${answer:0:200}"; fi
+}
 
 check_tools() {
   local name=$1 model=$2 base=$3 answer
@@ -87,10 +109,11 @@ check_limits() {
 }
 
 name=second-opinion model='"second-opinion"' url=http://127.0.0.1:8005
-expect_code "${name}" 'health' 200 curl --silent --max-time 10 "${url}/health"
-expect_code "${name}" 'without a key' 401 curl --silent --max-time 10 "${url}/v1/models"
+expect_code "${name}" 'health' 200 keyless "${url}/health"
+expect_code "${name}" 'without a key' 401 keyless "${url}/v1/models"
 check_limits "${name}" "${url}" "${model}" 32768 262160
 check_text "${name}" "${model}" "${url}"
+check_chat "${name}" "${model}" "${url}" general
 check_tools "${name}" "${model}" "${url}"
 
 # The router notices within seconds that a server has become healthy.
@@ -106,11 +129,13 @@ settle() {
 if [[ "${PLANNER_ROUTER:-on}" != off ]]; then
   settle '"second-opinion"'
   check_text router '"second-opinion"' "${router}"
+  check_chat router '"second-opinion"' "${router}" general
   expect_code router 'model list' 200 call "${router}/v1/models"
-  expect_code router 'without a key' 401 curl --silent --max-time 10 "${router}/v1/models"
-  expect_code router 'wrong key' 401 curl --silent --max-time 10 --header 'Authorization: Bearer wrong' "${router}/v1/models"
+  expect_code router 'health' 200 keyless "${router}/health"
+  expect_code router 'without a key' 401 keyless "${router}/v1/models"
+  expect_code router 'wrong key' 401 keyless --header 'Authorization: Bearer wrong' "${router}/v1/models"
   expect_code router 'unknown model' 404 post "${router}/v1/completions" '{"model": "no such model", "prompt": "x"}'
-  for path in /metrics /docs /health /v1/../metrics; do
+  for path in /metrics /docs /v1/../metrics; do
     expect_code router "closed path ${path}" 404 call --path-as-is "${router}${path}"
   done
   for path in /invocations /tokenize /v1/../invocations; do

@@ -7,6 +7,7 @@
 #   launch.sh status              one line for each server
 #   launch.sh check [SERVER ...]  only the checks that come before a start
 #   launch.sh show [SERVER ...]   print the commands
+#   launch.sh reload              the router reads its keys and its certificate again; no request is lost
 #
 # A server starts when all servers before it that share a GPU with it answer /health, so two never load or profile on
 # one GPU at the same time. Settings come from the environment or from .env beside this file.
@@ -74,6 +75,8 @@ if [[ -f "${here}/.env" ]]; then
 fi
 readonly state="${PLANNER_STATE_DIR:-${here}/run}"
 readonly logs="${PLANNER_LOG_DIR:-${here}/logs}"
+# As Compose keeps them.
+readonly log_bytes=52428800 log_files=3
 started=() # by this run of the script, in order
 
 say() { printf 'launch: %s\n' "$*" >&2; }
@@ -143,10 +146,22 @@ healthy() { curl --fail --silent --max-time 3 --output /dev/null "http://127.0.0
 
 router_wanted() { [[ "${PLANNER_ROUTER:-on}" != off ]] && command -v haproxy >/dev/null; }
 
+# Puts a log aside that has grown large, and forgets the oldest. A log that is being written can be emptied at any time
+# (truncate --size 0), because every line is appended.
+rotate() {
+  local log="${logs}/$1.log" number
+  [[ -f "${log}" ]] && (($(stat --format %s "${log}") > log_bytes)) || return 0
+  for ((number = log_files - 1; number > 1; number--)); do
+    [[ ! -f "${log}.$((number - 1))" ]] || mv -f -- "${log}.$((number - 1))" "${log}.${number}"
+  done
+  mv -f -- "${log}" "${log}.1"
+}
+
 # Starts a program in a session of its own and remembers it, with the number that stale wants to see.
 spawn() {
   local name=$1 sum=$2 pid
   shift 2
+  rotate "${name}"
   setsid "$@" </dev/null >>"${logs}/${name}.log" 2>&1 9>&- &
   pid=$!
   started+=("${name}")
@@ -176,11 +191,12 @@ clear_group() {
 }
 
 stop() {
-  local name=$1 pid deadline
+  local name=$1 pid deadline signal=TERM
+  [[ "${name}" != router ]] || signal=USR1 # HAProxy finishes its answers then
   pid=$(pid_of "${name}")
   if [[ -n "${pid}" ]]; then
     say "stopping ${name}"
-    kill -TERM "${pid}" 2>/dev/null || true
+    kill -s "${signal}" "${pid}" 2>/dev/null || true
     deadline=$((SECONDS + stop_seconds))
     while running "${name}" && ((SECONDS < deadline)); do pause; done
   fi
@@ -261,13 +277,33 @@ bring_up() {
   done
 }
 
+# Tells the router where further keys and the certificate are: beside .env, or where the variables say.
+use_files() {
+  [[ -n "${PLANNER_KEYS:-}" || ! -f "${here}/keys" ]] || PLANNER_KEYS=${here}/keys
+  [[ -n "${PLANNER_TLS:-}" || ! -f "${here}/tls.pem" ]] || PLANNER_TLS=${here}/tls.pem
+  [[ "${PLANNER_KEYS:-/}" == /* ]] || PLANNER_KEYS=${here}/${PLANNER_KEYS}
+  [[ "${PLANNER_TLS:-/}" == /* ]] || PLANNER_TLS=${here}/${PLANNER_TLS}
+  export PLANNER_KEYS PLANNER_TLS
+}
+
+reload() {
+  local pid
+  pid=$(pid_of router)
+  [[ -n "${pid}" ]] || { say 'the router does not run' && exit 75; }
+  kill -USR2 "${pid}"
+}
+
 start_router() {
   if ! router_wanted; then
     say "no router (haproxy is not on PATH, or PLANNER_ROUTER=off): clients use the servers' own ports"
     return
   fi
-  running router && return
+  if running router; then
+    reload
+    return
+  fi
   say "starting the router, port ${router_port}"
+  use_files
   spawn router - haproxy -W -db -f "${here}/router/haproxy.cfg"
   until (exec 3<>"/dev/tcp/${PLANNER_BIND:-127.0.0.1}/${router_port}") 2>/dev/null; do
     if ! running router; then
@@ -326,7 +362,8 @@ show() {
   local name
   for name in "$@"; do
     plan_of "${name}"
-    printf 'CUDA_VISIBLE_DEVICES=%s vllm serve' "$(gpu_ids)"
+    printf 'CUDA_DEVICE_ORDER=PCI_BUS_ID CUDA_VISIBLE_DEVICES=%s VLLM_ENGINE_READY_TIMEOUT_S=%s' "$(gpu_ids)" "${start_seconds}"
+    printf ' vllm serve'
     printf ' %q' "${arguments[@]}"
     printf '\n'
   done
@@ -343,7 +380,7 @@ chosen() {
 }
 
 usage() {
-  sed -n '4,9s/^# \{0,1\}//p' "${BASH_SOURCE[0]}" >&2
+  sed -n '4,10s/^# \{0,1\}//p' "${BASH_SOURCE[0]}" >&2
   exit 64
 }
 
@@ -358,6 +395,7 @@ main() {
       "${action}" "${names[@]}"
       ;;
     status) status ;;
+    reload) reload ;;
     up | run | down)
       mkdir -p "${state}" "${logs}"
       exec 9>"${state}/lock"

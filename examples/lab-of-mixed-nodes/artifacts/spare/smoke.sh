@@ -16,7 +16,12 @@ if [[ -f "${here}/.env" ]]; then
   set +a
 fi
 : "${VLLM_API_KEY:?copy .env.example to .env and put the key there}"
-readonly router="${PLANNER_BASE_URL:-http://${PLANNER_BIND:-127.0.0.1}:8000}"
+scheme=http unnamed=()
+if [[ -n "${PLANNER_TLS:-}" || -f "${here}/tls.pem" ]]; then
+  scheme=https
+  [[ -n "${PLANNER_BASE_URL:-}" ]] || unnamed=(--insecure) # this machine is asked by address, which no certificate names
+fi
+readonly router="${PLANNER_BASE_URL:-${scheme}://${PLANNER_BIND:-127.0.0.1}:8000}"
 # The engine may round its pool down by a block in each group; more missing than this is a difference from the plan.
 readonly tolerance_percent=2
 failures=0
@@ -28,8 +33,10 @@ bad() {
   failures=$((failures + 1))
 }
 
+keyless() { curl --silent --max-time 10 "${unnamed[@]}" "$@"; }
+
 # The key reaches curl through a pipe, because everybody can read a command line.
-call() { curl --silent --max-time 120 --header @<(printf 'Authorization: Bearer %s\n' "${VLLM_API_KEY}") "$@"; }
+call() { keyless --max-time 120 --header @<(printf 'Authorization: Bearer %s\n' "${VLLM_API_KEY}") "$@"; }
 
 post() { call --header 'Content-Type: application/json' --data-binary "$2" "$1" "${@:3}"; }
 
@@ -74,8 +81,8 @@ check_limits() {
 }
 
 name=embedder model='"embedder"' url=http://127.0.0.1:8004
-expect_code "${name}" 'health' 200 curl --silent --max-time 10 "${url}/health"
-expect_code "${name}" 'without a key' 401 curl --silent --max-time 10 "${url}/v1/models"
+expect_code "${name}" 'health' 200 keyless "${url}/health"
+expect_code "${name}" 'without a key' 401 keyless "${url}/v1/models"
 check_limits "${name}" "${url}" "${model}" 8192 10256
 check_embedding "${name}" "${model}" "${url}"
 
@@ -93,10 +100,11 @@ if [[ "${PLANNER_ROUTER:-on}" != off ]]; then
   settle '"embedder"'
   check_embedding router '"embedder"' "${router}"
   expect_code router 'model list' 200 call "${router}/v1/models"
-  expect_code router 'without a key' 401 curl --silent --max-time 10 "${router}/v1/models"
-  expect_code router 'wrong key' 401 curl --silent --max-time 10 --header 'Authorization: Bearer wrong' "${router}/v1/models"
+  expect_code router 'health' 200 keyless "${router}/health"
+  expect_code router 'without a key' 401 keyless "${router}/v1/models"
+  expect_code router 'wrong key' 401 keyless --header 'Authorization: Bearer wrong' "${router}/v1/models"
   expect_code router 'unknown model' 404 post "${router}/v1/completions" '{"model": "no such model", "prompt": "x"}'
-  for path in /metrics /docs /health /v1/../metrics; do
+  for path in /metrics /docs /v1/../metrics; do
     expect_code router "closed path ${path}" 404 call --path-as-is "${router}${path}"
   done
   for path in /invocations /tokenize /v1/../invocations; do

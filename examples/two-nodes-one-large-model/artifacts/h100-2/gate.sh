@@ -20,6 +20,7 @@
 #   --health URL        the server is up when this answers
 #   --listens PORT      it is up when this port of PLANNER_BIND (127.0.0.1) is open
 #   --timeout SEC       how long that may take (default 1800); the engine is told the same
+#   --end-with SIGNAL   what tells COMMAND to finish its answers and end (default TERM)
 #
 # For one part of a server that spans machines:
 #   --here VARIABLE     holds this machine's address, which the parts use among themselves
@@ -42,7 +43,7 @@
 # shellcheck disable=SC2310,SC2312
 set -Eeuo pipefail
 
-check_only=no engine='' weights='' revision='' memory='' unified='' meminfo=/proc/meminfo memory_wait=60 port='' health='' listens='' timeout=1800
+check_only=no engine='' weights='' revision='' memory='' unified='' meminfo=/proc/meminfo memory_wait=60 port='' health='' listens='' timeout=1800 end_with=TERM
 here='' head='' takes='' follows='' followed='' joins='' joined_at='' ready=''
 gpus=() gpu_names=() locks=() lock_fds=() command=() free_before=() joined=0
 child='' told_to_stop=no
@@ -83,6 +84,7 @@ parse() {
       --health) health=$2 ;;
       --listens) listens=$2 ;;
       --timeout) timeout=$2 ;;
+      --end-with) end_with=$2 ;;
       --here) here=$2 ;;
       --head) head=$2 ;;
       --takes) takes=$2 ;;
@@ -123,6 +125,8 @@ check_key() {
   fi
   [[ -n "${VLLM_API_KEY:-}" ]] || stop_with 78 "VLLM_API_KEY is not set: copy .env.example to .env and put a long random key there"
   [[ "${VLLM_API_KEY}" =~ ^[[:graph:]]+$ ]] || stop_with 78 'VLLM_API_KEY contains spaces or control characters'
+  # A router's certificate comes the same way; without one the file holds another word.
+  if grep -qs -e '-----BEGIN' "${file%/*}/tls.pem"; then export PLANNER_TLS="${file%/*}/tls.pem"; fi
 }
 
 # Prints "NAME ADDRESS" of each network interface; nothing where Python is missing.
@@ -418,8 +422,12 @@ finish() {
 forward() {
   told_to_stop=yes
   [[ -n "${child}" ]] || exit 143
-  kill -TERM "${child}" 2>/dev/null || true
+  kill -s "${end_with}" "${child}" 2>/dev/null || true
 }
+
+# A router reads its files again then.
+# shellcheck disable=SC2329 # the trap calls it
+reread() { [[ -z "${child}" ]] || kill -USR2 "${child}" 2>/dev/null || true; }
 
 # Waits for the child, and ends it when another part of its server has gone that was there.
 watch_parts() {
@@ -543,7 +551,7 @@ serve() {
     until healthy && [[ "${told_to_stop}" == no ]]; do
       alive || finish
       # A signal that comes while the engine loads can be lost there, so it is told again until it ends.
-      [[ "${told_to_stop}" == no ]] || kill -TERM "${child}" 2>/dev/null || true
+      [[ "${told_to_stop}" == no ]] || kill -s "${end_with}" "${child}" 2>/dev/null || true
       if ((SECONDS >= deadline)); then
         end_child "${waited_for} after ${timeout} seconds"
       fi
@@ -562,6 +570,7 @@ serve() {
 
 parse "$@"
 trap forward TERM INT
+trap reread USR2
 choose_gpus
 check_key
 check_addresses

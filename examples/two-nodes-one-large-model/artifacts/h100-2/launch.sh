@@ -92,6 +92,8 @@ if [[ -f "${here}/.env" ]]; then
 fi
 readonly state="${PLANNER_STATE_DIR:-${here}/run}"
 readonly logs="${PLANNER_LOG_DIR:-${here}/logs}"
+# As Compose keeps them.
+readonly log_bytes=52428800 log_files=3
 started=() # by this run of the script, in order
 
 say() { printf 'launch: %s\n' "$*" >&2; }
@@ -166,10 +168,22 @@ healthy() {
   fi
 }
 
+# Puts a log aside that has grown large, and forgets the oldest. A log that is being written can be emptied at any time
+# (truncate --size 0), because every line is appended.
+rotate() {
+  local log="${logs}/$1.log" number
+  [[ -f "${log}" ]] && (($(stat --format %s "${log}") > log_bytes)) || return 0
+  for ((number = log_files - 1; number > 1; number--)); do
+    [[ ! -f "${log}.$((number - 1))" ]] || mv -f -- "${log}.$((number - 1))" "${log}.${number}"
+  done
+  mv -f -- "${log}" "${log}.1"
+}
+
 # Starts a program in a session of its own and remembers it, with the number that stale wants to see.
 spawn() {
   local name=$1 sum=$2 pid
   shift 2
+  rotate "${name}"
   setsid "$@" </dev/null >>"${logs}/${name}.log" 2>&1 9>&- &
   pid=$!
   started+=("${name}")
@@ -205,11 +219,11 @@ clear_group() {
 }
 
 stop() {
-  local name=$1 pid deadline
+  local name=$1 pid deadline signal=TERM
   pid=$(pid_of "${name}")
   if [[ -n "${pid}" ]]; then
     say "stopping ${name}"
-    kill -TERM "${pid}" 2>/dev/null || true
+    kill -s "${signal}" "${pid}" 2>/dev/null || true
     deadline=$((SECONDS + stop_seconds))
     while running "${name}" && ((SECONDS < deadline)); do pause; done
   fi
@@ -337,7 +351,8 @@ show() {
   local name
   for name in "$@"; do
     plan_of "${name}"
-    printf 'CUDA_VISIBLE_DEVICES=%s vllm serve' "$(gpu_ids)"
+    printf 'CUDA_DEVICE_ORDER=PCI_BUS_ID CUDA_VISIBLE_DEVICES=%s VLLM_ENGINE_READY_TIMEOUT_S=%s' "$(gpu_ids)" "${start_seconds}"
+    printf ' vllm serve'
     printf ' %q' "${arguments[@]}"
     printf '\n'
   done

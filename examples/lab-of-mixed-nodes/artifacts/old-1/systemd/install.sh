@@ -4,6 +4,7 @@
 #   sudo systemd/install.sh            copy units, gate, router and key into place, reload systemd
 #   sudo systemd/install.sh remove     stop the fleet and take everything away again
 #
+# Copies the files keys and tls.pem too, where they are beside .env: further keys, and the certificate of the router.
 # DESTDIR prefixes all paths, for images and packages; systemd is not touched then.
 set -Eeuo pipefail
 
@@ -48,8 +49,11 @@ install_fleet() {
   install -d -m 0755 "${target}" "${target}/locks" "${target}/router/errors" "${units}"
   install -m 0755 "${here}/gate.sh" "${here}/download.sh" "${here}/smoke.sh" "${target}/"
   install -m 0644 "${here}/locks/"* "${target}/locks/"
-  install -m 0644 "${here}/router/"*.cfg "${here}/router/"*.json "${target}/router/"
+  install -m 0644 "${here}/router/"*.cfg "${here}/router/"*.json "${here}/router/"*.lua "${target}/router/"
   install -m 0644 "${here}/router/errors/"* "${target}/router/errors/"
+  touch "${target}/keys"
+  if [[ -f "${here}/keys" ]]; then install -m 0644 "${here}/keys" "${target}/keys"; fi
+  if [[ -f "${here}/tls.pem" ]]; then install -m 0600 "${here}/tls.pem" "${target}/tls.pem"; fi
   [[ -f "${target}/env" ]] || install -m 0644 "${here}/systemd/env" "${target}/env"
   if [[ -n "${value}" ]]; then
     (umask 077 && printf '%s' "${value}" >"${target}/vllm_api_key")
