@@ -21,6 +21,7 @@ from planner.cli import calibrate_speed
 from planner.cli.colour import shown
 from planner.cli.json_text import json_option, say_json
 from planner.cli.shared import catalog_option, hint, verb
+from planner.cli.stdin import InputFile
 from planner.cli.text import wrapped
 from planner.errors import InputError, OutputError, Problem
 from planner.facts.gpu import GPU
@@ -43,12 +44,12 @@ _LARGEST_RESULT = 64 * 2**20
 
 
 @click.command(epilog=_EPILOG)
-@click.argument("logs", nargs=-1, required=True, type=click.Path(path_type=Path, exists=True, dir_okay=False))
+@click.argument("logs", nargs=-1, required=True, type=InputFile(exists=True))
 @click.option("--gpu", "gpu_name", metavar="NAME", required=True, help="The card: logs do not name it.")
 @click.option(
     "--plan",
     "plan_file",
-    type=click.Path(path_type=Path, exists=True, dir_okay=False),
+    type=InputFile(exists=True),
     metavar="FILE",
     help="The plan.yaml whose load.sh printed one of the files.",
 )

@@ -7,6 +7,7 @@ from typing import Any
 import click
 
 from planner.adopt.files import Found, read_files
+from planner.adopt.kinds import usual_name
 from planner.adopt.server import Server
 from planner.adopt.start import Verdict, gib, verdicts, whole
 from planner.adopt.to_fleet import to_fleet
@@ -15,6 +16,7 @@ from planner.cli.colour import shown
 from planner.cli.exit_codes import EXIT_FILES_DIFFER, EXIT_NO_PLAN, EXIT_PROVEN
 from planner.cli.json_text import json_option, say_json
 from planner.cli.shared import catalog_option, hint, verb
+from planner.cli.stdin import InputFile
 from planner.cli.text import escaped, wrapped
 from planner.errors import OutputError
 from planner.facts.gpu import GPU
@@ -27,7 +29,7 @@ Exit code: 0 no server is known to fail; 3 one does not start, and stdout says w
 
 
 @click.command(epilog=_EPILOG)
-@click.argument("files", nargs=-1, required=True, type=click.Path(path_type=Path, exists=True, dir_okay=False))
+@click.argument("files", nargs=-1, required=True, type=InputFile(exists=True, named=usual_name))
 @click.option("--gpu", "gpu_name", metavar="NAME", help="The card, where the files do not name it.")
 @click.option("--engine-version", metavar="V", help="vLLM version, where the files do not name it.")
 @click.option(
@@ -51,7 +53,7 @@ def check(
 
     FILES are shell scripts, Dockerfiles, Compose files, systemd units, Quadlets, Kubernetes and
     KServe manifests, the production stack's Helm values, llama-swap or SkyPilot configurations, or
-    files for vllm serve --config. Nothing in them is run.
+    files for vllm serve --config. Nothing in them is run. - reads standard input.
     """
     catalog = load_catalog(overlays=catalog_folders)
     gpu = catalog.gpu(gpu_name) if gpu_name else None

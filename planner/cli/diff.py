@@ -9,6 +9,7 @@ from planner import explain
 from planner.cli.colour import shown
 from planner.cli.exit_codes import EXIT_FILES_DIFFER, EXIT_PROVEN
 from planner.cli.json_text import json_option, say_json
+from planner.cli.stdin import InputFile
 from planner.plan import differences, earlier_plan, plan_from_yaml
 
 _EPILOG = """\b
@@ -16,7 +17,7 @@ Exit code: 0 both plans promise the same; 5 they differ; 1 a file is not a plan
 this version reads.
 """
 
-_PLAN_FILE = click.Path(path_type=Path)
+_PLAN_FILE = InputFile()
 
 
 @click.command(epilog=_EPILOG)

@@ -1,23 +1,26 @@
 """``planner estimate``: what the engine will log for one server."""
 
 import dataclasses
+import json
+import sys
 from pathlib import Path
 from typing import Any
 
 import click
 
 from planner.catalog import Catalog, load_catalog
-from planner.catalog.asked import asked_model
+from planner.catalog.asked import AskedModel, asked_model
 from planner.cli import values
 from planner.cli.colour import shown
 from planner.cli.estimate_speed import asked_load, speed_lines, speed_options
 from planner.cli.json_text import json_option, say_json
 from planner.cli.shared import catalog_option
+from planner.config_json import parse_config
 from planner.config_json.quantization_config import ONLINE, while_loading
 from planner.engine.faults import Case, Fault, known_faults
 from planner.engine.flags import default_flags
 from planner.engine.profile import EngineProfile, load_profile
-from planner.errors import UnknownName
+from planner.errors import InputError, Problem, UnknownName
 from planner.facts.gpu import GPU, unknown_gpu, with_memory
 from planner.facts.quantization import Quantization
 from planner.memory.core import running_core
@@ -35,9 +38,10 @@ _DTYPES = ("auto", "half", "float16", "bfloat16", "float", "float32")
 
 _EPILOG = """\b
 MODEL is a catalog name, the Hugging Face id of a base model or checkpoint of the
-catalog, or a folder with config.json. Flags that are not given take the values
-`vllm serve` chooses itself on that GPU. The exit code is 0 whether the server would
-start or not: "starts" is the answer, not a failure to give one.
+catalog, a folder with config.json, or - for a config.json on standard input. Flags
+that are not given take the values `vllm serve` chooses itself on that GPU. The exit
+code is 0 whether the server would start or not: "starts" is the answer, not a failure
+to give one.
 """
 
 
@@ -132,7 +136,7 @@ def estimate(
     catalog = load_catalog(overlays=catalog_folders)
     profile = load_profile(engine_version)
     gpu = _gpu(catalog, gpu_name, memory_bytes)
-    asked = asked_model(catalog, model)
+    asked = _asked(catalog, model)
     architecture, quantization = asked.architecture, asked.quantization
     if name := given["quantization"]:
         quantization = _while_loading(quantization, str(name))
@@ -172,6 +176,21 @@ def estimate(
             click.echo(shown(f"  known fault: {fault.account}"))
         if load and speed:
             click.echo(shown("\n".join(speed_lines(load, speed))))
+
+
+def _asked(catalog: Catalog, model: str) -> AskedModel:
+    """Return the model of a name, a folder, or a config.json on standard input."""
+    if model != "-":
+        return asked_model(catalog, model)
+    text = sys.stdin.read()
+    try:
+        config = json.loads(text)
+    except ValueError as error:
+        line, column = getattr(error, "lineno", 0), getattr(error, "colno", 0)
+        raise InputError((Problem("<stdin>", line, column, "", "is not JSON", "give a config.json"),)) from None
+    if not isinstance(config, dict):
+        raise InputError((Problem("<stdin>", 1, 1, "", "is no config.json"),))
+    return AskedModel(*parse_config(config, where="<stdin>"))
 
 
 def _shown(fault: Fault) -> dict[str, str]:

@@ -12,6 +12,7 @@ from planner.cli.json_text import json_option, say, say_json
 from planner.cli.lock import plan_there
 from planner.cli.progress import watched
 from planner.cli.shared import catalog_option, time_limit_option
+from planner.cli.stdin import InputFile, folder_of
 from planner.cli.text import wrapped
 from planner.errors import UnknownName
 from planner.explain import headline, no_plan
@@ -27,7 +28,7 @@ Exit code: 0 the plan is proven best; 3 no plan exists, and stdout explains why;
 
 
 @click.command(epilog=_EPILOG)
-@click.argument("fleet_file", type=click.Path(path_type=Path), default="fleet.yaml")
+@click.argument("fleet_file", type=InputFile(), default="fleet.yaml")
 @click.argument("role", required=False)
 @catalog_option
 @json_option
@@ -44,7 +45,7 @@ def explain(
     catalog = load_catalog(overlays=catalog_folders)
     fleet = load_fleet(fleet_file, catalog)
     _check_role(fleet, role)
-    before = plan_there(fleet_file.parent)
+    before = plan_there(folder_of(fleet_file))
     found = watched(fleet, lambda: account(fleet, catalog, role, time_limit, before))
     if isinstance(found, NoPlan):
         if as_json:

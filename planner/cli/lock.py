@@ -18,14 +18,16 @@ from planner.plan import Plan, ServerPlan, lock_of, plan_from_yaml, stale
 PLAN_FILE = "plan.yaml"
 
 
-def plan_there(folder: Path) -> Plan | None:
+def plan_there(folder: Path | None) -> Plan | None:
     """Return the plan of a folder, None when it has none, or none that the planner wrote and can read.
+
+    Where there is no folder there is no plan.
 
     Raises:
         NewerPlan: a newer planner wrote it.
     """
-    path = folder / PLAN_FILE
-    if not path.exists():
+    path = folder / PLAN_FILE if folder else None
+    if folder is None or path is None or not path.exists():
         return None
     if edited(folder, PLAN_FILE):
         hint(f"{path} was edited by hand, so it is not followed")

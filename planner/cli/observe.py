@@ -9,6 +9,7 @@ import click
 from planner.cli.exit_codes import EXIT_PROVEN
 from planner.cli.json_text import json_option, say_json
 from planner.cli.shared import hint
+from planner.cli.stdin import InputFile
 from planner.live.observed import Proposal, edited, proposals
 from planner.live.pages import NoAnswer
 from planner.live.prometheus import Asked, asked_of
@@ -21,7 +22,7 @@ fleet file cannot be read.
 
 
 @click.command(epilog=_EPILOG)
-@click.argument("fleet_file", type=click.Path(path_type=Path, exists=True, dir_okay=False), default="fleet.yaml")
+@click.argument("fleet_file", type=InputFile(exists=True), default="fleet.yaml")
 @click.option("--prometheus", "url", required=True, metavar="URL", help="The Prometheus that watches the servers.")
 @click.option("--days", type=click.IntRange(1, 90), default=7, show_default=True, help="How far to look back.")
 @click.option("--timeout", "timeout_s", type=click.FloatRange(0.1, 60), default=10.0, metavar="S", show_default=True)

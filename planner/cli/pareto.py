@@ -21,6 +21,7 @@ from planner.cli.lock import plan_there
 from planner.cli.output import save
 from planner.cli.progress import watched
 from planner.cli.shared import catalog_option, hint, time_limit_option
+from planner.cli.stdin import InputFile, folder_of
 from planner.cli.text import table, wrapped
 from planner.explain import no_plan
 from planner.explain.frontier_text import UNITS, axis_text, axis_title, axis_value, bases, listed_points, scales
@@ -50,7 +51,7 @@ def _chart_path(_: click.Context, __: click.Parameter, path: Path | None) -> Pat
 
 
 @click.command(epilog=_EPILOG)
-@click.argument("fleet_file", type=click.Path(path_type=Path), default="fleet.yaml")
+@click.argument("fleet_file", type=InputFile(), default="fleet.yaml")
 @x_option(required=True)
 @y_option(required=True)
 @points_option
@@ -104,11 +105,12 @@ def pareto(
         marks = Marks(
             changes=_changes(found, fleet),
             noise=tuple(score_noise(plan, fleet, catalog) for plan in found.plans),
-            current=_current(found, fleet, catalog, plan_there(fleet_file.parent)),
+            current=_current(found, fleet, catalog, plan_there(folder_of(fleet_file))),
         )
         save(chart, draw(found, f"{fleet.name}: {x} and {y}", fleet, chart.suffix.lower(), marks))
     if not as_json:
-        hint(f"planner solve {fleet_file} --x {x} --y {y} --point N writes the plan of a point")
+        file = fleet_file if folder_of(fleet_file) else "-"
+        hint(f"planner solve {file} --x {x} --y {y} --point N writes the plan of a point")
     proven = not found.open_end and all(map(undominated, found.plans))
     raise SystemExit(EXIT_PROVEN if proven else EXIT_NOT_PROVEN)
 

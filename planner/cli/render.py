@@ -11,6 +11,7 @@ from planner.cli.json_text import json_option
 from planner.cli.lock import PLAN_FILE, say_stale, with_targets
 from planner.cli.output import check_files, plan_files, write_files
 from planner.cli.shared import catalog_option
+from planner.cli.stdin import InputFile
 from planner.cli.write_options import check_option, dry_run_option, force_option, targets_option, templates_option
 from planner.fleet import load_fleet
 from planner.plan import plan_from_yaml
@@ -26,7 +27,7 @@ or --check found a difference; 1 any other error.
 @click.option(
     "--fleet",
     "fleet_file",
-    type=click.Path(path_type=Path),
+    type=InputFile(),
     metavar="FILE",
     help="Fleet the plan was made for; by default fleet.yaml in the folder.",
 )

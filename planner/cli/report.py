@@ -14,6 +14,7 @@ from planner.cli.lock import PLAN_FILE, changed, say_stale
 from planner.cli.output import save
 from planner.cli.progress import counted, watched
 from planner.cli.shared import catalog_option, hint, time_limit_option
+from planner.cli.stdin import InputFile
 from planner.fleet import GPU_OPTION, SET_OPTION, Edit, Fleet, load_fleet, read_fleet, scenarios
 from planner.plan import AXES, NoPlan, Plan, plan_from_yaml, plan_to_yaml
 from planner.report import (
@@ -58,11 +59,11 @@ def _axes(_: click.Context, __: click.Parameter, text: str | None) -> tuple[str,
 
 
 @click.command(epilog=_EPILOG)
-@click.argument("file", metavar="PLAN", type=click.Path(path_type=Path), default=PLAN_FILE)
+@click.argument("file", metavar="PLAN", type=InputFile(), default=PLAN_FILE)
 @click.option(
     "--fleet",
     "fleet_file",
-    type=click.Path(path_type=Path),
+    type=InputFile(),
     metavar="FILE",
     help="Fleet the plan was made for; by default fleet.yaml beside the plan.",
 )
@@ -76,9 +77,7 @@ def _axes(_: click.Context, __: click.Parameter, text: str | None) -> tuple[str,
     "(roles.coder.context=32k); repeatable.",
 )
 @click.option("--pareto", "axes", callback=_axes, metavar="X,Y", help="Solve and show the frontier of two things.")
-@click.option(
-    "--against", type=click.Path(path_type=Path), metavar="OLD", help="Say what differs from an earlier plan file."
-)
+@click.option("--against", type=InputFile(), metavar="OLD", help="Say what differs from an earlier plan file.")
 @click.option(
     "--serve", is_flag=True, help="Show the page at an address of this machine, with sliders that solve again."
 )

@@ -8,6 +8,7 @@ from planner.catalog import load_catalog
 from planner.cli.axes import check_axes, points_option, x_option, y_option
 from planner.cli.json_text import json_option
 from planner.cli.shared import catalog_option, hint, time_limit_option
+from planner.cli.stdin import InputFile, folder_of
 from planner.cli.write_options import (
     check_option,
     dry_run_option,
@@ -26,7 +27,7 @@ edited by hand was left alone, or --check found a difference; 1 any other error.
 
 
 @click.command(epilog=_EPILOG)
-@click.argument("fleet_file", type=click.Path(path_type=Path), default="fleet.yaml")
+@click.argument("fleet_file", type=InputFile(), default="fleet.yaml")
 @click.option(
     "--out",
     type=click.Path(file_okay=False, path_type=Path),
@@ -71,11 +72,14 @@ def solve(
     """Find the proven best plan for a fleet and render its files.
 
     Where the folder has a plan.yaml already, the new plan follows it: what was decided there stays unless something is
-    better for a change. So does what else was rendered with --target.
+    better for a change. So does what else was rendered with --target. With - for the fleet, standard input is read, and
+    only the plan is printed unless --out names a folder.
     """
     check_axes(x, y)
     if len({x is None, y is None, point is None}) > 1:
         raise click.UsageError("--x, --y and --point go together")
+    if check and not (out or folder_of(fleet_file)):
+        raise click.UsageError("standard input is in no folder whose files could be checked: name one with --out")
     catalog = load_catalog(overlays=catalog_folders)
     fleet = load_fleet(fleet_file, catalog)
     for gpu in {pool.gpu.name: pool.gpu for pool in fleet.pools}.values():
@@ -86,7 +90,7 @@ def solve(
     from planner.cli.solving import Asked, solved  # the fleet has been read and found right
 
     asked = Asked(
-        folder=out or fleet_file.parent,
+        folder=out or folder_of(fleet_file),
         templates=templates,
         targets=targets,
         as_json=as_json,

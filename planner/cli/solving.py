@@ -18,7 +18,7 @@ from planner.cli.lock import plan_there, say_followed, say_gone, up_to_date, wit
 from planner.cli.output import check_files, plan_files, write_files
 from planner.cli.plan_text import plan_text
 from planner.cli.progress import watched
-from planner.cli.shared import note
+from planner.cli.shared import hint, note
 from planner.cli.terminal import quiet
 from planner.cli.text import wrapped
 from planner.fleet import Fleet
@@ -27,12 +27,12 @@ from planner.plan import NoPlan, Plan, plan_json
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Asked:
-    """What is asked for: ``folder`` gets the files, ``budget`` is in deterministic seconds.
+    """What is asked for: ``folder`` gets the files if there is one, ``budget`` is in deterministic seconds.
 
     ``point`` names a point of a frontier by its axes and its number among up to ``points``.
     """
 
-    folder: Path
+    folder: Path | None
     templates: Path | None
     targets: tuple[str, ...]
     as_json: bool
@@ -49,7 +49,7 @@ def solved(fleet: Fleet, catalog: Catalog, asked: Asked) -> int:
     """Solve a fleet, print the plan, write its files, and return the exit code."""
     folder = asked.folder
     before = None if asked.fresh else plan_there(folder)
-    if before:
+    if before and folder:
         say_gone(before, fleet, folder)
     if before and asked.check and asked.point is None and up_to_date(before, fleet, catalog, asked.budget):
         answer: Plan | NoPlan = before
@@ -64,7 +64,7 @@ def solved(fleet: Fleet, catalog: Catalog, asked: Asked) -> int:
     require(answer, fleet, catalog)
     answer = with_targets(answer, asked.targets or (before.lock.targets if before else ()))
     files = plan_files(answer, asked.templates)
-    if asked.check:
+    if asked.check and folder:
         check_files(files, folder, as_json=asked.as_json)
         return EXIT_PROVEN
     if asked.as_json:
@@ -73,9 +73,11 @@ def solved(fleet: Fleet, catalog: Catalog, asked: Asked) -> int:
         click.echo(_told(answer))
     for line in explain.untried(fleet, answer):
         note(line)
-    if before:
+    if before and folder:
         say_followed(before, answer, folder)
-    if write_files(files, folder, force=asked.force, dry_run=asked.dry_run):
+    if folder is None:
+        hint("nothing was written; --out DIR writes the plan and its files into a folder")
+    elif write_files(files, folder, force=asked.force, dry_run=asked.dry_run):
         return EXIT_FILES_DIFFER
     return EXIT_PROVEN if answer.proof.proven else EXIT_NOT_PROVEN
 

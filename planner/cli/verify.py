@@ -12,6 +12,7 @@ from planner.cli.exit_codes import EXIT_FILES_DIFFER, EXIT_PROVEN
 from planner.cli.json_text import json_option, say_json
 from planner.cli.many_files import ManyFiles, many_files
 from planner.cli.shared import catalog_option
+from planner.cli.stdin import InputFile
 from planner.fleet import load_fleet
 from planner.plan import plan_from_yaml
 
@@ -27,7 +28,7 @@ server does not answer or is not as planned, or with --cluster a pod is not, and
 @click.option(
     "--fleet",
     "fleet_file",
-    type=click.Path(path_type=Path),
+    type=InputFile(),
     metavar="FILE",
     help="Fleet the plan was made for; by default fleet.yaml in the folder.",
 )

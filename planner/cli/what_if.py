@@ -14,6 +14,7 @@ from planner.cli.exit_codes import EXIT_NOT_PROVEN, EXIT_PROVEN
 from planner.cli.json_text import json_option, say_json
 from planner.cli.progress import counted
 from planner.cli.shared import catalog_option, time_limit_option
+from planner.cli.stdin import InputFile
 from planner.cli.text import table, wrapped
 from planner.explain.money_text import dollars
 from planner.explain.scenario_text import SERVED, against, gpus_of, in_short, per_hour, per_million, served, status
@@ -35,7 +36,7 @@ was not proven within --time-limit; 1 a scenario makes no valid fleet.
 
 
 @click.command("what-if", epilog=_EPILOG)
-@click.argument("fleet_file", type=click.Path(path_type=Path), default="fleet.yaml")
+@click.argument("fleet_file", type=InputFile(), default="fleet.yaml")
 @click.option(
     GPU_OPTION, "gpus", multiple=True, metavar="NAME[:COUNT]", help="GPUs in place of those of the fleet; repeatable."
 )

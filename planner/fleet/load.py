@@ -46,7 +46,7 @@ def read_fleet(path: Path | str) -> FleetFile:
     Raises:
         InputError: there is no such file, or it is not a YAML map.
     """
-    path = Path(path)
+    path = Path(path) if isinstance(path, str) else path
     if not path.exists():
         raise InputError((Problem(str(path), 0, 0, "", "no such file", _STARTER),))
     source = read_yaml(path)
