@@ -1,5 +1,6 @@
 """``planner init``: a commented starter fleet.yaml."""
 
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import click
@@ -27,6 +28,9 @@ def _checked_name(context: click.Context, parameter: click.Parameter, name: str 
 @click.argument("path", type=click.Path(dir_okay=False, path_type=Path), default="fleet.yaml")
 @click.option("--gpu", "gpu_name", metavar="NAME", help="GPU to plan for: catalog name, or as nvidia-smi prints it.")
 @many_files("--from-kubectl", "Take the GPUs of a cluster: its nodes and pods, as kubectl saved them.")
+@many_files("--from-slurm", "Take those that Slurm has: what scontrol show nodes --json wrote, or sinfo --json.")
+@many_files("--from-ray", "Take those that Ray has: what its dashboard says of its nodes, or ray list nodes.")
+@many_files("--from-nvidia-smi", "Take those of several hosts, each in a file of XML or CSV that nvidia-smi wrote.")
 @click.option("--name", metavar="NAME", callback=_checked_name, help=f"Name of the fleet; {NAME} by default.")
 @click.option(
     "--gpu-is",
@@ -42,6 +46,9 @@ def init(
     path: Path,
     gpu_name: str | None,
     from_kubectl: tuple[Path, ...],
+    from_slurm: tuple[Path, ...],
+    from_ray: tuple[Path, ...],
+    from_nvidia_smi: tuple[Path, ...],
     name: str | None,
     gpus_said: tuple[str, ...],
     catalog_folders: tuple[Path, ...],
@@ -55,7 +62,9 @@ def init(
     its path the fleet is printed.
     """
     catalog = load_catalog(overlays=catalog_folders)
-    text = _text(path, catalog, gpu_name, from_kubectl, name, gpus_said)
+    sources = {"kubectl": from_kubectl, "slurm": from_slurm, "ray": from_ray, "nvidia-smi": from_nvidia_smi}
+    given = {kind: files for kind, files in sources.items() if files}
+    text = _text(path, catalog, gpu_name, given, name, gpus_said)
     if str(path) != "-":
         _write(path, text, force, as_json)
     elif as_json:
@@ -85,20 +94,22 @@ def _text(
     path: Path,
     catalog: Catalog,
     gpu_name: str | None,
-    from_kubectl: tuple[Path, ...],
+    given: Mapping[str, Sequence[Path]],
     name: str | None,
     gpus_said: tuple[str, ...],
 ) -> str:
     file = path.name if str(path) != "-" else "fleet.yaml"
-    if not from_kubectl:
+    if not given:
         if gpus_said:
-            raise click.UsageError("--gpu-is goes with --from-kubectl")
+            raise click.UsageError("--gpu-is goes with --from-kubectl and its like")
         return starter(file, _hardware(catalog, gpu_name), name or NAME)
-    if gpu_name is not None:
-        raise click.UsageError("--gpu names the GPU that --from-kubectl finds: give one of them")
+    options = [*(f"--from-{kind}" for kind in given), *(["--gpu"] if gpu_name is not None else [])]
+    if len(options) > 1:
+        raise click.UsageError(f"{' and '.join(options)} say the same thing: give one of them")
+    ((kind, files),) = given.items()
     from planner.cli.inventory import inventoried
 
-    hardware, of_fleet = inventoried(catalog, from_kubectl, name, gpus_said)
+    hardware, of_fleet = inventoried(catalog, kind, files, name, gpus_said)
     return starter(file, hardware, name or of_fleet or NAME)
 
 

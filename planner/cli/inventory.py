@@ -9,22 +9,37 @@ from planner.artifacts.quoting import label, unit_prefix
 from planner.catalog import Catalog
 from planner.facts.gpu import GPU
 from planner.fleet.values import name_refusal
-from planner.inventory import hardware_text
+from planner.inventory import Inventory, hardware_text
 from planner.inventory.kubernetes import from_kubectl
+from planner.inventory.nvidia_smi import from_nvidia_smi
 from planner.inventory.products import Products
+from planner.inventory.ray import from_ray
+from planner.inventory.slurm import from_slurm
 
 
-def inventoried(catalog: Catalog, kubectl: Sequence[Path], name: str | None, said: Sequence[str]) -> tuple[str, str]:
-    """Return the part of a fleet file about its GPUs, and the name of the fleet that is running there (or empty).
+def inventoried(
+    catalog: Catalog, kind: str, files: Sequence[Path], name: str | None, said: Sequence[str]
+) -> tuple[str, str]:
+    """Return the part of a fleet file about the GPUs in files, and the name of the fleet that runs there (or empty).
+
+    ``kind`` is what wrote the files: kubectl, slurm, ray or nvidia-smi.
 
     Raises:
         InputError: a file is not what the command writes, or no GPU of it is of use.
         UnknownName: ``--gpu-is`` names a GPU that the catalog does not have.
     """
     products = Products(catalog, dict(_said(catalog, one) for one in said))
-    found = from_kubectl(kubectl, products, label(unit_prefix(name)) if name else "")
+    found = _read(kind, files, products, label(unit_prefix(name)) if name else "")
     fleet = found.fleet.removeprefix("planner-")
     return hardware_text(found), "" if name_refusal(fleet) else fleet
+
+
+def _read(kind: str, files: Sequence[Path], products: Products, own: str) -> Inventory:
+    if kind == "kubectl":
+        return from_kubectl(files, products, own)
+    if kind == "slurm":
+        return from_slurm(files, products)
+    return from_ray(files, products) if kind == "ray" else from_nvidia_smi(files, products)
 
 
 def _said(catalog: Catalog, text: str) -> tuple[str, GPU]:

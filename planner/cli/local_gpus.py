@@ -5,10 +5,7 @@ from dataclasses import dataclass
 from types import ModuleType
 
 from planner.errors import PlannerError
-from planner.units import MIB, ceil_div
-
-_ROUNDED_TO = 256 * MIB
-"""Memory in use is rounded up to this step: what a desktop holds changes by the minute."""
+from planner.inventory.nvidia_smi import rounded
 
 
 class NoLocalGPU(PlannerError):
@@ -74,8 +71,6 @@ def _is_split(nvml: ModuleType, device: object) -> bool:
 def _in_use(nvml: ModuleType, device: object) -> int:
     """Bytes others hold, rounded up. Version 2 of the call leaves out what the driver keeps for itself."""
     try:
-        used = nvml.nvmlDeviceGetMemoryInfo(device, version=nvml.nvmlMemory_v2).used
+        return rounded(nvml.nvmlDeviceGetMemoryInfo(device, version=nvml.nvmlMemory_v2).used)
     except nvml.NVMLError:
         return 0
-    # Below one step it is the driver's own bookkeeping, which the memory profile counts as the baseline.
-    return ceil_div(used, _ROUNDED_TO) * _ROUNDED_TO if used >= _ROUNDED_TO else 0

@@ -1,13 +1,16 @@
 """Files of JSON -> plain data, and values out of it; every complaint names the file and the path in it."""
 
 import json
-from collections.abc import Iterable
+from collections import Counter
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import Any, NoReturn, TypeVar
 
 from planner.errors import InputError, Problem
 
 _SHOWN = 60
+_Item = TypeVar("_Item")
+_Read = TypeVar("_Read")
 
 
 class Malformed(Exception):
@@ -154,7 +157,29 @@ def maps(value: object, *keys: str) -> list[dict[str, Any]]:
     return there
 
 
+def each(place: str, items: Sequence[_Item], read: Callable[[_Item], _Read]) -> list[_Read]:
+    """Return what is read of every item of a list that is at ``place``.
+
+    Raises:
+        Malformed: the first that cannot be read, with its number in the path.
+    """
+    done = []
+    for number, item in enumerate(items):
+        try:
+            done.append(read(item))
+        except Malformed as error:
+            raise Malformed(f"{place}[{number}].{error.path}", error.message, error.hint) from None
+    return done
+
+
 def raise_all(problems: Iterable[Problem]) -> None:
     """Raise all problems together, if there are any."""
     if every := tuple(problems):
         raise InputError(every)
+
+
+def twice(files: Sequence[Path], hosts: Sequence[str]) -> list[Problem]:
+    """Return a problem for every host that is there more than once."""
+    names = ", ".join(map(str, files))
+    repeated = sorted(host for host, count in Counter(hosts).items() if count > 1)
+    return [Problem(names, 0, 0, "", f"node {host} is there twice", "give each file once") for host in repeated]

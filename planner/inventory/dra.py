@@ -9,7 +9,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from planner.inventory.documents import Malformed, mapping, maps, word
+from planner.inventory.documents import each, mapping, maps, word
 from planner.inventory.objects import Item, named
 from planner.inventory.quantity import whole
 
@@ -56,13 +56,8 @@ def read_slice(item: Item) -> Slice | None:
     pool = mapping(spec, "pool")
     generation, count = (whole(pool.get(key, 0), f"spec.pool.{key}") for key in ("generation", "resourceSliceCount"))
     name = word(pool, "name")
-    found = []
-    for number, device in enumerate(maps(spec, "devices")):
-        try:
-            found.append(_device(node, name, device))
-        except Malformed as error:
-            raise Malformed(f"spec.devices[{number}].{error.path}", error.message, error.hint) from None
-    return Slice(node, name, generation, count, tuple(found))
+    devices = each("spec.devices", maps(spec, "devices"), lambda device: _device(node, name, device))
+    return Slice(node, name, generation, count, tuple(devices))
 
 
 def _device(node: str, pool: str, device: Mapping[str, Any]) -> Device:

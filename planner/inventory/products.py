@@ -1,6 +1,6 @@
 """What an inventory calls a GPU -> the catalog's, or the reason why it is not known which one that is."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from planner.catalog import Catalog
@@ -35,20 +35,41 @@ class Products:
             self._known[key] = self._found(name, driver_bytes)
         return self._known[key]
 
-    def _found(self, name: str, driver_bytes: int) -> GPU | Unclear:
-        said = {plain(known): gpu for known, gpu in self.said.items()}
-        if plain(name) in said:
-            return _plannable(said[plain(name)])
-        by_product = [gpu for gpu in self.catalog.gpus if plain(gpu.product) == plain(name)]
-        candidates = by_product or list(self._meant(name))
+    def short(self, name: str, shortened: Callable[[str], str | None] | None = None) -> GPU | Unclear:
+        """Return the one GPU that a short name can mean, which leaves out what tells cards apart.
+
+        ``shortened`` makes such a name of what a driver calls a card; without it every word of the name must be one
+        of the card's.
+        """
+        said = self._told(name)
+        if said:
+            return _plannable(said)
+        if shortened is None:
+            return self._one_of(name, list(self._meant(name)))
+        whole = [gpu for gpu in self.catalog.gpus if not gpu.parent]
+        return self._one_of(name, [gpu for gpu in whole if name in map(shortened, (gpu.product, *gpu.aliases))])
+
+    def _one_of(self, name: str, candidates: Sequence[GPU]) -> GPU | Unclear:
         if not candidates:
             return Unclear(_unknown(self.catalog, name))
+        if len(candidates) > 1:
+            return Unclear(f"the name may mean {' or '.join(gpu.name for gpu in candidates)}; --gpu-is says which")
+        return _plannable(candidates[0])
+
+    def _told(self, name: str) -> GPU | None:
+        return next((gpu for known, gpu in self.said.items() if plain(known) == plain(name)), None)
+
+    def _found(self, name: str, driver_bytes: int) -> GPU | Unclear:
+        if said := self._told(name):
+            return _plannable(said)
+        by_product = [gpu for gpu in self.catalog.gpus if plain(gpu.product) == plain(name)]
+        candidates = by_product or list(self._meant(name))
         fitting = [gpu for gpu in candidates if _agrees(gpu, driver_bytes)]
-        if not fitting:
+        if candidates and not fitting:
             sizes = ", ".join(f"{gpu.name} has {(gpu.driver_memory_bytes or 0) // MIB}" for gpu in candidates)
             return Unclear(f"it is said to have {driver_bytes // MIB} MiB: {sizes}")
-        if len(fitting) > 1 and not by_product:
-            return Unclear(f"the name may mean {' or '.join(gpu.name for gpu in fitting)}; --gpu-is says which")
+        if not by_product:
+            return self._one_of(name, fitting)
         # Cards that the driver itself calls the same are planned as the one with the least memory.
         return _plannable(min(fitting, key=lambda gpu: gpu.memory_bytes))
 
