@@ -9,7 +9,7 @@ from typing import Any
 from planner.errors import InputError, Problem
 from planner.inventory.machine import Inventory, LeftOut
 from planner.inventory.pools import MachinePool, natural, pools, too_many
-from planner.units import MIB
+from planner.units import MIB, format_gib
 from planner.yaml_text import yaml_text
 
 _WIDTH = 118
@@ -72,6 +72,8 @@ def _pool(pool: MachinePool) -> Iterator[str]:
     yield from _comment(f"{where}{hosts_text(pool.hosts)}, {free} x {one.called}{each}{names}.", "  ")
     if one.taints:
         yield from _comment(f"Tainted {', '.join(one.taints)}, which keeps no pod of a fleet away.", "  ")
+    if one.memory_in_use_bytes:
+        yield from _comment(f"Others hold up to {format_gib(one.memory_in_use_bytes)} of each, rounded up.", "  ")
     if pool.held:
         yield from _comment(f"{_some(pool.held)}.", "  ")
     data: dict[str, Any] = {"gpu": one.gpu.name}

@@ -19,7 +19,7 @@ from planner.inventory.nvidia_smi import LIGHT, rounded
 from planner.inventory.products import Products, Unclear
 from planner.units import MIB
 
-SUMMARY = "curl http://HEAD:8265/nodes?view=summary"
+SUMMARY = "curl 'http://HEAD:8265/nodes?view=summary'"
 STATUS, LIST = "curl http://HEAD:8265/api/cluster_status", "ray list nodes --format json --limit 10000"
 _HINT = f"a file is what one of these wrote: {SUMMARY}, {STATUS}, {LIST}"
 _TYPES = ("accelerator_type:", "acceleratorType:")
