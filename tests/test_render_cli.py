@@ -44,6 +44,9 @@ def test_a_hand_edit_is_a_diff(folder: Path, command: str) -> None:
     result = run(command, "--check")
 
     assert result.exit_code == 5
+    assert result.stdout.startswith(
+        "1 of 29 files differs from what is planned now:\n  artifacts/launch.sh: edited by hand\n\n--- a/artifacts/"
+    )
     assert "--- a/artifacts/launch.sh\n+++ b/artifacts/launch.sh\n" in result.stdout
     assert "-readonly router_port=9000\n+readonly router_port=8000\n" in result.stdout
     assert tree(folder) == before

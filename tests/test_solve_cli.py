@@ -2,6 +2,7 @@
 
 import dataclasses
 import json
+import re
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -49,8 +50,8 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 def verbs(result: Result) -> dict[str, str]:
     """Return what is said of each path, without the hints and the count of files that stay."""
-    lines = (line.split() for line in result.stderr.splitlines() if not line.startswith("  hint:"))
-    return {words[1]: words[0] for words in lines if words[0] != "identical"}
+    lines = (line.split() for line in result.stderr.splitlines() if not line.startswith(("  hint:", "Plan:", "Next:")))
+    return {words[1]: words[0] for words in lines}
 
 
 def files(folder: Path) -> Iterator[tuple[str, bytes]]:
@@ -83,7 +84,11 @@ def test_running_again_changes_nothing(folder: Path) -> None:
     result = run("fleet.yaml")
 
     assert result.exit_code == 0
-    assert result.stderr == f"identical {len(before.keys() - {'fleet.yaml', 'artifacts/SHA256SUMS'})} files\n"
+    count = len(before.keys() - {"fleet.yaml", "artifacts/SHA256SUMS"})
+    assert result.stderr == (
+        f"Plan: 1 server on 1 GPU, {count} files: {count} unchanged, none edited by hand\n"
+        "Next: less artifacts/README.md\n"
+    )
     assert dict(files(folder)) == before
 
 
@@ -99,7 +104,9 @@ def test_a_dry_run_writes_nothing(folder: Path) -> None:
 
     assert result.exit_code == 0
     assert set(verbs(result).values()) == {"create"}
-    assert result.stderr.endswith("  hint: this was a dry run; nothing was written\n")
+    assert "  hint: this was a dry run; nothing was written\n" in result.stderr
+    assert re.fullmatch(r"Plan: 1 server on 1 GPU, (\d+) files: \1 to create, none edited by hand",
+                        result.stderr.splitlines()[-1])  # fmt: skip
     assert [name for name, _ in files(folder)] == ["fleet.yaml"]
 
 
@@ -118,6 +125,7 @@ def test_a_file_edited_by_hand_is_a_conflict(options: tuple[str, ...], folder: P
     assert result.exit_code == 5
     assert verbs(result)["artifacts/launch.sh"] == "conflict"
     assert "  hint: a file was edited by hand, so nothing was written; --force overwrites it\n" in result.stderr
+    assert result.stderr.endswith(" unchanged, 1 edited by hand\n")
     assert (folder / "artifacts" / "launch.sh").read_text(encoding="utf-8") == "mine\n"
 
 

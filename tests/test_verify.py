@@ -200,7 +200,8 @@ def test_the_command(folder: Path) -> None:
     (folder / "fleet.yaml").write_text(yaml.safe_dump(PAIR), encoding="utf-8")
     good = CliRunner().invoke(main, ["verify", str(folder)])
     assert (good.exit_code, good.output.splitlines()) == (
-        0, ["launch.sh: starts the plan", "compose.yaml: starts the plan", "systemd: starts the plan",
+        0, ["fleet: not changed since the plan",
+            "launch.sh: starts the plan", "compose.yaml: starts the plan", "systemd: starts the plan",
             "router: starts the plan"],
     )  # fmt: skip
 

@@ -83,6 +83,15 @@ def changes(files: Mapping[str, File], folder: Path) -> str:
     return "".join(piece if piece.endswith("\n") or not piece else f"{piece}\n" for piece in pieces)
 
 
+def found(files: Mapping[str, File], folder: Path) -> tuple[Outcome, ...]:
+    """Return one outcome per path, sorted by path, with what stands in the way of others though a conflict is there.
+
+    Raises:
+        OutputError: a file in the folder cannot be read.
+    """
+    return _changes(files, folder, force=False)
+
+
 def edited(folder: Path, path: str) -> bool:
     """Whether a file is not what was written there last; one that no ``SHA256SUMS`` names is not known to be edited.
 

@@ -8,10 +8,15 @@ from pathlib import Path
 import click
 
 from planner.artifacts import DEFAULT_TARGETS, HOME, File, Outcome, Verb, changes, render, write
+from planner.artifacts.write import found
+from planner.cli.colour import shown
 from planner.cli.exit_codes import EXIT_FILES_DIFFER
 from planner.cli.json_text import say_files
 from planner.cli.lock import PLAN_FILE
-from planner.cli.shared import hint, verb
+from planner.cli.shared import hint, say, verb
+from planner.cli.summary import differing, ended, next_step
+from planner.cli.terminal import verbose
+from planner.cli.text import wrapped
 from planner.errors import OutputError
 from planner.plan import Plan, plan_to_yaml
 
@@ -39,18 +44,18 @@ def save(path: Path, content: bytes, *, as_json: bool = False) -> None:
     verb(done, str(path))
 
 
-def write_files(files: dict[str, File], folder: Path, *, force: bool, dry_run: bool, as_json: bool = False) -> bool:
-    """Write the files, say what changed, and return whether one was left alone because it differs.
+def write_files(
+    plan: Plan, files: dict[str, File], folder: Path, *, force: bool, dry_run: bool, as_json: bool = False
+) -> bool:
+    """Write the files of a plan, say what changed, and return whether one was left alone because it differs.
 
     With ``as_json`` the same is printed on stdout too, as a document.
     """
     with _undisturbed():
         outcomes = write(files, folder, force=force, dry_run=dry_run)
     for outcome in outcomes:
-        if outcome.verb is not Verb.IDENTICAL:
+        if outcome.verb is not Verb.IDENTICAL or verbose():
             verb(outcome.verb, str(folder / outcome.path))
-    if same := sum(outcome.verb is Verb.IDENTICAL for outcome in outcomes):
-        verb(Verb.IDENTICAL, f"{same} files" if same > 1 else "1 file")
     conflicts = any(outcome.verb is Verb.CONFLICT for outcome in outcomes)
     if as_json:
         say_files(_paths(outcomes, folder), written=not (conflicts or dry_run))
@@ -58,6 +63,9 @@ def write_files(files: dict[str, File], folder: Path, *, force: bool, dry_run: b
         hint("a file was edited by hand, so nothing was written; --force overwrites it")
     elif dry_run:
         hint("this was a dry run; nothing was written")
+    say(ended(plan, outcomes, dry_run=dry_run))
+    if not (conflicts or dry_run):
+        say(next_step(folder))
     return conflicts
 
 
@@ -71,14 +79,21 @@ def _undisturbed() -> Iterator[None]:
         signal.signal(signal.SIGINT, before)
 
 
-def check_files(files: dict[str, File], folder: Path, *, as_json: bool = False) -> None:
-    """Print how the folder differs from the files as a unified diff, and exit with its code when it does."""
+def check_files(
+    before: Plan | None, plan: Plan, files: dict[str, File], folder: Path, *, as_json: bool = False
+) -> None:
+    """Print how the folder differs from the files of a plan, and exit with its code when it does.
+
+    In a few lines first, with what that means against the plan ``before``, then as a unified diff.
+    """
     difference = changes(files, folder)
     if as_json:
         would = write(files, folder, force=True, dry_run=True)
         say_files(_paths(would, folder), written=False, current=not difference, diff=difference)
     if difference:
         if not as_json:
+            click.echo(shown(wrapped(differing(found(files, folder), before, plan))))
+            click.echo()
             click.echo(difference, nl=False)
         hint("the files are stale or were edited by hand; the same command without --check writes them")
         raise SystemExit(EXIT_FILES_DIFFER)

@@ -62,6 +62,6 @@ def render(
     require(plan, fleet, catalog, objective=not changed)
     files = plan_files(with_targets(plan, targets or plan.lock.targets), templates)
     if check:
-        check_files(files, folder, as_json=as_json)
-    elif write_files(files, folder, force=force, dry_run=dry_run, as_json=as_json):
+        check_files(plan, plan, files, folder, as_json=as_json)
+    elif write_files(plan, files, folder, force=force, dry_run=dry_run, as_json=as_json):
         raise SystemExit(EXIT_FILES_DIFFER)

@@ -78,6 +78,12 @@ def note(text: str) -> None:
         click.echo(shown(f"note: {text}"), err=True)
 
 
+def say(text: str) -> None:
+    """Say on stderr what came of a command."""
+    if not quiet():
+        click.echo(shown(text), err=True)
+
+
 def done(text: str) -> None:
     """Say on stderr what was done, where that is wanted, with the seconds since the command began."""
     if verbose():

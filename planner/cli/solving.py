@@ -65,7 +65,7 @@ def solved(fleet: Fleet, catalog: Catalog, asked: Asked) -> int:
     answer = with_targets(answer, asked.targets or (before.lock.targets if before else ()))
     files = plan_files(answer, asked.templates)
     if asked.check and folder:
-        check_files(files, folder, as_json=asked.as_json)
+        check_files(before, answer, files, folder, as_json=asked.as_json)
         return EXIT_PROVEN
     if asked.as_json:
         say(plan_json(answer))
@@ -77,7 +77,7 @@ def solved(fleet: Fleet, catalog: Catalog, asked: Asked) -> int:
         say_followed(before, answer, folder)
     if folder is None:
         hint("nothing was written; --out DIR writes the plan and its files into a folder")
-    elif write_files(files, folder, force=asked.force, dry_run=asked.dry_run):
+    elif write_files(answer, files, folder, force=asked.force, dry_run=asked.dry_run):
         return EXIT_FILES_DIFFER
     return EXIT_PROVEN if answer.proof.proven else EXIT_NOT_PROVEN
 

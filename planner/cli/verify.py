@@ -1,6 +1,7 @@
 """``planner verify``: read the rendered files back and hold them against the plan and the memory model."""
 
 import dataclasses
+from collections.abc import Sequence
 from pathlib import Path
 
 import click
@@ -8,11 +9,14 @@ import click
 from planner.artifacts import HOME
 from planner.artifacts.verify import verify as verify_files
 from planner.catalog import load_catalog
+from planner.cli.colour import shown
 from planner.cli.exit_codes import EXIT_FILES_DIFFER, EXIT_PROVEN
 from planner.cli.json_text import json_option, say_json
+from planner.cli.lock import PLAN_FILE, changed
 from planner.cli.many_files import ManyFiles, many_files
 from planner.cli.shared import catalog_option
 from planner.cli.stdin import InputFile
+from planner.explain.words import listed
 from planner.fleet import load_fleet
 from planner.plan import plan_from_yaml
 
@@ -74,14 +78,27 @@ def verify(
         raise click.UsageError("--prometheus goes with --live")
     catalog = load_catalog(overlays=catalog_folders)
     fleet = load_fleet(fleet_file or folder / "fleet.yaml", catalog)
-    targets, differences = verify_files(plan_from_yaml(folder / "plan.yaml"), fleet, catalog, folder / HOME)
+    plan = plan_from_yaml(folder / PLAN_FILE)
+    since = changed(plan, fleet, catalog)
+    targets, differences = verify_files(plan, fleet, catalog, folder / HOME)
     if as_json:
         wrong = [dataclasses.asdict(difference) for difference in differences]
-        say_json({"as_planned": not wrong, "targets": targets, "differences": wrong})
+        facts = {"as_planned": not wrong, "targets": targets, "differences": wrong}
+        say_json({"changed_since_plan": since, **facts})
+    else:
+        click.echo(shown(_since(since)))
     for target in targets if not as_json else ():
         mine = [difference for difference in differences if difference.target == target]
         for difference in mine:
-            click.echo(str(difference))
+            click.echo(shown(str(difference)))
         if not mine:
-            click.echo(f"{target}: starts the plan")
+            click.echo(shown(f"{target}: starts the plan"))
     raise SystemExit(EXIT_FILES_DIFFER if differences else EXIT_PROVEN)
+
+
+def _since(names: Sequence[str]) -> str:
+    """Say whether what the plan was made from is still what it was."""
+    if not names:
+        return "fleet: not changed since the plan"
+    has = "has" if len(names) == 1 else "have"
+    return f"{listed(names)}: {has} changed since the plan; `planner solve` plans again"
