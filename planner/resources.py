@@ -1,4 +1,4 @@
-"""Where the shipped ``catalog/`` and ``templates/`` folders are: inside an installed wheel, beside a checkout."""
+"""Where the shipped ``catalog/``, ``templates/`` and schemas are: inside an installed wheel, beside a checkout."""
 
 import functools
 import os
@@ -7,14 +7,15 @@ from pathlib import Path
 
 @functools.cache
 def data_folder(name: str) -> Path:
-    """Return the shipped data folder ``catalog`` or ``templates``.
+    """Return the shipped data folder ``catalog``, ``templates`` or ``schemas``.
 
-    A wheel carries them as ``planner/_catalog`` and ``planner/_templates``; an editable install has no copy and uses
-    the folders beside the package.
+    A wheel carries them as ``planner/_catalog``, ``planner/_templates`` and ``planner/_schemas``; an editable install
+    has no copy and uses the folders beside the package, the schemas from ``docs``.
     """
     package = Path(__file__).resolve().parent
     installed = package / f"_{name}"
-    return installed if installed.is_dir() else package.parent / name
+    beside = package.parent / ("docs/schemas" if name == "schemas" else name)
+    return installed if installed.is_dir() else beside
 
 
 def user_catalog() -> Path:

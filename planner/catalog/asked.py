@@ -6,6 +6,7 @@ from pathlib import Path
 from planner.architecture import Architecture
 from planner.catalog.catalog import Catalog
 from planner.catalog.stored import stored
+from planner.checkpoint.folder import may_read
 from planner.config_json import as_pooling
 from planner.errors import UnknownName
 from planner.facts.quantization import Quantization
@@ -29,12 +30,13 @@ def asked_model(catalog: Catalog, name: str) -> AskedModel:
         UnknownName: the catalog does not have it, and it is no folder.
         InvalidConfig, UnsupportedModel: the folder's files cannot be sized.
     """
-    if Path(name, "config.json").is_file():
+    folder = may_read(Path(name))
+    if folder and Path(name, "config.json").is_file():
         return _folder(name)
     try:
         base, variant = catalog.find(name)
     except UnknownName:
-        if Path(name).is_dir():
+        if folder and Path(name).is_dir():
             return _folder(name)
         raise
     architecture, quantization = stored(base, variant)

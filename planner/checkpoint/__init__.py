@@ -7,13 +7,13 @@ from typing import Any
 
 from planner.architecture import Architecture
 from planner.checkpoint.converted import with_modules_left_alone
-from planner.checkpoint.folder import inside, read_json
+from planner.checkpoint.folder import confine, inside, may_read, read_json
 from planner.checkpoint.safetensors import StoredTensor, read_tensors
 from planner.config_json import as_pooling, parse_config
 from planner.errors import InvalidConfig
 from planner.facts.quantization import Quantization
 
-__all__ = ["Checkpoint", "StoredTensor", "read_config", "read_folder"]
+__all__ = ["Checkpoint", "StoredTensor", "confine", "may_read", "read_config", "read_folder"]
 
 _POOLING = "sentence_transformers.models.Pooling"
 
@@ -36,10 +36,12 @@ def read_folder(path: str | Path) -> Checkpoint:
     """Read a model folder. A decoder with sentence-transformers' files beside it pools, as the engine decides.
 
     Raises:
-        InvalidConfig: no config.json, or a file that is broken, lies about its size or points outside the folder.
+        InvalidConfig: no config.json, or a file that is broken, lies about its size or points outside the folder; or
+            the folder may not be read.
         UnsupportedModel: the architecture or the quantization format is not one this package can size.
     """
     folder = Path(path)
+    _require_allowed(folder)
     tensors, claimed = read_tensors(folder)
     config = with_modules_left_alone(_stated_config(folder), tensors)
     architecture, quantization = parse_config(config, where=str(folder / "config.json"))
@@ -60,7 +62,13 @@ def read_config(folder: Path) -> Mapping[str, Any]:
     Raises:
         InvalidConfig: a file is absent, too large, not JSON, not an object, or points outside the folder.
     """
+    _require_allowed(folder)
     return with_modules_left_alone(_stated_config(folder), read_tensors(folder)[0])
+
+
+def _require_allowed(folder: Path) -> None:
+    if not may_read(folder):
+        raise InvalidConfig(str(folder), "", "is not inside a folder that may be read")
 
 
 def _stated_config(folder: Path) -> Mapping[str, Any]:

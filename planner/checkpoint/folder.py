@@ -1,6 +1,7 @@
 """Files of a model folder: JSON of bounded size, and no way out of the folder."""
 
 import json
+from collections.abc import Iterable
 from pathlib import Path, PurePosixPath
 from typing import Any, TypeVar
 
@@ -10,6 +11,22 @@ from planner.errors import InvalidConfig
 _MAX_JSON = 64 << 20
 
 Json = TypeVar("Json", dict[str, Any], list[Any])
+
+_confined: list[tuple[Path, ...]] = []
+
+
+def confine(folders: Iterable[Path]) -> None:
+    """Let this process, from now on, read model folders inside these folders alone."""
+    _confined.append(tuple(folder.resolve() for folder in folders))
+
+
+def may_read(folder: Path) -> bool:
+    """Whether a model folder may be read; what is inside one already counts as it is, with its links followed."""
+    try:
+        real = folder.resolve()
+    except (OSError, RuntimeError, ValueError):
+        return False
+    return all(any(real.is_relative_to(one) for one in folders) for folders in _confined)
 
 
 def read_json(path: Path, kind: type[Json] = dict) -> Json:  # type: ignore[assignment]

@@ -26,6 +26,7 @@ COMMANDS = {
     "estimate": "Say what vLLM will log for one server, and whether it starts.",
     "explain": "Explain the plan of a fleet, or of one role.",
     "init": "Write a commented starter fleet.yaml.",
+    "mcp": "Serve estimate, solve, check and more as tools for agents.",
     "observe": "Propose what a fleet should ask for, from what was asked.",
     "pareto": "List the plans of which none is better in both of two things.",
     "render": "Render the files of a plan again, without solving.",

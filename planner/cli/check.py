@@ -20,6 +20,7 @@ from planner.cli.stdin import InputFile
 from planner.cli.text import escaped, wrapped
 from planner.errors import OutputError
 from planner.facts.gpu import GPU
+from planner.logs.secrets import without_secrets
 from planner.units import format_gib
 
 _EPILOG = """\b
@@ -99,7 +100,7 @@ def _server(server: Server, verdict: Verdict) -> dict[str, Any]:
     return {
         "name": server.name,
         "model": server.model,
-        "flags": server.flags,
+        "flags": without_secrets(server.flags),
         "unknown_flags": list(server.unknown_flags),
         "unexpanded": list(server.unexpanded),
         "starts": verdict.starts,
@@ -111,7 +112,7 @@ def _server(server: Server, verdict: Verdict) -> dict[str, Any]:
         "gpu_ids": list(server.gpu_ids),
         "nodes": server.nodes,
         "replicas": server.replicas,
-        "environment": server.environment,
+        "environment": without_secrets(server.environment),
         "file": server.file,
         "line": server.line,
     }
@@ -129,7 +130,7 @@ def _paragraph(server: Server, verdict: Verdict) -> str:
     lines = [f"{server.name} ({server.model}, vllm {server.engine_version or 'of unknown version'}): {said}{reason}"]
     if verdict.takes_bytes is not None:
         lines.append(f"  takes {format_gib(verdict.takes_bytes)} of each GPU")
-    lines += [f"  --{name} {_value(value)}" for name, value in server.flags.items()]
+    lines += [f"  --{name} {_value(value)}" for name, value in without_secrets(server.flags).items()]
     if server.unknown_flags and verdict.starts is not False:
         lines.append(f"  not known: {', '.join(f'--{name}' for name in server.unknown_flags)}")
     if server.unexpanded:

@@ -15,6 +15,7 @@ from planner.cli.text import wrapped
 from planner.logs import diagnosis
 from planner.logs.diagnosis import Diagnosis
 from planner.logs.lines import read_lines
+from planner.logs.secrets import line_without_secrets, without_secrets
 from planner.logs.told import advice, happened, named_figures
 
 if TYPE_CHECKING:
@@ -76,9 +77,10 @@ def _server(found: Diagnosis, expected: "Expectation | None") -> dict[str, Any]:
     line = facts.pop("line")
     return {
         "cause": facts.pop("cause"),
-        "line": line and line["text"],
+        "line": line and line_without_secrets(line["text"]),
         "line_number": line and line["number"],
         **facts,
+        "arguments": without_secrets(found.arguments),
         "try": advice(found),
         "expected": expected and _expected_json(expected),
     }
@@ -93,7 +95,7 @@ def _expected_json(expected: "Expectation") -> dict[str, Any]:
 def _told(found: Diagnosis, expected: "Expectation | None") -> str:
     parts = [happened(found)]
     if found.line:
-        parts.append(f"  line {found.line.number}: {found.line.text[:400]}")
+        parts.append(f"  line {found.line.number}: {line_without_secrets(found.line.text)[:400]}")
     if said := advice(found):
         parts.append(f"  hint: {said}")
     rows = named_figures(found.figures)

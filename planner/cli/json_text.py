@@ -49,10 +49,10 @@ def say_error(context: click.Context, error: Exception) -> None:
     """Print an error as a document where JSON was asked for and none was printed."""
     if context.meta[OPTION] and _SAID not in context.meta:
         with context.scope(cleanup=False):
-            say_json({"error": _facts(error)})
+            say_json({"error": error_facts(error)})
 
 
-def _facts(error: Exception) -> dict[str, Any]:
+def error_facts(error: Exception) -> dict[str, Any]:
     """Return the class of an error, what it says, what would be right, and every problem of a file."""
     problems = error.problems if isinstance(error, InputError) else ()
     said, _, hint = _text(error).partition("\n  hint: ")

@@ -33,6 +33,9 @@ _CLEAR = "\r\x1b[K"
 
 T = TypeVar("T")
 
+listeners: list[Callable[[str], None]] = []
+"""Who hears how far the work is, besides a terminal."""
+
 
 def watched(fleet: Fleet, work: Callable[[], T]) -> T:
     """Return what some work returns, which solves a fleet; show how it goes, and end it early on Ctrl-C.
@@ -44,7 +47,7 @@ def watched(fleet: Fleet, work: Callable[[], T]) -> T:
     with _aside(watch, work) as future:
         while not wait([future], _TICK_SECONDS).done:
             if not watch.stopped:
-                line.show(f"{progress(watch, priced=fleet.priced)}  (Ctrl-C takes the best so far)")
+                line.show(progress(watch, priced=fleet.priced), "  (Ctrl-C takes the best so far)")
                 continue
             watch.stop()  # again, for a search that began just when it was stopped
             line.clear()
@@ -123,11 +126,13 @@ class _Line:
         self._there = False
         self._terminal = sys.stderr.isatty() and os.environ.get("TERM") != "dumb"
 
-    def show(self, text: str) -> None:
-        """Write how long it has taken, and how far it is."""
+    def show(self, text: str, more: str = "") -> None:
+        """Write how long it has taken, and how far it is; ``more`` is for who sits at the terminal."""
+        for listener in listeners:
+            listener(text)
         seconds = time.monotonic() - self._begin
         if self._terminal and seconds >= _QUIET_SECONDS:
-            whole = f"{seconds:.0f} s  {text}"
+            whole = f"{seconds:.0f} s  {text}{more}"
             sys.stderr.write(_CLEAR + whole[: shutil.get_terminal_size().columns - 1])
             sys.stderr.flush()
             self._there = True
