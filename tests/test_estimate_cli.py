@@ -11,7 +11,7 @@ from click.testing import CliRunner
 from planner.cli import main
 
 KEYS = [
-    "starts", "reason", "weights_gib", "activation_gib", "non_torch_gib", "cuda_graph_gib", "kv_cache_gib",
+    "schema", "starts", "reason", "weights_gib", "activation_gib", "non_torch_gib", "cuda_graph_gib", "kv_cache_gib",
     "kv_cache_gib_low", "kv_cache_gib_high", "kv_cache_tokens", "max_concurrency", "attention_backend",
     "unprofiled_gib", "known_faults",
 ]  # fmt: skip
