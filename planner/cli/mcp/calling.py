@@ -77,7 +77,8 @@ async def _process(folder: str, said: int) -> AsyncIterator[anyio.abc.Process]:
     # -P and PYTHONSAFEPATH: the folder may hold files of the client's, and none of them is a module.
     before = os.environ.get("PYTHONPATH", "")
     path = os.pathsep.join(str(Path(part).resolve()) for part in before.split(os.pathsep) if part)
-    environment = {**os.environ, "PYTHONSAFEPATH": "1", "PYTHONPATH": path}
+    kept = {name: value for name, value in os.environ.items() if name not in ("CLICOLOR_FORCE", "FORCE_COLOR")}
+    environment = {**kept, "NO_COLOR": "1", "PYTHONSAFEPATH": "1", "PYTHONPATH": path}
     process = await anyio.open_process(
         [sys.executable, "-P", "-m", "planner.cli.mcp.child"],
         cwd=folder, env=environment, stderr=said, start_new_session=True,

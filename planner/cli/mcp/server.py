@@ -33,7 +33,7 @@ _MOST_FILES = 50
 _LONGEST_TEXT = 4 << 20
 _FILE_NAME = re.compile(r"[A-Za-z0-9_-][A-Za-z0-9._-]{0,99}|\.env[A-Za-z0-9._-]{0,95}")
 _ROOTS = "roots"
-_OF_FILES = ("create ", "identical ", "overwrite ", "remove ", "skip ", "hint: this was a dry run")
+_OF_FILES = ("create ", "identical ", "overwrite ", "remove ", "skip ", "Plan: ", "hint: this was a dry run")
 """How lines begin that say what a run without --dry-run would do to files."""
 
 _INSTRUCTIONS = """\
