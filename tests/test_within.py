@@ -1,7 +1,6 @@
 """Within: a plan of roles without models is the same, whether or not a first plan says what is worth sizing."""
 
 import dataclasses
-import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -10,10 +9,13 @@ import pytest
 from fleets import fleet
 
 from planner.catalog import load_catalog
+from planner.cli.plan_text import plan_text
 from planner.engine.profile import load_profile
+from planner.explain import no_plan
 from planner.options import prepare
-from planner.plan import Plan
+from planner.plan import NoPlan, Plan
 from planner.plan.account import Account
+from planner.search.budget import LOOKS, BudgetSpent, spending
 from planner.solve import solve
 from planner.solve.account import account
 from planner.solve.within import prepared_within
@@ -87,11 +89,45 @@ def test_explanations_go_on_to_what_reaches_less() -> None:
     assert all(one.runner_up for one in found.alternatives)
 
 
-def test_what_there_was_no_time_for_is_in_the_bound(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_what_there_was_no_time_for_is_in_the_bound_and_said(monkeypatch: pytest.MonkeyPatch) -> None:
     best = planned(FLEETS["tight"]).proof.stages[0]
-    monkeypatch.setattr(sys.modules["planner.options.prepare"], "LOOKS", 40)
+    monkeypatch.setattr("planner.search.budget.LOOKS", 3_000)
     monkeypatch.setenv("PLANNER_NO_CACHE", "1")
-    found = planned(FLEETS["tight"]).proof
+    plan = planned(FLEETS["tight"])
+    found, text = plan.proof, plan_text(plan)
 
     assert not found.proven
     assert found.stages[0].value <= best.value <= found.stages[0].bound
+    assert {(one.what, one.role) for one in found.unsearched} >= {("options", "embed"), ("options", "rerank")}
+    assert "some options of roles.embed; less is open with models, schemes" in text.replace("\n    ", " ")
+    assert "not proven best" in text
+    assert "proven best for" not in text.replace("not proven best for", "")
+
+
+def test_a_budget_too_small_for_any_plan_is_no_proof_that_there_is_none(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("planner.search.budget.LOOKS", 800)
+    monkeypatch.setenv("PLANNER_NO_CACHE", "1")
+
+    with pytest.raises(BudgetSpent, match=r"roles\.embed, roles\.rerank .* name fewer models"):
+        planned(FLEETS["tight"])
+
+
+def test_what_is_remembered_takes_as_much_of_the_budget_as_finding_it_did(monkeypatch: pytest.MonkeyPatch) -> None:
+    with spending(60) as first:
+        prepared_within(fleet(OPEN), load_catalog(), load_profile("0.33.0"))
+    with spending(60) as second:
+        prepared_within(fleet(OPEN), load_catalog(), load_profile("0.33.0"))
+
+    assert first.looks == second.looks < LOOKS
+
+
+def test_hints_end_with_the_budget_and_that_is_said(monkeypatch: pytest.MonkeyPatch) -> None:
+    role = {"task": "general", "concurrency": 64}
+    roles = {name: role | {"context": "32k", "models": ["qwen3-8b", "qwen3-14b"]} for name in ("one", "two")}
+    asked = OPEN | {"gpu": {"name": "rtx-3090", "count": 2, "memory_in_use": "22GiB"}, "roles": roles}
+    monkeypatch.setattr("planner.search.budget.LOOKS", 20_000)
+    found = solve(fleet(asked), load_catalog())
+
+    assert isinstance(found, NoPlan)
+    assert found.cut
+    assert "the budget ran out" in no_plan(found)

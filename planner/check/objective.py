@@ -56,6 +56,8 @@ def _check_names(plan: Plan, values: dict[str, int]) -> Iterator[Violation]:
         yield Violation("stages", f"are {', '.join(names) or 'none'}, not {', '.join(expected)}")
     if plan.proof.proven and not all(stage.proven for stage in plan.proof.stages):
         yield Violation("proof", "says proven, which not every stage is")
+    if plan.proof.proven and any(one.what == "options" for one in plan.proof.unsearched):
+        yield Violation("proof", "says proven, where not all options were looked at")
 
 
 def _check_point(plan: Plan, point: FrontierPoint, values: dict[str, int]) -> Iterator[Violation]:

@@ -36,6 +36,7 @@ from planner.fleet import (
 from planner.fleet.fleet import users_rate_milli
 from planner.options import STAGES, Option
 from planner.plan import Change
+from planner.search.budget import BudgetSpent
 from planner.units import ceil_div, format_rate, format_time, format_tokens
 
 _PAIRS = 4
@@ -95,20 +96,30 @@ def edited(fleet: Fleet, edit: FleetEdit, sizing: Sizing) -> Fleet | None:
 
 
 def _helping(fleet: Fleet, sizing: Sizing) -> Iterator[FleetEdit]:
-    """Yield the edits that make a fleet solvable, the first of every kind."""
-    for edits in _tried(fleet, sizing):
-        for edit in edits:
-            if sizing.fits(edit.fleet):
-                changed = edited(fleet, edit, sizing)
-                if changed and sizing.fits(changed) and sizing.solved(changed):
-                    yield edit
-                    break
+    """Yield the edits that make a fleet solvable, the first of every kind, as far as the budget goes."""
+    try:
+        for edits in _tried(fleet, sizing):
+            for edit in edits:
+                if sizing.fits(edit.fleet):
+                    changed = edited(fleet, edit, sizing)
+                    if changed and sizing.fits(changed) and sizing.solved(changed):
+                        yield edit
+                        break
+    except BudgetSpent:
+        sizing.cut = True
+
+
+def _in_vain(fleet: Fleet, role: Role, sizing: Sizing) -> bool:
+    """Whether the others cannot be served even without a role, so that no change of it helps."""
+    return not all(one.optional for one in fleet.roles) and not sizing.fits(drop_role(fleet, role.name))
 
 
 def _tried(fleet: Fleet, sizing: Sizing) -> Iterator[Iterable[FleetEdit]]:
     """Yield the edits of every kind, of each the least first."""
+    alone = len(fleet.roles) == 1
+    some = [role for role in fleet.roles if alone or not _in_vain(fleet, role, sizing)]
     for kind in _KINDS:
-        for role in fleet.roles:
+        for role in some:
             if not role.parts:  # the limits of one server for several are no keys of one of them
                 yield kind(fleet, role, sizing)
     for item in requirements(fleet):

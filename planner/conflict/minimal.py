@@ -11,10 +11,11 @@ from planner.catalog import Catalog
 from planner.conflict.changes import changes, pairs
 from planner.conflict.requirements import Relaxable, as_required, requirements, without
 from planner.conflict.sizing import Sizing
-from planner.fleet import Fleet
-from planner.options import Option, Prepared, prepare
+from planner.fleet import Fleet, Role
+from planner.options import Option, Prepared, Rejection, RoleOptions, prepare
 from planner.plan import Conflict, Need, NoPlan, Supply
 from planner.search import watch
+from planner.search.budget import BudgetSpent
 
 
 def conflict(fleet: Fleet, catalog: Catalog, prepared: Prepared) -> NoPlan:
@@ -24,27 +25,54 @@ def conflict(fleet: Fleet, catalog: Catalog, prepared: Prepared) -> NoPlan:
     """
     watch.task("there is no plan; looking for what would help")
     sizing = Sizing(catalog, prepared.profile)
-    helping = changes(fleet, sizing)
     asked = fleet
     if all(role.optional for role in fleet.roles):
         fleet = as_required(fleet)
         prepared = prepare(fleet, catalog, prepared.profile)
     required = [found for found in prepared.roles if not found.role.optional]
-    smallest = [sizing.least(fleet, found.role) for found in required]
-    conflicts = list(cores(fleet, sizing))
+    rejected = tuple(_rejections(required, sizing))
+    smallest, conflicts, deficit_bytes = _explained(fleet, [found.role for found in required], sizing)
+    helping = changes(asked, sizing)
+    two = () if helping or not conflicts else pairs(asked, _alone(fleet, conflicts[0]), sizing)
     return NoPlan(
         fleet=fleet.name,
         gpus=tuple(
             Supply(pool=p.name, gpu=p.gpu.name, count=p.gpu_count, capacity_bytes=p.capacity_bytes) for p in fleet.pools
         ),
         empty_roles=tuple(found.role.name for found in required if not found.options),
-        rejections=tuple(rejection for found in required for rejection in found.considered.rejections),
+        rejections=rejected,
         needs=tuple(_need(fleet, option) for option in smallest if option),
-        deficit_bytes=sizing.deficit_bytes(fleet),
-        conflicts=tuple(_conflict(fleet, core, sizing) for core in conflicts),
+        deficit_bytes=deficit_bytes,
+        conflicts=tuple(found for core in conflicts for found in _conflict(fleet, core, sizing)),
         changes=helping,
-        pairs=() if helping or not conflicts else pairs(asked, _alone(fleet, conflicts[0]), sizing),
+        pairs=two,
+        cut=sizing.cut,
     )
+
+
+def _rejections(required: Sequence[RoleOptions], sizing: Sizing) -> Iterator[Rejection]:
+    """Yield why variants are out, of roles without options first where there is no time for all."""
+    known: dict[str, tuple[Rejection, ...]] = {}
+    for found in sorted(required, key=lambda found: bool(found.options)):
+        if sizing.affords(found.role):
+            known[found.role.name] = found.considered.rejections
+    for found in required:
+        yield from known.get(found.role.name, ())
+
+
+def _explained(
+    fleet: Fleet, required: Sequence[Role], sizing: Sizing
+) -> tuple[list[Option | None], list[tuple[Relaxable, ...]], int]:
+    """Return smallest options, minimal conflicts, and what memory is missing, as far as the budget goes."""
+    smallest: list[Option | None] = []
+    conflicts: list[tuple[Relaxable, ...]] = []
+    try:
+        smallest += [sizing.least(fleet, role) for role in required]
+        conflicts += cores(fleet, sizing)
+        return smallest, conflicts, sizing.deficit_bytes(fleet)
+    except BudgetSpent:
+        sizing.cut = True
+        return smallest, conflicts, 0
 
 
 def cores(fleet: Fleet, sizing: Sizing) -> Iterator[tuple[Relaxable, ...]]:
@@ -55,12 +83,16 @@ def cores(fleet: Fleet, sizing: Sizing) -> Iterator[tuple[Relaxable, ...]]:
         dropped += core
 
 
-def _conflict(fleet: Fleet, core: Sequence[Relaxable], sizing: Sizing) -> Conflict:
-    return Conflict(
-        requirements=tuple(item.requirement for item in core),
-        deficit_bytes=sizing.deficit_bytes(_alone(fleet, core)),
-        decisive=all(sizing.fits(without(fleet, [item])) for item in core),
-    )
+def _conflict(fleet: Fleet, core: Sequence[Relaxable], sizing: Sizing) -> Iterator[Conflict]:
+    """Yield what is said of a conflict, unless there is no budget left for that."""
+    try:
+        yield Conflict(
+            requirements=tuple(item.requirement for item in core),
+            deficit_bytes=sizing.deficit_bytes(_alone(fleet, core)),
+            decisive=all(sizing.fits(without(fleet, [item])) for item in core),
+        )
+    except BudgetSpent:
+        sizing.cut = True
 
 
 def _alone(fleet: Fleet, core: Sequence[Relaxable]) -> Fleet:

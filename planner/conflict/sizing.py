@@ -11,16 +11,28 @@ from planner.catalog import Catalog
 from planner.engine.profile import EngineProfile
 from planner.fleet import Fleet, Role
 from planner.options import Considered, Option, Place, Prepared, RoleOptions, places, prepare_role
+from planner.options.candidates import allowed
+from planner.options.looks import BOX, LEAST, OFFER, Looks
 from planner.options.problem import apart, candidate, pools, problem, stacked, turns
+from planner.search.budget import BUDGET, BudgetSpent
 from planner.search.optimise import feasible
 from planner.search.problem import PoolProblem, Problem, RoleProblem
 from planner.units import MIB
 
+_LAYOUTS = 4
+"""Offers of a checkpoint, roughly, each with its smallest option: two KV cache types and a few splits over GPUs."""
+
 
 class Sizing:
-    """Answers about fleets that differ in a few lines; what a role takes in a pool seen before is not sized again."""
+    """Answers about fleets that differ in a few lines; what a role takes in a pool seen before is not sized again.
+
+    Every answer raises BudgetSpent when there are no looks left for it, or the solver could not tell; ``cut`` says that
+    this ended what was asked.
+    """
 
     def __init__(self, catalog: Catalog, profile: EngineProfile) -> None:
+        self._looks = Looks.most()
+        self.cut = False
         self.catalog = catalog
         self.profile = profile
         self._smallest: dict[object, tuple[Option, ...]] = {}
@@ -32,9 +44,20 @@ class Sizing:
         for place in places(fleet, self.profile):
             key = _key(role, place)
             if key not in self._smallest:
-                self._smallest[key] = Considered(role, [place], self.catalog).smallest()
+                if self._looks.spent:
+                    raise BudgetSpent(BUDGET)
+                sized = self._smallest[key] = Considered(role, [place], self.catalog).smallest()
+                self._looks.take((OFFER + LEAST) * len({_layout(option) for option in sized}) + BOX * len(sized))
             found += self._smallest[key]
         return found
+
+    def affords(self, role: Role) -> bool:
+        """Whether there are looks for all that a role leaves open, which are taken then: some layouts of each."""
+        if self._looks.spent:
+            self.cut = True
+            return False
+        self._looks.take((OFFER + LEAST) * _LAYOUTS * len(allowed(role)))
+        return True
 
     def least(self, fleet: Fleet, role: Role) -> Option | None:
         """Return the option with the least memory in all, fit or not; None when no variant is left at all."""
@@ -138,6 +161,11 @@ def _key(role: Role, place: Place) -> object:
     parts = tuple(replace(part, models=()) for part in role.parts)
     named = tuple((model.repository, *(variant.repository for variant in model.variants)) for model in role.models)
     return replace(role, models=(), parts=parts), named, shape
+
+
+def _layout(option: Option) -> tuple[object, ...]:
+    """Return what makes options of one offer, which are sized together."""
+    return replace(option.server.flags, max_num_seqs=1), option.variant.repository
 
 
 def _of_every_shape(options: Iterable[Option]) -> Iterable[Option]:

@@ -85,10 +85,13 @@ def _hints(found: NoPlan) -> str:
     if found.pairs:
         lines = [f"hint: do both: {_change(one)}; {_change(other)}" for one, other in found.pairs]
         return "\n".join(["Of the changes tried none alone makes a plan possible, two together do:", *lines])
+    if found.cut and not found.changes:
+        return "hint: the budget ran out before any change was found that helps (--time-limit gives more)"
     if not found.changes:
         return "hint: no single change makes a plan possible; drop or relax several of the requirements above"
     several = "Each of these changes alone makes a plan possible, the least first:\n" if len(found.changes) > 1 else ""
-    return several + "\n".join(f"hint: {_change(change)}" for change in found.changes)
+    cut = "\nOthers were not tried, because the budget ran out (--time-limit gives more)." if found.cut else ""
+    return several + "\n".join(f"hint: {_change(change)}" for change in found.changes) + cut
 
 
 def _change(change: Change) -> str:

@@ -34,7 +34,20 @@ def reasons(plan: Plan) -> str:
         lines += ["", "Close calls:", *(f"  {call.role}: {close_call(plan, call)}" for call in plan.close_calls)]
     if plan.proof.proven and plan.proof.interrupted:
         lines += ["", "The search for the next best combination of variants was interrupted."]
+    unsearched = [f"  {line}" for line in unsearched_lines(plan)]
+    if unsearched:
+        lines += ["", "Not looked at, because the budget ran out (--time-limit gives more):", *unsearched]
     return "\n".join(lines)
+
+
+def unsearched_lines(plan: Plan) -> Iterator[str]:
+    """Say what there was no time to look at, roles alike together, and which keys leave less to look at."""
+    roles: dict[tuple[str, tuple[str, ...]], list[str]] = {}
+    for one in plan.proof.unsearched:
+        roles.setdefault((one.what, one.keys), []).append(f"roles.{one.role}")
+    for (what, keys), names in roles.items():
+        narrow = f"; less is open with {listed(keys, 'or')} set" if keys else ""
+        yield f"{'some ' if what == 'options' else ''}{what} of {listed(names)}{narrow}"
 
 
 def close_call(plan: Plan, call: CloseCall) -> str:
@@ -78,6 +91,8 @@ def _proof(plan: Plan) -> str:
         more_of = stage_share(stage.bound - stage.value, stage.value, at_most=True)
         return f"{cut}not proven best for {goal} ({name}: a plan with up to {more_of} more is not excluded)"
     found, bound = stage_value(name, stage.value), stage_value(name, stage.bound)
+    if stage.value == stage.bound:
+        return f"{cut}not proven best for {goal} ({name} is {found}, and there was no time to look at all options)"
     way = "down" if name in COSTS else "up"
     return f"{cut}not proven best for {goal} ({name} is {found}, and {way} to {bound} is not excluded)"
 

@@ -9,6 +9,7 @@ from planner.fleet import Role
 from planner.options.candidates import allowed, pinned_out
 from planner.options.ladders import STAGES
 from planner.options.layouts import layout_of, narrowed
+from planner.options.looks import RUNG, Looks
 from planner.options.offers import Named, Offer, Offers
 from planner.options.option import Option, Rejection, canonical
 from planner.options.paces import Pacing
@@ -55,28 +56,29 @@ class Considered:
         return tuple(_telling(refused, options))
 
     def smallest(self) -> tuple[Option, ...]:
-        """Return the smallest option of every candidate and load, fit or not; the most accurate ones first."""
+        """Return the smallest option of every candidate and number of servers, fit or not; the most accurate first."""
         offers = (found for found in every(self._offers, self._where) if isinstance(found, Offer))
-        lowest = (rungs.lowest() for found in offers if not found.rungs.engine_refusal() for rungs in found.at_loads)
+        lowest = (option for found in offers if not found.rungs.engine_refusal() for option in found.smallest())
         return tuple(sorted(lowest, key=canonical))
 
     def like(self, option: Option) -> tuple[Option, ...]:
         """Return all options of the same variant in the same places, and the first context that does not fit."""
         offers = self._alike(option, [(option.model, option.variant)])
-        found = (other for offer in offers for other in offer.options())
+        found = (other for offer in offers for other in offer.options(option.replicas))
         return tuple(sorted((other for other in found if other.layout == option.layout), key=canonical))
 
     def better(self, option: Option, room_bytes: int) -> tuple[Option, ...]:
-        """Return the more accurate options of the same places that fit a room, or the one that needs least more."""
+        """Return the more accurate options of the same places that fit a room, or the one that needs least more.
+
+        Some of them, where there are not looks enough for all.
+        """
+        looks = Looks.most()
         offers = list(self._alike(option, self._more_accurate(option)))
         fitting = [
             other
             for found in offers
             if found.least_bytes <= room_bytes and not found.rungs.engine_refusal()
-            for rungs in found.at_loads
-            if rungs.lowest().least_bytes <= room_bytes
-            for other in rungs.fitting()
-            if other.layout == option.layout and other.least_bytes <= room_bytes and _beats(other, option)
+            for other in _within(found, option, room_bytes, looks)
         ]
         return tuple(sorted(fitting, key=canonical)) or self._least(option, offers)
 
@@ -87,7 +89,7 @@ class Considered:
                 break
             if found.rungs.engine_refusal():
                 continue
-            for other in (rungs.lowest() for rungs in found.at_loads):
+            for other in (rungs.lowest() for rungs in found.with_servers(option.replicas)):
                 if (
                     other.layout == option.layout
                     and _beats(other, option)
@@ -103,7 +105,8 @@ class Considered:
     def _alike(self, option: Option, named: Sequence[Named]) -> Iterator[Offer]:
         """Yield the offers of some variants whose servers may be where those of an option are."""
         place = next(place for place in self._where if place.pool == option.pool)
-        offers = replace(self._offers, role=narrowed(self._role, layout_of(option.server.flags)))
+        pacing = self._pacing and replace(self._pacing, counted=False)
+        offers = replace(self._offers, role=narrowed(self._role, layout_of(option.server.flags)), pacing=pacing)
         yield from (found for found in offers.at([place], named) if isinstance(found, Offer))
 
     def _more_accurate(self, option: Option) -> list[Named]:
@@ -133,8 +136,22 @@ def every(offers: Offers, where: Sequence[Place]) -> Iterator[Offer | Rejection]
                         fewest.fits(place.pool, found.candidate.layout, found.candidate.nodes)
 
 
+def _within(offer: Offer, option: Option, room_bytes: int, looks: Looks) -> Iterator[Option]:
+    """Yield the options of an offer that are more accurate than another of as many servers, and fit a room."""
+    for rungs in offer.with_servers(option.replicas):
+        if looks.spent:
+            return
+        looks.take(RUNG)
+        if rungs.lowest().least_bytes > room_bytes:
+            continue
+        for other in rungs.fitting():
+            looks.take(RUNG)
+            if other.layout == option.layout and other.least_bytes <= room_bytes and _beats(other, option):
+                yield other
+
+
 def _too_large(found: Offer) -> Rejection | None:
-    lowest = min(rungs.lowest().least_bytes for rungs in found.at_loads)
+    lowest = min(option.least_bytes for option in found.smallest())
     capacity = found.candidate.place.capacity_bytes
     return found.candidate.rejected(found.rungs.role, "memory", lowest, capacity) if lowest > capacity else None
 

@@ -10,6 +10,7 @@ from dataclasses import dataclass, field, replace
 from planner.options.candidates import allowed
 from planner.options.ladders import STAGES
 from planner.options.likely import probable_bytes
+from planner.options.looks import OFFER, Looks
 from planner.options.needed import Needed
 from planner.options.offers import Named, Offer, Offers
 from planner.options.option import Rejection
@@ -17,7 +18,6 @@ from planner.options.pipeline_stages import apart
 from planner.options.place import Place
 from planner.options.replicas import Load
 from planner.options.sizing import Boxes
-from planner.search.watch import go_on
 
 
 @dataclass(slots=True)
@@ -26,16 +26,19 @@ class Gathering:
 
     Options of others are beaten by options of these, or reach too little, and beat nothing. Where the number of servers
     is open, ``few`` of the numbers are enough. ``served`` has the fewest stages with which something fits a pool;
-    ``faulty`` says that some of what was looked at was left out for a known fault.
+    ``faulty`` says that some of what was looked at was left out for a known fault, ``cut`` that some checkpoints were
+    not looked at, because there were no ``looks`` left.
     """
 
     offers: Offers
     where: Sequence[Place]
+    looks: Looks
     known: Needed | None = None
     few: bool = False
     boxes: Boxes = field(default_factory=Boxes)
     served: dict[int, int] = field(default_factory=dict)
     faulty: bool = False
+    cut: bool = False
     _found: dict[tuple[int, str, int], list[Offer]] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
@@ -90,8 +93,12 @@ class Gathering:
         if key not in self._found:
             self._found[key] = []
             if stages == 1 or place.nodes.splits(stages):
+                if self.looks.spent:
+                    self.cut = True
+                    return []
+                self.looks.take(OFFER)
                 for found in self.offers.at([place], [one], None if stages == 1 else stages):
-                    go_on()
+                    self.looks.take(OFFER)
                     if isinstance(found, Rejection):
                         self.faulty |= found.reason == "fault"
                     else:

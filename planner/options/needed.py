@@ -32,18 +32,21 @@ class Needed:
     """What is needed of a role, by the position of a pool and the repository of a checkpoint.
 
     ``faulty`` says that something was left out for a known fault of the engine. ``served`` has pools with the fewest
-    pipeline stages with which a checkpoint fits, needed or not; None where that is not known.
+    pipeline stages with which a checkpoint fits, needed or not; None where that is not known. ``looks`` are those that
+    finding it out took, which count as taken wherever it is remembered.
     """
 
     named: frozenset[tuple[int, str]]
     faulty: bool
     served: tuple[tuple[int, int], ...] | None = None
+    looks: int = 0
 
     @classmethod
     def read(cls, kept: Any) -> "Needed":  # noqa: ANN401 - plain JSON data
         """Return what was ``written``."""
         named = frozenset((pool, repository) for pool, repository in kept["needed"])
-        return cls(named, kept["faulty"], tuple((pool, stages) for pool, stages in kept["served"]))
+        served = tuple((pool, stages) for pool, stages in kept["served"])
+        return cls(named, kept["faulty"], served, kept["looks"])
 
     def written(self) -> dict[str, Any]:
         """Return it as plain JSON data."""
@@ -51,6 +54,7 @@ class Needed:
             "needed": sorted(map(list, self.named)),
             "faulty": self.faulty,
             "served": [*map(list, self.served or ())],
+            "looks": self.looks,
         }
 
 

@@ -5,6 +5,7 @@ What a candidate takes at least and is worth at most is known before any of its 
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
+from itertools import groupby
 
 from planner.catalog import Catalog
 from planner.catalog.speed_tables import SpeedTables
@@ -43,8 +44,14 @@ class Offer:
 
     @property
     def at_loads(self) -> Iterator[Rungs]:
-        """The rungs under each load."""
-        return (replace(self.rungs, load=load) for load in self.loads)
+        """The rungs under each load, with one number of sequences where speed counts."""
+        return self.with_servers()
+
+    def with_servers(self, count: int | None = None) -> Iterator[Rungs]:
+        """Yield the same for loads of so many servers alone, or of any number."""
+        some = [load for load in self.loads if count in (None, load.replicas)]
+        loads = settled(some) if self.rungs.pacing else some
+        return (replace(self.rungs, load=load) for load in loads)
 
     def least(self) -> Demand | None:
         """Return what each option takes at least; None where the engine starts none or none fits empty GPUs."""
@@ -56,16 +63,29 @@ class Offer:
 
     def boxes(self) -> Iterator[Box]:
         """Yield the options of each load as a box."""
-        for rungs in self.at_loads:
-            yield from rungs.boxes(self._least)
+        for load in self.loads:
+            yield from replace(self.rungs, load=load).boxes(self._least)
 
     def _least(self, sequences: int) -> int:
         return self.least_bytes
 
-    def options(self) -> Iterator[Option]:
-        """Yield all options, up to the first context that does not fit; the smallest one if that does not."""
+    def smallest(self) -> Iterator[Option]:
+        """Yield the smallest option of each number of servers, of whose worth only what is alike for all is right.
+
+        Those with as many sequences each and the same batch take the same.
+        """
+        known: dict[tuple[int, int], Option] = {}
+        for count, loads in groupby(self.loads, lambda load: load.replicas):
+            rungs = replace(self.rungs, load=min(loads, key=lambda load: load.least))
+            key = rungs.load.least, rungs.least_batch
+            if key not in known:
+                known[key] = rungs.lowest()
+            yield replace(known[key], replicas=count)
+
+    def options(self, servers: int) -> Iterator[Option]:
+        """Yield all options of so many servers, up to the first context that does not fit, or the smallest."""
         fits = self.least()
-        for rungs in self.at_loads:
+        for rungs in self.with_servers(servers):
             if fits:
                 yield from rungs.fitting()
             else:
@@ -119,7 +139,7 @@ class Offers:
                 if unmet:
                     yield candidate.rejected(self.role, unmet.what, unmet.wanted, unmet.found, unmet.detail)
                     continue
-            yield Offer(rungs, tuple(settled(loads) if self.pacing else loads), rungs.least_bytes())
+            yield Offer(rungs, tuple(loads), rungs.least_bytes())
 
 
 def _narrowest(role: Role, ranks: int) -> replicas.Load:

@@ -169,13 +169,16 @@ class RoleOptions:
     """The options of one role in canonical order that a best plan may need, and what else was ``considered``.
 
     ``faulty`` says that options with a serious known fault of the engine were left out, or are there because the role
-    has no others.
+    has no others. ``cut`` says that there was no time to look at all of its options, and ``missed`` what one that was
+    not looked at adds to the first stage at most, before its weight; None where nothing says that.
     """
 
     role: Role
     options: tuple[Option, ...]
     considered: Explained
     faulty: bool = False
+    cut: bool = False
+    missed: int | None = None
 
     @property
     def rejections(self) -> tuple[Rejection, ...]:
@@ -188,8 +191,8 @@ class Prepared:
     """The options of every role, in order of the role names, and the places they are for, one for each pool.
 
     ``speed`` has what kernels reach on their GPUs. ``some`` says that options were left out with which a plan reaches
-    less than the best one and its runner-up; ``missed`` is what the first stage can be at most with others, that there
-    was no time for.
+    less than the best one and its runner-up; ``missed`` is what the first stage can be at most with options that there
+    was no time for, None where nothing says that or all were looked at.
     """
 
     places: tuple[Place, ...]
@@ -198,6 +201,11 @@ class Prepared:
     speed: SpeedTables
     some: bool = False
     missed: int | None = None
+
+    @property
+    def cut(self) -> tuple[str, ...]:
+        """The names of the roles whose options there was no time to look at all of."""
+        return tuple(found.role.name for found in self.roles if found.cut)
 
 
 def canonical(option: Option) -> tuple[int | str, ...]:

@@ -4,6 +4,7 @@ Counted at the slow end of the range, with exactly the option's requests running
 the number of requests, so options of a role whose speed counts have one number of requests each.
 """
 
+import functools
 from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass, replace
 
@@ -28,10 +29,14 @@ _MILLION = 1_000_000
 
 @dataclass(frozen=True, slots=True)
 class Pacing:
-    """What the paces of options are counted with; ``priced`` says that money is dollars, not hours of GPUs."""
+    """What the paces of options are counted with; ``priced`` says that money is dollars, not hours of GPUs.
+
+    Without ``counted`` options have the numbers of sequences of such an objective, and no pace.
+    """
 
     tables: SpeedTables
     priced: bool
+    counted: bool = True
 
     @classmethod
     def of(cls, objective: Collection[str], tables: SpeedTables, *, priced: bool) -> "Pacing | None":
@@ -44,7 +49,7 @@ class Pacing:
         Time is that of a server whose GPUs all roles want at once that may be there; money is for the time that a
         server alone takes, for those who share a GPU share its price.
         """
-        if not role.output_tokens:
+        if not (self.counted and role.output_tokens):
             return NO_PACE
         flags = server.flags
         nodes = place.nodes.server_nodes(
@@ -76,9 +81,24 @@ def price_per_mtok(microdollars_per_hour: int, millitokens_per_second: int) -> i
 def settled(loads: Sequence[Load]) -> Iterator[Load]:
     """Yield loads with one number of sequences each: all small numbers, and larger ones in steps of a quarter."""
     for load in loads:
-        for count in sorted({end for span in spans(load.least, load.most) for end in span}):
+        for count in ends(load):
             served = load.served_base + load.served * count
             yield replace(load, least=count, most=count, served_base=served, served=0)
+
+
+def ends(load: Load) -> tuple[int, ...]:
+    """Return the numbers of sequences that a load is settled with."""
+    return _ends(load.least, load.most)
+
+
+@functools.cache
+def _ends(least: int, most: int) -> tuple[int, ...]:
+    return tuple(sorted({end for span in spans(least, most) for end in span}))
+
+
+def times(pace: Pace, replicas: int) -> Pace:
+    """Return the pace of so many servers, given that of one."""
+    return replace(pace, throughput=pace.throughput * replicas)
 
 
 def best_of(paces: Collection[Pace]) -> Pace:

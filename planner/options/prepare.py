@@ -14,19 +14,19 @@ from planner.fleet import Fleet, Role
 from planner.options.considered import Considered
 from planner.options.descent import Descent
 from planner.options.gathering import Gathering
+from planner.options.likely import likely
+from planner.options.looks import Looks
 from planner.options.needed import Needed, keep, question, recall
 from planner.options.offers import Offers
 from planner.options.option import Option, Prepared, RoleOptions, canonical
 from planner.options.paces import Pacing
 from planner.options.place import Place, places
-from planner.options.problem import losses, stages
+from planner.options.problem import left_out, losses, most_of, stages
 from planner.options.prune import Front, Loss, Losses
 from planner.options.reach import Reach
-from planner.options.sizing import best_first
+from planner.options.sizing import BestFirst
 from planner.options.worth import Worth
-
-LOOKS = 200_000
-"""Looks at options of all roles together, after which the rest is left out: about a minute."""
+from planner.search.budget import BUDGET, BudgetSpent
 
 
 def prepare(
@@ -35,12 +35,52 @@ def prepare(
     """Return the options of every role that the best plan for a fleet's objective may need, or for any objective.
 
     ``avoid`` is that of ``prepare_role``.
+
+    Raises:
+        BudgetSpent: a required role has no option because there was no time to find one.
     """
     where = places(fleet, profile)
     names = None if any_objective else stages(fleet.objective)
     pacing = Pacing.of(fleet.objective, catalog.speed, priced=fleet.priced)
-    roles = tuple(prepare_role(role, where, catalog, names, avoid=avoid, pacing=pacing) for role in fleet.roles)
-    return Prepared(places=where, profile=profile, roles=roles, speed=catalog.speed)
+    looks = Looks.most()
+    roles: list[RoleOptions] = []
+    for number, role in enumerate(fleet.roles):
+        own = looks.share(len(fleet.roles) - number)
+        before = own.left
+        roles.append(prepare_role(role, where, catalog, names, avoid=avoid, pacing=pacing, looks=own))
+        looks.take(before - own.left)
+    found = Prepared(places=where, profile=profile, roles=tuple(roles), speed=catalog.speed)
+    return required(replace(found, missed=missed(fleet, found)) if found.cut else found)
+
+
+def required(prepared: Prepared) -> Prepared:
+    """Return what was prepared, where the required roles have options, or all of theirs were looked at.
+
+    Raises:
+        BudgetSpent: a role has no option because there was no time to find one.
+    """
+    if any(found.cut and not found.options and not found.role.optional for found in prepared.roles):
+        raise BudgetSpent(BUDGET, prepared.cut)
+    return prepared
+
+
+def missed(fleet: Fleet, prepared: Prepared) -> int | None:
+    """Return what the first stage can be at most with an option that there was no time for; None if that is not known.
+
+    Each role has the best that it may have, looked at or not.
+    """
+    if any(found.cut and found.missed is None for found in prepared.roles):
+        return None
+    name = stages(fleet.objective)[0]
+    loss = losses((name,))
+    total = 0
+    for found in prepared.roles:
+        ends = [(option, count) for option in found.options for count in (option.sequences_min, option.sequences_max)]
+        known = [-loss(option.worth)(count)[0] for option, count in ends]
+        known += [found.missed] if found.missed is not None else []
+        most = max(known, default=0) * found.role.weight + left_out(found.role, name)
+        total += max(0, most) if found.role.optional else most
+    return total
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,13 +101,15 @@ def prepare_few(
 ) -> Prepared:
     """Return some of the options of some checkpoints of every role; a role may have none. Speed must not count."""
     where, names = places(fleet, profile), stages(fleet.objective)
-    roles = []
-    for role in fleet.roles:
-        one = Gathering(Offers.of(role, catalog, avoid=avoid), where, some[role.name], few=True)
-        for named in one.named:
-            one.add(named)
-        found = best_first(one.boxes, Front(losses(names), in_all=False))
+    roles: list[RoleOptions] = []
+    looks = Looks.most()
+    for number, role in enumerate(fleet.roles):
+        own = looks.share(len(fleet.roles) - number)
+        before = own.left
+        one = _gathered(Offers.of(role, catalog, avoid=avoid), where, own, some[role.name], few=True)
+        found = BestFirst(one.boxes, Front(losses(names), in_all=False), own).options()
         roles.append(_role_options(one, catalog, found, avoid=avoid))
+        looks.take(before - own.left)
     return Prepared(places=where, profile=profile, roles=tuple(roles), speed=catalog.speed, some=True)
 
 
@@ -85,37 +127,40 @@ def prepare_within(
 
     No others are looked at than those of checkpoints that are ``known`` to be needed. Where not all can be looked at,
     a ``few`` that are a plan are among them. A role of which no option can be in a plan has none. Speed must not count.
+
+    Raises:
+        BudgetSpent: there were not looks enough to tell what is enough.
     """
     where, names = places(fleet, profile), stages(fleet.objective)
+    looks = Looks.most() if known is None else Looks.all()
     gathered = [
-        Gathering(Offers.of(role, catalog, avoid=avoid), where, known[role.name] if known else None)
+        Gathering(Offers.of(role, catalog, avoid=avoid), where, looks, known[role.name] if known else None)
         for role in fleet.roles
     ]
-    descents = [Descent(one, reach) for one in gathered]
+    descents = [Descent(one, reach, looks) for one in gathered]
     if not reach.least:
         reach = reach.settled(fleet.roles, [descent.most() for descent in descents])
     fronts = [Front(losses(names), in_all=False) for _ in fleet.roles]
     options: list[list[Option]] = [[] for _ in fleet.roles]
-    left, open_roles = LOOKS, set(range(len(fleet.roles)))
-    while open_roles and left >= len(open_roles):
-        share = left // len(open_roles)
+    open_roles = set(range(len(fleet.roles)))
+    while open_roles and not looks.spent:
+        share = max(1, looks.left // len(open_roles))
         for number in sorted(open_roles):
             descent, least = descents[number], reach.least.get(fleet.roles[number].name, 0)
             before = descent.looks
             options[number] += descent.options(least, fronts[number], before + share)
-            left -= descent.looks - before
             if descent.missed(least) is None:
                 open_roles.remove(number)
-    roles, needed, missed = [], {}, list[int]()
+    roles, needed, left_over = [], {}, list[int]()
     for number, (role, one) in enumerate(zip(fleet.roles, gathered, strict=True)):
         found = options[number]
         needed[role.name] = one.needed(_named(found))
         top = descents[number].missed(reach.least.get(role.name, 0))
         if top is not None:
-            missed.append(reach.within(role, top))
+            left_over.append(reach.within(role, top))
             found = _with(found, few.roles[number].options if few else ())
-        roles.append(_role_options(one, catalog, found, avoid=avoid))
-    most = max(missed, default=None)
+        roles.append(replace(_role_options(one, catalog, found, avoid=avoid), cut=top is not None))
+    most = max(left_over, default=None)
     prepared = Prepared(places=where, profile=profile, roles=tuple(roles), speed=catalog.speed, some=True, missed=most)
     return Within(prepared, needed, reach, most)
 
@@ -143,8 +188,11 @@ def prepare_role(
     *,
     avoid: bool = True,
     pacing: Pacing | None = None,
+    looks: Looks | None = None,
 ) -> RoleOptions:
     """Return the options of one role, in canonical order, that fit otherwise empty GPUs and that no others beat.
+
+    Where there are not ``looks`` enough for all of them, a quarter of these are for some of the likely checkpoints.
 
     ``names`` are the stages that they are worth something to, one before the other; without them all count alike.
     With ``avoid`` options with a serious known fault of the engine are left out, unless the role has no others.
@@ -155,17 +203,60 @@ def prepare_role(
     asked = question(
         role, where, catalog, names, avoid=avoid, paced=pacing is not None, priced=bool(pacing and pacing.priced)
     )
+    looks, offers = looks or Looks.most(), Offers.of(role, catalog, avoid=avoid, pacing=pacing)
     known = recall(asked)
-    gathering = Gathering(Offers.of(role, catalog, avoid=avoid, pacing=pacing), where, known)
-    for one in gathering.named:
-        gathering.add(one)
-    found, faulty = list(best_first(gathering.boxes, front)), gathering.faulty
-    if known is None:
-        keep(asked, gathering.needed(_named(found)))
-    if faulty and not found:
-        return replace(prepare_role(role, where, catalog, names, avoid=False, pacing=pacing), faulty=True)
+    own = looks.but_a_quarter()
+    begun = own.left
+    if known and known.looks < begun:
+        looks.take(known.looks)
+        one = _gathered(offers, where, Looks.all(), known)
+        search = BestFirst(one.boxes, front, one.looks)
+        found = list(search.options())
+    else:
+        one = _gathered(offers, where, own)
+        search = BestFirst(one.boxes, front, own)
+        found = list(search.options())
+        looks.take(begun - own.left)
+        if not (one.cut or search.cut):
+            needed = one.needed(_named(found))
+            keep(asked, replace(needed, looks=begun - own.left))
+    if one.cut or search.cut:
+        found = _with(found, _few(offers, where, catalog, looks, Front(loss, in_all=names is None)))
+    elif one.faulty and not found:
+        again = prepare_role(role, where, catalog, names, avoid=False, pacing=pacing, looks=looks)
+        return replace(again, faulty=True)
     considered = Considered(role, where, catalog, avoid=avoid, pacing=pacing)
-    return RoleOptions(role=role, options=tuple(sorted(found, key=canonical)), considered=considered, faulty=faulty)
+    return RoleOptions(
+        role=role,
+        options=tuple(sorted(found, key=canonical)),
+        considered=considered,
+        faulty=one.faulty,
+        cut=one.cut or search.cut,
+        missed=_most(names, search.missed if not one.cut else None),
+    )
+
+
+def _gathered(
+    offers: Offers, where: Sequence[Place], looks: Looks, known: Needed | None = None, *, few: bool = False
+) -> Gathering:
+    """Return what was gathered of all checkpoints."""
+    one = Gathering(offers, where, looks, known, few=few)
+    for named in one.named:
+        one.add(named)
+    return one
+
+
+def _few(offers: Offers, where: Sequence[Place], catalog: Catalog, looks: Looks, front: Front) -> list[Option]:
+    """Return options of likely checkpoints, where there was no time for all: a plan needs small ones too."""
+    one = _gathered(offers, where, looks, Needed(likely(offers.role, where, catalog), faulty=False), few=True)
+    return list(BestFirst(one.boxes, front, looks).options())
+
+
+def _most(names: tuple[str, ...] | None, left: Loss | None) -> int | None:
+    """Return what an option adds to the first stage at most, of which nothing or the least loss is known."""
+    if not names:
+        return None
+    return most_of(names[0]) if left is None else -left[0]
 
 
 def _everything(worth: Worth) -> Callable[[int], Loss]:

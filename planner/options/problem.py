@@ -74,6 +74,13 @@ def ranges(names: Sequence[str], fleet: Fleet) -> tuple[int, ...]:
     return tuple(found)
 
 
+def most_of(name: str) -> int | None:
+    """Return what no option adds to a stage more than, before its role's weight; None where nothing is known."""
+    if name == SCORE:
+        return SHARE
+    return None if name == THROUGHPUT else _MOST.get(name, 0)
+
+
 def losses(names: tuple[str, ...]) -> Callable[[Worth], Callable[[int], tuple[int, ...]]]:
     """Return what says how much an option with so many sequences loses in each of some stages: its worth, negated."""
     pairs = [_STAGES[name] for name in names]

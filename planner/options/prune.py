@@ -69,6 +69,8 @@ class Front:
         if not known:
             return False
         loss = self.loss(worth)
+        if loss(least) == loss(most):  # the smallest of them is beaten last
+            return _beaten(_Point(loss(most), size(least), shape.variant), known)
         for first, last in reversed(spans(least, most)):
             point = _Point(loss(last), size(first), shape.variant)
             if not _beaten(point, known):

@@ -11,28 +11,25 @@ from dataclasses import asdict, dataclass, field, replace
 from functools import cached_property
 from typing import Any
 
-from planner.architecture import Architecture
 from planner.engine.faults import Case, Fault
 from planner.engine.flags import ServeFlags, default_flags
-from planner.engine.profile import EngineProfile
 from planner.engine.settings import EngineSettings, serve_flags
 from planner.facts.accuracy import Accuracy
-from planner.facts.gpu import GPU
-from planner.facts.quantization import Quantization
 from planner.facts.variant import Model, Variant
 from planner.fleet import Role
 from planner.memory.asleep import residue
-from planner.memory.demand import Demand, demand, loaded_bytes
+from planner.memory.demand import Demand, loaded_bytes
 from planner.memory.pins import server_refusal
 from planner.memory.terms import Server
 from planner.memory.vision import whole_item
 from planner.options import ladders
 from planner.options.candidates import Candidate
+from planner.options.demands import demand_of, same_memory
 from planner.options.figures import RoleFigures
 from planner.options.layouts import Layout
 from planner.options.option import Option, Rejection
-from planner.options.paces import Pacing, best_of
-from planner.options.prune import Front, Shape, never_larger
+from planner.options.paces import Pacing, best_of, ends, settled, times
+from planner.options.prune import Front, Shape
 from planner.options.replicas import Load
 from planner.options.worth import NO_PACE, Measure, Pace, Worth, worth
 from planner.tensors.identity import Same
@@ -43,7 +40,8 @@ class Rungs:
     """The ladders of one candidate in one role, with one load on each of its servers.
 
     With ``avoid`` a context with a serious known fault of the engine is no rung. ``pacing`` is there where speed
-    counts: the load then has one number of sequences.
+    counts: a load then has one number of sequences, unless it is still ``unsettled``; ``paces`` are those of a single
+    server that were found already, by its sequences.
     """
 
     role: Role
@@ -53,6 +51,7 @@ class Rungs:
     measure: Measure
     avoid: bool = False
     pacing: Pacing | None = None
+    paces: dict[int, Pace] = field(default_factory=dict)
 
     def refusal(self) -> Rejection | None:
         """Return why no rung is long or accurate enough, or None."""
@@ -82,17 +81,20 @@ class Rungs:
         """Return the server at the least context with the engine's own batch, which decides how fast it is."""
         return self.candidate.server(self._flags(self.role.context_min))
 
+    @property
+    def least_batch(self) -> int:
+        """The smallest batch at the least context."""
+        return self._batches(self._flags(self.role.context_min))[-1]
+
     def lowest(self) -> Option:
         """Return the smallest option: the least context, the smallest batch, the fewest sequences."""
-        length = self.role.context_min
+        length, batch = self.role.context_min, self.least_batch
         flags = self._flags(length)
-        batch = self._batches(flags)[-1]
         return self._option(length, flags, batch, self._limits(batch)[-1])
 
     def best(self) -> Worth:
         """Return what no rung exceeds: the accuracy of the least context, the longest one, the engine's own batch."""
-        pace = best_of([self._pace(length) for length in self._lengths]) if self.pacing else NO_PACE
-        return self._worth(self.role.context_min, self._lengths[-1], 1, 1, pace)
+        return self._worth(self.role.context_min, self._lengths[-1], 1, 1, self._best_pace())
 
     def fitting(self) -> Iterator[Option]:
         """Yield all options, up to and including the first context of which none fits an otherwise empty GPU."""
@@ -120,6 +122,16 @@ class Rungs:
         """Yield all options as one box, given what each takes at least with so many sequences."""
         if self.load.least <= self.load.most:
             yield Box(self, self.best(), self.load.least, self.load.most, size)
+
+    @property
+    def unsettled(self) -> bool:
+        """Whether speed counts and the load leaves the number of sequences open."""
+        return self.pacing is not None and self.load.least < self.load.most
+
+    def by_load(self, box: "Box") -> "Iterator[Box]":
+        """Yield the options of a box by the number of sequences."""
+        for load in settled([self.load]):
+            yield from replace(self, load=load).boxes(box.size)
 
     def by_context(self, box: "Box") -> "Iterator[Box]":
         """Yield the options of a box by context: of each that fits an otherwise empty GPU with this load."""
@@ -159,7 +171,7 @@ class Rungs:
         if option.least_bytes > self.candidate.place.capacity_bytes:
             return None
         larger = (other for (batch, most), other in box.sized.items() if batch > box.batch and most == box.most)
-        return None if any(_same_memory(other, option) for other in larger) else option
+        return None if any(same_memory(other, option) for other in larger) else option
 
     @cached_property
     def shape(self) -> Shape:
@@ -176,7 +188,7 @@ class Rungs:
         for batch in self._batches(flags):
             most, *fewer = self._limits(batch)
             option = self._option(length, flags, batch, most)
-            if larger and most == larger.sequences_max and _same_memory(larger, option):
+            if larger and most == larger.sequences_max and same_memory(larger, option):
                 continue
             yield option
             for sequences in fewer:
@@ -315,7 +327,7 @@ class Rungs:
 
     def _needed(self, flags: ServeFlags) -> Demand:
         candidate, place = self.candidate, self.candidate.place
-        return _demand(
+        return demand_of(
             Same(candidate.architecture),
             Same(candidate.quantization),
             flags,
@@ -328,8 +340,23 @@ class Rungs:
         """Return the pace at a context, where speed counts: with the load's sequences and the batch they have there."""
         if self.pacing is None:
             return NO_PACE
+        return self._pace_of(self.candidate.server(self._paced(length)))
+
+    def _paced(self, length: int) -> ServeFlags:
+        """Return the flags that decide the pace at a context; its length does not by itself."""
         flags = self._flags(length)
-        return self._pace_of(self.candidate.server(replace(flags, max_num_batched_tokens=self._batches(flags)[0])))
+        return replace(flags, max_num_batched_tokens=self._batches(flags)[0])
+
+    def _best_pace(self) -> Pace:
+        """Return what the pace of no context and no number of sequences exceeds."""
+        if self.pacing is None:
+            return NO_PACE
+        for count in ends(self.load):
+            if count not in self.paces:
+                one = replace(self, load=replace(self.load, replicas=1, least=count, most=count))
+                flags = {replace(one._paced(length), max_model_len=self.role.context_min) for length in self._lengths}
+                self.paces[count] = best_of([one._pace_of(self.candidate.server(each)) for each in flags])
+        return times(best_of([self.paces[count] for count in ends(self.load)]), self.load.replicas)
 
     def _pace_of(self, server: Server) -> Pace:
         if self.pacing is None:
@@ -371,24 +398,3 @@ class Box:
 def _pinned(layout: Layout, settings: EngineSettings) -> Mapping[str, Any]:
     """Return the flags that a layout and the role's own settings are."""
     return {**asdict(layout), **serve_flags(settings)}
-
-
-@functools.lru_cache(maxsize=1 << 16)
-def _demand(
-    architecture: Same[Architecture],
-    quantization: Same[Quantization],
-    flags: ServeFlags,
-    gpu: Same[GPU],
-    profile: Same[EngineProfile],
-    request_tokens: int,
-) -> Demand:
-    """Return the memory of a server; roles alike, checkpoints stored alike and scenarios ask for the same ones."""
-    server = Server(architecture=architecture.value, quantization=quantization.value, flags=flags)
-    return demand(server, gpu.value, profile.value, request_tokens)
-
-
-def _same_memory(larger: Option, smaller: Option) -> bool:
-    """Whether the option with the smaller batch takes no less memory at any number of sequences, awake or asleep."""
-    if larger.asleep.gpu_bytes > smaller.asleep.gpu_bytes or larger.asleep.host_bytes > smaller.asleep.host_bytes:
-        return False
-    return never_larger(larger.demand, smaller.demand, smaller.sequences_min, smaller.sequences_max)

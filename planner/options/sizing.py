@@ -10,11 +10,11 @@ from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 
 from planner.memory.demand import Demand
+from planner.options.looks import BOX, CONTEXT, FORECAST, LEAST, RUNG, Looks
 from planner.options.offers import Offer
 from planner.options.option import Option
 from planner.options.prune import Front, Loss
 from planner.options.rungs import Box
-from planner.search.watch import go_on
 
 Size = Callable[[int], int]
 
@@ -45,30 +45,56 @@ class Boxes:
         return any(rungs.least_at(length).footprint(rungs.load.least) <= capacity for rungs in offer.at_loads)
 
 
-def best_first(boxes: Boxes, front: Front) -> Iterator[Option]:
-    """Yield the options that fit and that no others beat."""
-    waiting: list[tuple[Loss, int, int, Box, Offer]] = []
-    number = itertools.count()
+class BestFirst:
+    """The options of some boxes that fit and that no others beat, those that lose least first, within some looks.
 
-    def wait(offer: Offer, parts: Iterable[Box]) -> None:
+    ``cut`` says that there were no looks for all of them, ``missed`` what the rest loses at least; None where that is
+    not known.
+    """
+
+    def __init__(self, boxes: Boxes, front: Front, looks: Looks) -> None:
+        self._boxes, self._front, self._looks = boxes, front, looks
+        self._waiting: list[tuple[Loss, int, int, Box, Offer]] = []
+        self._number = itertools.count()
+        self.cut = False
+        self.missed: Loss | None = None
+
+    def options(self) -> Iterator[Option]:
+        """Yield the options."""
+        for offer in sorted(self._boxes.offers, key=lambda offer: offer.least_bytes):
+            if self._looks.spent:
+                self.cut = True
+                return
+            known = len(offer.rungs.paces)
+            self._wait(offer, self._boxes.of(offer))
+            self._looks.take(FORECAST * (len(offer.rungs.paces) - known))
+        while self._waiting and not self._looks.spent:
+            *_, box, offer = heapq.heappop(self._waiting)
+            if box.beaten(self._front):
+                continue
+            if box.batch:
+                self._looks.take(RUNG)
+                option = box.rungs.rung(box)
+                if option and not box.beaten(self._front, option.demand.footprint):
+                    self._front.add(option)
+                    yield option
+            elif box.length:
+                self._wait(offer, box.rungs.by_rung(box))
+            elif box.rungs.unsettled:
+                self._wait(offer, box.rungs.by_load(box))
+            else:
+                self._apart(box, offer)
+        if self._waiting:
+            self.cut, self.missed = True, self._waiting[0][0]
+
+    def _apart(self, box: Box, offer: Offer) -> None:
+        self._looks.take(LEAST)
+        lowest = self._boxes.least(offer)
+        if lowest and not box.beaten(self._front, lowest.footprint):
+            self._wait(offer, box.rungs.by_context(box), CONTEXT)
+
+    def _wait(self, offer: Offer, parts: Iterable[Box], looks: int = BOX) -> None:
         for box in parts:
-            heapq.heappush(waiting, (front.loss(box.worth)(box.most), box.size(box.least), next(number), box, offer))
-
-    for offer in boxes.offers:
-        wait(offer, boxes.of(offer))
-    while waiting:
-        go_on()
-        *_, box, offer = heapq.heappop(waiting)
-        if box.beaten(front):
-            continue
-        if box.batch:
-            option = box.rungs.rung(box)
-            if option and not box.beaten(front, option.demand.footprint):
-                front.add(option)
-                yield option
-        elif box.length:
-            wait(offer, box.rungs.by_rung(box))
-        else:
-            lowest = boxes.least(offer)
-            if lowest and not box.beaten(front, lowest.footprint):
-                wait(offer, box.rungs.by_context(box))
+            self._looks.take(looks)
+            loss = self._front.loss(box.worth)(box.most)
+            heapq.heappush(self._waiting, (loss, box.size(box.least), next(self._number), box, offer))

@@ -116,8 +116,12 @@ def fast_enough(
     busy, ranks = place.busy_permille(role.name), server.flags.data_parallel_size
     if reason := _unmeasured(server, nodes):
         return [], Unmet(what="unmeasured", detail=reason)
+    known: dict[int, tuple[int, int] | Unmet] = {}
     for load in loads:
-        within = bounds(role, server, place.gpu, place.profile, tables, busy, load.replicas)
+        own = load.replicas if role.rate_milli else 1  # a limit on time is the same for any number of servers
+        if own not in known:
+            known[own] = bounds(role, server, place.gpu, place.profile, tables, busy, own)
+        within = known[own]
         if isinstance(within, Unmet):
             lacking.append(within)
             continue

@@ -34,6 +34,7 @@ from planner.plan.plan import (
     SharedRole,
     Stage,
     TokenPrice,
+    Unsearched,
     busy_permille,
     server_speed,
 )
@@ -77,6 +78,7 @@ __all__ = [
     "Stage",
     "Supply",
     "TokenPrice",
+    "Unsearched",
     "asleep_of",
     "awake_sets",
     "busy_permille",

@@ -35,6 +35,8 @@ OMITTED = {
     "money": None,
     "known_faults": (),
     "interrupted": False,
+    "unsearched": (),
+    "cut": False,
     "asleep": None,
     "first_ms": 0,
     "shared_bytes": 0,

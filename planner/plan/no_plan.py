@@ -86,7 +86,8 @@ class NoPlan:
     ``empty_roles`` have no option that fits empty GPUs; their ``rejections`` say why. Otherwise ``needs`` are the least
     each required role takes, in order of the role names, and ``deficit_bytes`` how much more memory every GPU would
     have to have. ``conflicts`` have no requirement in common. ``changes`` are single changes that help, the cheapest
-    first; where none does, ``pairs`` are changes of which two together help.
+    first; where none does, ``pairs`` are changes of which two together help. ``cut`` says that the budget ran out
+    before all conflicts and changes had been looked for; that there is no plan is proven all the same.
     """
 
     fleet: str
@@ -98,3 +99,4 @@ class NoPlan:
     conflicts: tuple[Conflict, ...]
     changes: tuple[Change, ...]
     pairs: tuple[tuple[Change, Change], ...] = ()
+    cut: bool = False

@@ -5,6 +5,7 @@ the servers on a GPU, the memory others use and what is free add up to the GPU's
 """
 
 from dataclasses import dataclass
+from typing import Literal
 
 from planner.facts.accuracy import Accuracy
 from planner.fleet import USUAL, Cluster, TimeShare
@@ -139,10 +140,23 @@ class Stage:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Unsearched:
+    """What the budget did not suffice to look at: ``what`` is ``options`` or ``close calls`` of a ``role``.
+
+    ``keys`` are those of the role that are open; each of them, when it is set, leaves less to look at.
+    """
+
+    what: Literal["options", "close calls"]
+    role: str
+    keys: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Proof:
     """What was proven and how to repeat it: the same solver, seed and budget on the same model give the same plan.
 
-    It cannot be repeated when the search was ``interrupted`` before its end.
+    It cannot be repeated when the search was ``interrupted`` before its end. No plan is proven best beside options that
+    are ``unsearched``.
     """
 
     proven: bool
@@ -153,6 +167,7 @@ class Proof:
     budget: int
     model_sha256: str
     interrupted: bool = False
+    unsearched: tuple[Unsearched, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -33,7 +33,7 @@ def account(
         return found
     if found.prepared.some:  # a plan without one role's variant may reach less than the runner-up
         found = dataclasses.replace(found, prepared=prepare(fleet, catalog, found.prepared.profile))
-    close = tuple(call for call in close_calls(fleet, catalog, found, budget) if role in (None, call.role))
+    close = tuple(call for call in close_calls(fleet, catalog, found, budget)[0] if role in (None, call.role))
     return Account(
         plan=dataclasses.replace(found.plan, close_calls=close),
         left_out=tuple(_left_out(found, name) for name in found.plan.left_out if role in (None, name)),

@@ -46,8 +46,9 @@ def with_runner_up(fleet: Fleet, catalog: Catalog, found: Solved, budget: int) -
     """Return a plan with its runner-up and its close calls; it is interrupted, too, when the search for those was."""
     watch.task("next best")
     other = next_best(fleet, found.prepared, found.decided, budget, found.kept)
-    close = close_calls(fleet, catalog, found, budget)
-    proof = dataclasses.replace(found.plan.proof, interrupted=watch.stopped())
+    close, unsearched = close_calls(fleet, catalog, found, budget)
+    all_of_it = (*found.plan.proof.unsearched, *unsearched)
+    proof = dataclasses.replace(found.plan.proof, interrupted=watch.stopped(), unsearched=all_of_it)
     return dataclasses.replace(found.plan, runner_up=other, close_calls=close, proof=proof)
 
 

@@ -37,6 +37,7 @@ from planner.search.chain import SEED
 from planner.search.problem import MINIMAL_CHANGE, Answer, Block
 from planner.search.turns import charge
 from planner.solve.ports import master_ports, ports
+from planner.solve.unsearched import unsearched
 
 _STEPS = 10_000
 
@@ -104,7 +105,7 @@ def assemble(
         prices=_prices(fleet),
         price=price_of(fleet, servers),
         money=money_of(fleet, servers),
-        proof=_proof(fleet, answer, budget),
+        proof=replace(_proof(fleet, answer, budget), unsearched=unsearched(prepared)),
         lock=lock,
         bindings=(),
         runner_up=None,

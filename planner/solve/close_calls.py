@@ -13,36 +13,48 @@ from planner.facts.variant import Model
 from planner.fleet import Fleet
 from planner.options.candidates import allowed
 from planner.options.figures import RoleFigures
-from planner.plan import CloseCall
+from planner.plan import CloseCall, Unsearched
 from planner.search import watch
 from planner.search.budget import BudgetSpent
 from planner.solve.assemble import Decision
 from planner.solve.nearby import as_planned, narrowed, others_kept, with_role
+from planner.solve.unsearched import open_keys
 from planner.solve.whole import Solved, tried
 
 
-def close_calls(fleet: Fleet, catalog: Catalog, found: Solved, budget: int) -> tuple[CloseCall, ...]:
+def close_calls(
+    fleet: Fleet, catalog: Catalog, found: Solved, budget: int
+) -> tuple[tuple[CloseCall, ...], tuple[Unsearched, ...]]:
     """Return for each role the best plan with another model that scores as much within the error, where there is one.
 
-    All of the role's candidates are looked at, and the other roles keep their checkpoints.
+    All of the role's candidates are looked at, and the other roles keep their checkpoints. The second are the roles for
+    which there was no time.
     """
     fleet = as_planned(fleet, found.plan)
-    calls = (_call(fleet, catalog, found, decision, budget) for decision in found.decided)
-    return tuple(call for call in calls if call)
+    calls = [_call(fleet, catalog, found, decision, budget) for decision in found.decided]
+    return (
+        tuple(call for call in calls if isinstance(call, CloseCall)),
+        tuple(call for call in calls if isinstance(call, Unsearched)),
+    )
 
 
-def _call(fleet: Fleet, catalog: Catalog, found: Solved, decision: Decision, budget: int) -> CloseCall | None:
+def _call(
+    fleet: Fleet, catalog: Catalog, found: Solved, decision: Decision, budget: int
+) -> CloseCall | Unsearched | None:
     role, now = decision.role, decision.option.accuracy
     figures = RoleFigures(role, catalog)
     near = tuple(_near(catalog, figures, decision))
     if not near or now.score is None or watch.stopped():
         return None
     watch.task(f"close calls of {role.name}")
+    unlooked = Unsearched(what="close calls", role=role.name, keys=tuple(open_keys(role)))
     other = replace(narrowed(role, near[0]), models=near, schemes=role.schemes)
     try:
         answer = tried(with_role(others_kept(fleet, found, role.name), other), catalog, budget)
     except BudgetSpent:
-        return None
+        return None if watch.stopped() else unlooked
+    if isinstance(answer, Solved) and answer.plan.proof.unsearched:
+        return unlooked
     option = (
         next((one for one in answer.decided if one.role.name == role.name), None)
         if isinstance(answer, Solved)

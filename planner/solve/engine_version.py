@@ -9,6 +9,7 @@ from planner.options.layouts import layout_of
 from planner.options.limits import cache_refusal, engine_refusal, layout_refusal
 from planner.options.problem import problem
 from planner.plan.faults import faults_of
+from planner.search.budget import BudgetSpent
 from planner.search.optimise import optimise
 from planner.search.problem import Answer
 from planner.solve.assemble import Decision, decisions
@@ -46,11 +47,13 @@ def best(fleet: Fleet, prepared: Prepared, budget: int) -> Answer | None:
     """Return the best answer, or None where no choice of options serves every required role.
 
     Raises:
-        BudgetSpent: neither could be shown within the solver's budget.
+        BudgetSpent: neither could be shown within the budget.
     """
     if not all(found.options or found.role.optional for found in prepared.roles):
         return None
     answer = optimise(problem(fleet, prepared), budget)
+    if answer is None and prepared.cut:  # there may be a plan with options that there was no time to look at
+        raise BudgetSpent(budget, prepared.cut)
     return answer and bounded(answer, prepared)
 
 

@@ -15,6 +15,7 @@ from planner.solve.assemble import Decision, assemble, decisions
 from planner.solve.bindings import bindings
 from planner.solve.engine_version import best, faulty, prepared_for
 from planner.solve.hold import hold, keep
+from planner.solve.within import bounded
 
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
@@ -100,7 +101,7 @@ def _following(fleet: Fleet, catalog: Catalog, fresh: Solved, answer: Answer, pr
     if kept:
         least = optimise(problem(fleet, keeping.prepared, kept=kept), budget)
         assert least is not None
-        answer = dataclasses.replace(least, model_sha256=answer.model_sha256)
+        answer = dataclasses.replace(bounded(least, keeping.prepared), model_sha256=answer.model_sha256)
     held = hold(problem(fleet, keeping.prepared, kept=kept), answer, keeping.old)
     followed = solved(fleet, catalog, keeping.prepared, held, budget, previous)
     return fresh if followed.plan.servers == fresh.plan.servers else _held(followed)

@@ -17,11 +17,12 @@ from planner.options.candidates import allowed
 from planner.options.likely import likely
 from planner.options.needed import FEW, Needed, question_of_all
 from planner.options.place import places
-from planner.options.prepare import prepare_few, prepare_within
-from planner.options.problem import problem, ranges, stages
+from planner.options.prepare import missed, prepare_few, prepare_within
+from planner.options.problem import most_of, problem, ranges, stages
 from planner.options.reach import Reach
 from planner.options.worth import counts_speed
 from planner.search import watch
+from planner.search.budget import BudgetSpent, purse
 from planner.search.known import known
 from planner.search.problem import MINIMAL_CHANGE, Answer, Decided
 
@@ -37,34 +38,51 @@ def prepared_within(fleet: Fleet, catalog: Catalog, profile: EngineProfile, *, a
     if not _suits(fleet):
         return prepare(fleet, catalog, profile, avoid=avoid)
     asked = question_of_all(fleet.roles, places(fleet, profile), catalog, stages(fleet.objective), avoid=avoid)
-    place = f"within-{asked[:2]}"
+    place, begun = f"within-{asked[:2]}", purse().looks
     before = cache.recall(place, asked)
-    if before is not None:
+    if before is not None and before["of"] <= begun:
+        purse().looks -= before["looks"]
         reach = Reach.read(before["reach"])
         needed = {name: Needed.read(found) for name, found in before["needed"].items()}
         return prepare_within(fleet, catalog, profile, reach, needed, None, avoid=avoid).prepared
     watch.task("a first plan")
     few, first = _few(fleet, catalog, profile, avoid=avoid)
     watch.task("")
-    if first is None:
+    if few is None or first is None:
         return prepare(fleet, catalog, profile, avoid=avoid)
-    found = prepare_within(fleet, catalog, profile, first, None, few, avoid=avoid)
+    try:
+        found = prepare_within(fleet, catalog, profile, first, None, few, avoid=avoid)
+    except BudgetSpent:
+        return _few_alone(fleet, few)
     if not found.reach.least or not all(one.options for one in found.prepared.roles):
         return prepare(fleet, catalog, profile, avoid=avoid)
     if found.missed is None:
         kept = {name: needed.written() for name, needed in found.needed.items()}
-        cache.keep(place, asked, {"reach": found.reach.written(), "needed": kept})
+        taken = {"of": begun, "looks": begun - purse().looks}
+        cache.keep(place, asked, {"reach": found.reach.written(), "needed": kept, **taken})
     return found.prepared
 
 
+def _few_alone(fleet: Fleet, few: Prepared) -> Prepared:
+    """Return a few options that are a plan, where there was no time to look at any others."""
+    cut = tuple(replace(one, cut=True, missed=most_of(stages(fleet.objective)[0])) for one in few.roles)
+    found = replace(few, roles=cut)
+    return replace(found, missed=missed(fleet, found))
+
+
 def bounded(answer: Answer, prepared: Prepared) -> Answer:
-    """Return an answer whose bound covers the options that there was no time to look at."""
-    if prepared.missed is None:
+    """Return an answer whose bound covers the options that there was no time to look at, as far as any bound does.
+
+    What stays as it was comes before that where it counts most: such options are always looked at.
+    """
+    if not prepared.cut:
         return answer
-    first, *rest = answer.stages
-    bound = max(first.bound, prepared.missed)
-    first = replace(first, bound=bound, proven=first.proven and bound == first.value)
-    return replace(answer, stages=(first, *(replace(stage, proven=False) for stage in rest)))
+    position = 1 if answer.stages[0].name == MINIMAL_CHANGE else 0
+    stages = [replace(stage, proven=stage.proven and place < position) for place, stage in enumerate(answer.stages)]
+    if prepared.missed is not None:
+        stage = stages[position]
+        stages[position] = replace(stage, bound=max(stage.bound, prepared.missed))
+    return replace(answer, stages=tuple(stages))
 
 
 def _suits(fleet: Fleet) -> bool:
