@@ -37,7 +37,7 @@ DOCUMENTS = {
     "diff": ("diff",),
     "estimate": ("estimate",),
     "explain": ("explain", "no-plan"),
-    "init": ("files",),
+    "init": ("files", "no-plan"),
     "observe": ("observe",),
     "pareto": ("pareto", "no-plan"),
     "render": ("files",),

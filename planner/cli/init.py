@@ -6,14 +6,19 @@ from pathlib import Path
 import click
 
 from planner.catalog import Catalog, load_catalog
-from planner.cli.exit_codes import EXIT_FILES_DIFFER
-from planner.cli.json_text import json_option, say_files
+from planner.cli.asked_gpus import asked_hardware
+from planner.cli.asked_models import asked_role, read_back, without_plan
+from planner.cli.exit_codes import EXIT_FILES_DIFFER, EXIT_NO_PLAN
+from planner.cli.json_text import json_option, say, say_files
 from planner.cli.local_gpus import LocalGPU, NoLocalGPU, local_gpus
 from planner.cli.many_files import ManyFiles, many_files
 from planner.cli.shared import catalog_option, hint, verb
-from planner.cli.starter import NAME, one_machine, starter
+from planner.cli.starter import ANY_MODEL, NAME, StarterRole, one_machine, starter
+from planner.cli.text import wrapped
 from planner.errors import OutputError
+from planner.explain import no_plan
 from planner.fleet.values import name_refusal
+from planner.plan import plan_json
 from planner.units import MIB
 
 
@@ -26,7 +31,20 @@ def _checked_name(context: click.Context, parameter: click.Parameter, name: str 
 
 @click.command(cls=ManyFiles)
 @click.argument("path", type=click.Path(dir_okay=False, path_type=Path), default="fleet.yaml")
-@click.option("--gpu", "gpu_name", metavar="NAME", help="GPU to plan for: catalog name, or as nvidia-smi prints it.")
+@click.option(
+    "--gpu",
+    "gpus",
+    multiple=True,
+    metavar="NAME[:COUNT]",
+    help="GPUs of a machine, or a cloud instance: catalog name, or as nvidia-smi prints it; repeatable.",
+)
+@click.option(
+    "--model",
+    "models",
+    multiple=True,
+    metavar="NAME",
+    help="A model to serve: catalog name or Hugging Face id; repeatable. The fleet is solved before it is written.",
+)
 @many_files("--from-kubectl", "Take the GPUs of a cluster: its nodes and pods, as kubectl saved them.")
 @many_files("--from-slurm", "Take those that Slurm has: what scontrol show nodes --json wrote, or sinfo --json.")
 @many_files("--from-ray", "Take those that Ray has: what its dashboard says of its nodes, or ray list nodes.")
@@ -44,7 +62,8 @@ def _checked_name(context: click.Context, parameter: click.Parameter, name: str 
 @json_option
 def init(
     path: Path,
-    gpu_name: str | None,
+    gpus: tuple[str, ...],
+    models: tuple[str, ...],
     from_kubectl: tuple[Path, ...],
     from_slurm: tuple[Path, ...],
     from_ray: tuple[Path, ...],
@@ -57,14 +76,22 @@ def init(
 ) -> None:
     """Write a commented starter fleet.yaml.
 
-    It is for the NVIDIA GPUs of this machine, for the one named with --gpu, or for those of a cluster, out
+    It is for the NVIDIA GPUs of this machine, for those named with --gpu, or for those of a cluster, out
     of files that its own commands wrote; docs/inventory.md says which. Nothing is contacted. With - as
-    its path the fleet is printed.
+    its path the fleet is printed. What planner solve would refuse is refused at once, and not written.
     """
     catalog = load_catalog(overlays=catalog_folders)
     sources = {"kubectl": from_kubectl, "slurm": from_slurm, "ray": from_ray, "nvidia-smi": from_nvidia_smi}
     given = {kind: files for kind, files in sources.items() if files}
-    text = _text(path, catalog, gpu_name, given, name, gpus_said)
+    role = asked_role(catalog, models) if models else ANY_MODEL
+    text = _text(path, catalog, gpus, given, name, gpus_said, role)
+    fleet = read_back(text, path, catalog)
+    if models and (none := without_plan(fleet, catalog)):
+        if as_json:
+            say(plan_json(none))
+        else:
+            click.echo(wrapped(no_plan(none)))
+        raise SystemExit(EXIT_NO_PLAN)
     if str(path) != "-":
         _write(path, text, force, as_json)
     elif as_json:
@@ -93,36 +120,35 @@ def _write(path: Path, text: str, force: bool, as_json: bool) -> None:
 def _text(
     path: Path,
     catalog: Catalog,
-    gpu_name: str | None,
+    gpus: tuple[str, ...],
     given: Mapping[str, Sequence[Path]],
     name: str | None,
     gpus_said: tuple[str, ...],
+    role: StarterRole,
 ) -> str:
     file = path.name if str(path) != "-" else "fleet.yaml"
     if not given:
         if gpus_said:
             raise click.UsageError("--gpu-is goes with --from-kubectl and its like")
-        return starter(file, _hardware(catalog, gpu_name), name or NAME)
-    options = [*(f"--from-{kind}" for kind in given), *(["--gpu"] if gpu_name is not None else [])]
+        hardware = asked_hardware(catalog, gpus) if gpus else _hardware(catalog)
+        return starter(file, hardware, name or NAME, role)
+    options = [*(f"--from-{kind}" for kind in given), *(["--gpu"] if gpus else [])]
     if len(options) > 1:
         raise click.UsageError(f"{' and '.join(options)} say the same thing: give one of them")
     ((kind, files),) = given.items()
     from planner.cli.inventory import inventoried
 
     hardware, of_fleet = inventoried(catalog, kind, files, name, gpus_said)
-    return starter(file, hardware, name or of_fleet or NAME)
+    return starter(file, hardware, name or of_fleet or NAME, role)
 
 
-def _hardware(catalog: Catalog, gpu_name: str | None) -> str:
-    """Return the GPUs of this machine, or the one that is named."""
-    if gpu_name is not None:
-        gpu, count, index, in_use = catalog.gpu(gpu_name), 1, 0, 0
-    else:
-        devices = _of_one_kind(local_gpus())
-        gpu = catalog.gpu(devices[0].product)
-        count, index = len(devices), devices[0].index
-        # What an integrated GPU reports as in use is the operating system's part, which the catalog has.
-        in_use = 0 if gpu.integrated else max(device.memory_in_use_bytes for device in devices)
+def _hardware(catalog: Catalog) -> str:
+    """Return the GPUs of this machine."""
+    devices = _of_one_kind(local_gpus())
+    gpu = catalog.gpu(devices[0].product)
+    count, index = len(devices), devices[0].index
+    # What an integrated GPU reports as in use is the operating system's part, which the catalog has.
+    in_use = 0 if gpu.integrated else max(device.memory_in_use_bytes for device in devices)
     return one_machine(gpu.name, count, index, f"{in_use // MIB}MiB" if in_use else "0")
 
 

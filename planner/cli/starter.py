@@ -1,5 +1,7 @@
 """The text of a starter fleet.yaml around its GPUs."""
 
+from dataclasses import asdict, dataclass
+
 NAME = "my-fleet"
 _STARTER = """\
 # A fleet: what has to be served, and on what. Run `planner solve {file}` to plan it.
@@ -20,16 +22,16 @@ objective: balanced
 roles:
   assistant:
     # code, general, reasoning, chat, math, long-context, agent, vision, embedding or rerank
-    task: general
+    task: {task}
     # Candidates: catalog names, Hugging Face ids, or folders (./my-model) with a config.json.
     # Without this key every catalog model for the task is one.
-    # models: [Qwen2.5-14B-Instruct, Mistral-7B-Instruct-v0.3]
+    {models}
     # Tokens of prompt and answer together: what must fit, and what would be nice.
-    context: {{min: 8k, wish: 32k}}
+    context: {context}
     # Requests served at once without waiting for memory.
     concurrency: {{min: 1, target: 8}}
     # The length of a usual request, at which concurrency is counted; without it the full context.
-    request: {{prompt_tokens: 3k, output_tokens: 1k}}
+    request: {request}
     # Quantization keeps at least this much of the unquantized model's score, in percent.
     accuracy: {{recovery: 95}}
     # Counts this much in the balanced objective, relative to other roles.
@@ -45,9 +47,22 @@ gpu:
 """
 
 
-def starter(file: str, hardware: str, name: str = NAME) -> str:
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StarterRole:
+    """What the one role of a starter says, as the file has it."""
+
+    task: str = "general"
+    models: str = "# models: [Qwen2.5-14B-Instruct, Mistral-7B-Instruct-v0.3]"
+    context: str = "{min: 8k, wish: 32k}"
+    request: str = "{prompt_tokens: 3k, output_tokens: 1k}"
+
+
+ANY_MODEL = StarterRole()
+
+
+def starter(file: str, hardware: str, name: str = NAME, role: StarterRole = ANY_MODEL) -> str:
     """Return a commented fleet for a file; ``hardware`` is its ``gpu`` or its ``nodes``, as text that ends a line."""
-    return _STARTER.format(file=file, name=name, hardware=hardware)
+    return _STARTER.format(file=file, name=name, hardware=hardware, **asdict(role))
 
 
 def one_machine(gpu: str, count: int, index: int, memory_in_use: str) -> str:
