@@ -5,11 +5,11 @@ from pathlib import Path
 
 import click
 
-from planner.artifacts.quoting import label, unit_prefix
 from planner.catalog import Catalog
 from planner.facts.gpu import GPU
 from planner.fleet.values import name_refusal
 from planner.inventory import Inventory, hardware_text
+from planner.inventory.documents import uncollected
 from planner.inventory.kubernetes import from_kubectl
 from planner.inventory.nvidia_smi import from_nvidia_smi
 from planner.inventory.products import Products
@@ -29,9 +29,17 @@ def inventoried(
         UnknownName: ``--gpu-is`` names a GPU that the catalog does not have.
     """
     products = Products(catalog, dict(_said(catalog, one) for one in said))
-    found = _read(kind, files, products, label(unit_prefix(name)) if name else "")
+    with uncollected():
+        found = _read(kind, files, products, _own(name) if name else "")
     fleet = found.fleet.removeprefix("planner-")
     return hardware_text(found), "" if name_refusal(fleet) else fleet
+
+
+def _own(name: str) -> str:
+    """Return what the objects of a fleet begin with."""
+    from planner.artifacts.quoting import label, unit_prefix  # its room is large, and few need it here
+
+    return label(unit_prefix(name))
 
 
 def _read(kind: str, files: Sequence[Path], products: Products, own: str) -> Inventory:

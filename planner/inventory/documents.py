@@ -1,8 +1,10 @@
 """Files of JSON -> plain data, and values out of it; every complaint names the file and the path in it."""
 
+import gc
 import json
 from collections import Counter
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, NoReturn, TypeVar
 
@@ -107,13 +109,18 @@ def mapping(value: object, *keys: str) -> dict[str, Any]:
     Raises:
         Malformed: something on the way is there and is no map.
     """
-    for count, key in enumerate(("", *keys)):
-        value = value.get(key) if count and isinstance(value, dict) else value
-        if value is None:
-            return {}
+    for depth, key in enumerate(keys):
         if not isinstance(value, dict):
-            raise Malformed(".".join(keys[:count]), f"expected a map, not {found(value)}")
-    return value if isinstance(value, dict) else {}
+            return _absent(value, keys[:depth])
+        value = value.get(key)
+    return value if isinstance(value, dict) else _absent(value, keys)
+
+
+def _absent(value: object, keys: Sequence[str]) -> dict[str, Any]:
+    """Return the empty map that stands for what is absent."""
+    if value is not None:
+        raise Malformed(".".join(keys), f"expected a map, not {found(value)}")
+    return {}
 
 
 def listing(value: object, *keys: str) -> list[Any]:
@@ -170,6 +177,18 @@ def each(place: str, items: Sequence[_Item], read: Callable[[_Item], _Read]) -> 
         except Malformed as error:
             raise Malformed(f"{place}[{number}].{error.path}", error.message, error.hint) from None
     return done
+
+
+@contextmanager
+def uncollected() -> Iterator[None]:
+    """Do not look for objects that refer to each other: those of JSON do not, and of a cluster there are millions."""
+    was = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if was:
+            gc.enable()
 
 
 def raise_all(problems: Iterable[Problem]) -> None:

@@ -80,28 +80,30 @@ def asked(spec: Mapping[str, Any]) -> dict[str, int]:
     beside: Counter[str] = Counter()
     most: Counter[str] = Counter()
     for number, container in enumerate(maps(spec, "initContainers")):
-        wants = _wants(container, f"spec.initContainers[{number}]")
-        if container.get("restartPolicy") == "Always":
-            beside += wants
-            most |= beside
-        else:
-            most |= beside + wants
+        if wants := _wants(container, "initContainers", number):
+            if container.get("restartPolicy") == "Always":
+                beside.update(wants)
+                most |= beside
+            else:
+                most |= beside + Counter(wants)
     together = Counter(beside)
     for number, container in enumerate(maps(spec, "containers")):
-        together += _wants(container, f"spec.containers[{number}]")
-    return dict(most | together)
+        together.update(_wants(container, "containers", number))
+    return {resource: count for resource, count in (most | together).items() if count}
 
 
-def _wants(container: Mapping[str, Any], place: str) -> Counter[str]:
+def _wants(container: Mapping[str, Any], kind: str, number: int) -> dict[str, int]:
     """Return a container's devices: what it requests, which is its limit where it says only that."""
-    wants: Counter[str] = Counter()
+    wants: dict[str, int] = {}
     try:
+        resources = mapping(container, "resources")
         for part in ("limits", "requests"):
-            for resource, amount in mapping(container, "resources", part).items():
+            for resource, amount in mapping(resources, part).items():
                 if is_device(resource):
-                    wants[resource] = whole(amount, f"resources.{part}.{resource}")
+                    wants[resource] = whole(amount, f"{part}.{resource}")
     except Malformed as error:
-        raise Malformed(f"{place}.{error.path}", error.message, error.hint) from None
+        inside = error.path if error.path == "resources" else f"resources.{error.path}"
+        raise Malformed(f"spec.{kind}[{number}].{inside}", error.message, error.hint) from None
     return wants
 
 
