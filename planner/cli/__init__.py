@@ -7,6 +7,7 @@ Each command lives in a module of this room that is imported when the command is
 import errno
 import gc
 import importlib
+import os
 
 import click
 
@@ -43,6 +44,10 @@ both have _ where the name has -."""
 _RARELY = (100_000, 50, 100)
 """How many objects are made before those that refer to each other are looked for, against 700 as Python has it: a
 command makes millions of facts that do not, and looking took an eighth of its time."""
+
+
+os.environ.setdefault("PYDANTIC_DISABLE_PLUGINS", "__all__")
+# What a fleet says depends on no plugin of pydantic, and to look for them opens every installed package.
 
 
 class Commands(click.Group):

@@ -10,14 +10,11 @@ from planner.architecture import Architecture
 from planner.config_json.classes import config_class
 from planner.config_json.decoder import decoder
 from planner.config_json.drafters import eagle3, is_eagle3
-from planner.config_json.encoders import ENCODERS, encoder
 from planner.config_json.fields import Fields
 from planner.config_json.heads import heads
 from planner.config_json.pooling import as_pooling, is_pooling_decoder, pooling_decoder
 from planner.config_json.quantization_config import parse_quantization
 from planner.config_json.registry import TEXT
-from planner.config_json.whisper import WHISPER, whisper
-from planner.config_json.wrappers import WRAPPERS, wrapped
 from planner.errors import InvalidConfig, UnsupportedModel
 from planner.facts.quantization import Quantization
 
@@ -71,14 +68,23 @@ def _parsed(facts: _Facts) -> Architecture:
 
 
 def _architecture(name: str, fields: Fields) -> Architecture:
-    if name == WHISPER:
-        return whisper(fields)
     if is_eagle3(name, fields):
         return eagle3(name, fields)
-    if name in WRAPPERS:
-        return wrapped(name, fields)
     if name in TEXT:
         return decoder(name, TEXT[name], fields)
+    return _other(name, fields)
+
+
+def _other(name: str, fields: Fields) -> Architecture:
+    """Return the architecture of what is no plain language model, whose readers are loaded when there is one."""
+    from planner.config_json.encoders import ENCODERS, encoder
+    from planner.config_json.whisper import WHISPER, whisper
+    from planner.config_json.wrappers import WRAPPERS, wrapped
+
+    if name == WHISPER:
+        return whisper(fields)
+    if name in WRAPPERS:
+        return wrapped(name, fields)
     if name in ENCODERS:
         return encoder(name, ENCODERS[name], fields)
     if is_pooling_decoder(name):

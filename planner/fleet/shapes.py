@@ -77,7 +77,7 @@ class Map(BaseModel):
     that came after plans did: a fleet that leaves them out has the digest that its plans name.
     """
 
-    model_config = ConfigDict(extra="allow", frozen=True)
+    model_config = ConfigDict(extra="allow", frozen=True, defer_build=True)
     required: ClassVar[tuple[str, ...]] = ()
     leads: ClassVar[bool] = True
     single: ClassVar[dict[str, Any] | None] = None
