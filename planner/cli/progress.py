@@ -18,6 +18,7 @@ from typing import NoReturn, TypeVar
 
 import click
 
+from planner.cli import shared
 from planner.cli.exit_codes import EXIT_INTERRUPTED
 from planner.cli.shared import hint
 from planner.explain.words import COSTS, has_unit, stage_share, stage_value
@@ -32,9 +33,6 @@ _STDERR = 2
 _CLEAR = "\r\x1b[K"
 
 T = TypeVar("T")
-
-listeners: list[Callable[[str], None]] = []
-"""Who hears how far the work is, besides a terminal."""
 
 
 def watched(fleet: Fleet, work: Callable[[], T]) -> T:
@@ -128,7 +126,7 @@ class _Line:
 
     def show(self, text: str, more: str = "") -> None:
         """Write how long it has taken, and how far it is; ``more`` is for who sits at the terminal."""
-        for listener in listeners:
+        for listener in shared.listeners:
             listener(text)
         seconds = time.monotonic() - self._begin
         if self._terminal and seconds >= _QUIET_SECONDS:

@@ -37,6 +37,9 @@ _offline = click.option(
 )
 _Command = TypeVar("_Command", bound=Callable[..., object])
 
+listeners: list[Callable[[str], None]] = []
+"""Who hears how far the work is, besides a terminal; ``planner.cli.progress`` tells them."""
+
 
 def catalog_option(command: _Command) -> _Command:
     """Give a command ``--catalog DIR``, overlays of ``planner.catalog.load_catalog``, and ``--offline``."""

@@ -20,6 +20,7 @@ LONGEST_SECONDS = 1800
 """Of one call by the clock; the search of solve ends before by its own count."""
 _MOST_BYTES = 64 << 20
 _MOST_SAID = 1 << 20
+_OF_TERMINALS = ("CLICOLOR_FORCE", "COLUMNS", "FORCE_COLOR")
 
 
 class Ended(PlannerError):
@@ -77,7 +78,7 @@ async def _process(folder: str, said: int) -> AsyncIterator[anyio.abc.Process]:
     # -P and PYTHONSAFEPATH: the folder may hold files of the client's, and none of them is a module.
     before = os.environ.get("PYTHONPATH", "")
     path = os.pathsep.join(str(Path(part).resolve()) for part in before.split(os.pathsep) if part)
-    kept = {name: value for name, value in os.environ.items() if name not in ("CLICOLOR_FORCE", "FORCE_COLOR")}
+    kept = {name: value for name, value in os.environ.items() if name not in _OF_TERMINALS}
     environment = {**kept, "NO_COLOR": "1", "PYTHONSAFEPATH": "1", "PYTHONPATH": path}
     process = await anyio.open_process(
         [sys.executable, "-P", "-m", "planner.cli.mcp.child"],

@@ -19,7 +19,7 @@ import click
 
 from planner import checkpoint
 from planner.cli import main as planner
-from planner.cli import progress
+from planner.cli import shared
 from planner.cli.exit_codes import EXIT_ERROR
 
 
@@ -30,7 +30,7 @@ def main() -> None:
     request = json.loads(_line())
     threading.Thread(target=_end_with_the_server, daemon=True).start()
     checkpoint.confine([Path(root) for root in request["roots"]])
-    progress.listeners.append(_Changes(wire).hear)
+    shared.listeners.append(_Changes(wire).hear)
     _write(wire, _run(request["words"]))
 
 
