@@ -241,6 +241,13 @@ def test_files_may_be_one_and_in_any_order(tmp_path: Path, catalog: Catalog) -> 
             listed(node("a", labels=labels_of() | {f"{GPU}.count": "eight"})),
             "items[0].metadata.labels.nvidia.com/gpu.count: 'eight' is no quantity", id="label",
         ),
+        pytest.param(
+            listed(node("a", labels={f"{GPU}.product": 7})),  # type: ignore[dict-item]
+            "items[0].metadata.labels.nvidia.com/gpu.product: expected text, not 7", id="label of a number",
+        ),
+        pytest.param(
+            listed(node("a", taints=[{"key": 3}])), "items[0].spec.taints[0].key: expected text, not 3", id="taint"
+        ),
         pytest.param(listed({"kind": "Node", "metadata": {}}), "items[0].metadata.name: expected a name", id="no name"),
         pytest.param(listed(node("a\n- b")), "items[0].metadata.name: expected a name", id="name of two lines"),
     ],
@@ -260,12 +267,14 @@ def test_pods_are_required_and_every_mistake_in_them_is_named(tmp_path: Path) ->
     assert result.exit_code == 1
     assert "without them nobody knows which GPUs are taken" in result.stderr
 
-    told = refused(
-        tmp_path, listed(node("a")), listed(pod("x", "a", "1.5"), pod("y", "a", 1, containers=[{"resources": 3}]))
-    )
+    wrong, none = pod("y", "a", 1, containers=[{"resources": 3}]), pod("z", "a")
+    none["spec"]["containers"] = "none"
+
+    told = refused(tmp_path, listed(node("a")), listed(pod("x", "a", "1.5"), wrong, none))
 
     assert "items[0].spec.containers[0].resources.limits.nvidia.com/gpu: '1.5' is no whole number" in told
     assert "items[1].spec.containers[0].resources: expected a map, not 3" in told
+    assert "items[2].spec.containers: expected a list, not 'none'" in told
 
 
 def test_a_cluster_without_a_usable_gpu_says_why(tmp_path: Path) -> None:

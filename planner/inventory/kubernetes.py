@@ -10,6 +10,7 @@ from planner.errors import Problem
 from planner.inventory.claimed import Published
 from planner.inventory.documents import Malformed, raise_all
 from planner.inventory.dra import read_claim, read_slice
+from planner.inventory.fleet_text import hosts_text
 from planner.inventory.machine import Devices, Inventory, LeftOut
 from planner.inventory.node import Node, read_node
 from planner.inventory.objects import CLAIMS, NODES, PODS, SLICES, Item, Objects, read_objects
@@ -168,7 +169,7 @@ def _doubts(objects: Objects, nodes: Sequence[_Offered], held: Mapping[str, Sequ
         yield f"Pods hold GPUs of {len(lost)} nodes that are not in the files, such as {lost[0]}."
     unsaid = [offered.node.name for offered in nodes if offered.node.unsaid and offered.offers]
     if unsaid:
-        yield f"{len(unsaid)} nodes do not say whether they are ready, such as {unsaid[0]}: the scheduler takes those."
+        yield f"Not said whether they are ready, so that pods are placed there: {hosts_text(unsaid)}."
     namespaces = {(item.data.get("metadata") or {}).get("namespace") for item in objects.pods}
     if len(namespaces) == 1 and len(objects.pods) > 1:
         yield f"All pods are of namespace {next(iter(namespaces))}: was that file written with --all-namespaces?"

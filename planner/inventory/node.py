@@ -4,7 +4,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from planner.inventory.documents import Malformed, mapping, maps, word
+from planner.inventory.documents import Malformed, each, found, mapping, maps, word
 from planner.inventory.objects import Item, named
 from planner.inventory.pods import is_device
 from planner.inventory.quantity import whole
@@ -12,6 +12,7 @@ from planner.inventory.quantity import whole
 _ZONES = ("topology.kubernetes.io/zone", "failure-domain.beta.kubernetes.io/zone")
 _TOLERATED = ("nvidia.com/gpu", "NoSchedule")
 """The taint that rendered pods tolerate, whatever its value."""
+_OF_A_TAINT = ("key", "value", "effect")
 _KEEPS_OUT = ("NoSchedule", "NoExecute")
 
 
@@ -32,7 +33,10 @@ class Node:
 
     def label(self, key: str) -> str:
         """Return the value of a label, empty where it is absent."""
-        return word(self.labels, key)
+        value = self.labels.get(key)
+        if value is not None and (not isinstance(value, str) or not value.isprintable()):
+            raise Malformed(f"metadata.labels.{key}", f"expected text, not {found(value)}")
+        return value or ""
 
     @property
     def zone(self) -> str:
@@ -93,6 +97,6 @@ def _state(data: Mapping[str, Any]) -> Iterator[str]:
 
 def _taints(data: Mapping[str, Any]) -> Iterator[tuple[str, bool]]:
     """Yield each taint, and whether it keeps the fleet's pods away."""
-    for taint in maps(data, "spec", "taints"):
-        key, value, effect = (word(taint, part) for part in ("key", "value", "effect"))
+    taints = maps(data, "spec", "taints")
+    for key, value, effect in each("spec.taints", taints, lambda one: [word(one, part) for part in _OF_A_TAINT]):
         yield f"{key}{f'={value}' if value else ''}:{effect}", effect in _KEEPS_OUT and (key, effect) != _TOLERATED

@@ -77,9 +77,10 @@ def asked(spec: Mapping[str, Any]) -> dict[str, int]:
     Raises:
         Malformed: a container is not as Kubernetes has them.
     """
+    pod = {"spec": spec}
     beside: Counter[str] = Counter()
     most: Counter[str] = Counter()
-    for number, container in enumerate(maps(spec, "initContainers")):
+    for number, container in enumerate(maps(pod, "spec", "initContainers")):
         if wants := _wants(container, "initContainers", number):
             if container.get("restartPolicy") == "Always":
                 beside.update(wants)
@@ -87,7 +88,7 @@ def asked(spec: Mapping[str, Any]) -> dict[str, int]:
             else:
                 most |= beside + Counter(wants)
     together = Counter(beside)
-    for number, container in enumerate(maps(spec, "containers")):
+    for number, container in enumerate(maps(pod, "spec", "containers")):
         together.update(_wants(container, "containers", number))
     return {resource: count for resource, count in (most | together).items() if count}
 
