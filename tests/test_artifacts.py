@@ -220,7 +220,7 @@ def test_a_role_more_touches_only_its_own_lines() -> None:
         "router/compose.cfg", "router/haproxy.cfg", "router/models.json", "smoke.sh",
         "systemd/planner-workstation--small.service", "systemd/planner-workstation.target",
     }  # fmt: skip
-    sums = re.compile("maxconn|storage:|sizeLimit:|progressDeadlineSeconds:|terminationGracePeriod|requests:|--ready")
+    sums = re.compile("maxconn|limits:|storage:|sizeLimit:|progressDeadlineSeconds:|terminationGracePeriod|requests:|--ready")
     for path in changed & before.keys() - {"README.md", "router/models.json", "kubernetes/fleet/models.json"}:
         old, new = before[path].text.splitlines(), after[path].text.splitlines()
         missing = [line for line in old if line not in new and not sums.search(line)]
@@ -314,6 +314,37 @@ def test_one_figure_bounds_a_start_everywhere() -> None:
         True,
     ]
     assert "| 39 min | 7 min |" in files["README.md"]
+
+
+def test_a_server_that_leaks_ends_alone_in_every_target_that_can() -> None:
+    """Twice what a cluster is asked for, and 32 GiB."""
+    targets = ("compose", "systemd", "quadlet", "kubernetes")
+    files = {path: file.text for path, file in render(plans.many_roles(), targets=targets).items()}
+    services = parsed.one(files["compose.yaml"])["services"]
+
+    for server in build_context(plans.many_roles()).servers:
+        assert server.memory_limit_gib == 32 + -(-2 * server.host_memory_bytes // 2**30)
+        limit = services[server.name]["deploy"]["resources"]["limits"]["memory"]
+        assert limit == f"${{PLANNER_MEMORY_LIMIT:-{server.memory_limit_gib}g}}"
+        for name in ("systemd/planner-workstation--{}.service", "quadlet/planner-workstation--{}.container"):
+            assert f"\nMemoryMax={server.memory_limit_gib}G\n" in files[name.format(server.name)]
+    pods = [one for one in parsed.every(files["kubernetes/fleet/servers.yaml"]) if one["kind"] == "Deployment"]
+    asked = [pod["spec"]["template"]["spec"]["containers"][0]["resources"] for pod in pods]
+    assert all(int(one["limits"]["memory"][:-2]) > 32 + int(one["requests"]["memory"][:-2]) for one in asked)
+
+
+def test_the_limit_has_room_for_weights_that_sleep_and_for_a_shared_memory() -> None:
+    asleep, stopped = (build_context(plans.in_turns(how)).servers for how in ("sleep", "stop"))
+    plain = plans.two_roles()
+    gpus = tuple(dataclasses.replace(gpu, system_bytes=gpu.free_bytes, free_bytes=0) for gpu in plain.gpus)
+    unified = build_context(dataclasses.replace(plain, gpus=gpus)).servers[0]
+    (weights,) = {server.asleep.host_bytes for server in plans.in_turns("sleep").servers if server.asleep}
+
+    grown = {
+        sleeping.memory_limit_gib - other.memory_limit_gib for sleeping, other in zip(asleep, stopped, strict=True)
+    }
+    assert max(grown) * 2**30 >= 2 * weights > 0
+    assert unified.memory_limit_gib * 2**30 > 2 * unified.host_memory_bytes + unified.memory_bytes
 
 
 @pytest.mark.parametrize(("version", "kind"), [("0.33.0", "available"), ("0.11.0", "free")])

@@ -74,6 +74,7 @@ def test_prometheus_asks_every_server_at_a_port_that_its_pods_name(plan: Plan) -
     pods = [item["spec"]["template"] for item in deployments_of(plan)]
     for group in (one for one in objects(plan, "fleet") if one["kind"] == "LeaderWorkerSet"):
         pods += [group["spec"]["leaderWorkerTemplate"][name] for name in ("leaderTemplate", "workerTemplate")]
+    pods += [item["spec"]["template"] for item in objects(plan, "fleet") if item["kind"] == "Deployment"]
     for monitor in of_kind(plan, "monitoring", "PodMonitor"):
         wanted = monitor["spec"]["selector"]["matchLabels"].items()
         found = [pod for pod in pods if wanted <= pod["metadata"]["labels"].items()]
@@ -83,6 +84,8 @@ def test_prometheus_asks_every_server_at_a_port_that_its_pods_name(plan: Plan) -
             ports = [port["name"] for one in containers(pod["spec"]) for port in one["ports"]]
             assert endpoint["port"] in ports
         scraped.append({one["targetLabel"]: one["replacement"] for one in endpoint["relabelings"]})
+    (door,) = [labels for labels in scraped if "server" not in labels]
+    scraped.remove(door)
     (rule,) = of_kind(plan, "monitoring", "PrometheusRule")
     asked = {
         (job, server)
@@ -92,6 +95,7 @@ def test_prometheus_asks_every_server_at_a_port_that_its_pods_name(plan: Plan) -
     }
     assert asked == {(labels["job"], labels["server"]) for labels in scraped}
     assert len(asked) == len(scraped)
+    assert f'up{{job="{door["job"]}"}} == 0' in {one["expr"] for one in rule["spec"]["groups"][0]["rules"]}
 
 
 def test_alerts_of_a_cluster_are_those_of_a_machine() -> None:

@@ -4,6 +4,7 @@ import contextlib
 import hashlib
 import http.client
 import json
+import re
 import ssl
 import subprocess
 import time
@@ -127,6 +128,9 @@ def test_keys_and_tls_and_limits(door: Door) -> None:
 
     page = urlopen(f"http://{door.staged.environment['PLANNER_METRICS']}/metrics").read().decode()
     assert 'haproxy_backend_active_servers{proxy="role-chat"} 1' in page
+    assert 'haproxy_frontend_http_responses_total{proxy="clients",code="5xx"}' in page
+    alerts = (door.staged.folder / "monitoring" / "alerts.yml").read_text(encoding="utf-8")
+    assert all(f"{name}{{" in page for name in re.findall(r"haproxy_\w+", alerts))
     log = (door.staged.folder / "logs" / "router.log").read_text(encoding="utf-8")
     assert "{ann|chat}" in log
     assert "{operator|chat}" in log

@@ -1,8 +1,10 @@
 """The monitoring files: valid for Prometheus, true to the plan, and every rule shown to fire and to stay quiet."""
 
+import functools
 import json
 import re
 import subprocess
+import tempfile
 from pathlib import Path
 from typing import Any
 
@@ -65,37 +67,39 @@ def test_every_rule_has_a_case_that_fires_and_one_that_does_not(folder: Path) ->
     wanted = {
         (rule["alert"], rule["labels"]["server"]) for rule in rules((folder / "alerts.yml").read_text(encoding="utf-8"))
     }
-    fires: set[tuple[str, str]] = set()
-    quiet: set[tuple[str, str]] = set()
-    for case in parsed.one((folder / "alerts_test.yml").read_text(encoding="utf-8"))["tests"]:
-        (server,) = {server for _, server in asked(case)}
-        for one in case["alert_rule_test"]:
-            (fires if one["exp_alerts"] else quiet).add((one["alertname"], server))
+    asked = [
+        one
+        for case in parsed.one((folder / "alerts_test.yml").read_text(encoding="utf-8"))["tests"]
+        for one in case["alert_rule_test"]
+    ]
+    fires = {(one["alertname"], found["exp_labels"]["server"]) for one in asked for found in one["exp_alerts"]}
+    quiet = {one["alertname"] for one in asked if not one["exp_alerts"]}
 
     assert fires == wanted
-    assert quiet == wanted
+    assert quiet == {alert for alert, _ in wanted}
 
 
-def noticed(plan: Plan, folder: Path, old: str, new: str) -> bool:
-    """Whether the cases of the rules that a change touches pass before it, and do not after it."""
-    write(render(plan), folder)
-    path, cases = folder / "monitoring" / "alerts.yml", folder / "monitoring" / "alerts_test.yml"
-    text, tests = path.read_text(encoding="utf-8"), parsed.one(cases.read_text(encoding="utf-8"))
-    before, after = rules(text), rules(text.replace(old, new))
-    changed = [one for one, other in zip(before, after, strict=True) if one != other]
-    touched = {(one["alert"], one["labels"]["server"]) for one in changed}
-    tests["tests"] = [case for case in tests["tests"] if asked(case) & touched]
-    assert {one for case in tests["tests"] for one in asked(case)} >= touched
-    cases.write_text(json.dumps(tests), encoding="utf-8")
-    assert promtool("test", "rules", cases).returncode == 0
-    path.write_text(text.replace(old, new), encoding="utf-8")
-    return promtool("test", "rules", cases).returncode != 0
+@functools.cache
+def rendered_rules(plan: Plan) -> tuple[str, str]:
+    """The rules and the cases of a plan, which pass them."""
+    files = render(plan)
+    found = files["monitoring/alerts.yml"].text, files["monitoring/alerts_test.yml"].text
+    assert passes(*found)
+    return found
 
 
-def asked(case: dict[str, Any]) -> set[tuple[str, str]]:
-    """The alerts that a case asks about, each with its server."""
-    server = re.findall('server="([^"]+)"', case["input_series"][-1]["series"])[0]
-    return {(one["alertname"], server) for one in case["alert_rule_test"]}
+def passes(alerts: str, cases: str) -> bool:
+    with tempfile.TemporaryDirectory() as folder:
+        (Path(folder) / "alerts.yml").write_text(alerts, encoding="utf-8")
+        (Path(folder) / "alerts_test.yml").write_text(cases, encoding="utf-8")
+        return promtool("test", "rules", Path(folder) / "alerts_test.yml").returncode == 0
+
+
+def noticed(plan: Plan, old: str, new: str) -> bool:
+    """Whether the cases do not pass any more after a change of the rules."""
+    alerts, cases = rendered_rules(plan)
+    assert old in alerts
+    return not passes(alerts.replace(old, new), cases)
 
 
 @pytest.mark.parametrize(
@@ -104,18 +108,41 @@ def asked(case: dict[str, Any]) -> set[tuple[str, str]]:
         (">= 8 and", ">= 9 and"), ("< 8 and", "< 7 and"), ("> 16384", "> 16386"), ("> 0.95", "> 0.97"),
         ("[30m]) > 2", "[30m]) > 3"), ("for: 2460s", "for: 2580s"), ("for: 2m", "for: 4m"),
         ("generation_tokens_total", "no_such_total"), ("> 0.1", "> 0.2"), ("num_preemptions", "no_preemptions"),
-        ("for: 5m", "for: 15m"),
+        ("for: 5m", "for: 15m"), ("> 0.05", "> 0.06"), ("> 0.05", "> 0.04"), ("for: 1m", "for: 2m"),
+        ("severity: critical", "severity: warning"), ("active_servers", "servers"),
     ],
 )  # fmt: skip
-def test_the_cases_notice_a_wrong_threshold(tmp_path: Path, old: str, new: str) -> None:
-    assert noticed(plans.two_roles(), tmp_path, old, new)
+def test_the_cases_notice_a_wrong_threshold(old: str, new: str) -> None:
+    assert noticed(plans.two_roles(), old, new)
 
 
 @pytest.mark.parametrize(
     ("old", "new"), [("> 0.6 unless", "> 0.9 unless"), ("> 0.01125", "> 0.001"), ("> 0.6 unless", "> 0.3 unless")]
 )
-def test_the_cases_notice_a_wrong_time(tmp_path: Path, old: str, new: str) -> None:
-    assert noticed(plans.fast(), tmp_path, old, new)
+def test_the_cases_notice_a_wrong_time(old: str, new: str) -> None:
+    assert noticed(plans.fast(), old, new)
+
+
+def test_a_server_without_another_of_its_role_is_missed_at_once() -> None:
+    found = {
+        rule["labels"].get("role", rule["labels"]["server"]): rule["labels"]["severity"]
+        for rule in rules(render(plans.many_roles())["monitoring/alerts.yml"].text)
+        if rule["alert"] in ("VLLMServerDown", "VLLMRoleDown")
+    }
+
+    assert found == {
+        "big": "critical", "embed": "critical", "chat-1": "warning", "chat-2": "warning", "chat": "critical",
+    }  # fmt: skip
+
+
+def test_a_role_that_waits_for_its_turn_is_not_missed() -> None:
+    missed = {
+        rule["labels"]["role"]
+        for rule in rules(render(plans.in_turns("stop"))["monitoring/alerts.yml"].text)
+        if rule["alert"] == "VLLMRoleDown"
+    }
+
+    assert missed == {"embed"}
 
 
 def test_planned_times_are_lines_on_the_dashboard_and_alerts() -> None:
@@ -155,11 +182,15 @@ def test_metrics_exist_in_the_planned_engine_version(version: str) -> None:
 
 
 def test_scraping_covers_every_server_of_the_plan() -> None:
-    job = parsed.one(render(plans.many_roles())["monitoring/prometheus.yml"].text)["scrape_configs"][0]
+    job, door = parsed.one(render(plans.many_roles())["monitoring/prometheus.yml"].text)["scrape_configs"]
     found = {
         target["labels"]["server"]: (target["targets"], target["labels"]["gpu"]) for target in job["static_configs"]
     }
 
+    assert (door["job_name"], door["static_configs"]) == (
+        "planner-workstation-router",
+        [{"targets": ["127.0.0.1:8404"]}],
+    )
     assert found == {
         "big": (["127.0.0.1:8001"], "0,1"), "embed": (["127.0.0.1:8002"], "0"),
         "chat-1": (["127.0.0.1:8003"], "0"), "chat-2": (["127.0.0.1:8004"], "1"),
@@ -210,7 +241,8 @@ def test_any_name_is_a_label_and_never_an_expression(role: str, fleet: str) -> N
     plain = r"[\w.-]+"
     assert re.fullmatch(plain, labels["server"], re.ASCII)
     for rule in rules(files["monitoring/alerts.yml"].text):
-        assert set(re.findall('job="([^"]*)"', rule["expr"])) <= {f"planner-{part}" for part in [fleet_slug(files)]}
+        job = f"planner-{fleet_slug(files)}"
+        assert set(re.findall('job="([^"]*)"', rule["expr"])) <= {job, f"{job}-router"}
         assert "{{" not in str(rule)
     dashboard = json.loads(files["monitoring/dashboard.json"].text)
     for text in (dashboard["title"], *(panel["title"] for panel in dashboard["panels"])):

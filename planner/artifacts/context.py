@@ -24,7 +24,7 @@ from planner.engine.switching import DRAIN_SECONDS, STOP_MARGIN_SECONDS
 from planner.errors import CheckFailed
 from planner.fleet import ROUTER_PORT, Cluster
 from planner.plan import Plan, ServerPlan
-from planner.units import MIB
+from planner.units import GIB, MIB, ceil_div
 
 _HEADER = "Rendered by planner for fleet {fleet} on vLLM {version}; change the fleet, not this file."
 # The HAProxy release that Debian 13 ships; the tests run the configuration on 2.6 too.
@@ -47,6 +47,8 @@ _REQUESTS_FOR_A_PLACE = 4
 _REQUESTS_FLOOR = 64
 # HAProxy's buffer holds the headers too, and keeps tune.maxrewrite (1 KiB by default) of it free.
 _HEADER_BYTES = MIB // 4
+# HAProxy itself, and the bodies that its script reads, beside two buffers for each connection: more than it can take.
+_ROUTER_BYTES = 2 * GIB
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -114,6 +116,7 @@ class Router:
     sound_bytes: int
     buffer_bytes: int
     connections: int
+    memory_limit_gib: int
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -312,6 +315,8 @@ def _router(processes: tuple[Server, ...], taken: Collection[str], nodes: tuple[
     planned = sum(one.requests for one in processes if one.answers)
     ports = {one.port for one in processes} | {node.port for node in nodes}
     port = _free_port(ports, ROUTER_PORT)
+    # Never fewer than run and as many that wait; buffers of the largest body bound what can be had beyond that.
+    connections = max(256, 2 * planned, min(_REQUESTS_FOR_A_PLACE * planned, 1024))
     return Router(
         name=_unused("router", taken),
         port=port,
@@ -319,8 +324,8 @@ def _router(processes: tuple[Server, ...], taken: Collection[str], nodes: tuple[
         body_bytes=body_bytes,
         sound_bytes=_SOUND_BYTES,
         buffer_bytes=body_bytes + _HEADER_BYTES,
-        # Never fewer than run and as many that wait; buffers of the largest body bound what can be had beyond that.
-        connections=max(256, 2 * planned, min(_REQUESTS_FOR_A_PLACE * planned, 1024)),
+        connections=connections,
+        memory_limit_gib=ceil_div(_ROUTER_BYTES + 2 * connections * (body_bytes + _HEADER_BYTES), GIB),
     )
 
 

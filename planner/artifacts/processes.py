@@ -12,6 +12,7 @@ from planner.artifacts.cluster import (
     product_label,
     service_name,
 )
+from planner.artifacts.host_memory import host_memory_bytes, memory_limit_gib
 from planner.artifacts.nodes import Part, address_variable, parts
 from planner.artifacts.quoting import slug
 from planner.artifacts.serve_args import (
@@ -26,7 +27,7 @@ from planner.engine.options import EngineOptions
 from planner.engine.profile import parse_version
 from planner.engine.starts import start_times
 from planner.plan import GPULedger, Plan, ServerPlan, ServerSpeed
-from planner.units import GIB, ceil_div
+from planner.units import ceil_div
 
 # How long the first part of a server waits for the others, which somebody starts on other machines. PyTorch itself
 # gives up after half an hour (torch/distributed/constants.py, default_pg_timeout).
@@ -36,7 +37,6 @@ _WATCH = (("followed", "follows"), ("joined", "joins"))
 # On unified memory the engine from here on counts what Linux calls available as free (``MemorySnapshot.measure`` in
 # utils/mem_utils.py, 0.12.0 to 0.33.0); before, what CUDA calls free, which the page cache is not (0.11.0).
 _COUNTS_AVAILABLE = "0.12.0"
-_ENGINE_BYTES, _WORKER_BYTES, _SHARED_BYTES, _FILE_BYTES = 4 * GIB, 2 * GIB, 8 * GIB, 5 * GIB
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -72,6 +72,7 @@ class Server:
     addresses of that node and of this one.
     ``service`` and ``group`` are what a cluster calls its Service and its LeaderWorkerSet, ``product_label``,
     ``mixed_resource``, ``device_class`` and ``device_expression`` how a cluster finds its GPUs.
+    ``memory_limit_gib`` is what it may take of the machine's memory before it is ended.
     ``expected`` is how fast the plan says it is, None where it says nothing.
     ``turn`` is what it does between its turns (empty: it takes none), for which it needs ``leave_seconds`` at most;
     ``first`` says whether it is started with the fleet, and ``excludes`` names the servers that are stopped before it.
@@ -112,6 +113,7 @@ class Server:
     environment: tuple[Variable, ...]
     spread: str
     host_memory_bytes: int
+    memory_limit_gib: int
     memory_bytes: int
     kv_cache_bytes: int
     kv_cache_tokens: int
@@ -153,6 +155,7 @@ def _process(plan: Plan, part: Part, gpus: list[GPULedger], earlier: list[Server
     server = part.server
     several = len(server.nodes) > 1
     start_seconds, later_start_seconds = _start_seconds(part, plan.engine_version)
+    memory_bytes = _memory_bytes(server, min(gpu.total_bytes for gpu in gpus))
     local, published = (_arguments(part, options, host) for host in ("127.0.0.1", "0.0.0.0"))
     return Server(
         name=slug(server.name),
@@ -189,8 +192,9 @@ def _process(plan: Plan, part: Part, gpus: list[GPULedger], earlier: list[Server
         container_arguments=local if several else published,
         environment=_environment(server),
         spread=server.spread,
-        host_memory_bytes=_host_memory_bytes(part),
-        memory_bytes=_memory_bytes(server, min(gpu.total_bytes for gpu in gpus)),
+        host_memory_bytes=host_memory_bytes(part),
+        memory_limit_gib=memory_limit_gib(part, memory_bytes if gpus[0].system_bytes else 0),
+        memory_bytes=memory_bytes,
         kv_cache_bytes=server.kv_cache_memory_bytes,
         kv_cache_tokens=server.kv_cache_tokens,
         max_model_len=server.max_model_len,
@@ -222,23 +226,6 @@ def _arguments(part: Part, options: EngineOptions, host: str) -> tuple[Argument,
     """Return the options of a process but the address of the first node, which each target takes from a variable."""
     arguments = serve_arguments(part.server, options, host=host, node_rank=part.rank)
     return tuple(argument for argument in arguments if argument.flag not in (MASTER_ADDRESS, RANKS_ADDRESS))
-
-
-def _host_memory_bytes(part: Part) -> int:
-    """Return what a process and its workers should be sure of in the host's memory.
-
-    An engine and its API are given 4 GiB, each further worker 2 GiB: estimates, for no source says what they take
-    beside a GPU. On a CPU an API server holds 0.5 GiB and the core of an engine as much while it loads (resident,
-    0.32.0), to which CUDA's libraries come. Workers exchange data through 8 GiB of shared memory, which counts as
-    theirs. Weights go through the host file by file: published checkpoints have files of up to 5 GB, or are smaller.
-    What is kept in host memory on purpose comes on top.
-    """
-    gpus = len(part.gpu_indices)
-    weights = min(part.server.ledger.weights_bytes * gpus, _FILE_BYTES)
-    workers = _ENGINE_BYTES + _WORKER_BYTES * (gpus - 1) + (_SHARED_BYTES if gpus > 1 else 0)
-    server = part.server
-    engines = max(1, server.data_parallel_size // len(server.nodes))
-    return workers + weights + server.settings.host_bytes(gpus, engines)
 
 
 def _environment(server: ServerPlan) -> tuple[Variable, ...]:
