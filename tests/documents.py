@@ -14,6 +14,7 @@ from planner.plan import NoPlan, Plan
 from planner.plan import document as plan_document
 from planner.plan.account import Account
 from planner.plan.difference import Difference
+from planner.plan.moves import Moves
 
 FOLDER = Path(__file__).resolve().parent.parent / "docs" / "schemas"
 FILES = sorted(FOLDER.glob("*.schema.json"))
@@ -24,13 +25,14 @@ class Differences:
     """What ``planner diff`` prints."""
 
     differences: list[Difference]
+    moves: Moves | None = None
 
 
 MADE: dict[str, tuple[type, str, int, set[str]]] = {
     "plan": (Plan, "planner solve --json, and plan.yaml", plan_document.SCHEMA, set(plan_document.OMITTED)),
     "no-plan": (NoPlan, "solve, explain and pareto with --json of a fleet without a plan", plan_document.SCHEMA, set()),
     "explain": (Account, "planner explain --json", SCHEMA, set()),
-    "diff": (Differences, "planner diff --json", SCHEMA, set()),
+    "diff": (Differences, "planner diff --json", SCHEMA, {"moves"}),
 }
 """Name -> what the document is made of, its title, its version, and the keys that may be absent anywhere in it."""
 

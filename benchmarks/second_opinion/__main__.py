@@ -8,6 +8,7 @@ import copy
 import json
 import sys
 import tempfile
+from collections import Counter
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -112,19 +113,18 @@ def _disagreement(document: Document, old: Document | None, catalog: Catalog, co
 
 
 def _values(plan: Plan, read: Fleet, previous: Plan | None) -> dict[str, int]:
-    """Return the value of every stage of a plan, and how many roles stay as they were."""
+    """Return the value of every stage of a plan, and how many servers stay as they were."""
     values = {stage.name: stage.value for stage in plan.proof.stages}
     if previous is None or KEPT not in read.objective:
         return values
-    kept = sum(_of_role(plan, role.name) == _of_role(previous, role.name) != [] for role in read.roles)
+    kept = (_servers(plan) & _servers(previous)).total()
     return {**values, KEPT: kept}
 
 
-def _of_role(plan: Plan, role: str) -> list[tuple[Any, ...]]:
-    return sorted(
-        (s.gpus, s.repository, s.kv_cache_dtype, s.max_model_len, s.max_num_batched_tokens, s.max_num_seqs)
+def _servers(plan: Plan) -> Counter[tuple[Any, ...]]:
+    return Counter(
+        (s.role, s.gpus, s.repository, s.kv_cache_dtype, s.max_model_len, s.max_num_batched_tokens, s.max_num_seqs)
         for s in plan.servers
-        if s.role == role
     )
 
 

@@ -7,6 +7,7 @@ nothing of the rooms that prepare options or search: what those leave out, or ge
 import functools
 import itertools
 import operator
+from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 
@@ -354,17 +355,21 @@ class Brute:
         return tuple(own[name] for name in self.names[:-1])
 
     def _standing(self, role: Role) -> Iterator[Way]:
-        """Yield the servers that a previous plan has for a role, where they meet all that is required of them now."""
+        """Yield servers as a previous plan has them, anywhere, where they meet all that is required of them now."""
         servers = [server for server in self.previous.servers if server.role == role.name] if self.previous else []
-        if not servers or role.replicas not in (None, len(servers)):
-            return
-        places = [self._place_of(server) for server in servers]
+        if servers:
+            for count in [role.replicas] if role.replicas else range(1, len(servers) + 1):
+                yield from self._as_before(role, servers, count)
+
+    def _as_before(self, role: Role, servers: list[ServerPlan], count: int) -> Iterator[Way]:
+        """Yield so many servers like those of a previous plan on all places; those that are where one was are kept."""
+        places = [place for place in map(self._place_of, servers) if place]
         chosen = [(model, variant) for model in role.models for variant in model.variants if role.allows(variant)]
         found = [pair for pair in chosen if pair[1].repository == servers[0].repository]
-        if not found or None in places:
+        if not found or not places:
             return
-        fixed = tuple(sorted(place for place in places if place))
-        pool = self.devices[fixed[0][0]].pool
+        before = Counter(places)
+        pool = self.devices[places[0][0]].pool
         (pair,) = found
         server, (architecture, quantization) = servers[0], _stored(*pair)
         split = server.tensor_parallel_size, server.pipeline_parallel_size
@@ -372,7 +377,7 @@ class Brute:
         scale = self.catalog.accuracy.scale_for(role.task, role.models)
         best, figure = _measure([self._accuracy(role, one, scale, "auto", role.context_min) for one in chosen])
         accuracy = self._accuracy(role, pair, scale, server.kv_cache_dtype, server.max_model_len)
-        count, target = len(servers), role.concurrency_target
+        target = role.concurrency_target
         allowed = (
             (role.pools is None or self.fleet.pools[pool].name in role.pools)
             and role.kv_cache_dtype in (None, server.kv_cache_dtype)
@@ -382,7 +387,6 @@ class Brute:
             and server.max_num_seqs * count >= role.concurrency_min
             and figure(accuracy) is not None
             and _accurate(role, accuracy)
-            and fixed in [tuple(sorted(places)) for places in self._placements(role, (pool, *split, count))]
         )
         share = target // count if server.max_num_seqs <= target // count else -(-target // count)
         default = _engine_batch(made[3], self.profile, architecture, server.max_model_len, share)
@@ -393,9 +397,11 @@ class Brute:
             size = sized.footprint(server.max_num_seqs)
             batch = server.max_num_batched_tokens * THOUSAND // default
             served = min(target, server.max_num_seqs * count)
-            worth = self._worth(role, best, figure(accuracy) or 0, served, server.max_model_len, batch, kept=1)
-            gpus = sum(len(place) for place in fixed)
-            yield Way((pool, *split, count), size, (*worth, -size * gpus), fixed)
+            for fixed in self._placements(role, (pool, *split, count)):
+                kept = (before & Counter(fixed)).total()
+                own = role, best, figure(accuracy) or 0, served, server.max_model_len, batch
+                gpus = sum(len(place) for place in fixed)
+                yield Way((pool, *split, count), size, (*self._worth(*own, kept=kept), -size * gpus), fixed)
 
     def _place_of(self, server: ServerPlan) -> Place | None:
         """Return the numbers of a server's GPUs; None when the fleet has no longer all of them."""

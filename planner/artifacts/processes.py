@@ -25,13 +25,10 @@ from planner.artifacts.serve_args import (
 from planner.artifacts.turning import excluded
 from planner.engine.options import EngineOptions
 from planner.engine.profile import parse_version
-from planner.engine.starts import start_times
+from planner.engine.starts import JOIN_SECONDS, start_times
 from planner.plan import GPULedger, Plan, ServerPlan, ServerSpeed
 from planner.units import ceil_div
 
-# How long the first part of a server waits for the others, which somebody starts on other machines. PyTorch itself
-# gives up after half an hour (torch/distributed/constants.py, default_pg_timeout).
-_JOIN_SECONDS = 900
 _WATCH = (("followed", "follows"), ("joined", "joins"))
 """What the gate of the first part does, and that of others: of stages, whose engine keeps a port open, and of ranks."""
 # On unified memory the engine from here on counts what Linux calls available as free (``MemorySnapshot.measure`` in
@@ -247,6 +244,6 @@ def _start_seconds(part: Part, engine_version: str) -> tuple[int, int]:
     """
     times = start_times(engine_version)
     weights_bytes = part.server.ledger.weights_bytes * len(part.gpu_indices)
-    wait = _JOIN_SECONDS if len(part.server.nodes) > 1 else 0
+    wait = JOIN_SECONDS if len(part.server.nodes) > 1 else 0
     first, later = times.first(weights_bytes) + wait, times.later(weights_bytes) + wait
     return ceil_div(first, 60) * 60, ceil_div(later, 60) * 60

@@ -71,6 +71,8 @@ def solved(fleet: Fleet, catalog: Catalog, asked: Asked) -> int:
         say(plan_json(answer))
     else:
         click.echo(_told(answer))
+    if before and not (asked.as_json or quiet()):
+        _say_moves(fleet, before, answer)
     for line in explain.untried(fleet, answer):
         note(line)
     if before and folder:
@@ -84,6 +86,15 @@ def solved(fleet: Fleet, catalog: Catalog, asked: Asked) -> int:
 
 def _told(plan: Plan) -> str:
     return shown(explain.headline(plan) if quiet() else plan_text(plan))
+
+
+def _say_moves(fleet: Fleet, before: Plan, plan: Plan) -> None:
+    """Say what the machines go through from the plan that is there to the new one, where anything changes on them."""
+    from planner.cli.moving import checked_moves, moves_text
+
+    found = checked_moves(fleet, before, plan)
+    if found.moves:
+        click.echo(f"\n{shown(moves_text(fleet, found, plan))}")
 
 
 def _answer(fleet: Fleet, catalog: Catalog, asked: Asked, before: Plan | None) -> Plan | NoPlan:

@@ -61,18 +61,15 @@ def memory_in_use(fleet: Fleet, pool: Pool, sizing: Sizing) -> Iterator[FleetEdi
 
 def more_gpus(fleet: Fleet, pool: Pool, sizing: Sizing) -> Iterator[FleetEdit]:
     """The fewest more GPUs that help on a node that has a name, else nodes: more never hurt, so steps grow first."""
-    named = pool.nodes == 1 and pool.node_names != (pool.name,)
+    lost = len(pool.without)
+    named = pool.nodes == 1 and pool.node_names != (pool.name,) and not lost
     single = pool.path == "gpu" or named
     field = "gpus" if named and pool.path != "gpu" else "count"
     have = pool.gpus_per_node if single else pool.nodes
 
     def raised(count: int) -> FleetEdit:
-        changed = (
-            replace(pool, gpus_per_node=count)
-            if single
-            else replace(pool, node_names=tuple(f"{pool.name}-{number}" for number in range(1, count + 1)))
-        )
-        return _pool_edit(fleet, changed, field, str(have), str(count))
+        changed = replace(pool, gpus_per_node=count) if single else replace(pool, node_names=_nodes(pool, count + lost))
+        return _pool_edit(fleet, changed, field, str(have + lost), str(count + lost))
 
     low, high, most = have, have + 1, max(4 * have, have + len(fleet.roles))
     while high <= most and not sizing.fits(raised(high).fleet):
@@ -83,6 +80,12 @@ def more_gpus(fleet: Fleet, pool: Pool, sizing: Sizing) -> Iterator[FleetEdit]:
         middle = (low + high) // 2
         low, high = (low, middle) if sizing.fits(raised(middle).fleet) else (middle, high)
     yield raised(high)
+
+
+def _nodes(pool: Pool, count: int) -> tuple[str, ...]:
+    """Return the names of so many nodes of a pool, less those it is not to use."""
+    names = (f"{pool.name}-{number}" for number in range(1, count + 1))
+    return tuple(name for name in names if name not in pool.without)
 
 
 def larger_gpu(fleet: Fleet, pool: Pool, sizing: Sizing) -> Iterator[FleetEdit]:

@@ -17,6 +17,13 @@ _FIGURES = (
 )  # fmt: skip
 
 
+JOIN_SECONDS = 900
+"""How long the first part of a server waits for the others, which somebody starts on other machines.
+
+PyTorch itself gives up after half an hour (torch/distributed/constants.py, default_pg_timeout).
+"""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class StartTimes:
     """The slowest disk counted with, and what a start takes beside it: the first, which compiles, and later ones.

@@ -54,13 +54,14 @@ class Pool:
     node that is rented costs ``microdollars_per_node_hour`` as a whole, which is that of the instance the file names or
     else of the cheapest one in the catalog, as ``price_source`` and ``price_date`` tell. Both are None when nothing is
     known. A MIG slice counts as a GPU here. ``host_memory_bytes`` of each machine may be taken by sleeping roles, None
-    for any number.
+    for any number. ``without`` are nodes of the pool that are not to be used, which are not among ``node_names``.
     """
 
     name: str
     path: str
     gpu: GPU
     node_names: tuple[str, ...]
+    without: tuple[str, ...] = ()
     gpus_per_node: int = 1
     gpu_index: int = 0
     memory_in_use_bytes: int = 0

@@ -1,5 +1,6 @@
 """The pools of a fleet: the GPUs its file names, looked up in the catalog, and on which nodes they are."""
 
+from collections.abc import Sequence
 from typing import Any
 
 from planner.errors import UnknownName
@@ -71,20 +72,35 @@ def _pool(findings: Findings, name: str, read: PoolMap) -> Pool | None:
         findings.refuse((*path, "count"), message)
     gpu = _gpu(findings, path, "gpu", read.gpu, read.memory_in_use)
     many = tuple(f"{name}-{number}" for number in range(1, read.count + 1))
-    if gpu is None:
+    nodes = many if read.count > 1 else (read.node or name,)
+    if _refused_without(findings, (*path, "without"), read.without or (), nodes) or gpu is None:
         return None
     offer = findings.catalog.instance(read.gpu or "")
     return Pool(
         name=name,
         path=f"nodes.{name}",
         gpu=gpu,
-        node_names=many if read.count > 1 else (read.node or name,),
+        node_names=tuple(node for node in nodes if node not in (read.without or ())),
+        without=tuple(node for node in nodes if node in (read.without or ())),
         gpus_per_node=_gpus(findings, (*path, "gpus"), read.gpus, offer),
         gpu_index=read.index,
         memory_in_use_bytes=read.memory_in_use,
         **_cost(findings, path, gpu, read, offer),
         host_memory_bytes=read.host_memory,
     )
+
+
+def _refused_without(findings: Findings, path: FieldPath, named: Sequence[str | None], nodes: Sequence[str]) -> bool:
+    """Refuse nodes that the pool does not have, and a pool of which none is left; return whether that was so."""
+    unknown = [(index, name) for index, name in enumerate(named) if name and name not in nodes]
+    for index, name in unknown:
+        shown = nodes[0] if len(nodes) == 1 else f"{nodes[0]} to {nodes[-1]}"
+        hint = values.suggestion(name, nodes, f"the pool has {shown}")
+        findings.refuse(findings.item(path, index), f"unknown node {values.found(name)}", hint)
+    if nodes and set(nodes) <= set(named):
+        findings.refuse(path, "no node of the pool is left", "take the whole pool out of nodes")
+        return True
+    return bool(unknown)
 
 
 def _gpus(findings: Findings, path: FieldPath, stated: int, offer: CloudPrice | None) -> int:

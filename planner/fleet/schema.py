@@ -125,7 +125,7 @@ class PoolMap(Map):
     """Nodes that are all alike: machines with GPUs of one kind."""
 
     required = ("gpu",)
-    later = ("owned", "host_memory")
+    later = ("owned", "host_memory", "without")
 
     gpu: _Text = Field(default=None, description="their GPU: a catalog name, also of a MIG slice")
     gpus: Annotated[int, *whole(1, values.MAX_GPUS_PER_NODE, "a whole number of GPUs per node")] = Field(
@@ -134,6 +134,7 @@ class PoolMap(Map):
     count: Annotated[int, *whole(1, values.MAX_NODES, "a whole number of nodes")] = Field(
         default=1, description="how many nodes"
     )
+    without: _Texts = Field(default=None, description="nodes of these that are lost, drained or not to be used: h100-2")
     index: _Device = Field(default=0, description="device number of the first GPU of each node, as nvidia-smi counts")
     memory_in_use: _Memory = Field(default=0, description="memory that others hold on each GPU: 1GiB")
     price_per_hour: _Price = Field(default=None, description="US dollars that one GPU costs for one hour: 2.49")

@@ -15,9 +15,9 @@ from planner.options.ladders import STAGES
 from planner.options.option import Option, Prepared, Rejection, RoleOptions
 from planner.options.place import Place, places
 from planner.options.prepare import prepare, prepare_role
-from planner.options.standing import Standing, standing_option
+from planner.options.standing import Standing, standing_options
 
 __all__ = [
     "STAGES", "Considered", "Option", "Place", "Prepared", "Rejection", "RoleOptions", "Standing", "places", "prepare",
-    "prepare_role", "standing_option",
+    "prepare_role", "standing_options",
 ]  # fmt: skip

@@ -40,10 +40,14 @@ _MOST = {BALANCED: 2 * SHARE, ACCURACY: SHARE, CONCURRENCY: SHARE, CONTEXT: STEP
 
 @dataclass(frozen=True, slots=True)
 class Kept:
-    """What the servers of a role would stay as: with so many sequences each, on these blocks."""
+    """What the servers of a role would stay as: the last ``options`` of the role, with so many sequences each.
+
+    ``blocks`` are those of the earlier servers that are still there.
+    """
 
     sequences: int
     blocks: tuple[Block, ...]
+    options: int = 1
 
 
 def stages(objective: tuple[str, ...], *, kept: bool = False) -> tuple[str, ...]:
@@ -105,8 +109,8 @@ def problem(
 ) -> Problem:
     """Return the problem of a fleet whose every required role has options.
 
-    ``barred`` has the variants of roles that an answer may not have all together. The last option of each role in
-    ``kept`` is that of an earlier plan.
+    ``barred`` has the variants of roles that an answer may not have all together. The last options of each role in
+    ``kept`` are servers as an earlier plan has them, more or fewer of them.
     """
     names = stages(fleet.objective, kept=bool(kept))
     roles = servable(prepared)
@@ -210,7 +214,7 @@ def _role(fleet: Fleet, found: RoleOptions, names: tuple[str, ...], barred: str,
     candidates = [_beside(role, candidate(role.weight, option, names, barred), names) for option in found.options]
     together = _together(kept) if kept and not (role.spread or role.wants_speed) else 1
     if kept:
-        candidates[-1] = _stays(candidates[-1], kept, names)
+        candidates[-kept.options :] = [_stays(found, kept, names) for found in candidates[-kept.options :]]
     return RoleProblem(
         name=role.name,
         candidates=tuple(candidates),
@@ -231,10 +235,11 @@ def _beside(role: Role, found: Candidate, names: tuple[str, ...]) -> Candidate:
 
 def _together(kept: Kept) -> int:
     """Return how many servers of an earlier plan are on the fullest GPU: a number that is open now may stay so."""
-    return max(Counter(gpu for block in kept.blocks for gpu in block.gpus).values())
+    return max(Counter(gpu for block in kept.blocks for gpu in block.gpus).values(), default=1)
 
 
 def _stays(found: Candidate, kept: Kept, names: tuple[str, ...]) -> Candidate:
-    """Return a candidate as an earlier plan has it, which counts as one role that stays."""
-    worth = ((1, 0) if name == MINIMAL_CHANGE else pair for name, pair in zip(names, found.worth, strict=True))
-    return replace(found, least=kept.sequences, most=kept.sequences, places=kept.blocks, worth=tuple(worth))
+    """Return a candidate as an earlier plan has it: as many of its servers as there were may stay where they are."""
+    stay = min(found.blocks, len(kept.blocks) // found.stages)
+    worth = ((stay, 0) if name == MINIMAL_CHANGE else pair for name, pair in zip(names, found.worth, strict=True))
+    return replace(found, least=kept.sequences, most=kept.sequences, stays=kept.blocks, worth=tuple(worth))

@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 
 from planner.catalog import Catalog
 from planner.fleet import Role
-from planner.options.candidates import candidates
+from planner.options.candidates import Candidate, candidates
 from planner.options.figures import RoleFigures
 from planner.options.layouts import Layout, allows, narrowed
 from planner.options.option import Option, Rejection
@@ -16,11 +16,12 @@ from planner.options.paces import Pacing
 from planner.options.place import Place
 from planner.options.replicas import standing_load
 from planner.options.rungs import Rungs
+from planner.units import ceil_div
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Standing:
-    """What the ``replicas`` equal servers of a role were started with; ``repository`` is a path for a local model.
+    """What the equal servers of a role were started with; ``repository`` is a path for a local model.
 
     ``max_num_seqs`` are the sequences of each data-parallel rank.
     """
@@ -31,36 +32,40 @@ class Standing:
     max_num_batched_tokens: int
     max_num_seqs: int
     layout: Layout
-    replicas: int
 
 
-def standing_option(
-    role: Role, place: Place, catalog: Catalog, had: Standing, pacing: Pacing | None = None
-) -> Option | None:
-    """Return servers as they stand as an option of the role on GPUs of a place; None if they break a rule of it.
+def standing_options(
+    role: Role, place: Place, catalog: Catalog, had: Standing, most: int, pacing: Pacing | None = None
+) -> tuple[Option, ...]:
+    """Return servers as they stand as options of the role on GPUs of a place; none if they break a rule of it.
 
-    ``pacing`` counts their speed.
+    There are as many servers as the role has, or where that is open every number up to ``most`` that serves the
+    requests required. ``pacing`` counts their speed.
     """
-    if not _allows(role, had):
-        return None
+    if not allows(role, had.layout):
+        return ()
+    least = max(1, ceil_div(role.concurrency_min, had.layout.data_parallel_size * had.max_num_seqs))
+    counts = range(least, most + 1) if role.replicas is None else range(role.replicas, role.replicas + 1)
     figures = RoleFigures(role, catalog)
     for candidate in candidates(_narrowed(role, had), [place]):
         if isinstance(candidate, Rejection):
             continue
         name = candidate.variant.path or candidate.variant.repository
         if (name, candidate.kv_cache_dtype) == (had.repository, had.kv_cache_dtype):
-            load = standing_load(role, had.replicas, had.max_num_seqs, had.layout.data_parallel_size)
-            if pacing:
-                load = replace(load, most=had.max_num_seqs)
-            rungs = Rungs(role, candidate, load, figures, figures.measure, avoid=True, pacing=pacing)
-            return rungs.exactly(had.max_model_len, had.max_num_batched_tokens, had.max_num_seqs)
-    return None
+            found = (_standing(role, candidate, had, count, figures, pacing) for count in counts if count >= least)
+            return tuple(option for option in found if option)
+    return ()
 
 
-def _allows(role: Role, had: Standing) -> bool:
-    """Whether numbers of the role that no candidate knows of allow what stands."""
-    requests = had.replicas * had.layout.data_parallel_size * had.max_num_seqs
-    return role.replicas in (None, had.replicas) and requests >= role.concurrency_min and allows(role, had.layout)
+def _standing(
+    role: Role, candidate: Candidate, had: Standing, count: int, figures: RoleFigures, pacing: Pacing | None
+) -> Option | None:
+    """Return so many servers as they stand as an option."""
+    load = standing_load(role, count, had.max_num_seqs, had.layout.data_parallel_size)
+    if pacing:
+        load = replace(load, most=had.max_num_seqs)
+    rungs = Rungs(role, candidate, load, figures, figures.measure, avoid=True, pacing=pacing)
+    return rungs.exactly(had.max_model_len, had.max_num_batched_tokens, had.max_num_seqs)
 
 
 def _narrowed(role: Role, had: Standing) -> Role:

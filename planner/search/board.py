@@ -57,38 +57,51 @@ class Board:
     ) -> bool:
         """Place all servers of a role on the fullest blocks that take them, or the emptiest; all or none.
 
-        Each goes to the block that is ``wanted`` for it, in their order, when that takes it.
+        Servers go to the blocks that are ``wanted`` first, as far as these take them. Those that the role has already
+        are some of them.
         """
         size = candidate.footprint(sequences)
-        self.begin(role, size, candidate)
+        if role not in self.spots:
+            self.keep(role, candidate, sequences, wanted)
         if self.problem.host is not None and sum(self._host.values()) > self.problem.host:
             self.remove(role)
             return False
-        for place in range(candidate.blocks * candidate.stages):
+        for _ in range(len(self.spots[role]), candidate.blocks * candidate.stages):
             fitting = list(self.fitting(role, candidate, size))
             if not fitting:
                 self.remove(role)
                 return False
-            spot = self._spot(wanted[place]) if place < len(wanted) else None
-            ranked = fitting if spot not in fitting else [spot]
-            self.add(role, min(ranked, key=lambda spot: (self._rank(spot, emptiest=emptiest), spot)))
+            self.add(role, min(fitting, key=lambda spot: (self._rank(spot, emptiest=emptiest), spot)))
         return True
+
+    def keep(self, role: int, candidate: Candidate, sequences: int, wanted: Sequence[Block]) -> None:
+        """Begin a role, and put its servers on the blocks that are wanted for them, those that fit there."""
+        size = candidate.footprint(sequences)
+        self.begin(role, size, candidate)
+        for server in by_server(wanted, candidate.stages):
+            if len(self.spots[role]) == candidate.blocks * candidate.stages:
+                return
+            for place, block in enumerate(server):
+                spot = self._spot(block)
+                if not self._fits(role, size, spot) or (place and spot not in self._next_stage(role, candidate, size)):
+                    for before in reversed(server[:place]):
+                        self.take_back(role, self._spot(before))
+                    break
+                self.add(role, spot)
 
     def fitting(self, role: int, candidate: Candidate, size: int) -> Iterable[Spot]:
         """Yield the spots that take one more server of a role, or the next stage of a server that lacks some."""
+        return (spot for spot in self._next_stage(role, candidate, size) if self._fits(role, size, spot))
+
+    def _fits(self, role: int, size: int, spot: Spot) -> bool:
+        """Whether a spot takes one more server of a role, or one more stage, that takes so much of each GPU."""
         stacked = self.problem.roles[role].stacked
-        only = self._spot(candidate.places[len(self.spots.get(role, []))]) if candidate.places else None
-        for spot in self._next_stage(role, candidate, size):
-            if only not in (None, spot):
-                continue
-            first, last, _ = spot
-            if not all(self._takes(role, gpu, size) for gpu in range(first, last)):
-                continue
-            if any(self.on[gpu].count(role) >= stacked for gpu in range(first, last)):
-                continue
-            if self._strict and not self._allowed(role, spot):
-                continue
-            yield spot
+        first, last, _ = spot
+        return (
+            all(self._takes(role, gpu, size) for gpu in range(first, last))
+            and all(self.on[gpu].count(role) < stacked for gpu in range(first, last))
+            and not (self._strict and not self._allowed(role, spot))
+        )
 
     def count(self, candidate: Candidate) -> int:
         """Return how many spots there are for a server of a candidate, free or not."""

@@ -17,7 +17,7 @@ from planner.search import follow
 from planner.search.budget import ORDER, BudgetSpent, purse
 from planner.search.cp_sat import cp_model
 from planner.search.model import Model
-from planner.search.problem import COST, StageValue
+from planner.search.problem import COST, MINIMAL_CHANGE, StageValue
 from planner.search.watch import stopped
 
 SEED = 1
@@ -204,6 +204,7 @@ def _goals(model: Model) -> list[_Goal]:
             ends = [c.value(stage, count) for c in role.candidates for count in (c.least, c.most)]
             ends += [0] if role.optional else []
             low, high = low + min(ends), high + max(ends)
+        low = 0 if name == MINIMAL_CHANGE else low  # no more than the worth of a role is moved
         goals.append(_Goal(name, model.stage(stage), low, high))
     return goals
 

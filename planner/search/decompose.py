@@ -17,9 +17,9 @@ from planner.search.budget import BudgetSpent
 from planner.search.chain import Weighing, choices, maximise_first, reached
 from planner.search.model import build
 from planner.search.narrow import narrowed
-from planner.search.packing import fullest
+from planner.search.packing import fullest, stay
 from planner.search.pieces import Pieces
-from planner.search.problem import COST, Candidate, Decided, Problem, RoleProblem
+from planner.search.problem import COST, MINIMAL_CHANGE, Candidate, Decided, Problem, RoleProblem
 from planner.search.watch import late, stopped
 
 _PER_MILLE = 1000
@@ -85,9 +85,7 @@ def filled(problem: Problem) -> Packed | None:
 def _smallest(role: RoleProblem) -> Decided:
     """Return the candidate that takes least in all, not a barred one where others are; None of a role without any."""
     sizes = [
-        (found.barred, found.footprint(found.least) * found.gpus, index)
-        for index, found in enumerate(role.candidates)
-        if not found.places
+        (found.barred, found.footprint(found.least) * found.gpus, index) for index, found in enumerate(role.candidates)
     ]
     index = min(sizes, default=(False, 0, -1))[-1]
     return (index, role.candidates[index].least) if index >= 0 else None
@@ -96,7 +94,11 @@ def _smallest(role: RoleProblem) -> Decided:
 def value(problem: Problem, decided: Sequence[Decided], board: Board) -> Value:
     """Return the value of every stage."""
     per_role = (_worth(problem, role, choice) for role, choice in enumerate(decided))
-    return _with_cost(problem, tuple(map(sum, zip(*per_role, strict=True))), board)
+    sums = _with_cost(problem, tuple(map(sum, zip(*per_role, strict=True))), board)
+    if MINIMAL_CHANGE not in problem.stages:
+        return sums
+    stays = stay(problem, decided, board)
+    return tuple(stays if name == MINIMAL_CHANGE else one for name, one in zip(problem.stages, sums, strict=True))
 
 
 def _attempt(problem: Problem, weighing: Weighing, share: int, budget: int) -> Packed | None:
@@ -193,7 +195,8 @@ class _Upgrades:
             if any(most[stage] < worth[stage] for stage, _ in self.problem.floors):
                 continue
             candidate = self.problem.roles[role].candidates[index]
-            if not (bar and candidate.barred) and self.board.put(role, candidate, candidate.most):
+            stays = candidate.stays
+            if not (bar and candidate.barred) and self.board.put(role, candidate, candidate.most, wanted=stays):
                 yield index, candidate.most
 
     def _bars(self, role: int) -> bool:

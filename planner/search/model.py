@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from planner.search.cp_sat import cp_model
-from planner.search.problem import COST, Candidate, Problem, Turn
+from planner.search.problem import COST, MINIMAL_CHANGE, Candidate, Problem, Turn
 from planner.search.turns import awake_sets
 from planner.units import ceil_div
 
@@ -29,7 +29,8 @@ class Model:
     """A CP-SAT model and its variables by what they mean.
 
     ``taken`` are the bytes taken on each pool, all GPUs together, and ``used`` how many of its GPUs are in use;
-    ``shared`` is the part of each group of roles that take turns in what is taken on a pool.
+    ``shared`` is the part of each group of roles that take turns in what is taken on a pool. ``moved`` are the servers
+    of a role that could stay as they were and do not: as few as is wanted, until the GPUs join the model.
     """
 
     problem: Problem
@@ -40,6 +41,7 @@ class Model:
     used: list[cp_model.IntVar] = field(default_factory=list)
     paid: list[cp_model.IntVar] = field(default_factory=list)
     shared: dict[tuple[int, int], cp_model.IntVar] = field(default_factory=dict)
+    moved: dict[int, cp_model.IntVar] = field(default_factory=dict)
 
     def rows(self, role: int | None = None, pool: int | None = None) -> Iterator[tuple[Key, Candidate]]:
         """Yield what may be decided, for one role or pool, or for all."""
@@ -61,7 +63,9 @@ class Model:
         """Return the value of a stage of the problem."""
         if self.problem.stages[stage] == COST:
             return 0 - self.cost()
-        return self.line(list(self.rows()), lambda c: c.worth[stage][0], lambda c: c.worth[stage][1])
+        value = self.line(list(self.rows()), lambda c: c.worth[stage][0], lambda c: c.worth[stage][1])
+        moved = self.problem.stages[stage] == MINIMAL_CHANGE
+        return value - cp_model.LinearExpr.sum(list(self.moved.values())) if moved else value
 
     def cost(self) -> cp_model.LinearExpr:
         """Return the price of the GPUs, or whole nodes, in use."""
@@ -129,6 +133,9 @@ def _add_choices(model: Model) -> None:
             cp.add_at_most_one(ways)
         else:
             cp.add_exactly_one(ways)
+        most = max((len(c.stays) // c.stages for c in found.candidates), default=0)
+        if most and MINIMAL_CHANGE in model.problem.stages:
+            model.moved[role] = cp.new_int_var(0, most, f"{found.name}.moved")
     if all(found.optional for found in model.problem.roles):
         cp.add_bool_or(model.chosen.values())
 

@@ -31,7 +31,7 @@ from planner.search.narrow import narrowed
 from planner.search.packing import pack
 from planner.search.pieces import Pieces, pieces
 from planner.search.placing import Placing, blocks, deal
-from planner.search.problem import COST, Answer, Block, Choice, Decided, Problem, StageValue
+from planner.search.problem import COST, MINIMAL_CHANGE, Answer, Block, Choice, Decided, Problem, StageValue
 from planner.search.turns import saved
 from planner.search.watch import stopped
 
@@ -155,7 +155,7 @@ def _relaxed(limits: Bounds, budget: int, digest: str) -> _Relaxed | Answer | No
     decided = choices(model, chain.solver)
     first, total = chain.stages[0], min(limits.total, limits.weighing.sum([stage.bound for stage in chain.stages]))
     if _summed(problem) and (first.proven or not several or places(problem) > FEW):
-        found = pack(part.problem, decided, _most_gpus(model, chain.solver))
+        found = pack(part.problem, decided, _most_gpus(model, chain.solver), _stays(chain.stages))
         if found:
             return part.original(_answer(decided, found, chain.stages, digest))
     return _Relaxed(part.decided(decided), first.bound, total)
@@ -284,7 +284,8 @@ def _placed(
     if chain is None:
         return None
     decided = choices(model, chain.solver)
-    found = pack(problem, decided, _most_gpus(model, chain.solver)) if _summed(problem) else None
+    most, stays = _most_gpus(model, chain.solver), _stays(chain.stages)
+    found = pack(problem, decided, most, stays) if _summed(problem) else None
     found = found or _solved_places(placing, chain, decided)
     first, *rest = chain.stages
     limit = min(first.bound, bound)
@@ -295,6 +296,11 @@ def _placed(
 def _most_gpus(model: Model, solver: CpSolver) -> list[int] | None:
     """Return the GPUs in use of each pool, or the nodes that are paid whole, where their price was minimised."""
     return [solver.value(paid) for paid in model.paid] if COST in model.problem.stages else None
+
+
+def _stays(stages: Sequence[StageValue]) -> int:
+    """Return how many servers stay as an earlier plan has them, where that was maximised."""
+    return sum(stage.value for stage in stages if stage.name == MINIMAL_CHANGE)
 
 
 def _solved_places(placing: Placing, chain: Chain, decided: Sequence[Decided]) -> list[tuple[Block, ...]]:

@@ -10,7 +10,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 from planner.search.board import Board
-from planner.search.problem import Block, Candidate, Decided, Problem
+from planner.search.problem import Block, Candidate, Decided, Problem, staying
 from planner.search.watch import stopped
 
 _MOST_LOOKS = 200_000
@@ -39,11 +39,12 @@ class _Item:
 
 
 def pack(
-    problem: Problem, decided: Sequence[Decided], most_gpus: Sequence[int] | None = None
+    problem: Problem, decided: Sequence[Decided], most_gpus: Sequence[int] | None = None, stays: int = 0
 ) -> list[tuple[Block, ...]] | None:
     """Return the blocks of every role's servers, or None when no place was found.
 
-    ``most_gpus`` limits the GPUs in use of each pool. None proves nothing: the search is bounded.
+    ``most_gpus`` limits the GPUs in use of each pool; ``stays`` of the servers must be where an earlier plan has them.
+    None proves nothing: the search is bounded.
     """
     items = sorted(_items(problem, decided), key=_order)
     board = None if most_gpus else fill(problem, items, emptiest=True)
@@ -52,20 +53,43 @@ def pack(
         board = None
     if board is None and sum(item.spots for item in items) <= _MOST_SEARCHED:
         board = _search(problem, items, most_gpus)
-    return [board.blocks(role) for role in range(len(problem.roles))] if board else None
+    if board is None or stays > stay(problem, decided, board):
+        return None
+    return [board.blocks(role) for role in range(len(problem.roles))]
+
+
+def stay(problem: Problem, decided: Sequence[Decided], board: Board) -> int:
+    """Return how many servers are where an earlier plan has them."""
+    return sum(
+        staying(problem.roles[role].candidates[choice[0]], board.blocks(role))
+        for role, choice in enumerate(decided)
+        if choice and problem.roles[role].candidates[choice[0]].stays
+    )
 
 
 def _order(item: _Item) -> tuple[int, ...]:
-    """Those that may be in one place alone go first, then the widest and largest."""
-    return not item.candidate.places, -item.candidate.width, -item.size, item.role
+    """The widest and largest go first."""
+    return -item.candidate.width, -item.size, item.role
 
 
 def fill(problem: Problem, items: Sequence[_Item], *, emptiest: bool) -> Board | None:
-    """Put roles on a board one after another, or return None at the first that finds no place."""
-    board = Board(problem)
+    """Put roles on a board one after another, or return None at the first that finds no place.
+
+    Servers that an earlier plan has go where they were before all others.
+    """
+    board = _kept(problem, items)
     for item in items:
         if not board.put(item.role, item.candidate, item.sequences, emptiest=emptiest):
             return None
+    return board
+
+
+def _kept(problem: Problem, items: Sequence[_Item]) -> Board:
+    """Return a board with the servers that can stay where an earlier plan has them."""
+    board = Board(problem)
+    for item in items:
+        if item.candidate.stays:
+            board.keep(item.role, item.candidate, item.sequences, item.candidate.stays)
     return board
 
 
@@ -90,8 +114,8 @@ def _items(problem: Problem, decided: Sequence[Decided]) -> Iterator[_Item]:
 
 def _search(problem: Problem, items: Sequence[_Item], most_gpus: Sequence[int] | None) -> Board | None:
     """Try places depth first, one server after another, the fullest that still takes it first."""
-    board = Board(problem)
-    servers = [item for item in items for _ in range(item.spots)]
+    board = _kept(problem, items)
+    servers = [item for item in items for _ in range(item.spots - len(board.spots.get(item.role, [])))]
     looks = 0
 
     def place(index: int) -> bool:

@@ -86,7 +86,7 @@ def pieces(problem: Problem) -> Pieces:
     for position, role in enumerate(problem.roles):
         groups: dict[tuple[object, ...], list[int]] = {}
         for index, candidate in enumerate(role.candidates):
-            groups.setdefault((candidate.pool, candidate.places, candidate.barred), []).append(index)
+            groups.setdefault((candidate.pool, candidate.stays, candidate.barred), []).append(index)
         sizes = _Sizes(problem, position)
         needed = (run for group in groups.values() for run in _needed(sizes, group, held))
         kept = sorted(needed, key=lambda run: (run.candidate, -run.first))  # canonical: the most sequences come first

@@ -11,6 +11,7 @@ than that (stages inside a node): ``deal`` does it.
 import itertools
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
+from dataclasses import replace
 
 from planner.search.cp_sat import cp_model
 from planner.search.model import Model, Row, footprint, taking_turns
@@ -56,15 +57,29 @@ class Placing:
             rows = [row for row in self.model.rows(role, pool) if row[1].width == width]
             here = cp_model.LinearExpr.sum([self.servers[role, block] for block in allowed])
             cp.add(here == self.model.line(rows, lambda c: c.blocks * c.stages, lambda c: 0))
-            for key, candidate in rows:
-                for block, count in Counter(candidate.places).items():
-                    cp.add(self.servers[role, block] >= count).only_enforce_if(self.model.chosen[key])
         if found.spread or any(candidate.across for candidate in found.candidates):
             self._limit_nodes(role)
         for pool, width, stages in sorted(
             {(c.pool, c.width, c.stages) for c in found.candidates if c.stages > 1 and not c.across}
         ):
             self._keep_inside(role, pool, width, stages)
+        if role in self.model.moved:
+            self._count_moved(role)
+
+    def _count_moved(self, role: int) -> None:
+        """Servers of an earlier plan stay where all of their blocks have one of the role; the others are moved."""
+        cp, found = self.model.cp, self.model.problem.roles[role]
+        rows = [row for row in self.model.rows(role) if row[1].stays]
+        before = Counter(server for c in {c.stays: c for _, c in rows}.values() for server in _were(c))
+        stay = {server: cp.new_int_var(0, count, f"{found.name}@{server}.stays") for server, count in before.items()}
+        on: dict[Block, list[cp_model.IntVar]] = {}
+        for server, count in stay.items():
+            for block in server:
+                on.setdefault(block, []).append(count)
+        for block, counts in on.items():
+            cp.add(cp_model.LinearExpr.sum(counts) <= self.servers[role, block])
+        most = self.model.line(rows, lambda c: min(c.blocks, len(c.stays) // c.stages), lambda c: 0)
+        cp.add(self.model.moved[role] >= most - cp_model.LinearExpr.sum(list(stay.values())))
 
     def _limit_nodes(self, role: int) -> None:
         """A node has one stage of each server, or all when they are not across; of one server when these are spread."""
@@ -230,19 +245,50 @@ def blocks(problem: Problem, pool: int, width: int) -> Iterator[Block]:
             yield Block(pool, node, first, width)
 
 
+def _were(candidate: Candidate) -> list[tuple[Block, ...]]:
+    """Return the servers of an earlier plan that are like a candidate's."""
+    return by_server(candidate.stays, candidate.stages)
+
+
 def deal(candidate: Candidate, taken: Iterable[Block]) -> tuple[Block, ...]:
     """Return the blocks of a candidate's servers, those of a server's stages one after another.
 
-    Neighbours go together where that keeps the stages of a server apart. Otherwise the blocks are dealt out one by one,
-    which always does: as many in a row as there are servers have nothing in common with one another.
+    Servers of an earlier plan whose blocks are all there come first. Of the others neighbours go together where that
+    keeps the stages of a server apart. Otherwise the blocks are dealt out one by one, which always does: as many in a
+    row as there are servers have nothing in common with one another.
     """
     found = sorted(taken)
     if candidate.stages == 1:
         return tuple(found)
+    if stayed := _stayed(candidate, found):
+        left = Counter(found) - Counter(block for server in stayed for block in server)
+        rest = deal(replace(candidate, stays=()), left.elements())
+        if _apart(candidate, rest):
+            servers = sorted([*stayed, *by_server(rest, candidate.stages)])
+            return tuple(block for server in servers for block in server)
     if candidate.across:
         return tuple(_dealt(found, candidate.stages, lambda block: (block.pool, block.node)))
     nodes = itertools.groupby(found, lambda block: (block.pool, block.node))
     return tuple(block for _, group in nodes for block in _dealt(list(group), candidate.stages, lambda block: block))
+
+
+def _stayed(candidate: Candidate, found: Iterable[Block]) -> list[tuple[Block, ...]]:
+    """Return servers of an earlier plan all of whose blocks are among these, none of which is counted twice."""
+    left, stayed = Counter(found), []
+    for server in _were(candidate):
+        if Counter(server) <= left:
+            left -= Counter(server)
+            stayed.append(server)
+    return stayed
+
+
+def _apart(candidate: Candidate, rest: tuple[Block, ...]) -> bool:
+    """Whether the stages of each server are on blocks, or nodes, that differ."""
+    for server in by_server(rest, candidate.stages):
+        nodes = {(block.pool, block.node) for block in server}
+        if len(set(server)) < candidate.stages or len(nodes) != (candidate.stages if candidate.across else 1):
+            return False
+    return True
 
 
 def _dealt(found: list[Block], stages: int, apart: Callable[[Block], object]) -> Iterator[Block]:

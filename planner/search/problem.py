@@ -6,6 +6,7 @@ sequences but for two floors. Each stage of the objective is a sum over the role
 ``constant + per_sequence × sequences`` of the chosen candidate.
 """
 
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -13,7 +14,7 @@ COST = "cost"
 """The stage that counts the price of the GPUs, or whole nodes, in use, negative so that more is better."""
 
 MINIMAL_CHANGE = "minimal-change"
-"""The stage that counts the roles whose servers stay as an earlier plan has them."""
+"""The stage that counts the servers that stay as and where an earlier plan has them."""
 
 
 Decided = tuple[int, int] | None
@@ -27,7 +28,8 @@ class Candidate:
     ``width`` is a power of two. The blocks of a server's ``stages`` are apart: each on a node of its own when
     ``across``, otherwise on different GPUs of one node. ``least`` and ``most`` are the sequences of each server.
     Not all roles that have ``barred`` candidates may choose one: that finds another combination than a known one.
-    ``places`` are the only blocks that the servers may be on, in their order; empty when they may be anywhere.
+    ``stays`` are the blocks of servers of an earlier plan that are like these, server by server: each server that is
+    where one of them was stays. The worth in that stage is the most of them that can.
     A server of a role that takes turns keeps ``asleep`` bytes of each GPU while others are awake, whatever its
     sequences, and all its servers together ``host`` bytes of the machine's memory.
     """
@@ -48,7 +50,7 @@ class Candidate:
     most: int
     worth: tuple[tuple[int, int], ...]
     barred: bool = False
-    places: "tuple[Block, ...]" = ()
+    stays: "tuple[Block, ...]" = ()
     asleep: int = 0
     host: int = 0
 
@@ -64,8 +66,8 @@ class Candidate:
 
     @property
     def layout(self) -> "tuple[int, int, int, bool, tuple[Block, ...]]":
-        """What decides, beside the width, where the servers may be: pool, servers, stages, across nodes, places."""
-        return self.pool, self.blocks, self.stages, self.across, self.places
+        """What decides, beside the width, where the servers may be: pool, servers, stages, across nodes, and stays."""
+        return self.pool, self.blocks, self.stages, self.across, self.stays
 
     def footprint(self, sequences: int) -> int:
         """Return the bytes taken of each GPU with so many sequences per server."""
@@ -183,6 +185,14 @@ class Block:
 def by_server(blocks: Sequence[Block], stages: int) -> list[tuple[Block, ...]]:
     """Return the blocks of each server, of those that follow one another."""
     return [tuple(blocks[first : first + stages]) for first in range(0, len(blocks), stages)]
+
+
+def staying(candidate: Candidate, blocks: Sequence[Block]) -> int:
+    """Return how many servers on these blocks are where a server like them was."""
+    if not candidate.stays:
+        return 0
+    now, before = (Counter(by_server(found, candidate.stages)) for found in (blocks, candidate.stays))
+    return (now & before).total()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -2,9 +2,8 @@
 
 import importlib.metadata
 import math
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
-from itertools import chain, count
 
 from planner.engine.chat_templates import chat_template
 from planner.engine.options import engine_options, known_value
@@ -36,6 +35,7 @@ from planner.plan import (
 from planner.search.chain import SEED
 from planner.search.problem import MINIMAL_CHANGE, Answer, Block
 from planner.search.turns import charge
+from planner.solve.names import server_names
 from planner.solve.ports import master_ports, ports
 from planner.solve.unsearched import unsearched
 
@@ -87,7 +87,7 @@ def assemble(
 ) -> Plan:
     """Return the plan of an answer, without what binds and without a runner-up; ports are those of a previous plan."""
     decided = decisions(prepared, answer)
-    portless = [server for decision in decided for server in _servers(fleet, prepared, decision)]
+    portless = [server for decision in decided for server in _servers(fleet, prepared, decision, previous)]
     placed = sorted(_with_ports(fleet, portless, previous), key=lambda server: server.name)
     servers = list(_with_speed(fleet, prepared, decided, placed))
     order = sorted(servers, key=lambda server: (-server.ledger.total_bytes, server.name))
@@ -177,33 +177,21 @@ def _with_speed(
         yield replace(server, speed=server_speed(speed, busy))
 
 
-def _servers(fleet: Fleet, prepared: Prepared, decision: Decision) -> Iterator[ServerPlan]:
-    """Yield the servers of a role, still without ports; one that is alone has the role's name."""
+def _servers(fleet: Fleet, prepared: Prepared, decision: Decision, previous: Plan | None) -> Iterator[ServerPlan]:
+    """Yield the servers of a role, still without ports, in order of their names."""
     pool, stages = fleet.pools[decision.option.pool], decision.option.blocks
-    plain, replicas = _server_plan(fleet, prepared, decision, pool), decision.option.replicas
-    between = _separator(plain.role, replicas, {role.name for role in fleet.roles})
+    plain = _server_plan(fleet, prepared, decision, pool)
     groups = [_group(pool, block) for block in decision.blocks]
-    for number, first in enumerate(range(0, len(groups), stages), 1):
+    placed = [tuple(groups[first : first + stages]) for first in range(0, len(groups), stages)]
+    for name, there in server_names(plain.role, placed, {role.name for role in fleet.roles}, previous):
         yield replace(
-            plain,
-            name=f"{plain.role}{between}{number}" if replicas > 1 else plain.role,
-            node=groups[first].node,
-            gpu_indices=groups[first].gpu_indices,
-            later_stages=tuple(groups[first + 1 : first + stages]),
+            plain, name=name, node=there[0].node, gpu_indices=there[0].gpu_indices, later_stages=tuple(there[1:])
         )
 
 
 def _group(pool: Pool, block: Block) -> GPUGroup:
     first = pool.gpu_index + block.first
     return GPUGroup(node=pool.node_names[block.node], gpu_indices=tuple(range(first, first + block.width)))
-
-
-def _separator(role: str, replicas: int, roles: Collection[str]) -> str:
-    """What stands between the name of a role and the number of a replica, so that no other role is called the same."""
-    separators = chain("-", ("_" * length for length in count(1)))
-    return next(
-        one for one in separators if not any(f"{role}{one}{number}" in roles for number in range(1, replicas + 1))
-    )
 
 
 def _server_plan(fleet: Fleet, prepared: Prepared, decision: Decision, pool: Pool) -> ServerPlan:

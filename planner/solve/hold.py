@@ -12,7 +12,7 @@ from dataclasses import dataclass, replace
 
 from planner.catalog import Catalog
 from planner.fleet import Fleet, Role
-from planner.options import Option, Prepared, Standing, standing_option
+from planner.options import Option, Prepared, Standing, standing_options
 from planner.options.layouts import Layout
 from planner.options.paces import Pacing
 from planner.options.problem import Kept, servable
@@ -28,15 +28,26 @@ Choices = Sequence[Choice | None]
 
 @dataclass(frozen=True, slots=True)
 class Earlier:
-    """What an earlier plan has for one role: a candidate and its sequences, if it is still one, and its blocks."""
+    """What an earlier plan has for one role: a candidate and its sequences, if it is still one, and its blocks.
+
+    Those of ``blocks`` that the fleet has no longer are not among them. ``others`` are candidates that differ from the
+    one ``decided`` only in the number of servers.
+    """
 
     decided: Decided = None
     blocks: tuple[Block, ...] = ()
+    others: tuple[int, ...] = ()
+
+    def same(self, choice: Choice) -> bool:
+        """Whether a choice is of servers as they were."""
+        if self.decided is None:
+            return False
+        return choice.candidate in (self.decided[0], *self.others) and choice.sequences == self.decided[1]
 
 
 @dataclass(frozen=True, slots=True)
 class Keeping:
-    """Options to which those of an earlier plan were added, the last of each role in ``kept``, and that plan."""
+    """Options to which those of an earlier plan were added, the last ones of each role in ``kept``, and that plan."""
 
     prepared: Prepared
     kept: Mapping[str, Kept]
@@ -46,7 +57,7 @@ class Keeping:
 def keep(fleet: Fleet, prepared: Prepared, catalog: Catalog, plan: Plan) -> Keeping:
     """Return options among which every role can stay as it is where its rules allow that, though another is better.
 
-    New roles have nothing of the earlier plan, and neither have those whose GPUs are gone.
+    New roles have nothing of the earlier plan, and neither have servers whose GPUs are gone.
     """
     kept: dict[str, Kept] = {}
     old: list[Earlier] = []
@@ -55,11 +66,13 @@ def keep(fleet: Fleet, prepared: Prepared, catalog: Catalog, plan: Plan) -> Keep
     for found in servable(prepared):
         name, servers = found.role.name, _servers(plan, found.role.name)
         blocks = _places(fleet, servers)
-        option = _standing(prepared, catalog, found.role, servers, blocks, pacing)
-        if option:
-            kept[name] = Kept(servers[0].max_num_seqs, blocks)
-            options[name] = (*found.options, option)
-        old.append(Earlier((len(found.options), servers[0].max_num_seqs) if option else None, blocks))
+        standing = _standing(prepared, catalog, found.role, servers, blocks, pacing)
+        if standing:
+            kept[name] = Kept(servers[0].max_num_seqs, blocks, len(standing))
+            options[name] = (*found.options, *standing)
+        first, last = len(found.options), len(found.options) + len(standing) - 1
+        decided = (last, servers[0].max_num_seqs) if standing else None
+        old.append(Earlier(decided, blocks, tuple(range(first, last))))
     roles = (replace(found, options=options.get(found.role.name, found.options)) for found in prepared.roles)
     return Keeping(replace(prepared, roles=tuple(roles)), kept, tuple(old))
 
@@ -78,7 +91,7 @@ def hold(problem: Problem, fresh: Answer, old: Sequence[Earlier]) -> Answer:
         for board in _boards(problem, choices, wanted):
             roomy = COST in problem.stages or _crowding(board) <= crowding
             if roomy and _rank(problem, choices, board) >= least:
-                answer = _answer(problem, fresh, choices, board, old)
+                answer = _answer(problem, fresh, choices, board)
                 if (stays := _stays(problem, answer.choices, old)) > most:
                     best, most = answer, stays
     return best
@@ -91,9 +104,9 @@ def _servers(plan: Plan, role: str) -> list[ServerPlan]:
 
 
 def _places(fleet: Fleet, servers: Sequence[ServerPlan]) -> tuple[Block, ...]:
-    """Return the blocks that servers are on; none when the fleet lacks one of them."""
-    blocks = [_block(fleet, group) for server in servers for group in server.groups]
-    return tuple(block for block in blocks if block) if all(blocks) else ()
+    """Return the blocks that servers are on, of those servers that the fleet still has all GPUs of."""
+    found = ([_block(fleet, group) for group in server.groups] for server in servers)
+    return tuple(block for blocks in found if all(blocks) for block in blocks if block)
 
 
 def _standing(
@@ -103,14 +116,14 @@ def _standing(
     servers: Sequence[ServerPlan],
     blocks: Sequence[Block],
     pacing: Pacing | None,
-) -> Option | None:
-    """Return the option that servers on blocks of one pool are; None when the role does not allow them any more."""
+) -> tuple[Option, ...]:
+    """Return the options that servers on blocks of one pool are; none when the role does not allow them any more."""
     pools = {block.pool for block in blocks}
     if len(pools) != 1:
-        return None
+        return ()
     place = next(place for place in prepared.places if place.pool in pools)
     if role.pools is not None and place.name not in role.pools:
-        return None
+        return ()
     server = servers[0]
     had = Standing(
         repository=server.repository,
@@ -125,9 +138,8 @@ def _standing(
             server.expert_parallel,
             server.context_parallel_size,
         ),
-        replicas=len(servers),
     )
-    return standing_option(role, place, catalog, had, pacing)
+    return standing_options(role, place, catalog, had, len(servers), pacing)
 
 
 def _block(fleet: Fleet, group: GPUGroup) -> Block | None:
@@ -198,7 +210,10 @@ def _boards(problem: Problem, choices: Choices, wanted: Sequence[tuple[Block, ..
     for order in (sorted(items, key=lambda item: not item[3]), items):
         for emptiest in (False,) if COST in problem.stages else (True, False):
             board = Board(problem)
-            if all(board.put(role, one, count, emptiest=emptiest, wanted=there) for role, one, count, there in order):
+            for role, one, count, there in order:
+                if there:
+                    board.keep(role, one, count, there)
+            if all(board.put(role, one, count, emptiest=emptiest) for role, one, count, _ in order):
                 yield board
 
 
@@ -207,7 +222,7 @@ def _stays(problem: Problem, choices: Choices, old: Sequence[Earlier]) -> tuple[
     same = servers = 0
     for role, (choice, one) in enumerate(zip(choices, old, strict=True)):
         if choice:
-            same += (choice.candidate, choice.sequences) == one.decided
+            same += one.same(choice)
             stages = problem.roles[role].candidates[choice.candidate].stages
             now, before = (Counter(by_server(blocks, stages)) for blocks in (choice.blocks, one.blocks))
             servers += (now & before).total()
@@ -219,7 +234,7 @@ def _crowding(board: Board) -> list[int]:
     return sorted((len(there) for there in board.on), reverse=True)
 
 
-def _answer(problem: Problem, fresh: Answer, choices: Choices, board: Board, old: Sequence[Earlier]) -> Answer:
+def _answer(problem: Problem, fresh: Answer, choices: Choices, board: Board) -> Answer:
     rank, before = _rank(problem, choices, board), _rank(problem, fresh.choices, board)
     values = [*rank[:-1], fresh.stages[-1].value + rank[-1] - before[-1]]
     assert [stage.name for stage in fresh.stages] == [*problem.stages, HEADROOM]
@@ -228,23 +243,5 @@ def _answer(problem: Problem, fresh: Answer, choices: Choices, board: Board, old
         bound = max(stage.bound, reached) if reached != stage.value else stage.bound
         proven = proven and (stage.proven if reached == stage.value else reached == bound)
         stages.append(StageValue(name=stage.name, value=reached, bound=bound, proven=proven))
-    made = [
-        choice and replace(choice, blocks=_in_order(board.blocks(role), one.blocks, problem, role, choice))
-        for role, (choice, one) in enumerate(zip(choices, old, strict=True))
-    ]
+    made = [choice and replace(choice, blocks=board.blocks(role)) for role, choice in enumerate(choices)]
     return replace(fresh, choices=tuple(made), stages=tuple(stages))
-
-
-def _in_order(
-    blocks: tuple[Block, ...], before: tuple[Block, ...], problem: Problem, role: int, choice: Choice
-) -> tuple[Block, ...]:
-    """Number servers as they were: each that is where one was before keeps its number, the others have what is left."""
-    stages = problem.roles[role].candidates[choice.candidate].stages
-    servers = by_server(blocks, stages)
-    places: list[tuple[Block, ...] | None] = [None] * len(servers)
-    for place, server in enumerate(by_server(before, stages)[: len(places)]):
-        if server in servers:
-            servers.remove(server)
-            places[place] = server
-    rest = iter(servers)
-    return tuple(block for server in places for block in server or next(rest))
