@@ -10,6 +10,7 @@ import importlib
 import os
 
 import click
+from click.shell_completion import CompletionItem
 
 from planner.cli.colour import shown
 from planner.cli.exit_codes import EXIT_ERROR, EXIT_INTERRUPTED
@@ -65,6 +66,12 @@ class Commands(click.Group):
         command = getattr(importlib.import_module(f"planner.cli.{name}"), name)
         assert isinstance(command, click.Command)
         return _talking(command)
+
+    def shell_complete(self, ctx: click.Context, incomplete: str) -> list[CompletionItem]:
+        """Return commands and options of the program, without importing any command."""
+        named = [CompletionItem(name, help=line) for name, line in sorted(COMMANDS.items())]
+        options = super(click.Group, self).shell_complete(ctx, incomplete)
+        return [*(item for item in named if item.value.startswith(incomplete)), *options]
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         """List the commands without importing any."""

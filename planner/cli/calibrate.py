@@ -17,7 +17,7 @@ from planner.catalog import Catalog, load_catalog
 from planner.catalog.load_tests import LoadTest
 from planner.catalog.measured import Measured
 from planner.catalog.names import plain
-from planner.cli import calibrate_speed
+from planner.cli import calibrate_speed, names
 from planner.cli.colour import shown
 from planner.cli.json_text import json_option, say_json
 from planner.cli.shared import catalog_option, hint, verb
@@ -45,7 +45,7 @@ _LARGEST_RESULT = 64 * 2**20
 
 @click.command(epilog=_EPILOG)
 @click.argument("logs", nargs=-1, required=True, type=InputFile(exists=True))
-@click.option("--gpu", "gpu_name", metavar="NAME", required=True, help="The card: logs do not name it.")
+@click.option("--gpu", "gpu_name", type=names.GPU, metavar="NAME", required=True, help="The card: logs do not name it.")
 @click.option(
     "--plan",
     "plan_file",

@@ -8,6 +8,7 @@ from typing import Any
 import click
 
 from planner.catalog import Catalog, load_catalog
+from planner.cli import names
 from planner.cli.catalog_facts import Checkpoint, gpu_json, model_json
 from planner.cli.catalog_text import checked_text, gpu_text, gpus_table, model_text, models_table
 from planner.cli.colour import shown
@@ -32,7 +33,9 @@ def _filter_options(command: Callable[..., None]) -> Callable[..., None]:
     for option in (
         json_option,
         catalog_option,
-        click.option("--fits-on", metavar="GPU", help="Checkpoints whose weights take at most 90 % of this GPU."),
+        click.option(
+            "--fits-on", type=names.GPU, metavar="GPU", help="Checkpoints whose weights take at most 90 % of this GPU."
+        ),
         click.option("--scheme", metavar="NAME", help="Quantization scheme: bf16, awq-int4, fp8, w4a16, …"),
         click.option("--commercial", is_flag=True, help="Leave out non-commercial licences."),
         click.option("--licence", metavar="NAME", help="Licence of the base model, such as apache-2.0."),
@@ -77,7 +80,7 @@ def search_command(text: str, as_json: bool, catalog_folders: tuple[Path, ...], 
 
 
 @catalog.command("show")
-@click.argument("name")
+@click.argument("name", type=names.MODEL_OR_GPU)
 @catalog_option
 @json_option
 def show_command(name: str, catalog_folders: tuple[Path, ...], as_json: bool) -> None:

@@ -12,6 +12,7 @@ from planner.adopt.server import Server
 from planner.adopt.start import Verdict, gib, verdicts, whole
 from planner.adopt.to_fleet import to_fleet
 from planner.catalog import Catalog, load_catalog
+from planner.cli import names
 from planner.cli.colour import shown
 from planner.cli.exit_codes import EXIT_FILES_DIFFER, EXIT_NO_PLAN, EXIT_PROVEN
 from planner.cli.json_text import json_option, say_json
@@ -31,7 +32,7 @@ Exit code: 0 no server is known to fail; 3 one does not start, and stdout says w
 
 @click.command(epilog=_EPILOG)
 @click.argument("files", nargs=-1, required=True, type=InputFile(exists=True, named=usual_name))
-@click.option("--gpu", "gpu_name", metavar="NAME", help="The card, where the files do not name it.")
+@click.option("--gpu", "gpu_name", type=names.GPU, metavar="NAME", help="The card, where the files do not name it.")
 @click.option("--engine-version", metavar="V", help="vLLM version, where the files do not name it.")
 @click.option(
     "--to-fleet",

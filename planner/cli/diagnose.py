@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, BinaryIO
 
 import click
 
+from planner.cli import names
 from planner.cli.colour import shown
 from planner.cli.json_text import json_option, say_json
 from planner.cli.shared import catalog_option
@@ -28,7 +29,9 @@ Exit code: 0 the log was read, whatever it says; 1 it could not be read.
 
 @click.command(epilog=_EPILOG)
 @click.argument("log", type=click.Path(path_type=Path, allow_dash=True, dir_okay=False))
-@click.option("--gpu", "gpu_name", metavar="NAME", help="The card: says what was expected beside what was logged.")
+@click.option(
+    "--gpu", "gpu_name", type=names.GPU, metavar="NAME", help="The card: says what was expected beside what was logged."
+)
 @catalog_option
 @json_option
 def diagnose(log: Path, gpu_name: str | None, catalog_folders: tuple[Path, ...], as_json: bool) -> None:

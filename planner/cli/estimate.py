@@ -10,7 +10,7 @@ import click
 
 from planner.catalog import Catalog, load_catalog
 from planner.catalog.asked import AskedModel, asked_model
-from planner.cli import values
+from planner.cli import names, values
 from planner.cli.colour import shown
 from planner.cli.estimate_speed import asked_load, speed_lines, speed_options
 from planner.cli.json_text import json_option, say_json
@@ -46,8 +46,15 @@ to give one.
 
 
 @click.command(epilog=_EPILOG)
-@click.argument("model")
-@click.option("--gpu", "gpu_name", required=True, metavar="NAME", help="Catalog name, or the name nvidia-smi prints.")
+@click.argument("model", type=names.MODEL)
+@click.option(
+    "--gpu",
+    "gpu_name",
+    type=names.GPU,
+    required=True,
+    metavar="NAME",
+    help="Catalog name, or the name nvidia-smi prints.",
+)
 @click.option("--gpu-memory-gib", "memory_bytes", type=values.gib, metavar="X", help="Total the engine sees, per GPU.")
 @click.option(
     "--gpu-memory-in-use-gib",

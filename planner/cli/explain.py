@@ -6,6 +6,7 @@ from pathlib import Path
 import click
 
 from planner.catalog import load_catalog
+from planner.cli import names
 from planner.cli.colour import shown
 from planner.cli.exit_codes import EXIT_NO_PLAN, EXIT_NOT_PROVEN, EXIT_PROVEN
 from planner.cli.json_text import json_option, say, say_json
@@ -19,7 +20,6 @@ from planner.explain import headline, no_plan
 from planner.explain.account_text import account as told
 from planner.fleet import Fleet, load_fleet
 from planner.plan import NoPlan, plan_json
-from planner.solve.account import account
 
 _EPILOG = """\b
 Exit code: 0 the plan is proven best; 3 no plan exists, and stdout explains why;
@@ -29,7 +29,7 @@ Exit code: 0 the plan is proven best; 3 no plan exists, and stdout explains why;
 
 @click.command(epilog=_EPILOG)
 @click.argument("fleet_file", type=InputFile(), default="fleet.yaml")
-@click.argument("role", required=False)
+@click.argument("role", type=names.ROLE, required=False)
 @catalog_option
 @json_option
 @time_limit_option
@@ -45,6 +45,8 @@ def explain(
     catalog = load_catalog(overlays=catalog_folders)
     fleet = load_fleet(fleet_file, catalog)
     _check_role(fleet, role)
+    from planner.solve.account import account  # the solver: not before the fleet has been read
+
     before = plan_there(folder_of(fleet_file))
     found = watched(fleet, lambda: account(fleet, catalog, role, time_limit, before))
     if isinstance(found, NoPlan):

@@ -6,6 +6,7 @@ from pathlib import Path
 import click
 
 from planner.catalog import Catalog, load_catalog
+from planner.cli import names
 from planner.cli.asked_gpus import asked_hardware
 from planner.cli.asked_models import asked_role, read_back, without_plan
 from planner.cli.exit_codes import EXIT_FILES_DIFFER, EXIT_NO_PLAN
@@ -34,6 +35,7 @@ def _checked_name(context: click.Context, parameter: click.Parameter, name: str 
 @click.option(
     "--gpu",
     "gpus",
+    type=names.GPU_OR_INSTANCE,
     multiple=True,
     metavar="NAME[:COUNT]",
     help="GPUs of a machine, or a cloud instance: catalog name, or as nvidia-smi prints it; repeatable.",
@@ -41,6 +43,7 @@ def _checked_name(context: click.Context, parameter: click.Parameter, name: str 
 @click.option(
     "--model",
     "models",
+    type=names.MODEL,
     multiple=True,
     metavar="NAME",
     help="A model to serve: catalog name or Hugging Face id; repeatable. The fleet is solved before it is written.",

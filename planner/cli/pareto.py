@@ -28,8 +28,6 @@ from planner.explain.frontier_text import UNITS, axis_text, axis_title, axis_val
 from planner.explain.scenario_text import SERVED
 from planner.fleet import Fleet, load_fleet
 from planner.plan import Frontier, NoPlan, Plan, ServerPlan, plan_json, undominated
-from planner.solve.frontier import pareto as find_frontier
-from planner.solve.noise import score_noise
 from planner.units import format_tokens
 
 _EPILOG = """\b
@@ -88,6 +86,9 @@ def pareto(
         require_matplotlib()
     catalog = load_catalog(overlays=catalog_folders)
     fleet = load_fleet(fleet_file, catalog)
+    from planner.solve.frontier import pareto as find_frontier  # the solver: not before the fleet has been read
+    from planner.solve.noise import score_noise
+
     found = watched(fleet, lambda: find_frontier(fleet, x, y, catalog, time_limit, points))
     if isinstance(found, NoPlan):
         if as_json:

@@ -4,11 +4,12 @@ import dataclasses
 import json
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from planner.catalog import load_catalog
+from planner.cli import names
 from planner.cli.colour import shown
 from planner.cli.exit_codes import EXIT_NOT_PROVEN, EXIT_PROVEN
 from planner.cli.json_text import json_option, say_json
@@ -21,8 +22,9 @@ from planner.explain.scenario_text import SERVED, against, gpus_of, in_short, pe
 from planner.explain.words import COUNTED, has_unit
 from planner.fleet import GPU_OPTION, SET_OPTION, Edit, read_fleet, scenarios
 from planner.plan import NoPlan, Plan, differences, gain, plan_json
-from planner.solve.scenarios import ScenarioOutcome
-from planner.solve.scenarios import what_if as solve_scenarios
+
+if TYPE_CHECKING:
+    from planner.solve.scenarios import ScenarioOutcome
 
 _EPILOG = """\b
 Examples:
@@ -38,7 +40,12 @@ was not proven within --time-limit; 1 a scenario makes no valid fleet.
 @click.command("what-if", epilog=_EPILOG)
 @click.argument("fleet_file", type=InputFile(), default="fleet.yaml")
 @click.option(
-    GPU_OPTION, "gpus", multiple=True, metavar="NAME[:COUNT]", help="GPUs in place of those of the fleet; repeatable."
+    GPU_OPTION,
+    "gpus",
+    type=names.GPU_OR_INSTANCE,
+    multiple=True,
+    metavar="NAME[:COUNT]",
+    help="GPUs in place of those of the fleet; repeatable.",
 )
 @click.option(
     SET_OPTION,
@@ -69,6 +76,8 @@ def what_if(
     edits = [*(Edit(GPU_OPTION, name) for name in gpus), *(Edit(SET_OPTION, setting) for setting in settings)]
     wanted = scenarios(edits, matrix=matrix)
     catalog = load_catalog(overlays=catalog_folders)
+    from planner.solve.scenarios import what_if as solve_scenarios  # the solver: not to show options
+
     found = solve_scenarios(read_fleet(fleet_file), wanted, catalog, time_limit, jobs)
     outcomes = counted(found, len(wanted), "scenarios")
     if as_json:
@@ -79,11 +88,11 @@ def what_if(
     raise SystemExit(EXIT_PROVEN if proven else EXIT_NOT_PROVEN)
 
 
-def _proven(outcome: ScenarioOutcome) -> bool:
+def _proven(outcome: "ScenarioOutcome") -> bool:
     return outcome.answer is not None and (not isinstance(outcome.answer, Plan) or outcome.answer.proof.proven)
 
 
-def _text(outcomes: Sequence[ScenarioOutcome]) -> str:
+def _text(outcomes: Sequence["ScenarioOutcome"]) -> str:
     """Return the table, and below it why scenarios have no plan."""
     base = outcomes[0]
     roles = sorted({role.name for outcome in outcomes for role in outcome.fleet.roles})
@@ -99,7 +108,7 @@ def _text(outcomes: Sequence[ScenarioOutcome]) -> str:
     return "\n\n".join(filter(None, [table(header, rows, frozenset({2, 3})), *below]))
 
 
-def _legend(outcomes: Sequence[ScenarioOutcome], base: ScenarioOutcome) -> str:
+def _legend(outcomes: Sequence["ScenarioOutcome"], base: "ScenarioOutcome") -> str:
     """Say what the columns mean that are there."""
     answers = [outcome.answer for outcome in outcomes if isinstance(outcome.answer, Plan)]
     lines = [SERVED] if answers else []
@@ -110,7 +119,7 @@ def _legend(outcomes: Sequence[ScenarioOutcome], base: ScenarioOutcome) -> str:
     return "\n".join([*lines, *(f"{stage}: {COUNTED[stage]}" for stage in counted)])
 
 
-def _facts(outcome: ScenarioOutcome, base: ScenarioOutcome) -> list[str]:
+def _facts(outcome: "ScenarioOutcome", base: "ScenarioOutcome") -> list[str]:
     answer = outcome.answer
     change = "" if outcome is base else against(base.answer, answer)
     paid, hourly = per_million(answer), per_hour(answer, outcome.price)
@@ -118,14 +127,14 @@ def _facts(outcome: ScenarioOutcome, base: ScenarioOutcome) -> list[str]:
     return [outcome.scenario.name, gpus_of(outcome.fleet), *prices, status(answer), change]
 
 
-def _bases(outcome: ScenarioOutcome) -> tuple[str, ...]:
+def _bases(outcome: "ScenarioOutcome") -> tuple[str, ...]:
     """Return whose prices a scenario's are."""
     if isinstance(outcome.answer, Plan):
         return tuple(outcome.answer.price.basis.split("; ")) if outcome.answer.price else ()
     return outcome.price.sources if outcome.price else ()
 
 
-def _document(outcome: ScenarioOutcome, base: ScenarioOutcome) -> dict[str, Any]:
+def _document(outcome: "ScenarioOutcome", base: "ScenarioOutcome") -> dict[str, Any]:
     answer = outcome.answer
     both = (base.answer, answer) if isinstance(answer, Plan) and isinstance(base.answer, Plan) else None
     more = gain(*both) if both else None
