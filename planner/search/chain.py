@@ -156,6 +156,8 @@ def new_solver(budget: float) -> cp_model.CpSolver:
     linear constraints included in one another: ours have many over the same variables with coefficients of many GiB.
     And it does when it gathers precedences of one variable before several others into one constraint.
     tests/test_solver.py and tests/test_cost.py have fleets that it gets wrong with these steps.
+
+    Nor does it probe before it searches: 49 models of seven fleets took 5.7 s of CPU without that and 12.0 s with it.
     """
     solver = cp_model.CpSolver()
     solver.parameters.num_workers = 1
@@ -163,6 +165,7 @@ def new_solver(budget: float) -> cp_model.CpSolver:
     solver.parameters.max_deterministic_time = budget
     solver.parameters.presolve_inclusion_work_limit = 0
     solver.parameters.auto_detect_greater_than_at_least_one_of = False
+    solver.parameters.cp_model_probing_level = 0
     return solver
 
 
