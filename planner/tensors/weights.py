@@ -269,6 +269,12 @@ def part_tensors(part: Part, prefix: str, quantization: Quantization, rank: Rank
         yield elements * part.each * (part.dtype_bytes or rank.dtype_bytes)
 
 
+@functools.lru_cache(maxsize=1 << 16)
+def _storage(quantization: Same[Quantization], path: str) -> Storage | None:
+    """Return how a module is stored; the names and rules that say so are read once for all ways to share a model out."""
+    return quantization.value.storage(path)
+
+
 def _linear(part: Linear, prefix: str, quantization: Quantization, rank: Rank) -> Iterator[int]:
     """Yield the tensors of a linear layer; matrices stored alike are fused into one."""
     dtype_bytes = part.dtype_bytes or rank.dtype_bytes
@@ -278,7 +284,7 @@ def _linear(part: Linear, prefix: str, quantization: Quantization, rank: Rank) -
         units = column.units
         if part.split == "column":
             units = max(1, units // rank.tensor_ranks) if column.replicated else units // rank.tensor_ranks
-        storage = quantization.storage(prefix + column.path) if part.quantizable else None
+        storage = _storage(Same(quantization), prefix + column.path) if part.quantizable else None
         storage = on_device(storage, rank.rules) if storage else None
         rows_by_storage[storage] = rows_by_storage.get(storage, 0) + units * column.size
     for storage, rows in rows_by_storage.items():
