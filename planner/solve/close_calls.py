@@ -10,16 +10,22 @@ from dataclasses import replace
 from planner.catalog import Catalog
 from planner.facts.prior import ASSUMED, generation
 from planner.facts.variant import Model
-from planner.fleet import Fleet
+from planner.fleet import Fleet, Role
+from planner.options import Prepared
 from planner.options.candidates import allowed
 from planner.options.figures import RoleFigures
+from planner.options.option import RoleOptions
+from planner.options.paces import Pacing
+from planner.options.prepare import prepare_role
+from planner.options.problem import stages
 from planner.plan import CloseCall, Unsearched
 from planner.search import watch
 from planner.search.budget import BudgetSpent
-from planner.solve.assemble import Decision
-from planner.solve.nearby import as_planned, narrowed, others_kept, with_role
+from planner.solve.assemble import Decision, decisions
+from planner.solve.engine_version import best
+from planner.solve.nearby import as_planned, narrowed, with_role
 from planner.solve.unsearched import open_keys
-from planner.solve.whole import Solved, tried
+from planner.solve.whole import Solved
 
 
 def close_calls(
@@ -27,8 +33,8 @@ def close_calls(
 ) -> tuple[tuple[CloseCall, ...], tuple[Unsearched, ...]]:
     """Return for each role the best plan with another model that scores as much within the error, where there is one.
 
-    All of the role's candidates are looked at, and the other roles keep their checkpoints. The second are the roles for
-    which there was no time.
+    All of the role's candidates are looked at. The other roles keep their checkpoints, with the options of those that
+    the plan was chosen from. The second are the roles for which there was no time.
     """
     fleet = as_planned(fleet, found.plan)
     calls = [_call(fleet, catalog, found, decision, budget) for decision in found.decided]
@@ -49,17 +55,15 @@ def _call(
     watch.task(f"close calls of {role.name}")
     unlooked = Unsearched(what="close calls", role=role.name, keys=tuple(open_keys(role)))
     other = replace(narrowed(role, near[0]), models=near, schemes=role.schemes)
+    prepared = _prepared(fleet, catalog, found, other)
+    if prepared is None:
+        return unlooked
     try:
-        answer = tried(with_role(others_kept(fleet, found, role.name), other), catalog, budget)
+        answer = best(with_role(fleet, other), prepared, budget)
     except BudgetSpent:
         return None if watch.stopped() else unlooked
-    if isinstance(answer, Solved) and answer.plan.proof.unsearched:
-        return unlooked
-    option = (
-        next((one for one in answer.decided if one.role.name == role.name), None)
-        if isinstance(answer, Solved)
-        else None
-    )
+    decided = decisions(prepared, answer) if answer else ()
+    option = next((one for one in decided if one.role.name == role.name), None)
     if option is None:
         return None
     then = figures.of(
@@ -76,6 +80,28 @@ def _call(
         error=error,
         requests=option.sequences * option.option.ranks,
     )
+
+
+def _prepared(fleet: Fleet, catalog: Catalog, found: Solved, other: Role) -> Prepared | None:
+    """Return the options of a role in place of the one of its name, and those of the other roles' checkpoints.
+
+    None where there was no time for all of the role's own.
+    """
+    own = {one.role.name: one.option.variant.repository for one in found.decided}
+    pacing = Pacing.of(fleet.objective, catalog.speed, priced=fleet.priced)
+    asked = prepare_role(other, found.prepared.places, catalog, stages(fleet.objective), pacing=pacing)
+    if asked.cut:
+        return None
+    roles = (
+        asked if one.role.name == other.name else _only(one, own.get(one.role.name)) for one in found.prepared.roles
+    )
+    return replace(found.prepared, roles=tuple(roles), missed=None)
+
+
+def _only(found: RoleOptions, repository: str | None) -> RoleOptions:
+    """Return the options of a role with one checkpoint; all of them where the plan leaves the role out."""
+    kept = tuple(one for one in found.options if repository in (None, one.variant.repository))
+    return replace(found, options=kept)
 
 
 def _near(catalog: Catalog, figures: RoleFigures, decision: Decision) -> Iterator[Model]:
