@@ -14,6 +14,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+import click
 import pytest
 import yaml
 from fleets import PAIR, catalog, fleet
@@ -26,7 +27,7 @@ from planner.cli.progress import progress, watched
 from planner.fleet import load_fleet
 from planner.plan import plan_from_yaml
 from planner.search.optimise import optimise
-from planner.search.watch import Watch, stopped, watched_by
+from planner.search.watch import Watch, step, stopped, watched_by
 from planner.solve import BudgetSpent
 
 MODELS = ["Mistral-7B-Instruct-v0.3", "Qwen2.5-14B-Instruct", "Qwen2.5-7B-Instruct", "Qwen2.5-32B-Instruct"]
@@ -47,7 +48,7 @@ LONG = {
     },
 }
 """Seven roles on four GPUs, which takes minutes to prove."""
-IMPROVING = r"balanced: the best so far, and up to"
+IMPROVING = r"stage 1 of \d, balanced: the best so far, and up to"
 
 
 @settings(max_examples=30, deadline=None)
@@ -82,17 +83,45 @@ def test_after_a_stop_there_is_what_takes_no_search() -> None:
 
 
 def test_progress_in_words() -> None:
+    names = ("balanced", "cost", "context", "headroom")
     cost = Watch(stage="cost", value=-2_500_000, bound=-1_250_000)
 
-    assert progress(Watch(), priced=True) == "preparing"
-    assert progress(Watch(stage="headroom"), priced=True) == "headroom"
-    assert progress(Watch(stage="order of r1", value=-3), priced=True) == "settling the order of r1"
-    assert (
-        progress(Watch(task="point 3", stage="score", value=1_415_000), priced=True)
-        == "point 3: score: a plan is found"
+    def said(watch: Watch, *, priced: bool = True) -> str:
+        return progress(watch, names, priced=priced)
+
+    assert said(Watch()) == "preparing"
+    assert said(Watch(task="a first plan", step="options of r1, role 1 of 2")) == (
+        "a first plan: options of r1, role 1 of 2"
     )
-    assert progress(cost, priced=True) == "cost 2.5 $/h, at least 1.25 $/h"
-    assert progress(dataclasses.replace(cost, value=-3, bound=-1), priced=False) == "GPUs in use 3 GPUs, at least 1 GPU"
+    assert said(Watch(stage="headroom")) == "stage 4 of 4, headroom"
+    assert said(Watch(stage="order of r1", value=-3)) == "settling the order of r1"
+    assert said(Watch(task="point 3", stage="score", value=1_415_000)) == "point 3: score: a plan is found"
+    assert said(Watch(stage="balanced", value=2_000_000, bound=2_101_000)) == (
+        "stage 1 of 4, balanced: the best so far, and up to 5.1 % more may be possible"
+    )
+    assert said(cost) == "stage 2 of 4, cost 2.5 $/h, at least 1.25 $/h"
+    counted = dataclasses.replace(cost, value=-3, bound=-1)
+    assert said(counted, priced=False) == "stage 2 of 4, GPUs in use 3 GPUs, at least 1 GPU"
+
+
+def test_steps_are_named_within_a_second_on_a_terminal_and_with_v_everywhere(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def work() -> str:
+        step("options of chat, role 1 of 1")
+        time.sleep(0.9)
+        return "a plan"
+
+    monkeypatch.setattr(sys.stderr, "isatty", lambda: True)
+    monkeypatch.setenv("TERM", "xterm")
+    with click.Context(click.Command("solve")) as context:
+        context.meta["planner.verbose"] = True
+        assert watched(fleet(PAIR), work) == "a plan"
+    told = capsys.readouterr().err
+
+    assert re.search(r"^ *\d+\.\d s  options of chat, role 1 of 1$", told, re.M)
+    assert "1 s  options of chat, role 1 of 1  (Ctrl-C" in told
+    assert told.endswith("\r\x1b[K")
 
 
 def test_ctrl_c_before_there_is_a_plan(capsys: pytest.CaptureFixture[str]) -> None:

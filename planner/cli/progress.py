@@ -10,7 +10,7 @@ import shutil
 import signal
 import sys
 import time
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor, wait
 from contextlib import contextmanager
 from types import FrameType
@@ -18,19 +18,21 @@ from typing import NoReturn, TypeVar
 
 import click
 
+from planner.check.headroom import HEADROOM
 from planner.cli import shared
 from planner.cli.exit_codes import EXIT_INTERRUPTED
-from planner.cli.shared import hint
+from planner.cli.shared import done, hint
+from planner.cli.terminal import CLEAR, quiet
 from planner.explain.words import COSTS, has_unit, stage_share, stage_value
 from planner.fleet import Fleet
+from planner.options.problem import stages
 from planner.plan import COST, GPUS_IN_USE
 from planner.search.budget import ORDER, BudgetSpent
 from planner.search.watch import Watch, watched_by
 
 _TICK_SECONDS = 0.2
-_QUIET_SECONDS = 2.0
+_QUIET_SECONDS = 0.5
 _STDERR = 2
-_CLEAR = "\r\x1b[K"
 
 T = TypeVar("T")
 
@@ -41,11 +43,16 @@ def watched(fleet: Fleet, work: Callable[[], T]) -> T:
     The first Ctrl-C asks the solver for the best it has, which then is the answer; without any the process ends. The
     second one ends it at once.
     """
-    watch, line, told = Watch(), _Line(), False
+    watch, line, told, name = Watch(), _Line(), False, ""
+    names = (*stages(fleet.objective), HEADROOM)
     with _aside(watch, work) as future:
         while not wait([future], _TICK_SECONDS).done:
+            if (now := _doing(watch, names)) != name:
+                line.clear()
+                done(f"{now}{'' if watch.step else watch.stage}")
+                name = now
             if not watch.stopped:
-                line.show(progress(watch, priced=fleet.priced), "  (Ctrl-C takes the best so far)")
+                line.show(progress(watch, names, priced=fleet.priced), "  (Ctrl-C takes the best so far)")
                 continue
             watch.stop()  # again, for a search that began just when it was stopped
             line.clear()
@@ -122,7 +129,7 @@ class _Line:
     def __init__(self) -> None:
         self._begin = time.monotonic()
         self._there = False
-        self._terminal = sys.stderr.isatty() and os.environ.get("TERM") != "dumb"
+        self._terminal = sys.stderr.isatty() and os.environ.get("TERM") != "dumb" and not quiet()
 
     def show(self, text: str, more: str = "") -> None:
         """Write how long it has taken, and how far it is; ``more`` is for who sits at the terminal."""
@@ -131,23 +138,32 @@ class _Line:
         seconds = time.monotonic() - self._begin
         if self._terminal and seconds >= _QUIET_SECONDS:
             whole = f"{seconds:.0f} s  {text}{more}"
-            sys.stderr.write(_CLEAR + whole[: shutil.get_terminal_size().columns - 1])
+            sys.stderr.write(CLEAR + whole[: shutil.get_terminal_size().columns - 1])
             sys.stderr.flush()
             self._there = True
 
     def clear(self) -> None:
         """Leave no trace of the line."""
         if self._there:
-            sys.stderr.write(_CLEAR)
+            sys.stderr.write(CLEAR)
             sys.stderr.flush()
             self._there = False
 
 
-def progress(watch: Watch, *, priced: bool) -> str:
-    """Say what is being looked for, which stage that is at, and how far its value may still go."""
-    if not watch.stage:
-        return watch.task or "preparing"
+def _doing(watch: Watch, names: Sequence[str]) -> str:
+    """Say what is being done: what is looked for, and the step of that, or which of the stages."""
     task = f"{watch.task}: " if watch.task else ""
+    if watch.step or not watch.stage:
+        return f"{task}{watch.step}" if watch.step else watch.task or "preparing"
+    count = f"stage {names.index(watch.stage) + 1} of {len(names)}, " if watch.stage in names else ""
+    return f"{task}{count}"
+
+
+def progress(watch: Watch, names: Sequence[str], *, priced: bool) -> str:
+    """Say what is being looked for, at which stage of ``names`` that is, and how far its value may still go."""
+    task = _doing(watch, names)
+    if watch.step or not watch.stage:
+        return task
     stage = GPUS_IN_USE if watch.stage == COST and not priced else watch.stage
     value, bound = watch.value, watch.bound
     if value is None:

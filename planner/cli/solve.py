@@ -7,8 +7,9 @@ import click
 from planner.catalog import load_catalog
 from planner.cli.axes import check_axes, points_option, x_option, y_option
 from planner.cli.json_text import json_option
-from planner.cli.shared import catalog_option, hint, time_limit_option
+from planner.cli.shared import catalog_option, done, hint, time_limit_option
 from planner.cli.stdin import InputFile, folder_of
+from planner.cli.terminal import working
 from planner.cli.write_options import (
     check_option,
     dry_run_option,
@@ -87,7 +88,9 @@ def solve(
             hint(f"the margins on {gpu.name} heed your own start-ups: {len(gpu.seen)} (planner calibrate)")
         if gpu.paced:
             hint(f"speeds on {gpu.name} heed your own load tests: {len(gpu.paced)} (planner calibrate)")
-    from planner.cli.solving import Asked, solved  # the fleet has been read and found right
+    done(f"read {fleet_file}: roles: {len(fleet.roles)}, GPUs: {sum(pool.gpu_count for pool in fleet.pools)}")
+    with working("loading the solver"):
+        from planner.cli.solving import Asked, solved  # the fleet has been read and found right
 
     asked = Asked(
         folder=out or folder_of(fleet_file),

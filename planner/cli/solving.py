@@ -18,8 +18,8 @@ from planner.cli.lock import plan_there, say_followed, say_gone, up_to_date, wit
 from planner.cli.output import check_files, plan_files, write_files
 from planner.cli.plan_text import plan_text
 from planner.cli.progress import watched
-from planner.cli.shared import hint, note
-from planner.cli.terminal import quiet
+from planner.cli.shared import done, hint, note
+from planner.cli.terminal import quiet, working
 from planner.cli.text import wrapped
 from planner.fleet import Fleet
 from planner.plan import NoPlan, Plan, plan_json
@@ -61,9 +61,13 @@ def solved(fleet: Fleet, catalog: Catalog, asked: Asked) -> int:
         else:
             click.echo(shown(wrapped(explain.no_plan(answer))))
         return EXIT_NO_PLAN
-    require(answer, fleet, catalog)
+    with working("checking the plan"):
+        require(answer, fleet, catalog)
+    done("checked the plan")
     answer = with_targets(answer, asked.targets or (before.lock.targets if before else ()))
-    files = plan_files(answer, asked.templates)
+    with working("rendering the files"):
+        files = plan_files(answer, asked.templates)
+    done(f"rendered {len(files)} files")
     if asked.check and folder:
         check_files(before, answer, files, folder, as_json=asked.as_json)
         return EXIT_PROVEN

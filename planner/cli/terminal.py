@@ -7,13 +7,17 @@ NO_COLOR and their like are set, or ``--color`` is given.
 import os
 import shutil
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import TypeVar
 
 import click
 
 _QUIET = "planner.quiet"
 _VERBOSE = "planner.verbose"
+CLEAR = "\r\x1b[K"
+"""What takes a line away that was not ended."""
+
 _NARROWEST = 20
 """Columns below which nothing is laid out: a terminal that says less does not know how wide it is."""
 
@@ -51,6 +55,21 @@ def verbose() -> bool:
 def _said(name: str) -> bool:
     context = click.get_current_context(silent=True)
     return context is not None and bool(context.meta.get(name))
+
+
+@contextmanager
+def working(text: str) -> Iterator[None]:
+    """Show on a terminal what is being done, as long as it is."""
+    there = sys.stderr.isatty() and os.environ.get("TERM") != "dumb" and not quiet()
+    if there:
+        sys.stderr.write(f"{text} …")
+        sys.stderr.flush()
+    try:
+        yield
+    finally:
+        if there:
+            sys.stderr.write(CLEAR)
+            sys.stderr.flush()
 
 
 def talk_options(command: _Command) -> _Command:

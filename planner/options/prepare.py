@@ -27,6 +27,7 @@ from planner.options.reach import Reach
 from planner.options.sizing import BestFirst
 from planner.options.worth import Worth
 from planner.search.budget import BUDGET, BudgetSpent
+from planner.search.watch import step
 
 
 def prepare(
@@ -45,6 +46,8 @@ def prepare(
     looks = Looks.most()
     roles: list[RoleOptions] = []
     for number, role in enumerate(fleet.roles):
+        step(f"options of {role.name}, role {number + 1} of {len(fleet.roles)}")
+        step(f"options of {role.name}, role {number + 1} of {len(fleet.roles)}")
         own = looks.share(len(fleet.roles) - number)
         before = own.left
         roles.append(prepare_role(role, where, catalog, names, avoid=avoid, pacing=pacing, looks=own))
@@ -104,6 +107,7 @@ def prepare_few(
     roles: list[RoleOptions] = []
     looks = Looks.most()
     for number, role in enumerate(fleet.roles):
+        step(f"options of {role.name}, role {number + 1} of {len(fleet.roles)}")
         own = looks.share(len(fleet.roles) - number)
         before = own.left
         one = _gathered(Offers.of(role, catalog, avoid=avoid), where, own, some[role.name], few=True)
@@ -146,6 +150,7 @@ def prepare_within(
     while open_roles and not looks.spent:
         share = max(1, looks.left // len(open_roles))
         for number in sorted(open_roles):
+            step(f"options of {fleet.roles[number].name}, {len(open_roles)} of {len(fleet.roles)} roles to go")
             descent, least = descents[number], reach.least.get(fleet.roles[number].name, 0)
             before = descent.looks
             options[number] += descent.options(least, fronts[number], before + share)

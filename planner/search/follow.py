@@ -33,7 +33,7 @@ def solve(solver: cp_model.CpSolver, model: cp_model.CpModel, stage: str, figure
         return _alone(solver, model)
     if watch.stopped:
         return cp_model.UNKNOWN
-    watch.stage = stage
+    watch.stage, watch.step = stage, ""
     return _watched(watch, solver, model, figure)
 
 

@@ -27,10 +27,12 @@ class _Stoppable(Protocol):
 class Watch:
     """What is being maximised, the value reached and the bound so far; None until there is one.
 
-    ``task`` says what is being looked for, where that is not the plan itself. ``solver`` is the one that runs.
+    ``task`` says what is being looked for, where that is not the plan itself, and ``step`` what is done for it before
+    anything is maximised. ``solver`` is the one that runs.
     """
 
     task: str = ""
+    step: str = ""
     stage: str = ""
     value: int | None = None
     bound: int | None = None
@@ -89,3 +91,9 @@ def task(name: str) -> None:
     """Tell whoever watches what is being looked for."""
     if watch := _current.get():
         watch.task = name
+
+
+def step(name: str) -> None:
+    """Tell whoever watches what is done before anything is maximised."""
+    if watch := _current.get():
+        watch.step = name
