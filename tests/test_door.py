@@ -6,7 +6,6 @@ import http.client
 import json
 import re
 import ssl
-import subprocess
 import time
 from collections.abc import Iterator
 from contextlib import closing
@@ -16,7 +15,8 @@ from urllib.request import urlopen
 
 import plans
 import pytest
-from staged import KEY, Stage, free_ports, program, stage
+from certificates import certify
+from staged import KEY, Stage, free_ports, stage
 
 from planner.artifacts import context
 
@@ -65,21 +65,6 @@ def bearer(key: str) -> dict[str, str]:
     return {"Authorization": f"Bearer {key}", "Content-Type": "application/json"}
 
 
-def certify(folder: Path) -> Path:
-    """Make an authority of this machine, and a certificate of it for localhost with its key; return the authority's."""
-    make = ("req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes", "-days", "2")
-    names = ("-subj", "/CN=localhost", "-addext", "subjectAltName=DNS:localhost")
-    authority = ("-CA", "ca.pem", "-CAkey", "ca.key", "-addext", "basicConstraints=critical,CA:FALSE")
-    for command in (
-        (*make, "-keyout", "ca.key", "-out", "ca.pem", "-subj", "/CN=Test authority"),
-        (*make, "-keyout", "own.key", "-out", "own.pem", *names, *authority),
-    ):
-        subprocess.run([program("openssl"), *command], cwd=folder, check=True, capture_output=True)
-    pem = "".join((folder / name).read_text(encoding="utf-8") for name in ("own.pem", "own.key"))
-    (folder / "fleet" / "tls.pem").write_text(pem, encoding="utf-8")
-    return folder / "ca.pem"
-
-
 @pytest.fixture
 def door(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Door]:
     port, router = free_ports(2)
@@ -87,8 +72,8 @@ def door(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Door]:
     monkeypatch.setattr(context, "_REQUESTS_FOR_A_PLACE", 0)
     monkeypatch.setattr(context, "_REQUESTS_FLOOR", LIMIT)
     fleet = plans.plan(plans.server("chat", port=port))
-    staged = stage(fleet, tmp_path, PLANNER_ROUTER="on", FAKE_TOKEN_SECONDS="0.05", FAKE_START_SECONDS="0.1")
-    found = Door(staged, router, certify(tmp_path))
+    staged = stage(fleet, tmp_path, PLANNER_ROUTER="on", FAKE_TOKEN_SECONDS="0.03", FAKE_START_SECONDS="0.1")
+    found = Door(staged, router, certify(tmp_path, tmp_path / "fleet" / "tls.pem"))
     found.write_keys(ann="sk-of-ann")
     up = staged.run("launch.sh", "up")
     assert up.returncode == 0, up.stderr

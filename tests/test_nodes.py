@@ -1,6 +1,7 @@
 """A fleet of several machines: a folder for each, and one door before them."""
 
 import re
+import shutil
 import subprocess
 import time
 from collections.abc import Iterator
@@ -9,6 +10,7 @@ from pathlib import Path
 
 import plans
 import pytest
+from certificates import certify
 from staged import KEY, Stage, free_ports, program, stage
 from test_router import post
 
@@ -41,7 +43,7 @@ def test_every_node_has_a_complete_folder_of_its_own() -> None:
     files = render(two_nodes())
     folders = {path.split("/")[0] for path in files if "/" in path}
 
-    assert folders == {"rack-1", "rack-2", "router"}, "a node without servers has nothing to run"
+    assert folders == {"rack-1", "rack-2", "router", "monitoring"}, "a node without servers has nothing to run"
     alone = render(on_node(two_nodes(), "rack-1"))
     assert {path.removeprefix("rack-1/"): file for path, file in files.items() if path.startswith("rack-1/")} == alone
     assert "chat-2" not in files["rack-1/launch.sh"].text
@@ -87,6 +89,11 @@ def test_the_front_configuration_is_valid(tmp_path: Path) -> None:
     )  # fmt: skip
 
     assert run.returncode == 0, run.stderr
+    watched = subprocess.run(
+        [program("promtool"), "check", "config", tmp_path / "monitoring" / "prometheus.yml"],
+        capture_output=True, text=True, check=False,
+    )  # fmt: skip
+    assert "SUCCESS: 4 rules found" in watched.stdout, watched.stdout + watched.stderr
 
 
 @pytest.fixture
@@ -96,15 +103,20 @@ def front(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[tuple[int
     monkeypatch.setattr(context, "ROUTER_PORT", routers)
     plan = two_nodes(*ports)
     write(render(plan), tmp_path / "all")
+    authority = certify(tmp_path, tmp_path / "tls.pem")
     nodes = {}
     with ExitStack() as stack:
         for node, address in (("rack-1", "127.0.0.2"), ("rack-2", "127.0.0.3")):
             staged = stage(on_node(plan, node), tmp_path / node, PLANNER_ROUTER="on", PLANNER_BIND=address)
+            shutil.copy(tmp_path / "tls.pem", staged.folder)
             stack.callback(staged.run, "launch.sh", "down")
             assert staged.run("launch.sh", "up").returncode == 0, staged.run("launch.sh", "status").stdout
             nodes[node] = staged
         port = context.build_context(plan).router.port
-        environment = {"VLLM_API_KEY": KEY, "PLANNER_NODE_RACK_1": "127.0.0.2", "PLANNER_NODE_RACK_2": "127.0.0.3"}
+        environment = {
+            "VLLM_API_KEY": KEY, "PLANNER_NODES_CA": str(authority), "PLANNER_METRICS": f"127.0.0.1:{free_ports(1)[0]}",
+            "PLANNER_NODE_RACK_1": "127.0.0.2", "PLANNER_NODE_RACK_2": "127.0.0.3",
+        }  # fmt: skip
         process = subprocess.Popen(
             [program("haproxy"), "-db", "-f", tmp_path / "all" / "router" / "haproxy.cfg"],
             env=environment, stdout=subprocess.DEVNULL,

@@ -31,6 +31,8 @@ def cluster_entries(context: Context, targets: Collection[str]) -> Iterator[Entr
     yield "router/haproxy.cfg", "nodes/haproxy.cfg.j2", None
     yield "router/models.json", "router/models.json.j2", None
     yield from _answers("router")
+    for name in ("prometheus.yml", "alerts.yml"):
+        yield f"monitoring/{name}", f"nodes/{name}.j2", None
     yield from _chosen(context, targets)
 
 
