@@ -16,6 +16,7 @@ from pathlib import Path
 _SERVER = """
 import json, os, sys
 import huggingface_hub.hf_api, planner.cli.catalog_add, planner.cli.estimate, planner.cli.solve, planner.cli.what_if
+import planner.cli.solving, planner.solve.scenarios
 from planner.cli import main
 
 for name in [name for name in sys.modules if name.split(".")[0] == "huggingface_hub"]:

@@ -74,6 +74,58 @@ def test_search_finds_models_by_their_checkpoints_and_gpus_by_their_names() -> N
     assert "nothing in the catalog" in run("search", "no-such-thing").output
 
 
+@pytest.mark.parametrize(
+    ("typed", "first", "absent"),
+    [
+        ("qwen3 coder", "Qwen3-Coder-", "Qwen3-8B"),
+        ("coder qwen3 30b", "Qwen3-Coder-30B-A3B-Instruct", "Qwen3-Coder-Next"),
+        ("Qwen3Coder30B", "Qwen3-Coder-30B-A3B-Instruct", "Qwen3-Coder-Next"),
+        ("qwn3 codr", "Qwen3-Coder-", "Qwen3-8B"),
+        ("embedding bge", "bge-", "Qwen3-Embedding"),
+        ("vision 7b", "Qwen2.5-VL-7B-Instruct", "gemma-3-27b-it"),
+        ("llama 70b awq", "Llama", "Qwen"),
+    ],
+)
+def test_search_takes_words_tasks_sizes_and_slips(typed: str, first: str, absent: str) -> None:
+    names = [model["name"] for model in listed("search", *typed.split())["models"]]
+
+    assert any(name.startswith(first) for name in names)
+    assert not any(name.startswith(absent) for name in names)
+    assert names == [model["name"] for model in listed("search", typed)["models"]]
+
+
+def test_search_leaves_a_model_the_checkpoints_that_have_the_words() -> None:
+    for model in listed("search", "qwen3 awq")["models"]:
+        assert all("awq" in f"{one['repository']} {one['scheme']}".lower() for one in model["variants"])
+    assert [gpu["name"] for gpu in listed("search", "h100 sxm5 MIG 3g")["gpus"]]
+    assert "nothing is called 'qwn3'; this is for 'qwen3'" in run("search", "qwn3").stderr
+
+
+@pytest.mark.parametrize("columns", [60, 80, 120])
+@pytest.mark.parametrize(
+    "asked", [("list", "--min-size", "200"), ("list", "--gpus"), ("search", "qwen3 coder")], ids=" ".join
+)
+def test_lists_fit_the_terminal(asked: tuple[str, ...], columns: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    wide = run(*asked).stdout
+    monkeypatch.setenv("COLUMNS", str(columns))
+    narrow = run(*asked).stdout
+
+    longest = max(narrow.split(), key=len)
+    assert max(map(len, narrow.splitlines())) <= max(columns, len(longest) + 6)
+    assert set(wide.split()) - set(narrow.replace(",", " ").split()) <= {
+        *(word for word in wide.split() if "," in word), *wide.splitlines()[0].split(),
+    }  # fmt: skip
+
+
+def test_lists_explain_the_marks_that_they_have() -> None:
+    models, bare = run("list").stdout, run("search", "Qwen3-Embedding-8B").stdout
+
+    for mark, meaning in (("(nc)", "\nnc: "), ("(gated)", "\ngated: "), ("GiB*", "\n* rests on something")):
+        assert mark in models and meaning in models
+        assert (mark in bare) == (meaning in bare)
+    assert "\n* assumed: " in run("list", "--gpus").stdout
+
+
 def test_show_prints_a_model_or_a_gpu_with_its_sources() -> None:
     model = run("show", "Qwen/Qwen2.5-7B-Instruct").output
     assert "GSM8K fell from 90.5 to 2.0" in model

@@ -10,7 +10,9 @@ import click
 from planner.catalog import Catalog, load_catalog
 from planner.cli import names
 from planner.cli.catalog_facts import Checkpoint, gpu_json, model_json
-from planner.cli.catalog_text import checked_text, gpu_text, gpus_table, model_text, models_table
+from planner.cli.catalog_models import models_table
+from planner.cli.catalog_search import Query, read_query
+from planner.cli.catalog_text import checked_text, gpu_text, gpus_table, model_text
 from planner.cli.colour import shown
 from planner.cli.exit_codes import EXIT_ERROR
 from planner.cli.json_text import json_option, say_files, say_json
@@ -53,7 +55,7 @@ def _filter_options(command: Callable[..., None]) -> Callable[..., None]:
 def list_command(only_gpus: bool, as_json: bool, catalog_folders: tuple[Path, ...], **wanted: Any) -> None:  # noqa: ANN401
     """List the models with their checkpoints, and the GPUs."""
     opened = load_catalog(overlays=catalog_folders)
-    chosen = [] if only_gpus and not as_json else list(_chosen(opened, "", **wanted))
+    chosen = [] if only_gpus and not as_json else list(_chosen(opened, Query(), **wanted))
     if as_json:
         models = [model_json(opened, model, checkpoints) for model, checkpoints in chosen]
         say_json({"models": models, "gpus": [gpu_json(opened, gpu) for gpu in opened.gpus]})
@@ -64,19 +66,31 @@ def list_command(only_gpus: bool, as_json: bool, catalog_folders: tuple[Path, ..
 
 
 @catalog.command("search")
-@click.argument("text")
+@click.argument("text", nargs=-1, required=True, metavar="TEXT...")
 @_filter_options
-def search_command(text: str, as_json: bool, catalog_folders: tuple[Path, ...], **wanted: Any) -> None:  # noqa: ANN401
-    """List the models, checkpoints and GPUs whose name contains TEXT."""
+def search_command(
+    text: tuple[str, ...],
+    as_json: bool,
+    catalog_folders: tuple[Path, ...],
+    **wanted: Any,  # noqa: ANN401 - the filters
+) -> None:
+    """List the models, checkpoints and GPUs that have every word of TEXT.
+
+    A word is a part of a name or id, however it is joined there, a task, a scheme, a licence or a size such as 8b;
+    what nothing is called is taken for a slip.
+    """
     opened = load_catalog(overlays=catalog_folders)
-    chosen = list(_chosen(opened, text.casefold(), **wanted))
-    found = [gpu for gpu in opened.gpus if text.casefold() in f"{gpu.name} {gpu.product} {gpu.aliases}".casefold()]
+    query = read_query(" ".join(text), opened)
+    chosen = sorted(_chosen(opened, query, **wanted), key=lambda one: not query.first(one[0]))
+    found = query.gpus(opened.gpus)
+    for typed, taken in query.slips:
+        hint(f"nothing is called {typed!r}; this is for {taken!r}")
     if as_json:
         models = [model_json(opened, model, checkpoints) for model, checkpoints in chosen]
         say_json({"models": models, "gpus": [gpu_json(opened, gpu) for gpu in found]})
         return
     parts = [models_table(chosen)] * bool(chosen) + [gpus_table(found)] * bool(found)
-    click.echo(shown("\n\n".join(parts)) if parts else f"nothing in the catalog is called {text!r}")
+    click.echo(shown("\n\n".join(parts)) if parts else f"nothing in the catalog is called {' '.join(text)!r}")
 
 
 @catalog.command("show")
@@ -168,7 +182,7 @@ def _model_or_gpu(opened: Catalog, name: str) -> Model | GPU:
 
 def _chosen(
     opened: Catalog,
-    text: str,
+    query: Query,
     *,
     task: str | None,
     min_size: float | None,
@@ -194,7 +208,5 @@ def _chosen(
             checkpoints = [one for one in checkpoints if one.variant.scheme == scheme]
         if gpu:
             checkpoints = [one for one in checkpoints if one.fits(gpu)]
-        if text and text not in model.repository.casefold():
-            checkpoints = [one for one in checkpoints if text in one.variant.repository.casefold()]
-        if checkpoints:
+        if checkpoints := query.checkpoints(model, checkpoints):
             yield model, checkpoints

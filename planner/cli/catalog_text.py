@@ -1,13 +1,12 @@
 """Tables and pages of the catalog commands."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any
 
-from planner.cli.catalog_facts import Checkpoint
+from planner.cli.catalog_models import marks
 from planner.cli.text import table
 from planner.facts.gpu import GPU
-from planner.facts.variant import Model
-from planner.units import format_gib, format_tokens
+from planner.units import format_gib
 
 if TYPE_CHECKING:
     from planner.catalog.check import Report
@@ -15,26 +14,11 @@ if TYPE_CHECKING:
 _BILLION = 10**9
 
 
-def models_table(chosen: Iterable[tuple[Model, Sequence[Checkpoint]]]) -> str:
-    """Return one line per checkpoint; what belongs to the model stands in the line of its first."""
-    rows = []
-    for model, checkpoints in chosen:
-        for number, checkpoint in enumerate(checkpoints):
-            first = number == 0
-            rows.append(
-                (
-                    model.name if first else "",
-                    f"{model.parameters / _BILLION:.4g}B" if first else "",
-                    ",".join(model.tasks) if first else "",
-                    _licence(model) if first else "",
-                    _tokens(checkpoint.context_tokens) if first else "",
-                    checkpoint.variant.scheme,
-                    _size(checkpoint),
-                    checkpoint.variant.repository,
-                )
-            )
-    header = ("MODEL", "SIZE", "TASKS", "LICENCE", "CONTEXT", "SCHEME", "WEIGHTS", "REPOSITORY")
-    return table(header, rows, right=frozenset({1, 4, 6}))
+_MARKS = {
+    "GiB*": "* assumed: nobody has published it; `planner catalog show NAME` says why",
+    "not planned": "not planned: no plan can be made for it; `planner catalog show NAME` says why",
+    " CC ": "CC: compute capability",
+}
 
 
 def gpus_table(gpus: Iterable[GPU]) -> str:
@@ -51,8 +35,8 @@ def gpus_table(gpus: Iterable[GPU]) -> str:
         for gpu in gpus
     ]
     header = ("GPU", "MEMORY", "CC", "BANDWIDTH", "INTERCONNECT", "")
-    note = "\n* not published; see `planner catalog show`" if any(gpu.memory_assumed for gpu in gpus) else ""
-    return table(header, rows, right=frozenset({1, 2, 3})) + note
+    listed = table(header, rows, right=frozenset({1, 2, 3}))
+    return "\n".join((listed, *marks(listed, _MARKS)))
 
 
 def model_text(data: dict[str, Any]) -> str:
@@ -157,20 +141,6 @@ def _system(data: dict[str, Any]) -> str | None:
     """Say what the operating system holds of a memory it shares with the GPU, and who measured that."""
     held = data["system_memory_bytes"]
     return f"up to {format_gib(held)} of it ({data['system_memory_source']})" if held else None
-
-
-def _licence(model: Model) -> str:
-    marks = " (nc)" * model.non_commercial + " (gated)" * model.gated
-    return model.licence + marks
-
-
-def _tokens(tokens: int | None) -> str:
-    return format_tokens(tokens) if tokens else "?"
-
-
-def _size(checkpoint: Checkpoint) -> str:
-    mark = "*" if checkpoint.variant.assumed_fields else ""
-    return format_gib(checkpoint.weights_bytes) + mark if checkpoint.weights_bytes else "?"
 
 
 def _revision(variant: dict[str, Any]) -> str | None:
