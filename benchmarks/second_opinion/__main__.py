@@ -1,4 +1,4 @@
-"""Compare the planner with brute force: ``python -m benchmarks.second_opinion [plans|hints] [--seeds FROM TO]``.
+"""Compare the planner with brute force: ``python -m benchmarks.second_opinion [plans|across|hints]``.
 
 Prints every disagreement, with the fleet that shows it reduced to what it takes, and exits with 1 if there is one.
 """
@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks.second_opinion.brute import KEPT, Brute, TooMany
-from benchmarks.second_opinion.fleets import Document, before, fleet
+from benchmarks.second_opinion.fleets import Document, across, before, fleet
 from benchmarks.second_opinion.hints import false_hints, not_minimal
 from planner.catalog import Catalog, load_catalog
 from planner.check import check
@@ -31,18 +31,18 @@ SOLVER_BUDGET = 60
 COMBINATIONS = 3_000_000
 NEEDED = ("task", "models", "schemes", "context", "pipeline_parallel")
 """Keys that a role of these fleets always has: without them it would have hundreds of candidates."""
-COUNTS = ("fleets", "refused", "without a plan", "after a plan", "undecided", "disagree")
+COUNTS = ("fleets", "refused", "without a plan", "after a plan", "in several pools", "undecided", "disagree")
 
 
 def main() -> None:
     """Print what both say where they differ, and how many fleets were compared."""
     parser = argparse.ArgumentParser(description="A second opinion on small random fleets.")
-    parser.add_argument("what", choices=("plans", "hints"), nargs="?", default="plans")
+    parser.add_argument("what", choices=("plans", "across", "hints"), nargs="?", default="plans")
     parser.add_argument("--seeds", nargs=2, type=int, default=(0, 200), metavar=("FROM", "TO"))
     arguments = parser.parse_args()
     catalog = load_catalog()
     counts = dict.fromkeys(COUNTS, 0)
-    compare = compare_plans if arguments.what == "plans" else compare_hints
+    compare = {"plans": compare_plans, "across": compare_across, "hints": compare_hints}[arguments.what]
     for seed in range(*arguments.seeds):
         for text in compare(seed, catalog, counts):
             counts["disagree"] += 1
@@ -61,6 +61,15 @@ def compare_plans(seed: int, catalog: Catalog, counts: dict[str, int]) -> Iterat
     """Yield how the planner and brute force differ about the fleet of a seed."""
     document = fleet(seed)
     old = before(seed, document) if seed % 2 or KEPT in document["objective"] else None
+    yield from _compared(document, old, catalog, counts)
+
+
+def compare_across(seed: int, catalog: Catalog, counts: dict[str, int]) -> Iterator[str]:
+    """Yield the same about a fleet of a seed with servers of one role in several pools."""
+    yield from _compared(across(seed), None, catalog, counts)
+
+
+def _compared(document: Document, old: Document | None, catalog: Catalog, counts: dict[str, int]) -> Iterator[str]:
     try:
         _read(document, catalog)
     except InputError:
@@ -102,6 +111,8 @@ def _disagreement(document: Document, old: Document | None, catalog: Catalog, co
     expected = Brute(read, catalog, previous, COMBINATIONS).best()
     counts["after a plan"] = counts.get("after a plan", 0) + (previous is not None)
     counts["without a plan"] = counts.get("without a plan", 0) + (expected is None)
+    several = plan is not None and any(len(plan.by_pool(role.name)) > 1 for role in read.roles)
+    counts["in several pools"] = counts.get("in several pools", 0) + several
     if plan is None or expected is None:
         return "" if (plan is None) == (expected is None) else f"planner {'a' if plan else 'no'} plan, right {expected}"
     if wrong := check(plan, read, catalog):

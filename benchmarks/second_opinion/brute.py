@@ -8,7 +8,7 @@ import functools
 import itertools
 import operator
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from planner.architecture import Architecture
@@ -30,6 +30,8 @@ MILLION, THOUSAND = 10**6, 10**3
 KEPT, COST, HEADROOM = "minimal-change", "cost", "headroom"
 Place = tuple[int, ...]
 """The GPUs of one server, by number."""
+Shape = tuple[int, int, int, int]
+"""A pool, the GPUs of a stage, the stages of a server, and how many servers there are."""
 Made = tuple[str, Architecture, Quantization, GPU]
 """The repository of a checkpoint, what it is made of, and the GPU it is to be on."""
 
@@ -57,19 +59,45 @@ class Device:
 class Way:
     """One way to serve a role: equal servers of one size, and what they are worth in each stage but cost.
 
-    ``places`` are the sets of GPUs that the servers may be on, each a tuple of places.
+    ``places`` are the sets of GPUs that the servers may be on, each a tuple of places. ``more`` are the shapes and
+    sizes of further servers, in other pools, of a role across pools.
     """
 
-    shape: tuple[int, int, int, int]
+    shape: Shape
     size: int
     worth: tuple[int, ...]
     fixed: tuple[Place, ...] = ()
+    more: tuple[tuple[Shape, int], ...] = ()
 
     @property
-    def gpus(self) -> int:
-        """The GPUs of all servers, each counted once per server."""
-        _, width, parts, replicas = self.shape
-        return width * parts * replicas
+    def parts(self) -> tuple[tuple[Shape, int], ...]:
+        """The shape and size of the servers of each pool."""
+        return ((self.shape, self.size), *self.more)
+
+    @property
+    def taken(self) -> int:
+        """The bytes of all servers on all their GPUs."""
+        return sum(size * gpus_of(shape) for shape, size in self.parts)
+
+
+def gpus_of(shape: Shape) -> int:
+    """Return the GPUs of all servers of a shape, each counted once per server."""
+    _, width, parts, replicas = shape
+    return width * parts * replicas
+
+
+@dataclass(frozen=True, slots=True)
+class Part:
+    """The servers of a role in one pool: what they take of each GPU, and what decides what they are worth."""
+
+    shape: Shape
+    size: int
+    figure: int
+    best: int
+    requests: int
+    context: int
+    batch: int
+    repository: str
 
 
 def stages(objective: Sequence[str], *, previous: bool) -> list[str]:
@@ -135,12 +163,12 @@ class Brute:
         others = [one for other, one in enumerate(self.fleet.roles) if other != number and self.ways[other]]
         if not others or any(role.shares_with(other) for other in others):
             return False
-        two_fit = any(2 * way.size <= self.fleet.pools[way.shape[0]].capacity_bytes for way in self.ways[number])
+        parts = [part for way in self.ways[number] for part in way.parts]
+        two_fit = any(2 * size <= self.fleet.pools[shape[0]].capacity_bytes for shape, size in parts)
         return role.replicas in (None, 1) or role.spread is not None or not two_fit
 
     def _whole(self, way: Way) -> Way:
-        pool, width, parts, replicas = way.shape
-        taken = self.fleet.pools[pool].capacity_bytes * width * parts * replicas
+        taken = sum(self.fleet.pools[shape[0]].capacity_bytes * gpus_of(shape) for shape, _ in way.parts)
         return replace(way, worth=(*way.worth[:-1], -taken))
 
     def _prepare(self, roles: list[int]) -> None:
@@ -155,7 +183,7 @@ class Brute:
         for role in reversed(self.order):
             most = tuple(max(column) for column in zip(*(way.worth for way in self.ways[role]), strict=True))
             self.to_come.insert(0, _plus(self.to_come[0], most))
-        least = [min((way.size * way.gpus for way in self.ways[role]), default=0) for role in self.order]
+        least = [min((way.taken for way in self.ways[role]), default=0) for role in self.order]
         self.needed = [sum(least[depth:]) for depth in range(len(least) + 1)]
 
     def _place(self, depth: int, worth: tuple[int, ...], free: list[int], on: list[set[int]]) -> None:
@@ -177,19 +205,19 @@ class Brute:
                 self._tried += 1
                 if self._tried > self.budget:
                     raise TooMany
-                gpus = [gpu for place in places for gpu in place]
-                if self._fits(role, way, gpus, free, on):
-                    then = list(free)
-                    for gpu in gpus:
-                        then[gpu] -= way.size
-                    there = [one | {role} if gpu in gpus else one for gpu, one in enumerate(on)]
+                taken: Counter[int] = Counter()
+                for (_, size), servers in zip(way.parts, places, strict=True):
+                    taken.update({gpu: size * count for gpu, count in Counter(itertools.chain(*servers)).items()})
+                if self._fits(role, taken, free, on):
+                    then = [left - taken[gpu] for gpu, left in enumerate(free)]
+                    there = [one | {role} if gpu in taken else one for gpu, one in enumerate(on)]
                     self._place(depth + 1, _plus(worth, way.worth), then, there)
 
-    def _fits(self, role: int, way: Way, gpus: list[int], free: list[int], on: list[set[int]]) -> bool:
+    def _fits(self, role: int, taken: Mapping[int, int], free: list[int], on: list[set[int]]) -> bool:
         own = self.fleet.roles[role]
         return all(
-            free[gpu] >= way.size * gpus.count(gpu) and all(own.shares_with(self.fleet.roles[one]) for one in on[gpu])
-            for gpu in set(gpus)
+            free[gpu] >= size and all(own.shares_with(self.fleet.roles[one]) for one in on[gpu])
+            for gpu, size in taken.items()
         )
 
     def _cost(self, on: list[set[int]]) -> int:
@@ -201,20 +229,20 @@ class Brute:
             return worth
         return tuple(cost if name == COST else value for name, value in zip(self.names, worth, strict=True))
 
-    def _sets(self, role: int, way: Way) -> list[tuple[Place, ...]]:
-        """Return the sets of GPUs that equal servers may be on."""
+    def _sets(self, role: int, way: Way) -> Iterable[tuple[tuple[Place, ...], ...]]:
+        """Return the sets of GPUs that servers may be on, those of each pool."""
         if way.fixed or not way.size:
-            return [way.fixed]
-        key = (role, way.shape)
-        if key not in self._known:
-            self._known[key] = list(self._placements(self.fleet.roles[role], way.shape))
-        return self._known[key]
+            return [(way.fixed,)]
+        for shape, _ in way.parts:
+            if (role, shape) not in self._known:
+                self._known[role, shape] = list(self._placements(self.fleet.roles[role], shape))
+        return itertools.product(*(self._known[role, shape] for shape, _ in way.parts))
 
     @functools.cached_property
-    def _known(self) -> dict[tuple[int, tuple[int, int, int, int]], list[tuple[Place, ...]]]:
+    def _known(self) -> dict[tuple[int, Shape], list[tuple[Place, ...]]]:
         return {}
 
-    def _placements(self, role: Role, shape: tuple[int, int, int, int]) -> Iterator[tuple[Place, ...]]:
+    def _placements(self, role: Role, shape: Shape) -> Iterator[tuple[Place, ...]]:
         pool, width, parts, replicas = shape
         servers = list(self._servers(pool, width, parts))
         for places in itertools.combinations_with_replacement(servers, replicas):
@@ -242,8 +270,11 @@ class Brute:
 
     def _ways(self, role: Role) -> Iterator[Way]:
         """Yield the ways to serve a role but those beaten by one on the same GPUs, with no more memory, for as much."""
-        found: dict[tuple[int, int, int, int], list[Way]] = {}
-        for way in self._all_ways(role):
+        if role.across_pools:
+            yield from self._across(role)
+            return
+        found: dict[Shape, list[Way]] = {}
+        for way in (self._way(role, [part]) for part in self._all_ways(role)):
             found.setdefault(way.shape, []).append(way)
         for ways in found.values():
             best: Way | None = None
@@ -253,7 +284,34 @@ class Brute:
                     yield way
         yield from self._standing(role)
 
-    def _all_ways(self, role: Role) -> Iterator[Way]:
+    def _across(self, role: Role) -> Iterator[Way]:
+        """Yield the ways to serve a role with servers of one checkpoint and context in one pool or several."""
+        alike: dict[tuple[str, int], dict[int, dict[object, Part]]] = {}
+        for part in self._all_ways(role):
+            there = alike.setdefault((part.repository, part.context), {}).setdefault(part.shape[0], {})
+            key = part.shape, part.figure, part.requests, part.batch
+            if key not in there or part.size < there[key].size:
+                there[key] = part
+        for pools in alike.values():
+            none: list[list[Part | None]] = [[None, *parts.values()] for parts in pools.values()]
+            for chosen in itertools.product(*none):
+                parts = [part for part in chosen if part]
+                requests = sum(part.requests for part in parts)
+                servers = sum(part.shape[3] for part in parts)
+                if parts and requests >= role.concurrency_min and role.replicas in (None, servers):
+                    yield self._way(role, parts)
+
+    def _way(self, role: Role, parts: "Sequence[Part]") -> Way:
+        """Return the servers of one pool or several as a way: as accurate as the least accurate of them."""
+        first, *more = parts
+        served = min(role.concurrency_target, sum(part.requests for part in parts))
+        batch = THOUSAND - sum(THOUSAND - part.batch for part in parts)
+        figure = min(part.figure for part in parts)
+        worth = self._worth(role, first.best, figure, served, first.context, batch)
+        taken = sum(part.size * gpus_of(part.shape) for part in parts)
+        return Way(first.shape, first.size, (*worth, -taken), more=tuple((part.shape, part.size) for part in more))
+
+    def _all_ways(self, role: Role) -> "Iterator[Part]":
         chosen = [(model, variant) for model in role.models for variant in model.variants if role.allows(variant)]
         scale = self.catalog.accuracy.scale_for(role.task, role.models)
         best, figure = _measure([self._accuracy(role, pair, scale, "auto", role.context_min) for pair in chosen])
@@ -288,18 +346,20 @@ class Brute:
         number: int,
         best: int,
         figure: int,
-    ) -> Iterator[Way]:
+    ) -> Iterator["Part"]:
         pool = self.fleet.pools[number]
         sizes = role.tensor_parallel_sizes or tuple(n for n in (1, 2) if n <= pool.gpus_per_node)
         for width, parts in itertools.product(sizes, role.pipeline_parallel_sizes or (1,)):
             if not list(self._servers(number, width, parts)):
                 continue
             most = min(len(self.devices), role.concurrency_target)
-            for replicas in [role.replicas] if role.replicas else range(1, most + 1):
+            numbers = range(1, (role.replicas or most) + 1)
+            for replicas in [role.replicas] if role.replicas and not role.across_pools else numbers:
                 shape = (number, width, parts, replicas)
                 if role.replicas is None and not any(self._placements(role, shape)):
                     continue
                 least, target = -(-role.concurrency_min // replicas), role.concurrency_target
+                least = 1 if role.across_pools else least
                 default = _engine_batch(made[3], self.profile, made[1], context, -(-target // replicas))
                 for sequences in range(least, max(least, -(-target // replicas)) + 1):
                     # What a server is sized for may be more than it is asked for: the target's share, its halves.
@@ -308,10 +368,9 @@ class Brute:
                             role, made, (width, parts), cache, context, batch, sequences, replicas
                         )
                         if bytes_taken is not None:
-                            served = min(target, sequences * replicas)
-                            worth = self._worth(role, best, figure, served, context, batch * THOUSAND // default)
-                            gpus = width * parts * replicas
-                            yield Way(shape, bytes_taken, (*worth, -bytes_taken * gpus))
+                            part = Part(shape, bytes_taken, figure, best, sequences * replicas, context,
+                                        min(THOUSAND, batch * THOUSAND // default), made[0])  # fmt: skip
+                            yield part
 
     def _bytes(
         self,
@@ -327,6 +386,8 @@ class Brute:
         """Return what a server takes of each GPU with so many sequences, sized for the fewest that are tried."""
         least, target = -(-role.concurrency_min // replicas), role.concurrency_target
         limits: list[int] = []
+        if role.across_pools:
+            least, target = 1, -(-target // replicas) * replicas
         for most in {target // replicas, -(-target // replicas)}:
             floor = least if most == target // replicas else most
             own = [max(most, floor) >> n for n in range(10) if max(most, floor) >> n > floor]

@@ -27,6 +27,33 @@ def fleet(seed: int, *, tight: bool = False) -> Document:
     return document
 
 
+def across(seed: int) -> Document:
+    """Return a fleet of two or three pools of which a role has servers in several."""
+    dice = random.Random(seed)
+    document: Document = {"name": "box", "engine": {"name": "vllm", "version": "0.33.0"}}
+    document["objective"] = dice.choice([one for one in OBJECTIVES if "minimal-change" not in one])
+    document["nodes"] = {
+        name: _pool(dice, "gpu", tight=False) | ({"gpus": 2} if dice.random() < 0.3 else {})
+        for name in ["x", "y", "z"][: dice.choice([2, 2, 3])]
+    }
+    document["roles"] = {name: _across(dice, document) for name in ["a", "b"][: dice.choice([1, 1, 2])]}
+    _sharing(dice, document["roles"])
+    return document
+
+
+def _across(dice: random.Random, document: Document) -> Document:
+    """Return a role that is small enough to try everything: servers in several pools have so many ways."""
+    least, target = dice.choice([(1, 2), (2, 3), (3, 3), (3, 5), (1, 4), (2, 6)])
+    role = _role(dice, document, tight=False)
+    role |= {"models": role["models"][:1], "schemes": role["schemes"][:2], "replicas": dice.choice([2, 3, "auto"])}
+    role["concurrency"] = {"min": least, "target": target}
+    role["context"]["wish"] = min(4096, max(role["context"]["wish"], role["context"]["min"]))
+    role["across_pools"] = dice.random() < 0.8
+    for key in ("pool", "pipeline_parallel", "tensor_parallel"):
+        role.pop(key, None)
+    return role | {"pipeline_parallel": 1}
+
+
 def before(seed: int, document: Document) -> Document:
     """Return a fleet that the one of this seed may once have been: other wishes, targets, pins and objective."""
     dice = random.Random(-seed - 1)
@@ -50,14 +77,7 @@ def before(seed: int, document: Document) -> Document:
 
 def _hardware(dice: random.Random, tight: bool) -> Document:
     def pool(gpu_key: str) -> Document:
-        gpu = dice.choice(list(GPUS))
-        held = dice.randrange(GPUS[gpu] // 2 if tight else 0, GPUS[gpu] - 2) if tight or dice.random() < 0.5 else 0
-        found: Document = {gpu_key: gpu}
-        if held:
-            found["memory_in_use"] = f"{held}GiB"
-        if dice.random() < 0.5:
-            found["price_per_hour"] = dice.choice([0.5, 1, 2])
-        return found
+        return _pool(dice, gpu_key, tight=tight)
 
     shape = dice.choice(["one", "two", "three", "nodes", "pools", "mixed", "node of two"])
     if shape in ("one", "two", "three"):
@@ -70,6 +90,17 @@ def _hardware(dice: random.Random, tight: bool) -> Document:
         return {"nodes": {"x": {**pool("gpu"), "gpus": 2}, "y": pool("gpu")}}
     first = {**pool("gpu"), "node": "desk"}
     return {"nodes": {"x": first, "y": {**pool("gpu"), "node": "desk", "index": 1}}}
+
+
+def _pool(dice: random.Random, gpu_key: str, *, tight: bool) -> Document:
+    gpu = dice.choice(list(GPUS))
+    held = dice.randrange(GPUS[gpu] // 2 if tight else 0, GPUS[gpu] - 2) if tight or dice.random() < 0.5 else 0
+    found: Document = {gpu_key: gpu}
+    if held:
+        found["memory_in_use"] = f"{held}GiB"
+    if dice.random() < 0.5:
+        found["price_per_hour"] = dice.choice([0.5, 1, 2])
+    return found
 
 
 def _role(dice: random.Random, document: Document, tight: bool) -> Document:

@@ -49,6 +49,8 @@ _REQUESTS_FLOOR = 64
 _HEADER_BYTES = MIB // 4
 # HAProxy itself, and the bodies that its script reads, beside two buffers for each connection: more than it can take.
 _ROUTER_BYTES = 2 * GIB
+_HEAVIEST = 256
+"""The most that a server may weigh (``weight`` in HAProxy's configuration manual, section 5.2, 3.2)."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -84,6 +86,8 @@ class Role:
     """One model name that clients use, the servers that answer it, and the names of adapters that they answer to.
 
     ``requests_limit`` is how many requests the router lets in at once, those that wait for a place included.
+    ``weights`` say by the names of servers, and of nodes, how many of its requests they get, for a router that counts
+    to 256; there are none where all servers take as many at once.
     """
 
     name: str
@@ -94,6 +98,7 @@ class Role:
     requests_limit: int
     servers: tuple[str, ...]
     adapters: tuple[str, ...]
+    weights: Mapping[str, int]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -285,9 +290,25 @@ def _roles(servers: tuple[Server, ...]) -> tuple[Role, ...]:
                 ),
                 servers=tuple(server.name for server in replicas),
                 adapters=replicas[0].adapters if name == replicas[0].role else (),
+                weights=_weights(replicas),
             )
         )
     return tuple(roles)
+
+
+def _weights(replicas: Sequence[Server]) -> Mapping[str, int]:
+    """Return what servers that take unlike numbers of requests, and their nodes, weigh in the router."""
+    if len({server.requests for server in replicas}) == 1:
+        return {}
+    servers = {server.name: server.requests for server in replicas}
+    nodes: Counter[str] = Counter()
+    for server in replicas:
+        nodes[f"node {server.node}"] += server.requests
+    return {
+        name: max(1, round(_HEAVIEST * count / max(found.values())))
+        for found in (servers, nodes)
+        for name, count in found.items()
+    }
 
 
 def _checkpoints(ordered: list[ServerPlan]) -> tuple[Checkpoint, ...]:

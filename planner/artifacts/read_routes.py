@@ -20,7 +20,7 @@ Routes = dict[str, tuple[str, ...]]
 _PROVIDER = "hosted_vllm/"
 _USE = re.compile(r"^  use_backend (\S+) if \{ var\(txn\.model\) -m str -- (.+) \}$", re.M)
 _BACKEND = re.compile(r"^backend (\S+)\n((?:  .*\n)*)", re.M)
-_SERVER = re.compile(r"^  server \S+ (\S+:[0-9]+)$", re.M)
+_SERVER = re.compile(r"^  server \S+ (\S+:[0-9]+)(?: weight [0-9]+)?$", re.M)
 _REPLICAS = re.compile(r'^  server-template \S+ ([0-9]+) "([^".]+)\.[^":]+:([0-9]+)"', re.M)
 _ESCAPE = re.compile(rb"\\(x[0-9A-F]{2}|.)", re.S)
 

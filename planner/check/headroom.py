@@ -39,29 +39,37 @@ def _headroom(facts: Recomputed, *, proven: bool) -> tuple[int, int]:
     largest: dict[str, Load] = {}
     smallest: dict[str, Load] = {}
     for role in facts.fleet.roles:
-        servers = [server for server in facts.plan.servers if server.role == role.name]
-        if not servers:
-            continue
-        sizes = [_load(facts, role, servers[0], limit) for limit in _limits(facts, role, servers[0], len(servers))]
-        if proven and not facts.plan.lock.held:
-            sizes = [min(sizes)]
-        if facts.plan.lock.held:
-            sizes.append(_load(facts, role, servers[0], servers[0].max_num_seqs))
-        pool = facts.pool(servers[0])
-        assert pool is not None
-        whole = _alone(facts, role, servers)
-        full = pool.capacity_bytes, pool.capacity_bytes
-        sizes = [full] if whole else sizes if whole is False else [*sizes, full]
-        largest[role.name], smallest[role.name] = max(sizes), min(sizes)
+        every = [server for server in facts.plan.servers if server.role == role.name]
+        for servers in facts.plan.by_pool(role.name).values() if role.across_pools else [every] if every else ():
+            sizes = _counted(facts, role, servers, every, proven=proven)
+            largest |= {server.name: max(sizes) for server in servers}
+            smallest |= {server.name: min(sizes) for server in servers}
     taken = [sum(_taken(facts.plan, gpu, loads) for gpu in facts.plan.gpus) for loads in (largest, smallest)]
     return total - taken[0], total - taken[1]
 
 
+def _counted(
+    facts: Recomputed, role: Role, servers: list[ServerPlan], every: list[ServerPlan], *, proven: bool
+) -> list[Load]:
+    """Return what a server of those in one pool, of ``every`` one of the role, may count."""
+    first, held = servers[0], facts.plan.lock.held
+    sizes = [_load(facts, role, first, limit) for limit in _limits(facts, role, first, len(servers))]
+    if proven and not held:
+        sizes = [min(sizes)]
+    if held:
+        sizes.append(_load(facts, role, first, first.max_num_seqs))
+    pool = facts.pool(first)
+    assert pool is not None
+    whole = _alone(facts, role, every)
+    full = pool.capacity_bytes, pool.capacity_bytes
+    return [full] if whole else sizes if whole is False else [*sizes, full]
+
+
 def _taken(plan: Plan, gpu: GPULedger, loads: Mapping[str, Load]) -> int:
     """Return what the servers of a GPU count at most, whichever set of roles is awake."""
-    roles = [server.role for server in plan.servers for place in server.gpus if place == (gpu.node, gpu.index)]
-    sets = plan.awake_sets or (tuple(loads),)
-    return max(sum(loads[role][role not in awake] for role in roles) for awake in sets)
+    here = [server for server in plan.servers for place in server.gpus if place == (gpu.node, gpu.index)]
+    sets = plan.awake_sets or (tuple(server.role for server in here),)
+    return max(sum(loads[server.name][server.role not in awake] for server in here) for awake in sets)
 
 
 def _alone(facts: Recomputed, role: Role, servers: list[ServerPlan]) -> bool | None:

@@ -78,13 +78,13 @@ def _values(facts: Recomputed) -> dict[str, int]:
         server = servers[0]
         figures = facts.figures[role.name]
         best = figures.measure
-        figure = best.figure(_compared(facts, server, role)) or 0
+        by_pool = list(facts.plan.by_pool(role.name).values()) if role.across_pools else [servers]
+        figure = min(best.figure(_compared(facts, found[0], role)) or 0 for found in by_pool)
         requests = min(sum(server.requests for server in servers), role.concurrency_target)
         accuracy += role.weight * ((best.best - max(0, best.best - figure) // 100 * 100) * SHARE // best.best)
         concurrency += role.weight * requests * (SHARE // role.concurrency_target)
         context += role.weight * min(1000, server.max_model_len * 1000 // role.context_wish)
-        default = _default_batch(facts, server, role, len(servers) * server.data_parallel_size)
-        batch += role.weight * min(1000, server.max_num_batched_tokens * 1000 // default)
+        batch += role.weight * (1000 - sum(_short_batch(facts, role, found) for found in by_pool))
         left += role.weight * figure
         score += role.weight * (figure * SHARE // best.best)
     return {
@@ -154,10 +154,17 @@ def _check_prices(facts: Recomputed) -> Iterator[Violation]:
         yield Violation("price", "is not what the GPUs in use cost")
 
 
+def _short_batch(facts: Recomputed, role: Role, servers: list[ServerPlan]) -> int:
+    """Return how many thousandths of the engine's default the batch of the servers in one pool lacks."""
+    server = servers[0]
+    default = _default_batch(facts, server, role, len(servers) * server.data_parallel_size)
+    return 1000 - min(1000, server.max_num_batched_tokens * 1000 // default)
+
+
 def _default_batch(facts: Recomputed, server: ServerPlan, role: Role, ranks: int) -> int:
     """The batch the engine would choose itself, for the most requests a rank of the role is asked to take."""
     target, most = role.concurrency_target, role.concurrency_target // ranks
-    full = server.max_num_seqs > most
+    full = server.max_num_seqs > most or role.across_pools
     asked = server.max_num_seqs if counts_speed(facts.plan.objective) else -(-target // ranks) if full else most
     flags = default_flags(
         facts.profile,

@@ -18,6 +18,30 @@ from planner.plan import Plan, ServerPlan
 _OWN_FIELDS = ("name", "port", "master_port", "node", "gpu_indices", "later_stages", "speed")
 
 
+# What follows from the GPU, or costs no client anything it sees.
+_OF_A_POOL = (
+    "kv_cache_dtype",
+    "attention_backend",
+    "dtype",
+    "max_num_seqs",
+    "max_num_batched_tokens",
+    "tensor_parallel_size",
+    "pipeline_parallel_size",
+    "data_parallel_size",
+    "expert_parallel",
+    "context_parallel_size",
+    "gpu_memory_utilization",
+    "kv_cache_memory_bytes",
+    "kv_cache_tokens",
+    "concurrency_request",
+    "concurrency_full_context",
+    "accuracy",
+    "download_bytes",
+    "known_faults",
+    "ledger",
+)
+
+
 def check_same_fleet(plan: Plan, fleet: Fleet) -> Iterator[Violation]:
     """Check that a plan is one for this fleet at all."""
     if plan.fleet != fleet.name:
@@ -88,6 +112,10 @@ def check_roles(plan: Plan, fleet: Fleet) -> Iterator[Violation]:
         servers = [server for server in plan.servers if server.role == role.name]
         if servers:
             yield from _check_replicas(role, servers)
+        if servers and role.across_pools:
+            yield from _check_pools(list(plan.by_pool(role.name).values()))
+        elif servers:
+            yield from _check_alike(servers, _OWN_FIELDS)
     for one, other in combinations(plan.servers, 2):
         if set(one.gpus) & set(other.gpus):
             first, second = fleet.role(one.role), fleet.role(other.role)
@@ -108,14 +136,25 @@ def _check_replicas(role: Role, servers: list[ServerPlan]) -> Iterator[Violation
     nodes = [node for server in servers for node in server.nodes]
     if role.spread == "node" and len(set(nodes)) < len(nodes):
         yield Violation(role.name, "has two servers on one node")
-    first = _common(servers[0])
+
+
+def _check_pools(pools: list[list[ServerPlan]]) -> Iterator[Violation]:
+    """The servers of one pool are alike; those of several have what clients see in common."""
+    for servers in pools:
+        yield from _check_alike(servers, _OWN_FIELDS)
+    yield from _check_alike([servers[0] for servers in pools], (*_OWN_FIELDS, *_OF_A_POOL))
+
+
+def _check_alike(servers: list[ServerPlan], but: tuple[str, ...]) -> Iterator[Violation]:
+    what = "name, port and place" if but == _OWN_FIELDS else "what servers in different pools may"
+    first = _common(servers[0], but)
     for server in servers[1:]:
-        if _common(server) != first:
-            yield Violation(server.name, f"differs from {servers[0].name} in more than name, port and place")
+        if _common(server, but) != first:
+            yield Violation(server.name, f"differs from {servers[0].name} in more than {what}")
 
 
-def _common(server: ServerPlan) -> dict[str, object]:
-    names = [field.name for field in dataclasses.fields(server) if field.name not in _OWN_FIELDS]
+def _common(server: ServerPlan, but: tuple[str, ...]) -> dict[str, object]:
+    names = [field.name for field in dataclasses.fields(server) if field.name not in but]
     return {name: getattr(server, name) for name in names}
 
 

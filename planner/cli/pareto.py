@@ -171,9 +171,14 @@ def _served(plan: Plan, role: str, named: bool) -> str:
     servers = _of(plan, role)
     if not servers:
         return "left out"
+    model = [servers[0].model] if named else []
+    return " and ".join(_equal(group, model) for group in plan.by_pool(role).values())
+
+
+def _equal(servers: list[ServerPlan], model: list[str]) -> str:
+    """Say what servers of one role in one pool have."""
     one = servers[0]
-    parts = [one.model] if named else []
-    parts.append(one.scheme)
+    parts = [*model, one.scheme]
     parts += [f"{one.kv_cache_dtype} KV cache"] if one.kv_cache_dtype != "auto" else []
     parts.append(f"{format_tokens(one.max_model_len)} × {one.requests}")
     return (f"{len(servers)} of " if len(servers) > 1 else "") + ", ".join(parts)
@@ -206,7 +211,7 @@ def _columns(servers: list[ServerPlan]) -> dict[str, object]:
     return {
         "variant": one.repository if one else "",
         "scheme": one.scheme if one else "",
-        "kv_cache_dtype": one.kv_cache_dtype if one else "",
+        "kv_cache_dtype": " and ".join(dict.fromkeys(server.kv_cache_dtype for server in servers)),
         "score": "" if score is None else score / 100,
         "context": one.max_model_len if one else "",
         "requests": sum(server.requests for server in servers),

@@ -1,10 +1,10 @@
 """Changes: edits of the fleet file that make a plan possible, each made to the file, read and solved first.
 
 They are listed by what they cost the user, the least first: an FP8 KV cache, a shorter context, fewer requests at once,
-more time per token or to the first one, a lower rate, other numbers of replicas, more pipeline stages than the role
-would need alone, another quantization or a lower accuracy floor, freedom where the role may be, roles that take turns,
-memory that others give back, one more GPU, a larger GPU, one role less. Of each kind it is the smallest amount that
-helps. Where no single change does, pairs of them are looked for.
+more time per token or to the first one, a lower rate, servers in several pools, other numbers of replicas, more
+pipeline stages than the role would need alone, another quantization or a lower accuracy floor, freedom where it may be,
+roles that take turns, memory that others give back, one more GPU, a larger GPU, one role less. Of each kind it is the
+smallest amount that helps. Where no single change does, pairs of them are looked for.
 """
 
 from collections.abc import Callable, Iterable, Iterator
@@ -256,6 +256,12 @@ def _fewest(edit: Callable[[int], FleetEdit], sizing: Sizing) -> Iterator[FleetE
     yield edit(high)
 
 
+def _across(fleet: Fleet, role: Role, sizing: Sizing) -> Iterator[FleetEdit]:
+    """Servers in several pools, where there are to be several."""
+    if role.named and not role.across_pools and role.replicas != 1 and len(fleet.pools_of(role)) > 1:
+        yield _role_edit(fleet, role, replace(role, across_pools=True), "across_pools", "false", "true")
+
+
 def _replicas(fleet: Fleet, role: Role, sizing: Sizing) -> Iterator[FleetEdit]:
     """Fewer replicas, the most first; more of them where they must keep up with a rate, the fewest first."""
     have = role.replicas or 1
@@ -330,7 +336,7 @@ def _open(fleet: Fleet, role: Role, sizing: Sizing) -> list[Option]:
 
 
 _KINDS = (
-    _cache, _context, _concurrency, _tpot, _ttft, _rate, _users, _replicas, _stages, _scheme, _variant, _recovery,
-    _score,
+    _cache, _context, _concurrency, _tpot, _ttft, _rate, _users, _across, _replicas, _stages, _scheme, _variant,
+    _recovery, _score,
 )  # fmt: skip
 """What may be changed of a role, the least costly first."""

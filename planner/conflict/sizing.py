@@ -13,7 +13,7 @@ from planner.fleet import Fleet, Role
 from planner.options import Considered, Option, Place, Prepared, RoleOptions, places, prepare_role
 from planner.options.candidates import allowed
 from planner.options.looks import BOX, LEAST, OFFER, Looks
-from planner.options.problem import apart, candidate, pools, problem, stacked, turns
+from planner.options.problem import CONCURRENCY, apart, candidate, pools, problem, stacked, turns
 from planner.search.budget import BUDGET, BudgetSpent
 from planner.search.optimise import feasible
 from planner.search.problem import PoolProblem, Problem, RoleProblem
@@ -82,10 +82,12 @@ class Sizing:
     def _prepared(self, role: Role, where: Sequence[Place]) -> RoleOptions:
         """Return the options of a role, one place after another."""
         found: list[Option] = []
+        alone = replace(role, context_wish=role.context_min, concurrency_min=1) if role.across_pools else role
         for place in where:
-            key = _key(role, place)
+            key = _key(alone, place)
             if key not in self._options:
-                self._options[key] = prepare_role(role, [place], self.catalog, ()).options
+                counted = (CONCURRENCY,) if role.across_pools else ()  # of one pool, requests are to be had too
+                self._options[key] = prepare_role(alone, [place], self.catalog, counted).options
             found += self._options[key]
         return RoleOptions(role=role, options=tuple(found), considered=Considered(role, where, self.catalog))
 
@@ -114,6 +116,8 @@ class Sizing:
         """Whether some roles of a fleet could be served if every GPU had so much more memory."""
         if not roles:
             return True
+        if any(role.across_pools for role in roles):  # what is enough of one pool hangs on the others
+            return not more_bytes and self._solved(fleet, roles)
         shapes = [list(_of_every_shape(self.smallest(fleet, role))) for role in roles]
         if not all(shapes):
             return False

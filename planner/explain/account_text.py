@@ -54,11 +54,14 @@ def account(found: Account, role: str | None = None) -> str:
 def _role(found: Account, item: Alternative) -> str:
     plan = found.plan
     own = [server for server in plan.servers if server.role == item.role]
-    lines = [f"{item.role}: {_served(own)}", *(f"  {line}" for line in binding_lines(plan, item.role))]
+    pools = plan.by_pool(item.role)
+    lines = [f"{item.role}: {'; and '.join(_served(servers) for servers in pools.values())}"]
+    lines += [f"  {line}" for line in binding_lines(plan, item.role)]
     for speed in found.speeds:
         if speed.role == item.role:
-            slowest = max(own, key=lambda server: server.speed.busy_permille if server.speed else 0)
-            lines += [f"  {line}" for line in speed_lines(speed, slowest)]
+            slowest = max(pools[speed.pool], key=lambda server: server.speed.busy_permille if server.speed else 0)
+            where = f"in {speed.pool} " if len(pools) > 1 else ""
+            lines += [f"  {where}{line}" for line in speed_lines(speed, slowest)]
     if item.runner_up is None:
         lines.append(f"  without {own[0].repository} no plan was found")
     else:

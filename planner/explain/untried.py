@@ -3,10 +3,13 @@
 from collections.abc import Iterator
 
 from planner.engine.profile import parse_version
+from planner.explain.words import listed
 from planner.fleet import OWN_TASKS, Fleet, Pool, Role, may_share
 from planner.fleet.experts import has_experts
 from planner.options import STAGES
+from planner.options.candidates import allowed
 from planner.options.limits import DATA_RANKS
+from planner.options.needed import FEW
 from planner.plan import Plan
 
 
@@ -18,6 +21,7 @@ def untried(fleet: Fleet, plan: Plan) -> Iterator[str]:
     """
     yield from _twice(fleet, plan)
     yield from _without_ranks(fleet, plan)
+    yield from _in_one_pool(fleet, plan)
     short = {binding.role for binding in plan.bindings if binding.limit in ("memory", "objective")}
     idle = {gpu.pool for gpu in plan.gpus if not gpu.servers}
     for role in fleet.roles:
@@ -70,6 +74,25 @@ def _without_ranks(fleet: Fleet, plan: Plan) -> Iterator[str]:
             yield (
                 f"roles.{role.name}: memory keeps {server.model} from more requests, and ranks that share out its "
                 "experts were not compared; set data_parallel to auto to compare them"
+            )
+
+
+def _in_one_pool(fleet: Fleet, plan: Plan) -> Iterator[str]:
+    """Yield a line for each role that idle GPUs of another pool might do more for, and where not all was compared."""
+    short = {binding.role for binding in plan.bindings if (binding.what, binding.limit) == ("concurrency", "memory")}
+    idle = {gpu.pool for gpu in plan.gpus if not gpu.servers}
+    for role in fleet.roles:
+        pools = [pool.name for pool in fleet.pools_of(role) if pool.name in idle - plan.by_pool(role.name).keys()]
+        count = len(allowed(role))
+        if role.across_pools and count > FEW:
+            yield (
+                f"roles.{role.name}: of its {count} checkpoints only some were compared, those that are most accurate "
+                "for their size; name models to compare others with across_pools"
+            )
+        elif pools and role.name in short and role.replicas != 1 and not role.across_pools:
+            yield (
+                f"roles.{role.name}: GPUs of {listed(pools)} are idle, and servers in several pools were not compared; "
+                "set across_pools to true to compare them"
             )
 
 

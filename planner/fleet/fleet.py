@@ -185,7 +185,8 @@ class Role:
     engine, ``drafter`` the model that drafts tokens for the role's. ``parts`` are the roles that one server does, this
     one first, when there are several.
     ``sleeps`` is the level, 1 or 2, on which its servers sleep between their turns, 0 when they do not. ``named`` says
-    that the file names the models, or a variant.
+    that the file names the models, or a variant. With ``across_pools`` its servers may be in several pools, and need be
+    alike in each of them alone.
     """
 
     name: str
@@ -229,6 +230,7 @@ class Role:
     drafter: Architecture | None = None
     sleeps: int = 0
     named: bool = True
+    across_pools: bool = False
 
     @property
     def wants_speed(self) -> bool:

@@ -1,4 +1,4 @@
-"""Keys of a role that say how its servers share out a mixture of experts: their shape in fleet.yaml."""
+"""Keys of a role that say how its servers share out a model, and its requests over pools: their shape in fleet.yaml."""
 
 from typing import Annotated, ClassVar
 
@@ -11,9 +11,9 @@ _SWITCH = {"anyOf": [{"const": values.AUTO}, {"type": "boolean"}]}
 
 
 class LayoutKeys(Map):
-    """Whether every token of a server is everywhere, or its ranks have requests of their own and share experts."""
+    """Whether every token of a server is everywhere, or its ranks have requests of their own; where servers may be."""
 
-    later: ClassVar[tuple[str, ...]] = ("data_parallel", "expert_parallel", "context_parallel")
+    later: ClassVar[tuple[str, ...]] = ("data_parallel", "expert_parallel", "context_parallel", "across_pools")
 
     data_parallel: Annotated[
         tuple[int, ...] | None,
@@ -32,6 +32,9 @@ class LayoutKeys(Map):
             {"type": "integer", "minimum": 1, "maximum": values.MAX_CONTEXT_RANKS},
         ),
     ] = Field(default=(1,), description="tensor-parallel ranks that hold a part of the cached tokens each: auto, 8")
+    across_pools: Annotated[bool, PlainValidator(values.boolean), WithJsonSchema({"type": "boolean"})] = Field(
+        default=False, description="its replicas may be in several pools, each pool with settings of its own"
+    )
 
 
 def expert_parallel(read: LayoutKeys) -> bool | None:

@@ -118,15 +118,21 @@ def _check_replicas(
     """Refuse more replicas than fit apart from each other in any pool; ``names`` is that of the only one."""
     if role.spread is None or role.replicas is None:
         return
-    rooms = [_room(*shape, role.spread) for shape in shapes]
-    most = max(rooms)
+    rooms: dict[str, int] = {}
+    for shape in shapes:
+        rooms[shape[0].name] = max(rooms.get(shape[0].name, 0), _room(*shape, role.spread))
+    most = sum(rooms.values()) if role.across_pools else max(rooms.values())
     if role.replicas > most:
-        largest = shapes[rooms.index(most)][0]
-        there = _gpus(largest.gpu_count) if role.spread == "gpu" else f"{most} node{'s' * (most > 1)}"
-        whose = names or f"{largest.name}, which has the most"
+        largest = max((shape[0] for shape in shapes), key=lambda pool: rooms[pool.name])
+        pools = {pool.name: pool for pool, *_ in shapes} if role.across_pools else {largest.name: largest}
+        gpus = sum(pool.gpu_count for pool in pools.values())
+        there = _gpus(gpus) if role.spread == "gpu" else f"{most} node{'s' * (most > 1)}"
+        whose = names or ("all its pools" if role.across_pools else f"{largest.name}, which has the most")
         what = "GPU" if role.spread == "gpu" else "node"
         message = f"{role.replicas} replicas, each on its own {what}, do not fit the {there} of {whose}"
-        findings.refuse((*path, "replicas"), message, f"at most {most} fit; the replicas of a role are in one pool")
+        hint = "" if role.across_pools else "; the replicas of a role are in one pool"
+        hint += "" if role.across_pools or names else " unless it says across_pools: true"
+        findings.refuse((*path, "replicas"), message, f"at most {most} fit{hint}")
 
 
 def _room(pool: Pool, size: int, stages: int, data_ranks: int, spread: str) -> int:

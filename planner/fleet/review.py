@@ -7,6 +7,7 @@ from planner.engine.profile import load_profile
 from planner.engine.settings import EngineSettings
 from planner.errors import UnknownName
 from planner.fleet import values
+from planner.fleet.across import check_across
 from planner.fleet.cluster import Cluster
 from planner.fleet.engine_keys import engine_settings
 from planner.fleet.experts import check_experts
@@ -42,6 +43,7 @@ def review(findings: Findings, read: FleetMap) -> Fleet | None:
     roles = served_together(findings, read, roles)
     check_placement(findings, read, found_pools)
     groups = time_share(findings, read, found_pools)
+    check_across(findings, read, found_pools, {name for group in groups for name in group.roles})
     if not (read.name and found_pools) or findings.problems:
         return None
     fleet = Fleet(
@@ -156,6 +158,7 @@ def _role(findings: Findings, name: str, read: RoleMap, version: str | None) -> 
         data_parallel_sizes=read.data_parallel,
         expert_parallel=expert_parallel(read),
         context_parallel_sizes=read.context_parallel,
+        across_pools=read.across_pools,
         pools=_names(read.pool),
         share_with=() if read.exclusive else _names(read.share_with),
         spread=read.spread,

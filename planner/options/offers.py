@@ -144,5 +144,5 @@ class Offers:
 
 def _narrowest(role: Role, ranks: int) -> replicas.Load:
     """Return a load of no more sequences than any rank has, with so many of them at most."""
-    least = ceil_div(role.concurrency_min, ranks)
+    least = 1 if role.across_pools else ceil_div(role.concurrency_min, ranks)
     return replicas.Load(replicas=1, least=least, most=least, served_base=0, served=0)

@@ -116,6 +116,11 @@ class Option:
         return self.pool, self.replicas, self.blocks, self.nodes
 
     @property
+    def likeness(self) -> tuple[str, str, int]:
+        """What tells options apart whose servers are to be beside others of the role in another pool."""
+        return self.variant.repository, self.kv_cache_dtype, self.max_model_len
+
+    @property
     def total_bytes(self) -> int:
         """The least memory of all servers on all their GPUs."""
         return self.least_bytes * self.server.flags.ranks * self.replicas

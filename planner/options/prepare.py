@@ -11,14 +11,16 @@ from dataclasses import dataclass, replace
 from planner.catalog import Catalog
 from planner.engine.profile import EngineProfile
 from planner.fleet import Fleet, Role
+from planner.options.candidates import allowed
 from planner.options.considered import Considered
 from planner.options.descent import Descent
 from planner.options.gathering import Gathering
 from planner.options.likely import likely
 from planner.options.looks import Looks
-from planner.options.needed import Needed, keep, question, recall
+from planner.options.needed import FEW, Needed, keep, question, recall
 from planner.options.offers import Offers
 from planner.options.option import Option, Prepared, RoleOptions, canonical
+from planner.options.outdone import not_outdone
 from planner.options.paces import Pacing
 from planner.options.place import Place, places
 from planner.options.problem import left_out, losses, most_of, stages
@@ -204,12 +206,12 @@ def prepare_role(
     ``pacing`` counts their speed.
     """
     loss: Losses = _everything if names is None else losses(names)
-    front = Front(loss, in_all=names is None)
+    front = Front(loss, in_all=names is None, across=role.across_pools)
     asked = question(
         role, where, catalog, names, avoid=avoid, paced=pacing is not None, priced=bool(pacing and pacing.priced)
     )
     looks, offers = looks or Looks.most(), Offers.of(role, catalog, avoid=avoid, pacing=pacing)
-    known = recall(asked)
+    known = _compared(role, where, catalog) or recall(asked)
     own = looks.but_a_quarter()
     begun = own.left
     if known and known.looks < begun:
@@ -231,6 +233,7 @@ def prepare_role(
         again = prepare_role(role, where, catalog, names, avoid=False, pacing=pacing, looks=looks)
         return replace(again, faulty=True)
     considered = Considered(role, where, catalog, avoid=avoid, pacing=pacing)
+    found = not_outdone(found) if role.across_pools else found
     return RoleOptions(
         role=role,
         options=tuple(sorted(found, key=canonical)),
@@ -262,6 +265,15 @@ def _most(names: tuple[str, ...] | None, left: Loss | None) -> int | None:
     if not names:
         return None
     return most_of(names[0]) if left is None else -left[0]
+
+
+def _compared(role: Role, where: Sequence[Place], catalog: Catalog) -> Needed | None:
+    """Return the checkpoints that are compared where not all are: of a role across pools with many the likely ones.
+
+    None of its checkpoints can be left out for what others reach in one pool alone, so that all would be sized.
+    """
+    many = role.across_pools and len(allowed(role)) > FEW
+    return Needed(likely(role, where, catalog), faulty=False) if many else None
 
 
 def _everything(worth: Worth) -> Callable[[int], Loss]:

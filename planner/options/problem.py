@@ -8,8 +8,19 @@ from itertools import combinations
 from planner.fleet import Fleet, Role
 from planner.options.option import Option, Prepared, RoleOptions
 from planner.options.paces import LEFT_OUT
+from planner.options.shares import Seat, kin, request_worth, seats, teams
 from planner.options.worth import COST_PER_MTOK, LATENCY, SHARE, STEP, THROUGHPUT, TPOT, Worth
-from planner.search.problem import COST, MINIMAL_CHANGE, Block, Candidate, PoolProblem, Problem, RoleProblem, Turn
+from planner.search.problem import (
+    COST,
+    MINIMAL_CHANGE,
+    Block,
+    Candidate,
+    PoolProblem,
+    Problem,
+    RoleProblem,
+    Team,
+    Turn,
+)
 
 ACCURACY, CONCURRENCY, BALANCED = "accuracy", "concurrency", "balanced"
 SCORE, CONTEXT, BATCH, ACCURACY_LEFT = "score", "context", "batched tokens", "accuracy below a point"
@@ -113,18 +124,28 @@ def problem(
     ``kept`` are servers as an earlier plan has them, more or fewer of them.
     """
     names = stages(fleet.objective, kept=bool(kept))
-    roles = servable(prepared)
+    found = seats(prepared)
     return Problem(
         roles=tuple(
-            _role(fleet, found, names, (barred or {}).get(found.role.name, ""), (kept or {}).get(found.role.name))
-            for found in roles
+            _role(fleet, seat, names, (barred or {}).get(seat.name, ""), (kept or {}).get(seat.name)) for seat in found
         ),
         pools=pools(fleet),
         stages=names,
-        apart=apart([found.role for found in roles]),
+        apart=apart([seat.role for seat in found]),
         floors=tuple((names.index(name), least) for name, least in fleet.floors),
-        turns=turns(fleet, [found.role for found in roles]),
+        turns=turns(fleet, [seat.role for seat in found]),
         host=fleet.host_memory_bytes,
+        teams=tuple(_team(found[members[0]].role, members, names) for members in teams(found)),
+    )
+
+
+def _team(role: Role, members: tuple[int, ...], names: Sequence[str]) -> Team:
+    return Team(
+        roles=members,
+        least=role.concurrency_min,
+        most=role.concurrency_target,
+        servers=role.replicas,
+        worth=tuple(request_worth(role) if name in (BALANCED, CONCURRENCY) else 0 for name in names),
     )
 
 
@@ -149,7 +170,11 @@ def pools(fleet: Fleet) -> tuple[PoolProblem, ...]:
 def apart(roles: Sequence[Role]) -> frozenset[tuple[int, int]]:
     """Return the pairs of positions of roles that may not be on one GPU."""
     pairs = combinations(enumerate(roles), 2)
-    return frozenset((one, other) for (one, first), (other, second) in pairs if not first.shares_with(second))
+    return frozenset(
+        (one, other)
+        for (one, first), (other, second) in pairs
+        if first.name != second.name and not first.shares_with(second)
+    )
 
 
 def turns(fleet: Fleet, roles: Sequence[Role]) -> tuple[Turn, ...]:
@@ -209,19 +234,34 @@ def in_plan(fleet: Fleet, stage: str, value: int) -> int:
     return value - sum(left_out(role, stage) for role in fleet.roles)
 
 
-def _role(fleet: Fleet, found: RoleOptions, names: tuple[str, ...], barred: str, kept: Kept | None) -> RoleProblem:
-    role = found.role
-    candidates = [_beside(role, candidate(role.weight, option, names, barred), names) for option in found.options]
+def _role(fleet: Fleet, seat: Seat, names: tuple[str, ...], barred: str, kept: Kept | None) -> RoleProblem:
+    role = seat.role
+    candidates = [_beside(role, candidate(role.weight, option, names, barred), names) for option in seat.options]
+    if role.across_pools:
+        pairs = zip(seat.options, candidates, strict=True)
+        candidates = [_in_team(fleet, seat, option, one, names) for option, one in pairs]
     together = _together(kept) if kept and not (role.spread or role.wants_speed) else 1
     if kept:
         candidates[-kept.options :] = [_stays(found, kept, names) for found in candidates[-kept.options :]]
     return RoleProblem(
-        name=role.name,
+        name=seat.name,
         candidates=tuple(candidates),
-        optional=role.optional,
+        optional=seat.optional,
         stacked=max(stacked(role, candidates, pools(fleet)), together),
         spread=role.spread == "node",
     )
+
+
+def _in_team(fleet: Fleet, seat: Seat, option: Option, found: Candidate, names: tuple[str, ...]) -> Candidate:
+    """Return a candidate of a role across pools; those that do not lead add requests, and what their batch lacks."""
+    rank = option.worth.accuracy_left * len(fleet.pools) + option.pool
+    worth = found.worth
+    if seat.pool is not None:
+        added = {BALANCED: 0, CONCURRENCY: 0, BATCH: (option.worth.batch - STEP) * seat.role.weight}
+        worth = tuple(
+            (added.get(name, 0), slope if name in added else 0) for name, (_, slope) in zip(names, worth, strict=True)
+        )
+    return replace(found, ranks=option.ranks, kin=seat.kins.index(kin(option)), rank=rank, worth=worth)
 
 
 def _beside(role: Role, found: Candidate, names: tuple[str, ...]) -> Candidate:

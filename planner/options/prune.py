@@ -21,6 +21,9 @@ from planner.units import ceil_div
 Layout = tuple[int, int, int, int]
 """What decides, beside the width, where servers may be: pool, servers, stages, nodes."""
 
+Likeness = tuple[str, str, int]
+"""What servers of one role in several pools must have alike or are told apart by: variant, KV cache dtype, context."""
+
 Loss = tuple[int, ...]
 Losses = Callable[[Worth], Callable[[int], Loss]]
 """What a worth loses with so many sequences."""
@@ -32,6 +35,7 @@ class Shape(NamedTuple):
     layout: Layout
     needs: tuple[int, ...]
     variant: str
+    kv_cache_dtype: str = "auto"
 
 
 class _Point(NamedTuple):
@@ -46,25 +50,35 @@ class Front:
     """The points of options sized so far that others have to beat.
 
     ``loss`` says what a worth with so many sequences loses, stage after stage of the objective; ``in_all`` that all of
-    it must be as good for one to beat another, because the order of the stages is not settled.
+    it must be as good for one to beat another, because the order of the stages is not settled. Options of a role
+    ``across`` pools are beaten in all of it, and by options alike: what one has less of, servers elsewhere may not have
+    more of.
     """
 
-    def __init__(self, loss: Losses, *, in_all: bool) -> None:
+    def __init__(self, loss: Losses, *, in_all: bool, across: bool = False) -> None:
         self.loss = loss
-        self._new = _Pile if in_all else _Stair
-        self._known: dict[Layout, dict[tuple[int, ...], _Pile | _Stair]] = {}
+        self._across = across
+        self._new = _Pile if in_all or across else _Stair
+        self._known: dict[tuple[Layout, Likeness | None], dict[tuple[int, ...], _Pile | _Stair]] = {}
 
     def add(self, option: Option) -> None:
         """Take in an option with some of the numbers of sequences it may have."""
-        known = self._known.setdefault(option.layout, {}).setdefault(option.needs, self._new())
+        likeness = option.likeness if self._across else None
+        known = self._known.setdefault((option.layout, likeness), {}).setdefault(option.needs, self._new())
         loss, size, variant = self.loss(option.worth), option.demand.footprint, option.variant.repository
         for first, last in spans(option.sequences_min, option.sequences_max):
             for count in {first, last}:
                 known.add(_Point(loss(count), size(count), variant))
 
-    def beats(self, shape: Shape, worth: Worth, least: int, most: int, size: Callable[[int], int]) -> bool:
-        """Whether all is beaten that is worth no more, and takes no less than ``size`` says, with so many sequences."""
-        there = self._known.get(shape.layout, {}).items()
+    def beats(
+        self, shape: Shape, worth: Worth, least: int, most: int, size: Callable[[int], int], length: int = 0
+    ) -> bool:
+        """Whether all is beaten that is worth no more, and takes no less than ``size`` says, with so many sequences.
+
+        All have the context ``length``; 0 stands for any.
+        """
+        likeness = (shape.variant, shape.kv_cache_dtype, length) if self._across else None
+        there = self._known.get((shape.layout, likeness), {}).items()
         known = [found for needs, found in there if all(map(le, needs, shape.needs))]
         if not known:
             return False

@@ -30,11 +30,13 @@ class Load:
 def counts(role: Role, place: Place, layout: Layout) -> tuple[int, ...]:
     """Return the numbers of replicas to try: the role's own, or every number from one to as many as are of use.
 
+    Of a role across pools these are the numbers in one pool.
+
     More servers than GPUs, or than sequences wanted, are of no use where the number is open: two servers on a GPU do
     what one with as many sequences does with less.
     """
     if role.replicas is not None:
-        return (role.replicas,)
+        return tuple(range(1, role.replicas + 1)) if role.across_pools else (role.replicas,)
     ranks = layout.data_parallel_size
     room = place.nodes.servers(layout.tensor_parallel_size, layout.pipeline_parallel_size, ranks)
     most = min(room, ceil_div(role.concurrency_target, ranks))
@@ -45,9 +47,13 @@ def loads(role: Role, replicas: int, data_ranks: int = 1) -> Iterator[Load]:
     """Yield how the requests of a role may be shared out over so many servers of so many ranks.
 
     Where the target cannot be shared out evenly, all together can take a few requests more than the target; these count
-    for nothing, so reaching the target is a load of its own.
+    for nothing, so reaching the target is a load of its own. Servers of a role across pools have others beside them:
+    what all serve together, and what is beyond the target, is counted where they meet (``planner.search.teams``).
     """
     unit, target, ranks = SHARE // role.concurrency_target, role.concurrency_target, replicas * data_ranks
+    if role.across_pools:
+        yield Load(replicas=replicas, least=1, most=ceil_div(target, ranks), served_base=0, served=unit * ranks)
+        return
     least, most = ceil_div(role.concurrency_min, ranks), target // ranks
     if least <= most:
         yield Load(replicas=replicas, least=least, most=most, served_base=0, served=unit * ranks)
@@ -63,6 +69,10 @@ def standing_load(role: Role, replicas: int, sequences: int, data_ranks: int = 1
     """
     unit, target = SHARE // role.concurrency_target, role.concurrency_target
     ranks = replicas * data_ranks
+    if role.across_pools:
+        return Load(
+            replicas=replicas, least=sequences, most=ceil_div(target, ranks), served_base=0, served=unit * ranks
+        )
     most = target // ranks if sequences <= target // ranks else ceil_div(target, ranks)
     served = unit * min(target, ranks * sequences)
     return Load(replicas=replicas, least=sequences, most=most, served_base=served, served=0)

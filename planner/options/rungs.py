@@ -179,7 +179,7 @@ class Rungs:
         candidate = self.candidate
         where = candidate.place.pool, self.load.replicas, candidate.blocks, candidate.nodes
         needs = self.lowest().needs if self.role.sleeps else (candidate.width,)
-        return Shape(where, needs, candidate.variant.repository)
+        return Shape(where, needs, candidate.variant.repository, candidate.kv_cache_dtype)
 
     def _at(self, length: int) -> Iterator[Option]:
         """Yield the options of one context; a smaller batch that saves no memory is left out with its sequences."""
@@ -391,7 +391,7 @@ class Box:
 
     def beaten(self, front: Front, size: Callable[[int], int] | None = None) -> bool:
         """Whether a front beats all of them, or would if each took ``size`` at least."""
-        return front.beats(self.rungs.shape, self.worth, self.least, self.most, size or self.size)
+        return front.beats(self.rungs.shape, self.worth, self.least, self.most, size or self.size, self.length)
 
 
 @functools.lru_cache(maxsize=256)

@@ -40,12 +40,14 @@ def standing_options(
     """Return servers as they stand as options of the role on GPUs of a place; none if they break a rule of it.
 
     There are as many servers as the role has, or where that is open every number up to ``most`` that serves the
-    requests required. ``pacing`` counts their speed.
+    requests required; of a role across pools ``most``. ``pacing`` counts their speed.
     """
     if not allows(role, had.layout):
         return ()
     least = max(1, ceil_div(role.concurrency_min, had.layout.data_parallel_size * had.max_num_seqs))
     counts = range(least, most + 1) if role.replicas is None else range(role.replicas, role.replicas + 1)
+    if role.across_pools:  # what servers in other pools add is not known here
+        least, counts = 1, range(most, most + 1)
     figures = RoleFigures(role, catalog)
     for candidate in candidates(_narrowed(role, had), [place]):
         if isinstance(candidate, Rejection):

@@ -49,6 +49,7 @@ class RoleSpeed:
     """Where the time of a role's servers goes, and what would make them faster."""
 
     role: str
+    pool: str
     parts: Parts
     steps: tuple[SpeedStep, ...]
 

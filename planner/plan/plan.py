@@ -303,6 +303,24 @@ class Plan:
         """What all servers that sleep keep of the machine's memory once each of them has slept."""
         return sum(server.asleep.host_bytes for server in self.servers if server.asleep)
 
+    def by_pool(self, role: str) -> dict[str, list[ServerPlan]]:
+        """Return the servers of a role by the pool they are in; those of one pool are alike."""
+        pools = {(gpu.node, gpu.index): gpu.pool for gpu in self.gpus}
+        found: dict[str, list[ServerPlan]] = {}
+        for server in self.servers:
+            if server.role == role:
+                found.setdefault(pools.get(server.gpus[0], ""), []).append(server)
+        return found
+
+    @property
+    def unlike(self) -> list[ServerPlan]:
+        """The first server of every role in every pool, in order of their names; the others are like one of them."""
+        pools = {(gpu.node, gpu.index): gpu.pool for gpu in self.gpus}
+        first: dict[tuple[str, str], ServerPlan] = {}
+        for server in self.servers:
+            first.setdefault((server.role, pools.get(server.gpus[0], "")), server)
+        return list(first.values())
+
     def title(self, stage: str) -> str:
         """Return the name of a stage, which tells its unit: where no prices are known, cost is ``GPUs in use``."""
         return stage if self.prices else {COST: GPUS_IN_USE, COST_PER_MTOK: GPU_HOURS}.get(stage, stage)

@@ -37,7 +37,7 @@ class Pace:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Curves:
-    """What one server of a role can do; the replicas of a role are alike.
+    """What one server of a role can do; the replicas of a role are alike in each pool.
 
     ``request_tokens`` is the length that the plan guarantees; ``max_model_len`` tokens and ``requests`` at once are the
     limits it is started with. ``held`` is empty for a server without a KV cache, ``paces`` where the
@@ -57,8 +57,7 @@ class Curves:
 
 
 def curves(facts: Recomputed) -> tuple[Curves, ...]:
-    """Return the curves of the first server of every role, in the plan's order."""
-    first = {server.role: server for server in reversed(facts.plan.servers)}
+    """Return the curves of the first server of every role in every pool, in the plan's order."""
     return tuple(
         Curves(
             role=server.role,
@@ -71,8 +70,7 @@ def curves(facts: Recomputed) -> tuple[Curves, ...]:
             no_pace=(server.speed and server.speed.reason) or "",
             bounds=bool(server.speed and server.speed.busy_permille > 1000),
         )
-        for server in facts.plan.servers
-        if first[server.role] is server
+        for server in facts.plan.unlike
     )
 
 

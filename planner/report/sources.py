@@ -26,11 +26,9 @@ class Source:
 
 
 def sources(plan: Plan, fleet: Fleet) -> Iterator[Source]:
-    """Yield the sources of a plan's figures; replicas are alike, so those of a role's first server stand for all."""
-    first = {server.role: server for server in reversed(plan.servers)}
-    for server in plan.servers:
-        if first[server.role] is server:
-            yield from _of_server(server)
+    """Yield the sources of a plan's figures; of replicas in one pool, which are alike, those of the first server."""
+    told = (source for server in plan.unlike for source in _of_server(server))
+    yield from dict.fromkeys(told)
     for gpu in {pool.gpu.name: pool.gpu for pool in fleet.pools}.values():
         yield Source(what=f"{gpu.name}: memory", value="", source="; ".join(gpu.sources) or "the catalog")
     known = "" if plan.engine_known else ", as of a neighbouring version"

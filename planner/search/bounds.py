@@ -21,7 +21,7 @@ from ortools.linear_solver import pywraplp
 from planner.search.chain import Weighing
 from planner.search.pieces import Pieces
 from planner.search.prices import SCALE, Prices
-from planner.search.problem import COST, Candidate, Problem
+from planner.search.problem import COST, Candidate, Problem, Team
 
 _DIGITS = 30
 """Bits of a price that are kept: what is beyond is noise of the linear solver."""
@@ -49,6 +49,7 @@ class Bounds:
         self.weighing = weighing
         self._share = share
         self._times = {role: turn for turn in problem.turns for role in turn.roles}
+        self._teams = {role: team for team in enumerate(problem.teams) for role in team[1].roles}
         self._unit = math.lcm(*(len(turn.roles) for turn in problem.turns))
         self._alone = [problem.alone(role) for role in range(len(problem.roles))]
         prices = self._priced = self._prices()
@@ -169,6 +170,8 @@ class Bounds:
             yield ("barred", 0), 1
         if problem.host is not None and candidate.host:
             yield ("host", 0), candidate.host
+        if role in self._teams:
+            yield ("requests", self._teams[role][0]), candidate.ranks * sequences
 
     def _limits(self) -> dict[Row, tuple[int, int]]:
         """Return the limit of each row without any GPU in use, and what each GPU of its pool that is in use adds."""
@@ -183,7 +186,13 @@ class Bounds:
         found["barred", 0] = max(0, sum(barred) - 1), 0
         if problem.host is not None:
             found["host", 0] = problem.host, 0
+        for number, team in enumerate(problem.teams):
+            found["requests", number] = team.most, 0
         return found
+
+    def _of_a_request(self, team: Team) -> int:
+        """Return what one request of a team adds to the weighted sum of the first stages."""
+        return sum(weight * each for weight, each in zip(self.weighing.weights, team.worth, strict=False))
 
     def _cost(self, pool: int) -> int:
         """Return what a GPU in use takes off the weighted sum at least."""
@@ -229,9 +238,16 @@ class Bounds:
             goal.SetCoefficient(point, worth / largest)
             for row, taken in self._takes(role, candidate, count):
                 rows[row].SetCoefficient(point, taken / scales[row])
+        for number, team in enumerate(self.problem.teams):
+            surplus, row = solver.NumVar(0, infinity, ""), ("requests", number)
+            goal.SetCoefficient(surplus, -self._of_a_request(team) / largest)
+            rows[row].SetCoefficient(surplus, -1 / scales[row])
         if solver.Solve() != pywraplp.Solver.OPTIMAL:
             return {}
-        return {row: _rounded(rows[row].dual_value() * largest / scales[row]) for row in limits}
+        found = {row: _rounded(rows[row].dual_value() * largest / scales[row]) for row in limits}
+        for number, team in enumerate(self.problem.teams):  # at a higher price a surplus would be worth something
+            found["requests", number] = min(found["requests", number], self._of_a_request(team) * SCALE)
+        return found
 
 
 def _rounded(price: float) -> int:

@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from planner.search import follow
 from planner.search.budget import ORDER, BudgetSpent, purse
 from planner.search.cp_sat import cp_model
-from planner.search.model import Model
+from planner.search.model import Model, most_surplus
 from planner.search.problem import COST, MINIMAL_CHANGE, StageValue
 from planner.search.watch import stopped
 
@@ -208,6 +208,7 @@ def _goals(model: Model) -> list[_Goal]:
             ends += [0] if role.optional else []
             low, high = low + min(ends), high + max(ends)
         low = 0 if name == MINIMAL_CHANGE else low  # no more than the worth of a role is moved
+        low -= sum(team.worth[stage] * most_surplus(model.problem, team) for team in model.problem.teams)
         goals.append(_Goal(name, model.stage(stage), low, high))
     return goals
 

@@ -8,6 +8,7 @@ it is worth comes before cost. Measured in benchmarks/solver.
 """
 
 import contextlib
+import operator
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
@@ -19,8 +20,10 @@ from planner.search.model import build
 from planner.search.narrow import narrowed
 from planner.search.packing import fullest, stay
 from planner.search.pieces import Pieces
-from planner.search.problem import COST, MINIMAL_CHANGE, Candidate, Decided, Problem, RoleProblem
+from planner.search.problem import COST, MINIMAL_CHANGE, Candidate, Decided, Problem
+from planner.search.teams import sound, wasted
 from planner.search.watch import late, stopped
+from planner.units import ceil_div
 
 _PER_MILLE = 1000
 _STEP = 100
@@ -69,9 +72,9 @@ def filled(problem: Problem) -> Packed | None:
 
     It is what there is when the solver was ended before it had found any plan.
     """
-    decided: list[Decided] = [_smallest(role) for role in problem.roles]
+    decided: list[Decided] = [_smallest(problem, position) for position in range(len(problem.roles))]
     board = fullest(problem, decided)
-    if board is None or not any(decided):
+    if board is None or not any(decided) or not sound(problem, decided):
         return None
     _improve(problem, board, decided)
     found = Packed(tuple(decided), board, value(problem, decided, board))
@@ -82,19 +85,28 @@ def filled(problem: Problem) -> Packed | None:
     return None if all_barred or low else found
 
 
-def _smallest(role: RoleProblem) -> Decided:
-    """Return the candidate that takes least in all, not a barred one where others are; None of a role without any."""
-    sizes = [
-        (found.barred, found.footprint(found.least) * found.gpus, index) for index, found in enumerate(role.candidates)
-    ]
-    index = min(sizes, default=(False, 0, -1))[-1]
-    return (index, role.candidates[index].least) if index >= 0 else None
+def _smallest(problem: Problem, position: int) -> Decided:
+    """Return the candidate that takes least in all, not a barred one where others are; None of a role without any.
+
+    Of a team the first role does the whole job.
+    """
+    role, team = problem.roles[position], next((team for team in problem.teams if position in team.roles), None)
+    if team and team.roles[0] != position:
+        return None
+    sizes = []
+    for index, found in enumerate(role.candidates):
+        count = max(found.least, ceil_div(team.least, found.ranks)) if team else found.least
+        if count <= found.most and (not team or team.servers in (None, found.blocks)):
+            sizes.append((found.barred, found.footprint(count) * found.gpus, index, count))
+    *_, index, count = min(sizes, default=(False, 0, -1, 0))
+    return (index, count) if index >= 0 else None
 
 
 def value(problem: Problem, decided: Sequence[Decided], board: Board) -> Value:
     """Return the value of every stage."""
     per_role = (_worth(problem, role, choice) for role, choice in enumerate(decided))
-    sums = _with_cost(problem, tuple(map(sum, zip(*per_role, strict=True))), board)
+    totals = map(sum, zip(*per_role, strict=True))
+    sums = _with_cost(problem, tuple(map(operator.sub, totals, wasted(problem, decided))), board)
     if MINIMAL_CHANGE not in problem.stages:
         return sums
     stays = stay(problem, decided, board)
@@ -157,14 +169,15 @@ class _Upgrades:
         }
 
     def by_loss(self) -> list[int]:
-        """Return the roles in order of what they lack most of their best option."""
+        """Return the roles in order of what they lack most of their best option; those of teams stay as they are."""
 
         def loss(role: int) -> Value:
             worth = _worth(self.problem, role, self.decided[role])
             best = self._ranked[role][0][0] if self._ranked[role] else (0,) * len(worth)
             return tuple(one + other for one, other in zip(best, worth, strict=True))
 
-        return sorted(range(len(self.problem.roles)), key=lambda role: (loss(role), role))
+        alone = (role for role in range(len(self.problem.roles)) if not self.problem.mates(role))
+        return sorted(alone, key=lambda role: (loss(role), role))
 
     def take(self, role: int) -> bool:
         """Give a role the best of the options that are worth more, if any finds a place."""

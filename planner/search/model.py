@@ -13,7 +13,8 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from planner.search.cp_sat import cp_model
-from planner.search.problem import COST, MINIMAL_CHANGE, Candidate, Problem, Turn
+from planner.search.problem import COST, MINIMAL_CHANGE, Candidate, Problem, Team, Turn
+from planner.search.teams import goes_with
 from planner.search.turns import awake_sets
 from planner.units import ceil_div
 
@@ -30,7 +31,8 @@ class Model:
 
     ``taken`` are the bytes taken on each pool, all GPUs together, and ``used`` how many of its GPUs are in use;
     ``shared`` is the part of each group of roles that take turns in what is taken on a pool. ``moved`` are the servers
-    of a role that could stay as they were and do not: as few as is wanted, until the GPUs join the model.
+    of a role that could stay as they were and do not: as few as is wanted, until the GPUs join the model. ``surplus``
+    are the requests of each team that count for nothing.
     """
 
     problem: Problem
@@ -42,6 +44,7 @@ class Model:
     paid: list[cp_model.IntVar] = field(default_factory=list)
     shared: dict[tuple[int, int], cp_model.IntVar] = field(default_factory=dict)
     moved: dict[int, cp_model.IntVar] = field(default_factory=dict)
+    surplus: list[cp_model.IntVar] = field(default_factory=list)
 
     def rows(self, role: int | None = None, pool: int | None = None) -> Iterator[tuple[Key, Candidate]]:
         """Yield what may be decided, for one role or pool, or for all."""
@@ -64,8 +67,11 @@ class Model:
         if self.problem.stages[stage] == COST:
             return 0 - self.cost()
         value = self.line(list(self.rows()), lambda c: c.worth[stage][0], lambda c: c.worth[stage][1])
-        moved = self.problem.stages[stage] == MINIMAL_CHANGE
-        return value - cp_model.LinearExpr.sum(list(self.moved.values())) if moved else value
+        if self.problem.stages[stage] == MINIMAL_CHANGE:
+            return value - cp_model.LinearExpr.sum(list(self.moved.values()))
+        for team, surplus in zip(self.problem.teams, self.surplus, strict=True):
+            value = value - team.worth[stage] * surplus if team.worth[stage] else value
+        return value
 
     def cost(self) -> cp_model.LinearExpr:
         """Return the price of the GPUs, or whole nodes, in use."""
@@ -81,6 +87,8 @@ def build(problem: Problem) -> Model:
     """Return the model of the choice, without an objective."""
     model = Model(problem)
     _add_choices(model)
+    for number, team in enumerate(problem.teams):
+        _add_team(model, team, f"team[{number}]")
     for pool in range(len(problem.pools)):
         _add_memory(model, pool)
     _add_bar(model)
@@ -138,6 +146,34 @@ def _add_choices(model: Model) -> None:
             model.moved[role] = cp.new_int_var(0, most, f"{found.name}.moved")
     if all(found.optional for found in model.problem.roles):
         cp.add_bool_or(model.chosen.values())
+
+
+def _add_team(model: Model, team: Team, label: str) -> None:
+    """The team has requests and servers enough when its first role is served; the others go with that role."""
+    cp, (first, *others) = model.cp, team.roles
+    leads = list(model.rows(first))
+    rows = [row for role in team.roles for row in model.rows(role)]
+    served = cp_model.LinearExpr.sum([model.chosen[key] for key, _ in leads])
+    requests = model.line(rows, lambda c: 0, lambda c: c.ranks)
+    cp.add(requests >= team.least * served)
+    if team.servers is not None:
+        cp.add(model.line(rows, lambda c: c.blocks, lambda c: 0) == team.servers * served)
+    for role in others:
+        alike: dict[tuple[int, int, int], list[Row]] = {}
+        for key, candidate in model.rows(role):
+            alike.setdefault((candidate.kin, candidate.pool, candidate.rank), []).append((key, candidate))
+        for group in alike.values():
+            beside = [model.chosen[key] for key, lead in leads if goes_with(lead, group[0][1])]
+            cp.add(cp_model.LinearExpr.sum([model.chosen[key] for key, _ in group]) <= cp_model.LinearExpr.sum(beside))
+    surplus = cp.new_int_var(0, most_surplus(model.problem, team), f"{label}.surplus")
+    cp.add_max_equality(surplus, [requests - team.most, 0])
+    model.surplus.append(surplus)
+
+
+def most_surplus(problem: Problem, team: Team) -> int:
+    """Return the most requests that may be beyond those of a team that count."""
+    each = [max((c.ranks * c.most for c in problem.roles[role].candidates), default=0) for role in team.roles]
+    return max(0, sum(each) - team.most)
 
 
 def _add_bar(model: Model) -> None:

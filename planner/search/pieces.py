@@ -8,8 +8,8 @@ left out though others can; short ones down to pieces with settled sequences.
 A piece is beaten by another of the same role in the same pool that is split over no more GPUs, in no more pipeline
 stages and for no more servers, takes no more of each GPU, and is worth as much in every objective, or more in the first
 in which they differ. Of a run the least footprint and the most worth count against the footprint and the worth of
-settled sequences. Where an objective has a floor, both must be worth the same in it, and both must be barred or both
-not.
+settled sequences. Where an objective has a floor, it must be worth as much in it, and both must be barred or both not.
+In a team no candidate beats another: which is better hangs on those that go with it.
 
 No optimum is lost: put the beating ``k`` in the place of the beaten ``o``, on a part of the same GPUs. Memory
 does not rise on any GPU, so the plan still fits, and no GPU more is in use. Every objective is a sum over the roles, so
@@ -103,6 +103,7 @@ class _Sizes:
         self._problem = problem
         self._alone = problem.alone(role)
         self._turning = role in problem.turning
+        self.mates = bool(problem.mates(role))
 
     def runs(self, index: int) -> Iterator[_Run]:
         """Yield the runs of a candidate, as far as it fits an empty GPU, cut into pieces."""
@@ -110,7 +111,7 @@ class _Sizes:
         capacity = self._problem.pools[candidate.pool].capacity
         counts = range(candidate.least, candidate.most + 1)
         beyond = candidate.least + bisect_right(counts, capacity, key=candidate.footprint)
-        step = max(1, ceil_div(beyond - candidate.least, _CUTS))
+        step = max(1, beyond - candidate.least if self.mates else ceil_div(beyond - candidate.least, _CUTS))
         cuts = {beyond, *range(candidate.least, beyond, step), *(b for b in _bends(candidate) if b < beyond)}
         for first, after in pairwise(sorted(cuts)):
             yield _Run(index, first, after - 1)
@@ -168,6 +169,9 @@ def _needed(sizes: _Sizes, group: Sequence[int], held: Sequence[int]) -> Iterato
     other way round.
     """
     runs = [run for index in group for run in sizes.runs(index)]
+    if sizes.mates:
+        yield from runs
+        return
     joined: _Run | None = None
     for run, needed in zip(runs, sizes.held(runs, held) if held else sizes.unbeaten(runs), strict=True):
         if not needed:

@@ -31,7 +31,8 @@ class Candidate:
     ``stays`` are the blocks of servers of an earlier plan that are like these, server by server: each server that is
     where one of them was stays. The worth in that stage is the most of them that can.
     A server of a role that takes turns keeps ``asleep`` bytes of each GPU while others are awake, whatever its
-    sequences, and all its servers together ``host`` bytes of the machine's memory.
+    sequences, and all its servers together ``host`` bytes of the machine's memory. In a team, all its servers have
+    ``ranks`` requests for each of their sequences; candidates of one ``kin`` go together, the lowest ``rank`` leads.
     """
 
     pool: int = 0
@@ -53,6 +54,9 @@ class Candidate:
     stays: "tuple[Block, ...]" = ()
     asleep: int = 0
     host: int = 0
+    ranks: int = 0
+    kin: int = 0
+    rank: int = 0
 
     @property
     def floors(self) -> bool:
@@ -133,6 +137,21 @@ class Turn:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Team:
+    """Roles, by their positions, whose servers do one job; the first leads, and the others are optional.
+
+    When they are served, together they have at least ``least`` requests, and ``servers`` servers unless that is None.
+    Of more than ``most`` requests the surplus is worth nothing: one request counts ``worth`` in each stage.
+    """
+
+    roles: tuple[int, ...]
+    least: int
+    most: int
+    servers: int | None
+    worth: tuple[int, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Problem:
     """Choose a candidate and its sequences for every role, and blocks of GPUs for its servers.
 
@@ -141,7 +160,7 @@ class Problem:
     which is minimised and to which candidates add nothing. ``floors`` are pairs of the position of a stage, not of
     the cost, and the value that it must reach whatever comes before it. ``turns`` are groups of roles that take turns,
     none of which is in two of them; asleep, all roles together may keep ``host`` bytes of the machine's memory, None
-    for any number.
+    for any number. ``teams`` are groups of roles that do one job in different pools.
     """
 
     roles: tuple[RoleProblem, ...]
@@ -151,15 +170,20 @@ class Problem:
     floors: tuple[tuple[int, int], ...] = ()
     turns: tuple[Turn, ...] = ()
     host: int | None = None
+    teams: tuple[Team, ...] = ()
 
     @property
     def turning(self) -> frozenset[int]:
         """The positions of all roles that take turns."""
         return frozenset(role for turn in self.turns for role in turn.roles)
 
+    def mates(self, role: int) -> frozenset[int]:
+        """Return the positions of the roles of the same team, which are in other pools; with its own."""
+        return frozenset(mate for team in self.teams if role in team.roles for mate in team.roles)
+
     def alone(self, role: int) -> bool:
         """Whether a role shares its GPUs with nobody, not even with itself, so that it takes them whole."""
-        others = set(range(len(self.roles))) - {role}
+        others = set(range(len(self.roles))) - {role} - self.mates(role)
         return (
             bool(others)
             and self.roles[role].stacked == 1

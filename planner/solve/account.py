@@ -11,6 +11,7 @@ from planner.plan.account import Account, Alternative, Growth, LeftOut, RoleSpee
 from planner.search import watch
 from planner.search.budget import BUDGET, BudgetSpent
 from planner.solve.alternatives import next_best
+from planner.solve.assemble import by_role
 from planner.solve.close_calls import close_calls
 from planner.solve.nearby import nearby
 from planner.solve.speed_steps import role_speed
@@ -53,7 +54,7 @@ def _speeds(fleet: Fleet, catalog: Catalog, found: Solved, role: str | None) -> 
 
 
 def _alternatives(fleet: Fleet, found: Solved, role: str | None, budget: int) -> Iterator[Alternative]:
-    for decision in found.decided:
+    for decision, *_ in by_role(found.decided):
         if role in (None, decision.role.name):
             watch.task(f"without the variant of {decision.role.name}")
             other = next_best(fleet, found.prepared, [decision], budget, found.kept)

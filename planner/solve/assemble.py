@@ -2,8 +2,9 @@
 
 import importlib.metadata
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from itertools import groupby
 
 from planner.engine.chat_templates import chat_template
 from planner.engine.options import engine_options, known_value
@@ -12,7 +13,8 @@ from planner.memory.attention import attention_backend
 from planner.memory.demand import ledger, scarcest_layout, with_sequences
 from planner.memory.terms import Server
 from planner.options import Option, Prepared
-from planner.options.problem import in_plan, servable
+from planner.options.problem import in_plan
+from planner.options.shares import seats
 from planner.options.speed import speed_of
 from planner.plan import (
     GPUGroup,
@@ -44,7 +46,10 @@ _STEPS = 10_000
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Decision:
-    """What was decided for one role: an option, the sequences of each of its servers, a block of GPUs for each."""
+    """What was decided for one role: an option, the sequences of each of its servers, a block of GPUs for each.
+
+    Of a role across pools it is what was decided for one of the pools.
+    """
 
     role: Role
     option: Option
@@ -53,7 +58,7 @@ class Decision:
 
     @property
     def requests(self) -> int:
-        """The requests all servers of the role take at once."""
+        """The requests all these servers take at once."""
         return self.sequences * self.option.ranks
 
     @property
@@ -69,17 +74,25 @@ class Decision:
 
 
 def decisions(prepared: Prepared, answer: Answer) -> tuple[Decision, ...]:
-    """Return the choices of an answer with the options they mean; optional roles left out are not among them."""
+    """Return the choices of an answer with the options they mean; optional roles left out are not among them.
+
+    A role across pools has one for each pool, the one that leads first.
+    """
     return tuple(
         Decision(
-            role=found.role,
-            option=found.options[choice.candidate],
+            role=seat.role,
+            option=seat.options[choice.candidate],
             sequences=choice.sequences,
             blocks=choice.blocks,
         )
-        for found, choice in zip(servable(prepared), answer.choices, strict=True)
+        for seat, choice in zip(seats(prepared), answer.choices, strict=True)
         if choice
     )
+
+
+def by_role(decided: Sequence[Decision]) -> list[list[Decision]]:
+    """Return what was decided for each role, the servers that lead first."""
+    return [list(group) for _, group in groupby(decided, lambda decision: decision.role.name)]
 
 
 def assemble(
@@ -87,9 +100,9 @@ def assemble(
 ) -> Plan:
     """Return the plan of an answer, without what binds and without a runner-up; ports are those of a previous plan."""
     decided = decisions(prepared, answer)
-    portless = [server for decision in decided for server in _servers(fleet, prepared, decision, previous)]
-    placed = sorted(_with_ports(fleet, portless, previous), key=lambda server: server.name)
-    servers = list(_with_speed(fleet, prepared, decided, placed))
+    made = [one for own in by_role(decided) for one in _servers(fleet, prepared, own, previous)]
+    placed = sorted(_with_ports(fleet, [server for server, _ in made], previous), key=lambda server: server.name)
+    servers = list(_with_speed(fleet, prepared, {server.name: one for server, one in made}, placed))
     order = sorted(servers, key=lambda server: (-server.ledger.total_bytes, server.name))
     served = {decision.role.name for decision in decided}
     return Plan(
@@ -163,13 +176,12 @@ def _with_ports(fleet: Fleet, servers: Sequence[ServerPlan], previous: Plan | No
 
 
 def _with_speed(
-    fleet: Fleet, prepared: Prepared, decided: Sequence[Decision], servers: Sequence[ServerPlan]
+    fleet: Fleet, prepared: Prepared, decided: Mapping[str, Decision], servers: Sequence[ServerPlan]
 ) -> Iterator[ServerPlan]:
     """Yield servers with their speed, which depends on how many others are on their GPUs."""
-    by_role = {decision.role.name: decision for decision in decided}
     roles = {role.name: role.busy_permille for role in fleet.roles}
     for server in servers:
-        found = by_role[server.role]
+        found = decided[server.name]
         beside = [other for other in servers if not fleet.excludes(server.role, other.role)]
         gpu, busy = fleet.pools[found.option.pool].gpu, busy_permille(server, beside, roles)
         nodes = found.option.nodes
@@ -177,16 +189,23 @@ def _with_speed(
         yield replace(server, speed=server_speed(speed, busy))
 
 
-def _servers(fleet: Fleet, prepared: Prepared, decision: Decision, previous: Plan | None) -> Iterator[ServerPlan]:
+def _servers(
+    fleet: Fleet, prepared: Prepared, own: Sequence[Decision], previous: Plan | None
+) -> Iterator[tuple[ServerPlan, Decision]]:
     """Yield the servers of a role, still without ports, in order of their names."""
-    pool, stages = fleet.pools[decision.option.pool], decision.option.blocks
-    plain = _server_plan(fleet, prepared, decision, pool)
-    groups = [_group(pool, block) for block in decision.blocks]
-    placed = [tuple(groups[first : first + stages]) for first in range(0, len(groups), stages)]
-    for name, there in server_names(plain.role, placed, {role.name for role in fleet.roles}, previous):
-        yield replace(
-            plain, name=name, node=there[0].node, gpu_indices=there[0].gpu_indices, later_stages=tuple(there[1:])
-        )
+    by_place: dict[tuple[GPUGroup, ...], Decision] = {}
+    placed: list[tuple[GPUGroup, ...]] = []
+    for decision in sorted(own, key=lambda one: one.option.pool):
+        pool, stages = fleet.pools[decision.option.pool], decision.option.blocks
+        groups = [_group(pool, block) for block in decision.blocks]
+        there = [tuple(groups[first : first + stages]) for first in range(0, len(groups), stages)]
+        placed += there
+        by_place |= dict.fromkeys(there, decision)
+    plain = {one.option.pool: _server_plan(fleet, prepared, one, fleet.pools[one.option.pool]) for one in own}
+    for name, place in server_names(own[0].role.name, placed, {role.name for role in fleet.roles}, previous):
+        first, decision = place[0], by_place[place]
+        server = replace(plain[decision.option.pool], name=name, node=first.node, gpu_indices=first.gpu_indices)
+        yield replace(server, later_stages=place[1:]), decision
 
 
 def _group(pool: Pool, block: Block) -> GPUGroup:

@@ -2,6 +2,7 @@
 
 import bisect
 import dataclasses
+from collections import Counter
 from collections.abc import Iterable, Sequence
 
 from planner.fleet import TimeShare
@@ -9,15 +10,19 @@ from planner.options import Option, Prepared
 from planner.options.option import Explained
 from planner.plan import Binding, Cost
 from planner.search.turns import GPU, charge
-from planner.solve.assemble import Decision
+from planner.solve.assemble import Decision, by_role
 
 
 def bindings(prepared: Prepared, decided: Sequence[Decision], groups: Sequence[TimeShare] = ()) -> tuple[Binding, ...]:
-    """Return what stops each role from having more, with all other roles and all places as they are."""
+    """Return what stops each role from having more, with all other roles and all places as they are.
+
+    Of a role across pools it is what stops the servers that lead.
+    """
     considered = {found.role.name: found.considered for found in prepared.roles}
     found: list[Binding] = []
-    for own in decided:
-        steps = _Steps(own, considered[own.role.name], _room(prepared, decided, own, groups))
+    for own, *others in by_role(decided):
+        beside = sum(other.requests for other in others)
+        steps = _Steps(own, considered[own.role.name], _room(prepared, decided, own, groups), beside)
         found += [steps.concurrency(), steps.context(), steps.batch(), steps.variant()]
     return tuple(found)
 
@@ -31,11 +36,13 @@ def _room(prepared: Prepared, decided: Sequence[Decision], own: Decision, groups
 
 def _beside(decided: Sequence[Decision], own: Decision, gpu: GPU, groups: Sequence[TimeShare]) -> int:
     """Return what others take of a GPU at most while a role is awake; more servers of its own count among them."""
-    counts = {decision.role.name: _count(decision, gpu) for decision in decided}
+    counts: Counter[str] = Counter()
+    for decision in decided:
+        counts[decision.role.name] += _count(decision, gpu)
     beside = (counts[own.role.name] - 1) * own.footprint
     for decision in decided:
-        if decision is not own and not any(decision.role.name in group.roles for group in groups):
-            beside += counts[decision.role.name] * decision.footprint
+        if decision.role.name != own.role.name and not any(decision.role.name in group.roles for group in groups):
+            beside += _count(decision, gpu) * decision.footprint
     for group in groups:
         others = [other for other in decided if other is not own and other.role.name in group.roles]
         loads = [(counts[o.role.name] * o.footprint, counts[o.role.name] * o.option.asleep.gpu_bytes) for o in others]
@@ -48,10 +55,12 @@ def _count(decision: Decision, gpu: GPU) -> int:
 
 
 class _Steps:
-    """The next steps of one role, given the bytes each of its servers may take of its GPUs."""
+    """The next steps of one role, given the bytes each of its servers may take of its GPUs, and requests ``beside``."""
 
-    def __init__(self, own: Decision, considered: Explained, room_bytes: int) -> None:
+    def __init__(self, own: Decision, considered: Explained, room_bytes: int, beside: int) -> None:
         self._own, self._option = own, own.option
+        self._requests = own.requests + beside
+        self._beside = beside
         self._considered = considered
         alike = considered.like(own.option)
         self._same = [option for option in alike if option.kv_cache_dtype == own.option.kv_cache_dtype]
@@ -61,8 +70,8 @@ class _Steps:
     def concurrency(self) -> Binding:
         """One more request for each server, or each of its data-parallel ranks."""
         count = self._own.sequences
-        now = str(self._own.requests)
-        if self._own.requests >= self._own.role.concurrency_target:
+        now = str(self._requests)
+        if self._requests >= self._own.role.concurrency_target:
             return self._limit("concurrency", now, "wish")
         wider = [
             option
@@ -71,7 +80,7 @@ class _Steps:
         ]
         if self._own.role.wants_speed and all(option.sequences_max <= count for option in wider):
             return self._limit("concurrency", now, "speed")
-        return self._step("concurrency", now, str((count + 1) * self._option.ranks), wider, count + 1)
+        return self._step("concurrency", now, str((count + 1) * self._option.ranks + self._beside), wider, count + 1)
 
     def context(self) -> Binding:
         """The next longer context that was considered."""
@@ -130,7 +139,7 @@ class _Steps:
         """Return the first thing the role would have less of; None when there is nothing, as in an unproven plan."""
         own, (sequences, length, batch, _) = self._option, self._served(option)
         for what, now, then in (
-            ("concurrency", self._own.requests, sequences * option.ranks),
+            ("concurrency", self._requests, sequences * option.ranks + self._beside),
             ("context", own.max_model_len, length),
             ("batched tokens", own.max_num_batched_tokens, batch),
         ):

@@ -21,7 +21,7 @@ from planner.options.problem import stages
 from planner.plan import CloseCall, Unsearched
 from planner.search import watch
 from planner.search.budget import BudgetSpent
-from planner.solve.assemble import Decision, decisions
+from planner.solve.assemble import Decision, by_role, decisions
 from planner.solve.engine_version import best
 from planner.solve.nearby import as_planned, narrowed, with_role
 from planner.solve.unsearched import open_keys
@@ -37,7 +37,7 @@ def close_calls(
     the plan was chosen from. The second are the roles for which there was no time.
     """
     fleet = as_planned(fleet, found.plan)
-    calls = [_call(fleet, catalog, found, decision, budget) for decision in found.decided]
+    calls = [_call(fleet, catalog, found, decision, budget) for decision, *_ in by_role(found.decided)]
     return (
         tuple(call for call in calls if isinstance(call, CloseCall)),
         tuple(call for call in calls if isinstance(call, Unsearched)),
@@ -62,10 +62,10 @@ def _call(
         answer = best(with_role(fleet, other), prepared, budget)
     except BudgetSpent:
         return None if watch.stopped() else unlooked
-    decided = decisions(prepared, answer) if answer else ()
-    option = next((one for one in decided if one.role.name == role.name), None)
-    if option is None:
+    others = [one for one in decisions(prepared, answer) if one.role.name == role.name] if answer else []
+    if not others:
         return None
+    option = others[0]
     then = figures.of(
         option.option.model, option.option.variant, option.option.kv_cache_dtype, option.option.max_model_len
     )
@@ -78,7 +78,7 @@ def _call(
         scale=now.scale,
         lead=now.score - then.score,
         error=error,
-        requests=option.sequences * option.option.ranks,
+        requests=sum(one.requests for one in others),
     )
 
 

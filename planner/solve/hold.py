@@ -14,14 +14,28 @@ from planner.catalog import Catalog
 from planner.fleet import Fleet, Role
 from planner.options import Option, Prepared, Standing, standing_options
 from planner.options.layouts import Layout
+from planner.options.option import RoleOptions
 from planner.options.paces import Pacing
 from planner.options.problem import Kept, servable
+from planner.options.shares import Seat, seats_of
 from planner.plan import GPUGroup, Plan, ServerPlan
 from planner.search.board import Board
 from planner.search.chain import HEADROOM
 from planner.search.decompose import value
-from planner.search.problem import COST, Answer, Block, Candidate, Choice, Decided, Problem, StageValue, by_server
+from planner.search.problem import (
+    COST,
+    Answer,
+    Block,
+    Candidate,
+    Choice,
+    Decided,
+    Problem,
+    StageValue,
+    Team,
+    by_server,
+)
 from planner.search.relabel import relabelled
+from planner.search.teams import sound, surplus
 
 Choices = Sequence[Choice | None]
 
@@ -64,6 +78,10 @@ def keep(fleet: Fleet, prepared: Prepared, catalog: Catalog, plan: Plan) -> Keep
     options: dict[str, tuple[Option, ...]] = {}
     pacing = Pacing.of(fleet.objective, catalog.speed, priced=fleet.priced)
     for found in servable(prepared):
+        if found.role.across_pools:
+            options[found.role.name], earlier = _across(fleet, prepared, catalog, found, plan)
+            old += earlier
+            continue
         name, servers = found.role.name, _servers(plan, found.role.name)
         blocks = _places(fleet, servers)
         standing = _standing(prepared, catalog, found.role, servers, blocks, pacing)
@@ -77,6 +95,39 @@ def keep(fleet: Fleet, prepared: Prepared, catalog: Catalog, plan: Plan) -> Keep
     return Keeping(replace(prepared, roles=tuple(roles)), kept, tuple(old))
 
 
+def _across(
+    fleet: Fleet, prepared: Prepared, catalog: Catalog, found: RoleOptions, plan: Plan
+) -> tuple[tuple[Option, ...], list[Earlier]]:
+    """Return the options of a role across pools, with those that its servers are, and what each of its seats has.
+
+    That is nothing unless all of them are options still.
+    """
+    stands: dict[int, tuple[Option, Earlier]] = {}
+    pools = {option.pool for option in found.options}
+    for servers in plan.by_pool(found.role.name).values():
+        servers = sorted(servers, key=_number)
+        blocks = _places(fleet, servers)
+        whole = len(blocks) == sum(len(server.groups) for server in servers)
+        options = _standing(prepared, catalog, found.role, servers, blocks, None) if whole else ()
+        if len(options) != 1 or options[0].pool not in pools:
+            return found.options, [Earlier() for _ in seats_of(found)]
+        option = options[0]
+        stands[option.pool] = option, Earlier((0, servers[0].max_num_seqs), blocks)
+    found = replace(found, options=(*found.options, *(option for option, _ in stands.values())))
+    lead = min(((option.worth.accuracy_left, pool) for pool, (option, _) in stands.items()), default=(0, -1))[1]
+    old = []
+    for seat in seats_of(found):
+        stood = stands.get(lead if seat.pool is None else seat.pool) if seat.pool != lead else None
+        old.append(_seated(seat, *stood) if stood else Earlier())
+    return found.options, old
+
+
+def _seated(seat: Seat, option: Option, earlier: Earlier) -> Earlier:
+    """Return what servers have as the candidate that their option is in a seat."""
+    place = max(index for index, one in enumerate(seat.options) if one is option)
+    return replace(earlier, decided=earlier.decided and (place, earlier.decided[1]))
+
+
 def hold(problem: Problem, fresh: Answer, old: Sequence[Earlier]) -> Answer:
     """Return the answer that follows the earlier plan most among those as good as ``fresh``, or ``fresh`` itself."""
     there = next(_boards(problem, fresh.choices, [_blocks(choice) for choice in fresh.choices]), None)
@@ -86,7 +137,8 @@ def hold(problem: Problem, fresh: Answer, old: Sequence[Earlier]) -> Answer:
     best, most = fresh, _stays(problem, fresh.choices, old)
     places = [one.blocks for one in old]
     same = relabelled(problem, [_blocks(choice) for choice in fresh.choices], places)
-    ways = [(choices, places) for choices in _followed(problem, fresh.choices, old)]
+    followed = _followed(problem, fresh.choices, old)
+    ways = [(choices, places) for choices in followed if sound(problem, _decided(choices))]
     for choices, wanted in (*ways, (fresh.choices, same)):
         for board in _boards(problem, choices, wanted):
             roomy = COST in problem.stages or _crowding(board) <= crowding
@@ -99,8 +151,11 @@ def hold(problem: Problem, fresh: Answer, old: Sequence[Earlier]) -> Answer:
 
 def _servers(plan: Plan, role: str) -> list[ServerPlan]:
     """Return the servers of a role in order of their numbers."""
-    found = [server for server in plan.servers if server.role == role]
-    return sorted(found, key=lambda server: (len(server.name), server.name))
+    return sorted((server for server in plan.servers if server.role == role), key=_number)
+
+
+def _number(server: ServerPlan) -> tuple[int, str]:
+    return len(server.name), server.name
 
 
 def _places(fleet: Fleet, servers: Sequence[ServerPlan]) -> tuple[Block, ...]:
@@ -156,16 +211,23 @@ def _block(fleet: Fleet, group: GPUGroup) -> Block | None:
 def _followed(problem: Problem, fresh: Choices, old: Sequence[Earlier]) -> Iterator[list[Choice | None]]:
     """Yield choices that follow the earlier ones: also in what is left out, as far as they are there, or role by role.
 
-    Role by role, those are taken that are worth the same.
+    Role by role, those are taken that are worth the same; the roles of a team are taken together.
     """
     exact = [_choice(one) for one in old]
     if any(exact) and all(choice or role.optional for choice, role in zip(exact, problem.roles, strict=True)):
         yield exact
-    yield [_choice(one) or choice for one, choice in zip(old, fresh, strict=True)]
-    yield [
-        mine if (mine := _choice(one)) and _weight(problem, role, mine) == _weight(problem, role, choice) else choice
-        for role, (one, choice) in enumerate(zip(old, fresh, strict=True))
+    there = [one or choice for one, choice in zip(exact, fresh, strict=True)]
+    alike = [
+        mine if mine and _weight(problem, role, mine) == _weight(problem, role, choice) else choice
+        for role, (mine, choice) in enumerate(zip(exact, fresh, strict=True))
     ]
+    for team in problem.teams:
+        if exact[team.roles[0]]:
+            same = _worth_of(problem, team, exact) == _worth_of(problem, team, fresh)
+            for role in team.roles:
+                there[role], alike[role] = exact[role], exact[role] if same else fresh[role]
+    yield there
+    yield alike
 
 
 def _choice(one: Earlier) -> Choice | None:
@@ -185,13 +247,24 @@ def _weight(problem: Problem, role: int, choice: Choice | None) -> tuple[int, ..
     return (*(one.value(stage, choice.sequences) for stage in range(len(problem.stages))), -size * one.gpus)
 
 
+def _worth_of(problem: Problem, team: Team, choices: Choices) -> tuple[int, ...]:
+    """Return what a team adds to every stage but cost, and the bytes it leaves free, counted from none."""
+    beyond = surplus(problem, team, _decided(choices))
+    wasted = [beyond * each for each in (*team.worth, 0)]
+    each = [_weight(problem, role, choices[role]) for role in team.roles]
+    return tuple(sum(column) - less for less, *column in zip(wasted, *each, strict=True))
+
+
 def _rank(problem: Problem, choices: Choices, board: Board) -> tuple[int, ...]:
     """Return the value of every stage, and of headroom from an arbitrary zero."""
     headroom = sum(_weight(problem, role, choice)[-1] for role, choice in enumerate(choices))
     if problem.turns:  # what is left free depends on who is beside whom
         headroom = sum(board.free)
-    decided = [(choice.candidate, choice.sequences) if choice else None for choice in choices]
-    return (*value(problem, decided, board), headroom)
+    return (*value(problem, _decided(choices), board), headroom)
+
+
+def _decided(choices: Choices) -> list[Decided]:
+    return [(choice.candidate, choice.sequences) if choice else None for choice in choices]
 
 
 def _boards(problem: Problem, choices: Choices, wanted: Sequence[tuple[Block, ...]]) -> Iterator[Board]:

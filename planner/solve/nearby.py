@@ -16,7 +16,7 @@ from planner.plan import Plan
 from planner.plan.nearby import MORE_GPUS, Change, Nearby
 from planner.search import watch
 from planner.search.budget import BudgetSpent, spending
-from planner.solve.assemble import Decision
+from planner.solve.assemble import Decision, by_role
 from planner.solve.siblings import siblings
 from planner.solve.whole import Solved, tried
 
@@ -29,7 +29,7 @@ def nearby(fleet: Fleet, catalog: Catalog, found: Solved, role: str | None, budg
     """Yield the alternatives of all roles of a plan, or of one; all of them together share the budget."""
     base = as_planned(fleet, found.plan)
     with spending(budget):
-        for decision in found.decided:
+        for decision, *_ in by_role(found.decided):
             if role in (None, decision.role.name):
                 yield from _of_role(base, catalog, found, decision, budget)
 

@@ -35,7 +35,8 @@ def role_speed(fleet: Fleet, catalog: Catalog, prepared: Prepared, decision: Dec
     running = decision.sequences * rates.work.data_ranks
     found = parts(rates, requests, decision.option.max_num_batched_tokens, running)
     every = (steps.gpu_up(), steps.split_up(), steps.scheme_up())
-    return RoleSpeed(role=decision.role.name, parts=found, steps=tuple(step for step in every if step))
+    pool = fleet.pools[decision.option.pool].name
+    return RoleSpeed(role=decision.role.name, pool=pool, parts=found, steps=tuple(step for step in every if step))
 
 
 class _Steps:
@@ -45,8 +46,8 @@ class _Steps:
         self._catalog, self._profile, self._own = catalog, prepared.profile, decision
         self._pool = fleet.pools[decision.option.pool]
         self.gpu = self._pool.gpu
-        own = [server.speed for server in plan.servers if server.role == decision.role.name and server.speed]
-        self._busy = max((speed.busy_permille for speed in own), default=1000)
+        own = plan.by_pool(decision.role.name).get(self._pool.name, [])
+        self._busy = max((server.speed.busy_permille for server in own if server.speed), default=1000)
 
     def gpu_up(self) -> SpeedStep | None:
         """Return the GPU whose bandwidth is the next larger one."""

@@ -87,6 +87,8 @@ def bounded(answer: Answer, prepared: Prepared) -> Answer:
 
 def _suits(fleet: Fleet) -> bool:
     """Whether only what is worth most counts, there are many checkpoints, and what a plan reaches adds up."""
+    if any(role.across_pools for role in fleet.roles):
+        return False
     counted = fleet.floors or fleet.time_share or MINIMAL_CHANGE in fleet.objective or counts_speed(fleet.objective)
     return not counted and sum(len(allowed(role)) for role in fleet.roles) > MANY
 
