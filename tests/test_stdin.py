@@ -119,3 +119,15 @@ def test_check_reads_it_like_a_file(folder: Path) -> None:
     assert len(own) == 1
     script = run("check", "-", "--gpu", "L40S", given="#!/bin/sh\nvllm serve Qwen/Qwen3-8B\n")
     assert "stdin (Qwen/Qwen3-8B" in script.stdout
+
+
+def test_init_reads_what_kubectl_writes(folder: Path) -> None:
+    data = [json.loads((ROOT / f"tests/data/cluster/{name}.json").read_text()) for name in ("nodes", "pods")]
+    both = json.dumps({"apiVersion": "v1", "kind": "List", "items": [item for one in data for item in one["items"]]})
+    (folder / "both.json").write_text(both)
+    piped = run("init", "-", "--from-kubectl", "-", given=both)
+    file = run("init", "-", "--from-kubectl", "both.json")
+
+    assert piped.exit_code == 0, piped.output
+    assert piped.stdout == file.stdout.replace("both.json", "<stdin>")
+    assert run("init", "--from-kubectl", "both.json", "-").stdout == file.stdout

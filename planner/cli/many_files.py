@@ -1,9 +1,10 @@
 """Options that take all the files that follow them, as a shell expands them."""
 
 from collections.abc import Callable, Iterator, Sequence
-from pathlib import Path
 
 import click
+
+from planner.cli.stdin import InputFile
 
 
 class ManyFiles(click.Command):
@@ -21,7 +22,7 @@ class _ManyFiles(click.Option):
 
 def many_files(name: str, said: str) -> Callable[[Callable[..., object]], Callable[..., object]]:
     """Give a command of class ``ManyFiles`` an option for files that are there."""
-    there = click.Path(exists=True, dir_okay=False, path_type=Path)
+    there = InputFile(exists=True, named=lambda _: "<stdin>")
     return click.option(name, cls=_ManyFiles, multiple=True, type=there, metavar="FILE...", help=said)
 
 
@@ -29,7 +30,7 @@ def _repeated(args: Sequence[str], many: set[str]) -> Iterator[str]:
     name = ""
     first = False
     for arg in args:
-        if arg.startswith("-"):
+        if arg.startswith("-") and not (first and arg == "-"):  # standard input directly behind the option
             name, first = (arg, True) if arg in many else ("", False)
             yield arg
         elif name and not first:

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from planner import explain
-from planner.explain.frontier_text import UNITS, axis_title, axis_value, listed_points
+from planner.explain.frontier_text import UNITS, axis_title, axis_value, bases, listed_points
 from planner.explain.scenario_text import against, gpus_of, in_short, per_hour, per_million, served, status
 from planner.fleet import Fleet
 from planner.plan import LESS, Frontier, NoPlan, Plan, differences, undominated
@@ -123,7 +123,7 @@ def frontier_view(found: Frontier | NoPlan, fleet: Fleet) -> FrontierView | None
             )
             for number, plan in enumerate(found.plans, 1)
         ),
-        text=listed_points(found),
+        text="\n".join((listed_points(found), *(f"Price: {basis}." for basis in bases(found)))),
     )
 
 
