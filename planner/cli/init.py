@@ -8,23 +8,20 @@ import click
 from planner.catalog import Catalog, load_catalog
 from planner.cli import names
 from planner.cli.asked_gpus import asked_hardware
-from planner.cli.asked_models import asked_role, read_back, without_plan
 from planner.cli.exit_codes import EXIT_FILES_DIFFER, EXIT_NO_PLAN
-from planner.cli.json_text import json_option, say, say_files
+from planner.cli.json_text import json_option, say_files
 from planner.cli.local_gpus import LocalGPU, NoLocalGPU, local_gpus
 from planner.cli.many_files import ManyFiles, many_files
 from planner.cli.shared import catalog_option, hint, verb
 from planner.cli.starter import ANY_MODEL, NAME, StarterRole, one_machine, starter
-from planner.cli.text import wrapped
 from planner.errors import OutputError
-from planner.explain import no_plan
-from planner.fleet.values import name_refusal
-from planner.plan import plan_json
 from planner.units import MIB
 
 
 def _checked_name(context: click.Context, parameter: click.Parameter, name: str | None) -> str | None:
     """Refuse a name that no fleet may have."""
+    from planner.fleet.values import name_refusal  # not to show or complete options
+
     if name is not None and (refusal := name_refusal(name)):
         raise click.BadParameter(f"{refusal[0]}: {refusal[1]}")
     return name
@@ -83,6 +80,8 @@ def init(
     of files that its own commands wrote; docs/inventory.md says which. Nothing is contacted. With - as
     its path the fleet is printed. What planner solve would refuse is refused at once, and not written.
     """
+    from planner.cli.asked_models import asked_role, read_back, say_none, without_plan  # not to show options
+
     catalog = load_catalog(overlays=catalog_folders)
     sources = {"kubectl": from_kubectl, "slurm": from_slurm, "ray": from_ray, "nvidia-smi": from_nvidia_smi}
     given = {kind: files for kind, files in sources.items() if files}
@@ -90,10 +89,7 @@ def init(
     text = _text(path, catalog, gpus, given, name, gpus_said, role)
     fleet = read_back(text, path, catalog)
     if models and (none := without_plan(fleet, catalog)):
-        if as_json:
-            say(plan_json(none))
-        else:
-            click.echo(wrapped(no_plan(none)))
+        say_none(none, as_json)
         raise SystemExit(EXIT_NO_PLAN)
     if str(path) != "-":
         _write(path, text, force, as_json)
