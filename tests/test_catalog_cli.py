@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 from click.testing import CliRunner, Result
+from documents import valid
 
 from planner.cli import main
 
@@ -159,11 +160,13 @@ def test_check_passes_on_the_shipped_catalog_and_fails_on_a_broken_entry(tmp_pat
     assert run("check").exit_code == 0
     (tmp_path / "models").mkdir()
     (tmp_path / "models" / "mine.yaml").write_text("family: mine\nmodels:\n  - repository: a/b\n")
-    broken = run("check", str(tmp_path))
+    broken = run("check", str(tmp_path), "--json")
 
     assert broken.exit_code == 1
-    assert "mine.yaml:3:" in broken.output
-    assert "required key is missing" in broken.output
+    assert "mine.yaml:3:" in broken.stderr
+    assert "required key is missing" in broken.stderr
+    problems = valid("catalog-check", broken.stdout)["problems"]
+    assert {(Path(one["file"]).name, one["line"]) for one in problems} == {("mine.yaml", 3)}
 
 
 def test_ones_own_entry_is_listed_and_replaces_a_shipped_one(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
