@@ -44,8 +44,12 @@ def test_solve_prints_the_plan_and_writes_only_into_a_folder_that_is_named(folde
     assert written.stdout == printed.stdout
     assert run("solve", "fleet.yaml", "--out", "there", "--check").exit_code == 0
     assert run("render", "there", "--check", "--fleet", "-", given=FLEET).exit_code == 0
-    assert run("diff", "-", "there/plan.yaml", given=(folder / "there" / "plan.yaml").read_text()).exit_code == 0
     plan = (folder / "there" / "plan.yaml").read_text()
+    assert run("render", "-", given=plan).exit_code == 2
+    assert run("render", "-", "--out", "elsewhere", given=plan).exit_code == 0
+    assert (folder / "elsewhere" / "plan.yaml").read_text() == plan
+    assert run("render", "elsewhere/plan.yaml", "--out", "there", "--fleet", "fleet.yaml", "--check").exit_code == 0
+    assert run("diff", "-", "there/plan.yaml", given=plan).exit_code == 0
     assert run("report", "-", "--fleet", "fleet.yaml", given=plan).exit_code == 0
 
 

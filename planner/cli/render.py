@@ -11,7 +11,7 @@ from planner.cli.json_text import json_option
 from planner.cli.lock import PLAN_FILE, say_stale, with_targets
 from planner.cli.output import check_files, plan_files, write_files
 from planner.cli.shared import catalog_option
-from planner.cli.stdin import InputFile
+from planner.cli.stdin import InputFile, folder_of
 from planner.cli.write_options import check_option, dry_run_option, force_option, targets_option, templates_option
 from planner.fleet import load_fleet
 from planner.plan import plan_from_yaml
@@ -23,13 +23,19 @@ or --check found a difference; 1 any other error.
 
 
 @click.command(epilog=_EPILOG)
-@click.argument("folder", type=click.Path(exists=True, file_okay=False, path_type=Path), default=".")
+@click.argument("source", metavar="PLAN", type=InputFile(), default=".")
 @click.option(
     "--fleet",
     "fleet_file",
     type=InputFile(),
     metavar="FILE",
-    help="Fleet the plan was made for; by default fleet.yaml in the folder.",
+    help="Fleet the plan was made for; by default fleet.yaml in the plan's folder.",
+)
+@click.option(
+    "--out",
+    type=click.Path(file_okay=False, path_type=Path),
+    metavar="DIR",
+    help="Folder for plan.yaml and artifacts/; by default that of the plan.",
 )
 @catalog_option
 @templates_option
@@ -39,8 +45,9 @@ or --check found a difference; 1 any other error.
 @force_option
 @json_option
 def render(
-    folder: Path,
+    source: Path,
     fleet_file: Path | None,
+    out: Path | None,
     catalog_folders: tuple[Path, ...],
     templates: Path | None,
     targets: tuple[str, ...],
@@ -51,14 +58,18 @@ def render(
 ) -> None:
     """Render the files of a plan again, without solving.
 
-    FOLDER holds plan.yaml, and gets artifacts/. The plan
-    is checked first, as after a solve: one that breaks its promises is not rendered. When the
-    fleet has changed since the plan was made, stderr says so, and the plan must still keep its promises.
+    PLAN is a plan.yaml or its folder, which gets artifacts/ unless --out names another, or - for standard
+    input, which needs --out. The plan is checked first, as after a solve: one that breaks its promises is not rendered.
+    When the fleet has changed since the plan was made, stderr says so, and the plan must still keep its promises.
     """
+    file = source / PLAN_FILE if source.is_dir() else source
+    folder = out or folder_of(file)
+    if folder is None:
+        raise click.UsageError("standard input is in no folder: name one with --out")
     catalog = load_catalog(overlays=catalog_folders)
-    plan = plan_from_yaml(folder / PLAN_FILE)
-    fleet = load_fleet(fleet_file or folder / "fleet.yaml", catalog)
-    changed = say_stale(plan, fleet, catalog, folder)
+    plan = plan_from_yaml(file)
+    fleet = load_fleet(fleet_file or file.parent / "fleet.yaml", catalog)
+    changed = say_stale(plan, fleet, catalog, file.parent)
     require(plan, fleet, catalog, objective=not changed)
     files = plan_files(with_targets(plan, targets or plan.lock.targets), templates)
     if check:

@@ -37,6 +37,10 @@ class StandardInput(type(Path())):  # type: ignore[misc]  # the class of paths o
         """It can be read as a file can."""
         return True
 
+    def is_dir(self, **_: Any) -> bool:  # noqa: ANN401 - as the base has it
+        """It is no folder."""
+        return False
+
     def stat(self, **_: Any) -> os.stat_result:  # noqa: ANN401 - as the base has it
         """Return its size, and that it is a file."""
         return os.stat_result((stat.S_IFREG | stat.S_IRUSR, 0, 0, 1, 0, 0, len(_content()), 0, 0, 0))
