@@ -50,3 +50,18 @@ def test_console_blocks_are_what_the_commands_print(
         return
 
     assert made_anew == text
+
+
+@pytest.mark.parametrize("page", ["README.md", "CONTRIBUTING.md", "AGENTS.md"])
+def test_links_out_of_pages_beside_the_docs_lead_to_files(page: str) -> None:
+    links = re.findall(r"\]\(([^)#:]+)(?:#[^)]*)?\)", (ROOT / page).read_text())
+
+    assert [link for link in links if not (ROOT / link).exists()] == []
+
+
+def test_the_readme_is_short_and_shows_a_report() -> None:
+    text = (ROOT / "README.md").read_text()
+
+    assert len(text.splitlines()) < 200
+    assert "](docs/report.png)" in text
+    assert (ROOT / "docs/report.png").stat().st_size < 150_000
