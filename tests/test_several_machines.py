@@ -264,7 +264,7 @@ def test_a_changed_part_is_found_in_the_files_of_its_machine(tmp_path: Path) -> 
     good = CliRunner().invoke(main, ["verify", str(folder)])
     assert good.exit_code == 0, good.output
     assert sorted(line.split(":")[0] for line in good.output.splitlines()) == [
-        "compose.yaml", "kubernetes", "launch.sh", "quadlet", "router", "systemd",
+        "compose.yaml", "fleet", "kubernetes", "launch.sh", "quadlet", "router", "systemd",
     ]  # fmt: skip
 
     amend(folder / "artifacts/h100-2/launch.sh", "--node-rank 1", "--node-rank 2")
