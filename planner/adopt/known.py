@@ -125,7 +125,7 @@ def known(server: Server, gpu: GPU | None, catalog: Catalog) -> Known | str:
     try:
         card = gpu or (catalog.gpu(server.gpu_name) if server.gpu_name else None)
         if card is None:
-            return "the file does not name the GPU: --gpu does"
+            return "the file does not name the GPU; say it with --gpu"
         profile = load_profile(server.engine_version)
         model = _model(catalog, stored_at(server))
     except PlannerError as error:

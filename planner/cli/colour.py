@@ -22,7 +22,7 @@ _STYLES = {
 _MEANINGS = (
     (r"\b(?:interrupted, )?not proven(?: best)?\b|\bcannot be told\b|\bexpected not to start\b", _DOUBT),
     (r"(?<=:)\s+(?:proven best\b|(?:starts|starts the plan|not changed since the plan)$)|(?<=  )proven(?=  )", _GOOD),
-    (r"^no plan exists for .*|^error: |(?<=:)\s+(?:does not start|no variant can serve it)\b", _BAD),
+    (r"^no plan exists for .*|^error: |(?<=:)\s+(?:does not start|did not start|no variant can serve it)\b", _BAD),
     (r"\bdiffers$|(?<=  )none(?=  )", _BAD),
     (r"^\s*(?:known fault|note|close call): |^Close calls:$|^Known faults of .*:$", _DOUBT),
     (r"^\s*hint: |^Next: ", _ADVICE),

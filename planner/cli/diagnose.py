@@ -114,8 +114,17 @@ def _told_expected(expected: "Expectation") -> list[str]:
         return [f"  what was expected cannot be told: {expected.why_not}"]
     lines = ["  expected to start" if expected.starts else f"  expected not to start: {expected.reason}"]
     width = max((len(term.name) for term in expected.terms), default=0)
-    lines += [f"  {term.name:<{width}}  expected {term.expected:,}, logged {term.logged:,}" for term in expected.terms]
+    for term in expected.terms:
+        both = f"expected {_amount(term.name, term.expected)}, logged {_amount(term.name, term.logged)}"
+        lines.append(f"  {term.name:<{width}}  {both}")
     if expected.change:
         name, value = expected.change
-        lines.append(f"  hint: by the same model it starts with --{name} {value}")
+        lines.append(f"  hint: by the same prediction it starts with --{name} {value}")
     return lines
+
+
+def _amount(name: str, value: float) -> str:
+    """Write a figure with its unit, which its name tells."""
+    if name.startswith("requests"):
+        return f"{value:,.2f}"
+    return f"{value:,.0f} tokens" if name.endswith("tokens") else f"{value:,.2f} GiB"

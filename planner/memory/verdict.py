@@ -32,7 +32,7 @@ def no_cache_memory(available_bytes: int) -> str:
 
 def request_too_long(needed_bytes: int, available_bytes: int, max_model_len: int, longest: int) -> str:
     """Word a cache that cannot hold one request of max_model_len."""
-    hint = f"the longest that fits is {longest}" if longest else "no length fits"
+    hint = f"the longest that fits is {longest} tokens" if longest else "no length fits"
     return (
         f"one request of max_model_len {max_model_len} needs {format_gib(needed_bytes)} of KV cache and "
         f"{format_gib(available_bytes)} are available; {hint}"
