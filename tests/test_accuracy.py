@@ -1,6 +1,7 @@
 """Accuracy: precedence of evidence, floors, scales that are never mixed."""
 
 import pytest
+from fleets import fleet
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -192,3 +193,13 @@ def test_no_recovery_is_absurd(catalog: Catalog) -> None:
 
     assert len(rows) > 500
     assert [row for row in rows if not 0 < row.baseline <= FULL or not 0 <= row.score <= FULL] == []
+
+
+def test_a_checkpoint_named_alone_keeps_what_was_measured_of_its_siblings(catalog: Catalog) -> None:
+    model, named = variant(catalog, "nvidia/Llama-3.1-8B-Instruct-NVFP4")
+    role = {"task": "general", "models": [named.repository], "context": "8k"}
+    (alone,) = fleet({"name": "box", "gpu": "RTX 5090", "roles": {"chat": role}}).roles[0].models
+
+    assert [one.repository for one in alone.variants] == [named.repository]
+    assert catalog.accuracy.of(model, named, "general").label == "transferred"
+    assert catalog.accuracy.of(alone, named, "general") == catalog.accuracy.of(model, named, "general")

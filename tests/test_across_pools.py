@@ -20,6 +20,7 @@ from planner.fleet import Fleet
 from planner.plan import NoPlan, Plan, differences
 from planner.search.problem import Candidate, PoolProblem, Problem, RoleProblem, Team
 from planner.search.teams import sound, wasted
+from planner.solve.frontier import Unlike, pareto
 from planner.solve.whole import Solved, whole
 
 MIXED: dict[str, Any] = {
@@ -89,6 +90,14 @@ def test_the_check_compares_what_clients_see(
     forged = dataclasses.replace(plan, servers=(first, dataclasses.replace(second, **{field: value})))
 
     assert any(said in str(violation) for violation in check(forged, read, catalog()))
+
+
+def test_a_frontier_of_speed_is_refused() -> None:
+    request = {"prompt_tokens": 2000, "output_tokens": 500}
+    read = fleet(changed(MIXED, "roles.chat.request", request))
+
+    with pytest.raises(Unlike, match="servers that are all alike"):
+        pareto(read, "accuracy", "tpot", catalog())
 
 
 def test_unlike_servers_need_the_key(mixed: tuple[Fleet, Plan]) -> None:

@@ -12,7 +12,7 @@ import pytest
 
 from benchmarks.engine_oracle.adapters import adapter_bytes, adapter_cases, read_adapters
 from benchmarks.engine_oracle.answers import answer
-from benchmarks.engine_oracle.cases import FOLDER, class_cases, layout_cases
+from benchmarks.engine_oracle.cases import FOLDER, cases, class_cases, layout_cases
 from benchmarks.engine_oracle.compare import read_reasons, same_plan, same_weights
 from benchmarks.engine_oracle.drafts import draft_answer, draft_cases, recorded_drafts
 
@@ -32,6 +32,16 @@ def test_the_planner_answers_as_the_engine_did(recorded: dict[str, Any]) -> None
     assert same_weights(theirs, ours), f"parameters {ours['parameter_bytes'] - theirs['parameter_bytes']:+d} bytes"
     unequal = [plan for plan, mine in zip(theirs["kv"], ours["kv"], strict=True) if not same_plan(plan, mine)]
     assert unequal == []
+
+
+def test_an_encoder_of_sound_is_whole_where_ranks_do_not_divide_its_heads() -> None:
+    name = "Qwen/Qwen3-Omni-30B-A3B-Instruct"
+    case = next(case for case in cases() if case["id"] == f"{name}|tp8")
+    with (FOLDER / "results.csv").open(encoding="utf-8", newline="") as file:
+        said = next(row for row in csv.DictReader(file) if (row["model"], row["ranks"]) == (name, "8"))
+    ours = answer(case)
+
+    assert ours["parameter_bytes"] + ours["rotary_bytes"] == int(said["engine_bytes"])
 
 
 def test_one_small_model_of_every_further_class_weighs_what_the_engine_said() -> None:

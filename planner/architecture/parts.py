@@ -31,7 +31,8 @@ class Linear:
     ``split`` says which side is shared out: the outputs (``column``), the inputs (``row``, whose bias is whole on
     each rank) or nothing. ``quantizable`` is false where the engine never quantizes, as for most routers.
     ``dtype_bytes`` overrides the model's dtype. A ``dequantized_copy`` in the model's dtype is kept beside a
-    quantized layer where the engine folds it into other products (latent attention).
+    quantized layer where the engine folds it into other products (latent attention). With ``heads`` it is whole on
+    every rank where as many ranks do not divide so many heads.
     """
 
     columns: tuple[Column, ...]
@@ -41,6 +42,7 @@ class Linear:
     quantizable: bool = True
     dtype_bytes: int | None = None
     dequantized_copy: bool = False
+    heads: int = 0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -1,6 +1,8 @@
 """Encoders of sound: Whisper's and its kin. Source per function: the model file named, vLLM 0.32.0 and 0.33.0."""
 
-from planner.architecture import Part, Tensor, Vision
+from dataclasses import replace
+
+from planner.architecture import Linear, Part, Tensor, Vision
 from planner.architecture.parts import linear
 from planner.config_json.fields import Fields
 from planner.config_json.plain_towers import two_layers
@@ -8,7 +10,12 @@ from planner.config_json.towers import qwen2_5_tower, qwen3_tower
 from planner.config_json.transformer import blocks, plain
 
 # Common names of Whisper's fields.
-_NAMES = {"hidden_size": "d_model", "num_hidden_layers": "encoder_layers", "intermediate_size": "encoder_ffn_dim"}
+_NAMES = {
+    "hidden_size": "d_model",
+    "num_hidden_layers": "encoder_layers",
+    "intermediate_size": "encoder_ffn_dim",
+    "num_attention_heads": "encoder_attention_heads",
+}
 _POSITIONS = 1500
 
 
@@ -105,14 +112,21 @@ def omni2_5_tower(config: Fields, text: Fields) -> Vision:
 
 
 def omni3_audio(audio: Fields) -> tuple[Part, ...]:
-    """Return the audio encoder of Qwen3-Omni and Qwen3-ASR (qwen3_omni_moe_thinker.py)."""
+    """Return the audio encoder of Qwen3-Omni and Qwen3-ASR (qwen3_omni_moe_thinker.py).
+
+    Its blocks are whole on every rank where the ranks do not divide its heads (``disable_tp``, 0.30.0 to 0.33.0; 0.29
+    shares out the MLP even then, and older versions do not start).
+    """
+    heads = audio.integer("num_attention_heads", 0)
     hidden, out, channels = audio.integer("hidden_size"), audio.integer("output_dim"), 480
     channels = audio.integer("downsample_hidden_size", channels)
+    inner = audio.integer("intermediate_size")
+    layers = blocks("audio_tower.layers", audio.integer("num_hidden_layers"), hidden, inner)
     bins = (((audio.integer("num_mel_bins") + 1) // 2 + 1) // 2 + 1) // 2
     return (
         plain("audio_tower.conv2d", 9 * channels + channels, 2 * (9 * channels * channels + channels)),
         linear("audio_tower.conv_out", hidden, channels * bins),
-        *blocks("audio_tower.layers", audio.integer("num_hidden_layers"), hidden, audio.integer("intermediate_size")),
+        *(replace(part, heads=heads) if isinstance(part, Linear) else part for part in layers),
         plain("audio_tower.ln_post", 2 * hidden),
         linear("audio_tower.proj1", hidden, hidden, bias=True),
         linear("audio_tower.proj2", out, hidden, bias=True),

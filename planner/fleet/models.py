@@ -107,11 +107,15 @@ def _named(findings: Findings, path: FieldPath, read: RoleMap) -> tuple[Model, .
         known = chosen.get(model.repository, (model, frozenset()))[1]
         only = None if variant.native or known is None else known | {variant.repository}
         chosen[model.repository] = (model, only)
-    models = [
-        model if only is None else replace(model, variants=tuple(v for v in model.variants if v.repository in only))
-        for model, only in chosen.values()
-    ]
+    models = [model if only is None else _only(model, only) for model, only in chosen.values()]
     return tuple(sorted(models, key=lambda model: (model.name, model.repository)))
+
+
+def _only(model: Model, repositories: frozenset[str]) -> Model:
+    """Return a model left with some of its checkpoints; what was measured of the others still tells of their scheme."""
+    kept = tuple(variant for variant in model.variants if variant.repository in repositories)
+    left = tuple(variant for variant in model.variants if variant.repository not in repositories)
+    return replace(model, variants=kept, others=(*model.others, *left))
 
 
 def _task_refusal(model: Model, task: str | None) -> tuple[str, str] | None:

@@ -57,6 +57,18 @@ class NoLength(PlannerError):
         return f"how fast {self.role} is depends on the length of a request\n  hint: {hint}"
 
 
+class Unlike(PlannerError):
+    """An axis counts speed, and a role may have unlike servers, in several pools."""
+
+    def __init__(self, role: str) -> None:
+        self.role = role
+        super().__init__(role)
+
+    def __str__(self) -> str:
+        hint = f"choose axes that count no speed, or leave roles.{self.role}.across_pools out"
+        return f"the speed of {self.role} is counted for servers that are all alike\n  hint: {hint}"
+
+
 @dataclasses.dataclass(frozen=True, slots=True)
 class Found:
     """An answer with the most of the leading axis among all with at least ``floor`` of the other; None is no floor."""
@@ -129,6 +141,7 @@ def pareto(
         BudgetSpent: neither a plan nor its impossibility could be shown within the solver's budget.
         CheckFailed: a plan does not keep its promises, which is a defect of the planner.
         NoLength: an axis counts speed, and a role does not say how long its requests are.
+        Unlike: an axis counts speed, and a role may have unlike servers.
         UnknownName: no memory profile covers the engine version.
     """
     catalog = catalog or load_catalog()
@@ -161,6 +174,7 @@ def point(
     Raises:
         BudgetSpent: neither a plan nor its impossibility could be shown within the solver's budget.
         NoLength: an axis counts speed, and a role does not say how long its requests are.
+        Unlike: an axis counts speed, and a role may have unlike servers.
         NoSuchPoint: the frontier has fewer points.
         UnknownName: no memory profile covers the engine version.
     """
@@ -215,6 +229,9 @@ def _search(fleet: Fleet, catalog: Catalog, x: str, y: str, budget: int) -> _Sea
     lacking = [role.name for role in fleet.roles if role.request_tokens is None and role.task not in POOLING_TASKS]
     if counts_speed(objective) and lacking:
         raise NoLength(lacking[0])
+    unlike = [role.name for role in fleet.roles if role.across_pools]
+    if counts_speed(objective) and unlike:
+        raise Unlike(unlike[0])
     prepared = prepare(fleet, catalog, load_profile(fleet.engine_version), any_objective=True)
     return _Search(fleet, prepared, objective, budget)
 

@@ -278,12 +278,13 @@ def _storage(quantization: Same[Quantization], path: str) -> Storage | None:
 def _linear(part: Linear, prefix: str, quantization: Quantization, rank: Rank) -> Iterator[int]:
     """Yield the tensors of a linear layer; matrices stored alike are fused into one."""
     dtype_bytes = part.dtype_bytes or rank.dtype_bytes
-    inputs = part.inputs // rank.tensor_ranks if part.split == "row" else part.inputs
+    ranks = 1 if part.heads % rank.tensor_ranks else rank.tensor_ranks
+    inputs = part.inputs // ranks if part.split == "row" else part.inputs
     rows_by_storage: dict[Storage | None, int] = {}
     for column in part.columns:
         units = column.units
         if part.split == "column":
-            units = max(1, units // rank.tensor_ranks) if column.replicated else units // rank.tensor_ranks
+            units = max(1, units // ranks) if column.replicated else units // ranks
         storage = _storage(Same(quantization), prefix + column.path) if part.quantizable else None
         storage = on_device(storage, rank.rules) if storage else None
         rows_by_storage[storage] = rows_by_storage.get(storage, 0) + units * column.size
