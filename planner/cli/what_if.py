@@ -2,7 +2,7 @@
 
 import dataclasses
 import json
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -20,8 +20,10 @@ from planner.cli.text import table, wrapped
 from planner.explain.money_text import dollars
 from planner.explain.scenario_text import SERVED, against, gpus_of, in_short, per_hour, per_million, served, status
 from planner.explain.words import COUNTED, has_unit
-from planner.fleet import GPU_OPTION, SET_OPTION, Edit, read_fleet, scenarios
+from planner.fleet import GPU_OPTION, LOSE_OPTION, SET_OPTION, Edit, read_fleet, scenarios
+from planner.fleet.load import fleet_of
 from planner.plan import NoPlan, Plan, differences, gain, plan_json
+from planner.plan.freeing import Freeing
 
 if TYPE_CHECKING:
     from planner.solve.scenarios import ScenarioOutcome
@@ -31,6 +33,8 @@ Examples:
   planner what-if fleet.yaml --gpu rtx-4090:2 --gpu l40s --gpu h100-sxm-80gb
   planner what-if fleet.yaml --set roles.coder.context.min=32k --set objective=accuracy
   planner what-if fleet.yaml --matrix --gpu l40s:2 --set roles.chat.weight=2
+  planner what-if fleet.yaml --lose-node h100-2
+  planner what-if fleet.yaml --free-node 1 --free-gpus 4
 \b
 Exit code: 0 every scenario has a proven answer, and no plan is one; 4 one of them
 was not proven within --time-limit; 1 a scenario makes no valid fleet.
@@ -54,6 +58,28 @@ was not proven within --time-limit; 1 a scenario makes no valid fleet.
     metavar="FIELD=VALUE",
     help="Another value for a field; without a value the field goes. Repeatable.",
 )
+@click.option(
+    LOSE_OPTION,
+    "lost",
+    multiple=True,
+    metavar="NODE[,NODE]",
+    help="Without a node, or several at once; says what moves from the plan that is there. Repeatable.",
+)
+@click.option(
+    "--free-node",
+    "free_nodes",
+    type=click.IntRange(min=1),
+    multiple=True,
+    metavar="COUNT",
+    help="Instead: the fewest moves after which so many nodes have no server. Repeatable.",
+)
+@click.option(
+    "--free-gpus",
+    type=click.IntRange(min=1),
+    multiple=True,
+    metavar="COUNT",
+    help="Instead: the fewest moves that free so many GPUs side by side, such as an NVLink domain. Repeatable.",
+)
 @click.option("--matrix", is_flag=True, help="Every combination, instead of one change at a time.")
 @catalog_option
 @json_option
@@ -63,6 +89,9 @@ def what_if(
     fleet_file: Path,
     gpus: tuple[str, ...],
     settings: tuple[str, ...],
+    lost: tuple[str, ...],
+    free_nodes: tuple[int, ...],
+    free_gpus: tuple[int, ...],
     matrix: bool,
     catalog_folders: tuple[Path, ...],
     as_json: bool,
@@ -74,22 +103,50 @@ def what_if(
     The first row is the fleet as it is written; what the others gain or lose is against it.
     """
     edits = [*(Edit(GPU_OPTION, name) for name in gpus), *(Edit(SET_OPTION, setting) for setting in settings)]
-    wanted = scenarios(edits, matrix=matrix)
+    edits += [Edit(LOSE_OPTION, name) for name in lost]
     catalog = load_catalog(overlays=catalog_folders)
-    from planner.solve.scenarios import what_if as solve_scenarios  # the solver: not to show options
+    from planner.cli.freeing import running_plan, say_freed  # the solver: not to show options
+    from planner.solve.scenarios import what_if as solve_scenarios
 
-    found = solve_scenarios(read_fleet(fleet_file), wanted, catalog, time_limit, jobs)
-    outcomes = counted(found, len(wanted), "scenarios")
+    if free_nodes or free_gpus:
+        if edits or matrix:
+            raise click.UsageError("--free-node and --free-gpus are about the plan as it is: give no other change")
+        asked = [Freeing(what="nodes", count=count) for count in free_nodes]
+        asked += [Freeing(what="gpus", count=count) for count in free_gpus]
+        raise SystemExit(say_freed(fleet_file, catalog, asked, time_limit, as_json=as_json))
+    wanted = scenarios(edits, matrix=matrix)
+    written = read_fleet(fleet_file)
+    running = running_plan(fleet_file, fleet_of(written, catalog), catalog) if lost else None
+    outcomes = counted(solve_scenarios(written, wanted, catalog, time_limit, jobs, running), len(wanted), "scenarios")
     if as_json:
         say_json({"scenarios": [_document(outcome, outcomes[0]) for outcome in outcomes]})
     else:
-        click.echo(shown(_text(outcomes)))
+        click.echo(shown("\n\n".join([_text(outcomes), *_moved(outcomes)])))
     proven = all(_proven(outcome) for outcome in outcomes)
     raise SystemExit(EXIT_PROVEN if proven else EXIT_NOT_PROVEN)
 
 
 def _proven(outcome: "ScenarioOutcome") -> bool:
     return outcome.answer is not None and (not isinstance(outcome.answer, Plan) or outcome.answer.proof.proven)
+
+
+def _moves(outcome: "ScenarioOutcome") -> dict[str, Any]:
+    """Return what moves in a scenario that loses a node, as a key of its own."""
+    from planner.cli.moving import checked_moves
+
+    if outcome.before is None or not isinstance(outcome.answer, Plan):
+        return {}
+    return {"moves": dataclasses.asdict(checked_moves(outcome.fleet, outcome.before, outcome.answer))}
+
+
+def _moved(outcomes: Sequence["ScenarioOutcome"]) -> Iterator[str]:
+    """Yield what moves in every scenario that loses a node."""
+    from planner.cli.moving import checked_moves, moves_text
+
+    for outcome in outcomes:
+        if outcome.before and isinstance(outcome.answer, Plan):
+            found = checked_moves(outcome.fleet, outcome.before, outcome.answer)
+            yield f"{outcome.scenario.name}: {moves_text(outcome.fleet, found, outcome.answer)}"
 
 
 def _text(outcomes: Sequence["ScenarioOutcome"]) -> str:
@@ -148,6 +205,7 @@ def _document(outcome: "ScenarioOutcome", base: "ScenarioOutcome") -> dict[str, 
         "price_sources": _bases(outcome),
         "gain": dataclasses.asdict(more) if more else None,
         "differences": [dataclasses.asdict(item) for item in changed],
+        **_moves(outcome),
         "plan": json.loads(plan_json(answer)) if isinstance(answer, Plan) else None,
         "no_plan": json.loads(plan_json(answer)) if isinstance(answer, NoPlan) else None,
     }

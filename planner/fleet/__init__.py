@@ -28,7 +28,7 @@ from planner.fleet.fleet import (
 )
 from planner.fleet.load import load_fleet, read_fleet
 from planner.fleet.price import Price, hourly_price, priced
-from planner.fleet.scenario import GPU_OPTION, SET_OPTION, Edit, Scenario, fleets, scenarios
+from planner.fleet.scenario import GPU_OPTION, LOSE_OPTION, SET_OPTION, Edit, Scenario, fleets, scenarios
 from planner.fleet.schema import OWN_TASKS, POOLING_TASKS, TASKS, TRANSCRIPTION, json_schema
 from planner.fleet.shared import may_share, merged
 from planner.fleet.turns import sleep_refusal
@@ -38,6 +38,7 @@ __all__ = [
     "BETWEEN_TURNS",
     "DEEP_SLEEP",
     "GPU_OPTION",
+    "LOSE_OPTION",
     "OWN_TASKS",
     "POOLING_TASKS",
     "ROUTER_PORT",

@@ -2,7 +2,7 @@
 
 import copy
 import itertools
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, TypeAlias
 
@@ -15,7 +15,10 @@ from planner.fleet.lone import leading_key
 from planner.fleet.written import FleetFile
 from planner.yaml_source import FieldPath, Source, dotted, parse_yaml
 
-GPU_OPTION, SET_OPTION = "--gpu", "--set"
+GPU_OPTION, SET_OPTION, LOSE_OPTION = "--gpu", "--set", "--lose-node"
+
+_SHOWN = 6
+"""Nodes that are named where one is not known."""
 
 _Change: TypeAlias = tuple[FieldPath, Any]
 
@@ -25,7 +28,8 @@ class Edit:
     """One change as the user writes it: ``--gpu rtx-4090:2``, or ``--set roles.coder.context.min=32k``.
 
     ``--gpu`` puts GPUs of one kind, on one node, in the place of all that the file has. ``--set`` gives a field a new
-    value, written as in the file; without one it takes the field out.
+    value, written as in the file; without one it takes the field out. ``--lose-node`` takes nodes out, one name or
+    several with commas between.
     """
 
     option: str
@@ -48,13 +52,20 @@ class Scenario:
     @property
     def name(self) -> str:
         """What a table calls it."""
-        return ", ".join(edit.argument for edit in self.edits) or "as written"
+        lost = {LOSE_OPTION: "without "}
+        return ", ".join(lost.get(edit.option, "") + edit.argument for edit in self.edits) or "as written"
+
+    @property
+    def loses(self) -> bool:
+        """Whether nodes are lost, so that what runs matters."""
+        return any(edit.option == LOSE_OPTION for edit in self.edits)
 
 
 def scenarios(edits: Sequence[Edit], *, matrix: bool) -> tuple[Scenario, ...]:
     """Return the fleet as written, then one scenario for each edit, or with ``matrix`` for every combination.
 
-    Edits of one field, and all ``--gpu``, exclude each other; every combination has at most one of each.
+    Edits of one field, all ``--gpu`` and all ``--lose-node`` exclude each other; every combination has at most one of
+    each.
     """
     if not matrix:
         return (Scenario(), *(Scenario((edit,)) for edit in dict.fromkeys(edits)))
@@ -113,12 +124,38 @@ def _changes(source: Source, edit: Edit) -> list[_Change]:
         if not (name and count.isdecimal()):
             name, count = edit.argument, "1"
         return [(("nodes",), None), (("gpu",), {"name": name, "count": int(count)})]
+    if edit.option == LOSE_OPTION:
+        return list(_lost(source.data, edit))
     field, equals, text = edit.argument.partition("=")
     if not (field and equals):
         raise edit.refused("expected a field and a value", "roles.coder.context.min=32k")
     path = _path(source.data, field)
     _check_parents(source.data, path, edit)
     return [(path, parse_yaml(text, str(edit)).data)]
+
+
+def _lost(data: dict[str, Any], edit: Edit) -> Iterator[_Change]:
+    """Yield what takes nodes out: ``without`` of their pools, or a pool of which none is left."""
+    pools = {pool: read if isinstance(read, dict) else {} for pool, read in (data.get("nodes") or {}).items()}
+    if not pools:
+        raise edit.refused("the fleet has one machine, which cannot be lost", "name machines under nodes")
+    left = {name.strip() for name in edit.argument.split(",")}
+    everything: list[str] = []
+    for pool, read in pools.items():
+        count, gone = read.get("count", 1), read.get("without") or []
+        gone = [gone] if isinstance(gone, str) else list(gone)
+        names = [f"{pool}-{number}" for number in range(1, count + 1)] if count > 1 else [read.get("node") or pool]
+        there = [name for name in names if name not in gone]
+        everything += there
+        lost = [name for name in there if name in left]
+        if lost and len(lost) == len(there):
+            yield ("nodes", pool), None
+        elif lost:
+            yield ("nodes", pool, "without"), [*gone, *lost]
+    for name in sorted(left.difference(everything)):
+        shown = ", ".join(everything[:_SHOWN]) + (", …" if len(everything) > _SHOWN else "")
+        hint = values.suggestion(name, everything, f"the nodes are {shown}")
+        raise edit.refused(f"unknown node {values.found(name)}", hint)
 
 
 def _path(data: object, field: str) -> FieldPath:

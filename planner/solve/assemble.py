@@ -208,6 +208,11 @@ def _servers(
         yield replace(server, later_stages=place[1:]), decision
 
 
+def group_of(fleet: Fleet, block: Block) -> GPUGroup:
+    """Return a block as GPUs of a plan."""
+    return _group(fleet.pools[block.pool], block)
+
+
 def _group(pool: Pool, block: Block) -> GPUGroup:
     first = pool.gpu_index + block.first
     return GPUGroup(node=pool.node_names[block.node], gpu_indices=tuple(range(first, first + block.width)))

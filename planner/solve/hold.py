@@ -160,7 +160,7 @@ def _number(server: ServerPlan) -> tuple[int, str]:
 
 def _places(fleet: Fleet, servers: Sequence[ServerPlan]) -> tuple[Block, ...]:
     """Return the blocks that servers are on, of those servers that the fleet still has all GPUs of."""
-    found = ([_block(fleet, group) for group in server.groups] for server in servers)
+    found = ([block_of(fleet, group) for group in server.groups] for server in servers)
     return tuple(block for blocks in found if all(blocks) for block in blocks if block)
 
 
@@ -197,7 +197,7 @@ def _standing(
     return standing_options(role, place, catalog, had, len(servers), pacing)
 
 
-def _block(fleet: Fleet, group: GPUGroup) -> Block | None:
+def block_of(fleet: Fleet, group: GPUGroup) -> Block | None:
     """Return GPUs of a plan as a block of the fleet; None when it has none there."""
     width = len(group.gpu_indices)
     for position, pool in enumerate(fleet.pools):

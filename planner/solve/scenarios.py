@@ -21,41 +21,59 @@ from planner.search.budget import BUDGET, BudgetSpent
 from planner.solve.whole import whole
 
 _Answer: TypeAlias = Plan | NoPlan | None
+_Asked: TypeAlias = tuple[Fleet, Plan | None]
+"""A fleet, and the plan that its own follows."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ScenarioOutcome:
-    """One scenario and its answer, without a runner-up; None when the budget ran out before there was one."""
+    """One scenario and its answer, without a runner-up; None when the budget ran out before there was one.
+
+    ``before`` is the plan that it follows, where it loses nodes on which that runs.
+    """
 
     scenario: Scenario
     fleet: Fleet
     answer: Plan | NoPlan | None
     price: Price | None
+    before: Plan | None = None
 
 
 def what_if(
-    written: FleetFile, wanted: Sequence[Scenario], catalog: Catalog, budget: int = BUDGET, workers: int | None = None
+    written: FleetFile,
+    wanted: Sequence[Scenario],
+    catalog: Catalog,
+    budget: int = BUDGET,
+    workers: int | None = None,
+    running: Plan | None = None,
 ) -> Iterator[ScenarioOutcome]:
     """Yield the outcome of every scenario, in their order; every plan has passed the independent check.
 
-    ``workers`` is the number of processes, by default one for each core this process may use.
+    ``workers`` is the number of processes, by default one for each core this process may use. A scenario that loses
+    nodes follows the plan that is ``running``, or else the one of the fleet as it is written.
 
     Raises:
         InputError: a scenario makes no valid fleet; nothing is solved then.
         CheckFailed: a plan does not keep its promises.
     """
     found = fleets(written, wanted, catalog)
+    if running is None and any(scenario.loses for scenario in wanted):
+        first = _answer((fleets(written, [Scenario()], catalog)[0], None), catalog, budget)
+        running = first if isinstance(first, Plan) else None
+    asked = [(fleet, running if scenario.loses else None) for fleet, scenario in zip(found, wanted, strict=True)]
     with _answering(catalog, budget, min(workers or _cores(), len(found))) as answers:
-        for scenario, fleet, answer in zip(wanted, found, answers(found), strict=True):
+        for scenario, (fleet, before), answer in zip(wanted, asked, answers(asked), strict=True):
             price = hourly_price(fleet)
-            yield ScenarioOutcome(scenario=scenario, fleet=fleet, answer=answer, price=price)
+            yield ScenarioOutcome(scenario=scenario, fleet=fleet, answer=answer, price=price, before=before)
 
 
 @contextmanager
-def _answering(catalog: Catalog, budget: int, workers: int) -> Iterator[Callable[[Sequence[Fleet]], Iterable[_Answer]]]:
+def _answering(
+    catalog: Catalog, budget: int, workers: int
+) -> Iterator[Callable[[Sequence[_Asked]], Iterable[_Answer]]]:
     """Yield what turns fleets into answers, in their order."""
     if workers == 1:
-        yield lambda found: (_answer(fleet, catalog, budget) for fleet in found)
+        yield lambda found: (_answer(asked, catalog, budget) for asked in found)
         return
     with ProcessPoolExecutor(workers, _context(), _start_worker, (catalog, budget)) as pool:
         yield lambda found: pool.map(_work, found)
@@ -74,9 +92,10 @@ def _cores() -> int:
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
-def _answer(fleet: Fleet, catalog: Catalog, budget: int) -> _Answer:
+def _answer(asked: _Asked, catalog: Catalog, budget: int) -> _Answer:
+    fleet, before = asked
     try:
-        found = whole(fleet, catalog, budget)
+        found = whole(fleet, catalog, budget, before)
     except BudgetSpent:
         return None
     if isinstance(found, NoPlan):
@@ -94,5 +113,5 @@ def _start_worker(catalog: Catalog, budget: int) -> None:
     _worker["given"] = (catalog, budget)
 
 
-def _work(fleet: Fleet) -> _Answer:
-    return _answer(fleet, *_worker["given"])
+def _work(asked: _Asked) -> _Answer:
+    return _answer(asked, *_worker["given"])
