@@ -2,6 +2,8 @@
 
 import re
 import shlex
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -65,3 +67,11 @@ def test_the_readme_is_short_and_shows_a_report() -> None:
     assert len(text.splitlines()) < 200
     assert "](docs/report.png)" in text
     assert (ROOT / "docs/report.png").stat().st_size < 150_000
+
+
+def test_the_site_has_every_page_and_no_link_that_leads_nowhere(tmp_path: Path) -> None:
+    """As .ci/build-site does it, but for writing the pages."""
+    command = [sys.executable, "-m", "sphinx", "-q", "-W", "--keep-going", "-b", "dummy", "docs", str(tmp_path)]
+    built = subprocess.run(command, cwd=ROOT, capture_output=True, text=True)
+
+    assert (built.returncode, built.stderr) == (0, "")
