@@ -14,7 +14,7 @@ from problems import headroom, plans, values
 from planner.engine.profile import load_profile
 from planner.memory.demand import Demand
 from planner.options import Considered, Option, Prepared, Rejection, prepare
-from planner.options.ladders import batches, contexts, sequence_limits
+from planner.options.ladders import batches, contexts, sequence_limits, servers
 from planner.options.limits import engine_refusal
 from planner.options.problem import candidate, losses, stages
 from planner.options.prune import Front, Shape, never_larger, spans
@@ -286,3 +286,12 @@ def _shape(option: Option) -> Shape:
 
 def _size(option: Option) -> Callable[[int], int]:
     return option.demand.footprint
+
+
+def test_every_number_of_servers_is_tried_where_there_are_few_and_steps_are_small_beyond() -> None:
+    found = servers(10_000)
+
+    assert servers(5) == (1, 2, 3, 4, 5)
+    assert found[:128] == tuple(range(1, 129))
+    assert found[-1] == 10_000
+    assert all(one < other <= one + one // 64 for one, other in itertools.pairwise(found[127:]))

@@ -10,7 +10,7 @@ from planner.memory.asleep import residue
 from planner.memory.demand import demand
 from planner.options.ladders import sequence_limits
 from planner.options.place import places
-from planner.options.replicas import loads
+from planner.options.replicas import all_loads
 from planner.options.speed import fast_enough
 from planner.options.worth import counts_speed
 from planner.plan import GPULedger, Plan, ServerPlan, Stage
@@ -95,7 +95,7 @@ def _limits(facts: Recomputed, role: Role, server: ServerPlan, replicas: int) ->
     """Return the limits of sequences that a server may have been counted with: its own where speed counts."""
     if counts_speed(facts.plan.objective):
         return {server.max_num_seqs}
-    found = list(loads(role, replicas, server.data_parallel_size))
+    found = list(all_loads(role, (replicas,), server.data_parallel_size))
     if role.wants_speed:
         place = next(one for one in places(facts.fleet, facts.profile) if one.nodes == facts.pool(server))
         found, _ = fast_enough(role, facts.server(server), place, facts.catalog.speed, found, len(server.nodes))

@@ -8,6 +8,7 @@ from planner.fleet import OWN_TASKS, Fleet, Pool, Role, may_share
 from planner.fleet.experts import has_experts
 from planner.options import STAGES
 from planner.options.candidates import allowed
+from planner.options.ladders import EVERY_SERVER
 from planner.options.limits import DATA_RANKS
 from planner.options.needed import FEW
 from planner.plan import Plan
@@ -22,6 +23,7 @@ def untried(fleet: Fleet, plan: Plan) -> Iterator[str]:
     yield from _twice(fleet, plan)
     yield from _without_ranks(fleet, plan)
     yield from _in_one_pool(fleet, plan)
+    yield from _between_steps(fleet)
     short = {binding.role for binding in plan.bindings if binding.limit in ("memory", "objective")}
     idle = {gpu.pool for gpu in plan.gpus if not gpu.servers}
     for role in fleet.roles:
@@ -35,6 +37,17 @@ def untried(fleet: Fleet, plan: Plan) -> Iterator[str]:
                     f"roles.{role.name}: GPUs are idle, and no more pipeline stages were compared than it takes; "
                     f"set pipeline_parallel to [{compared}] to compare them"
                 )
+
+
+def _between_steps(fleet: Fleet) -> Iterator[str]:
+    """Yield a line for each role that may have so many servers that not every number of them was compared."""
+    for role in fleet.roles:
+        most = max((pool.gpu_count for pool in fleet.pools_of(role)), default=0)
+        if role.replicas is None and min(most, role.concurrency_target) > EVERY_SERVER:
+            yield (
+                f"roles.{role.name}: beyond {EVERY_SERVER} servers not every number of them was compared; set replicas "
+                "to a number to have just that one"
+            )
 
 
 def _twice(fleet: Fleet, plan: Plan) -> Iterator[str]:

@@ -17,9 +17,9 @@ from planner.units import GIB, format_tokens, parse_bytes, parse_tokens
 
 MAX_TOKENS = 1 << 24
 MAX_CONCURRENCY = 1 << 16
-MAX_GPUS = 1 << 12
+MAX_GPUS = 1 << 14
 MAX_GPUS_PER_NODE = 128
-MAX_NODES = 1 << 10
+MAX_NODES = 1 << 11
 MAX_REPLICAS = 1 << 10
 MAX_STAGES = 64
 MAX_DATA_RANKS = 1 << 10

@@ -12,6 +12,22 @@ NODES = (2, 4, 8, 16)
 """Numbers of nodes that data-parallel ranks fill; more of them save less and less of each GPU."""
 
 
+EVERY_SERVER = 128
+"""Up to so many servers of a role every number is tried; beyond, each is a 64th more than the one before: a role that
+could have one of those in between has at most that much less of what its servers add up to."""
+
+_STEPS = 64
+
+
+@functools.lru_cache(maxsize=1024)
+def servers(most: int) -> tuple[int, ...]:
+    """Return the numbers of servers to try, ascending, where ``most`` of them have GPUs and are of use."""
+    found = list(range(1, min(most, EVERY_SERVER) + 1))
+    while found[-1] < most:
+        found.append(min(most, found[-1] + found[-1] // _STEPS))
+    return tuple(found)
+
+
 @functools.lru_cache(maxsize=1024)
 def contexts(least: int, wish: int, limit: int) -> tuple[int, ...]:
     """Return the contexts to try, ascending: the least, the powers of two above it, the wish, all within ``limit``.

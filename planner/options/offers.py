@@ -131,7 +131,7 @@ class Offers:
             if rejection := rungs.refusal() or rungs.fault():
                 yield rejection
                 continue
-            loads = [load for count in counts for load in replicas.loads(self.role, count, ranks)]
+            loads: Sequence[replicas.Load] = replicas.all_loads(self.role, counts, ranks)
             if self.role.wants_speed:
                 loads, unmet = fast_enough(
                     self.role, rungs.server(), candidate.place, self.tables, loads, candidate.nodes

@@ -1,9 +1,13 @@
 """Board: the GPUs of a problem, what is left of each, and which servers are where."""
 
+import heapq
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from functools import cache
 from typing import NamedTuple
+
+import numpy as np
+import numpy.typing as npt
 
 from planner.search.problem import Block, Candidate, Problem, by_server
 from planner.search.turns import charge
@@ -36,6 +40,8 @@ class Board:
             self._offsets.append(self._offsets[-1] + pool.gpus)
         self.free = [pool.capacity for pool in problem.pools for _ in range(pool.gpus)]
         self.on: list[list[int]] = [[] for _ in self.free]
+        self._left = np.array(self.free, dtype=np.int64)
+        self._servers = np.zeros(len(self.free), dtype=np.int64)
         self.spots: dict[int, list[Spot]] = {}
         self._sizes: dict[int, int] = {}
         self._stages: dict[int, int] = {}
@@ -66,6 +72,8 @@ class Board:
         if self.problem.host is not None and sum(self._host.values()) > self.problem.host:
             self.remove(role)
             return False
+        if candidate.stages == 1 and not (self.spots[role] or role in self._turning):
+            return self._put_many(role, candidate, size, emptiest=emptiest)
         for _ in range(len(self.spots[role]), candidate.blocks * candidate.stages):
             fitting = list(self.fitting(role, candidate, size))
             if not fitting:
@@ -88,6 +96,49 @@ class Board:
                         self.take_back(role, self._spot(before))
                     break
                 self.add(role, spot)
+
+    def _put_many(self, role: int, candidate: Candidate, size: int, *, emptiest: bool) -> bool:
+        """Place all servers of a role that has none yet, each in the same place as one after another.
+
+        A server changes nothing for the others but on its own GPUs, or, where they are spread, its own node.
+        """
+        stacked = self.problem.roles[role].stacked
+        spots = self._ranked(candidate, size, stacked, emptiest=emptiest)
+        missing = candidate.blocks if len(spots) * stacked >= candidate.blocks else -1
+        while missing > 0 and spots:
+            _, spot = heapq.heappop(spots)
+            if self._strict and not self._allowed(role, spot):
+                continue
+            self.add(role, spot)
+            missing -= 1
+            gpus = range(spot[0], spot[1])
+            if stacked > 1 and all(self.free[gpu] >= size and self.on[gpu].count(role) < stacked for gpu in gpus):
+                heapq.heappush(spots, (self._rank(spot, emptiest=emptiest), spot))
+        if missing:
+            self.remove(role)
+        return not missing
+
+    def _ranked(
+        self, candidate: Candidate, size: int, stacked: int, *, emptiest: bool
+    ) -> list[tuple[tuple[int, int], Spot]]:
+        """Return the spots with so much room, with their ranks, the best first; no more than may be needed."""
+        shape, first = self.problem.pools[candidate.pool], self._offsets[candidate.pool]
+        width, end = candidate.width, first + shape.gpus
+        used = shape.width // width * width
+
+        def grouped(values: npt.NDArray[np.int64]) -> npt.NDArray[np.int64]:
+            return values[first:end].reshape(-1, shape.width)[:, :used].reshape(-1, width)
+
+        left = grouped(self._left).min(axis=1)
+        there = np.flatnonzero(left >= size)
+        most = grouped(self._servers).max(axis=1)[there] if emptiest else left[there]
+        least = -left[there] if emptiest else np.zeros_like(there)
+        order = np.lexsort((there, least, most))
+        if stacked == 1 and not self._strict:
+            order = order[: candidate.blocks]
+        spots = self._all_spots(candidate.pool, width)
+        found = zip(most[order].tolist(), least[order].tolist(), there[order].tolist(), strict=True)
+        return [((one, other), spots[number]) for one, other, number in found]
 
     def fitting(self, role: int, candidate: Candidate, size: int) -> Iterable[Spot]:
         """Yield the spots that take one more server of a role, or the next stage of a server that lacks some."""
@@ -123,24 +174,33 @@ class Board:
         for gpu in range(spot[0], spot[1]):
             self.free[gpu] -= self._grows(role, gpu)
             self.on[gpu].append(role)
+            self._note(gpu)
         self.spots[role].append(spot)
 
     def take_back(self, role: int, spot: Spot) -> None:
         """Take the server, or the stage, that was put on a spot last off it."""
+        self._take_off(role, spot)
+        spots = self.spots[role]
+        del spots[len(spots) - 1 - spots[::-1].index(spot)]
+
+    def _take_off(self, role: int, spot: Spot) -> None:
         for gpu in range(spot[0], spot[1]):
             self.on[gpu].remove(role)
             self.free[gpu] += self._grows(role, gpu)
-        spots = self.spots[role]
-        del spots[len(spots) - 1 - spots[::-1].index(spot)]
+            self._note(gpu)
+
+    def _note(self, gpu: int) -> None:
+        """Keep the arrays like the lists."""
+        self._left[gpu] = self.free[gpu]
+        self._servers[gpu] = len(self.on[gpu])
 
     def remove(self, role: int) -> _Before | None:
         """Take all servers of a role off, and return what ``restore`` needs to put them back; None if it has none."""
         if role not in self.spots:
             return None
-        spots = list(self.spots[role])
+        spots = self.spots.pop(role)
         for spot in spots:
-            self.take_back(role, spot)
-        del self.spots[role]
+            self._take_off(role, spot)
         asleep, host = self._asleep.pop(role), self._host.pop(role)
         return _Before(spots, self._sizes.pop(role), self._stages.pop(role), asleep, host)
 

@@ -48,8 +48,10 @@ def prepared_within(fleet: Fleet, catalog: Catalog, profile: EngineProfile, *, a
     watch.task("a first plan")
     few, first = _few(fleet, catalog, profile, avoid=avoid)
     watch.task("")
-    if few is None or first is None:
+    if few is None:
         return prepare(fleet, catalog, profile, avoid=avoid)
+    if first is None:
+        return _all_or_few(fleet, catalog, profile, few, avoid=avoid)
     try:
         found = prepare_within(fleet, catalog, profile, first, None, few, avoid=avoid)
     except BudgetSpent:
@@ -63,8 +65,16 @@ def prepared_within(fleet: Fleet, catalog: Catalog, profile: EngineProfile, *, a
     return found.prepared
 
 
+def _all_or_few(fleet: Fleet, catalog: Catalog, profile: EngineProfile, few: Prepared, *, avoid: bool) -> Prepared:
+    """Return all options, or a few that may be a plan where there is no time even for some of each role."""
+    try:
+        return prepare(fleet, catalog, profile, avoid=avoid)
+    except BudgetSpent:
+        return _few_alone(fleet, few)
+
+
 def _few_alone(fleet: Fleet, few: Prepared) -> Prepared:
-    """Return a few options that are a plan, where there was no time to look at any others."""
+    """Return a few options of each role, where there was no time to look at any others."""
     cut = tuple(replace(one, cut=True, missed=most_of(stages(fleet.objective)[0])) for one in few.roles)
     found = replace(few, roles=cut)
     return replace(found, missed=missed(fleet, found))
@@ -108,7 +118,7 @@ def _few(
     best = known(problem(fleet, few), weights)
     other = known(problem(fleet, few, barred=_chosen(few, best.decided)), weights) if best else None
     if best is None or other is None:
-        return None, None
+        return few, None
     return few, Reach(names[: len(weights)], min(best.value, other.value), best.prices, _alone(fleet, few))
 
 
