@@ -14,7 +14,8 @@ def freeing(found: FreedPlan) -> str:
     if not found.moved:
         return f"{what}: {where} {'has' if len(found.free) == 1 else 'have'} no server already."
     fewest = "fewer do not suffice" if found.moved == found.at_least else f"{found.at_least} may suffice: not proven"
-    return f"{what}: {where}, once {plural(found.moved, 'server')} {'moves' if found.moved == 1 else 'move'}; {fewest}.\n{moves(found.moves)}"
+    move = f"{plural(found.moved, 'server')} {'moves' if found.moved == 1 else 'move'}"
+    return f"{what}: {where}, once {move}; {fewest}.\n{moves(found.moves)}"
 
 
 def asked(what: Freeing) -> str:
