@@ -5,6 +5,7 @@ import hashlib
 import http.client
 import json
 import re
+import signal
 import ssl
 import time
 from collections.abc import Iterator
@@ -127,3 +128,49 @@ def test_keys_and_tls_and_limits(door: Door) -> None:
         down = door.staged.start("launch.sh", "down")
         assert len([*answer]) == 42, "what is being answered is answered before the fleet stops"
     assert door.staged.finish(down) == 0
+
+
+def listed(port: int, key: str) -> int:
+    """Return the status of the list of models, which the router answers itself."""
+    with closing(http.client.HTTPConnection("127.0.0.1", port, timeout=20)) as connection:
+        connection.request("GET", "/v1/models", headers=bearer(key))
+        return connection.getresponse().status
+
+
+def test_the_router_of_a_unit_reads_its_keys_again_and_ends_softly(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As systemd starts it: behind the gate, the key a credential, and no certificate."""
+    port, router = free_ports(2)
+    monkeypatch.setattr(context, "ROUTER_PORT", router)
+    staged = stage(plans.plan(plans.server("chat", port=port)), tmp_path, PLANNER_KEYS=str(tmp_path / "keys"))
+    del staged.environment["VLLM_API_KEY"]
+    staged.environment["CREDENTIALS_DIRECTORY"] = str(tmp_path / "credentials")
+    (tmp_path / "credentials").mkdir()
+    (tmp_path / "credentials" / "vllm_api_key").write_text(KEY, encoding="utf-8")
+    (tmp_path / "credentials" / "tls.pem").write_text("none", encoding="utf-8")
+    (tmp_path / "keys").touch()
+    unit = (staged.folder / "systemd" / "planner-workstation--router.service").read_text(encoding="utf-8")
+    command = unit.split("gate.sh \\\n")[1].split("/etc/planner")[0].replace("\\\n", " ").split()
+    gate = staged.start("gate.sh", *command, str(staged.folder / "router" / "haproxy.cfg"))
+
+    def answered(key: str, status: int) -> None:
+        for _ in range(200):
+            with contextlib.suppress(ConnectionRefusedError):
+                if listed(router, key) == status:
+                    return
+            time.sleep(0.05)
+        raise AssertionError(staged.output.read_text(encoding="utf-8"))
+
+    try:
+        answered(KEY, 200)
+        answered("sk-of-ann", 401)
+        (tmp_path / "keys").write_text(hashlib.sha256(b"sk-of-ann").hexdigest() + " ann\n", encoding="utf-8")
+        gate.send_signal(signal.SIGUSR2)
+        answered("sk-of-ann", 200)
+        answered(KEY, 200)
+    finally:
+        code = staged.finish(gate, signal.SIGTERM)
+
+    assert code == 143
+    assert "--end-with USR1" in " ".join(command)

@@ -198,7 +198,10 @@ stop() {
     say "stopping ${name}"
     kill -s "${signal}" "${pid}" 2>/dev/null || true
     deadline=$((SECONDS + stop_seconds))
-    while running "${name}" && ((SECONDS < deadline)); do pause; done
+    while running "${name}" && ((SECONDS < deadline)); do
+      pause
+      [[ "${signal}" == TERM ]] || kill -s "${signal}" "${pid}" 2>/dev/null || true # lost while it reads its files again
+    done
   fi
   clear_group "${name}"
 }

@@ -411,7 +411,14 @@ alive() { kill -0 "${child}" 2>/dev/null; }
 # counts as stopped by the signal whatever it returns, so that Docker starts it again after a reboot.
 finish() {
   local code=0 last=0
-  while alive; do wait "${child}" || code=$?; done
+  while alive; do
+    if [[ "${told_to_stop}" == yes && "${end_with}" != TERM ]]; then
+      pause # HAProxy loses a signal that comes while it reads its files again
+      kill -s "${end_with}" "${child}" 2>/dev/null || true
+    else
+      wait "${child}" || code=$?
+    fi
+  done
   wait "${child}" 2>/dev/null || last=$?
   ((last == 127)) || code=${last} # 127: already collected by the loop
   [[ "${told_to_stop}" == no ]] || code=143

@@ -225,7 +225,9 @@ stop() {
     say "stopping ${name}"
     kill -s "${signal}" "${pid}" 2>/dev/null || true
     deadline=$((SECONDS + stop_seconds))
-    while running "${name}" && ((SECONDS < deadline)); do pause; done
+    while running "${name}" && ((SECONDS < deadline)); do
+      pause
+    done
   fi
   clear_group "${name}"
 }
