@@ -23,7 +23,8 @@ def rebuilt() -> dict[str, dict[str, Any]]:
     """The rebuilt schemas by kind."""
     found: dict[str, dict[str, Any]] = parsed.one((_DATA / "cluster-objects.schema.yaml").read_text(encoding="utf-8"))
     group = parsed.one((_DATA / "leaderworkerset-v1.schema.yaml").read_text(encoding="utf-8"))
-    return {**found, "LeaderWorkerSet": group}
+    service = parsed.one((_DATA / "rayservice-v1.schema.yaml").read_text(encoding="utf-8"))
+    return {**found, "LeaderWorkerSet": group, "RayService": service}
 
 
 @functools.cache

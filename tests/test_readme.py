@@ -4,6 +4,7 @@ import itertools
 import re
 import shlex
 from collections.abc import Iterator
+from dataclasses import replace
 from fnmatch import fnmatch
 
 import parsed
@@ -19,19 +20,19 @@ LOCAL = (*DEFAULT_TARGETS, "quadlet", "kubernetes", "litellm")
 CASES = {
     "two": (plans.two_roles(), LOCAL),
     "many": (plans.many_roles(), LOCAL),
-    "all": (apart(), (*DEFAULT_TARGETS, *EXTRA_TARGETS)),
+    "all": (replace(apart(), engine_version="0.32.0"), (*DEFAULT_TARGETS, *EXTRA_TARGETS)),
     "script": (plans.two_roles(), ("script",)),
     "odd": (plans.plan(plans.server("A b"), fleet="Ä b"), LOCAL),
 }
 # What is there without being rendered: programs of the machine, and verbs whose operands are checked below.
 PROGRAMS = {
     "cp", "chmod", "docker", "sudo", "systemctl", "journalctl", "podman", "kubectl", "helm", "set", ".", "haproxy",
-    "planner",
+    "planner", "serve", "ray",
 }  # fmt: skip
 HEADINGS = {
     "script": "## With the scripts", "compose": "## With Docker Compose", "systemd": "## With systemd",
     "quadlet": "## With Podman", "kubernetes": "## In Kubernetes", "helm-values": "## With the Helm chart",
-    "litellm": "## With LiteLLM behind the router",
+    "litellm": "## With LiteLLM behind the router", "ray-serve": "## With Ray Serve",
 }  # fmt: skip
 
 

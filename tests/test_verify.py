@@ -166,7 +166,8 @@ def test_a_unit_line_is_read_as_systemd_reads_it(text: str) -> None:
 @example(model=")", parser="'")
 @example(model="a ) b\n      )\n", parser="\r")
 def test_hostile_names_survive_the_round_trip(tmp_path: Path, model: str, parser: str) -> None:
-    plan = plans.plan(plans.server("one", repository=model, revision="", reasoning_parser=parser))
+    server = plans.server("one", repository=model, revision="", reasoning_parser=parser)
+    plan = plans.plan(server, engine_version="0.32.0")
     write(render(plan, targets=(*DEFAULT_TARGETS, *EXTRA_TARGETS)), tmp_path, force=True)
 
     for path, (command,) in read_back(tmp_path).items():

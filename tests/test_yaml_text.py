@@ -134,7 +134,8 @@ def test_a_plan_with_such_names_is_read_back(name: str, tmp_path: Path) -> None:
 
 def test_every_rendered_file_is_read_alike() -> None:
     servers = [plans.server(name, port=8001 + port, gpu_indices=(port,)) for port, name in enumerate(NAMES[::3])]
-    files = render(plans.plan(*servers, fleet="1e3"), targets=(*DEFAULT_TARGETS, *EXTRA_TARGETS))
+    plan = plans.plan(*servers, fleet="1e3", engine_version="0.32.0")
+    files = render(plan, targets=(*DEFAULT_TARGETS, *EXTRA_TARGETS))
     found = {path: file.text for path, file in files.items() if path.endswith((".yaml", ".yml"))}
 
     assert {"compose.yaml", "litellm/compose.yaml", "kubernetes/fleet/servers.yaml"} <= found.keys()

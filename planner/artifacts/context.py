@@ -16,6 +16,7 @@ from planner.artifacts.nodes import address_variable, many, node_names
 from planner.artifacts.pools import InferencePool, inference_pools
 from planner.artifacts.processes import Server, all_processes, unified
 from planner.artifacts.quoting import slug, unit_prefix
+from planner.artifacts.ray import RAY, RAY_ENGINE, RAY_VERSION, RayModel, RayNode, ray_models, ray_nodes
 from planner.artifacts.serve_args import refused_arguments
 from planner.artifacts.turning import LlamaSwap, Turns, llama_swap, turns
 from planner.artifacts.workloads import Workload, in_pods, workloads
@@ -177,6 +178,10 @@ class Context:
     drain_seconds: int
     turns: tuple[Turns, ...]
     swap: LlamaSwap | None
+    ray_version: str
+    ray_engine: str
+    ray_models: tuple[RayModel, ...]
+    ray_nodes: tuple[RayNode, ...]
     targets: tuple[str, ...]
 
 
@@ -231,6 +236,10 @@ def build_context(plan: Plan, targets: Collection[str] = ()) -> Context:
         drain_seconds=DRAIN_SECONDS,
         turns=turns(plan),
         swap=llama_swap(plan),
+        ray_version=RAY_VERSION,
+        ray_engine=RAY_ENGINE,
+        ray_models=ray_models(servers, options) if RAY in targets else (),
+        ray_nodes=ray_nodes(processes) if RAY in targets else (),
         targets=tuple(targets),
     )
 

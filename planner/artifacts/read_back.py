@@ -15,6 +15,7 @@ from typing import Any
 import yaml
 
 from planner.artifacts.quoting import label
+from planner.artifacts.ray import read_models, worker_gpus
 from planner.artifacts.serve_args import Argument
 from planner.errors import InputError, Problem
 
@@ -236,6 +237,19 @@ def _values(path: Path) -> Iterator[Command]:
         yield from (replace(command, server=label(other)) for other in others)
 
 
+def _ray(path: Path) -> Iterator[Command]:
+    """Read the models of Ray Serve, of which KubeRay's object beside this file must have the same."""
+    config = yaml.safe_load(path.read_text(encoding="utf-8"))
+    service = next(yaml.safe_load_all((path.parent / "rayservice.yaml").read_text(encoding="utf-8")))
+    if yaml.safe_load(service["spec"]["serveConfigV2"])["applications"] != config["applications"]:
+        raise ValueError("rayservice.yaml has other models")
+    commands = [Command(server, model, arguments, None, told) for server, model, arguments, told in read_models(config)]
+    asked = sum(map(worker_gpus, service["spec"]["rayClusterConfig"]["workerGroupSpecs"]))
+    if asked != sum(command.gpu_count for command in commands):
+        raise ValueError(f"rayservice.yaml asks for {asked} GPUs")
+    yield from commands
+
+
 def _listed(entries: Iterable[Mapping[str, str]]) -> dict[str, str]:
     """Return the variables of a container that have a value of their own; a dollar is doubled."""
     return {entry["name"]: entry["value"].replace("$$", "$") for entry in entries if "value" in entry}
@@ -316,4 +330,5 @@ _READERS: dict[str, _Reader] = {
     "kubernetes/fleet/servers.yaml": _deployments,
     "kubernetes/fleet/groups.yaml": _groups,
     "helm-values/values.yaml": _values,
+    "ray-serve/serve.yaml": _ray,
 }

@@ -4,6 +4,7 @@ from collections.abc import Callable, Collection, Iterator
 
 from planner.artifacts.context import Context
 from planner.artifacts.processes import Server
+from planner.artifacts.ray import RAY, ray_mistakes
 from planner.errors import InputError, Problem
 
 Entry = tuple[str, str, Server | None]
@@ -190,6 +191,19 @@ def _litellm(context: Context) -> Iterator[Entry]:
         yield f"litellm/{name}", f"litellm/{name}.j2", None
 
 
+def _ray_serve(context: Context) -> Iterator[Entry]:
+    shared = [pod.servers for pod in context.pods if len(pod.servers) > 1]
+    shared += [
+        (server.name, "others") for server in context.servers if server.node_count > 1 and _neighbours(context, server)
+    ]
+    mistakes = list(ray_mistakes(context.servers, shared, context.engine_version))
+    if mistakes:
+        hint = "use script, compose, systemd or kubernetes, which start servers as the engine itself does"
+        raise InputError(tuple(Problem(RAY, 0, 0, "", mistake, hint) for mistake in mistakes))
+    for name in ("serve.yaml", "start.sh", "rayservice.yaml", "Dockerfile"):
+        yield f"{RAY}/{name}", f"{RAY}/{name}.j2", None
+
+
 _TARGETS: dict[str, Callable[[Context], Iterator[Entry]]] = {
     "script": _script,
     "compose": _compose,
@@ -199,12 +213,13 @@ _TARGETS: dict[str, Callable[[Context], Iterator[Entry]]] = {
     "kubernetes": _kubernetes,
     "helm-values": _helm_values,
     "litellm": _litellm,
+    RAY: _ray_serve,
 }
 DEFAULT_TARGETS = ("script", "compose", "systemd", "monitoring")
 """Rendered for every plan: what runs and watches it on the machine it is for."""
 TURNING_TARGETS = DEFAULT_TARGETS
 """Those that can start some servers and leave others for their turn."""
-CLUSTER_TARGETS = ("kubernetes", "helm-values")
+CLUSTER_TARGETS = ("kubernetes", "helm-values", RAY)
 """Rendered once for all machines, because something else places the servers."""
 EXTRA_TARGETS = tuple(name for name in _TARGETS if name not in DEFAULT_TARGETS)
 """Rendered on request."""

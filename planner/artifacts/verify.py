@@ -10,6 +10,7 @@ from pathlib import Path
 
 from planner.artifacts.nodes import Part, address_variable, many, node_names, on_node, parts
 from planner.artifacts.quoting import label, slug
+from planner.artifacts.ray import RAY, as_planned
 from planner.artifacts.read_back import WORKER, Command, read_back
 from planner.artifacts.read_routes import wrong_routes
 from planner.artifacts.serve_args import Argument, planned_server, refused_arguments, serve_arguments, serve_environment
@@ -110,6 +111,8 @@ def _planned(plan: Plan, target: str) -> dict[str, Part]:
     """Return what a target must start, by the name it has there."""
     planned: dict[str, Part] = {}
     for part in parts(plan):
+        if target == RAY and part.rank:
+            continue  # Ray places the workers of other machines itself
         name = _spelled(part.server, target)
         planned.setdefault(name + WORKER if target in CLUSTER_TARGETS and part.rank else name, part)
     return planned
@@ -151,7 +154,8 @@ def _expected(part: Part, target: str, options: EngineOptions) -> dict[str, str]
     cluster = target in CLUSTER_TARGETS
     leader = OWN_ADDRESS if part.apart and not part.rank else LEADER_ADDRESS  # it opens ports there
     address = leader if cluster else address_variable(part.server.node)
-    expected = _values(serve_arguments(part.server, options, node_rank=part.rank, master_address=address))
+    arguments = serve_arguments(part.server, options, node_rank=part.rank, master_address=address)
+    expected = _values(as_planned(arguments, options) if target == RAY else arguments)
     return (
         {**expected, "--node-rank": WORKER_INDEX} if "--node-rank" in expected and cluster and part.rank else expected
     )
@@ -168,9 +172,11 @@ def _checked(plan: Plan, fleet: Fleet, catalog: Catalog, target: str, read: dict
             yield Difference(target, command.server, str(error))
             return
         slot = _slot(plan, target, server)
-        own = target == HELM or (slot and carried_out.port == slot.port)
+        own = target in (HELM, RAY) or (slot and carried_out.port == slot.port)
         port = server.port if own else carried_out.port
         carried_out = dataclasses.replace(carried_out, repository=command.model, port=port)
+        if target == RAY:  # whose executor has a port of its own
+            carried_out = dataclasses.replace(carried_out, master_port=server.master_port)
         servers.append(_placed(carried_out, len(server.gpu_indices), None if slot else command.gpu_indices))
     for violation in check(dataclasses.replace(plan, servers=tuple(servers)), fleet, catalog):
         yield Difference(target, violation.where, violation.message)
