@@ -95,7 +95,7 @@ def test_an_owned_card_costs_its_price_spread_and_its_power() -> None:
         ({"price": 1000, "years": 0}, "gpu.owned.years"),
         ({"price": 1000, "years": 3, "watts": 0}, "gpu.owned.watts"),
         ({"price": 1000, "years": 3, "electricity_per_kwh": "30ct"}, "gpu.owned.electricity_per_kwh"),
-        (1600, "gpu.owned"),
+        (1600, "gpu.owned.years"),
     ],
 )
 def test_owned_cards_that_make_no_sense_are_refused(owned: Any, where: str) -> None:  # noqa: ANN401 - any YAML value
