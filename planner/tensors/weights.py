@@ -271,7 +271,7 @@ def part_tensors(part: Part, prefix: str, quantization: Quantization, rank: Rank
 
 @functools.lru_cache(maxsize=1 << 16)
 def _storage(quantization: Same[Quantization], path: str) -> Storage | None:
-    """Return how a module is stored, read once for all ways to share a model out from the names and rules that say so."""
+    """Return how a module is stored; what says so is read once for all ways to share a model out."""
     return quantization.value.storage(path)
 
 
