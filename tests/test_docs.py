@@ -1,4 +1,8 @@
-"""Docs that cannot lie: every ``console`` block in the README and docs/ is what the command prints."""
+"""Docs that cannot lie: every ``console`` block in the README and docs/ is what the command prints.
+
+A block below a comment that names a file, such as ``<!-- examples/coder-alone/output.txt: 1, 3 -->``, is that file, or
+those of its paragraphs.
+"""
 
 import re
 import shlex
@@ -7,14 +11,18 @@ import sys
 from pathlib import Path
 
 import pytest
+import yaml
 from click.testing import CliRunner
 
 from planner.cli import main
 
 ROOT = Path(__file__).resolve().parent.parent
 BLOCK = re.compile(r"```console\n(.*?)```", re.DOTALL)
+QUOTE = re.compile(r"(<!-- (\S+?)(?:: ([\d, ]+))? -->\n```\w*\n)(.*?)```", re.DOTALL)
 PAGES = [
-    page for page in (ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))) if BLOCK.search(page.read_text())
+    page
+    for page in (ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md")))
+    if BLOCK.search(page.read_text()) or QUOTE.search(page.read_text())
 ]
 
 
@@ -40,13 +48,22 @@ def replayed(block: str) -> str:
     return "".join(parts)
 
 
+def quoted(match: re.Match[str]) -> str:
+    """A block that quotes a file, with what the file says now, but for what only editors read."""
+    text = re.sub(r"^# yaml-language-server:.*\n", "", (ROOT / match[2]).read_text(), flags=re.MULTILINE)
+    if match[3]:
+        paragraphs = text.rstrip("\n").split("\n\n")
+        text = "\n\n".join(paragraphs[int(number) - 1] for number in match[3].split(",")) + "\n"
+    return f"{match[1]}{text}```"
+
+
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
 def test_console_blocks_are_what_the_commands_print(
     page: Path, update_golden: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(ROOT)
     text = page.read_text()
-    made_anew = BLOCK.sub(lambda match: f"```console\n{replayed(match[1])}```", text)
+    made_anew = QUOTE.sub(quoted, BLOCK.sub(lambda match: f"```console\n{replayed(match[1])}```", text))
     if update_golden:
         page.write_text(made_anew)
         return
@@ -75,3 +92,19 @@ def test_the_site_has_every_page_and_no_link_that_leads_nowhere(tmp_path: Path) 
     built = subprocess.run(command, cwd=ROOT, capture_output=True, text=True)
 
     assert (built.returncode, built.stderr) == (0, "")
+
+
+def test_the_fleet_of_the_tutorial_is_what_init_writes() -> None:
+    written = yaml.safe_load(printed('planner init - --gpu "RTX 4090" --model Qwen3-8B'))
+    shown = yaml.safe_load((ROOT / "docs/fleets/first.yaml").read_text())
+
+    assert shown["gpu"] == written["gpu"]["name"]
+    assert {**written["roles"]["assistant"], **shown["roles"]["assistant"]} == written["roles"]["assistant"]
+
+
+def test_the_scripts_that_pages_run_are_rendered() -> None:
+    blocks = re.findall(r"```sh\n(.*?)```", (ROOT / "docs/tutorial.md").read_text(), re.DOTALL)
+    scripts = re.findall(r"^\./(\S+)", "".join(blocks), re.MULTILINE)
+
+    assert set(scripts) >= {"download.sh", "launch.sh", "smoke.sh"}
+    assert [name for name in scripts if not (ROOT / "examples/coder-alone/artifacts" / name).exists()] == []
