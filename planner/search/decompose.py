@@ -28,6 +28,8 @@ from planner.units import ceil_div
 _PER_MILLE = 1000
 _STEP = 100
 _ATTEMPTS = 6
+_IN_VAIN = 2
+"""Attempts without a choice, after which there are no more: with less memory a choice is no easier to find."""
 _GOOD_ENOUGH = 2000
 _ROUNDS = 5
 
@@ -51,9 +53,14 @@ def decompose(problem: Problem, weighing: Weighing, budget: int, bound: int) -> 
     """
     fits, fails = 0, _PER_MILLE
     best: Packed | None = None
+    in_vain = 0
     for _ in range(_ATTEMPTS):
         share = (fits + fails) // 2 if fits else fails - _STEP
-        found = _attempt(problem, weighing, share, budget)
+        decided = _chosen(problem, weighing, share, budget)
+        in_vain += not decided
+        if in_vain == _IN_VAIN:
+            break
+        found = _packed(problem, decided) if decided else None
         fits, fails = (share, fails) if found else (fits, share)
         best = max(filter(None, (best, found)), key=lambda packed: packed.value, default=None)
         if stopped() or (best and (bound - best.value[0]) * _GOOD_ENOUGH <= abs(bound)):
@@ -113,10 +120,9 @@ def value(problem: Problem, decided: Sequence[Decided], board: Board) -> Value:
     return tuple(stays if name == MINIMAL_CHANGE else one for name, one in zip(problem.stages, sums, strict=True))
 
 
-def _attempt(problem: Problem, weighing: Weighing, share: int, budget: int) -> Packed | None:
-    """Choose with only a share of all memory, pack, and use what is left over."""
-    decided = _chosen(problem, weighing, share, budget)
-    board = fullest(problem, decided) if decided else None
+def _packed(problem: Problem, decided: list[Decided]) -> Packed | None:
+    """Pack a choice with only a share of all memory, and use what is left over."""
+    board = fullest(problem, decided)
     if board is None:
         return None
     _improve(problem, board, decided)
