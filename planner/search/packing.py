@@ -53,6 +53,8 @@ def pack(
         board = None
     if board is None and sum(item.spots for item in items) <= _MOST_SEARCHED:
         board = _search(problem, items, most_gpus)
+    if board and most_gpus and any(board.paid(pool) > most for pool, most in enumerate(most_gpus)):
+        return None  # servers that stay may be on more GPUs than others would be
     if board is None or stays > stay(problem, decided, board):
         return None
     return [board.blocks(role) for role in range(len(problem.roles))]
