@@ -63,6 +63,8 @@ def apply(document: Document, path: str, value: str) -> None:
         here.pop(last, None)
     elif last == "time_share":
         here[last] = parse_yaml(value, "hint").data
+    elif last == "across_pools":
+        here[last] = value == "true"
     elif last in LISTS:
         here[last] = [int(part) if part.isdigit() else part for part in value.split(", ")]
     else:
