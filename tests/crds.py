@@ -24,7 +24,8 @@ def rebuilt() -> dict[str, dict[str, Any]]:
     found: dict[str, dict[str, Any]] = parsed.one((_DATA / "cluster-objects.schema.yaml").read_text(encoding="utf-8"))
     group = parsed.one((_DATA / "leaderworkerset-v1.schema.yaml").read_text(encoding="utf-8"))
     service = parsed.one((_DATA / "rayservice-v1.schema.yaml").read_text(encoding="utf-8"))
-    return {**found, "LeaderWorkerSet": group, "RayService": service}
+    llm = parsed.one((_DATA / "llminferenceservice-v1alpha2.schema.yaml").read_text(encoding="utf-8"))
+    return {**found, "LeaderWorkerSet": group, "RayService": service, "LLMInferenceService": llm}
 
 
 @functools.cache

@@ -33,6 +33,7 @@ HEADINGS = {
     "script": "## With the scripts", "compose": "## With Docker Compose", "systemd": "## With systemd",
     "quadlet": "## With Podman", "kubernetes": "## In Kubernetes", "helm-values": "## With the Helm chart",
     "litellm": "## With LiteLLM behind the router", "ray-serve": "## With Ray Serve",
+    "kserve": "## With KServe",
 }  # fmt: skip
 
 

@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 from staged import amend
 
 from planner.artifacts import DEFAULT_TARGETS, EXTRA_TARGETS, render, write
+from planner.artifacts.kserve import KSERVE
 from planner.artifacts.quoting import systemd
 from planner.artifacts.read_back import read_back, systemd_words
 from planner.artifacts.read_routes import wrong_routes
@@ -168,7 +169,9 @@ def test_a_unit_line_is_read_as_systemd_reads_it(text: str) -> None:
 def test_hostile_names_survive_the_round_trip(tmp_path: Path, model: str, parser: str) -> None:
     server = plans.server("one", repository=model, revision="", reasoning_parser=parser)
     plan = plans.plan(server, engine_version="0.32.0")
-    write(render(plan, targets=(*DEFAULT_TARGETS, *EXTRA_TARGETS)), tmp_path, force=True)
+    # KServe is refused what a shell reads as something else.
+    targets = [name for name in (*DEFAULT_TARGETS, *EXTRA_TARGETS) if name != KSERVE]
+    write(render(plan, targets=targets), tmp_path, force=True)
 
     for path, (command,) in read_back(tmp_path).items():
         assert command.model == model, path

@@ -110,9 +110,15 @@ def _llm_service(document: Mapping[str, Any], maps: Mapping[str, dict[str, str]]
     spec = document.get("spec")
     uri = str(at(spec, "model", "uri") or "")
     tensor = at(spec, "parallelism", "tensor")
-    extra = ["--model", uri.removeprefix("hf://")] if uri else []
+    model, _, revision = uri.removeprefix("hf://").partition(":") if uri.startswith("hf://") else (uri, "", "")
+    extra = ["--model", model] if model else []
+    extra += ["--revision", revision] if revision else []
     extra += ["--tensor-parallel-size", str(tensor)] if tensor else []
     template = at(spec, "template")
+    containers = at(template, "containers")
+    for container in containers if isinstance(containers, list) else []:
+        if at(container, "name") == "main":  # added to the command of KServe's own template
+            extra += str(_environment(container, maps).get("VLLM_ADDITIONAL_ARGS", "")).split()
     for found in _pod(template, maps, scope, extra):
         yield _with(_named(found, name), replicas=_count(at(spec, "replicas")))
 

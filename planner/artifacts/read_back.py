@@ -14,6 +14,7 @@ from typing import Any
 
 import yaml
 
+from planner.artifacts.kserve import read_service
 from planner.artifacts.quoting import label
 from planner.artifacts.ray import read_models, worker_gpus
 from planner.artifacts.serve_args import Argument
@@ -250,6 +251,16 @@ def _ray(path: Path) -> Iterator[Command]:
     yield from commands
 
 
+def _kserve(path: Path) -> Iterator[Command]:
+    """Read the services of KServe, each of which starts equal servers."""
+    for document in filter(None, yaml.safe_load_all(path.read_text(encoding="utf-8"))):
+        service = read_service(document)
+        command = _command("", [service.model, *service.words], None, _listed(service.environment))
+        if service.gpus != command.gpu_count:
+            raise ValueError(f"{', '.join(service.servers)} asks for {service.gpus} GPUs")
+        yield from (replace(command, server=server) for server in service.servers)
+
+
 def _listed(entries: Iterable[Mapping[str, str]]) -> dict[str, str]:
     """Return the variables of a container that have a value of their own; a dollar is doubled."""
     return {entry["name"]: entry["value"].replace("$$", "$") for entry in entries if "value" in entry}
@@ -331,4 +342,5 @@ _READERS: dict[str, _Reader] = {
     "kubernetes/fleet/groups.yaml": _groups,
     "helm-values/values.yaml": _values,
     "ray-serve/serve.yaml": _ray,
+    "kserve/services.yaml": _kserve,
 }

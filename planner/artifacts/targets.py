@@ -3,6 +3,7 @@
 from collections.abc import Callable, Collection, Iterator
 
 from planner.artifacts.context import Context
+from planner.artifacts.kserve import KSERVE, kserve_mistakes
 from planner.artifacts.processes import Server
 from planner.artifacts.ray import RAY, ray_mistakes
 from planner.errors import InputError, Problem
@@ -191,12 +192,23 @@ def _litellm(context: Context) -> Iterator[Entry]:
         yield f"litellm/{name}", f"litellm/{name}.j2", None
 
 
-def _ray_serve(context: Context) -> Iterator[Entry]:
+def _shared(context: Context) -> list[tuple[str, ...]]:
+    """Return the servers that share GPUs with each other."""
     shared = [pod.servers for pod in context.pods if len(pod.servers) > 1]
-    shared += [
-        (server.name, "others") for server in context.servers if server.node_count > 1 and _neighbours(context, server)
-    ]
-    mistakes = list(ray_mistakes(context.servers, shared, context.engine_version))
+    groups = [server for server in context.servers if server.node_count > 1 and _neighbours(context, server)]
+    return shared + [(group.name, "others") for group in groups]
+
+
+def _kserve(context: Context) -> Iterator[Entry]:
+    mistakes = list(kserve_mistakes(context.servers, _shared(context), context.engine_version))
+    if mistakes:
+        hint = "use --target kubernetes, which starts servers as the engine itself does"
+        raise InputError(tuple(Problem(KSERVE, 0, 0, "", mistake, hint) for mistake in mistakes))
+    yield f"{KSERVE}/services.yaml", f"{KSERVE}/services.yaml.j2", None
+
+
+def _ray_serve(context: Context) -> Iterator[Entry]:
+    mistakes = list(ray_mistakes(context.servers, _shared(context), context.engine_version))
     if mistakes:
         hint = "use script, compose, systemd or kubernetes, which start servers as the engine itself does"
         raise InputError(tuple(Problem(RAY, 0, 0, "", mistake, hint) for mistake in mistakes))
@@ -214,12 +226,13 @@ _TARGETS: dict[str, Callable[[Context], Iterator[Entry]]] = {
     "helm-values": _helm_values,
     "litellm": _litellm,
     RAY: _ray_serve,
+    KSERVE: _kserve,
 }
 DEFAULT_TARGETS = ("script", "compose", "systemd", "monitoring")
 """Rendered for every plan: what runs and watches it on the machine it is for."""
 TURNING_TARGETS = DEFAULT_TARGETS
 """Those that can start some servers and leave others for their turn."""
-CLUSTER_TARGETS = ("kubernetes", "helm-values", RAY)
+CLUSTER_TARGETS = ("kubernetes", "helm-values", RAY, KSERVE)
 """Rendered once for all machines, because something else places the servers."""
 EXTRA_TARGETS = tuple(name for name in _TARGETS if name not in DEFAULT_TARGETS)
 """Rendered on request."""

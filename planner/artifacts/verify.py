@@ -8,6 +8,7 @@ import dataclasses
 from collections.abc import Iterator
 from pathlib import Path
 
+from planner.artifacts.kserve import KSERVE
 from planner.artifacts.nodes import Part, address_variable, many, node_names, on_node, parts
 from planner.artifacts.quoting import label, slug
 from planner.artifacts.ray import RAY, as_planned
@@ -136,8 +137,8 @@ def _unequal(plan: Plan, target: str, part: Part, command: Command) -> Iterator[
     if slot:
         expected["--port"] = str(slot.port)
     actual = _values(command.arguments)
-    if target == HELM:
-        actual = {"--host": LOOPBACK, "--port": expected["--port"], **actual}  # the chart sets them
+    if target in (HELM, KSERVE):
+        actual = {"--host": LOOPBACK, "--port": expected["--port"], **actual}  # these set them
     if actual.get("--host") == ALL_ADDRESSES:
         actual["--host"] = LOOPBACK  # in a container; the file publishes it on loopback
     for flag in sorted(expected.keys() | actual.keys()):
@@ -172,7 +173,7 @@ def _checked(plan: Plan, fleet: Fleet, catalog: Catalog, target: str, read: dict
             yield Difference(target, command.server, str(error))
             return
         slot = _slot(plan, target, server)
-        own = target in (HELM, RAY) or (slot and carried_out.port == slot.port)
+        own = target in (HELM, RAY, KSERVE) or (slot and carried_out.port == slot.port)
         port = server.port if own else carried_out.port
         carried_out = dataclasses.replace(carried_out, repository=command.model, port=port)
         if target == RAY:  # whose executor has a port of its own
