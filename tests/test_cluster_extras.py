@@ -15,6 +15,7 @@ import pytest
 from crds import validate
 from staged import program
 from test_clusters import two_groups, wide
+from test_group_sets import equal_groups, equal_ranks
 from test_kubernetes import apart, containers, dra
 from test_replicas import pairs, unequal
 
@@ -26,7 +27,7 @@ from planner.plan import Plan
 FOLDERS = ("monitoring", "gateway", "pools", "autoscale")
 PLANS = {
     "apart": apart(), "pairs": pairs(), "unequal": unequal(), "many": plans.many_roles(), "groups": two_groups(),
-    "ranks": wide(),
+    "ranks": wide(), "equal groups": equal_groups(), "equal ranks": equal_ranks(),
 }  # fmt: skip
 
 
@@ -136,7 +137,7 @@ def test_roles_whose_pods_share_a_port_are_inference_pools() -> None:
     assert headers == ["chat", "embed"]
 
 
-@pytest.mark.parametrize("plan", [unequal(), pairs(), two_groups()], ids=["unequal", "pairs", "groups"])
+@pytest.mark.parametrize("plan", [unequal(), pairs(), equal_groups()], ids=["unequal", "pairs", "groups"])
 def test_other_roles_are_no_pools(plan: Plan) -> None:
     assert not objects(plan, "pools")
 

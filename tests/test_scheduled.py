@@ -11,6 +11,7 @@ import pytest
 import yaml
 from click.testing import CliRunner, Result
 from inventories import GPU, Json, listed, node, saved
+from test_group_sets import equal_groups
 from test_several_machines import spanning
 
 from planner.artifacts import render
@@ -68,13 +69,17 @@ def of_controller(document: Json) -> Pods:
     if document["kind"] == "Deployment":
         return [running(f"{name}-{number}", spec["template"]) for number in range(spec["replicas"])]
     if document["kind"] == "LeaderWorkerSet":
-        templates = spec["leaderWorkerTemplate"]
-        pods = [running(f"{name}-0", templates["leaderTemplate"])]
-        pods += [running(f"{name}-0-{number}", templates["workerTemplate"]) for number in range(1, templates["size"])]
-        for number, one in enumerate(pods):
-            one["metadata"]["labels"]["leaderworkerset.sigs.k8s.io/worker-index"] = str(number)
-        return pods
+        return [pod for number in range(spec["replicas"]) for pod in of_group(f"{name}-{number}", spec)]
     return []
+
+
+def of_group(name: str, spec: Json) -> Pods:
+    templates = spec["leaderWorkerTemplate"]
+    pods = [running(name, templates["leaderTemplate"])]
+    pods += [running(f"{name}-{number}", templates["workerTemplate"]) for number in range(1, templates["size"])]
+    for number, one in enumerate(pods):
+        one["metadata"]["labels"]["leaderworkerset.sigs.k8s.io/worker-index"] = str(number)
+    return pods
 
 
 def running(name: str, template: Json) -> Json:
@@ -106,6 +111,7 @@ def differing(result: Result) -> list[tuple[str, str, str]]:
         pytest.param(fleet(), id="replicas and servers that share"),
         pytest.param(replace(fleet(), cluster=Cluster(dra=True)), id="dra"),
         pytest.param(spanning(), id="group"),
+        pytest.param(equal_groups(), id="equal groups"),
     ],
 )
 def test_pods_of_the_rendered_manifests_are_as_planned(tmp_path: Path, plan: Plan) -> None:
@@ -209,6 +215,17 @@ def test_every_drift_is_found_and_nothing_else(
 
     assert (server, said) == ("old" if drift is unplanned else "chat", what)
     assert found.split(": ", 1)[-1] in text
+
+
+def test_a_group_of_a_set_that_is_gone_or_changed_is_found(tmp_path: Path) -> None:
+    pods = made(equal_groups())[2:]
+    args = pods[1]["spec"]["containers"][0]["args"]
+    args[args.index("--master-port=29501")] = "--master-port=29502"
+
+    assert differing(verified(tmp_path, equal_groups(), pods, options=("--json",))) == [
+        ("big", "pods", "2"),
+        ("big", "command", f"llm/{pods[1]['metadata']['name']}: --master-port is 29502, planned 29501"),
+    ]
 
 
 def test_a_cordoned_or_lost_node_is_told(tmp_path: Path) -> None:

@@ -5,18 +5,18 @@ from planner.artifacts.quoting import label, slug, unit_prefix
 GROUP_NAME_LENGTH = 50
 """Characters of a LeaderWorkerSet's name. Pods of a StatefulSet have its name and eleven more characters in a label,
 ``controller-revision-hash``, of at most 63 (``pkg/controller/history`` of Kubernetes); that of the workers is called
-as the set and ``-0``.
+as the set and ``-0``, and with more digits from the eleventh group on.
 """
 _MIG = " MIG "
 
 
-def group_name(fleet: str, server: str) -> str:
-    """Return the name of the LeaderWorkerSet of a server on several machines.
+def group_name(fleet: str, server: str, *, replicas: int = 1) -> str:
+    """Return the name of the LeaderWorkerSet of a server on several machines, or of its ``replicas``.
 
     Its controller makes a headless Service of that name, by which the pods find each other, unless there is one
     (``CreateHeadlessServiceIfNotExists``), so nothing else may have it.
     """
-    return label(f"{unit_prefix(fleet)}--{slug(server)}", GROUP_NAME_LENGTH)
+    return label(f"{unit_prefix(fleet)}--{slug(server)}", GROUP_NAME_LENGTH + 1 - len(str(replicas - 1)))
 
 
 def service_name(fleet: str, server: str, *, node_count: int = 1, rank: int = 0) -> str:

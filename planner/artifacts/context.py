@@ -10,6 +10,7 @@ from dataclasses import dataclass
 
 from planner.artifacts.cluster import device_class, device_expression
 from planner.artifacts.engines import Engine, engines
+from planner.artifacts.groups import GroupSet, group_sets
 from planner.artifacts.guarded import guarded_prefixes
 from planner.artifacts.metrics import Metrics, metrics
 from planner.artifacts.nodes import address_variable, many, node_names
@@ -162,6 +163,7 @@ class Context:
     pods: tuple[Pod, ...]
     several_pods: tuple[str, ...]
     workloads: tuple[Workload, ...]
+    groups: tuple[GroupSet, ...]
     scaled: tuple[Workload, ...]
     inference_pools: tuple[InferencePool, ...]
     cluster: Cluster
@@ -215,6 +217,7 @@ def build_context(plan: Plan, targets: Collection[str] = ()) -> Context:
         processes=processes,
         several_pods=_several_pods(pods, [server for server in servers if server.node_count > 1]),
         workloads=found,
+        groups=group_sets(plan.fleet, processes),
         scaled=tuple(one for one in found if one.replicas > 1 and len(one.slots) == 1),
         inference_pools=inference_pools(found, {server.name: server for server in servers}),
         cluster=plan.cluster,

@@ -7,7 +7,6 @@ from planner.artifacts.bench import Bench, bench
 from planner.artifacts.cluster import (
     device_class,
     device_expression,
-    group_name,
     mixed_resource,
     product_label,
     service_name,
@@ -67,8 +66,8 @@ class Server:
     ``answers`` says. The parts find each other at ``master_port`` there, of which ``address_flag`` names the address,
     and ``watch`` is what the gates do to notice one that has gone; ``head_variable`` and ``node_variable`` hold the
     addresses of that node and of this one.
-    ``service`` and ``group`` are what a cluster calls its Service and its LeaderWorkerSet, ``product_label``,
-    ``mixed_resource``, ``device_class`` and ``device_expression`` how a cluster finds its GPUs.
+    ``service`` is what a cluster calls its Service where it has one of its own, ``product_label``, ``mixed_resource``,
+    ``device_class`` and ``device_expression`` how a cluster finds its GPUs.
     ``memory_limit_gib`` is what it may take of the machine's memory before it is ended.
     ``expected`` is how fast the plan says it is, None where it says nothing.
     ``turn`` is what it does between its turns (empty: it takes none), for which it needs ``leave_seconds`` at most;
@@ -87,7 +86,6 @@ class Server:
     node: str
     node_count: int
     service: str
-    group: str
     rank: int
     answers: bool
     watch: str
@@ -167,7 +165,6 @@ def _process(plan: Plan, part: Part, gpus: list[GPULedger], earlier: list[Server
         node=part.node,
         node_count=len(server.nodes),
         service=service_name(plan.fleet, server.name, node_count=len(server.nodes), rank=part.rank),
-        group=group_name(plan.fleet, server.name),
         rank=part.rank,
         answers=part.answers,
         watch=_WATCH[part.apart][part.rank > 0],

@@ -138,7 +138,6 @@ def _deployments(path: Path) -> Iterator[Command]:
     for document in yaml.safe_load_all(path.read_text(encoding="utf-8")):
         if document and document["kind"] == "Deployment":
             pod = document["spec"]["template"]["spec"]
-            notes = document["metadata"].get("annotations", {})
             asked, locks = 0, set[int]()
             for container in (*pod.get("initContainers", ()), *pod["containers"]):
                 resources = container["resources"]
@@ -146,12 +145,18 @@ def _deployments(path: Path) -> Iterator[Command]:
                 for command in container_commands(container):
                     name = command.server
                     locks.update(command.gpu_indices or ())
-                    servers = notes.get(f"servers.planner/{label(name)}", name).split(",")
-                    if len(servers) != document["spec"]["replicas"]:
-                        raise ValueError(f"{name} has {document['spec']['replicas']} replicas")
-                    yield from (replace(command, server=label(server)) for server in servers)
+                    yield from (replace(command, server=label(server)) for server in _replicas(document, name))
             if "initContainers" not in pod and asked != len(locks):
                 raise ValueError(f"{document['metadata']['name']} asks for {asked} GPUs, not {len(locks)}")
+
+
+def _replicas(document: Mapping[str, Any], name: str) -> list[str]:
+    """Return the servers of the plan, one for each replica of an object, that have a name in its pods."""
+    notes = document["metadata"].get("annotations", {})
+    servers: list[str] = notes.get(f"servers.planner/{label(name)}", name).split(",")
+    if len(servers) != document["spec"]["replicas"]:
+        raise ValueError(f"{name} has {document['spec']['replicas']} replicas")
+    return servers
 
 
 def container_commands(container: Mapping[str, Any]) -> Iterator[Command]:
@@ -207,13 +212,15 @@ def _told(words: list[str]) -> dict[str, str]:
 
 
 def _groups(path: Path) -> Iterator[Command]:
-    """Read the leader and the workers of every LeaderWorkerSet; each pod has GPUs of its own."""
+    """Read the leader and the workers of every server of a LeaderWorkerSet; each pod has GPUs of its own."""
     for document in yaml.safe_load_all(path.read_text(encoding="utf-8")):
         if document and document["kind"] == "LeaderWorkerSet":
             templates = document["spec"]["leaderWorkerTemplate"]
             for template, suffix in (("leaderTemplate", ""), ("workerTemplate", WORKER)):
                 (container,) = templates[template]["spec"]["containers"]
-                yield group_command(container, suffix)
+                command = group_command(container, suffix)
+                for server in _replicas(document, container["name"]):
+                    yield replace(command, server=label(server) + suffix)
 
 
 def _first_rank(command: list[str]) -> list[str]:

@@ -7,10 +7,9 @@ from urllib.parse import urlsplit
 
 import yaml
 
-from planner.artifacts.cluster import service_name
+from planner.artifacts.groups import InCluster, in_cluster
 from planner.artifacts.nodes import many
 from planner.artifacts.quoting import slug
-from planner.artifacts.workloads import cluster_slots
 from planner.errors import InputError, Problem
 from planner.plan import Plan, ServerPlan
 
@@ -65,26 +64,24 @@ def wrong_routes(plan: Plan, folder: Path) -> dict[str, list[str]]:
 
 
 def _planned(plan: Plan, servers: list[ServerPlan], path: str) -> Routes:
+    cluster = in_cluster(plan) if path.startswith("kubernetes/") else None
     routes: dict[str, list[str]] = {}
     for server in servers:
         adapters = server.settings.lora.model_names if server.settings.lora else ()
         for name in (*server.names, *adapters):
-            routes.setdefault(name, []).extend(_hosts(plan, server, path))
+            routes.setdefault(name, []).extend(_hosts(cluster, server, path))
     return {model: tuple(sorted(hosts)) for model, hosts in routes.items()}
 
 
-def _hosts(plan: Plan, server: ServerPlan, path: str) -> list[str]:
+def _hosts(cluster: InCluster | None, server: ServerPlan, path: str) -> list[str]:
     """Return where a server answers, with its port, for the router that the file configures."""
-    if not path.startswith("kubernetes/"):
+    if cluster is None:
         return [f"{slug(server.name) if 'compose' in path else '127.0.0.1'}:{server.port}"]
     if len(server.nodes) == 1:
-        slot = cluster_slots(plan)[slug(server.name)]
+        slot = cluster.slots[slug(server.name)]
         return [f"{slot.service}:{slot.port}"]
-    names = (
-        service_name(plan.fleet, server.name, node_count=len(server.nodes), rank=rank)
-        for rank in range(len(server.answering_nodes))
-    )
-    return [f"{name}:{server.port}" for name in names]
+    group = cluster.sets[slug(server.name)]
+    return [f"{api.service}:{group.port}" for api in group.apis]
 
 
 def _mistakes(planned: Routes, found: Routes) -> Iterator[str]:

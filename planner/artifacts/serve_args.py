@@ -45,7 +45,7 @@ class Argument:
 
 MASTER_ADDRESS, RANKS_ADDRESS = "--master-addr", "--data-parallel-address"
 """Options for the address of a server's first node: of pipeline stages, and of data-parallel ranks."""
-_MASTER_PORT, _RANKS_PORT = "--master-port", "--data-parallel-rpc-port"
+MASTER_PORT, RANKS_PORT = "--master-port", "--data-parallel-rpc-port"
 # The options that a server's facts become, and the facts.
 _FIELDS = {
     "--port": "port",
@@ -61,7 +61,7 @@ _FIELDS = {
     "--pipeline-parallel-size": "pipeline_parallel_size",
     "--data-parallel-size": "data_parallel_size",
     "--decode-context-parallel-size": "context_parallel_size",
-    _MASTER_PORT: "master_port",
+    MASTER_PORT: "master_port",
     "--reasoning-parser": "reasoning_parser",
     "--tool-call-parser": "tool_parser",
     "--hf-overrides": "hf_overrides",
@@ -102,7 +102,7 @@ def serve_arguments(
     """
     given: dict[str, str | int | float] = {flag: getattr(server, field) for flag, field in _FIELDS.items()}
     if server.data_parallel_size > 1:
-        given[_RANKS_PORT] = given.pop(_MASTER_PORT)
+        given[RANKS_PORT] = given.pop(MASTER_PORT)
     arguments = [
         Argument(flag, _plain(value)) for flag, value in given.items() if value and value != _DEFAULTS.get(flag)
     ]
@@ -144,7 +144,7 @@ def planned_server(server: ServerPlan, arguments: Iterable[Argument]) -> ServerP
         ValueError: a number is not one.
     """
     words = {argument.flag: argument.words for argument in arguments}
-    values = {_MASTER_PORT if flag == _RANKS_PORT else flag: found[0] for flag, found in words.items() if found}
+    values = {MASTER_PORT if flag == RANKS_PORT else flag: found[0] for flag, found in words.items() if found}
     facts: dict[str, Any] = {
         "settings": read_settings(words, server.settings),
         "expert_parallel": _EXPERT_PARALLEL in words,

@@ -8,6 +8,7 @@ import dataclasses
 from collections.abc import Iterator
 from pathlib import Path
 
+from planner.artifacts.groups import InCluster, in_cluster
 from planner.artifacts.kserve import KSERVE
 from planner.artifacts.nodes import Part, address_variable, many, node_names, on_node, parts
 from planner.artifacts.quoting import label, slug
@@ -16,7 +17,7 @@ from planner.artifacts.read_back import WORKER, Command, read_back
 from planner.artifacts.read_routes import wrong_routes
 from planner.artifacts.serve_args import Argument, planned_server, refused_arguments, serve_arguments, serve_environment
 from planner.artifacts.targets import CLUSTER_TARGETS
-from planner.artifacts.workloads import Slot, cluster_slots
+from planner.artifacts.workloads import Slot
 from planner.catalog import Catalog
 from planner.check import check
 from planner.engine.options import EngineOptions, engine_options
@@ -88,13 +89,13 @@ def _by_target(files: dict[str, tuple[Command, ...]]) -> dict[str, dict[str, Com
 
 def compared(plan: Plan, target: str, read: dict[str, Command]) -> Iterator[Difference]:
     """Yield where the commands of a target, by server, are not the plan's."""
-    planned = _planned(plan, target)
+    planned, there = _planned(plan, target), _there(plan, target)
     for name in sorted(planned.keys() - read.keys()):
         yield Difference(target, name, "is not in the file")
     for name in sorted(read.keys() - planned.keys()):
         yield Difference(target, name, "is not planned")
     for name in sorted(read.keys() & planned.keys()):
-        for message in _unequal(plan, target, planned[name], read[name]):
+        for message in _unequal(plan, target, there, planned[name], read[name]):
             yield Difference(target, name, message)
 
 
@@ -104,7 +105,7 @@ def unlike(plan: Plan, target: str, command: Command, *, more: bool = False) -> 
     Raises:
         KeyError: no server of the plan is called so there.
     """
-    messages = _unequal(plan, target, _planned(plan, target)[command.server], command)
+    messages = _unequal(plan, target, _there(plan, target), _planned(plan, target)[command.server], command)
     return tuple(message for message in messages if not (more and message.endswith(_NOT_PLANNED)))
 
 
@@ -119,13 +120,13 @@ def _planned(plan: Plan, target: str) -> dict[str, Part]:
     return planned
 
 
-def _unequal(plan: Plan, target: str, part: Part, command: Command) -> Iterator[str]:
+def _unequal(plan: Plan, target: str, there: InCluster | None, part: Part, command: Command) -> Iterator[str]:
     server = part.server
     options = engine_options(plan.engine_version)
     yield from refused_arguments(command.arguments, options)
     if command.model != server.repository:
         yield f"serves {command.model}, planned {server.repository}"
-    slot = _slot(plan, target, server)
+    slot = _slot(there, server)
     gpu_indices = slot.gpu_indices if slot else part.gpu_indices
     if command.gpu_indices not in (None, gpu_indices):
         yield f"runs on GPU {_list(command.gpu_indices or ())}, planned {_list(gpu_indices)}"
@@ -133,7 +134,7 @@ def _unequal(plan: Plan, target: str, part: Part, command: Command) -> Iterator[
         name, _, value = variable.partition("=")
         if command.environment.get(name) != value:
             yield f"has {name}={command.environment.get(name, '')} in its environment, planned {variable}"
-    expected = _expected(part, target, options)
+    expected = _expected(dataclasses.replace(part, server=_in_its_set(there, server)), target, options)
     if slot:
         expected["--port"] = str(slot.port)
     actual = _values(command.arguments)
@@ -164,7 +165,7 @@ def _expected(part: Part, target: str, options: EngineOptions) -> dict[str, str]
 
 def _checked(plan: Plan, fleet: Fleet, catalog: Catalog, target: str, read: dict[str, Command]) -> Iterator[Difference]:
     """Check the plan that the file carries out, which is the plan itself when nothing differs."""
-    servers = []
+    servers, there = [], _there(plan, target)
     for server in plan.servers:
         command = read[_spelled(server, target)]
         try:
@@ -172,22 +173,32 @@ def _checked(plan: Plan, fleet: Fleet, catalog: Catalog, target: str, read: dict
         except ValueError as error:
             yield Difference(target, command.server, str(error))
             return
-        slot = _slot(plan, target, server)
-        own = target in (HELM, RAY, KSERVE) or (slot and carried_out.port == slot.port)
+        slot = _slot(there, server)
+        pod = _in_its_set(there, server)
+        own = target in (HELM, RAY, KSERVE) or carried_out.port == (slot.port if slot else pod.port)
         port = server.port if own else carried_out.port
         carried_out = dataclasses.replace(carried_out, repository=command.model, port=port)
-        if target == RAY:  # whose executor has a port of its own
+        if target == RAY or carried_out.master_port == pod.master_port:  # Ray's executor has a port of its own
             carried_out = dataclasses.replace(carried_out, master_port=server.master_port)
         servers.append(_placed(carried_out, len(server.gpu_indices), None if slot else command.gpu_indices))
     for violation in check(dataclasses.replace(plan, servers=tuple(servers)), fleet, catalog):
         yield Difference(target, violation.where, violation.message)
 
 
-def _slot(plan: Plan, target: str, server: ServerPlan) -> Slot | None:
+def _there(plan: Plan, target: str) -> InCluster | None:
+    """Return what has the servers where equal ones are one object; None where a target has one for each."""
+    return in_cluster(plan) if target == "kubernetes" else None
+
+
+def _slot(there: InCluster | None, server: ServerPlan) -> Slot | None:
     """Return what a server is in a pod, where ports are those of the first replica and GPUs are counted anew."""
-    if target != "kubernetes" or len(server.nodes) > 1:
-        return None
-    return cluster_slots(plan)[slug(server.name)]
+    return there.slots.get(slug(server.name)) if there else None
+
+
+def _in_its_set(there: InCluster | None, server: ServerPlan) -> ServerPlan:
+    """Return a server with the ports of its pods, which in a set of equal groups are those of the first."""
+    group = there.sets.get(slug(server.name)) if there else None
+    return dataclasses.replace(server, port=group.port, master_port=group.master_port) if group else server
 
 
 def _placed(server: ServerPlan, width: int, gpu_indices: tuple[int, ...] | None) -> ServerPlan:

@@ -5,10 +5,8 @@ from dataclasses import dataclass
 
 from planner.artifacts.cluster import service_name
 from planner.artifacts.engines import alike
-from planner.artifacts.processes import Server, all_processes
+from planner.artifacts.processes import Server
 from planner.artifacts.quoting import slug
-from planner.engine.options import engine_options
-from planner.plan import Plan
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -72,13 +70,6 @@ def workloads(fleet: str, processes: Sequence[Server]) -> tuple[Workload, ...]:
         equal.setdefault(_shape(pod), []).append(pod)
     everywhere = [process.role for process in processes if process.rank == 0]
     return tuple(_workload(fleet, group, everywhere) for group in equal.values())
-
-
-def cluster_slots(plan: Plan) -> dict[str, Slot]:
-    """Return what each server on one machine is in a cluster, by the server's name in files."""
-    processes = all_processes(plan, engine_options(plan.engine_version))
-    found = (slot for workload in workloads(plan.fleet, processes) for slot in workload.slots)
-    return {server: slot for slot in found for server in slot.servers}
 
 
 def _shape(pod: Sequence[Server]) -> object:

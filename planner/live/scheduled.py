@@ -154,7 +154,10 @@ def _read(one: Wanted, pod: Pod) -> Iterator[Command]:
             kept = tuple(argument for argument in command.arguments if argument.flag not in _OF_THE_CHART)
             yield replace(command, arguments=kept)
         elif one.group:
-            yield group_command(container, WORKER if pod.worker else "")
+            suffix = WORKER if pod.worker else ""
+            command = group_command(container, suffix)
+            name = command.server.removesuffix(suffix)
+            yield replace(command, server=one.servers.get(name, name) + suffix)
         else:
             for command in container_commands(container):
                 yield replace(command, server=one.servers.get(label(command.server), command.server))

@@ -4,6 +4,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from planner.artifacts.engines import engines
+from planner.artifacts.groups import group_sets
 from planner.artifacts.processes import Server, all_processes
 from planner.artifacts.quoting import label, unit_prefix
 from planner.artifacts.workloads import workloads
@@ -19,7 +20,7 @@ class Wanted:
     """Equal pods: ``count`` of them with the label ``instance``, each with ``gpus`` GPUs of a product (as labelled).
 
     ``servers`` are the first pod's, by what they are called in a pod, as the target spells their names in the plan.
-    A ``group`` is the pods of one server on several machines.
+    A ``group`` is the pods of servers that are on several machines each.
     """
 
     name: str
@@ -48,17 +49,17 @@ def _workloads(plan: Plan, processes: tuple[Server, ...]) -> Iterator[Wanted]:
             product=by_name[workload.slots[0].server].product_label,
             servers={label(slot.name): label(slot.server) for slot in workload.slots},
         )
-    for server in by_name.values():
-        if server.node_count > 1:
-            yield Wanted(
-                name=server.name,
-                instance=label(server.name),
-                count=server.node_count,
-                gpus=len(server.gpu_indices),
-                product=server.product_label,
-                servers={label(server.name): label(server.name)},
-                group=True,
-            )
+    for group in group_sets(plan.fleet, processes):
+        first = by_name[group.server]
+        yield Wanted(
+            name=group.name,
+            instance=label(group.name),
+            count=group.node_count * group.replicas,
+            gpus=len(first.gpu_indices),
+            product=first.product_label,
+            servers={label(group.name): label(group.server)},
+            group=True,
+        )
 
 
 def _engines(plan: Plan, processes: tuple[Server, ...]) -> Iterator[Wanted]:
