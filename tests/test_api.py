@@ -30,7 +30,7 @@ SIGNATURES = {
     "solve": "(fleet: Fleet, catalog: Catalog | None = None, budget: int = 60, "
     "previous: Plan | None = None) -> Plan | NoPlan",
     "what_if": "(written: FleetFile, wanted: Sequence[Scenario], catalog: Catalog, budget: int = 60, "
-    "workers: int | None = None) -> Iterator[ScenarioOutcome]",
+    "workers: int | None = None, running: Plan | None = None) -> Iterator[ScenarioOutcome]",
     "write": "(files: Mapping[str, File], folder: Path, *, force: bool = False, dry_run: bool = False) "
     "-> tuple[Outcome, ...]",
 }

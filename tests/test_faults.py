@@ -1,6 +1,7 @@
 """Known faults of engine versions: which servers meet them, what a plan does about them, and the page of them all."""
 
 import dataclasses
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +16,7 @@ from planner.cli import main
 from planner.engine.faults import Case, Fault, GPUs, Models, Settings, all_faults, known_faults
 from planner.engine.flags import default_flags
 from planner.engine.profile import load_profile
+from planner.memory.refusals import faults_in_reach
 from planner.plan import NoPlan, Plan
 from planner.resources import data_folder
 from planner.solve import solve
@@ -104,6 +106,13 @@ def test_a_plan_that_cannot_avoid_a_fault_names_it() -> None:
     pinned = changed(HYBRID, "roles.chat.variant", "Qwen/Qwen3.6-27B-FP8")
 
     assert serious(plan(pinned)) == {"hybrid-quantized-sm120-dies-under-load"}
+
+
+@pytest.fixture(autouse=True)
+def remembered() -> Iterator[None]:
+    """Forget faults that a test made up, which are kept for all servers of a model."""
+    yield
+    faults_in_reach.cache_clear()
 
 
 @pytest.fixture

@@ -69,7 +69,7 @@ def test_a_model_has_a_role_that_it_can_do(model: str, task: str, context: tuple
         (["--gpu", "L4", "--gpu", "MI300X:8"], 1, "no plan can be made for Instinct MI300X\n"),
         (["--gpu", "g6e.12xlarg"], 1, "did you mean g6e.12xlarge"),
         (["--gpu", "L4:0"], 2, "'L4:0' is not NAME or NAME:COUNT, such as L40S:4"),
-        (["--gpu", "L4:5000"], 1, "gpu.count: expected a whole number of GPUs from 1 to 4096, not 5000"),
+        (["--gpu", "L4:20000"], 1, "gpu.count: expected a whole number of GPUs from 1 to 16384, not 20000"),
         (["--gpu", "L4", "--model", "Qwen3-8X"], 1, "error: unknown model 'Qwen3-8X'"),
     ],
     ids=["gpu", "vendor", "vendor-in-a-pool", "instance", "none", "many", "model"],
