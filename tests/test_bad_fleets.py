@@ -47,7 +47,8 @@ def test_no_library_speaks_to_the_user(path: Path) -> None:
 
 def test_missing_file(tmp_path: Path, catalog: Catalog, monkeypatch: pytest.MonkeyPatch) -> None:
     assert complaint(tmp_path / "fleet.yaml", catalog, monkeypatch) == (
-        "fleet.yaml: no such file\n  hint: `planner init` writes a starter file\n"
+        "fleet.yaml: no such file\n  hint: a fleet of another name or folder is given by its path, after --fleet where "
+        "a plan or folder is named; `planner init` writes a starter file\n"
     )
 
 

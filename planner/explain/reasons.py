@@ -134,7 +134,9 @@ def _sentence(binding: Binding, why: str) -> str:
     if binding.limit == "speed":
         return f"with more than {binding.now} requests at once it would not surely be as fast as it must"
     if binding.limit == "memory":
-        return f"{_step(binding)} would take {more(binding.needed_bytes)} more; {less(binding.free_bytes)} are free"
+        least = "at least " if binding.what == "variant" else ""  # with the fewest requests and the shortest context
+        needed, free = more(binding.needed_bytes), less(binding.free_bytes)
+        return f"{_step(binding)} would take {least}{needed} more; {free} are free"
     if binding.limit == "objective":
         return _forgone(binding, why)
     return ""

@@ -26,6 +26,7 @@ from planner.fleet.written import FleetFile
 from planner.yaml_source import FieldPath, Source, read_yaml
 
 _STARTER = "`planner init` writes a starter file"
+_ELSEWHERE = "a fleet of another name or folder is given by its path, after --fleet where a plan or folder is named"
 
 _MANY = 16
 """More keys than this are not listed in a hint."""
@@ -48,7 +49,7 @@ def read_fleet(path: Path | str) -> FleetFile:
     """
     path = Path(path) if isinstance(path, str) else path
     if not path.exists():
-        raise InputError((Problem(str(path), 0, 0, "", "no such file", _STARTER),))
+        raise InputError((Problem(str(path), 0, 0, "", "no such file", f"{_ELSEWHERE}; {_STARTER}"),))
     source = read_yaml(path)
     if source.data is None:
         raise InputError((Problem(source.file, 0, 0, "", "the file is empty", _STARTER),))

@@ -152,6 +152,7 @@ def _lost(data: dict[str, Any], edit: Edit) -> Iterator[_Change]:
             yield ("nodes", pool), None
         elif lost:
             yield ("nodes", pool, "without"), [*gone, *lost]
+    everything = list(dict.fromkeys(everything))  # pools may share a machine
     for name in sorted(left.difference(everything)):
         shown = ", ".join(everything[:_SHOWN]) + (", …" if len(everything) > _SHOWN else "")
         hint = values.suggestion(name, everything, f"the nodes are {shown}")
