@@ -21,7 +21,7 @@ from ortools.linear_solver import pywraplp
 from planner.search.chain import Weighing
 from planner.search.pieces import Pieces
 from planner.search.prices import SCALE, Prices
-from planner.search.problem import COST, Candidate, Problem, Team
+from planner.search.problem import COST, Candidate, Problem, Team, still_barred
 
 _DIGITS = 30
 """Bits of a price that are kept: what is beyond is noise of the linear solver."""
@@ -117,7 +117,7 @@ class Bounds:
             ]
             roles.append(replace(found, candidates=tuple(piece for _, piece in kept)))
             origins.append(tuple(index for index, _ in kept))
-        return Pieces(replace(self.problem, roles=tuple(roles)), tuple(origins))
+        return Pieces(replace(self.problem, roles=still_barred(self.problem.roles, roles)), tuple(origins))
 
     def _trimmed(self, role: int, index: int, candidate: Candidate, least: int) -> Candidate | None:
         """Return a candidate with those of its sequences that reach so much; None when none does."""

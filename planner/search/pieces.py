@@ -28,7 +28,7 @@ from operator import le
 from typing import NamedTuple
 
 from planner.search.beaten import Layout, unbeaten
-from planner.search.problem import COST, Answer, Candidate, Choice, Decided, Problem
+from planner.search.problem import COST, Answer, Candidate, Choice, Decided, Problem, still_barred
 from planner.units import ceil_div
 
 _CUTS = 64
@@ -92,7 +92,7 @@ def pieces(problem: Problem) -> Pieces:
         kept = sorted(needed, key=lambda run: (run.candidate, -run.first))  # canonical: the most sequences come first
         roles.append(replace(role, candidates=tuple(_piece(role.candidates[run.candidate], run) for run in kept)))
         origins.append(tuple(run.candidate for run in kept))
-    return Pieces(replace(problem, roles=tuple(roles)), tuple(origins))
+    return Pieces(replace(problem, roles=still_barred(problem.roles, roles)), tuple(origins))
 
 
 class _Sizes:

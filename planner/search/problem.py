@@ -8,7 +8,7 @@ sequences but for two floors. Each stage of the objective is a sum over the role
 
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 COST = "cost"
 """The stage that counts the price of the GPUs, or whole nodes, in use, negative so that more is better."""
@@ -100,6 +100,19 @@ class RoleProblem:
     optional: bool = False
     stacked: int = 1
     spread: bool = False
+
+
+def still_barred(before: Sequence[RoleProblem], after: Sequence[RoleProblem]) -> tuple[RoleProblem, ...]:
+    """Return roles of which candidates were left out, with nothing barred where one has no barred ones any more.
+
+    That role chooses another one, so no choice is the known combination.
+    """
+    had, has = ([any(one.barred for one in role.candidates) for role in roles] for roles in (before, after))
+    if had == has:
+        return tuple(after)
+    return tuple(
+        replace(role, candidates=tuple(replace(one, barred=False) for one in role.candidates)) for role in after
+    )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
