@@ -12,6 +12,8 @@ from planner.errors import UnknownName
 from planner.yaml_text import yaml_text
 
 _NEAR = 4
+"""The most names that a hint offers in place of one that is unknown."""
+
 _MACHINES = """\
 # One machine, or instance, for each --gpu. GPUs of several kinds in one machine are pools that name the same `node:`
 # and count on with `index:`.
