@@ -13,11 +13,10 @@ PlannerError                 the root; the command line maps each class to one e
 "No plan exists" is a result (see ``planner.plan``), not an error.
 """
 
-from dataclasses import dataclass
+from msgspec import Struct
 
 
-@dataclass(frozen=True, slots=True, order=True)
-class Problem:
+class Problem(Struct, frozen=True, order=True):
     """One thing wrong in a file the user wrote: where it is, what it is, what would be right.
 
     ``line`` and ``column`` count from 1; 0 means the place is not known. ``path`` is the dotted field path, such as

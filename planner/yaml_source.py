@@ -8,11 +8,11 @@ types of the core schema (https://yaml.org/spec/1.2.2/#103-core-schema). ``yes``
 
 import re
 from collections.abc import Iterator
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, TypeAlias
 
 import yaml
+from msgspec import Struct, field
 
 from planner.errors import InputError, Problem
 
@@ -31,8 +31,7 @@ _CORE_TAG = "tag:yaml.org,2002:"
 _BARE_KEY = re.compile(r"[A-Za-z0-9_-]+")
 
 
-@dataclass(frozen=True, slots=True)
-class Source:
+class Source(Struct, frozen=True):
     """The data of one YAML file with the place of every value.
 
     ``data`` consists of dict, list, str, int, float, bool and None; floats may be infinite or NaN. ``values`` and

@@ -1,11 +1,14 @@
 """The JSON Schemas of what commands print with ``--json``; those of plans are made from their facts."""
 
 import dataclasses
+import functools
 import json
 from pathlib import Path
-from typing import Any
+from types import UnionType
+from typing import Any, Literal, Union, get_args, get_origin, get_type_hints
 
 import jsonschema
+import msgspec
 from pydantic import TypeAdapter
 from referencing import Registry, Resource
 
@@ -20,8 +23,7 @@ FOLDER = Path(__file__).resolve().parent.parent / "docs" / "schemas"
 FILES = sorted(FOLDER.glob("*.schema.json"))
 
 
-@dataclasses.dataclass
-class Differences:
+class Differences(msgspec.Struct):
     """What ``planner diff`` prints."""
 
     differences: list[Difference]
@@ -55,11 +57,25 @@ def valid(name: str, printed: str) -> dict[str, Any]:
 def made(name: str) -> dict[str, Any]:
     """Return the schema that follows from the types of a document."""
     kind, title, version, absent = MADE[name]
-    found = _strict(TypeAdapter(kind).json_schema(mode="serialization"), absent)
+    found = _strict(TypeAdapter(_known(kind)).json_schema(mode="serialization"), absent)
     found["required"] = ["schema", *found["required"]]
     said = {"description": "Version of this document.", "const": version}
     found["properties"] = {"schema": said, **found["properties"]}
     return {"$schema": "https://json-schema.org/draft/2020-12/schema", **found, "title": title}
+
+
+@functools.cache
+def _known(kind: Any) -> Any:  # noqa: ANN401 - any type
+    """Return a type with dataclasses for structs: pydantic makes schemas of unions that msgspec makes none of."""
+    if isinstance(kind, type) and issubclass(kind, msgspec.Struct):
+        types, named = get_type_hints(kind), msgspec.structs.fields(kind)
+        fields = [(one.name, _known(types[one.name]), *([] if one.required else [None])) for one in named]
+        said = {"__doc__": kind.__doc__, "__module__": kind.__module__}
+        return dataclasses.make_dataclass(kind.__name__, fields, kw_only=True, namespace=said)
+    if get_origin(kind) in (None, Literal):
+        return kind
+    parts = tuple(map(_known, get_args(kind)))
+    return Union[parts] if get_origin(kind) in (Union, UnionType) else get_origin(kind)[parts]  # noqa: UP007
 
 
 def _strict(node: Any, absent: set[str]) -> Any:  # noqa: ANN401 - any JSON

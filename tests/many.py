@@ -1,7 +1,6 @@
 """The page of a plan with a thousand servers, as facts made by hand."""
 
-import dataclasses
-
+from msgspec.structs import replace
 from plans import plan, server
 from test_report import example
 
@@ -20,6 +19,4 @@ def many_servers() -> View:
         )
     )
     _, like = example()
-    return dataclasses.replace(
-        like, servers=own.servers, bars=gpu_bars(own), starts=starts(own), plan_text=plan_to_yaml(own)
-    )
+    return replace(like, servers=own.servers, bars=gpu_bars(own), starts=starts(own), plan_text=plan_to_yaml(own))

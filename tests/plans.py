@@ -1,7 +1,8 @@
 """Plans made by hand for tests of artifacts: the facts of a plan without a solver."""
 
-import dataclasses
 from typing import Any
+
+from msgspec.structs import replace
 
 from planner.engine.switching import Span
 from planner.facts.accuracy import Accuracy
@@ -60,7 +61,7 @@ def server(name: str, **changes: Any) -> ServerPlan:  # noqa: ANN401 - any field
         reasoning_parser="",
         ledger=ledger,
     )
-    return dataclasses.replace(plain, **changes)
+    return replace(plain, **changes)
 
 
 def plan(*servers: ServerPlan, **changes: Any) -> Plan:  # noqa: ANN401 - any field of Plan
@@ -95,7 +96,7 @@ def plan(*servers: ServerPlan, **changes: Any) -> Plan:  # noqa: ANN401 - any fi
         bindings=(),
         runner_up=None,
     )
-    return dataclasses.replace(plain, **changes)
+    return replace(plain, **changes)
 
 
 def two_roles() -> Plan:
@@ -140,7 +141,7 @@ def fast() -> Plan:
 
 def beside() -> Plan:
     """Two servers on one GPU whose speed the plan states as a bound."""
-    speed = dataclasses.replace(SPEED, busy_permille=2000)
+    speed = replace(SPEED, busy_permille=2000)
     general = server("general", task="general", repository="Qwen/Qwen2.5-7B-Instruct", port=8002, speed=speed)
     return plan(server("coder", speed=speed), general)
 

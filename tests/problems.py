@@ -6,10 +6,10 @@ made just large enough for them, so that a solver which calls it infeasible, or 
 
 import itertools
 from collections.abc import Iterator
-from dataclasses import replace
 from typing import NamedTuple
 
 from hypothesis import strategies as st
+from msgspec.structs import replace
 
 from planner.search.placing import blocks
 from planner.search.problem import COST, Block, Candidate, Choice, Decided, PoolProblem, Problem, RoleProblem, Turn

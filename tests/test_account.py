@@ -1,6 +1,5 @@
 """``planner explain``: every claim is one that solving again confirms."""
 
-import dataclasses
 from pathlib import Path
 from typing import Any
 
@@ -9,6 +8,7 @@ import yaml
 from click.testing import CliRunner, Result
 from documents import valid
 from fleets import PAIR, catalog, changed, fleet
+from msgspec.structs import replace
 from plans import NAMELESS, plan, server
 
 from planner.cli import main
@@ -55,7 +55,7 @@ def test_the_best_alternative_is_the_runner_up_of_the_plan(found: Account) -> No
     others = [item.runner_up for item in found.alternatives if item.runner_up]
 
     assert isinstance(own, Plan)
-    assert dataclasses.replace(own, runner_up=None) == found.plan
+    assert replace(own, runner_up=None) == found.plan
     assert own.runner_up == max(others, key=lambda item: values(item.stages))
 
 
@@ -65,7 +65,7 @@ def test_one_more_gib_is_what_solving_with_it_gives(found: Account) -> None:
 
     assert (growth.pool, growth.more_bytes) == ("gpu", GIB)
     assert isinstance(with_it, Plan)
-    assert growth.answer == dataclasses.replace(with_it, runner_up=None, lock=found.plan.lock)
+    assert growth.answer == replace(with_it, runner_up=None, lock=found.plan.lock)
     assert values(with_it.proof.stages) > values(found.plan.proof.stages)
 
 
@@ -134,12 +134,12 @@ def test_the_text_on_many_gpus() -> None:
     ]
     whole = plan(*servers, bindings=(step,))
     gpus = (
-        *(dataclasses.replace(gpu, node="box", pool="box") for gpu in whole.gpus),
-        dataclasses.replace(whole.gpus[0], node="spare", pool="spare", servers=(), gpu="L40S", free_bytes=40 * GIB),
+        *(replace(gpu, node="box", pool="box") for gpu in whole.gpus),
+        replace(whole.gpus[0], node="spare", pool="spare", servers=(), gpu="L40S", free_bytes=40 * GIB),
     )
-    whole = dataclasses.replace(whole, gpus=gpus, proof=_staged(whole.proof, 2_000_000))
-    larger = [dataclasses.replace(one, max_num_seqs=9) for one in servers]
-    grown = dataclasses.replace(plan(*larger), proof=_staged(whole.proof, 2_125_000))
+    whole = replace(whole, gpus=gpus, proof=_staged(whole.proof, 2_000_000))
+    larger = [replace(one, max_num_seqs=9) for one in servers]
+    grown = replace(plan(*larger), proof=_staged(whole.proof, 2_125_000))
     found = Account(
         plan=whole,
         left_out=(
@@ -195,4 +195,4 @@ def _stages(value: int) -> tuple[Stage, ...]:
 
 
 def _staged(proof: Proof, value: int) -> Proof:
-    return dataclasses.replace(proof, stages=_stages(value))
+    return replace(proof, stages=_stages(value))

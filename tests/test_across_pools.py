@@ -1,6 +1,5 @@
 """Servers of one role in several pools: each pool with settings of its own, and one role to clients."""
 
-import dataclasses
 from collections import Counter
 from pathlib import Path
 from typing import Any
@@ -8,6 +7,7 @@ from typing import Any
 import plans
 import pytest
 from fleets import catalog, changed, fleet
+from msgspec.structs import replace
 
 from benchmarks.second_opinion.__main__ import compare_across
 from planner.artifacts import render
@@ -87,7 +87,7 @@ def test_the_check_compares_what_clients_see(
 ) -> None:
     read, plan = mixed
     first, second = plan.servers
-    forged = dataclasses.replace(plan, servers=(first, dataclasses.replace(second, **{field: value})))
+    forged = replace(plan, servers=(first, replace(second, **{field: value})))
 
     assert any(said in str(violation) for violation in check(forged, read, catalog()))
 
@@ -143,7 +143,7 @@ def test_a_plan_follows_the_one_before(mixed: tuple[Fleet, Plan]) -> None:
 def test_a_difference_names_the_pool_that_changed(mixed: tuple[Fleet, Plan]) -> None:
     _, plan = mixed
     first, second = plan.servers
-    less = dataclasses.replace(plan, servers=(first, dataclasses.replace(second, max_num_seqs=second.max_num_seqs - 1)))
+    less = replace(plan, servers=(first, replace(second, max_num_seqs=second.max_num_seqs - 1)))
 
     assert second.name in difference(differences(plan, less))
 

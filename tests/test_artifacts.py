@@ -1,11 +1,9 @@
 """Every rendered file passes the program that will read it, whatever the names in the plan."""
 
-import dataclasses
 import json
 import re
 import shlex
 import subprocess
-from dataclasses import fields
 from pathlib import Path
 
 import parsed
@@ -13,6 +11,7 @@ import plans
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from msgspec.structs import replace
 from staged import program
 
 from planner.artifacts import DEFAULT_TARGETS, File, context, render, write
@@ -257,9 +256,9 @@ def test_every_way_to_start_keeps_what_was_compiled_and_says_where() -> None:
 def test_every_field_and_filter_is_documented() -> None:
     page = (ROOT / "docs" / "artifacts.md").read_text(encoding="utf-8")
     names = {
-        item.name
+        name
         for kind in (Context, Server, Bench, Device, Pod, Role, Checkpoint, Router, LiteLLM, Node, Metrics)
-        for item in fields(kind)
+        for name in kind.__struct_fields__
     }
 
     assert [name for name in sorted(names | FILTERS.keys()) if f"`{name}`" not in page] == []
@@ -280,7 +279,7 @@ def test_start_order_and_memory_come_from_the_plan() -> None:
 
 def test_a_plan_for_an_engine_that_lacks_an_option_is_not_rendered() -> None:
     with pytest.raises(CheckFailed, match=r"coder: vLLM 0\.8\.5 has no option --kv-cache-memory-bytes"):
-        render(dataclasses.replace(plans.two_roles(), engine_version="0.8.5"))
+        render(replace(plans.two_roles(), engine_version="0.8.5"))
 
 
 def test_names_that_the_planner_needs_are_never_taken() -> None:
@@ -338,8 +337,8 @@ def test_a_server_that_leaks_ends_alone_in_every_target_that_can() -> None:
 def test_the_limit_has_room_for_weights_that_sleep_and_for_a_shared_memory() -> None:
     asleep, stopped = (build_context(plans.in_turns(how)).servers for how in ("sleep", "stop"))
     plain = plans.two_roles()
-    gpus = tuple(dataclasses.replace(gpu, system_bytes=gpu.free_bytes, free_bytes=0) for gpu in plain.gpus)
-    unified = build_context(dataclasses.replace(plain, gpus=gpus)).servers[0]
+    gpus = tuple(replace(gpu, system_bytes=gpu.free_bytes, free_bytes=0) for gpu in plain.gpus)
+    unified = build_context(replace(plain, gpus=gpus)).servers[0]
     (weights,) = {server.asleep.host_bytes for server in plans.in_turns("sleep").servers if server.asleep}
 
     grown = {
@@ -352,9 +351,9 @@ def test_the_limit_has_room_for_weights_that_sleep_and_for_a_shared_memory() -> 
 @pytest.mark.parametrize(("version", "kind"), [("0.33.0", "available"), ("0.11.0", "free")])
 def test_every_target_says_what_counts_as_free_on_unified_memory(version: str, kind: str) -> None:
     plain = plans.two_roles()
-    gpus = tuple(dataclasses.replace(gpu, system_bytes=gpu.free_bytes, free_bytes=0) for gpu in plain.gpus)
+    gpus = tuple(replace(gpu, system_bytes=gpu.free_bytes, free_bytes=0) for gpu in plain.gpus)
     targets = ("script", "compose", "systemd", "quadlet", "kubernetes")
-    files = render(dataclasses.replace(plain, engine_version=version, gpus=gpus), targets=targets)
+    files = render(replace(plain, engine_version=version, gpus=gpus), targets=targets)
     starting = ("launch.sh", "compose.yaml", ".service", "general.container", "servers.yaml")
     told = [path for path, file in files.items() if re.search(f"--unified[ =]{kind}", file.text)]
 

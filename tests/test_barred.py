@@ -1,8 +1,7 @@
 """Another combination than a known one: its candidates are barred together, and the best of all others is found."""
 
-import dataclasses
-
 from hypothesis import given, settings
+from msgspec.structs import replace
 from problems import Plan, Planted, many_gpus, plans, values
 
 from planner.search.optimise import optimise
@@ -16,15 +15,13 @@ def test_without_the_known_combination_the_best_plan_is_found(case: Planted) -> 
         return
     chosen = [choice.candidate if choice else None for choice in case.choices]
     roles = tuple(
-        dataclasses.replace(
+        replace(
             role,
-            candidates=tuple(
-                dataclasses.replace(one, barred=index == number) for index, one in enumerate(role.candidates)
-            ),
+            candidates=tuple(replace(one, barred=index == number) for index, one in enumerate(role.candidates)),
         )
         for role, number in zip(case.problem.roles, chosen, strict=True)
     )
-    problem = dataclasses.replace(case.problem, roles=roles)
+    problem = replace(case.problem, roles=roles)
     others = (one for one in plans(problem) if not known(one, chosen))
     best = max((values(problem, choices) for choices in others), default=None)
     answer = optimise(problem)

@@ -1,6 +1,5 @@
 """Calibrate: what logs of start-ups teach, about what, and that they never make a plan promise more than they show."""
 
-import dataclasses
 import json
 from collections.abc import Callable
 from pathlib import Path
@@ -8,6 +7,7 @@ from typing import Any
 
 import pytest
 from click.testing import CliRunner
+from msgspec.structs import replace
 
 from benchmarks.calibration.__main__ import main as print_table
 from benchmarks.calibration.halves import machines, pairs
@@ -76,7 +76,7 @@ def gpu() -> GPU:
 
 
 def with_seen(gpu: GPU, *found: Seen) -> GPU:
-    return dataclasses.replace(gpu, seen=found)
+    return replace(gpu, seen=found)
 
 
 def test_half_of_a_machines_start_ups_brings_the_other_half_nearer_and_all_are_inside() -> None:
@@ -199,7 +199,7 @@ def test_a_given_kv_cache_leaves_the_weights_to_learn_from(tmp_path: Path, gpu: 
     own = log(tmp_path / "a.log", 5.7, extra=", 'kv_cache_memory_bytes': 1000000000")
 
     (start,) = facts(own)["starts"]
-    seen_weights = dataclasses.replace(seen(gpu, -0.3), weights_alone=True)
+    seen_weights = replace(seen(gpu, -0.3), weights_alone=True)
     before, after = estimated(gpu), estimated(with_seen(gpu, seen_weights))
 
     assert start["measured"]["weights_gib"] == 15.27
@@ -220,7 +220,7 @@ def test_measured_goes_before_transferred(gpu: GPU) -> None:
 @pytest.mark.parametrize(
     "unlike",
     [
-        lambda gpu: dataclasses.replace(seen(gpu, -0.3), version="0.26.0"),
+        lambda gpu: replace(seen(gpu, -0.3), version="0.26.0"),
         lambda gpu: seen(gpu, -0.3, enforce_eager=True),
         lambda gpu: seen(gpu, -0.3, tensor_parallel_size=2),
         lambda gpu: seen(gpu, -0.3, compile_cache="warm"),

@@ -1,6 +1,5 @@
 """Load tests: what their results teach, about which server, and that no plan is promised more than they show."""
 
-import dataclasses
 import json
 import math
 from collections import defaultdict
@@ -10,6 +9,7 @@ from typing import Any
 import plans
 import pytest
 from click.testing import CliRunner
+from msgspec.structs import replace
 
 from benchmarks.speed_fidelity.predict import Pair, asked, predict
 from benchmarks.speed_fidelity.score import OUTPUT, TPOT, Term
@@ -302,7 +302,7 @@ def test_an_output_of_load_sh_that_teaches_nothing(text: str, why: str) -> None:
 
 def test_servers_that_shared_a_card_under_load_teach_nothing() -> None:
     shared = plans.plan(plans.server("coder", port=8001), plans.server("general", port=8002))
-    gpu = dataclasses.replace(load_catalog().gpu("RTX 4090"), name=shared.gpus[0].gpu)
+    gpu = replace(load_catalog().gpu("RTX 4090"), name=shared.gpus[0].gpu)
     both = load_output((output("coder", 30.0, 400.0) + output("general", 30.0, 400.0)).splitlines())
 
     found = list(loaded(both, "load.txt", "sha256:0", shared, gpu, load_catalog()))

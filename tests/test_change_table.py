@@ -1,9 +1,9 @@
 """``planner diff --markdown``: what a new plan brings, as a table for a review."""
 
-import dataclasses
 from pathlib import Path
 
 from commands import run
+from msgspec.structs import replace
 from plans import plan, server
 
 from planner.explain.change_table import change_table
@@ -36,15 +36,15 @@ def speed(tpot_us: int, ttft_us: int) -> ServerSpeed:
 def priced(found: Plan, per_hour: float, micro: int) -> Plan:
     price = HourlyPrice(per_hour=per_hour, currency="USD", basis="own", date="")
     output = Range(value=micro, low=micro, high=micro)
-    return dataclasses.replace(
+    return replace(
         found, price=price, money=Money(full_load=TokenPrice(output=output, all_tokens=output), planned_load=None)
     )
 
 
 def test_it_has_memory_speed_and_dollars_of_both_plans_and_how_far_they_are_apart() -> None:
-    larger = dataclasses.replace(CODER.ledger, weights_bytes=CODER.ledger.weights_bytes + GIB)
-    before = priced(plan(dataclasses.replace(CODER, speed=speed(20_000, 900_000))), 1.5, 2_000_000)
-    after = priced(plan(dataclasses.replace(CODER, ledger=larger, speed=speed(15_000, 1_800_000))), 2.25, 1_000_000)
+    larger = replace(CODER.ledger, weights_bytes=CODER.ledger.weights_bytes + GIB)
+    before = priced(plan(replace(CODER, speed=speed(20_000, 900_000))), 1.5, 2_000_000)
+    after = priced(plan(replace(CODER, ledger=larger, speed=speed(15_000, 1_800_000))), 2.25, 1_000_000)
 
     found = cells(change_table(before, after))
 
@@ -84,9 +84,7 @@ def test_plans_that_promise_the_same_are_one_line(tmp_path: Path) -> None:
 
 
 def test_a_name_is_no_markup_and_calls_nobody() -> None:
-    hostile = dataclasses.replace(
-        CODER, model="a|b <img src=x> [x](y) @everyone #1 ``` </details>", repository="```\n# x"
-    )
+    hostile = replace(CODER, model="a|b <img src=x> [x](y) @everyone #1 ``` </details>", repository="```\n# x")
 
     table = change_table(OLD, plan(hostile))
     row = next(line for line in table.splitlines() if line.startswith("| coder: model"))

@@ -1,12 +1,12 @@
 """The checker accepts what the solver makes and refuses everything that was tampered with."""
 
-import dataclasses
 import functools
 from collections.abc import Callable
 from typing import Any
 
 import pytest
 from fleets import PAIR, catalog, changed, fleet
+from msgspec.structs import replace
 from test_plan import plan
 
 from planner.check import check, require
@@ -18,12 +18,12 @@ from planner.solve import solve
 
 def tampered(name: str, **values: Any) -> Plan:  # noqa: ANN401 - any field of ServerPlan
     """Return the plan with fields of one server changed."""
-    return with_server(name, lambda server: dataclasses.replace(server, **values))
+    return with_server(name, lambda server: replace(server, **values))
 
 
 def with_server(name: str, change: Callable[[ServerPlan], ServerPlan]) -> Plan:
     servers = tuple(change(server) if server.name == name else server for server in plan().servers)
-    return dataclasses.replace(plan(), servers=servers)
+    return replace(plan(), servers=servers)
 
 
 def messages(found: Plan, document: dict[str, Any] = PAIR) -> str:
@@ -81,7 +81,7 @@ def test_a_changed_server_is_refused(field: str, value: object, message: str) ->
 )  # fmt: skip
 def test_a_ledger_one_byte_off_is_refused(term: str) -> None:
     ledger = plan().server("coder").ledger
-    lighter = dataclasses.replace(ledger, **{term: getattr(ledger, term) - 1})
+    lighter = replace(ledger, **{term: getattr(ledger, term) - 1})
 
     found = messages(tampered("coder", ledger=lighter))
 
@@ -90,16 +90,16 @@ def test_a_ledger_one_byte_off_is_refused(term: str) -> None:
 
 
 def test_a_better_accuracy_than_published_is_refused() -> None:
-    claimed = dataclasses.replace(plan().server("coder").accuracy, score=10_000)
+    claimed = replace(plan().server("coder").accuracy, score=10_000)
 
     assert "the accuracy is" in messages(tampered("coder", accuracy=claimed))
 
 
 def test_a_value_of_the_objective_that_is_not_so_is_refused() -> None:
-    stages = tuple(dataclasses.replace(stage, value=stage.value + 1) for stage in plan().proof.stages)
-    proof = dataclasses.replace(plan().proof, stages=stages)
+    stages = tuple(replace(stage, value=stage.value + 1) for stage in plan().proof.stages)
+    proof = replace(plan().proof, stages=stages)
 
-    found = messages(dataclasses.replace(plan(), proof=proof))
+    found = messages(replace(plan(), proof=proof))
 
     for name in ("balanced", "context", "batched tokens", "accuracy below a point"):
         assert f"stage {name}" in found
@@ -131,7 +131,7 @@ def maximised(objective: str | tuple[str, ...]) -> tuple[Fleet, Plan]:
 
 def with_stages(found: Plan, change: Callable[[Stage], Stage | None]) -> Plan:
     changed_ones = tuple(one for stage in found.proof.stages if (one := change(stage)))
-    return dataclasses.replace(found, proof=dataclasses.replace(found.proof, stages=changed_ones))
+    return replace(found, proof=replace(found.proof, stages=changed_ones))
 
 
 @pytest.mark.parametrize(
@@ -147,9 +147,7 @@ def test_every_stage_is_recomputed(objective: str | tuple[str, ...]) -> None:
             forged = with_stages(
                 found,
                 lambda stage, name=name, step=step: (  # type: ignore[misc]
-                    dataclasses.replace(stage, value=stage.value + step, bound=stage.bound + step)
-                    if stage.name == name
-                    else stage
+                    replace(stage, value=stage.value + step, bound=stage.bound + step) if stage.name == name else stage
                 ),
             )
             wrong = [str(violation) for violation in check(forged, read, catalog())]
@@ -160,15 +158,15 @@ def test_every_stage_is_recomputed(objective: str | tuple[str, ...]) -> None:
 
 def test_a_stage_that_is_not_known_is_refused() -> None:
     other = Stage(name="first token", value=123456789, bound=123456789, proven=True)
-    forged = dataclasses.replace(plan(), proof=dataclasses.replace(plan().proof, stages=(other, *plan().proof.stages)))
+    forged = replace(plan(), proof=replace(plan().proof, stages=(other, *plan().proof.stages)))
 
     assert "stage first token: is none that can be recomputed" in messages(forged)
 
 
 def test_what_is_above_its_bound_or_not_equal_to_it_is_not_proven() -> None:
-    above = with_stages(plan(), lambda stage: dataclasses.replace(stage, bound=stage.bound - 1))
-    below = with_stages(plan(), lambda stage: dataclasses.replace(stage, bound=stage.bound + 1))
-    unproven = with_stages(plan(), lambda stage: dataclasses.replace(stage, proven=False))
+    above = with_stages(plan(), lambda stage: replace(stage, bound=stage.bound - 1))
+    below = with_stages(plan(), lambda stage: replace(stage, bound=stage.bound + 1))
+    unproven = with_stages(plan(), lambda stage: replace(stage, proven=False))
 
     assert "above the bound of" in messages(above)
     assert "stage balanced: is not proven" in messages(below)
@@ -218,6 +216,6 @@ def test_a_failed_check_says_everything_at_once() -> None:
 
 
 def test_an_order_that_forgets_a_server_is_refused() -> None:
-    forgotten = dataclasses.replace(plan(), start_order=plan().start_order[:1])
+    forgotten = replace(plan(), start_order=plan().start_order[:1])
 
     assert "start order: does not name every server once" in messages(forgotten)

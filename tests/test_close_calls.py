@@ -1,10 +1,10 @@
 """Close calls: who leads by less than the error of a score, and who would be chosen instead."""
 
-import dataclasses
 from typing import Any
 
 import pytest
 from fleets import catalog, changed, fleet
+from msgspec.structs import replace
 
 from planner.catalog import Catalog, load_catalog
 from planner.engine.profile import load_profile
@@ -70,7 +70,7 @@ def test_explain_says_it_too(plan: Plan) -> None:
     answer = account(fleet(NEAR), catalog())
     assert isinstance(answer, Account)
 
-    assert answer.plan == dataclasses.replace(plan, runner_up=None)
+    assert answer.plan == replace(plan, runner_up=None)
     assert f"close call: {plan.close_calls[0].repository} has " in told(answer)
 
 
@@ -93,12 +93,10 @@ def test_an_engine_that_cannot_parse_a_models_thoughts_or_calls_is_not_given_it(
         "vLLM 0.8.5 has no --reasoning-parser qwen3, and the role names no models"
     )
     assert parser_refusal(qwen, "chat", new) == parser_refusal(llama, "agent", old) == ""
-    lacking = dataclasses.replace(qwen, reasoning_parser="none_such")
+    lacking = replace(qwen, reasoning_parser="none_such")
     for named, count in ((True, 0), (False, 1)):
         role = fleet(changed(NEAR, "roles.general.models", ["Qwen/Qwen3-4B"])).roles[0]
-        role = dataclasses.replace(
-            role, named=named, models=(dataclasses.replace(lacking, variants=lacking.variants[:1]),)
-        )
-        found = dataclasses.replace(fleet(NEAR), roles=(role,))
+        role = replace(role, named=named, models=(replace(lacking, variants=lacking.variants[:1]),))
+        found = replace(fleet(NEAR), roles=(role,))
         refused = prepare(found, shipped, load_profile("0.11.0")).roles[0].rejections
         assert len([item for item in refused if "no --reasoning-parser none_such" in item.detail]) == count

@@ -5,7 +5,6 @@ import json
 import re
 import shutil
 import subprocess
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +12,7 @@ import parsed
 import plans
 import pytest
 from crds import validate
+from msgspec.structs import replace
 from staged import program
 from test_clusters import two_groups, wide
 from test_group_sets import equal_groups, equal_ranks

@@ -1,8 +1,6 @@
 """Manifests against the rules of schedulers, controllers and drivers that no schema states."""
 
-import dataclasses
 import re
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +13,7 @@ from crds import validate
 from fleets import PAIR, catalog, fleet
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from msgspec.structs import replace
 from test_kubernetes import apart, containers, documents, dra, pods, values
 from test_ranks_on_machines import ranks
 from test_several_machines import SCHEMA, spanning
@@ -159,9 +158,9 @@ def test_what_sharing_takes_is_said_before_the_first_start() -> None:
 def wide() -> Plan:
     """Three data-parallel ranks on three machines: two of them workers of one template."""
     plan = ranks()
-    third = dataclasses.replace(plan.gpus[-1], node="rack-3")
+    third = replace(plan.gpus[-1], node="rack-3")
     big = plan.server("big")
-    later = (*big.later_stages, dataclasses.replace(big.later_stages[0], node="rack-3"))
+    later = (*big.later_stages, replace(big.later_stages[0], node="rack-3"))
     big = replace(big, data_parallel_size=6, gpu_indices=(0, 1), later_stages=later)
     big = replace(big, later_stages=tuple(replace(one, gpu_indices=(0, 1)) for one in later))
     gpus = tuple(

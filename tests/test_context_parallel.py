@@ -1,12 +1,12 @@
 """Context parallelism: what a fleet may ask for, how far a KV cache reaches then, and what is started."""
 
-import dataclasses
 from pathlib import Path
 from typing import Any
 
 import pytest
 from commands import run, solved
 from fleets import catalog, changed, fleet
+from msgspec.structs import replace
 
 from planner.artifacts.read_back import read_back
 from planner.artifacts.serve_args import planned_server
@@ -67,8 +67,8 @@ def test_dealt_out_tokens_serve_more_requests_and_are_checked_started_and_read_b
             assert planned_server(after, command.arguments).context_parallel_size == 8
     assert run("verify", str(tmp_path / "after"))[0] == 0
     for other in (1, 4):
-        wrong = dataclasses.replace(after, context_parallel_size=other)
-        assert check(dataclasses.replace(plan, servers=(wrong,)), fleet(document), catalog())
+        wrong = replace(after, context_parallel_size=other)
+        assert check(replace(plan, servers=(wrong,)), fleet(document), catalog())
 
 
 @pytest.mark.parametrize("parts", [2, 4, 8])

@@ -1,12 +1,12 @@
 """``objective: cost``: the fewest GPUs, or the least dollars an hour, at the minima that the roles ask for."""
 
-import dataclasses
 import random
 from typing import Any
 
 import pytest
 from fleets import catalog, changed, fleet
 from hypothesis import given, settings
+from msgspec.structs import replace
 from ortools.sat.python.cp_model import CpSolver
 from problems import Planted, many_gpus, plans, valid, values
 from test_solver import realistic
@@ -163,9 +163,9 @@ def test_what_costs_the_same_is_best_in_what_comes_next() -> None:
 
 def test_dollars_and_gpus_are_never_compared() -> None:
     priced = solved(fleet(LAB))
-    counted = dataclasses.replace(priced, prices=())
-    dearer = dataclasses.replace(priced, proof=dataclasses.replace(priced.proof, stages=tuple(
-        dataclasses.replace(stage, value=-3_000_000) if stage.name == COST else stage for stage in priced.proof.stages
+    counted = replace(priced, prices=())
+    dearer = replace(priced, proof=replace(priced.proof, stages=tuple(
+        replace(stage, value=-3_000_000) if stage.name == COST else stage for stage in priced.proof.stages
     )))  # fmt: skip
 
     assert gain(priced, counted) is None
@@ -203,19 +203,16 @@ def priced(random: random.Random) -> Problem:
     """A fleet of a few roles on one kind of nodes or two, of which the cost matters first or last."""
     plain = realistic(random)
     second, first = random.random() < 0.6, random.choice([0, 1]) == 0
-    pools = [dataclasses.replace(plain.pools[0], price=random.choice([1, 3, 2_000_000]))]
+    pools = [replace(plain.pools[0], price=random.choice([1, 3, 2_000_000]))]
     if second:
         capacity, width = random.choice([24, 48]) * GIB, random.choice([2, 4])
         pools.append(PoolProblem(capacity=capacity, width=width, nodes=(1,), price=random.choice([1, 1_500_000])))
     roles = []
     for role in plain.roles:
-        found = [
-            dataclasses.replace(one, worth=((0, 0), *one.worth) if first else (*one.worth, (0, 0)))
-            for one in role.candidates
-        ]
-        found += [dataclasses.replace(one, pool=1, fixed=int(one.fixed * 0.97)) for one in found] if second else []
+        found = [replace(one, worth=((0, 0), *one.worth) if first else (*one.worth, (0, 0))) for one in role.candidates]
+        found += [replace(one, pool=1, fixed=int(one.fixed * 0.97)) for one in found] if second else []
         stacked, optional = random.choice([1, 2]), random.random() < 0.3
-        roles.append(dataclasses.replace(role, candidates=tuple(found), stacked=stacked, optional=optional))
+        roles.append(replace(role, candidates=tuple(found), stacked=stacked, optional=optional))
     stages = (COST, "only") if first else ("only", COST)
     return Problem(roles=tuple(roles), pools=tuple(pools), stages=stages)
 
@@ -244,12 +241,12 @@ def test_a_large_fleet_uses_few_gpus_and_says_how_many_fewer_are_not_excluded(mo
     monkeypatch.setattr(search, "_SOME", 300)  # the way of large fleets on one of half the size
     problem, _ = random_fleet(20, 30, 32, 1)
     roles = tuple(
-        dataclasses.replace(role, candidates=tuple(
-            dataclasses.replace(one, worth=((0, 0), *one.worth)) for one in role.candidates
+        replace(role, candidates=tuple(
+            replace(one, worth=((0, 0), *one.worth)) for one in role.candidates
         ))
         for role in problem.roles
     )  # fmt: skip
-    answer = search.optimise(dataclasses.replace(problem, roles=roles, stages=(COST, *problem.stages)))
+    answer = search.optimise(replace(problem, roles=roles, stages=(COST, *problem.stages)))
 
     assert answer is not None
     assert answer.stages[0].value <= answer.stages[0].bound <= 0

@@ -1,11 +1,11 @@
 """The solver's linear demand never promises less than the ledger takes."""
 
-import dataclasses
 from typing import Any
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from msgspec.structs import replace
 
 from planner.config_json import parse_config
 from planner.engine.flags import ServeFlags
@@ -86,8 +86,8 @@ def test_demand_is_the_ledger_at_its_own_bound(version: str, seqs: int, tokens: 
 @pytest.mark.parametrize(("utilization", "starts"), [(0.9, True), (0.97, True), (0.99, False)])
 def test_the_sampler_must_fit_once_more_beside_cache_and_graphs(utilization: float, starts: bool) -> None:
     wanted = server("0.19.0", 1024, 8192, 8192)
-    flags = dataclasses.replace(wanted.flags, gpu_memory_utilization=utilization)
-    found = estimate(dataclasses.replace(wanted, flags=flags), H100, load_profile("0.19.0"))
+    flags = replace(wanted.flags, gpu_memory_utilization=utilization)
+    found = estimate(replace(wanted, flags=flags), H100, load_profile("0.19.0"))
 
     assert found.starts == starts
     assert starts or "warming up the sampler with 1024 requests" in str(found.reason)
@@ -102,9 +102,9 @@ def test_the_margin_covers_what_an_unseen_config_may_add_to_the_weights() -> Non
     profile = load_profile("0.33.0")
     four_bits = parse_config({**QWEN_7B, "quantization_config": awq(128)}, where="test")[1]
     fine_groups = parse_config({**QWEN_7B, "quantization_config": awq(32)}, where="test")[1]
-    seen = dataclasses.replace(server("0.33.0", 8, 2048, 8192), quantization=four_bits)
-    unseen = dataclasses.replace(seen, quantization=dataclasses.replace(four_bits, widest=fine_groups))
-    extra = terms(dataclasses.replace(seen, quantization=fine_groups), H100, profile).weights_bytes
+    seen = replace(server("0.33.0", 8, 2048, 8192), quantization=four_bits)
+    unseen = replace(seen, quantization=replace(four_bits, widest=fine_groups))
+    extra = terms(replace(seen, quantization=fine_groups), H100, profile).weights_bytes
     extra -= terms(seen, H100, profile).weights_bytes
 
     assert extra > 300_000_000

@@ -1,12 +1,12 @@
 """``planner diff``: two plan files -> what differs, in words and as JSON."""
 
-import dataclasses
 from pathlib import Path
 from typing import Any
 
 import pytest
 from click.testing import CliRunner, Result
 from documents import valid
+from msgspec.structs import replace
 from plans import NAMELESS, plan, server
 
 from planner.cli import main
@@ -42,7 +42,7 @@ def diff(folder: Path, old: Plan, new: Plan, *options: str) -> Result:
 
 def staged(found: Plan, **values: int) -> Plan:
     stages = tuple(Stage(name=name, value=value, bound=value, proven=True) for name, value in values.items())
-    return dataclasses.replace(found, proof=dataclasses.replace(found.proof, stages=stages))
+    return replace(found, proof=replace(found.proof, stages=stages))
 
 
 def test_equal_plans_promise_the_same(tmp_path: Path) -> None:
@@ -53,12 +53,12 @@ def test_equal_plans_promise_the_same(tmp_path: Path) -> None:
 
 def test_what_is_paid_is_part_of_what_plans_promise(tmp_path: Path) -> None:
     before = HourlyPrice(per_hour=5.225, currency="USD", basis="aws g6.12xlarge, on demand, undated", date="")
-    after = dataclasses.replace(before, per_hour=4.0, basis="nodes.cloud.price_per_hour")
+    after = replace(before, per_hour=4.0, basis="nodes.cloud.price_per_hour")
     tokens = TokenPrice(
         output=Range(value=2_000_000, low=1_500_000, high=2_500_000), all_tokens=Range(value=1, low=1, high=1)
     )
-    paid = dataclasses.replace(OLD, price=after, money=Money(full_load=tokens, planned_load=None))
-    result = diff(tmp_path, dataclasses.replace(OLD, price=before), paid)
+    paid = replace(OLD, price=after, money=Money(full_load=tokens, planned_load=None))
+    result = diff(tmp_path, replace(OLD, price=before), paid)
 
     assert result.exit_code == 5
     assert result.stdout.splitlines() == [
@@ -69,17 +69,17 @@ def test_what_is_paid_is_part_of_what_plans_promise(tmp_path: Path) -> None:
 
 
 def test_how_it_was_proven_is_no_difference(tmp_path: Path) -> None:
-    other = dataclasses.replace(OLD, proof=dataclasses.replace(OLD.proof, model_sha256="00", solver_version="10.0"))
+    other = replace(OLD, proof=replace(OLD.proof, model_sha256="00", solver_version="10.0"))
 
     assert diff(tmp_path, OLD, other).exit_code == 0
 
 
 def test_every_visible_change_is_one_line(tmp_path: Path) -> None:
-    ledger = dataclasses.replace(CODER.ledger, weights_bytes=CODER.ledger.weights_bytes - 6 * GIB)
-    changed = dataclasses.replace(
+    ledger = replace(CODER.ledger, weights_bytes=CODER.ledger.weights_bytes - 6 * GIB)
+    changed = replace(
         CODER, repository="maker/coder-awq", scheme="awq-int4", dtype="float16", max_model_len=32768, max_num_seqs=12,
         gpu_indices=(1,), gpu_memory_utilization=0.5, ledger=ledger,
-        accuracy=dataclasses.replace(NAMELESS, scale="humaneval", score=7150),
+        accuracy=replace(NAMELESS, scale="humaneval", score=7150),
     )  # fmt: skip
     new = staged(plan(changed, server("embed", gpu_indices=(0,))), balanced=2_500_000)
     result = diff(tmp_path, staged(OLD, balanced=2_250_000), new)
@@ -107,7 +107,7 @@ objective: balanced 11 % more
 def test_gpus_of_several_nodes_are_named_with_their_nodes(tmp_path: Path) -> None:
     def placed(*nodes: str) -> Plan:
         servers = [server(f"chat-{node}", role="chat", node=node, gpu_indices=(0,)) for node in nodes]
-        ledgers = tuple(dataclasses.replace(plan(one).gpus[0], node=one.node) for one in servers)
+        ledgers = tuple(replace(plan(one).gpus[0], node=one.node) for one in servers)
         return plan(*servers, gpus=ledgers, left_out=() if "spare" in nodes else ("embed",))
 
     result = diff(tmp_path, placed("big"), placed("big", "spare"))
@@ -135,12 +135,12 @@ SPEED = ServerSpeed(
 
 
 def test_a_speed_that_differs_is_told_as_users_notice_it(tmp_path: Path) -> None:
-    result = diff(tmp_path, plan(CODER), plan(dataclasses.replace(CODER, speed=SPEED)))
+    result = diff(tmp_path, plan(CODER), plan(replace(CODER, speed=SPEED)))
 
     assert "coder: speed 50.0 tokens/s each after 0.5 s instead of not said" in result.stdout
 
 
-@pytest.mark.parametrize("field", [field.name for field in dataclasses.fields(ServerPlan) if field.name != "name"])
+@pytest.mark.parametrize("field", [name for name in ServerPlan.__struct_fields__ if name != "name"])
 def test_no_field_of_a_server_changes_in_silence(field: str, tmp_path: Path) -> None:
     special: dict[str, Any] = {
         "later_stages": (GPUGroup(node="", gpu_indices=(1,)),),
@@ -154,7 +154,7 @@ def test_no_field_of_a_server_changes_in_silence(field: str, tmp_path: Path) -> 
         ),
     }
     other = special.get(field) or _other(getattr(CODER, field))
-    changed = dataclasses.replace(CODER, **{field: other})
+    changed = replace(CODER, **{field: other})
     result = diff(tmp_path, plan(CODER), plan(changed))
 
     assert result.exit_code == 5
@@ -171,12 +171,12 @@ def _other(value: Any) -> Any:  # noqa: ANN401 - any field
         return f"{value}x"
     if isinstance(value, tuple):
         return (*value, 7)
-    first = next(field.name for field in dataclasses.fields(value) if field.name in ("score", "weights_bytes"))
-    return dataclasses.replace(value, **{first: 7})
+    first = next(name for name in value.__struct_fields__ if name in ("score", "weights_bytes"))
+    return replace(value, **{first: 7})
 
 
 def test_json_has_every_difference(tmp_path: Path) -> None:
-    changed = dataclasses.replace(CODER, port=9000, ledger=dataclasses.replace(CODER.ledger, margin_bytes=0))
+    changed = replace(CODER, port=9000, ledger=replace(CODER.ledger, margin_bytes=0))
     result = diff(tmp_path, plan(CODER), plan(changed), "--json")
     found = valid("diff", result.stdout)["differences"]
 

@@ -1,9 +1,9 @@
 """Engine profiles: version ranges, defaults by device, data that is wrong."""
 
-import dataclasses
 from pathlib import Path
 
 import pytest
+from msgspec.structs import replace
 
 from planner.engine.flags import batch_defaults
 from planner.engine.profile import known_versions, load_profile, parse_version
@@ -94,7 +94,7 @@ def test_devices_are_found_by_name_before_capability() -> None:
     ],
 )
 def test_a_bridge_links_only_as_many_gpus_as_it_joins(interconnect: str, ranks: int, linked: bool) -> None:
-    card = dataclasses.replace(gpu("NVIDIA H100 NVL", 94, (9, 0)), interconnect=interconnect)
+    card = replace(gpu("NVIDIA H100 NVL", 94, (9, 0)), interconnect=interconnect)
     talk = load_profile("0.8.3").communicator
     first, peer = (talk.linked_bytes, talk.linked_peer_bytes) if linked else (talk.bus_bytes, talk.bus_peer_bytes)
 

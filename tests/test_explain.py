@@ -1,9 +1,9 @@
 """What a reader sees: whole texts from facts made by hand, and for every kind of fact a sentence."""
 
-import dataclasses
 import typing
 
 import pytest
+from msgspec.structs import replace
 from plans import NAMELESS, plan, server
 
 from planner import explain
@@ -42,7 +42,7 @@ NO_PLAN = NoPlan(
     gpus=(Supply(pool="gpu", gpu="RTX PRO 6000", count=1, capacity_bytes=95 * GIB - 1),),
     empty_roles=(),
     rejections=(),
-    needs=(NEED, dataclasses.replace(NEED, role="general", needed_bytes=30 * GIB, max_num_seqs=2)),
+    needs=(NEED, replace(NEED, role="general", needed_bytes=30 * GIB, max_num_seqs=2)),
     deficit_bytes=5 * GIB + 2,
     conflicts=(CONFLICT,),
     changes=(
@@ -78,9 +78,9 @@ hint: leave out roles.general"""
 def test_a_role_without_options_is_told_every_reason() -> None:
     rejection = Rejection(role="coder", model="coder", repository="maker/coder-33b-AWQ", reason="context",
                           wanted=32768, found=16384)  # fmt: skip
-    found = dataclasses.replace(
+    found = replace(
         NO_PLAN, empty_roles=("coder",), rejections=(rejection,), needs=(), deficit_bytes=0,
-        conflicts=(dataclasses.replace(CONFLICT, deficit_bytes=0),), changes=(),
+        conflicts=(replace(CONFLICT, deficit_bytes=0),), changes=(),
     )  # fmt: skip
     expected = """\
 no plan exists for workstation on 1 × RTX PRO 6000
@@ -111,8 +111,8 @@ def test_reasons_say_what_binds_and_what_is_next() -> None:
         role="coder", repository="maker/coder-33b-AWQ", scheme="awq-int4", kv_cache_dtype="fp8", max_model_len=8192,
         max_num_seqs=4, accuracy=AWQ,
     )  # fmt: skip
-    found = dataclasses.replace(
-        plan(server("coder"), proof=dataclasses.replace(plan(server("coder")).proof, stages=stages)),
+    found = replace(
+        plan(server("coder"), proof=replace(plan(server("coder")).proof, stages=stages)),
         bindings=(
             binding("coder", "concurrency", "4", "5", "memory", GIB, GIB // 2),
             binding("coder", "context", "16384", "", "model"),
@@ -144,7 +144,7 @@ def test_reasons_say_what_binds_and_what_is_next() -> None:
                 cost=Cost(what="recovery", now=9900, then=9650),
             ),
         ),
-        runner_up=RunnerUp(servers=(other,), stages=(dataclasses.replace(stages[0], value=1_900_000),)),
+        runner_up=RunnerUp(servers=(other,), stages=(replace(stages[0], value=1_900_000),)),
     )
     expected = """\
 What keeps each role from more:
@@ -202,4 +202,4 @@ def test_variants_out_for_one_reason_are_told_together_the_closest_first() -> No
 def test_unknown_accuracy_is_called_unknown() -> None:
     change = Change(path="roles.coder.kv_cache_dtype", before="auto", after="fp8", accuracy=NAMELESS)
 
-    assert "accuracy unknown" in explain.no_plan(dataclasses.replace(NO_PLAN, changes=(change,)))
+    assert "accuracy unknown" in explain.no_plan(replace(NO_PLAN, changes=(change,)))

@@ -1,6 +1,5 @@
 """Where the time of a role goes, and what one step up in GPU, in GPUs per server or in scheme buys."""
 
-import dataclasses
 import functools
 import json
 from typing import Any
@@ -10,6 +9,7 @@ from fleets import catalog, changed, fleet
 from test_paces import CHAT
 
 from planner.explain.account_text import account as told
+from planner.plain_data import as_dict
 from planner.plan import Plan
 from planner.plan.account import Account, RoleSpeed
 from planner.solve import solve
@@ -77,4 +77,4 @@ def test_a_role_without_the_length_of_a_request_has_none() -> None:
 
     assert found.speeds == ()
     assert "a token takes" not in told(found)
-    assert dataclasses.asdict(found)["speeds"] == ()
+    assert as_dict(found)["speeds"] == ()

@@ -1,6 +1,5 @@
 """Known faults of engine versions: which servers meet them, what a plan does about them, and the page of them all."""
 
-import dataclasses
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -8,6 +7,7 @@ from typing import Any
 import pytest
 from click.testing import CliRunner
 from fleets import catalog, changed, fleet
+from msgspec.structs import replace
 
 from planner.catalog.check import check_folders
 from planner.catalog.stored import stored
@@ -119,7 +119,7 @@ def remembered() -> Iterator[None]:
 def newest(monkeypatch: pytest.MonkeyPatch) -> str:
     """The newest release, as if it had all serious faults and no other one had any."""
     newest = load_profile().version
-    late = [dataclasses.replace(fault, versions=f"=={newest}") for fault in all_faults() if fault.serious]
+    late = [replace(fault, versions=f"=={newest}") for fault in all_faults() if fault.serious]
     monkeypatch.setattr("planner.engine.faults._at", lambda version, _: tuple(late) if version == newest else ())
     return newest
 
@@ -136,7 +136,7 @@ def test_a_fleet_without_a_version_gets_the_newest_without_a_fault() -> None:
 
 def test_a_version_before_the_ranks_that_a_fleet_asks_for_is_not_chosen(monkeypatch: pytest.MonkeyPatch) -> None:
     newest, found = load_profile().version, next(fault for fault in all_faults() if fault.serious)
-    everywhere = dataclasses.replace(found, gpu=GPUs(), model=Models(), settings=Settings())
+    everywhere = replace(found, gpu=GPUs(), model=Models(), settings=Settings())
     monkeypatch.setattr("planner.engine.faults._at", lambda version, _: (everywhere,) if version == newest else ())
     monkeypatch.setattr("planner.solve.engine_version.known_versions", lambda: ("0.10.2",))
     role = {"task": "chat", "models": ["Qwen2.5-7B-Instruct"], "context": "8k", "data_parallel": 2}

@@ -3,7 +3,6 @@
 Only the digest of the file, in the lock, takes notice of the order of a list.
 """
 
-import dataclasses
 import random
 from pathlib import Path
 from typing import Any
@@ -11,6 +10,7 @@ from typing import Any
 import parsed
 import pytest
 from fleets import catalog, fleet
+from msgspec.structs import replace
 
 from planner.engine.profile import load_profile
 from planner.options import prepare
@@ -95,7 +95,7 @@ def test_another_order_in_the_file_gives_the_same_plan(
     first = solved(document)
     other = solved(shuffled(document, random.Random(1)))
 
-    assert plan_to_yaml(first) == plan_to_yaml(dataclasses.replace(other, lock=first.lock))
+    assert plan_to_yaml(first) == plan_to_yaml(replace(other, lock=first.lock))
 
 
 def test_the_large_fleet_is_packed_and_not_decided_together() -> None:

@@ -1,13 +1,13 @@
 """A fleet file as the planner understands it: units, shorthands, defaults, candidates, and the editor's schema."""
 
 import json
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import jsonschema
 import pytest
 import yaml
+from msgspec.structs import replace
 
 from planner.catalog import Catalog, load_catalog
 from planner.errors import InputError

@@ -1,7 +1,6 @@
 """Freeing a node, or GPUs side by side: the fewest moves, proven against brute force, and why there are none."""
 
 import copy
-import dataclasses
 import json
 from pathlib import Path
 from typing import Any
@@ -12,6 +11,7 @@ from click.testing import CliRunner, Result
 from documents import valid
 from fleets import catalog, fleet
 from hypothesis import given, settings
+from msgspec.structs import replace
 from problems import Plan as Choices
 from problems import Planted, many_gpus, plans
 
@@ -58,15 +58,15 @@ def settled(problem: Problem, choices: Choices) -> tuple[Problem, list[Choice]]:
         role, choice = problem.roles[position], choices[position]
         assert choice
         one = role.candidates[choice.candidate]
-        roles.append(dataclasses.replace(role, optional=False, candidates=(as_it_is(one, choice),)))
-        found.append(dataclasses.replace(choice, candidate=0))
+        roles.append(replace(role, optional=False, candidates=(as_it_is(one, choice),)))
+        found.append(replace(choice, candidate=0))
     apart = frozenset((kept.index(one), kept.index(other)) for one, other in problem.apart if {one, other} <= set(kept))
-    return dataclasses.replace(problem, roles=tuple(roles), apart=apart, stages=(MINIMAL_CHANGE,)), found
+    return replace(problem, roles=tuple(roles), apart=apart, stages=(MINIMAL_CHANGE,)), found
 
 
 def as_it_is(one: Candidate, choice: Choice) -> Candidate:
     """A candidate with its sequences settled, and its size as a constant."""
-    return dataclasses.replace(
+    return replace(
         one, fixed=one.footprint(choice.sequences), per_sequence=0, kv_floor=0, kv_per_sequence=0, peak_floor=0,
         peak_base=0, peak_per_sequence=0, least=choice.sequences, most=choice.sequences, stays=choice.blocks,
         worth=((one.blocks, 0),),

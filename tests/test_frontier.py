@@ -1,9 +1,9 @@
 """The Pareto frontier: exactly the undominated plans, each of them complete and checked, and each can be rendered."""
 
-import dataclasses
 from collections.abc import Callable
 
 from hypothesis import assume, given, settings
+from msgspec.structs import replace
 from problems import Planted, many_gpus, one_gpu, plans, valid, values
 
 from planner.search.optimise import optimise
@@ -25,7 +25,7 @@ def undominated(problem: Problem) -> list[Pair]:
 def above(problem: Problem) -> Callable[[int | None], Answer | None]:
     def best(floor: int | None) -> Answer | None:
         floors = () if floor is None else ((1, floor),)
-        return optimise(dataclasses.replace(problem, floors=floors))
+        return optimise(replace(problem, floors=floors))
 
     return best
 

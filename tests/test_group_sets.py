@@ -1,12 +1,11 @@
 """Equal servers on several machines are one LeaderWorkerSet with replicas, and unequal ones are apart."""
 
-import dataclasses
-from dataclasses import replace
 from pathlib import Path
 
 import pytest
 import test_kubernetes
 from crds import validate
+from msgspec.structs import replace
 from test_clusters import of_kind, two_groups, wide
 from test_kubernetes import documents
 
@@ -34,7 +33,7 @@ def equal_ranks() -> Plan:
         first, name="big-2", gpu_indices=(2, 3), later_stages=later, port=first.port + 1, master_port=29502
     )
     gpus = tuple(
-        dataclasses.replace(gpu, index=gpu.index + shift, servers=(name,))
+        replace(gpu, index=gpu.index + shift, servers=(name,))
         for gpu in plan.gpus
         for shift, name in ((0, "big-1"), (2, "big-2"))
     )

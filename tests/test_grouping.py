@@ -1,10 +1,10 @@
 """Equal servers are told of together: in the text of a plan, in what explains it, and in what changed."""
 
-import dataclasses
 import itertools
 
 import plans
 import pytest
+from msgspec.structs import replace
 
 from planner.cli.plan_text import plan_text
 from planner.explain import difference
@@ -53,9 +53,9 @@ def test_a_thousand_equal_servers_are_read_on_one_screen() -> None:
 def test_one_that_is_not_like_the_others_has_its_own_line() -> None:
     found = thousand()
     servers = tuple(
-        dataclasses.replace(server, max_num_seqs=4) if server.name == "chat-500" else server for server in found.servers
+        replace(server, max_num_seqs=4) if server.name == "chat-500" else server for server in found.servers
     )
-    lines = plan_text(dataclasses.replace(found, servers=servers)).splitlines()
+    lines = plan_text(replace(found, servers=servers)).splitlines()
 
     assert any(line.startswith("chat-500 ") for line in lines)
     assert any(line.startswith("chat-1 to 499 and chat-501 to 1000 ") for line in lines)

@@ -1,6 +1,5 @@
 """A plan follows the one before it: what need not change stays, and nothing gets worse for that."""
 
-import dataclasses
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from typing import Any
@@ -8,6 +7,7 @@ from typing import Any
 import pytest
 from fleets import catalog, changed, fleet
 from hypothesis import given, settings
+from msgspec.structs import replace
 from problems import Plan as Choices
 from problems import Planted, headroom, many_gpus, plans, valid, values
 
@@ -77,7 +77,7 @@ def in_order(problem: Problem, choices: Choices) -> Choices:
 def in_order_of(role: RoleProblem, choice: Choice) -> Choice:
     stages = role.candidates[choice.candidate].stages
     servers = sorted(choice.blocks[first : first + stages] for first in range(0, len(choice.blocks), stages))
-    return dataclasses.replace(choice, blocks=tuple(block for server in servers for block in server))
+    return replace(choice, blocks=tuple(block for server in servers for block in server))
 
 
 def rank(problem: Problem, choices: Choices) -> tuple[int, ...]:
@@ -211,7 +211,7 @@ def test_a_better_plan_is_taken() -> None:
     after = solved(BOX, before)
 
     assert stages(after) == stages(solved(BOX))
-    assert dataclasses.replace(after, lock=before.lock) != before
+    assert replace(after, lock=before.lock) != before
     assert {item.name for item in differences(before, after) if item.kind == "server"} == {"chat-1", "chat-2"}
 
 
@@ -283,11 +283,11 @@ def test_the_fewest_servers_move(case: Planted) -> None:
     if not case.choices:
         return
     roles = [
-        dataclasses.replace(role, candidates=tuple(with_stays(role.candidates, choice)))
+        replace(role, candidates=tuple(with_stays(role.candidates, choice)))
         for role, choice in zip(case.problem.roles, case.choices, strict=True)
     ]
     stages = (MINIMAL_CHANGE, *case.problem.stages)
-    problem = dataclasses.replace(case.problem, roles=tuple(roles), stages=stages)
+    problem = replace(case.problem, roles=tuple(roles), stages=stages)
     answer = best(problem)
     expected = max(
         (
@@ -319,8 +319,8 @@ def stay(problem: Problem, role: int, mine: Choice | None, old: Choice | None) -
 def with_stays(candidates: Sequence[Candidate], old: Choice | None) -> Iterator[Candidate]:
     """Candidates of which none stays as it was, and then the one that does."""
     for one in candidates:
-        yield dataclasses.replace(one, worth=((0, 0), *one.worth))
+        yield replace(one, worth=((0, 0), *one.worth))
     if old:
         one = candidates[old.candidate]
         worth = ((one.blocks, 0), *one.worth)
-        yield dataclasses.replace(one, least=old.sequences, most=old.sequences, stays=old.blocks, worth=worth)
+        yield replace(one, least=old.sequences, most=old.sequences, stays=old.blocks, worth=worth)

@@ -1,6 +1,5 @@
 """KServe: an LLMInferenceService is what the plan says of equal servers, and what it cannot say is refused by name."""
 
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +9,7 @@ import plans
 import pytest
 from crds import validate
 from fleets import PAIR, catalog, fleet
+from msgspec.structs import replace
 
 from planner.adopt.files import read_files
 from planner.artifacts import render, write

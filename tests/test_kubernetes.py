@@ -4,7 +4,6 @@ import functools
 import re
 import shutil
 import subprocess
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +14,7 @@ import plans
 import pytest
 from crds import validate_values
 from hypothesis import given, settings
+from msgspec.structs import replace
 from staged import program
 from test_artifacts import NAMES, PLANS, hostile
 from test_nodes import two_nodes

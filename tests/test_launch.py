@@ -4,11 +4,11 @@ import os
 import signal
 import time
 from collections.abc import Iterator
-from dataclasses import replace
 from pathlib import Path
 
 import plans
 import pytest
+from msgspec.structs import replace
 from staged import Stage, amend, free_ports, stage
 
 from planner.artifacts import render, write

@@ -1,6 +1,5 @@
 """Data and expert parallelism: what a fleet may ask for, what is planned and proven, and what is started."""
 
-import dataclasses
 from pathlib import Path
 from typing import Any
 
@@ -8,6 +7,7 @@ import pytest
 import yaml
 from commands import run, solved
 from fleets import catalog, changed, fleet
+from msgspec.structs import replace
 
 from planner import explain
 from planner.artifacts.read_back import read_back
@@ -78,13 +78,13 @@ def test_a_check_finds_ranks_that_are_not_there(tmp_path: Path) -> None:
     plan = solved(tmp_path, document)
     (server,) = plan.servers
     wrong = {
-        "fewer ranks": dataclasses.replace(server, data_parallel_size=4),
-        "cut experts": dataclasses.replace(server, expert_parallel=False),
-        "more requests": dataclasses.replace(server, max_num_seqs=server.max_num_seqs + 1),
+        "fewer ranks": replace(server, data_parallel_size=4),
+        "cut experts": replace(server, expert_parallel=False),
+        "more requests": replace(server, max_num_seqs=server.max_num_seqs + 1),
     }
 
     for what, other in wrong.items():
-        assert check(dataclasses.replace(plan, servers=(other,)), fleet(document), catalog()), what
+        assert check(replace(plan, servers=(other,)), fleet(document), catalog()), what
 
 
 def test_ranks_that_were_not_compared_are_named_where_memory_is_short(tmp_path: Path) -> None:

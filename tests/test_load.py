@@ -1,12 +1,12 @@
 """load.sh against stand-ins, and its options against the benchmark of every engine version."""
 
-import dataclasses
 import itertools
 import json
 from pathlib import Path
 
 import plans
 import pytest
+from msgspec.structs import replace
 from staged import Stage, free_ports, stage
 
 from planner.artifacts.bench import bench
@@ -78,7 +78,7 @@ def test_what_was_measured_is_held_against_the_ranges_of_the_plan(tmp_path: Path
 
 def test_servers_on_one_card_are_loaded_alone_and_together(tmp_path: Path) -> None:
     ports = free_ports(2)
-    speed = dataclasses.replace(plans.SPEED, busy_permille=2000)
+    speed = replace(plans.SPEED, busy_permille=2000)
     shared = plans.plan(
         *(
             plans.server(name, port=port, max_num_seqs=2, output_tokens=20, speed=speed)

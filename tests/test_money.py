@@ -1,11 +1,11 @@
 """What a plan costs: the hour, and a million tokens, of rented GPUs and of owned ones."""
 
-import dataclasses
 import functools
 from typing import Any
 
 import pytest
 from fleets import catalog, changed, fleet
+from msgspec.structs import replace
 from test_paces import CHAT
 
 from planner import explain
@@ -64,15 +64,15 @@ def test_the_planned_rate_is_dearer_than_full_load() -> None:
 def test_the_check_finds_another_price() -> None:
     found, plan = _solved("")
     assert plan.price is not None
-    free = dataclasses.replace(money().full_load, output=Range(value=1, low=1, high=1))
+    free = replace(money().full_load, output=Range(value=1, low=1, high=1))
     forged: tuple[tuple[dict[str, Any], str], ...] = (
-        ({"money": dataclasses.replace(money(), full_load=free)}, "money: is not what the prices and speeds say"),
-        ({"price": dataclasses.replace(plan.price, per_hour=0.01)}, "price: is not what the GPUs in use cost"),
+        ({"money": replace(money(), full_load=free)}, "money: is not what the prices and speeds say"),
+        ({"price": replace(plan.price, per_hour=0.01)}, "price: is not what the GPUs in use cost"),
     )
 
     assert check(plan, found, catalog()) == []
     for change, said in forged:
-        assert [str(one) for one in check(dataclasses.replace(plan, **change), found, catalog())] == [said]
+        assert [str(one) for one in check(replace(plan, **change), found, catalog())] == [said]
 
 
 def test_an_owned_card_costs_its_price_spread_and_its_power() -> None:

@@ -1,6 +1,5 @@
 """From one plan to the next: which servers move, and in which order, without a role falling below its minimum."""
 
-import dataclasses
 import itertools
 import json
 from collections.abc import Iterator, Sequence
@@ -14,6 +13,7 @@ from documents import valid
 from fleets import fleet
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from msgspec.structs import replace
 
 from planner.check.moves import check_moves
 from planner.cli import main
@@ -43,7 +43,7 @@ def cluster(nodes: int = 2, **changes: Any) -> Fleet:  # noqa: ANN401 - any key 
         {"name": "workstation", "engine": {"name": "vllm", "version": "0.33.0"}, "nodes": {"h": pool}, "roles": roles}
     )
     held = found.pools[0].capacity_bytes - CAPACITY * GIB
-    return found.with_pool(dataclasses.replace(found.pools[0], memory_in_use_bytes=held))
+    return found.with_pool(replace(found.pools[0], memory_in_use_bytes=held))
 
 
 def server(name: str, place: tuple[int, int], size: int = 6, requests: int = 1) -> ServerPlan:
@@ -141,16 +141,14 @@ def test_many_that_restart_one_after_another_are_one_line() -> None:
 @pytest.mark.parametrize(
     "spoil",
     [
-        lambda found: dataclasses.replace(found, steps=found.steps[:-1]),
-        lambda found: dataclasses.replace(found, steps=found.steps[::-1]),
-        lambda found: dataclasses.replace(found, steps=(*found.steps, found.steps[0])),
-        lambda found: dataclasses.replace(found, gaps=()),
-        lambda found: dataclasses.replace(found, gaps=(dataclasses.replace(found.gaps[0], seconds=1),)),
-        lambda found: dataclasses.replace(found, gaps=(*found.gaps, dataclasses.replace(found.gaps[0], role="a"))),
-        lambda found: dataclasses.replace(found, stay=found.stay + 1),
-        lambda found: dataclasses.replace(
-            found, steps=(dataclasses.replace(found.steps[0], server="b-9"), *found.steps[1:])
-        ),
+        lambda found: replace(found, steps=found.steps[:-1]),
+        lambda found: replace(found, steps=found.steps[::-1]),
+        lambda found: replace(found, steps=(*found.steps, found.steps[0])),
+        lambda found: replace(found, gaps=()),
+        lambda found: replace(found, gaps=(replace(found.gaps[0], seconds=1),)),
+        lambda found: replace(found, gaps=(*found.gaps, replace(found.gaps[0], role="a"))),
+        lambda found: replace(found, stay=found.stay + 1),
+        lambda found: replace(found, steps=(replace(found.steps[0], server="b-9"), *found.steps[1:])),
     ],
 )
 def test_moves_that_lie_are_found_out(spoil: Any) -> None:  # noqa: ANN401 - a function of moves
@@ -268,11 +266,9 @@ def test_diff_lists_the_moves_of_a_fleet(tmp_path: Path) -> None:
     (tmp_path / "fleet.yaml").write_text(text, encoding="utf-8")
     before, after = (plans.plan(plans.server("coder", max_num_seqs=count)) for count in (8, 9))
     for name, one in (("old", before), ("new", after)):
-        held = tuple(dataclasses.replace(gpu, node="workstation") for gpu in one.gpus)
-        moved = tuple(dataclasses.replace(own, node="workstation") for own in one.servers)
-        (tmp_path / f"{name}.yaml").write_text(
-            plan_to_yaml(dataclasses.replace(one, gpus=held, servers=moved)), encoding="utf-8"
-        )
+        held = tuple(replace(gpu, node="workstation") for gpu in one.gpus)
+        moved = tuple(replace(own, node="workstation") for own in one.servers)
+        (tmp_path / f"{name}.yaml").write_text(plan_to_yaml(replace(one, gpus=held, servers=moved)), encoding="utf-8")
     command = ["diff", *(str(tmp_path / f"{name}.yaml") for name in ("old", "new"))]
     shown = CliRunner().invoke(main, [*command, "--fleet", str(tmp_path / "fleet.yaml")])
     document = valid(

@@ -1,7 +1,6 @@
 """Needed: what a plan of a role without models remembers of an earlier run changes nothing but the time it takes."""
 
 import copy
-import dataclasses
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +11,7 @@ from planner.catalog import Catalog, load_catalog
 from planner.engine.profile import load_profile
 from planner.options import Option, Prepared, places, prepare
 from planner.options.needed import question
+from planner.plain_data import as_dict
 
 ROLE: dict[str, Any] = {
     "task": "code",
@@ -44,8 +44,10 @@ def facts(found: Prepared) -> list[Any]:
 
 
 def _plain(option: Option) -> dict[str, Any]:
-    shown = {name: getattr(option, name) for name in option.__slots__ if name not in ("model", "variant", "server")}
-    return shown | {"repository": option.variant.repository, "flags": dataclasses.asdict(option.server.flags)}
+    shown = {
+        name: getattr(option, name) for name in option.__struct_fields__ if name not in ("model", "variant", "server")
+    }
+    return shown | {"repository": option.variant.repository, "flags": as_dict(option.server.flags)}
 
 
 def remembered(folder: Path) -> list[Path]:

@@ -9,6 +9,7 @@ import pytest
 from fleets import PAIR, catalog, changed, fleet
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from msgspec.structs import replace
 from problems import headroom, plans, values
 
 from planner.engine.profile import load_profile
@@ -126,7 +127,7 @@ def test_a_checkpoint_newer_than_the_engine_is_turned_away() -> None:
     profile = load_profile("0.33.0")
 
     assert engine_refusal(model, model.variants[0], profile) == ""
-    assert engine_refusal(dataclasses.replace(model, engine_minimum="0.34.0"), model.variants[0], profile) == "0.34.0"
+    assert engine_refusal(replace(model, engine_minimum="0.34.0"), model.variants[0], profile) == "0.34.0"
 
 
 def test_an_fp8_cache_is_not_offered_where_published_evidence_says_it_ruins_the_model() -> None:

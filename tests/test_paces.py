@@ -1,6 +1,5 @@
 """Objectives that count speed: the most tokens, the shortest requests, the cheapest tokens."""
 
-import dataclasses
 import functools
 import itertools
 import json
@@ -8,6 +7,7 @@ from typing import Any
 
 import pytest
 from fleets import catalog, changed, fleet
+from msgspec.structs import replace
 
 from planner.check import check
 from planner.errors import InputError
@@ -149,10 +149,10 @@ def test_the_check_recomputes_what_was_counted() -> None:
     for name in ("throughput", "latency", "cost_per_mtok"):
         plan = solved(name)
         stages = tuple(
-            dataclasses.replace(stage, value=stage.value + 1, bound=stage.bound + 1) if stage.name == name else stage
+            replace(stage, value=stage.value + 1, bound=stage.bound + 1) if stage.name == name else stage
             for stage in plan.proof.stages
         )
-        forged = dataclasses.replace(plan, proof=dataclasses.replace(plan.proof, stages=stages))
+        forged = replace(plan, proof=replace(plan.proof, stages=stages))
         found = check(forged, fleet(document(("objective", name))), catalog())
         assert [str(violation) for violation in found] == [
             f"stage {name}: has the value {first(plan) + 1}, recomputed {first(plan)}"

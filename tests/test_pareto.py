@@ -1,7 +1,6 @@
 """``planner pareto`` and ``planner solve --point``: one list of points, each a plan to be written and verified."""
 
 import csv
-import dataclasses
 import json
 import re
 import sys
@@ -12,6 +11,7 @@ import pytest
 from click.testing import CliRunner, Result
 from documents import valid
 from fleets import catalog
+from msgspec.structs import replace
 
 import planner
 from planner.check import check, measure
@@ -78,7 +78,7 @@ def test_points_rise_in_x_and_fall_in_y_and_are_all_checked(fleet: Fleet, found:
 
 def test_its_ends_are_the_best_plans_for_one_axis_before_the_other(fleet: Fleet, found: Frontier) -> None:
     for objective, plan in ((("score", "concurrency"), found.plans[0]), (("concurrency", "score"), found.plans[-1])):
-        best = planner.solve(dataclasses.replace(fleet, objective=objective), catalog())
+        best = planner.solve(replace(fleet, objective=objective), catalog())
 
         assert isinstance(best, Plan)
         assert {s.name: s.value for s in best.proof.stages} == {s.name: s.value for s in plan.proof.stages}
@@ -87,11 +87,11 @@ def test_its_ends_are_the_best_plans_for_one_axis_before_the_other(fleet: Fleet,
 def test_the_checker_refuses_a_point_that_is_none(fleet: Fleet, found: Frontier) -> None:
     plan = found.plans[1]
     assert plan.point and plan.point.floor is not None
-    higher = dataclasses.replace(plan.point, floor=plan.point.floor + 10**6)
-    other = dataclasses.replace(plan.point, y="context")
+    higher = replace(plan.point, floor=plan.point.floor + 10**6)
+    other = replace(plan.point, y="context")
 
     for point, message in ((higher, "must reach"), (other, "but maximises score, concurrency")):
-        violations = check(dataclasses.replace(plan, point=point), fleet, catalog())
+        violations = check(replace(plan, point=point), fleet, catalog())
         assert [message in str(violation) for violation in violations] == [True]
 
 
@@ -130,7 +130,7 @@ def test_a_point_is_written_like_any_plan(folder: Path, found: Frontier) -> None
     )
     floor = reached(found.plans[0], "concurrency") + 1
     assert plan.point == FrontierPoint(x="concurrency", y="accuracy", number=2, floor=floor)
-    assert dataclasses.replace(plan, runner_up=None) == found.plans[1]
+    assert replace(plan, runner_up=None) == found.plans[1]
     assert run("solve", *AXES, "--point", "2", "--check").exit_code == 0
     assert run("solve", *AXES, "--point", "1", "--check").exit_code == 5
     assert run("verify").exit_code == 0
@@ -238,7 +238,7 @@ def test_a_point_that_is_not_proven_is_named_and_gives_way_to_a_better_one() -> 
     stages = tuple(Stage(name=name, value=1, bound=2, proven=False) for name in ("score", "concurrency"))
     point = FrontierPoint(x="concurrency", y="accuracy", number=1, floor=None)
     plain = plans.plan(plans.server("talk"), objective=("score", "concurrency"), point=point)
-    plan = dataclasses.replace(plain, proof=dataclasses.replace(plain.proof, proven=False, stages=stages))
+    plan = replace(plain, proof=replace(plain.proof, proven=False, stages=stages))
     some = Frontier(x="concurrency", y="accuracy", plans=(plan,), complete=True, open_end=False)
     assert listed_points(some).endswith("It is not proven that point 1 is on the frontier: a better plan may exist.")
 

@@ -1,9 +1,8 @@
 """Pieces: leaving out what is beaten loses no best plan, and the one left is the first in canonical order."""
 
-import dataclasses
-
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from msgspec.structs import replace
 from problems import Planted, many_gpus, one_gpu, plans, rank, values
 
 from planner.search.optimise import optimise
@@ -45,7 +44,7 @@ def test_the_best_plan_on_one_gpu_is_still_there(case: Planted) -> None:
 def test_with_a_floor_under_the_second_stage_the_best_value_is_still_there(case: Planted) -> None:
     reachable = [values(case.problem, choices) for choices in plans(case.problem)]
     floor = max((value[1] for value in reachable), default=0)
-    found = pieces(dataclasses.replace(case.problem, floors=((1, floor),))).problem
+    found = pieces(replace(case.problem, floors=((1, floor),))).problem
     left = [values(found, choices) for choices in plans(found)]
 
     assert best_above(floor, reachable) == best_above(floor, left)
@@ -75,8 +74,8 @@ def test_of_pieces_equal_in_everything_the_first_candidate_is_kept() -> None:
 
 
 def test_a_piece_is_not_beaten_from_another_pool_or_by_more_replicas() -> None:
-    alone, elsewhere = option(6, (2, 0)), dataclasses.replace(option(6, (2, 0)), pool=1)
-    twice = dataclasses.replace(option(5, (3, 0)), blocks=2)
+    alone, elsewhere = option(6, (2, 0)), replace(option(6, (2, 0)), pool=1)
+    twice = replace(option(5, (3, 0)), blocks=2)
 
     assert pieces(problem(alone, elsewhere, twice)).origins == ((0, 1, 2),)
 
@@ -85,17 +84,17 @@ def test_a_piece_is_beaten_by_fewer_replicas_stages_and_gpus_that_are_no_larger(
     few = option(5, (3, 0))
     alike = option(5, (3, 0))
     more = [
-        dataclasses.replace(alike, blocks=2),
-        dataclasses.replace(alike, stages=2),
-        dataclasses.replace(alike, width=2),
+        replace(alike, blocks=2),
+        replace(alike, stages=2),
+        replace(alike, width=2),
     ]
 
     assert pieces(problem(*more, few)).origins == ((3,),)
 
 
 def test_stages_inside_a_node_do_not_beat_those_across_nodes() -> None:
-    inside = dataclasses.replace(option(5, (3, 0)), stages=2)
-    across = dataclasses.replace(option(5, (2, 0)), stages=3, across=True)
+    inside = replace(option(5, (3, 0)), stages=2)
+    across = replace(option(5, (2, 0)), stages=3, across=True)
 
     assert pieces(problem(inside, across)).origins == ((0, 1),)
 

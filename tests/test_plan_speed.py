@@ -1,9 +1,9 @@
 """How fast the servers of a plan are: said where requests have a length, and recomputed by the check."""
 
-import dataclasses
 import functools
 
 from fleets import PAIR, catalog, changed, fleet
+from msgspec.structs import replace
 
 from planner.check import check
 from planner.plan import Plan
@@ -30,9 +30,9 @@ def test_a_speed_that_is_not_so_is_found() -> None:
     found = plan()
     coder = found.server("coder")
     assert coder.speed and coder.speed.tpot_us
-    faster = dataclasses.replace(coder.speed, tpot_us=dataclasses.replace(coder.speed.tpot_us, value=1))
-    servers = tuple(dataclasses.replace(s, speed=faster) if s.name == "coder" else s for s in found.servers)
+    faster = replace(coder.speed, tpot_us=replace(coder.speed.tpot_us, value=1))
+    servers = tuple(replace(s, speed=faster) if s.name == "coder" else s for s in found.servers)
 
     assert check(found, fleet(LENGTHLESS), catalog()) == []
-    (violation,) = check(dataclasses.replace(found, servers=servers), fleet(LENGTHLESS), catalog())
+    (violation,) = check(replace(found, servers=servers), fleet(LENGTHLESS), catalog())
     assert "the speed is" in str(violation)

@@ -1,6 +1,5 @@
 """Progress and Ctrl-C: shown on a terminal only, changing no answer, and ending a search with the best plan so far."""
 
-import dataclasses
 import os
 import pty
 import re
@@ -19,6 +18,7 @@ import pytest
 import yaml
 from fleets import PAIR, catalog, fleet
 from hypothesis import given, settings
+from msgspec.structs import replace
 from problems import Planted, many_gpus
 
 from benchmarks.solver.fleets import fleet as random_problem
@@ -100,7 +100,7 @@ def test_progress_in_words() -> None:
         "stage 1 of 4, balanced: the best so far, and up to 5.1 % more may be possible"
     )
     assert said(cost) == "stage 2 of 4, cost 2.5 $/h, at least 1.25 $/h"
-    counted = dataclasses.replace(cost, value=-3, bound=-1)
+    counted = replace(cost, value=-3, bound=-1)
     assert said(counted, priced=False) == "stage 2 of 4, GPUs in use 3 GPUs, at least 1 GPU"
 
 

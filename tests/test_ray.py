@@ -3,7 +3,6 @@
 import json
 import re
 import shlex
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +14,7 @@ import pytest
 import yaml
 from crds import validate
 from fleets import PAIR, catalog, fleet
+from msgspec.structs import replace
 
 from planner.artifacts import render, write
 from planner.artifacts.context import build_context

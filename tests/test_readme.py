@@ -4,12 +4,12 @@ import itertools
 import re
 import shlex
 from collections.abc import Iterator
-from dataclasses import replace
 from fnmatch import fnmatch
 
 import parsed
 import plans
 import pytest
+from msgspec.structs import replace
 from test_kubernetes import apart
 from test_nodes import two_nodes
 

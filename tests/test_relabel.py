@@ -1,9 +1,8 @@
 """Relabelling: the same placement on GPUs that are alike."""
 
-import dataclasses
-
 import pytest
 from hypothesis import given, settings
+from msgspec.structs import replace
 from problems import Plan, Planted, fits, headroom, many_gpus, plans, values
 
 from planner.search.problem import Block, PoolProblem, Problem
@@ -50,7 +49,7 @@ def where(choices: Plan) -> Where:
 def test_a_relabelled_plan_fits_and_is_worth_the_same(case: Planted) -> None:
     for one in list(plans(case.problem))[:8]:
         other = [
-            choice and dataclasses.replace(choice, blocks=moved)
+            choice and replace(choice, blocks=moved)
             for choice, moved in zip(one, relabelled(case.problem, where(one), where(case.choices or one)), strict=True)
         ]
 

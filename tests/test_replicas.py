@@ -10,12 +10,12 @@ import time
 from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import replace
 from pathlib import Path
 
 import parsed
 import plans
 import pytest
+from msgspec.structs import replace
 from staged import KEY, free_ports, program
 from test_kubernetes import apart, deployments, dra
 from test_router import get, post

@@ -1,7 +1,6 @@
 """planner report: one HTML file that holds every figure of the plan, asks for nothing, and lets no name become HTML."""
 
 import base64
-import dataclasses
 import hashlib
 import json
 import re
@@ -11,6 +10,7 @@ from pathlib import Path
 
 import pytest
 from click.testing import CliRunner
+from msgspec.structs import replace
 from plans import many_roles, server, two_nodes
 from plans import plan as planned
 
@@ -19,6 +19,7 @@ from planner.cli import main
 from planner.cli.lock import changed
 from planner.explain import accuracy
 from planner.fleet import load_fleet
+from planner.plain_data import as_dict
 from planner.plan import Plan, plan_from_yaml
 from planner.report import Fault, View, page, view
 from planner.report.memory import gpu_bars
@@ -78,21 +79,21 @@ def hostile() -> View:
     text = {
         name: f"{getattr(own, name)}{HOSTILE}" for name in ("title", "headline", "reasons", "fleet_text", "plan_text")
     }
-    return dataclasses.replace(
+    return replace(
         own,
-        **text,  # type: ignore[arg-type]
-        servers=tuple(dataclasses.replace(one, name=HOSTILE, repository=HOSTILE) for one in own.servers),
+        **text,
+        servers=tuple(replace(one, name=HOSTILE, repository=HOSTILE) for one in own.servers),
         bars=gpu_bars(planned(server(HOSTILE))),
-        curves=tuple(dataclasses.replace(one, role=HOSTILE, server=HOSTILE) for one in own.curves),
-        starts=tuple(dataclasses.replace(one, server=HOSTILE) for one in own.starts),
-        glance=tuple(dataclasses.replace(one, question=HOSTILE, text=HOSTILE) for one in own.glance),
+        curves=tuple(replace(one, role=HOSTILE, server=HOSTILE) for one in own.curves),
+        starts=tuple(replace(one, server=HOSTILE) for one in own.starts),
+        glance=tuple(replace(one, question=HOSTILE, text=HOSTILE) for one in own.glance),
         later=(HOSTILE,),
         notes=(HOSTILE,),
         turns=HOSTILE,
         pins=((HOSTILE, HOSTILE),),
         faults=(Fault(roles=(HOSTILE,), account=HOSTILE, serious=True),),
         commands=(HOSTILE,),
-        sources=tuple(dataclasses.replace(one, source=HOSTILE) for one in own.sources),
+        sources=tuple(replace(one, source=HOSTILE) for one in own.sources),
     )
 
 
@@ -156,7 +157,7 @@ def test_tables_hold_the_figures_of_the_plan() -> None:
         assert [one.name, one.repository, one.scheme] in [row[:3] for row in rows]
         assert [one.name, str(one.port), one.kv_cache_dtype, f"{one.max_model_len:,}"] in [row[:4] for row in rows]
         told = next(row for row in rows if row[1:2] == [one.name] and len(row) == 10)
-        assert told[2:-1] == [amount(getattr(one.ledger, field.name)) for field in dataclasses.fields(one.ledger)]
+        assert told[2:-1] == [amount(getattr(one.ledger, name)) for name in one.ledger.__struct_fields__]
     assert any(row[-2:] == [amount(plan.gpus[0].free_bytes), amount(plan.gpus[0].total_bytes)] for row in rows)
 
 
@@ -164,8 +165,8 @@ def test_charts_are_drawn_from_the_same_data() -> None:
     own = example()[1]
     data = json.loads(Page(page(own)).scripts[0])
 
-    assert data["bars"] == json.loads(json.dumps([dataclasses.asdict(bar) for bar in own.bars]))
-    assert data["curves"] == json.loads(json.dumps([dataclasses.asdict(curve) for curve in own.curves]))
+    assert data["bars"] == json.loads(json.dumps([as_dict(bar) for bar in own.bars]))
+    assert data["curves"] == json.loads(json.dumps([as_dict(curve) for curve in own.curves]))
 
 
 def test_names_never_become_html() -> None:

@@ -1,12 +1,12 @@
 """What planner report compares a plan with, and what it shows of a fleet that has none."""
 
-import dataclasses
 import re
 from functools import cache
 from pathlib import Path
 
 import pytest
 from click.testing import CliRunner
+from msgspec.structs import replace
 from test_explain import NO_PLAN
 from test_report import EXAMPLE, HOSTILE, Page, example
 
@@ -93,13 +93,13 @@ def test_what_has_no_plan_is_shown_with_needs_conflicts_and_what_helps() -> None
 def test_names_of_what_is_compared_never_become_html() -> None:
     own, _, _ = compared()
     assert own.scenarios and own.changes and own.frontier
-    row = dataclasses.replace(own.scenarios.rows[0], name=HOSTILE, gpus=HOSTILE, why=HOSTILE, change=HOSTILE)
+    row = replace(own.scenarios.rows[0], name=HOSTILE, gpus=HOSTILE, why=HOSTILE, change=HOSTILE)
     wild = Compared(
-        scenarios=dataclasses.replace(own.scenarios, roles=(HOSTILE,), rows=(row,)),
-        frontier=dataclasses.replace(own.frontier, x=HOSTILE, roles=(HOSTILE,), text=HOSTILE),
-        changes=dataclasses.replace(own.changes, lines=(HOSTILE,), fleet_diff=HOSTILE),
+        scenarios=replace(own.scenarios, roles=(HOSTILE,), rows=(row,)),
+        frontier=replace(own.frontier, x=HOSTILE, roles=(HOSTILE,), text=HOSTILE),
+        changes=replace(own.changes, lines=(HOSTILE,), fleet_diff=HOSTILE),
     )
-    found = Page(page(no_plan_view(dataclasses.replace(NO_PLAN, fleet=HOSTILE), HOSTILE), wild))
+    found = Page(page(no_plan_view(replace(NO_PLAN, fleet=HOSTILE), HOSTILE), wild))
 
     assert {tag for tag, _ in found.elements} <= {tag for tag, _ in Page(page(example()[1], own)).elements}
     assert len(found.scripts) == 3

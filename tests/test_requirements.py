@@ -1,9 +1,9 @@
 """What an engine refuses before it loads anything."""
 
-from dataclasses import replace
 from typing import Any
 
 import pytest
+from msgspec.structs import replace
 
 from planner.catalog import load_catalog
 from planner.catalog.stored import stored

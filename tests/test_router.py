@@ -7,11 +7,11 @@ import subprocess
 import time
 from collections.abc import Iterator
 from contextlib import closing
-from dataclasses import replace
 from pathlib import Path
 
 import plans
 import pytest
+from msgspec.structs import replace
 from staged import KEY, Stage, free_ports, program, stage
 
 from planner.artifacts import context

@@ -3,7 +3,6 @@
 import copy
 import json
 from collections.abc import Callable
-from dataclasses import replace
 from pathlib import Path
 
 import plans
@@ -11,6 +10,7 @@ import pytest
 import yaml
 from click.testing import CliRunner, Result
 from inventories import GPU, Json, listed, node, saved
+from msgspec.structs import replace
 from test_group_sets import equal_groups
 from test_several_machines import spanning
 

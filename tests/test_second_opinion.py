@@ -1,10 +1,10 @@
 """Brute force, which knows nothing of options and search, finds no better plan; the benchmark asks about thousands."""
 
-import dataclasses
 from collections import Counter
 
 import pytest
 from fleets import catalog
+from msgspec.structs import replace
 
 from benchmarks.second_opinion import __main__ as second_opinion
 from benchmarks.second_opinion.__main__ import compare_plans
@@ -30,8 +30,8 @@ def test_a_plan_that_is_not_the_best_is_noticed(monkeypatch: pytest.MonkeyPatch)
     honest = second_opinion._plan
 
     def lazy(fleet: Fleet, catalog: Catalog, previous: Plan | None) -> Plan | None:
-        roles = tuple(dataclasses.replace(role, concurrency_target=role.concurrency_min) for role in fleet.roles)
-        return honest(dataclasses.replace(fleet, roles=roles), catalog, previous)
+        roles = tuple(replace(role, concurrency_target=role.concurrency_min) for role in fleet.roles)
+        return honest(replace(fleet, roles=roles), catalog, previous)
 
     monkeypatch.setattr(second_opinion, "_plan", lazy)
     monkeypatch.setattr(second_opinion, "_reduced", lambda document, holds: document)

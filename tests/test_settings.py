@@ -1,7 +1,6 @@
 """What a role pins of the engine arrives in the plan, on every command line, and comes back from them."""
 
 import codecs
-import dataclasses
 from pathlib import Path
 from typing import Any
 
@@ -9,6 +8,7 @@ import jinja2
 import pytest
 from commands import run, solved
 from fleets import catalog, changed, fleet
+from msgspec.structs import replace
 from plans import plan, server
 
 from planner.artifacts.read_back import read_back
@@ -76,8 +76,8 @@ GIVEN: dict[str, tuple[Any, EngineSettings]] = {
 
 
 def test_every_setting_has_a_key_and_a_case() -> None:
-    fields = [field.name for field in dataclasses.fields(EngineSettings)]
-    flags = {field.name for field in dataclasses.fields(ServeFlags)}
+    fields = list(EngineSettings.__struct_fields__)
+    flags = set(ServeFlags.__struct_fields__)
 
     assert sorted(fields) == sorted(setting.field for setting in SETTINGS)
     assert {setting.key for setting in SETTINGS} == set(GIVEN) == set(EngineKeys.model_fields)
@@ -137,7 +137,7 @@ def test_a_plan_whose_pin_was_edited_fails_its_check(tmp_path: Path) -> None:
     found = solved(tmp_path, SMALL)
     assert "settings" not in (tmp_path / "plan.yaml").read_text(encoding="utf-8")
     (chat,) = found.servers
-    edited = dataclasses.replace(found, servers=(dataclasses.replace(chat, settings=EngineSettings(eager=True)),))
+    edited = replace(found, servers=(replace(chat, settings=EngineSettings(eager=True)),))
 
     assert check(found, fleet(SMALL), catalog()) == []
     assert "settings is" in check(edited, fleet(SMALL), catalog())[0].message

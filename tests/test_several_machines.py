@@ -5,7 +5,6 @@ import shutil
 import subprocess
 import time
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import replace
 from pathlib import Path
 
 import jsonschema
@@ -17,6 +16,7 @@ import test_artifacts
 import test_kubernetes
 import test_quadlet
 from click.testing import CliRunner
+from msgspec.structs import replace
 from staged import Stage, amend, free_ports, stage
 from test_artifacts import run
 from test_launch import alive, names

@@ -1,6 +1,5 @@
 """One server for several roles: loaded once, limits added, every name answered, every floor kept."""
 
-import dataclasses
 from pathlib import Path
 from typing import Any
 
@@ -8,6 +7,7 @@ import pytest
 import yaml
 from commands import run, solved
 from fleets import catalog, changed, fleet
+from msgspec.structs import replace
 
 from planner.artifacts.read_back import read_back
 from planner.artifacts.read_routes import read_routes
@@ -106,7 +106,7 @@ def test_the_plan_loads_once_and_answers_to_both_names_everywhere(tmp_path: Path
 def test_a_plan_that_leaves_a_role_out_fails_its_check(tmp_path: Path) -> None:
     found = solved(tmp_path, PAIR)
     (server,) = found.servers
-    alone = dataclasses.replace(found, servers=(dataclasses.replace(server, shared=()),))
+    alone = replace(found, servers=(replace(server, shared=()),))
 
     assert check(found, fleet(PAIR), catalog()) == []
     assert any("roles it shares" in str(one) for one in check(alone, fleet(PAIR), catalog()))

@@ -1,11 +1,11 @@
 """smoke.sh and download.sh against stand-ins."""
 
 from collections.abc import Iterator
-from dataclasses import replace
 from pathlib import Path
 
 import plans
 import pytest
+from msgspec.structs import replace
 from staged import Stage, amend, free_ports, stage
 
 from planner.artifacts import context

@@ -1,6 +1,5 @@
 """From fleet to plan and from fleet to explanation, with the shipped catalog."""
 
-import dataclasses
 import math
 from typing import Any
 
@@ -8,6 +7,7 @@ import pytest
 from fleets import PAIR, catalog, changed, fleet
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from msgspec.structs import replace
 
 from planner.check import check
 from planner.conflict.minimal import minimal
@@ -239,8 +239,8 @@ def test_the_deficit_is_what_a_larger_gpu_must_have() -> None:
 
 
 def _grown(found: Fleet, more_bytes: int) -> Fleet:
-    gpu = dataclasses.replace(found.gpu, name="larger", memory_bytes=found.gpu.memory_bytes + more_bytes)
-    return found.with_pool(dataclasses.replace(found.pools[0], gpu=gpu))
+    gpu = replace(found.gpu, name="larger", memory_bytes=found.gpu.memory_bytes + more_bytes)
+    return found.with_pool(replace(found.pools[0], gpu=gpu))
 
 
 def test_a_role_nothing_is_left_for_is_named_with_its_rejections() -> None:

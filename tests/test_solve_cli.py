@@ -1,6 +1,5 @@
 """``planner solve`` from the outside: streams, exit codes, what is written and what is left alone."""
 
-import dataclasses
 import json
 import re
 from collections.abc import Iterator
@@ -9,6 +8,7 @@ from pathlib import Path
 import plans
 import pytest
 from click.testing import CliRunner, Result
+from msgspec.structs import replace
 
 from planner.catalog import Catalog
 from planner.cli import main
@@ -161,8 +161,8 @@ def test_an_unproven_plan_has_its_own_exit_code(folder: Path, monkeypatch: pytes
     def unproven(fleet: Fleet, catalog: Catalog, budget: int, previous: Plan | None) -> Plan:
         plan = solve_fleet(fleet, catalog, budget)
         assert isinstance(plan, Plan)
-        stages = tuple(dataclasses.replace(stage, proven=False) for stage in plan.proof.stages)
-        return dataclasses.replace(plan, proof=dataclasses.replace(plan.proof, proven=False, stages=stages))
+        stages = tuple(replace(stage, proven=False) for stage in plan.proof.stages)
+        return replace(plan, proof=replace(plan.proof, proven=False, stages=stages))
 
     monkeypatch.setattr("planner.solve.solve", unproven)
     monkeypatch.setattr("planner.cli.solving.require", lambda *_: None)
@@ -243,7 +243,7 @@ def test_the_text_of_a_plan(update_golden: bool) -> None:
 def test_an_unproven_plan_shows_its_gap_and_a_version_nobody_studied_is_named() -> None:
     found = plans.plan(plans.server("coder"), engine_version="0.99.0", engine_known=False)
     stage = Stage(name="balanced", value=1_500_000, bound=1_750_000, proven=False)
-    found = dataclasses.replace(found, proof=dataclasses.replace(found.proof, proven=False, stages=(stage,)))
+    found = replace(found, proof=replace(found.proof, proven=False, stages=(stage,)))
 
     assert plan_text(found).splitlines()[0] == (
         "workstation: not proven best for balanced (balanced: a plan with up to 17 % more is not excluded), on 1 × "

@@ -1,11 +1,11 @@
 """The solver against brute force: the same optimum, the same canonical plan, no matter how the problem is written."""
 
-import dataclasses
 import random
 from collections.abc import Callable, Sequence
 
 import pytest
 from hypothesis import given, settings
+from msgspec.structs import replace
 from ortools.sat.python import cp_model
 from problems import Planted, decided, fits, headroom, many_gpus, one_gpu, plans, rank, valid, values
 
@@ -79,8 +79,8 @@ def test_what_is_called_impossible_is_impossible(case: Planted) -> None:
 @few
 @given(many_gpus())
 def test_more_memory_never_hurts(case: Planted) -> None:
-    pools = tuple(dataclasses.replace(pool, capacity=pool.capacity + 7) for pool in case.problem.pools)
-    before, after = optimise(case.problem), optimise(dataclasses.replace(case.problem, pools=pools))
+    pools = tuple(replace(pool, capacity=pool.capacity + 7) for pool in case.problem.pools)
+    before, after = optimise(case.problem), optimise(replace(case.problem, pools=pools))
 
     if before:
         assert after
@@ -90,8 +90,8 @@ def test_more_memory_never_hurts(case: Planted) -> None:
 @few
 @given(one_gpu())
 def test_the_order_in_which_candidates_are_listed_changes_no_value(case: Planted) -> None:
-    roles = tuple(dataclasses.replace(role, candidates=role.candidates[::-1]) for role in case.problem.roles)
-    other = dataclasses.replace(case.problem, roles=roles)
+    roles = tuple(replace(role, candidates=role.candidates[::-1]) for role in case.problem.roles)
+    other = replace(case.problem, roles=roles)
 
     assert [s.value for s in solved(case.problem).stages] == [s.value for s in solved(other).stages]
 
@@ -110,8 +110,7 @@ def test_packing_finds_places_for_what_fits(case: Planted) -> None:
 
         assert places is not None
         packed = [
-            dataclasses.replace(choice, blocks=found) if choice else None
-            for choice, found in zip(choices, places, strict=True)
+            replace(choice, blocks=found) if choice else None for choice, found in zip(choices, places, strict=True)
         ]
         assert valid(case.problem, tuple(packed))
 
@@ -207,8 +206,8 @@ def test_many_gpus_are_packed_within_a_thousandth_of_the_bound() -> None:
 
 def test_stages_find_places_where_gpus_are_many() -> None:
     plain, _ = fleet(40, 60, 64, 1)
-    roles = [dataclasses.replace(role, candidates=tuple(map(in_stages, role.candidates))) for role in plain.roles]
-    problem = dataclasses.replace(plain, roles=tuple(roles))
+    roles = [replace(role, candidates=tuple(map(in_stages, role.candidates))) for role in plain.roles]
+    problem = replace(plain, roles=tuple(roles))
     answer = solved(problem)
     staged = 0
     for role, choice in zip(problem.roles, answer.choices, strict=True):
@@ -230,11 +229,11 @@ def in_stages(candidate: Candidate) -> Candidate:
     """Cut servers on eight GPUs into stages on two nodes, and those on four into stages inside a node."""
     if candidate.width < 4:
         return candidate
-    return dataclasses.replace(candidate, width=candidate.width // 2, stages=2, across=candidate.width == 8)
+    return replace(candidate, width=candidate.width // 2, stages=2, across=candidate.width == 8)
 
 
 def test_a_spent_budget_is_an_error_of_its_own() -> None:
-    members = tuple(dataclasses.replace(sized(7 + i), worth=((i, 1),), most=9) for i in range(30))
+    members = tuple(replace(sized(7 + i), worth=((i, 1),), most=9) for i in range(30))
     roles = tuple(RoleProblem(name=f"r{i:02}", candidates=members) for i in range(13))
     problem = Problem(roles=roles, pools=(PoolProblem(capacity=59, width=3),), stages=("only",))
 

@@ -1,10 +1,10 @@
 """The speed model: what a user may rely on about how its figures move, and where it says nothing."""
 
-import dataclasses
 import itertools
 from typing import Any
 
 import pytest
+from msgspec.structs import replace
 
 from planner.catalog import load_catalog
 from planner.catalog.stored import stored
@@ -83,7 +83,7 @@ def test_fewer_bytes_are_faster_for_one_user(faster: str, slower: str) -> None:
 def test_tensor_parallelism_and_bandwidth_help_and_a_longer_prompt_hurts() -> None:
     alone = said("Qwen/Qwen3-32B-FP8")
     longer = said("Qwen/Qwen3-32B-FP8", requests=Requests(input_tokens=3000, output_tokens=500))
-    cached = said("Qwen/Qwen3-32B-FP8", requests=dataclasses.replace(CHAT, cached_tokens=1500))
+    cached = said("Qwen/Qwen3-32B-FP8", requests=replace(CHAT, cached_tokens=1500))
 
     assert tpot(said("Qwen/Qwen3-32B-FP8", tensor_parallel_size=2)) < tpot(alone)
     assert tpot(said("Qwen/Qwen3-32B-FP8", "H200 SXM")) < tpot(alone)
@@ -100,7 +100,7 @@ def test_experts_hit_lie_between_one_tokens_and_all() -> None:
     assert expected_hits(layers, 1) == pytest.approx(8)
     assert expected_hits(layers, 16) < 16 * 8
     assert expected_hits(layers, 10_000) == pytest.approx(128)
-    shared = dataclasses.replace(layers, local_experts=16)
+    shared = replace(layers, local_experts=16)
     assert expected_hits(layers, 16) / 8 < expected_hits(shared, 16) <= 16
 
 

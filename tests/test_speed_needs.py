@@ -1,12 +1,12 @@
 """Speed as a requirement of a role: what a plan then has, why there may be none, and what would help."""
 
-import dataclasses
 import functools
 import json
 from typing import Any
 
 import pytest
 from fleets import catalog, changed, fleet
+from msgspec.structs import replace
 
 from planner import explain
 from planner.check import check
@@ -98,8 +98,8 @@ def test_the_check_finds_a_server_that_is_too_slow_or_cannot_keep_up() -> None:
         ("roles.chat.rate", "9/s", "requests/s of 9"),
     ):
         stricter = fleet(changed(CHAT, path, value))
-        same = dataclasses.replace(free.lock, fleet_sha256=stricter.source_sha256)
-        found = check(dataclasses.replace(free, lock=same), stricter, catalog(), objective=False)
+        same = replace(free.lock, fleet_sha256=stricter.source_sha256)
+        found = check(replace(free, lock=same), stricter, catalog(), objective=False)
         assert any(text in str(violation) for violation in found)
 
 

@@ -1,12 +1,12 @@
 """Pipeline stages: planned where a model does not fit one node otherwise, explained, and checked."""
 
-import dataclasses
 import functools
 from pathlib import Path
 from typing import Any
 
 import pytest
 from fleets import catalog, changed, fleet
+from msgspec.structs import replace
 
 from planner import explain
 from planner.artifacts import render, write
@@ -218,7 +218,7 @@ def test_stages_the_role_does_not_allow_are_refused() -> None:
 
 def test_every_gpu_of_a_later_stage_counts() -> None:
     large = two_nodes().server("large")
-    heavier = dataclasses.replace(large.ledger, margin_bytes=large.ledger.margin_bytes + 1)
+    heavier = replace(large.ledger, margin_bytes=large.ledger.margin_bytes + 1)
     found = complaints(tampered("large", {"ledger": heavier}), TWO_NODES)
 
     assert "GPU 0 of h100-2: the ledger does not add up" in found
@@ -226,9 +226,9 @@ def test_every_gpu_of_a_later_stage_counts() -> None:
 
 def tampered(name: str, values: dict[str, Any]) -> Plan:
     def change(server: ServerPlan) -> ServerPlan:
-        return dataclasses.replace(server, **values) if server.name == name else server
+        return replace(server, **values) if server.name == name else server
 
-    return dataclasses.replace(two_nodes(), servers=tuple(map(change, two_nodes().servers)))
+    return replace(two_nodes(), servers=tuple(map(change, two_nodes().servers)))
 
 
 def complaints(plan: Plan, document: dict[str, Any]) -> str:

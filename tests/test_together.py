@@ -7,13 +7,14 @@ import time
 import urllib.request
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import parsed
 import plans
 import pytest
+from msgspec.structs import replace
 from staged import FAKES, KEY, Stage, amend, cache, free_ports, program
 
 from planner.adopt.files import read_files

@@ -4,7 +4,6 @@ import functools
 import json
 import subprocess
 import tempfile
-from dataclasses import replace
 from itertools import permutations
 from pathlib import Path
 from typing import Any
@@ -13,6 +12,7 @@ import parsed
 import plans
 import pytest
 from jsonschema import Draft7Validator
+from msgspec.structs import replace
 from staged import KEY, Stage, free_ports, stage
 from swapping import Swap, end_sleepers, swap_file
 from test_artifacts import TURNING, run

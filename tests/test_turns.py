@@ -1,12 +1,12 @@
 """Roles that take turns, from the fleet file to the plan: what fits, what it says, and what is refused."""
 
-import dataclasses
 import json
 from itertools import combinations
 from typing import Any
 
 import pytest
 from fleets import catalog, fleet
+from msgspec.structs import replace
 
 from planner import explain
 from planner.artifacts import render
@@ -122,7 +122,7 @@ def test_the_plan_survives_its_file(asleep: Plan, tmp_path: Any) -> None:  # noq
     ],
 )
 def test_the_check_notices_other_turns(asleep: Plan, change: dict[str, Any], where: str) -> None:
-    wrong = dataclasses.replace(asleep, **change)
+    wrong = replace(asleep, **change)
 
     found = check(wrong, desk(time_share=[["writer", "coder"]]), catalog())
 
@@ -133,13 +133,13 @@ def test_the_check_notices_a_sleeper_that_keeps_more(asleep: Plan) -> None:
     servers = []
     for server in asleep.servers:
         assert server.asleep
-        lean = dataclasses.replace(server.asleep, gpu_bytes=server.asleep.gpu_bytes - MIB)
-        servers.append(dataclasses.replace(server, asleep=lean))
+        lean = replace(server.asleep, gpu_bytes=server.asleep.gpu_bytes - MIB)
+        servers.append(replace(server, asleep=lean))
     (gpu,) = asleep.gpus
-    roomy = dataclasses.replace(gpu, shared_bytes=gpu.shared_bytes + MIB, free_bytes=gpu.free_bytes + MIB)
+    roomy = replace(gpu, shared_bytes=gpu.shared_bytes + MIB, free_bytes=gpu.free_bytes + MIB)
 
     found = check(
-        dataclasses.replace(asleep, servers=tuple(servers), gpus=(roomy,)),
+        replace(asleep, servers=tuple(servers), gpus=(roomy,)),
         desk(time_share=[["writer", "coder"]]),
         catalog(),
     )

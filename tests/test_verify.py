@@ -1,6 +1,5 @@
 """planner verify: the rendered files say what the plan says, and any change in them is noticed."""
 
-import dataclasses
 import functools
 from pathlib import Path
 
@@ -11,6 +10,7 @@ from click.testing import CliRunner
 from fleets import PAIR, catalog, changed, fleet
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
+from msgspec.structs import replace
 from staged import amend
 
 from planner.artifacts import DEFAULT_TARGETS, EXTRA_TARGETS, render, write
@@ -194,7 +194,7 @@ def test_hostile_roles_are_read_back_from_every_router(tmp_path: Path, role: str
 
 def test_options_become_the_server_again() -> None:
     for server in (*plans.two_roles().servers, *plans.many_roles().servers):
-        blank = dataclasses.replace(server, port=1, role="", max_num_seqs=1, kv_cache_memory_bytes=1, dtype="half")
+        blank = replace(server, port=1, role="", max_num_seqs=1, kv_cache_memory_bytes=1, dtype="half")
         assert planned_server(blank, serve_arguments(server, NEWEST)) == server
 
 

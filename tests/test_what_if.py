@@ -1,6 +1,5 @@
 """``planner what-if``: the same answers as solving each scenario alone, side by side and in the order asked."""
 
-import dataclasses
 from pathlib import Path
 
 import pytest
@@ -8,6 +7,7 @@ import yaml
 from click.testing import CliRunner, Result
 from documents import valid
 from fleets import PAIR, catalog, changed
+from msgspec.structs import replace
 
 from planner.cli import main
 from planner.fleet import Edit, load_fleet, read_fleet, scenarios
@@ -46,7 +46,7 @@ def test_processes_change_no_answer(path: Path, tmp_path: Path) -> None:
     assert [type(outcome.answer) for outcome in together] == [Plan, NoPlan, Plan, Plan]
     own = solve(load_fleet(changed_file, catalog()), catalog())
     assert isinstance(own, Plan)
-    assert together[2].answer == dataclasses.replace(own, runner_up=None)
+    assert together[2].answer == replace(own, runner_up=None)
 
 
 def test_the_table_compares_with_the_fleet_as_written(path: Path) -> None:

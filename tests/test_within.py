@@ -1,12 +1,12 @@
 """Within: a plan of roles without models is the same, whether or not a first plan says what is worth sizing."""
 
-import dataclasses
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 from fleets import fleet
+from msgspec.structs import replace
 
 from planner.catalog import load_catalog
 from planner.cli.plan_text import plan_text
@@ -50,7 +50,7 @@ def _many(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[None]:
 
 def plain(plan: Plan) -> Plan:
     """Return a plan without the digest of its model, which has as many options as were sized."""
-    return dataclasses.replace(plan, proof=dataclasses.replace(plan.proof, model_sha256=""))
+    return replace(plan, proof=replace(plan.proof, model_sha256=""))
 
 
 def planned(document: dict[str, Any]) -> Plan:

@@ -1,9 +1,10 @@
 """Measured start-ups, by machine, and estimates of each half after the other one was learnt from."""
 
-import dataclasses
 from collections import defaultdict
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
+
+from msgspec.structs import replace
 
 from benchmarks.memory_fidelity.predict import described
 from benchmarks.memory_fidelity.score import measured_share, quantile
@@ -48,7 +49,7 @@ class StartUp:
 
     def after(self, seen: tuple[Seen, ...]) -> Estimate:
         """Return the estimate once other start-ups were learnt from."""
-        gpu = dataclasses.replace(self.gpu, seen=seen)
+        gpu = replace(self.gpu, seen=seen)
         return estimate(self.server, gpu, self.profile, round(self.row.in_use_gib * GIB))
 
 

@@ -4,12 +4,15 @@ Written from docs/objective.md and docs/fleet.md alone. It asks the catalog, the
 nothing of the rooms that prepare options or search: what those leave out, or get wrong, shows as a difference.
 """
 
+import dataclasses
 import functools
 import itertools
 import operator
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
+
+from msgspec.structs import replace
 
 from planner.architecture import Architecture
 from planner.catalog import Catalog
@@ -169,7 +172,7 @@ class Brute:
 
     def _whole(self, way: Way) -> Way:
         taken = sum(self.fleet.pools[shape[0]].capacity_bytes * gpus_of(shape) for shape, _ in way.parts)
-        return replace(way, worth=(*way.worth[:-1], -taken))
+        return dataclasses.replace(way, worth=(*way.worth[:-1], -taken))
 
     def _prepare(self, roles: list[int]) -> None:
         """Sort the roles' ways by worth, and bound what is still to come by the best of each stage alone."""

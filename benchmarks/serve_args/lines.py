@@ -12,6 +12,8 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
+from msgspec.structs import replace
+
 from benchmarks.engine_oracle.cases import FILES, complete
 from planner.artifacts.read_back import Command, read_back
 from planner.artifacts.serve_args import Argument, refused_arguments, serve_arguments
@@ -299,4 +301,4 @@ def _server(repository: str, **changes: Any) -> ServerPlan:
         concurrency_full_context=1, accuracy=unknown, pooling=False, trust_remote_code=False, tool_parser="",
         reasoning_parser="", ledger=nothing,
     )  # fmt: skip
-    return dataclasses.replace(plain, **changes)
+    return replace(plain, **changes)

@@ -1,10 +1,11 @@
 """The engine's constants from the measured rows: few, so that a source left out is told as well as those kept."""
 
-import dataclasses
 import math
 from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
+
+from msgspec.structs import replace
 
 from benchmarks.speed_fidelity.predict import Asked, catalog
 from planner.speed.constants import Engine, Era
@@ -68,14 +69,14 @@ def _descend(engine: Engine, names: Sequence[str], loss: Callable[[Engine], floa
 
 def _moved(engine: Engine, name: str, factor: float) -> Engine:
     if name == "era":
-        return dataclasses.replace(engine, eras=tuple(_scaled(engine.eras, factor)))
-    return dataclasses.replace(engine, **{name: getattr(engine, name) * factor})
+        return replace(engine, eras=tuple(_scaled(engine.eras, factor)))
+    return replace(engine, **{name: getattr(engine, name) * factor})
 
 
 def _scaled(eras: Sequence[Era], factor: float) -> Iterable[Era]:
     for index, era in enumerate(eras):
         changed = era.host_factor * factor if index == _MIDDLE_ERA else era.host_factor
-        yield dataclasses.replace(era, host_factor=changed)
+        yield replace(era, host_factor=changed)
 
 
 def _loss(cases: Sequence[_Case], engine: Engine, error: Callable[[_Case, Engine], float | None]) -> float:
@@ -100,7 +101,7 @@ def _error(case: _Case, engine: Engine, measured_ms: float | None, *, first: boo
     if measured_ms is None:
         return None
     factor = engine.host_factor(version_of(case.own.profile))
-    rates = dataclasses.replace(case.ready.rates, engine=engine, host_factor=factor)
+    rates = replace(case.ready.rates, engine=engine, host_factor=factor)
     load, ready = case.own.load, case.ready
     state = at_concurrency(
         rates, load.requests, ready.batched_tokens, ready.most_sequences, float(load.concurrency or 1)

@@ -1,8 +1,9 @@
 """Every origin told by constants and ranges it had no part in; the constants are kept in ``left_out.json``."""
 
-import dataclasses
 import json
 from collections.abc import Iterator, Sequence
+
+from msgspec.structs import replace
 
 from benchmarks.speed_fidelity.fit import FIRST, NAMES, SPOILT, fitted, shipped
 from benchmarks.speed_fidelity.predict import Asked, Pair, predict
@@ -30,13 +31,13 @@ def told(asked: Sequence[Asked], pairs: Sequence[Pair]) -> Iterator[Pair]:
         values = dict(kept[origin])
         eras = tuple(_eras(shipped(), values.pop("eras")))
         others = [pair for pair in pairs if pair.row.origin != origin and pair.row.source not in SPOILT]
-        engine = dataclasses.replace(shipped(), eras=eras, spreads=calibrated(others), **values)
+        engine = replace(shipped(), eras=eras, spreads=calibrated(others), **values)
         yield from (predict(own, engine) for own in asked if own.row.origin == origin)
 
 
 def _eras(engine: Engine, factors: Sequence[float]) -> Iterator[Era]:
     for era, factor in zip(engine.eras, factors, strict=True):
-        yield dataclasses.replace(era, host_factor=factor)
+        yield replace(era, host_factor=factor)
 
 
 def _origins(asked: Sequence[Asked]) -> list[str]:

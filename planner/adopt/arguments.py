@@ -10,10 +10,10 @@ import functools
 import json
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
 from typing import Any
 
 import yaml
+from msgspec import Struct, field
 
 from planner.engine.options import EngineOptions, engine_options, listed_versions
 from planner.resources import data_folder
@@ -26,8 +26,7 @@ _SCALE = {"k": 10**3, "m": 10**6, "g": 10**9, "t": 10**12, "K": 2**10, "M": 2**2
 _RENAMED = {"kv-cache-memory": "kv-cache-memory-bytes"}
 
 
-@dataclass(slots=True)
-class Arguments:
+class Arguments(Struct):
     """What a server is given: the model's word, its flags, and words that are no flag of the version."""
 
     model: str = ""

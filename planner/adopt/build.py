@@ -2,10 +2,10 @@
 
 import re
 from collections.abc import Callable, Mapping
-from dataclasses import replace
 from typing import Any
 
 import yaml
+from msgspec.structs import replace
 
 from planner.adopt.arguments import known, read_arguments, typed
 from planner.adopt.launch import Launch, gpu_ids

@@ -1,8 +1,10 @@
 """Logs of start-ups -> facts of the user's own: what each left for its KV cache, and where logs disagree."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
 from pathlib import PurePosixPath
+
+from msgspec import Struct
+from msgspec.structs import replace
 
 from planner.adopt.known import given_flags
 from planner.adopt.logged import as_server
@@ -19,8 +21,7 @@ _AGREE_BYTES = GIB // 20
 """By how much two logs of one server may differ: what the two decimals of their terms add up to."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Start:
+class Start(Struct, frozen=True, kw_only=True):
     """What one log says of one start, beside what was expected; ``why_not`` says why it teaches nothing."""
 
     log: str
@@ -30,8 +31,7 @@ class Start:
     why_not: str = ""
 
 
-@dataclass(frozen=True, slots=True)
-class Contradiction:
+class Contradiction(Struct, frozen=True):
     """Logs of one server, shared out and compiled alike, that differ by more than their figures are rounded."""
 
     model: str

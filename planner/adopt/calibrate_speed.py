@@ -1,8 +1,9 @@
 """Results of load tests -> facts of the user's own: how fast a server was beside what was expected."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from typing import Any
+
+from msgspec import Struct
 
 from planner.adopt.load_result import LoadResult, load_result
 from planner.catalog import Catalog
@@ -12,8 +13,7 @@ from planner.errors import PlannerError
 from planner.facts.gpu import GPU
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Tested:
+class Tested(Struct, frozen=True, kw_only=True):
     """What one result says, beside what was expected; ``why_not`` says why it teaches nothing, empty otherwise."""
 
     result: str

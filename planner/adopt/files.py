@@ -6,9 +6,11 @@ KServe. What stands beside a given file is read too when it is named by it; noth
 
 import re
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field, replace
 from pathlib import Path, PurePosixPath
 from typing import Any
+
+from msgspec import Struct, field
+from msgspec.structs import replace
 
 from planner.adopt import build, compose, embedded, kubernetes, litellm, platforms, rendered, supervisor, systemd
 from planner.adopt.dockerfile import dockerfile
@@ -39,8 +41,7 @@ _STARTING = re.compile(r"^[ \t-]*\"?(?:image|command|FROM|CMD|ENTRYPOINT|Image|E
 """Lines that name what is started, in any kind of file."""
 
 
-@dataclass(frozen=True, slots=True)
-class Found:
+class Found(Struct, frozen=True):
     """All servers of some files, in order, what else they start, and files in which nothing was found."""
 
     servers: tuple[Server, ...]
@@ -48,8 +49,7 @@ class Found:
     empty: tuple[str, ...]
 
 
-@dataclass(slots=True)
-class _Reader:
+class _Reader(Struct):
     """Reads the files at hand by the last part of their names, and remembers which were."""
 
     paths: tuple[Path, ...]

@@ -3,9 +3,10 @@
 import contextlib
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass
 from pathlib import PurePosixPath
 from typing import Any
+
+from msgspec import Struct
 
 from planner.adopt.arguments import UNKNOWN
 from planner.adopt.server import Server
@@ -50,8 +51,7 @@ _FIELDS = {
 """Flags that the memory model knows, and its names for them."""
 
 
-@dataclass(frozen=True, slots=True)
-class Known:
+class Known(Struct, frozen=True):
     """A server as the memory model sees it."""
 
     server: Server

@@ -2,8 +2,10 @@
 
 import re
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
 from typing import Any
+
+from msgspec import Struct
+from msgspec.structs import replace
 
 from planner.adopt.documents import at, texts
 from planner.adopt.launch import Launch, image_launches
@@ -24,8 +26,7 @@ _PODS = {
 """Kind -> where the pod's own specification is."""
 
 
-@dataclass(frozen=True, slots=True)
-class Found:
+class Found(Struct, frozen=True):
     """A start in a manifest, and over how many nodes and in how many copies it runs."""
 
     name: str

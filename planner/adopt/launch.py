@@ -2,7 +2,9 @@
 
 import re
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field, replace
+
+from msgspec import Struct, field
+from msgspec.structs import replace
 
 from planner.adopt.scope import Scope
 from planner.adopt.shell import Command, commands
@@ -36,8 +38,7 @@ _DOCKER_VALUES = frozenset(_DOCKER_WORDS.split())
 """Options of ``docker run`` and ``podman run`` that take the next word (their reference pages, Docker 28, Podman 5)."""
 
 
-@dataclass(frozen=True, slots=True)
-class Launch:
+class Launch(Struct, frozen=True):
     """One start of the engine: the words it is given and what is around them.
 
     ``gpus`` is how many GPUs it sees, ``gpu_ids`` which, both as far as they are said.

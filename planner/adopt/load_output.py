@@ -6,7 +6,8 @@ the next slower one is taken.
 
 import re
 from collections.abc import Iterable
-from dataclasses import dataclass
+
+from msgspec import Struct
 
 from planner.adopt.load_result import LoadResult
 
@@ -23,8 +24,7 @@ _EXACTLY = {
 }
 
 
-@dataclass(frozen=True, slots=True)
-class LoadOutput:
+class LoadOutput(Struct, frozen=True):
     """One server of an output: its name, and what was measured of it or why that teaches nothing."""
 
     server: str

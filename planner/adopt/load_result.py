@@ -4,8 +4,9 @@ Keys are those of ``vllm/benchmarks/serve.py``, read in 0.10.2 to 0.33.0.
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 from typing import Any
+
+from msgspec import Struct
 
 _ROUNDS = 2
 """Of fewer rounds than this most is the start and the end."""
@@ -19,8 +20,7 @@ _NUMBERS = (
 )  # fmt: skip
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class LoadResult:
+class LoadResult(Struct, frozen=True, kw_only=True):
     """What a load test asked and measured; of ``concurrency`` and ``requests_per_second`` one is given."""
 
     model: str

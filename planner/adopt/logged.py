@@ -1,8 +1,9 @@
 """A server that a log tells of -> what was expected of it, term by term, and what would have started."""
 
 from collections.abc import Callable
-from dataclasses import dataclass
 from typing import Any
+
+from msgspec import Struct
 
 from planner.adopt.known import Known, known
 from planner.adopt.server import Server
@@ -30,8 +31,7 @@ _MEMORY = (
 """Causes for which a change of flags may help that the memory model can judge."""
 
 
-@dataclass(frozen=True, slots=True)
-class Term:
+class Term(Struct, frozen=True):
     """One figure: as expected and as logged."""
 
     name: str
@@ -39,8 +39,7 @@ class Term:
     logged: float
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Expectation:
+class Expectation(Struct, frozen=True, kw_only=True):
     """What was expected of a server that a log tells of; ``why_not`` says why nothing could be, empty otherwise.
 
     ``starts`` is whether it was expected to start; ``change`` the least change of one flag with which it would, by the

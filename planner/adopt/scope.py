@@ -1,8 +1,9 @@
 """What a shell knows while it runs: its variables, its functions, and how much it may still do."""
 
 from collections.abc import Callable
-from dataclasses import dataclass, field
 from typing import Any
+
+from msgspec import Struct, field
 
 Value = str | list[str]
 
@@ -15,8 +16,7 @@ class Enough(Exception):
     """A script does more than is read of it."""
 
 
-@dataclass(slots=True)
-class Scope:
+class Scope(Struct):
     """The state of one shell. ``read`` returns the text of a file that is at hand, by the end of its path, or None.
 
     ``made`` are the files that the script writes, by their paths. ``unsaid`` is how many arguments were shifted away of

@@ -1,8 +1,9 @@
 """Server: one vLLM server that somebody's files start, as far as they say."""
 
 import re
-from dataclasses import dataclass, field
 from typing import Any
+
+from msgspec import Struct, field
 
 UNEXPANDED = re.compile(r"\$\{[^{}]*\}|\$\(+[^()]*\)+|\{\{.*?\}\}|%\w+%|%[iI]\b|<[A-Za-z][\w -]*>")
 """Names and expressions that nobody has filled in.
@@ -11,8 +12,7 @@ UNEXPANDED = re.compile(r"\$\{[^{}]*\}|\$\(+[^()]*\)+|\{\{.*?\}\}|%\w+%|%[iI]\b|
 """
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Server:
+class Server(Struct, frozen=True, kw_only=True):
     """A server: its name in the file, the model's word as the engine gets it, its flags and surroundings.
 
     ``flags`` have long names with dashes and values as the engine's parser holds them; ``unknown_flags`` are those that
@@ -40,8 +40,7 @@ class Server:
         return tuple(dict.fromkeys(UNEXPANDED.findall(f"{self.model}\n{self.flags}")))
 
 
-@dataclass(frozen=True, slots=True)
-class Other:
+class Other(Struct, frozen=True):
     """Something a file starts that is no vLLM server: its name, and which engine it seems to be."""
 
     name: str

@@ -7,8 +7,9 @@ are known, functions, scripts that are at hand. A condition that cannot be told 
 import contextlib
 import functools
 import re
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
+
+from msgspec import Struct
 
 from planner.adopt import heredocs
 from planner.adopt.conditions import matches, truth
@@ -23,8 +24,7 @@ _NAMED = re.compile(r"\[([\w.-]+)\]=(.*)", re.S)
 """An entry of an array with names."""
 
 
-@dataclass(frozen=True, slots=True)
-class Command:
+class Command(Struct, frozen=True):
     """One command: its words, the variables that are set for it or exported, and its line, from 1."""
 
     words: tuple[str, ...]

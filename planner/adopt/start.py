@@ -7,8 +7,10 @@ the memory of the whole device before and after its profile (``MemoryProfilingRe
 
 import math
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, replace
 from typing import Any
+
+from msgspec import Struct
+from msgspec.structs import replace
 
 from planner.adopt.known import Known, known
 from planner.adopt.server import Server
@@ -26,8 +28,7 @@ _SHARES = (0.92, 0.95)
 _SEQUENCES = (512, 256, 128, 64, 32, 16, 8, 4, 2, 1)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Verdict:
+class Verdict(Struct, frozen=True, kw_only=True):
     """Whether a server starts: None where that cannot be told, and why it does not or why it cannot be told.
 
     ``takes_bytes`` is what it holds of each of its GPUs once it is up; ``change`` the least change of one flag with

@@ -1,6 +1,6 @@
 """Architecture: shapes of a config in; frozen facts of the model, from which weights and caches are derived, out."""
 
-from dataclasses import dataclass
+from msgspec import Struct
 
 from planner.architecture.layers import (
     Attention,
@@ -21,8 +21,7 @@ __all__ = [
 ]  # fmt: skip
 
 
-@dataclass(frozen=True, slots=True)
-class Rotary:
+class Rotary(Struct, frozen=True):
     """A table of rotary cosines and sines: ``positions × width`` values in the model's dtype (or ``dtype_bytes``).
 
     ``older_factor`` multiplies the positions in engine versions that reserve room for three position axes
@@ -36,8 +35,7 @@ class Rotary:
     single_precision: bool = False
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Vision:
+class Vision(Struct, frozen=True, kw_only=True):
     """The encoder of images (or audio) beside a language model.
 
     ``parts`` are its weights, projector included. ``max_item_tokens`` is the largest number of language-model tokens
@@ -69,8 +67,7 @@ class Vision:
     chunk_patch_bytes: int = 0
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Architecture:
+class Architecture(Struct, frozen=True, kw_only=True):
     """What a model is made of.
 
     ``name`` is the class name of the checkpoint's config. Sizes count the language model; ``layers`` lists every

@@ -1,7 +1,8 @@
 """The layers of a model as facts: attention, recurrent state, feed-forward, experts."""
 
-from dataclasses import dataclass
 from typing import Literal
+
+from msgspec import Struct
 
 from planner.architecture.parts import Part
 
@@ -9,8 +10,7 @@ Norms = Literal["none", "head", "whole", "split"]
 StateKind = Literal["mamba1", "mamba2", "gated-delta", "kimi-delta", "bailing-delta", "lightning", "short-conv"]
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Latent:
+class Latent(Struct, frozen=True, kw_only=True):
     """Multi-head latent attention: one compressed vector per token, shared by all heads.
 
     ``query_rank`` is None where queries are projected directly. ``index_heads`` and ``index_head_dim`` belong to the
@@ -28,8 +28,7 @@ class Latent:
     index_topk: int = 0
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Compressed:
+class Compressed(Struct, frozen=True, kw_only=True):
     """Attention over a window and over compressed runs of earlier tokens, one vector per run for all heads.
 
     ``ratio`` is the tokens per run (1: the window alone); ``output_groups`` times ``output_rank`` is what heads are
@@ -46,8 +45,7 @@ class Compressed:
     index_topk: int = 0
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class BlockIndex:
+class BlockIndex(Struct, frozen=True, kw_only=True):
     """The index of block-sparse attention: keys of its own, by which ``topk_blocks`` of ``block_tokens`` are chosen.
 
     It has as many query heads as there are key-value heads, and one key head, which is on every rank.
@@ -59,8 +57,7 @@ class BlockIndex:
     block_tokens: int
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Attention:
+class Attention(Struct, frozen=True, kw_only=True):
     """One attention layer.
 
     ``window`` is the sliding window in tokens and ``chunk`` the length of chunked local attention (None: attends to
@@ -94,8 +91,7 @@ class Attention:
     cross: bool = False
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class State:
+class State(Struct, frozen=True, kw_only=True):
     """A layer that keeps a recurrent state of fixed size per sequence instead of keys and values.
 
     ``heads × head_dim`` are the values, ``key_heads × key_head_dim`` the keys (attention-like kinds); ``state_size``
@@ -128,8 +124,7 @@ class State:
         return self.heads * self.head_dim
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class FeedForward:
+class FeedForward(Struct, frozen=True, kw_only=True):
     """A dense MLP: gate and up (or up alone) and down. ``path`` names the module as checkpoints do.
 
     ``up_bias`` says otherwise where gate and up have no bias but down has.
@@ -142,8 +137,7 @@ class FeedForward:
     path: str = "mlp"
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Mixture:
+class Mixture(Struct, frozen=True, kw_only=True):
     """A mixture of experts: a router, ``count`` routed experts of which ``active`` serve a token, a shared MLP.
 
     ``router_dtype_bytes`` None follows the model's dtype; ``correction`` adds one fp32 value per expert for load
@@ -167,8 +161,7 @@ class Mixture:
     shared_path: str = "shared_experts"
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Layer:
+class Layer(Struct, frozen=True, kw_only=True):
     """One decoder or encoder layer. ``norms`` counts the norm vectors of hidden size; ``extra`` what fits no field."""
 
     attention: Attention | None = None

@@ -4,14 +4,14 @@ Shapes are those of the whole model; ``planner.tensors.weights`` derives what on
 to its layer (``self_attn.q_proj``), as checkpoints spell it, so that quantization rules can be applied.
 """
 
-from dataclasses import dataclass
 from typing import Literal
+
+from msgspec import Struct
 
 Split = Literal["column", "row", "none"]
 
 
-@dataclass(frozen=True, slots=True)
-class Column:
+class Column(Struct, frozen=True):
     """One matrix of a linear layer: ``units × size`` outputs.
 
     Column-parallel layers share out whole units (heads) evenly. ``replicated`` units, such as key-value heads, are
@@ -24,8 +24,7 @@ class Column:
     replicated: bool = False
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Linear:
+class Linear(Struct, frozen=True, kw_only=True):
     """A linear layer: one or more matrices over the same ``inputs``, fused when the engine fuses them.
 
     ``split`` says which side is shared out: the outputs (``column``), the inputs (``row``, whose bias is whole on
@@ -45,8 +44,7 @@ class Linear:
     heads: int = 0
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Experts:
+class Experts(Struct, frozen=True, kw_only=True):
     """The routed experts of one layer: ``count`` times gate and up (or up alone) and down.
 
     Tensor parallelism shares out ``intermediate_size``, expert parallelism whole experts.
@@ -60,8 +58,7 @@ class Experts:
     bias: bool = False
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Vocabulary:
+class Vocabulary(Struct, frozen=True, kw_only=True):
     """An embedding or output head of ``rows`` tokens, padded to ``padding``, shared out over ranks unless ``whole``."""
 
     path: str
@@ -72,8 +69,7 @@ class Vocabulary:
     whole: bool = False
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Tensor:
+class Tensor(Struct, frozen=True, kw_only=True):
     """A plain tensor of ``elements × each`` values: norms, sinks, convolutions.
 
     ``split`` shares out the elements over ranks; ``replicated`` ones are repeated when there are more ranks than

@@ -4,7 +4,7 @@ Its options are those of ``vllm/benchmarks/serve.py`` and ``datasets``, read in 
 ``tests/data/bench-options.json`` lists them.
 """
 
-from dataclasses import dataclass
+from msgspec import Struct
 
 from planner.engine.profile import parse_version
 from planner.plan import ServerPlan
@@ -18,8 +18,7 @@ _LEAST_SLACK_TOKENS = 16
 _ANSWERS = 4
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Bench:
+class Bench(Struct, frozen=True, kw_only=True):
     """One server's load: tokens of a request, and the options that say so; none when the benchmark cannot do it."""
 
     prompt_tokens: int

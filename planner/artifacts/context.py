@@ -6,7 +6,8 @@
 import itertools
 from collections import Counter
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass
+
+from msgspec import Struct
 
 from planner.artifacts.cluster import device_class, device_expression
 from planner.artifacts.engines import Engine, engines
@@ -55,8 +56,7 @@ _HEAVIEST = 256
 """The most that a server may weigh (``weight`` in HAProxy's configuration manual, section 5.2, 3.2)."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Device:
+class Device(Struct, frozen=True, kw_only=True):
     """One GPU of the plan and what all its servers take of it together."""
 
     node: str
@@ -68,8 +68,7 @@ class Device:
     memory_bytes: int
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Pod:
+class Pod(Struct, frozen=True, kw_only=True):
     """Servers that share a GPU with each other, directly or through a third: one unit of start order.
 
     ``roles`` are those of its servers, ``spread`` those of them of which no node may have two servers.
@@ -83,8 +82,7 @@ class Pod:
     gpu_indices: tuple[int, ...]
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Role:
+class Role(Struct, frozen=True, kw_only=True):
     """One model name that clients use, the servers that answer it, and the names of adapters that they answer to.
 
     ``requests_limit`` is how many requests the router lets in at once, those that wait for a place included.
@@ -103,8 +101,7 @@ class Role:
     weights: Mapping[str, int]
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Checkpoint:
+class Checkpoint(Struct, frozen=True, kw_only=True):
     """One set of weights to download; of adapters and of models that draft the size is not known (0)."""
 
     repository: str
@@ -112,8 +109,7 @@ class Checkpoint:
     size_bytes: int
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Router:
+class Router(Struct, frozen=True, kw_only=True):
     """The one door for clients."""
 
     name: str
@@ -126,8 +122,7 @@ class Router:
     memory_limit_gib: int
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class LiteLLM:
+class LiteLLM(Struct, frozen=True, kw_only=True):
     """The proxy that may stand between the router and the servers."""
 
     name: str
@@ -135,8 +130,7 @@ class LiteLLM:
     version: str
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Node:
+class Node(Struct, frozen=True, kw_only=True):
     """One machine: the folder with its files, the variable that may name its address, and how many servers answer."""
 
     name: str
@@ -147,8 +141,7 @@ class Node:
     replicas: Mapping[str, int]
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Context:
+class Context(Struct, frozen=True, kw_only=True):
     """Everything one fleet's templates may use."""
 
     header: str

@@ -1,7 +1,8 @@
 """Engines of the production stack's chart: equal servers of a role are one, with replicas and one set of weights."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+
+from msgspec import Struct
 
 from planner.artifacts.processes import Server
 from planner.artifacts.quoting import label, slug
@@ -15,8 +16,7 @@ RELEASE_LENGTH = 24
 _CACHED_HYBRIDS = "0.28.0"
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Engine:
+class Engine(Struct, frozen=True, kw_only=True):
     """One entry of ``modelSpec``: its name there, its servers, how many machines these are on.
 
     ``prefix_caching`` is what the engine does when nothing is said; the chart always says something.

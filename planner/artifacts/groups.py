@@ -1,8 +1,9 @@
 """Groups of a cluster: servers on several machines, of which equal ones are one LeaderWorkerSet with replicas."""
 
-import dataclasses
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+
+from msgspec import Struct
+from msgspec.structs import replace
 
 from planner.artifacts.cluster import group_name, service_name
 from planner.artifacts.engines import alike
@@ -14,16 +15,14 @@ from planner.engine.options import engine_options
 from planner.plan import Plan
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class API:
+class API(Struct, frozen=True, kw_only=True):
     """Where the pods of one ``rank`` answer, one in each group: the Service through which the router reaches them."""
 
     rank: int
     service: str
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class GroupSet:
+class GroupSet(Struct, frozen=True, kw_only=True):
     """Equal groups of pods: one LeaderWorkerSet, called ``object``, with ``replicas`` groups of ``node_count`` pods.
 
     ``name`` is what its container and its labels are called, ``servers`` are the plan's, one for each group, of which
@@ -41,8 +40,7 @@ class GroupSet:
     apis: tuple[API, ...]
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class InCluster:
+class InCluster(Struct, frozen=True, kw_only=True):
     """What has each server of a plan, by the server's name in files: on one machine a slot, on several a set."""
 
     slots: Mapping[str, Slot]
@@ -85,7 +83,7 @@ def _shape(parts: Sequence[Server]) -> object:
 def _without_ports(part: Server) -> Server:
     """Return a process without the port on which its group meets: every pod has an address of its own."""
     arguments = tuple(one for one in part.arguments if one.flag not in (MASTER_PORT, RANKS_PORT))
-    return dataclasses.replace(part, arguments=arguments)
+    return replace(part, arguments=arguments)
 
 
 def _set(fleet: str, groups: Sequence[Sequence[Server]], everywhere: Sequence[str]) -> GroupSet:

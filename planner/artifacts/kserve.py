@@ -8,8 +8,9 @@ service has in ``VLLM_ADDITIONAL_ARGS``. The checkpoint is fetched by its storag
 import re
 from collections import Counter
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from typing import Any
+
+from msgspec import Struct
 
 from planner.artifacts.engines import alike
 from planner.artifacts.processes import Server
@@ -29,8 +30,7 @@ _PLAIN = re.compile(r"[\w@%+=:,./-]+", re.ASCII)
 _URI = re.compile(r"hf://([\w.-]+/[\w.-]+)(?::([\w./-]+))?", re.ASCII)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Service:
+class Service(Struct, frozen=True, kw_only=True):
     """What an LLMInferenceService starts: the plan's servers, their model, and the words behind it."""
 
     servers: tuple[str, ...]

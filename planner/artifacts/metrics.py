@@ -4,13 +4,12 @@ All others that the templates use have had the same name in every version since 
 ``vllm/engine/metrics.py`` of 0.6.6 and ``vllm/v1/metrics/loggers.py`` of 0.7.3 to 0.33.0).
 """
 
-from dataclasses import dataclass
+from msgspec import Struct
 
 from planner.engine.profile import parse_version
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Metrics:
+class Metrics(Struct, frozen=True, kw_only=True):
     """Names as they stand on the engine's ``/metrics`` page; of a histogram, without ``_bucket``."""
 
     kv_cache_usage: str

@@ -1,16 +1,16 @@
 """A plan for several machines, seen from one of them."""
 
-import dataclasses
 import hashlib
 import re
-from dataclasses import dataclass
+
+from msgspec import Struct
+from msgspec.structs import replace
 
 from planner.artifacts.quoting import slug
 from planner.plan import Plan, ServerPlan
 
 
-@dataclass(frozen=True, slots=True)
-class Part:
+class Part(Struct, frozen=True):
     """What one node runs of a server: the whole of it, or some of its stages or ranks as process ``rank`` of several.
 
     Process 0 answers requests for all stages; the others have no API. Data-parallel ranks are answered for on every
@@ -67,7 +67,7 @@ def on_node(plan: Plan, node: str) -> Plan:
     """Return what one node carries out of a plan: the servers it runs or has a part of, their order, its GPUs."""
     servers = tuple(server for server in plan.servers if node in server.nodes)
     names = {server.name for server in servers}
-    return dataclasses.replace(
+    return replace(
         plan,
         servers=servers,
         start_order=tuple(name for name in plan.start_order if name in names),

@@ -1,14 +1,14 @@
 """Pools of equal pods, among which a Gateway that knows inference chooses."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+
+from msgspec import Struct
 
 from planner.artifacts.processes import Server
 from planner.artifacts.workloads import Workload
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class InferencePool:
+class InferencePool(Struct, frozen=True, kw_only=True):
     """Pods of one workload that answer for the same ``models`` on one ``port``; ``name`` is the workload's."""
 
     name: str

@@ -1,7 +1,8 @@
 """The engine processes of a plan, as templates see them: one for each server, or one on each of a server's nodes."""
 
-from dataclasses import dataclass
 from fractions import Fraction
+
+from msgspec import Struct
 
 from planner.artifacts.bench import Bench, bench
 from planner.artifacts.cluster import (
@@ -35,8 +36,7 @@ _WATCH = (("followed", "follows"), ("joined", "joins"))
 _COUNTS_AVAILABLE = "0.12.0"
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Expected:
+class Expected(Struct, frozen=True, kw_only=True):
     """The ends of the plan's ranges, with all requests running: milliseconds, and output tokens per second.
 
     ``busy`` is how many servers' time is asked for on its GPUs, which the slow ends allow for.
@@ -48,16 +48,14 @@ class Expected:
     busy: float
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Variable:
+class Variable(Struct, frozen=True, kw_only=True):
     """One environment variable of a server."""
 
     name: str
     value: str
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Server:
+class Server(Struct, frozen=True, kw_only=True):
     """One engine process: a whole server, or the part of it that one of its ``node_count`` nodes runs.
 
     ``requests`` is what it runs at once: ``max_num_seqs`` on each of its data-parallel ranks.

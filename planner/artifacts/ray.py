@@ -7,8 +7,9 @@ import json
 import re
 from collections import Counter
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from typing import Any
+
+from msgspec import Struct
 
 from planner.adopt.arguments import read_arguments
 from planner.artifacts.engines import alike
@@ -45,8 +46,7 @@ _RENAMED = {"A10": "A10G"}  # LLMConfig.validate_accelerator_type
 _SERVERS = "PLANNER_SERVERS"
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class RayModel:
+class RayModel(Struct, frozen=True, kw_only=True):
     """One ``LLMConfig``: equal servers of a role are its replicas.
 
     ``kwargs`` are the engine's arguments by name, each as YAML. ``accelerator_type`` is empty where Ray has no name for
@@ -67,8 +67,7 @@ class RayModel:
     environment: Mapping[str, str]
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class RayNode:
+class RayNode(Struct, frozen=True, kw_only=True):
     """What one machine offers: its planned GPUs, and how many of them are for which role, as JSON."""
 
     name: str

@@ -8,11 +8,12 @@ import math
 import re
 import shlex
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 import yaml
+from msgspec import Struct, field
+from msgspec.structs import replace
 
 from planner.artifacts.kserve import read_service
 from planner.artifacts.quoting import label
@@ -28,8 +29,7 @@ _SYSTEMD_WORDS = re.compile(r"\"((?:\\.|[^\"\\])*)\"|([^\s\"]+)", re.S)
 _SYSTEMD_ESCAPE = re.compile(r"\\(x[0-9a-fA-F]{2}|u[0-9a-fA-F]{4}|U[0-9a-fA-F]{8}|.)", re.S)
 
 
-@dataclass(frozen=True, slots=True)
-class Command:
+class Command(Struct, frozen=True):
     """One engine's start as a file has it: server, model, options, and the GPUs it is given.
 
     ``server`` is spelled as the target spells it. ``gpu_indices`` is None where the target leaves the choice of GPUs to
@@ -40,7 +40,7 @@ class Command:
     model: str
     arguments: tuple[Argument, ...]
     gpu_indices: tuple[int, ...] | None
-    environment: Mapping[str, str] = field(default_factory=dict, hash=False)
+    environment: Mapping[str, str] = field(default_factory=dict)
 
     @property
     def gpu_count(self) -> int:

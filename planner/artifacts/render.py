@@ -1,6 +1,5 @@
 """Plan -> {path: File}: the templates of every target, filled in with one context."""
 
-import dataclasses
 from collections.abc import Callable, Collection, Iterable
 from pathlib import Path
 from typing import Any
@@ -17,6 +16,7 @@ from planner.artifacts.serve_args import Argument
 from planner.artifacts.switch import File
 from planner.artifacts.targets import CLUSTER_TARGETS, DEFAULT_TARGETS, Entry, cluster_entries, entries
 from planner.errors import InputError, Problem
+from planner.plain_data import as_dict
 from planner.plan import Plan
 from planner.resources import data_folder
 
@@ -53,7 +53,7 @@ def _filled(
 ) -> dict[str, File]:
     """Fill in every template that a listing names, by output path."""
     context = build_context(plan, targets)
-    values = dataclasses.asdict(context)  # once: it copies the whole plan
+    values = as_dict(context)  # once: it copies the whole plan
     return {
         path: File(_text(environment, template, values, server), executable=path.endswith(".sh"))
         for path, template, server in listing(context, targets)
@@ -66,7 +66,7 @@ def _text(environment: Environment, template: str, values: dict[str, Any], serve
     if not template.endswith(".j2"):
         return environment.loader.get_source(environment, template)[0]
     if server is not None:
-        values = {**values, "server": dataclasses.asdict(server)}
+        values = {**values, "server": as_dict(server)}
     try:
         return environment.get_template(template).render(values)
     except TemplateSyntaxError as error:

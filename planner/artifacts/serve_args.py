@@ -1,9 +1,10 @@
 """One server of a plan -> the ``vllm serve`` options that start it, the same for every artifact."""
 
-import dataclasses
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
 from typing import Any
+
+from msgspec import Struct
+from msgspec.structs import replace
 
 from planner.engine.options import EngineOptions, option_refusal
 from planner.engine.settings import read_settings, settings_options
@@ -12,8 +13,7 @@ from planner.fleet import STOP
 from planner.plan import ServerPlan
 
 
-@dataclass(frozen=True, slots=True)
-class Argument:
+class Argument(Struct, frozen=True):
     """One ``vllm serve`` option; ``value`` is empty for a switch, ``more`` the further values of a list."""
 
     flag: str
@@ -155,7 +155,7 @@ def planned_server(server: ServerPlan, arguments: Iterable[Argument]) -> ServerP
     for flag, field in _FIELDS.items():
         kind = type(getattr(server, field))
         facts[field] = kind(values[flag]) if flag in values else _DEFAULTS.get(flag, kind())
-    return dataclasses.replace(server, **facts)
+    return replace(server, **facts)
 
 
 def refused_arguments(arguments: Iterable[Argument], options: EngineOptions) -> tuple[str, ...]:

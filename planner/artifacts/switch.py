@@ -13,8 +13,9 @@ import os
 import shutil
 import time
 from collections.abc import Collection, Iterator, Mapping
-from dataclasses import dataclass
 from pathlib import Path, PurePath
+
+from msgspec import Struct
 
 from planner.errors import OutputError
 
@@ -25,8 +26,7 @@ _NO_LOCKS = (errno.EBADF, errno.ENOLCK, errno.EOPNOTSUPP)
 """What file systems answer that cannot lock a folder; NFS asks for a file that is open for writing (nfs(5))."""
 
 
-@dataclass(frozen=True, slots=True)
-class File:
+class File(Struct, frozen=True):
     """One artifact: its text, and whether it is a program."""
 
     text: str

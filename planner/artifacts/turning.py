@@ -1,7 +1,8 @@
 """Servers that take turns, as templates see them: who goes when who comes, and the sets that llama-swap allows."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+
+from msgspec import Struct
 
 from planner.artifacts.quoting import slug
 from planner.errors import InputError, Problem
@@ -14,24 +15,21 @@ _WAITING, _LEAST_WAITING = 4, 10
 _MACRO = "${"
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class TurningRole:
+class TurningRole(Struct, frozen=True, kw_only=True):
     """One role of a group and its servers."""
 
     name: str
     servers: tuple[str, ...]
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Turns:
+class Turns(Struct, frozen=True, kw_only=True):
     """A group of roles of which ``awake`` are awake at once."""
 
     awake: int
     roles: tuple[TurningRole, ...]
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class SwapModel:
+class SwapModel(Struct, frozen=True, kw_only=True):
     """One server as llama-swap knows it: a short variable for it, how much its going costs, its requests at once.
 
     ``aliases`` are other names that it answers to. What a client asks for is passed on as it is, unless ``sent`` says
@@ -47,8 +45,7 @@ class SwapModel:
     sent: str = ""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class LlamaSwap:
+class LlamaSwap(Struct, frozen=True, kw_only=True):
     """What llama-swap's configuration says beside the command lines.
 
     ``sets`` are expressions over the variables; ``selectors`` the names that several servers answer to, with these.

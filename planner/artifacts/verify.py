@@ -4,9 +4,11 @@ Nothing is taken from the plan but what no option carries: the commands are read
 into servers, compared, and checked again by the memory model.
 """
 
-import dataclasses
 from collections.abc import Iterator
 from pathlib import Path
+
+from msgspec import Struct
+from msgspec.structs import replace
 
 from planner.artifacts.groups import InCluster, in_cluster
 from planner.artifacts.kserve import KSERVE
@@ -31,8 +33,7 @@ _NOT_PLANNED = ", which is not planned"
 LOOPBACK, ALL_ADDRESSES = "127.0.0.1", "0.0.0.0"
 
 
-@dataclasses.dataclass(frozen=True, slots=True, order=True)
-class Difference:
+class Difference(Struct, frozen=True, order=True):
     """One thing in a rendered file that is not as planned, or does not hold: the target, the server, and what."""
 
     target: str
@@ -134,7 +135,7 @@ def _unequal(plan: Plan, target: str, there: InCluster | None, part: Part, comma
         name, _, value = variable.partition("=")
         if command.environment.get(name) != value:
             yield f"has {name}={command.environment.get(name, '')} in its environment, planned {variable}"
-    expected = _expected(dataclasses.replace(part, server=_in_its_set(there, server)), target, options)
+    expected = _expected(replace(part, server=_in_its_set(there, server)), target, options)
     if slot:
         expected["--port"] = str(slot.port)
     actual = _values(command.arguments)
@@ -177,11 +178,11 @@ def _checked(plan: Plan, fleet: Fleet, catalog: Catalog, target: str, read: dict
         pod = _in_its_set(there, server)
         own = target in (HELM, RAY, KSERVE) or carried_out.port == (slot.port if slot else pod.port)
         port = server.port if own else carried_out.port
-        carried_out = dataclasses.replace(carried_out, repository=command.model, port=port)
+        carried_out = replace(carried_out, repository=command.model, port=port)
         if target == RAY or carried_out.master_port == pod.master_port:  # Ray's executor has a port of its own
-            carried_out = dataclasses.replace(carried_out, master_port=server.master_port)
+            carried_out = replace(carried_out, master_port=server.master_port)
         servers.append(_placed(carried_out, len(server.gpu_indices), None if slot else command.gpu_indices))
-    for violation in check(dataclasses.replace(plan, servers=tuple(servers)), fleet, catalog):
+    for violation in check(replace(plan, servers=tuple(servers)), fleet, catalog):
         yield Difference(target, violation.where, violation.message)
 
 
@@ -198,7 +199,7 @@ def _slot(there: InCluster | None, server: ServerPlan) -> Slot | None:
 def _in_its_set(there: InCluster | None, server: ServerPlan) -> ServerPlan:
     """Return a server with the ports of its pods, which in a set of equal groups are those of the first."""
     group = there.sets.get(slug(server.name)) if there else None
-    return dataclasses.replace(server, port=group.port, master_port=group.master_port) if group else server
+    return replace(server, port=group.port, master_port=group.master_port) if group else server
 
 
 def _placed(server: ServerPlan, width: int, gpu_indices: tuple[int, ...] | None) -> ServerPlan:
@@ -206,12 +207,12 @@ def _placed(server: ServerPlan, width: int, gpu_indices: tuple[int, ...] | None)
     if gpu_indices is None:
         return server
     if len(server.nodes) > 1:
-        return dataclasses.replace(server, gpu_indices=gpu_indices)
+        return replace(server, gpu_indices=gpu_indices)
     later = tuple(
         GPUGroup(node=server.node, gpu_indices=gpu_indices[first : first + width])
         for first in range(width, len(gpu_indices), width)
     )
-    return dataclasses.replace(server, gpu_indices=gpu_indices[:width], later_stages=later)
+    return replace(server, gpu_indices=gpu_indices[:width], later_stages=later)
 
 
 def _spelled(server: ServerPlan, target: str) -> str:

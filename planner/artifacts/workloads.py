@@ -1,7 +1,8 @@
 """Workloads of a cluster: equal pods are one object with replicas, and the router finds their servers by one name."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+
+from msgspec import Struct
 
 from planner.artifacts.cluster import service_name
 from planner.artifacts.engines import alike
@@ -9,8 +10,7 @@ from planner.artifacts.processes import Server
 from planner.artifacts.quoting import slug
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Slot:
+class Slot(Struct, frozen=True, kw_only=True):
     """One server of each pod of a workload.
 
     ``name`` is what it is called there, ``servers`` are the plan's, one for each pod, of which ``server`` is the first.
@@ -26,16 +26,14 @@ class Slot:
     gpu_indices: tuple[int, ...]
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Claim:
+class Claim(Struct, frozen=True, kw_only=True):
     """How NVIDIA's DRA driver finds one GPU of a pod."""
 
     device_class: str
     device_expression: str
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Workload:
+class Workload(Struct, frozen=True, kw_only=True):
     """Equal pods: ``replicas`` of them on ``machines`` machines, each with ``slots`` that share its GPUs.
 
     ``roles`` are those of its servers, ``spread`` those of which no node may have two servers, ``crowded`` those with

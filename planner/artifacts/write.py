@@ -8,9 +8,10 @@ import contextlib
 import difflib
 import stat
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
+
+from msgspec import Struct
 
 from planner.artifacts.sums import HOME, SUMS, digest, parse_sums, sums_file
 from planner.artifacts.switch import File, alone, behind_link, settle, switch, under_way
@@ -28,8 +29,7 @@ class Verb(StrEnum):
     SKIP = "skip"
 
 
-@dataclass(frozen=True, slots=True, order=True)
-class Outcome:
+class Outcome(Struct, frozen=True, order=True):
     """One path, relative to the output folder, and its verb."""
 
     path: str

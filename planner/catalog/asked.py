@@ -1,7 +1,8 @@
 """A model as people ask for it: a catalog name, a checkpoint's id, or a folder with config.json."""
 
-from dataclasses import dataclass
 from pathlib import Path
+
+from msgspec import Struct
 
 from planner.architecture import Architecture
 from planner.catalog.catalog import Catalog
@@ -14,8 +15,7 @@ from planner.facts.quantization import Quantization
 _POOLING_TASKS = {"embedding", "rerank"}
 
 
-@dataclass(frozen=True, slots=True)
-class AskedModel:
+class AskedModel(Struct, frozen=True):
     """A model's shapes and storage, and which fields of its config were ``assumed``, not seen."""
 
     architecture: Architecture

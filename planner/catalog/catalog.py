@@ -2,10 +2,11 @@
 
 import copy
 from collections.abc import Iterable, Iterator
-from dataclasses import replace
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+
+from msgspec.structs import replace
 
 from planner.catalog import gpu_entry, model_entry, yaml_files
 from planner.catalog.foreign_names import REPOSITORY, is_gguf, same_weights

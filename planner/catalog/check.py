@@ -1,9 +1,10 @@
 """Check catalog folders: the shape of every file, and that what the files say fits together."""
 
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
+
+from msgspec import Struct, field
 
 from planner.catalog import model_entry, yaml_files
 from planner.catalog.checked import shape_problems
@@ -15,8 +16,7 @@ from planner.yaml_source import FieldPath, Source, read_yaml
 _ROOMS = ("models", "gpus", "prices", "accuracy", "speed")
 
 
-@dataclass(frozen=True, slots=True)
-class Report:
+class Report(Struct, frozen=True):
     """What a check found: ``problems`` to mend, and checkpoints that are listed but cannot be planned, with why."""
 
     problems: list[Problem] = field(default_factory=list)

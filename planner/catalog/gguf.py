@@ -1,9 +1,10 @@
 """The header of a GGUF file: enough to list it. vLLM's GGUF loader is not one whose memory the planner knows."""
 
 import struct
-from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO
+
+from msgspec import Struct
 
 from planner.errors import InvalidConfig
 
@@ -21,8 +22,7 @@ _MAX_STRING = 1 << 24
 _MAX_DIMENSIONS = 8
 
 
-@dataclass(frozen=True, slots=True)
-class GGUFHeader:
+class GGUFHeader(Struct, frozen=True):
     """What a GGUF file says of itself; ``parameters`` is the sum over its tensors."""
 
     name: str

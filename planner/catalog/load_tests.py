@@ -2,8 +2,10 @@
 
 import math
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
+
+from msgspec import Struct, field
+from msgspec.structs import replace
 
 from planner.catalog.asked import asked_model
 from planner.catalog.measured import flags_of
@@ -27,8 +29,7 @@ _ODD = 2
 counted twice. (80 % of public measurements lie within a third of what is expected.)"""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class LoadTest:
+class LoadTest(Struct, frozen=True, kw_only=True):
     """One load test of one server: what was asked of it, and the middle of what its users waited.
 
     ``flags`` are fields of ``ServeFlags``. Of ``concurrency`` and ``requests_per_second`` one is given. ``source`` is
@@ -49,8 +50,7 @@ class LoadTest:
     flags: Mapping[str, Any] = field(default_factory=dict)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Compared:
+class Compared(Struct, frozen=True, kw_only=True):
     """A load test beside what was expected without any; ``why_not`` says why it teaches nothing, empty otherwise."""
 
     expected: Forecast

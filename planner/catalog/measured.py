@@ -1,8 +1,9 @@
 """Start-ups of the user's own, as files of the room ``measured`` keep them -> what they teach about a device."""
 
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
+
+from msgspec import Struct, field
 
 from planner.catalog.asked import asked_model
 from planner.catalog.sized import sized
@@ -23,8 +24,7 @@ _ODD_WEIGHTS_PARTS = 10
 """Weights that differ by more than this share are those of another checkpoint."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Measured:
+class Measured(Struct, frozen=True, kw_only=True):
     """One start-up: what was started where, and what its log says; sizes as logged, in GiB and tokens.
 
     ``flags`` are fields of ``ServeFlags``. ``compiled`` is ``cold``, ``warm`` or ``eager``, empty where the log does

@@ -4,8 +4,8 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, Strict, StringConstraints
 
+from planner.catalog.fault_schema import FaultFile
 from planner.catalog.speed_schema import SpeedFile
-from planner.engine.faults import Fault
 
 _Repository = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9][\w.-]*/[\w.-]+$")]
 _Local = Annotated[str, StringConstraints(pattern=r"^[~./]")]
@@ -310,13 +310,6 @@ class AccuracyFile(_Map):
     scores: list[ScoreMap] = []
     measured: list[MeasuredMap] = []
     transferred: list[TransferredMap] = []
-
-
-class FaultFile(_Map):
-    """catalog/engines/known-faults.yaml."""
-
-    engine: Literal["vllm"]
-    faults: list[Fault]
 
 
 FILES: dict[str, type[BaseModel]] = {

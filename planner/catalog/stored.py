@@ -1,6 +1,6 @@
 """What a variant's checkpoint holds, and how much more it may hold where its config was not seen."""
 
-from dataclasses import replace
+from msgspec.structs import replace
 
 from planner.architecture import Architecture
 from planner.config_json import parse_config

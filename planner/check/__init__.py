@@ -5,7 +5,7 @@ guarantees and accuracies (``servers``), who is where and starts when (``placeme
 (``objective``) are derived again from catalog, fleet and memory model.
 """
 
-from dataclasses import replace
+from msgspec.structs import replace
 
 from planner.catalog import Catalog
 from planner.check.objective import check_objective, measured

@@ -1,7 +1,8 @@
 """The last stage of the objective: what the servers of a plan leave free, in the memory that the solver counts."""
 
-import dataclasses
 from collections.abc import Iterator, Mapping
+
+from msgspec.structs import replace
 
 from planner.check.servers import Recomputed
 from planner.check.violation import Violation
@@ -110,8 +111,8 @@ def _limits(facts: Recomputed, role: Role, server: ServerPlan, replicas: int) ->
 
 def _load(facts: Recomputed, role: Role, server: ServerPlan, limit: int) -> Load:
     made = facts.server(server)
-    flags = dataclasses.replace(made.flags, max_num_seqs=limit, kv_cache_memory_bytes=None)
-    made = dataclasses.replace(made, flags=flags)
+    flags = replace(made.flags, max_num_seqs=limit, kv_cache_memory_bytes=None)
+    made = replace(made, flags=flags)
     gpu = facts.gpu(server)
     awake = demand(made, gpu, facts.profile, server.request_tokens).footprint(server.max_num_seqs)
     return awake, residue(made, gpu, facts.profile, role.sleeps).gpu_bytes

@@ -1,7 +1,8 @@
 """The value of the objective: the formula of docs/objective.md, term by term, from what the servers of a plan do."""
 
 from collections.abc import Iterator
-from dataclasses import replace
+
+from msgspec.structs import replace
 
 from planner.check.headroom import HEADROOM, check_headroom
 from planner.check.servers import Recomputed, variant_of

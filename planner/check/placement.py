@@ -1,6 +1,5 @@
 """Who is where: the servers of every role, the GPUs they share, and the order in which they start."""
 
-import dataclasses
 import math
 from collections import Counter
 from collections.abc import Iterator
@@ -154,7 +153,7 @@ def _check_alike(servers: list[ServerPlan], but: tuple[str, ...]) -> Iterator[Vi
 
 
 def _common(server: ServerPlan, but: tuple[str, ...]) -> dict[str, object]:
-    names = [field.name for field in dataclasses.fields(server) if field.name not in but]
+    names = [name for name in server.__struct_fields__ if name not in but]
     return {name: getattr(server, name) for name in names}
 
 

@@ -1,7 +1,9 @@
 """One server of a plan, recomputed: its variant, its limits, its ledger, what it guarantees."""
 
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from functools import cached_property
+
+from msgspec import Struct
 
 from planner.catalog import Catalog
 from planner.check.violation import Violation
@@ -24,19 +26,18 @@ from planner.options.served import context_limit, served
 from planner.plan import Plan, ServerPlan, SharedRole, faults_of
 
 
-@dataclass(slots=True)
-class Recomputed:
+class Recomputed(Struct, frozen=True, dict=True):
     """A plan beside its fleet, and what both imply."""
 
     plan: Plan
     fleet: Fleet
     catalog: Catalog
     profile: EngineProfile
-    figures: dict[str, RoleFigures] = field(init=False)
 
-    def __post_init__(self) -> None:
-        """Look up the accuracy figures of every role."""
-        self.figures = {role.name: RoleFigures(role, self.catalog) for role in self.fleet.roles}
+    @cached_property
+    def figures(self) -> dict[str, RoleFigures]:
+        """The accuracy figures of every role, by its name."""
+        return {role.name: RoleFigures(role, self.catalog) for role in self.fleet.roles}
 
     def pool(self, plan: ServerPlan) -> Pool | None:
         """Return the pool that has the GPUs a server is on; None when no pool has all of them."""

@@ -1,10 +1,9 @@
 """Violation: one thing in a plan that does not hold."""
 
-from dataclasses import dataclass
+from msgspec import Struct
 
 
-@dataclass(frozen=True, slots=True, order=True)
-class Violation:
+class Violation(Struct, frozen=True, order=True):
     """Where something does not hold, and what."""
 
     where: str

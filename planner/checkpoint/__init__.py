@@ -1,9 +1,10 @@
 """Checkpoint: a folder of a model in; its config and what its safetensors files hold, never trusted, out."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+
+from msgspec import Struct
 
 from planner.architecture import Architecture
 from planner.checkpoint.converted import with_modules_left_alone
@@ -18,8 +19,7 @@ __all__ = ["Checkpoint", "StoredTensor", "confine", "may_read", "read_config", "
 _POOLING = "sentence_transformers.models.Pooling"
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Checkpoint:
+class Checkpoint(Struct, frozen=True, kw_only=True):
     """A model folder. ``tensors`` lists what the files hold, by name; None when no safetensors file is there.
 
     ``stored_bytes`` is the sum over the tensors, or what the index claims when the shards are elsewhere.

@@ -2,8 +2,9 @@
 
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass
 from pathlib import Path
+
+from msgspec import Struct
 
 from planner.checkpoint.folder import inside, read_json
 from planner.errors import InvalidConfig
@@ -20,8 +21,7 @@ _BITS = {
 }  # fmt: skip
 
 
-@dataclass(frozen=True, slots=True)
-class StoredTensor:
+class StoredTensor(Struct, frozen=True):
     """One tensor of a safetensors file: its dtype as the header spells it, its shape and its bytes."""
 
     dtype: str

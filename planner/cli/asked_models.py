@@ -1,10 +1,10 @@
 """``planner init --model NAME``: a starter role for models that are named."""
 
-import dataclasses
 from collections.abc import Sequence
 from pathlib import Path
 
 import click
+from msgspec.structs import replace
 
 from planner.catalog import Catalog
 from planner.cli.catalog_facts import Checkpoint
@@ -62,7 +62,7 @@ def read_back(text: str, path: Path, catalog: Catalog) -> Fleet:
     try:
         return fleet_of(FleetFile(parse_yaml(text, str(path)), path.parent), catalog)
     except InputError as error:
-        found = (dataclasses.replace(one, file="the fleet asked for", line=0, column=0) for one in error.problems)
+        found = (replace(one, file="the fleet asked for", line=0, column=0) for one in error.problems)
         raise InputError(tuple(found)) from None
 
 

@@ -1,6 +1,5 @@
 """``planner calibrate``: turn logs of start-ups and results of load tests into facts of the user's own."""
 
-import dataclasses
 import hashlib
 import json
 from collections.abc import Sequence
@@ -28,6 +27,7 @@ from planner.facts.gpu import GPU
 from planner.live.loaded import loaded
 from planner.logs.diagnosis import diagnose
 from planner.logs.lines import read_lines
+from planner.plain_data import as_dict
 from planner.plan import plan_from_yaml
 from planner.resources import user_catalog
 from planner.units import GIB, format_gib
@@ -166,7 +166,7 @@ def _write(learnt: Sequence[Measured], paced: Sequence[LoadTest], gpu: GPU, fold
 
 
 def _entry(start: Measured) -> dict[str, Any]:
-    facts = {key: value for key, value in dataclasses.asdict(start).items() if value not in (None, "", {})}
+    facts = {key: value for key, value in as_dict(start).items() if value not in (None, "", {})}
     return {**facts, **({"flags": dict(start.flags)} if start.flags else {})}
 
 
@@ -174,7 +174,7 @@ def _facts(starts: Sequence[Start], tests: Sequence[Tested]) -> dict[str, Any]:
     return {
         "starts": [_start(start) for start in starts],
         "load_tests": [calibrate_speed.to_json(test) for test in tests],
-        "contradictions": [dataclasses.asdict(one) for one in contradictions(starts)],
+        "contradictions": [as_dict(one) for one in contradictions(starts)],
     }
 
 

@@ -1,6 +1,5 @@
 """The load tests of ``planner calibrate``: how what they teach is printed."""
 
-import dataclasses
 from collections.abc import Iterator, Sequence
 from typing import Any
 
@@ -8,12 +7,13 @@ from planner.adopt.calibrate_speed import Tested
 from planner.catalog import Catalog
 from planner.catalog.load_tests import LoadTest
 from planner.errors import PlannerError
+from planner.plain_data import as_dict
 from planner.speed.forecast import Range
 
 
 def entry(test: LoadTest) -> dict[str, Any]:
     """Return a load test as the file of its GPU keeps it."""
-    facts = {key: value for key, value in dataclasses.asdict(test).items() if value not in (None, "", {})}
+    facts = {key: value for key, value in as_dict(test).items() if value not in (None, "", {})}
     return {**facts, **({"flags": dict(test.flags)} if test.flags else {})}
 
 

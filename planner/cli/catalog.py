@@ -1,6 +1,5 @@
 """``planner catalog``: list, show, search, check and add models and GPUs."""
 
-import dataclasses
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -20,6 +19,7 @@ from planner.cli.shared import catalog_option, hint
 from planner.errors import UnknownName
 from planner.facts.gpu import GPU
 from planner.facts.variant import Model
+from planner.plain_data import as_dict
 from planner.resources import data_folder, user_catalog
 
 _BILLION = 10**9
@@ -125,7 +125,7 @@ def check_command(folders: tuple[Path, ...], as_json: bool) -> None:
         click.echo(str(problem), err=True)
     if as_json:
         unsized = [{"repository": repository, "reason": reason} for repository, reason in report.unsized]
-        say_json(dataclasses.asdict(report) | {"unsized": unsized})
+        say_json(as_dict(report) | {"unsized": unsized})
     else:
         click.echo(checked_text(report))
     if report.problems:

@@ -1,8 +1,9 @@
 """What the catalog commands show of models, checkpoints and GPUs: entries plus what is derived from their shapes."""
 
-from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
+
+from msgspec import Struct
 
 from planner.architecture import Architecture
 from planner.catalog import Catalog
@@ -17,8 +18,7 @@ from planner.tensors.weights import weights_bytes
 _FULL_PERCENT = 100
 
 
-@dataclass(frozen=True)
-class Checkpoint:
+class Checkpoint(Struct, frozen=True, dict=True):
     """One checkpoint with what follows from its config; ``refusal`` says why it cannot be planned, or is empty."""
 
     model: Model

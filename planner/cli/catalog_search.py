@@ -2,7 +2,8 @@
 
 import re
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+
+from msgspec import Struct
 
 from planner.catalog import Catalog
 from planner.catalog.names import nearest
@@ -19,8 +20,7 @@ _ALIKE = 0.75
 """How alike a word must be to one that is there, as difflib counts, to be taken for a slip of it."""
 
 
-@dataclass(frozen=True, slots=True)
-class Query:
+class Query(Struct, frozen=True):
     """Words in lower case, all of which must be found, and those that were taken for slips of others."""
 
     words: tuple[str, ...] = ()

@@ -3,8 +3,9 @@
 import io
 import textwrap
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
 from typing import Any
+
+from msgspec import Struct
 
 from planner.errors import PlannerError
 from planner.explain.frontier_text import UNITS, axis_title, axis_value, direction
@@ -33,8 +34,7 @@ _UNDATED: dict[str, dict[str, Any]] = {".svg": {"Date": None, "Creator": None}, 
 """What would otherwise stand in the file besides the picture, and change from day to day or version to version."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Marks:
+class Marks(Struct, frozen=True, kw_only=True):
     """What a chart says besides the points: what each changes, how far its scores may err, and the plan that is there.
 
     ``noise`` is in per cent of the best candidates' scores.

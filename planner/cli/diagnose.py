@@ -1,6 +1,5 @@
 """``planner diagnose``: what a vLLM log says happened, and what to try."""
 
-import dataclasses
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -18,6 +17,7 @@ from planner.logs.diagnosis import Diagnosis
 from planner.logs.lines import read_lines
 from planner.logs.secrets import line_without_secrets, without_secrets
 from planner.logs.told import advice, happened, named_figures
+from planner.plain_data import as_dict
 
 if TYPE_CHECKING:
     from planner.adopt.logged import Expectation
@@ -76,7 +76,7 @@ def _as_json(found: Sequence[Diagnosis], each: Sequence["Expectation | None"]) -
 
 
 def _server(found: Diagnosis, expected: "Expectation | None") -> dict[str, Any]:
-    facts = dataclasses.asdict(found)
+    facts = as_dict(found)
     line = facts.pop("line")
     return {
         "cause": facts.pop("cause"),
@@ -90,7 +90,7 @@ def _server(found: Diagnosis, expected: "Expectation | None") -> dict[str, Any]:
 
 
 def _expected_json(expected: "Expectation") -> dict[str, Any]:
-    facts = dataclasses.asdict(expected)
+    facts = as_dict(expected)
     facts["change"] = {expected.change[0]: expected.change[1]} if expected.change else None
     return facts
 

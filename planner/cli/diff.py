@@ -1,6 +1,5 @@
 """``planner diff``: what differs between two plan files, in words."""
 
-import dataclasses
 from pathlib import Path
 
 import click
@@ -14,6 +13,7 @@ from planner.cli.json_text import json_option, say_json
 from planner.cli.shared import catalog_option
 from planner.cli.stdin import InputFile
 from planner.fleet import load_fleet
+from planner.plain_data import as_dict
 from planner.plan import Plan, differences, earlier_plan, plan_from_yaml
 from planner.plan.moves import Moves
 
@@ -55,8 +55,8 @@ def diff(
     found = differences(before, after)
     moving = _moves(fleet_file, catalog_folders, before, after) if fleet_file else None
     if as_json:
-        more = {"moves": dataclasses.asdict(moving[0])} if moving else {}
-        say_json({"differences": [dataclasses.asdict(item) for item in found], **more})
+        more = {"moves": as_dict(moving[0])} if moving else {}
+        say_json({"differences": [as_dict(item) for item in found], **more})
     else:
         click.echo(shown(explain.difference(found)))
         if moving:

@@ -1,12 +1,12 @@
 """``planner estimate``: what the engine will log for one server."""
 
-import dataclasses
 import json
 import sys
 from pathlib import Path
 from typing import Any
 
 import click
+from msgspec.structs import replace
 
 from planner.catalog import Catalog, load_catalog
 from planner.catalog.asked import AskedModel, asked_model
@@ -163,7 +163,7 @@ def estimate(
     result = estimate_server(server, gpu, profile, in_use_bytes)
     if asked.assumed:
         note = f"assumed, not read from the checkpoint: {', '.join(asked.assumed)}; the low end allows for it"
-        result = dataclasses.replace(result, notes=(*result.notes, note))
+        result = replace(result, notes=(*result.notes, note))
     speed = None
     if load:
         from planner.speed.forecast import forecast

@@ -1,6 +1,5 @@
 """What ``planner explain`` does: reads the fleet, solves what its explanations are made of, and prints them."""
 
-import dataclasses
 from pathlib import Path
 
 import click
@@ -17,6 +16,7 @@ from planner.errors import UnknownName
 from planner.explain import headline, no_plan
 from planner.explain.account_text import account as told
 from planner.fleet import Fleet, load_fleet
+from planner.plain_data import as_dict
 from planner.plan import NoPlan, plan_json
 
 
@@ -42,7 +42,7 @@ def explained(
             click.echo(shown(wrapped(no_plan(found))))
         return EXIT_NO_PLAN
     if as_json:
-        say_json(dataclasses.asdict(found))
+        say_json(as_dict(found))
     else:
         click.echo(shown(wrapped(f"{headline(found.plan)}\n\n{told(found, role)}")))
     return EXIT_PROVEN if found.plan.proof.proven else EXIT_NOT_PROVEN

@@ -1,6 +1,5 @@
 """``planner what-if --free-node`` and ``--free-gpus``: the fewest moves that make room, from the plan that runs."""
 
-import dataclasses
 import json
 from collections.abc import Sequence
 from pathlib import Path
@@ -22,6 +21,7 @@ from planner.errors import CheckFailed
 from planner.explain import no_plan
 from planner.explain.freeing_text import freeing
 from planner.fleet import Fleet, load_fleet
+from planner.plain_data import as_dict
 from planner.plan import NoPlan, Plan, plan_json
 from planner.plan.freeing import FreedPlan, Freeing
 from planner.solve.freeing import free
@@ -73,10 +73,10 @@ def _checked(fleet: Fleet, plan: Plan, found: FreedPlan) -> FreedPlan:
 
 def _document(found: FreedPlan) -> dict[str, Any]:
     return {
-        "asked": dataclasses.asdict(found.asked),
+        "asked": as_dict(found.asked),
         "free": list(found.free),
         "moved": found.moved if found.moves else None,
         "at_least": found.at_least if found.moves else None,
         "reason": found.reason,
-        "moves": dataclasses.asdict(found.moves) if found.moves else None,
+        "moves": as_dict(found.moves) if found.moves else None,
     }

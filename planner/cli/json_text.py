@@ -3,7 +3,6 @@
 An error is such a document too, beside its text on stderr, so that whoever reads stdout as JSON always finds some.
 """
 
-import dataclasses
 import json
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
@@ -12,6 +11,7 @@ import click
 
 from planner.cli.text import escaped
 from planner.errors import InputError
+from planner.plain_data import as_dict
 
 SCHEMA = 1
 """Version of these documents, in each as ``schema``. It rises when a key of one changes its meaning or goes. A plan is
@@ -60,7 +60,7 @@ def error_facts(error: Exception) -> dict[str, Any]:
         "kind": "UsageError" if isinstance(error, click.UsageError) else type(error).__name__,
         "message": _text(error) if problems else said,
         "hint": None if problems else hint or None,
-        "problems": [dataclasses.asdict(problem) for problem in problems],
+        "problems": [as_dict(problem) for problem in problems],
     }
 
 

@@ -1,8 +1,9 @@
 """Which NVIDIA GPUs this machine has, asked of the driver through NVML."""
 
 from collections.abc import Iterator
-from dataclasses import dataclass
 from types import ModuleType
+
+from msgspec import Struct
 
 from planner.errors import PlannerError
 from planner.inventory.nvidia_smi import rounded
@@ -20,8 +21,7 @@ class NoLocalGPU(PlannerError):
         return f"{self.reason}\n  hint: {hint}"
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class LocalGPU:
+class LocalGPU(Struct, frozen=True, kw_only=True):
     """One device: its number, its name as nvidia-smi prints it, and the memory others hold, rounded up."""
 
     index: int

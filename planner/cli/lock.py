@@ -1,9 +1,10 @@
 """plan.yaml as the lock of its fleet: the plan that is there, whether it is up to date, and what to render from it."""
 
-import dataclasses
 import importlib.metadata
 from collections.abc import Collection, Iterator
 from pathlib import Path
+
+from msgspec.structs import replace
 
 from planner.artifacts import EXTRA_TARGETS, edited
 from planner.catalog import Catalog
@@ -83,8 +84,8 @@ def say_followed(before: Plan, plan: Plan, folder: Path) -> None:
 
 def with_targets(plan: Plan, targets: Collection[str]) -> Plan:
     """Return a plan whose lock names these targets, in their usual order."""
-    lock = dataclasses.replace(plan.lock, targets=tuple(name for name in EXTRA_TARGETS if name in targets))
-    return dataclasses.replace(plan, lock=lock)
+    lock = replace(plan.lock, targets=tuple(name for name in EXTRA_TARGETS if name in targets))
+    return replace(plan, lock=lock)
 
 
 def _gone(plan: Plan, fleet: Fleet) -> Iterator[tuple[ServerPlan, str]]:

@@ -1,6 +1,5 @@
 """``planner observe``: what was asked of the servers, as a change of the fleet file."""
 
-import dataclasses
 import difflib
 from pathlib import Path
 
@@ -13,6 +12,7 @@ from planner.cli.stdin import InputFile
 from planner.live.observed import Proposal, edited, proposals
 from planner.live.pages import NoAnswer
 from planner.live.prometheus import Asked, asked_of
+from planner.plain_data import as_dict
 from planner.yaml_source import dotted, read_yaml
 
 _EPILOG = """\b
@@ -45,7 +45,7 @@ def observe(fleet_file: Path, url: str, days: int, timeout_s: float, as_json: bo
     after = edited(text, source, proposed)
     if as_json:
         changes = [{"path": dotted(one.path), "before": one.before, "after": one.after} for one in proposed]
-        say_json({"roles": {role: dataclasses.asdict(one) for role, one in seen.items()}, "changes": changes})
+        say_json({"roles": {role: as_dict(one) for role, one in seen.items()}, "changes": changes})
     else:
         lines = difflib.unified_diff(
             text.splitlines(keepends=True), after.splitlines(keepends=True), str(fleet_file), str(fleet_file)

@@ -1,7 +1,6 @@
 """``planner pareto``: what more of one thing costs of another, as the plans of which none is better in both."""
 
 import csv
-import dataclasses
 import io
 import itertools
 import json
@@ -9,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import click
+from msgspec.structs import replace
 
 from planner.catalog import Catalog, load_catalog
 from planner.check import measure
@@ -119,7 +119,7 @@ def pareto(
 def _current(frontier: Frontier, fleet: Fleet, catalog: Catalog, plan: Plan | None) -> Plan | None:
     """Return the plan that is there with its values on the axes, where it still holds."""
     found = measure(plan, fleet, catalog, frontier.plans[0].objective) if plan else None
-    return found and dataclasses.replace(found, prices=frontier.plans[0].prices)
+    return found and replace(found, prices=frontier.plans[0].prices)
 
 
 def _changes(frontier: Frontier, fleet: Fleet) -> tuple[str, ...]:

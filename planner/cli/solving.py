@@ -3,10 +3,10 @@
 This loads the solver, the templates and everything that explains a plan.
 """
 
-from dataclasses import dataclass
 from pathlib import Path
 
 import click
+from msgspec import Struct
 
 from planner import explain
 from planner.catalog import Catalog
@@ -25,8 +25,7 @@ from planner.fleet import Fleet
 from planner.plan import NoPlan, Plan, plan_json
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Asked:
+class Asked(Struct, frozen=True, kw_only=True):
     """What is asked for: ``folder`` gets the files if there is one, ``budget`` is in deterministic seconds.
 
     ``point`` names a point of a frontier by its axes and its number among up to ``points``.

@@ -1,6 +1,8 @@
 """The text of a starter fleet.yaml around its GPUs."""
 
-from dataclasses import asdict, dataclass
+from msgspec import Struct
+
+from planner.plain_data import as_dict
 
 NAME = "my-fleet"
 _STARTER = """\
@@ -47,8 +49,7 @@ gpu:
 """
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class StarterRole:
+class StarterRole(Struct, frozen=True, kw_only=True):
     """What the one role of a starter says, as the file has it."""
 
     task: str = "general"
@@ -62,7 +63,7 @@ ANY_MODEL = StarterRole()
 
 def starter(file: str, hardware: str, name: str = NAME, role: StarterRole = ANY_MODEL) -> str:
     """Return a commented fleet for a file; ``hardware`` is its ``gpu`` or its ``nodes``, as text that ends a line."""
-    return _STARTER.format(file=file, name=name, hardware=hardware, **asdict(role))
+    return _STARTER.format(file=file, name=name, hardware=hardware, **as_dict(role))
 
 
 def one_machine(gpu: str, count: int, index: int, memory_in_use: str) -> str:

@@ -1,6 +1,5 @@
 """``planner verify``: read the rendered files back and hold them against the plan and the memory model."""
 
-import dataclasses
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -18,6 +17,7 @@ from planner.cli.shared import catalog_option
 from planner.cli.stdin import InputFile
 from planner.explain.words import listed
 from planner.fleet import load_fleet
+from planner.plain_data import as_dict
 from planner.plan import plan_from_yaml
 
 _EPILOG = """\b
@@ -82,7 +82,7 @@ def verify(
     since = changed(plan, fleet, catalog)
     targets, differences = verify_files(plan, fleet, catalog, folder / HOME)
     if as_json:
-        wrong = [dataclasses.asdict(difference) for difference in differences]
+        wrong = [as_dict(difference) for difference in differences]
         facts = {"as_planned": not wrong, "targets": targets, "differences": wrong}
         say_json({"changed_since_plan": since, **facts})
     else:

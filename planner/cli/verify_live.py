@@ -1,6 +1,5 @@
 """``planner verify --live``: ask the running servers of a plan, and print where they are not as planned."""
 
-import dataclasses
 import os
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -17,6 +16,7 @@ from planner.live.asked import Said, ask
 from planner.live.drift import DIFFERS, Finding, findings
 from planner.live.local import held_bytes, process_of
 from planner.live.prometheus import ask_prometheus
+from planner.plain_data import as_dict
 from planner.plan import Plan, ServerPlan, plan_from_yaml
 
 _AT_ONCE = 32
@@ -40,7 +40,7 @@ def print_findings(found: Sequence[Finding], as_json: bool) -> int:
     """Print findings as a table or as JSON, and return the exit code."""
     differs = any(one.state == DIFFERS for one in found)
     if as_json:
-        say_json({"as_planned": not differs, "findings": [dataclasses.asdict(one) for one in found]})
+        say_json({"as_planned": not differs, "findings": [as_dict(one) for one in found]})
     else:
         click.echo(shown(_table(found)))
     return EXIT_FILES_DIFFER if differs else EXIT_PROVEN

@@ -1,6 +1,5 @@
 """``planner what-if``: one table of what variations of a fleet would bring."""
 
-import dataclasses
 import json
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -22,6 +21,7 @@ from planner.explain.scenario_text import SERVED, against, gpus_of, in_short, pe
 from planner.explain.words import COUNTED, has_unit
 from planner.fleet import GPU_OPTION, LOSE_OPTION, SET_OPTION, Edit, read_fleet, scenarios
 from planner.fleet.load import fleet_of
+from planner.plain_data import as_dict
 from planner.plan import NoPlan, Plan, differences, gain, plan_json
 from planner.plan.freeing import Freeing
 
@@ -136,7 +136,7 @@ def _moves(outcome: "ScenarioOutcome") -> dict[str, Any]:
 
     if outcome.before is None or not isinstance(outcome.answer, Plan):
         return {}
-    return {"moves": dataclasses.asdict(checked_moves(outcome.fleet, outcome.before, outcome.answer))}
+    return {"moves": as_dict(checked_moves(outcome.fleet, outcome.before, outcome.answer))}
 
 
 def _moved(outcomes: Sequence["ScenarioOutcome"]) -> Iterator[str]:
@@ -203,8 +203,8 @@ def _document(outcome: "ScenarioOutcome", base: "ScenarioOutcome") -> dict[str, 
         "usd_per_hour": per_hour(outcome.answer, outcome.price),
         "usd_per_million_output_tokens": per_million(outcome.answer),
         "price_sources": _bases(outcome),
-        "gain": dataclasses.asdict(more) if more else None,
-        "differences": [dataclasses.asdict(item) for item in changed],
+        "gain": as_dict(more) if more else None,
+        "differences": [as_dict(item) for item in changed],
         **_moves(outcome),
         "plan": json.loads(plan_json(answer)) if isinstance(answer, Plan) else None,
         "no_plan": json.loads(plan_json(answer)) if isinstance(answer, NoPlan) else None,

@@ -3,8 +3,10 @@
 import functools
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
 from typing import Any
+
+from msgspec import Struct
+from msgspec.structs import replace
 
 from planner.architecture import Architecture
 from planner.config_json.classes import config_class
@@ -44,13 +46,18 @@ def parse_config(config: Mapping[str, Any], *, where: str) -> tuple[Architecture
     return architecture, parse_quantization(fields, architecture.torch_dtype)
 
 
-@dataclass(frozen=True, slots=True)
-class _Facts:
+class _Facts(Struct, frozen=True, eq=False):
     """A config by what an architecture is made from; of its quantization that is the method alone."""
 
     written: str
     name: str
-    fields: Fields = field(compare=False)
+    fields: Fields
+
+    def __hash__(self) -> int:
+        return hash((self.written, self.name))
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, _Facts) and (self.written, self.name) == (other.written, other.name)
 
 
 def _written(config: Mapping[str, Any]) -> str:

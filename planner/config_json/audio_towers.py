@@ -1,6 +1,6 @@
 """Encoders of sound: Whisper's and its kin. Source per function: the model file named, vLLM 0.32.0 and 0.33.0."""
 
-from dataclasses import replace
+from msgspec.structs import replace
 
 from planner.architecture import Linear, Part, Tensor, Vision
 from planner.architecture.parts import linear

@@ -5,7 +5,8 @@ Source: ``model_executor/models/bailing_moe_v3.py``, vLLM 0.28.0 to 0.33.0, and 
 """
 
 from collections.abc import Mapping
-from dataclasses import replace
+
+from msgspec.structs import replace
 
 from planner.architecture import Attention, Part, Rotary, State
 from planner.architecture.parts import linear

@@ -6,8 +6,10 @@ The engine reads a ``config.json`` through these classes. The data are generated
 import functools
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
 from typing import Any
+
+from msgspec import Struct, field
+from msgspec.structs import replace
 
 from planner.resources import data_folder
 
@@ -18,8 +20,7 @@ _STATED = (
 )  # fmt: skip
 
 
-@dataclass(frozen=True, slots=True)
-class ConfigClass:
+class ConfigClass(Struct, frozen=True):
     """The config class of the model type ``kind``.
 
     ``defaults`` are its values for absent keys, of which ``required`` ones may not be ``null``; ``sections`` names the

@@ -5,7 +5,8 @@ without one run through the Transformers backend with the same weights.
 """
 
 from collections.abc import Mapping
-from dataclasses import replace
+
+from msgspec.structs import replace
 
 from planner.architecture import Attention, FeedForward, Part, Tensor
 from planner.architecture.parts import linear

@@ -5,8 +5,9 @@ Source: ``llama_eagle3.py`` and ``qwen3_eagle3.py`` in model_executor/models, ``
 """
 
 from collections.abc import Mapping
-from dataclasses import replace
 from typing import Any
+
+from msgspec.structs import replace
 
 from planner.architecture import Architecture, Attention, Column, Layer, Linear, Part, Tensor, Vocabulary
 from planner.architecture.parts import linear, unquantized

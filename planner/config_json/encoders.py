@@ -5,7 +5,9 @@ for the classification head, which stays fp32.
 """
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, replace
+
+from msgspec import Struct
+from msgspec.structs import replace
 
 from planner.architecture import Architecture, Attention, FeedForward, Layer, Part, Rotary, Tensor, Vocabulary
 from planner.config_json.decoder import torch_dtype
@@ -13,8 +15,7 @@ from planner.config_json.fields import MAX_LAYERS, Fields
 from planner.config_json.rope import context_limits
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Encoder:
+class Encoder(Struct, frozen=True, kw_only=True):
     """How an encoder family is built.
 
     ``positions`` says whether positions are learned; ``types`` whether there are token types; ``head`` returns the

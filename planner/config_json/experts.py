@@ -1,7 +1,8 @@
 """The mixture of experts a config describes: which layers have one, and its sizes."""
 
 from collections.abc import Callable
-from dataclasses import dataclass
+
+from msgspec import Struct
 
 from planner.architecture import Mixture
 from planner.config_json.family import Switch, switched
@@ -88,8 +89,7 @@ def shared_by_size(name: str, count: str = "") -> Size:
     return size
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Experts:
+class Experts(Struct, frozen=True, kw_only=True):
     """The names and peculiarities of one family's mixture; calling it returns the mixture of a layer, or None.
 
     ``correction`` says whether there is an fp32 balancing term per expert, ``router_dtype_bytes`` is the router's own

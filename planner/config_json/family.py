@@ -1,8 +1,9 @@
 """How a decoder class differs from plain Llama, as data."""
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
 from typing import Any
+
+from msgspec import Struct, field
 
 from planner.architecture import Attention, FeedForward, Mixture, Norms, Part, Rotary, State
 from planner.config_json.fields import Fields
@@ -11,8 +12,7 @@ from planner.config_json.fields import Fields
 Switch = bool | tuple[str, ...]
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Family:
+class Family(Struct, frozen=True, kw_only=True):
     """How a decoder class differs from plain Llama.
 
     ``kinds`` names the kind of each layer: ``full``, ``sliding``, ``chunked``, ``state``, ``both`` (attention and

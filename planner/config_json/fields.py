@@ -2,8 +2,10 @@
 
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
 from typing import Any
+
+from msgspec import Struct, field
+from msgspec.structs import replace
 
 from planner.config_json.classes import UNKNOWN, ConfigClass, config_class
 from planner.errors import InvalidConfig
@@ -16,8 +18,7 @@ _MAX_PATTERN = 1000
 _NESTED_REPETITION = re.compile(r"[+*}][^()]*\)[+*{]")
 
 
-@dataclass(frozen=True, slots=True)
-class Fields:
+class Fields(Struct, frozen=True):
     """One JSON object of a config, with the place it came from for error messages.
 
     ``known`` is its config class: what it assumes for absent keys, and under which other names it takes a key.

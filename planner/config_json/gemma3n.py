@@ -1,6 +1,6 @@
 """Gemma 3n: several residual streams, an embedding per layer, shared keys and values (models/gemma3n.py, 0.33.0)."""
 
-from dataclasses import replace
+from msgspec.structs import replace
 
 from planner.architecture import Attention, FeedForward, Part, Tensor, Vocabulary
 from planner.architecture.parts import linear

@@ -6,7 +6,9 @@ to 0.33.0. Token embedding and output head are the model's own.
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+
+from msgspec import Struct
+from msgspec.structs import replace
 
 from planner.architecture import Architecture, Column, Layer, Linear, Part, Tensor
 from planner.architecture.parts import linear, unquantized
@@ -17,8 +19,7 @@ _MAX_HEADS = 16
 _NORMS = 3
 
 
-@dataclass(frozen=True, slots=True)
-class _Heads:
+class _Heads(Struct, frozen=True):
     """Where a config says how many heads there are, how many without it, and whether ranks split what joins inputs."""
 
     count: str

@@ -4,7 +4,8 @@ Source per row: the model file under ``vllm/model_executor/models`` and the laye
 """
 
 from collections.abc import Callable, Mapping
-from dataclasses import replace
+
+from msgspec.structs import replace
 
 from planner.architecture import FeedForward, Mixture
 from planner.config_json.attention import latent

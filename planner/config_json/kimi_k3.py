@@ -3,7 +3,7 @@
 Source: ``models/kimi_k3/nvidia/model.py``, ``kda.py`` and ``mla.py``, vLLM 0.27.0 to 0.33.0.
 """
 
-from dataclasses import replace
+from msgspec.structs import replace
 
 from planner.architecture import Part, State, Tensor, Vision
 from planner.architecture.parts import linear

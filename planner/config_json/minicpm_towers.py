@@ -1,6 +1,6 @@
 """MiniCPM-V and MiniCPM-o. Source: minicpmv.py, minicpmo.py and minicpmv4_6.py, vLLM 0.32.0."""
 
-from dataclasses import replace
+from msgspec.structs import replace
 
 from planner.architecture import Part, Tensor, Vision
 from planner.architecture.parts import linear

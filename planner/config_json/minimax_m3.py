@@ -4,7 +4,8 @@ Source: ``models/minimax_m3/nvidia/model.py`` and ``common`` beside it, vLLM 0.2
 """
 
 from collections.abc import Mapping
-from dataclasses import replace
+
+from msgspec.structs import replace
 
 from planner.architecture import Attention, BlockIndex, Vision
 from planner.architecture.parts import linear

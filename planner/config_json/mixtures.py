@@ -4,7 +4,8 @@ Source per row: the model file under ``vllm/model_executor/models``, vLLM 0.33.0
 """
 
 from collections.abc import Mapping
-from dataclasses import replace
+
+from msgspec.structs import replace
 
 from planner.architecture import Attention
 from planner.config_json.attention import grouped_query, head_dim, latent

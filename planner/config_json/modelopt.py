@@ -1,6 +1,6 @@
 """NVIDIA ModelOpt exports: FP8 or NVFP4, one algorithm for all layers or one per layer."""
 
-from dataclasses import replace
+from msgspec.structs import replace
 
 from planner.config_json.compressed_tensors import NVFP4
 from planner.config_json.fields import Fields

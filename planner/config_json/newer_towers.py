@@ -1,6 +1,6 @@
 """Encoders of newer models that vary Qwen's, GLM's and Pixtral's. Source per function: the model file named, 0.32.0."""
 
-from dataclasses import replace
+from msgspec.structs import replace
 
 from planner.architecture import Part, Vision
 from planner.architecture.parts import linear

@@ -1,7 +1,8 @@
 """Decoders that embed, rank or classify instead of generating text: no output head, no sampler."""
 
 from collections.abc import Mapping
-from dataclasses import replace
+
+from msgspec.structs import replace
 
 from planner.architecture import Architecture, Part, Tensor
 from planner.architecture.parts import linear

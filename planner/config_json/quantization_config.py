@@ -1,7 +1,8 @@
 """The ``quantization_config`` of a checkpoint -> Quantization."""
 
 from collections.abc import Callable, Mapping
-from dataclasses import replace
+
+from msgspec.structs import replace
 
 from planner.config_json.compressed_tensors import NVFP4, compressed_tensors
 from planner.config_json.fields import Fields

@@ -4,7 +4,8 @@ Source per row: the model file under ``vllm/model_executor/models``, 0.32.0 and 
 """
 
 from collections.abc import Callable, Mapping
-from dataclasses import replace
+
+from msgspec.structs import replace
 
 from planner.architecture import Attention, FeedForward, Mixture, Part, Tensor
 from planner.architecture.parts import linear

@@ -1,8 +1,9 @@
 """Families whose layers differ among themselves in ways of their own."""
 
 from collections.abc import Mapping
-from dataclasses import replace
 from fractions import Fraction
+
+from msgspec.structs import replace
 
 from planner.architecture import Attention, FeedForward, Part, Tensor, Vocabulary
 from planner.architecture.parts import linear

@@ -4,7 +4,8 @@ Source per function: the model file of that name under ``vllm/model_executor/mod
 """
 
 from collections.abc import Mapping
-from dataclasses import replace
+
+from msgspec.structs import replace
 
 from planner.architecture import Attention, Column, FeedForward, Linear, Part, Rotary, State, Tensor
 from planner.architecture.latent import latent_parts

@@ -1,7 +1,9 @@
 """Multimodal classes: the language model inside and the tower beside it."""
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, replace
+
+from msgspec import Struct
+from msgspec.structs import replace
 
 from planner.architecture import Architecture, Vision
 from planner.config_json import (
@@ -24,8 +26,7 @@ from planner.config_json.registry import TEXT
 from planner.errors import UnsupportedModel
 
 
-@dataclass(frozen=True, slots=True)
-class Wrapper:
+class Wrapper(Struct, frozen=True):
     """A multimodal class: the family of its language model (empty: named by the text config) and its tower.
 
     ``section`` holds the text config; where it is absent the text fields stand at the top level. ``outer`` is the

@@ -8,7 +8,8 @@ smallest amount that helps. Where no single change does, pairs of them are looke
 """
 
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import replace
+
+from msgspec.structs import replace
 
 from planner.conflict.edits import FleetEdit, larger_gpu, memory_in_use, more_gpus, turns
 from planner.conflict.requirements import (

@@ -2,8 +2,10 @@
 
 import math
 from collections.abc import Iterator
-from dataclasses import dataclass, replace
 from itertools import combinations
+
+from msgspec import Struct
+from msgspec.structs import replace
 
 from planner.conflict.sizing import Sizing
 from planner.facts.accuracy import Accuracy
@@ -15,8 +17,7 @@ _MOST_PAIRED = 15
 """Pairs of roles that are tried for taking turns, before all of them together are."""
 
 
-@dataclass(frozen=True, slots=True)
-class FleetEdit:
+class FleetEdit(Struct, frozen=True):
     """A changed fleet, how to say the change, and the accuracy of the changed role where that is what it costs.
 
     ``written`` is the new value as the file has it, where that is not ``after``.

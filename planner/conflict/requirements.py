@@ -1,8 +1,10 @@
 """Requirements: the lines of a fleet file that constrain, each with the fleet as it would be without it."""
 
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, replace
 from functools import partial
+
+from msgspec import Struct
+from msgspec.structs import replace
 
 from planner.engine.settings import Setting, pinned, without_pin
 from planner.fleet import DEEP_SLEEP, SLEEP, STOP, Fleet, Pool, Role, merged
@@ -13,8 +15,7 @@ SHORTEST_CONTEXT = 1024
 """The context asked for when none is required: less is of no use to anybody."""
 
 
-@dataclass(frozen=True, slots=True)
-class Relaxable:
+class Relaxable(Struct, frozen=True):
     """A requirement and the way to drop it from a fleet; ``role`` is empty for those of the fleet as a whole."""
 
     requirement: Requirement

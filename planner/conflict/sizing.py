@@ -5,7 +5,8 @@ fit with these, it does not fit with any other.
 """
 
 from collections.abc import Iterable, Sequence
-from dataclasses import replace
+
+from msgspec.structs import replace
 
 from planner.catalog import Catalog
 from planner.engine.profile import EngineProfile

@@ -2,9 +2,10 @@
 
 import functools
 from collections.abc import Mapping
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+
+from msgspec import Struct
 
 from planner.engine.data_file import read_data_file
 from planner.engine.options import Words
@@ -20,8 +21,7 @@ LARGEST_VOCABULARY = 258048
 """The largest vocabulary of a model whose output head takes adapters (``lora/layers/logits_processor.py``, 0.33.0)."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Lora:
+class Lora(Struct, frozen=True, kw_only=True):
     """Adapters of a role: ``adapters`` of up to ``rank`` are on the GPU at once, ``held`` in host memory.
 
     ``modules`` are the layers that may hold them, by their last names (none: all). ``names`` are the model names that
@@ -98,8 +98,7 @@ def say_lora(lora: Lora) -> str:
     return text
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class AdapterClasses:
+class AdapterClasses(Struct, frozen=True, kw_only=True):
     """What is known of the model classes: the first version in which each takes adapters, and which layers hold them.
 
     ``embeddings`` have them on the token embedding and the output head, ``embedding_alone`` on the former only.

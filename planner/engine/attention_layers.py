@@ -1,6 +1,7 @@
 """An architecture and the flags of a server -> the kinds of attention layers that the engine looks for backends for."""
 
-from dataclasses import dataclass, replace
+from msgspec import Struct
+from msgspec.structs import replace
 
 from planner.architecture import Architecture, Attention
 from planner.engine.backends import AttentionLayer, Choice, Kind, load_backends
@@ -15,8 +16,7 @@ _MIXED = "Gemma4"
 """Classes of this family keep to one backend where head sizes differ (models/config.py:Gemma4Config)."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Settings:
+class Settings(Struct, frozen=True, kw_only=True):
     """What decides the backend beside the model: dtypes as the engine spells them, heads shared out over ranks.
 
     ``prefix`` says that tokens of an image attend to later ones in this version of the engine.

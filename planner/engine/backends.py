@@ -7,9 +7,10 @@ constructor refuses afterwards is refused. ``catalog/engines/attention.yaml`` ho
 
 import functools
 from collections.abc import Iterator
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
+
+from msgspec import Struct
 
 from planner.engine.conditions import Facts, Rule, nearest, read_rule
 from planner.engine.data_file import read_data_file
@@ -22,8 +23,7 @@ _PARTS = frozenset({"orders", "backends", "raises"})
 Kind = Literal["decoder", "encoder_only", "latent", "compressed"]
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class AttentionLayer:
+class AttentionLayer(Struct, frozen=True, kw_only=True):
     """One kind of attention layer as the engine's selector sees it; sizes in values, ``heads`` per rank.
 
     ``cache`` is the KV cache dtype and ``block_size`` the one asked for, None where the engine chooses. ``prefix``
@@ -48,20 +48,18 @@ class AttentionLayer:
 
     def facts(self, capability: int) -> Facts:
         """Return what rules look at, on a GPU of this compute capability (89 for 8.9)."""
-        found = {name: getattr(self, name) for name in self.__slots__}
+        found = {name: getattr(self, name) for name in self.__struct_fields__}
         return {**found, "capability": capability, "sparse": self.index_topk > 0}
 
 
-@dataclass(frozen=True, slots=True)
-class Refused:
+class Refused(Struct, frozen=True):
     """Why one backend is not taken: the facts that are not as it wants them."""
 
     backend: str
     facts: tuple[str, ...]
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Choice:
+class Choice(Struct, frozen=True, kw_only=True):
     """The backend an engine chooses for a layer, or None, and why not those it prefers.
 
     ``raises`` is what the chosen backend needs and does not find when it is made, or when its kernels are compiled
@@ -107,22 +105,19 @@ MERGING = frozenset(
 0.33.0."""
 
 
-@dataclass(frozen=True, slots=True)
-class _Order:
+class _Order(Struct, frozen=True):
     when: Rule
     backends: tuple[str, ...]
 
 
-@dataclass(frozen=True, slots=True)
-class _Raise:
+class _Raise(Struct, frozen=True):
     when: Rule
     needs: str
     compiles: bool
     source: str
 
 
-@dataclass(frozen=True, slots=True)
-class Backends:
+class Backends(Struct, frozen=True):
     """The rules of one engine version: the order it tries backends in, what each takes, what constructors refuse."""
 
     orders: tuple[_Order, ...]

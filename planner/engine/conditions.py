@@ -5,8 +5,9 @@ It holds where every named fact is among the values listed, or in the range; fac
 """
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from typing import Any
+
+from msgspec import Struct
 
 from planner.errors import InvalidConfig
 
@@ -14,8 +15,7 @@ Fact = str | int | bool | None
 Facts = Mapping[str, Fact]
 
 
-@dataclass(frozen=True, slots=True)
-class Condition:
+class Condition(Struct, frozen=True):
     """What one fact may be: one of ``values``, or a multiple of ``step`` from ``least`` to ``most``."""
 
     values: tuple[Fact, ...] | None
@@ -30,8 +30,7 @@ class Condition:
         return fact is None or (self.least <= int(fact) <= self.most and int(fact) % self.step == 0)
 
 
-@dataclass(frozen=True, slots=True)
-class Rule:
+class Rule(Struct, frozen=True):
     """Conditions that must all hold."""
 
     conditions: Mapping[str, Condition]

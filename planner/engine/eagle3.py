@@ -2,8 +2,9 @@
 
 import functools
 from collections.abc import Mapping
-from dataclasses import dataclass
 from pathlib import Path
+
+from msgspec import Struct
 
 from planner.engine.adapters import since
 from planner.engine.data_file import read_data_file
@@ -12,8 +13,7 @@ from planner.errors import InvalidConfig
 from planner.resources import data_folder
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class _Given:
+class _Given(Struct, frozen=True, kw_only=True):
     """The first version in which each class does.
 
     ``model_types`` are per version since words one of which a model type must hold; none: it may be any.

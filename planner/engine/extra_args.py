@@ -8,8 +8,9 @@ import functools
 import re
 import shlex
 from collections.abc import Collection, Iterable, Mapping, Sequence
-from dataclasses import dataclass
 from typing import Any
+
+from msgspec import Struct
 
 from planner.engine.data_file import read_data_file
 from planner.resources import data_folder
@@ -25,8 +26,7 @@ _PREFIX_CACHING = {
 }
 
 
-@dataclass(frozen=True, slots=True)
-class _Kinds:
+class _Kinds(Struct, frozen=True):
     planned: Mapping[str, str]
     refused: Mapping[str, str]
     secret: frozenset[str]

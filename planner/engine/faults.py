@@ -5,12 +5,12 @@ versions and predicates over the GPU, the model and the settings; a predicate th
 """
 
 import functools
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping
 from fnmatch import fnmatchcase
 from pathlib import Path
-from typing import Any, ClassVar, Literal
+from typing import Any, Literal
 
+from msgspec import Struct
 from packaging.specifiers import SpecifierSet
 from packaging.version import InvalidVersion, Version
 
@@ -26,11 +26,9 @@ from planner.resources import data_folder
 Effect = Literal["start-up error", "crash under load", "wrong output", "memory leak", "slow"]
 
 _SERIOUS = ("start-up error", "crash under load", "wrong output")
-_STRICT: dict[str, Any] = {"extra": "forbid"}
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Case:
+class Case(Struct, frozen=True, kw_only=True):
     """A server as the predicates see it; ``nodes`` is how many machines it is on.
 
     ``asked`` are the variables (``NAME=value``) and further options that its role asks for.
@@ -45,11 +43,9 @@ class Case:
     asked: tuple[str, ...] = ()
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class GPUs:
+class GPUs(Struct, frozen=True, kw_only=True):
     """Which GPUs: of a compute capability (``12``, ``8.9``), a product named so, or linked by NVLink or not."""
 
-    __pydantic_config__: ClassVar[dict[str, Any]] = _STRICT
     capability: tuple[str, ...] = ()
     names: tuple[str, ...] = ()
     linked: bool | None = None
@@ -64,11 +60,9 @@ class GPUs:
         )
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Models:
+class Models(Struct, frozen=True, kw_only=True):
     """Which models: by class name (shell patterns), kinds of layers, and formats of stored weights."""
 
-    __pydantic_config__: ClassVar[dict[str, Any]] = _STRICT
     architectures: tuple[str, ...] = ()
     formats: tuple[str, ...] = ()
     state: bool | None = None
@@ -88,15 +82,13 @@ class Models:
         )
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Settings:
+class Settings(Struct, frozen=True, kw_only=True):
     """With which settings; ``kv_cache`` are patterns for its dtype, ``open_kv_cache`` says its size is not given.
 
     ``adapters`` says that some are kept, ``drafts`` by which methods tokens are drafted ahead. ``unless`` are variables
     and options that together keep the fault away.
     """
 
-    __pydantic_config__: ClassVar[dict[str, Any]] = _STRICT
     kv_cache: tuple[str, ...] = ()
     tensor_parallel: tuple[int, ...] = ()
     graphs: bool | None = None
@@ -131,15 +123,13 @@ class Settings:
         )
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Fault:
+class Fault(Struct, frozen=True, kw_only=True):
     """One fault: on which ``versions`` (PEP 440), what happens, what helps, and who says so.
 
     ``grade`` is ``confirmed`` when ``checked`` names the code that fails in the sources of those versions. A
     ``condition`` is something that no plan can see, such as how the engine was installed.
     """
 
-    __pydantic_config__: ClassVar[dict[str, Any]] = _STRICT
     id: str
     versions: str
     effect: Effect
@@ -232,14 +222,19 @@ def _read(directory: Path) -> tuple[Fault, ...]:
     path = directory / "engines" / "known-faults.yaml"
     stated = read_data_file(path, frozenset({"faults"}))["faults"]
     try:
-        return tuple(_fault(entry) for entry in stated)
+        return tuple(fault(entry) for entry in stated)
     except (KeyError, TypeError, ValueError) as error:
         raise InvalidConfig(str(path), "faults", f"cannot be read, see `planner catalog check`: {error}") from error
 
 
-def _fault(entry: dict[str, Any]) -> Fault:
+def fault(entry: Mapping[str, Any]) -> Fault:
+    """Return a fault as an entry of the file states it.
+
+    Raises:
+        KeyError, TypeError, ValueError: it is none.
+    """
     parts = {"gpu": GPUs, "model": Models, "settings": Settings}
-    return Fault(**entry | {name: kind(**_tuples(entry.get(name, {}))) for name, kind in parts.items()})
+    return Fault(**{**entry} | {name: kind(**_tuples(entry.get(name, {}))) for name, kind in parts.items()})
 
 
 def _tuples(predicates: dict[str, Any]) -> dict[str, Any]:

@@ -1,8 +1,10 @@
 """ServeFlags: the limits a server is started with, and what the engine chooses where a flag is not given."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from operator import attrgetter
 from typing import Any, Literal
+
+from msgspec import Struct, field
 
 from planner.architecture import Architecture
 from planner.engine.profile import EngineProfile
@@ -13,8 +15,7 @@ from planner.units import GIB
 _WHOLE_PROMPT_LIMIT = 32768
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ServeFlags:
+class ServeFlags(Struct, frozen=True, kw_only=True):
     """The flags of ``vllm serve`` that memory depends on; sizes in tokens, sequences, bytes.
 
     ``kv_cache_dtype`` and ``dtype`` are spelled as the engine spells them, ``auto`` included. With
@@ -52,7 +53,7 @@ class ServeFlags:
     lora_modules: tuple[str, ...] = ()
     fully_sharded_loras: bool = False
     speculative: Speculation | None = None
-    mm_limits: Mapping[str, int] = field(default_factory=dict, hash=False)
+    mm_limits: Mapping[str, int] = field(default_factory=dict)
     language_model_only: bool = False
     attention_backend: str = ""
     capture_sizes: tuple[int, ...] = ()
@@ -60,6 +61,9 @@ class ServeFlags:
     mamba_cache_dtype: str = "auto"
     mamba_ssm_cache_dtype: str = "auto"
     compile_cache: Literal["cold", "warm"] = "cold"
+
+    def __hash__(self) -> int:
+        return hash(_HASHED(self))
 
     @property
     def ranks(self) -> int:
@@ -80,6 +84,10 @@ class ServeFlags:
     def sampled_rows(self) -> int:
         """The sequences the engine samples for in its memory profile."""
         return min(self.max_num_seqs, self.max_num_batched_tokens)
+
+
+_HASHED = attrgetter(*(name for name in ServeFlags.__struct_fields__ if name != "mm_limits"))
+"""All but what has no hash; flags that differ in it alone are told apart when they are compared."""
 
 
 def default_flags(profile: EngineProfile, gpu: GPU, architecture: Architecture, **given: Any) -> ServeFlags:  # noqa: ANN401 - any field of ServeFlags

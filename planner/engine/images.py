@@ -1,13 +1,13 @@
 """Items of a prompt that are not text: how many a role lets in, and the option that says so."""
 
 import json
-from dataclasses import dataclass
+
+from msgspec import Struct
 
 from planner.engine.options import Words
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Images:
+class Images(Struct, frozen=True, kw_only=True):
     """Most items of a kind in one prompt: images, and videos (None: as many as the context holds)."""
 
     per_request: int

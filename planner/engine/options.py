@@ -6,9 +6,10 @@
 import functools
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TypeAlias
+
+from msgspec import Struct
 
 from planner.engine.profile import parse_version
 from planner.errors import InvalidConfig
@@ -18,8 +19,7 @@ Words: TypeAlias = tuple[str, ...]
 """What follows an option on a command line; nothing after a switch."""
 
 
-@dataclass(frozen=True, slots=True)
-class EngineOptions:
+class EngineOptions(Struct, frozen=True):
     """The options one engine version has: ``switch``, ``value``, ``values``, or the tuple of allowed values.
 
     ``version`` is the version they were listed for, which is the nearest at or below the one asked for.

@@ -4,13 +4,13 @@ The data file lists every setting with the versions from which each value holds 
 Adding an engine version is adding data: see docs/engine-profiles.md.
 """
 
-import dataclasses
 import functools
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
+
+from msgspec import Struct
 
 from planner.engine.data_file import read_data_file
 from planner.errors import InvalidConfig, UnknownName
@@ -24,8 +24,7 @@ _NODE_GPUS = 8
 _PARTS = frozenset({"engine", "versions_read", "settings", "unknown_architectures", "dropped_architectures", "devices"})
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class BatchDefaults:
+class BatchDefaults(Struct, frozen=True, kw_only=True):
     """Limits ``vllm serve`` chooses on devices with at least ``min_memory_gib`` of driver memory.
 
     Devices whose lower-cased name contains none of ``names`` (if any), or one of ``except_names``, take the next entry.
@@ -38,8 +37,7 @@ class BatchDefaults:
     max_num_batched_tokens: int
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Communicator:
+class Communicator(Struct, frozen=True, kw_only=True):
     """What talking to the other GPUs of a server takes, by how they are connected.
 
     ``linked`` GPUs have NVLink, the others share a bus. Each other GPU of the same node adds the ``peer`` figure.
@@ -67,8 +65,7 @@ def linked(gpu: GPU, ranks: int) -> bool:
     return ranks <= int(bridge[1]) if bridge else "NVLink" in gpu.interconnect
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Device:
+class Device(Struct, frozen=True, kw_only=True):
     """What a process costs on one type of device, and the sizes that engine buffers follow.
 
     ``context_bytes`` is in use on an otherwise empty device when the engine takes its first snapshot;
@@ -88,8 +85,7 @@ class Device:
     host_bytes: int
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class EngineProfile:
+class EngineProfile(Struct, frozen=True, kw_only=True):
     """The constants of one engine version; docs/engine-profiles.md explains each and the data file holds sources.
 
     ``exact`` is false when neither the version's minor series was read nor two around it that agree, so that the
@@ -324,7 +320,7 @@ def _value_at(name: str, eras: list[dict[str, Any]], key: Version) -> Any:  # no
 
 def _typed(settings: dict[str, Any]) -> dict[str, Any]:
     """Check that the settings are exactly the profile's fields and turn YAML data into their types."""
-    fields = {field.name for field in dataclasses.fields(EngineProfile)} - {
+    fields = set(EngineProfile.__struct_fields__) - {
         "name",
         "version",
         "exact",

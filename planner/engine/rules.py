@@ -5,9 +5,10 @@
 
 import functools
 from collections.abc import Mapping
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+
+from msgspec import Struct
 
 from planner.engine.data_file import read_data_file
 from planner.errors import InvalidConfig
@@ -16,8 +17,7 @@ from planner.resources import data_folder
 _PARTS = frozenset({"rules"})
 
 
-@dataclass(frozen=True, slots=True)
-class EngineRule:
+class EngineRule(Struct, frozen=True):
     """One check on the way up: its name, what is checked, the text of a refusal, and where the engine does it."""
 
     name: str
@@ -26,8 +26,7 @@ class EngineRule:
     source: str
 
 
-@dataclass(frozen=True, slots=True)
-class Refusal:
+class Refusal(Struct, frozen=True):
     """Why an engine does not start a server: the name of a rule, and the figures that its text is filled with."""
 
     rule: str

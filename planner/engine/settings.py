@@ -6,9 +6,11 @@ command lines, ``planner verify``, ``check``, ``diff`` and what may be left out 
 """
 
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass, fields, replace
 from decimal import Decimal
 from typing import Any
+
+from msgspec import Struct
+from msgspec.structs import replace
 
 from planner.engine import extra_args
 from planner.engine.adapters import ADAPTER_OPTIONS, Lora, lora_flags, lora_options, read_lora, say_lora
@@ -18,8 +20,7 @@ from planner.engine.speculation import Speculation, read_speculation, say_specul
 from planner.units import GIB, format_gib
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class EngineSettings:
+class EngineSettings(Struct, frozen=True, kw_only=True):
     """What a role asks of its servers' engine beyond the limits that a plan chooses.
 
     A field with its default asks for nothing. ``eager`` runs without compiling and without CUDA graphs.
@@ -133,8 +134,7 @@ def _variables(value: tuple[str, ...]) -> str:
     return ", ".join(f"{one} ({_UNKNOWN})" if extra_args.environment_unpriced(one) else one for one in value)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Setting:
+class Setting(Struct, frozen=True, kw_only=True):
     """One field of ``EngineSettings``: where it comes from and where it goes.
 
     ``key`` is that of a role in fleet.yaml, ``flag`` the field of ``ServeFlags`` that holds the same value (empty: none
@@ -352,4 +352,4 @@ def _extra_in(options: Mapping[str, Words], planned: EngineSettings) -> Iterator
 
 def defaults() -> dict[str, Any]:
     """Return what each field is when nothing is asked for."""
-    return {one.name: getattr(NOTHING, one.name) for one in fields(EngineSettings)}
+    return {name: getattr(NOTHING, name) for name in EngineSettings.__struct_fields__}

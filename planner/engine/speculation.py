@@ -1,8 +1,9 @@
 """Speculative decoding: what a role asks for, what it adds to every request, and its option on a command line."""
 
 import json
-from dataclasses import dataclass
 from typing import Literal, TypeAlias, get_args
+
+from msgspec import Struct
 
 from planner.engine.options import Words
 from planner.engine.profile import parse_version
@@ -20,8 +21,7 @@ SINCE = {"ngram": "0.8.5", "mtp": "0.12.0", "eagle3": "0.9.0", "draft_model": "0
 _SECOND_SINCE = {"ngram": "0.32.0", "draft_model": "0.31.0"}
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Speculation:
+class Speculation(Struct, frozen=True, kw_only=True):
     """Tokens that are drafted ahead and verified together: ``tokens`` of them, by a ``method``.
 
     ``model`` is the repository of the model that drafts, empty where the prompt or the model's own heads do.

@@ -1,9 +1,10 @@
 """Start times: how long an engine version may take to start, from ``catalog/engines/starts.yaml``."""
 
 import functools
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+
+from msgspec import Struct
 
 from planner.engine.data_file import read_data_file
 from planner.engine.profile import parse_version
@@ -24,8 +25,7 @@ PyTorch itself gives up after half an hour (torch/distributed/constants.py, defa
 """
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class StartTimes:
+class StartTimes(Struct, frozen=True, kw_only=True):
     """The slowest disk counted with, and what a start takes beside it: the first, which compiles, and later ones.
 
     The fast figures are what no start beats. A call to sleep or wake takes up to ``sleep_call_milliseconds`` beside

@@ -5,7 +5,8 @@ stopped one starts anew. The fast end is what no machine beats, the slow end wha
 """
 
 import re
-from dataclasses import dataclass
+
+from msgspec import Struct
 
 from planner.engine.starts import StartTimes
 from planner.facts.gpu import GPU
@@ -28,8 +29,7 @@ _SLOW_PART = 4
 """The slow end has half of the lanes, as boards give to each of two cards, and half of their rate is lost."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Span:
+class Span(Struct, frozen=True, kw_only=True):
     """A time in milliseconds with its fast and its slow end."""
 
     low_ms: int
@@ -40,8 +40,7 @@ class Span:
         return Span(low_ms=self.low_ms + other.low_ms, high_ms=self.high_ms + other.high_ms)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class SwitchTimes:
+class SwitchTimes(Struct, frozen=True, kw_only=True):
     """How long a server takes to ``leave`` its GPUs to others and to ``enter`` them again.
 
     The first time it leaves takes up to ``first_ms`` longer: it pins the machine's memory then.

@@ -6,7 +6,8 @@ Names are somebody's own, and what is shown may be a comment on a web page, so n
 import html
 import re
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass
+
+from msgspec import Struct
 
 from planner.explain.difference_text import difference
 from planner.explain.money_text import dollars, tokens_price
@@ -22,8 +23,7 @@ _CALLS = {"@": "&#64;", "#": "&#35;"}
 _LONGEST_WORDS = 20_000
 
 
-@dataclass(frozen=True, slots=True)
-class _Row:
+class _Row(Struct, frozen=True):
     name: str
     before: str
     after: str

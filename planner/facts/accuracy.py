@@ -16,7 +16,8 @@ are integers in hundredths of a percent (``9950`` = 99.5 %), so that two machine
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+
+from msgspec import Struct
 
 FULL = 10_000
 """100 % in the unit of every figure here."""
@@ -28,8 +29,7 @@ _ROWS_THAT_MAKE_A_FLOOR = 4
 """With fewer published benchmarks than this, the worst of them says too little to be a floor on its own."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Score:
+class Score(Struct, frozen=True, kw_only=True):
     """A published score of an unquantized model on one scale; ``mode`` is ``thinking``, ``plain`` or empty."""
 
     scale: str
@@ -38,8 +38,7 @@ class Score:
     source: str
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Measurement:
+class Measurement(Struct, frozen=True, kw_only=True):
     """One benchmark of a quantized checkpoint beside its unquantized base, at one task."""
 
     task: str
@@ -54,8 +53,7 @@ class Measurement:
         return min(FULL, self.score * FULL // self.baseline)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ClassDefault:
+class ClassDefault(Struct, frozen=True, kw_only=True):
     """What all published rows of a scheme class say: recovery for one kind of task and one range of model sizes.
 
     ``kind`` is ``short`` (knowledge, chat, code, word problems), ``reasoning`` (long chains of thought), ``mid`` or
@@ -74,8 +72,7 @@ class ClassDefault:
     evidence: str
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Recovery:
+class Recovery(Struct, frozen=True, kw_only=True):
     """What a checkpoint keeps of its base model: median, floor, where it comes from."""
 
     median: int
@@ -84,8 +81,7 @@ class Recovery:
     source: str
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Accuracy:
+class Accuracy(Struct, frozen=True, kw_only=True):
     """Score and recovery of one option at one task; ``score`` is None when the base has none on the scale.
 
     ``label`` is the label of the recovery (``measured``, ``transferred``, ``default``, ``native``, ``given``) or

@@ -1,13 +1,13 @@
 """GPU: frozen facts about one device type."""
 
-from dataclasses import dataclass, replace
+from msgspec import Struct
+from msgspec.structs import replace
 
 from planner.facts.paced import Paced
 from planner.facts.seen import Seen
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class GPU:
+class GPU(Struct, frozen=True, kw_only=True):
     """One device type, as the catalog describes it.
 
     ``memory_bytes`` is the total an engine sees (``cudaMemGetInfo``, ``torch.cuda.mem_get_info``), which is less than
@@ -92,8 +92,7 @@ def with_memory(gpu: GPU, memory_bytes: int) -> GPU:
     return replace(gpu, memory_bytes=memory_bytes, memory_spread_bytes=0, memory_assumed="")
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class CloudPrice:
+class CloudPrice(Struct, frozen=True, kw_only=True):
     """A list price: one instance type with ``gpu_count`` GPUs for ``microdollars_per_hour`` (10**-6 US dollars).
 
     ``market`` is ``on-demand``, ``spot`` or ``reserved``. ``date`` is when the price was listed, or empty when the

@@ -1,10 +1,9 @@
 """Paced: how fast one server of the user's own was under a load test, beside what was expected of it."""
 
-from dataclasses import dataclass
+from msgspec import Struct
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Paced:
+class Paced(Struct, frozen=True, kw_only=True):
     """One load test of the user's own on a kind of device.
 
     ``model`` and ``split`` are keys of ``planner.memory.learnt``, ``host_factor`` is that of the engine's era. The

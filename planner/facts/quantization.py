@@ -7,8 +7,10 @@ A matrix of ``rows × columns`` (outputs × inputs) is stored as packed codes pl
 import fnmatch
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from operator import attrgetter
 from typing import Literal
+
+from msgspec import Struct, field
 
 from planner.units import ceil_div
 
@@ -20,8 +22,7 @@ _NUMBERED = re.compile(r"layers|[0-9\[\\{?]")
 """What a pattern needs to fit some numbers and not others; a backslash before a dot is taken for one too."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Storage:
+class Storage(Struct, frozen=True, kw_only=True):
     """How one quantized matrix is laid out in GPU memory after loading.
 
     ``bits`` per code; one scale of ``scale_bytes`` (None: the model's own dtype) per ``group_size`` inputs (None: all
@@ -54,8 +55,7 @@ class Storage:
         )
 
 
-@dataclass(frozen=True, slots=True)
-class Rule:
+class Rule(Struct, frozen=True):
     """Modules whose path matches are stored as ``storage``; None means unquantized, in the model's dtype."""
 
     match: Match
@@ -77,8 +77,7 @@ class Rule:
         return any(self.text in spelling for spelling in spellings)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Quantization:
+class Quantization(Struct, frozen=True, kw_only=True):
     """Which storage each module of a checkpoint uses.
 
     ``method`` is what the checkpoint's config calls it (None: not quantized); ``scheme`` is the planner's name for
@@ -95,12 +94,15 @@ class Quantization:
     linear: Storage | None = None
     experts: Storage | None = None
     head: Storage | None = None
-    named: Mapping[str, Storage | None] = field(default_factory=dict, hash=False)
+    named: Mapping[str, Storage | None] = field(default_factory=dict)
     rules: tuple[Rule, ...] = ()
     act_order: bool = False
     kv_cache_dtype: str | None = None
     dtype_needed: str | None = None
     widest: "Quantization | None" = None
+
+    def __hash__(self) -> int:
+        return hash(_HASHED(self))
 
     def storage(self, path: str, *, expert: bool = False) -> Storage | None:
         """Return how the module at ``path`` (such as ``layers.3.mlp.down_proj``) is stored; None: not quantized."""
@@ -119,6 +121,10 @@ class Quantization:
     def tells_layers_apart(self) -> bool:
         """Whether some name or rule may fit one layer and not another: it has a number, a class or a count in it."""
         return bool(self.named) or any(_NUMBERED.search(rule.text) for rule in self.rules)
+
+
+_HASHED = attrgetter(*(name for name in Quantization.__struct_fields__ if name != "named"))
+"""All but what has no hash; quantizations that differ in it alone are told apart when they are compared."""
 
 
 def canonical(path: str) -> str:

@@ -1,10 +1,9 @@
 """Seen: what one start-up on a kind of device left for its KV cache, beside what was expected of it."""
 
-from dataclasses import dataclass
+from msgspec import Struct
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Seen:
+class Seen(Struct, frozen=True, kw_only=True):
     """One start-up of the user's own.
 
     ``model`` identifies what was loaded, ``split`` how it was shared out and run: both are keys of

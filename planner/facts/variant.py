@@ -2,12 +2,12 @@
 
 import copy
 from collections.abc import Mapping
-from dataclasses import dataclass, field
 from typing import Any
 
+from msgspec import Struct, field
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Variant:
+
+class Variant(Struct, frozen=True, kw_only=True):
     """One published checkpoint of a model.
 
     ``scheme`` is the quantization scheme's name (``bf16``, ``awq-int4``, …) and ``scheme_class`` the class its
@@ -42,8 +42,7 @@ class Variant:
         return tuple(sorted({*_WIDEST, "ignore"} & set(self.assumed_fields)))
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Model:
+class Model(Struct, frozen=True, kw_only=True):
     """One base model: facts that all its checkpoints share, and the checkpoints.
 
     ``config`` has the key names of the model's Hugging Face ``config.json``; ``config_for`` adds what a variant

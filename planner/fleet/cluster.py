@@ -1,10 +1,9 @@
 """What the fleet's cluster can do, which decides how its manifests are written."""
 
-from dataclasses import dataclass
+from msgspec import Struct
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Cluster:
+class Cluster(Struct, frozen=True, kw_only=True):
     """A Kubernetes cluster. With ``dra`` NVIDIA's DRA driver gives out its GPUs, otherwise the device plugin does."""
 
     dra: bool = False

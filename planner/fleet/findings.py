@@ -1,7 +1,8 @@
 """What a review works with: the file, the catalog, and the problems found so far."""
 
-from dataclasses import dataclass, field
 from pathlib import Path
+
+from msgspec import Struct, field
 
 from planner.catalog import Catalog
 from planner.errors import Problem, UnknownName
@@ -9,8 +10,7 @@ from planner.fleet import values
 from planner.yaml_source import FieldPath, Source
 
 
-@dataclass(frozen=True, slots=True)
-class Findings:
+class Findings(Struct, frozen=True):
     """The fleet file being reviewed; ``folder`` is where relative model folders start."""
 
     source: Source

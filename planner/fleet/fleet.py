@@ -1,6 +1,9 @@
 """Fleet and Role: what has to be served and on what, as frozen facts with every default filled in."""
 
-from dataclasses import dataclass, field, replace
+from operator import attrgetter
+
+from msgspec import Struct
+from msgspec.structs import replace
 
 from planner.architecture import Architecture
 from planner.engine.settings import NOTHING, EngineSettings
@@ -23,16 +26,14 @@ BETWEEN_TURNS = (SLEEP, DEEP_SLEEP, STOP)
 """What a role does while others have its memory: the engine's sleep on level 1 or 2, or its server is stopped."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class TimeShare:
+class TimeShare(Struct, frozen=True, kw_only=True):
     """Roles, sorted, of which up to ``awake`` are awake at once; the others leave their memory to them."""
 
     roles: tuple[str, ...]
     awake: int = 1
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Figure:
+class Figure(Struct, frozen=True, kw_only=True):
     """Accuracy of one model or variant as the user states it; both figures in hundredths of a percent.
 
     ``name`` is the Hugging Face id of the checkpoint, which for a base model is that of its own repository.
@@ -44,8 +45,7 @@ class Figure:
     source: str
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Pool:
+class Pool(Struct, frozen=True, kw_only=True):
     """Nodes that are all alike: ``node_names`` machines with ``gpus_per_node`` GPUs of one kind each.
 
     ``path`` is where the file describes it: ``gpu`` or ``nodes.NAME``. On every node the device numbers begin at
@@ -160,8 +160,7 @@ def users_rate_milli(users: int, think_us: int) -> int:
     return ceil_div(users * 1_000_000_000, think_us)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Role:
+class Role(Struct, frozen=True, kw_only=True):
     """One job, served by one model under the role's name.
 
     ``models`` are the candidates in order of their names, each with the variants that may be chosen when the file
@@ -270,8 +269,7 @@ class Role:
         )
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Fleet:
+class Fleet(Struct, frozen=True, eq=False, kw_only=True):
     """Roles to be served on the GPUs of one pool or more.
 
     ``engine_version`` is None for the newest release with a memory profile. ``objective`` lists what to maximise, each
@@ -292,10 +290,16 @@ class Fleet:
     roles: tuple[Role, ...]
     source_sha256: str = ""
     floors: tuple[tuple[str, int], ...] = ()
-    written: FleetFile | None = field(default=None, repr=False, compare=False)
+    written: FleetFile | None = None
     time_share: tuple[TimeShare, ...] = ()
     between_turns: str | None = None
     cluster: Cluster = USUAL
+
+    def __hash__(self) -> int:
+        return hash(_COMPARED(self))
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Fleet) and _COMPARED(self) == _COMPARED(other)
 
     def role(self, name: str) -> Role:
         """Return the role of this name.
@@ -373,3 +377,7 @@ class Fleet:
         """What others hold on each GPU of a fleet with one pool."""
         (pool,) = self.pools
         return pool.memory_in_use_bytes
+
+
+_COMPARED = attrgetter(*(name for name in Fleet.__struct_fields__ if name != "written"))
+"""What a fleet is: where it was written does not make it another one."""

@@ -8,10 +8,10 @@ import copy
 import hashlib
 import json
 from collections.abc import Iterator
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+from msgspec.structs import replace
 from pydantic import ValidationError
 
 from planner.catalog import Catalog, load_catalog

@@ -1,6 +1,7 @@
 """The models a role may use: names in the file -> models of the catalog or in a folder, and the pins on them."""
 
-from dataclasses import dataclass, replace
+from msgspec import Struct
+from msgspec.structs import replace
 
 from planner.architecture import Architecture
 from planner.config_json import parse_config
@@ -16,8 +17,7 @@ from planner.units import format_tokens
 from planner.yaml_source import FieldPath
 
 
-@dataclass(frozen=True, slots=True)
-class Candidates:
+class Candidates(Struct, frozen=True):
     """The candidates of one role in order of their names, the repository of its pinned variant, its own figures."""
 
     models: tuple[Model, ...] = ()

@@ -4,7 +4,7 @@ Nobody gets, without having asked for it, a model that cannot answer, one whose 
 aloud because the engine cannot tell its thoughts from its answer, or a checkpoint of a publisher nobody knows.
 """
 
-from dataclasses import replace
+from msgspec.structs import replace
 
 from planner.catalog import Catalog
 from planner.facts.variant import Model

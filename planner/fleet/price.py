@@ -1,7 +1,9 @@
 """What the GPUs of a fleet cost for an hour: as the file says, or the cheapest instance in the catalog."""
 
-from dataclasses import dataclass, replace
 from typing import Any
+
+from msgspec import Struct
+from msgspec.structs import replace
 
 from planner.catalog import Catalog
 from planner.catalog.offers import offer_for, stale
@@ -10,8 +12,7 @@ from planner.fleet.fleet import Fleet, Pool
 from planner.units import ceil_div
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Price:
+class Price(Struct, frozen=True, kw_only=True):
     """Millionths of a US dollar per hour for all GPUs of a fleet; ``sources`` say where each pool's price is from."""
 
     microdollars_per_hour: int

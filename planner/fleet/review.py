@@ -1,6 +1,6 @@
 """What single values cannot tell: rules between keys, names in the catalog, and the defaults that follow from them."""
 
-from dataclasses import replace
+from msgspec.structs import replace
 
 from planner.architecture import Architecture
 from planner.engine.profile import load_profile

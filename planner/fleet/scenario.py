@@ -3,8 +3,10 @@
 import copy
 import itertools
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass, replace
 from typing import Any, TypeAlias
+
+from msgspec import Struct
+from msgspec.structs import replace
 
 from planner.catalog import Catalog
 from planner.errors import InputError, Problem
@@ -23,8 +25,7 @@ _SHOWN = 6
 _Change: TypeAlias = tuple[FieldPath, Any]
 
 
-@dataclass(frozen=True, slots=True)
-class Edit:
+class Edit(Struct, frozen=True):
     """One change as the user writes it: ``--gpu rtx-4090:2``, or ``--set roles.coder.context.min=32k``.
 
     ``--gpu`` puts GPUs of one kind, on one node, in the place of all that the file has. ``--set`` gives a field a new
@@ -43,8 +44,7 @@ class Edit:
         return InputError((Problem(str(self), 0, 0, path, message, hint),))
 
 
-@dataclass(frozen=True, slots=True)
-class Scenario:
+class Scenario(Struct, frozen=True):
     """Edits made together; without any it is the fleet as it is written."""
 
     edits: tuple[Edit, ...] = ()

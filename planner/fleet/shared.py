@@ -5,8 +5,9 @@ one of them asks: the longest context, all requests at once, each counted at the
 """
 
 from collections.abc import Iterator, Sequence
-from dataclasses import fields, replace
 from typing import Any
+
+from msgspec.structs import fields, replace
 
 from planner.facts.variant import Model
 from planner.fleet.findings import Findings
@@ -31,7 +32,7 @@ _SAME = {
     "drafter": "speculative",
 }
 """Facts of a role that one server has once, and their keys: what one role leaves open another may say."""
-_OPEN = {field.name: field.default for field in fields(Role)} | dict.fromkeys(
+_OPEN = {one.name: one.default for one in fields(Role)} | dict.fromkeys(
     ("variant", "schemes", "kv_cache_dtype", "port")
 )
 

@@ -1,13 +1,13 @@
 """FleetFile: a fleet file as data, before anything is looked up; a fleet keeps it, so that edits of it can be tried."""
 
-from dataclasses import dataclass
 from pathlib import Path
+
+from msgspec import Struct
 
 from planner.yaml_source import Source
 
 
-@dataclass(frozen=True, slots=True)
-class FleetFile:
+class FleetFile(Struct, frozen=True):
     """A fleet file as data; ``folder`` is where relative model folders start."""
 
     source: Source

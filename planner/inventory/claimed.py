@@ -2,7 +2,8 @@
 
 from collections import Counter, defaultdict
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+
+from msgspec import Struct
 
 from planner.inventory.dra import Allocated, Device, Slice, whole_pools
 from planner.inventory.objects import CLAIMS
@@ -12,8 +13,7 @@ from planner.inventory.pods import Holder
 _UNSEEN = f"pods have resource claims there, and no file says which devices those are: `{CLAIMS}` does"
 
 
-@dataclass(frozen=True, slots=True)
-class Stock:
+class Stock(Struct, frozen=True):
     """Equal devices of a node, how many of them claims have, and which."""
 
     offer: Offer

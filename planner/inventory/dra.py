@@ -6,8 +6,9 @@ what NVIDIA's driver writes there (``cmd/gpu-kubelet-plugin/deviceinfo.go``): a 
 
 from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from typing import Any
+
+from msgspec import Struct
 
 from planner.inventory.documents import each, mapping, maps, word
 from planner.inventory.objects import Item, named
@@ -17,8 +18,7 @@ DRIVER = "gpu.nvidia.com"
 _KEEPS_OUT = ("NoSchedule", "NoExecute")
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Device:
+class Device(Struct, frozen=True, kw_only=True):
     """One device of a node: ``key`` is its pool and its name, ``counters`` what it shares with others of its card.
 
     ``driver_bytes`` is its memory as the driver says it, 0 for a slice. ``refusal`` says why no server can have it.
@@ -32,8 +32,7 @@ class Device:
     refusal: str = ""
 
 
-@dataclass(frozen=True, slots=True)
-class Slice:
+class Slice(Struct, frozen=True):
     """One slice of a pool of devices: a pool is whole when all slices of its newest generation are there."""
 
     node: str
@@ -107,8 +106,7 @@ def whole_pools(slices: Sequence[Slice]) -> tuple[dict[str, list[Device]], dict[
     return devices, partial
 
 
-@dataclass(frozen=True, slots=True)
-class Allocated:
+class Allocated(Struct, frozen=True):
     """A device that a claim has, and the pods (with their namespace) that the claim is reserved for."""
 
     key: tuple[str, str]

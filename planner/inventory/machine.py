@@ -1,12 +1,11 @@
 """What an inventory says: the GPUs of each machine that a plan may use, and those it may not, with the reason."""
 
-from dataclasses import dataclass
+from msgspec import Struct
 
 from planner.facts.gpu import GPU
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Devices:
+class Devices(Struct, frozen=True, kw_only=True):
     """GPUs of one kind on one machine: ``count`` are free for a plan, out of ``total``.
 
     ``called`` is what the source calls them. Device numbers begin at ``index``, and others hold
@@ -25,8 +24,7 @@ class Devices:
     held: tuple[str, ...] = ()
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class LeftOut:
+class LeftOut(Struct, frozen=True, kw_only=True):
     """GPUs of one machine that no plan may use: how many, what they are called, why not, and who has them."""
 
     host: str
@@ -36,8 +34,7 @@ class LeftOut:
     held: tuple[str, ...] = ()
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Inventory:
+class Inventory(Struct, frozen=True, kw_only=True):
     """All that a source says: ``sources`` are the files and the commands that write such, ``remarks`` what to know.
 
     ``without_gpus`` machines have none at all. With ``dra`` NVIDIA's DRA driver gives out the GPUs. ``fleet`` is

@@ -1,8 +1,9 @@
 """One node of a cluster as kubectl writes it: its labels, what it gives out, and why nothing may be placed on it."""
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
 from typing import Any
+
+from msgspec import Struct
 
 from planner.inventory.documents import Malformed, each, found, mapping, maps, word
 from planner.inventory.objects import Item, named
@@ -16,8 +17,7 @@ _OF_A_TAINT = ("key", "value", "effect")
 _KEEPS_OUT = ("NoSchedule", "NoExecute")
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Node:
+class Node(Struct, frozen=True, kw_only=True):
     """A node: ``has`` and ``gives`` are its capacity and what pods can have of it, by resource, of devices only.
 
     ``closed`` says why no pod of a fleet is placed here, or is empty. ``taints`` keep no such pod away.

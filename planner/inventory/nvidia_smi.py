@@ -9,9 +9,10 @@ import re
 import xml.etree.ElementTree as ElementTree
 from collections import defaultdict
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
 from itertools import groupby
 from pathlib import Path
+
+from msgspec import Struct
 
 from planner.errors import Problem
 from planner.facts.gpu import GPU
@@ -39,8 +40,7 @@ def rounded(used_bytes: int) -> int:
     return ceil_div(used_bytes, _ROUNDED_TO) * _ROUNDED_TO if used_bytes >= _ROUNDED_TO else 0
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class _Card:
+class _Card(Struct, frozen=True, kw_only=True):
     """One GPU as nvidia-smi says it; sizes are texts such as ``81559 MiB``."""
 
     host: str

@@ -1,9 +1,10 @@
 """Lists of objects as kubectl writes them -> the nodes, pods and resource claims in them, each with its place."""
 
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+
+from msgspec import Struct
 
 from planner.errors import Problem
 from planner.inventory.documents import Malformed, found, raise_all, read_json, refuse
@@ -14,8 +15,7 @@ KINDS = ("Node", "Pod", "ResourceSlice", "ResourceClaim")
 _HINT = f"every file is what one command wrote: {NODES} > nodes.json, {PODS} > pods.json"
 
 
-@dataclass(frozen=True, slots=True)
-class Item:
+class Item(Struct, frozen=True):
     """One object of a list: the file, its place in it, and the object."""
 
     file: Path
@@ -27,8 +27,7 @@ class Item:
         return error.within(str(self.file), self.place)
 
 
-@dataclass(frozen=True, slots=True)
-class Objects:
+class Objects(Struct, frozen=True):
     """The objects of all files by kind. A kind is in ``given`` when a list of it was there, even an empty one."""
 
     nodes: tuple[Item, ...]

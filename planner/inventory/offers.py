@@ -1,7 +1,8 @@
 """What a node's device plugins give out, resource by resource, as the labels beside them explain it."""
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+
+from msgspec import Struct
 
 from planner.inventory.node import Node
 from planner.units import MIB
@@ -15,8 +16,7 @@ _ELSEWHERE = ("cloud.google.com/gke-accelerator", "node.kubernetes.io/instance-t
 _AMD = ("amd.com/gpu.product-name", "beta.amd.com/gpu.product-name")
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Offer:
+class Offer(Struct, frozen=True, kw_only=True):
     """Devices of one resource on a node: ``has`` in all, of which it ``gives`` out some; ``called`` as labels do.
 
     ``driver_bytes`` is the memory of each as the driver says it, 0 where no label does. ``refusal`` says why they are

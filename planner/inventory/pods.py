@@ -3,9 +3,10 @@
 import re
 from collections import Counter
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any
+
+from msgspec import Struct
 
 from planner.inventory.documents import Malformed, mapping, maps, word
 from planner.inventory.objects import Item, named
@@ -18,8 +19,7 @@ _OWN_FILES = "/opt/planner/"
 PART_OF, CHART_ENGINE = "app.kubernetes.io/part-of", "planner/engine"
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Holder:
+class Holder(Struct, frozen=True, kw_only=True):
     """One pod on ``node`` (empty: on none yet) with what it asks for by resource, and the names of its claims.
 
     ``by`` is what a reader knows it by, ``fleet`` what the objects of its fleet begin with if it is a server of one.

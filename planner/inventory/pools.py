@@ -3,7 +3,9 @@
 import re
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass, replace
+
+from msgspec import Struct
+from msgspec.structs import replace
 
 from planner.fleet import values
 from planner.inventory.machine import Devices, LeftOut
@@ -13,8 +15,7 @@ _APART = 32
 grouped by kind, as if each kind were on machines of its own."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class MachinePool:
+class MachinePool(Struct, frozen=True, kw_only=True):
     """Machines, in the order of their names, whose GPUs are all like ``sample``'s. ``node`` names the one machine."""
 
     name: str

@@ -1,7 +1,8 @@
 """What an inventory calls a GPU -> the catalog's, or the reason why it is not known which one that is."""
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+
+from msgspec import Struct, field
 
 from planner.catalog import Catalog
 from planner.catalog.names import plain, words_left_out
@@ -13,15 +14,13 @@ _CLOSE_ENOUGH = 0.03
 """How much the total that a driver reports may differ between cards of one name: ECC and versions of the driver."""
 
 
-@dataclass(frozen=True, slots=True)
-class Unclear:
+class Unclear(Struct, frozen=True):
     """Why it is not known which GPU a name means."""
 
     reason: str
 
 
-@dataclass(slots=True)
-class Products:
+class Products(Struct):
     """Names of GPUs; ``said`` is what the user says that a name means, by the name."""
 
     catalog: Catalog

@@ -8,9 +8,10 @@ Shapes and names as of Ray 2.60: ``/nodes?view=summary`` (dashboard/modules/node
 import math
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+
+from msgspec import Struct
 
 from planner.errors import Problem
 from planner.inventory.documents import Malformed, each, found, mapping, maps, raise_all, read_json, refuse, twice, word
@@ -29,8 +30,7 @@ _USAGE = re.compile(
 )
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class _Card:
+class _Card(Struct, frozen=True, kw_only=True):
     """One GPU of a node, by the name that the driver has for it, with its memory and what of that is in use."""
 
     product: str
@@ -38,8 +38,7 @@ class _Card:
     used_bytes: int
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class _Node:
+class _Node(Struct, frozen=True, kw_only=True):
     """A node: GPUs that Ray counts there and how many of them are given out (None: not said), or why it is out."""
 
     host: str

@@ -7,9 +7,10 @@ GPUs are generic resources: ``gpu:h100:8(S:0-1)``, in use ``gpu:h100:3(IDX:0-2)`
 import re
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+
+from msgspec import Struct
 
 from planner.errors import Problem
 from planner.facts.gpu import GPU
@@ -39,8 +40,7 @@ _SHARED = ("shard", "mps")
 _MOST_HOSTS = 100_000
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class _Node:
+class _Node(Struct, frozen=True, kw_only=True):
     """A node; ``used`` is None where it is not known what is in use."""
 
     host: str

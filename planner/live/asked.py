@@ -1,7 +1,8 @@
 """What a running server says of itself: version, models, context, KV cache, preemptions, occupancy."""
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+
+from msgspec import Struct
 
 from planner.live.pages import NoAnswer, Sample, json_page, page, samples
 from planner.logs.lines import plain
@@ -10,8 +11,7 @@ _USAGE = ("vllm:kv_cache_usage_perc", "vllm:gpu_cache_usage_perc")
 """How full the KV cache is: the name since 0.9.2, and before."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Said:
+class Said(Struct, frozen=True, kw_only=True):
     """A server's answers; None where it does not say. ``unreached`` are the pages that gave no answer, with why."""
 
     version: str | None = None

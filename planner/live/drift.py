@@ -2,8 +2,9 @@
 
 import re
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
 from typing import Any
+
+from msgspec import Struct
 
 from planner.adopt.arguments import read_arguments
 from planner.artifacts.serve_args import serve_arguments
@@ -19,8 +20,7 @@ _OWN = frozenset({"host", "port", "model", "api-key"})
 """Options whose values the place where a server runs may choose."""
 
 
-@dataclass(frozen=True, slots=True)
-class Finding:
+class Finding(Struct, frozen=True):
     """One thing of one server: what was planned, what was found, and whether that is as planned."""
 
     server: str

@@ -3,8 +3,9 @@
 import math
 import re
 from collections.abc import Iterator
-from dataclasses import dataclass
 from typing import Any
+
+from msgspec import Struct
 
 from planner.fleet.values import tokens
 from planner.live.prometheus import Asked
@@ -13,8 +14,7 @@ from planner.yaml_source import FieldPath, Source
 _SCALAR = re.compile(r"[^\s,}\]#]+")
 
 
-@dataclass(frozen=True, slots=True)
-class Proposal:
+class Proposal(Struct, frozen=True):
     """One value that a fleet file may have, beside the one it has (None: none)."""
 
     path: FieldPath

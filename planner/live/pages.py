@@ -5,8 +5,9 @@ import re
 import urllib.error
 import urllib.request
 from collections.abc import Iterator
-from dataclasses import dataclass
 from typing import Any
+
+from msgspec import Struct
 
 from planner.errors import PlannerError
 from planner.logs.lines import plain
@@ -28,8 +29,7 @@ class NoAnswer(PlannerError):
         return f"{self.url}: {self.reason}"
 
 
-@dataclass(frozen=True, slots=True)
-class Sample:
+class Sample(Struct, frozen=True):
     """One line of a metrics page."""
 
     name: str

@@ -1,8 +1,9 @@
 """One pod of a fleet's servers as kubectl wrote it, and the state it is in."""
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
 from typing import Any
+
+from msgspec import Struct
 
 from planner.inventory.documents import Malformed, mapping, maps, word
 from planner.inventory.objects import Item, named
@@ -14,8 +15,7 @@ _COMPONENT, _SERVERS = "app.kubernetes.io/component", ("server", "worker")
 _OVER = ("Succeeded", "Failed")
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Pod:
+class Pod(Struct, frozen=True, kw_only=True):
     """A pod of a fleet: ``state`` is empty when it is ready. ``over`` says that it has ended or is being ended.
 
     ``asks`` are the devices it asks for, by resource. ``containers`` are all that run, sidecars first. ``helm`` says

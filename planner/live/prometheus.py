@@ -2,8 +2,9 @@
 
 import math
 from collections.abc import Iterator
-from dataclasses import dataclass
 from urllib.parse import quote
+
+from msgspec import Struct
 
 from planner.live.asked import Said, figures
 from planner.live.pages import NoAnswer, Sample, json_page
@@ -18,8 +19,7 @@ _NOW = (
 _PERCENTILE = 0.95
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Asked:
+class Asked(Struct, frozen=True, kw_only=True):
     """What was asked of one role over some days; None where Prometheus has no such metric.
 
     ``concurrency`` is the most requests that ran or waited at once, ``prompt_tokens`` and ``output_tokens`` the lengths

@@ -2,8 +2,9 @@
 
 from collections import defaultdict
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import replace
 from pathlib import Path
+
+from msgspec.structs import replace
 
 from planner.artifacts.quoting import label, unit_prefix
 from planner.artifacts.read_back import WORKER, Command, chart_command, container_commands, group_command

@@ -1,7 +1,8 @@
 """What a plan has scheduled in a cluster: sets of equal pods, by the labels that the rendered manifests give them."""
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+
+from msgspec import Struct
 
 from planner.artifacts.engines import engines
 from planner.artifacts.groups import group_sets
@@ -15,8 +16,7 @@ KUBERNETES, HELM = "kubernetes", "helm-values"
 IMAGE = "vllm/vllm-openai"
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Wanted:
+class Wanted(Struct, frozen=True, kw_only=True):
     """Equal pods: ``count`` of them with the label ``instance``, each with ``gpus`` GPUs of a product (as labelled).
 
     ``servers`` are the first pod's, by what they are called in a pod, as the target spells their names in the plan.

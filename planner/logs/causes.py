@@ -7,7 +7,8 @@ comments are those of 0.33), of torch 2.5 to 2.10, huggingface_hub and transform
 
 import re
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+
+from msgspec import Struct, field
 
 from planner.logs.figures import Figure
 
@@ -21,8 +22,7 @@ CAUSES = (
 """Every word that a diagnosis may use for what happened."""
 
 
-@dataclass(frozen=True, slots=True)
-class Form:
+class Form(Struct, frozen=True):
     """One form of a line, the cause it shows, and the figures its named groups are."""
 
     cause: str

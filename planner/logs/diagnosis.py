@@ -6,8 +6,9 @@ and for each rank of evidence the first line. A server that starts again begins 
 
 import re
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass, field
 from typing import Any
+
+from msgspec import Struct, field
 
 from planner.logs.causes import ERROR, FAILED, FORMS, NEVER, OUT_OF_MEMORY, TRIED
 from planner.logs.figures import Figure, arguments, figures, model, version
@@ -48,8 +49,7 @@ _KEPT_SERVERS = 64
 _LAST_RESORT = 9
 
 
-@dataclass(frozen=True, slots=True)
-class Evidence:
+class Evidence(Struct, frozen=True):
     """A line that shows a cause."""
 
     cause: str
@@ -58,8 +58,7 @@ class Evidence:
     figures: dict[str, Figure]
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Diagnosis:
+class Diagnosis(Struct, frozen=True, kw_only=True):
     """What happened to one server: the cause, the line that decides, what it was started with and its figures.
 
     ``source`` is the name a container runtime or journal gave it, empty where the log is of one server.
@@ -74,8 +73,7 @@ class Diagnosis:
     figures: dict[str, Figure]
 
 
-@dataclass(slots=True)
-class _Server:
+class _Server(Struct):
     """What is known of a server so far."""
 
     source: str

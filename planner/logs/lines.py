@@ -7,8 +7,10 @@ redraws its line with a carriage return; each drawing is a line here.
 import json
 import re
 from collections.abc import Iterator
-from dataclasses import dataclass, replace
 from typing import BinaryIO
+
+from msgspec import Struct
+from msgspec.structs import replace
 
 _PIECE = 1 << 16
 MAX_LINE = 1 << 14
@@ -46,8 +48,7 @@ _LEVELS = ("levelname", "level", "severity")
 _KNOWN_LEVELS = ("DEBUG", "INFO", "WARNING", "ERROR", "CRITICAL")
 
 
-@dataclass(frozen=True, slots=True)
-class Line:
+class Line(Struct, frozen=True):
     """One line: its number from 1, the server it came from as far as it is told apart, its process, level and text.
 
     ``outer`` and ``pid`` are of the outermost process: a worker's lines may have passed through its engine core.

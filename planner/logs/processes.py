@@ -6,7 +6,8 @@ server whose model it names, and of several such the first that has none yet, be
 """
 
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+
+from msgspec import Struct, field
 
 from planner.logs.causes import FAILED
 from planner.logs.figures import arguments, model
@@ -20,8 +21,7 @@ _HELD_LINES = 200
 """A core names its model among its first lines; so many are held back until it does."""
 
 
-@dataclass(slots=True)
-class _Own:
+class _Own(Struct):
     """What is known of one API server: its pid, its model, how many cores it has, and the span of its lines."""
 
     pid: int
@@ -32,8 +32,7 @@ class _Own:
     ended: bool = False
 
 
-@dataclass(slots=True)
-class Processes:
+class Processes(Struct):
     """The processes of a log so far. The key of a server is its API server's pid as text, of the first empty."""
 
     _servers: list[_Own] = field(default_factory=list)

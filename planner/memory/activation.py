@@ -6,7 +6,8 @@ that stay allocated from their first use on. docs/accuracy-of-estimates.md deriv
 """
 
 import functools
-from dataclasses import dataclass
+
+from msgspec import Struct
 
 from planner.architecture import Architecture
 from planner.engine.flags import ServeFlags
@@ -40,8 +41,7 @@ _BLAS_WORKSPACE_BYTES = 32 * MIB
 _BLAS_WORKSPACE_SMALL_BYTES = 8 * MIB + 128 * 1024
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Activation:
+class Activation(Struct, frozen=True, kw_only=True):
     """The activation peak in bytes per GPU: ``transient_bytes`` freed afterwards, ``persistent_bytes`` kept."""
 
     transient_bytes: int
@@ -53,8 +53,7 @@ class Activation:
         return self.transient_bytes + self.persistent_bytes
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ActivationLine:
+class ActivationLine(Struct, frozen=True, kw_only=True):
     """The activation peak as a function of the sequences sampled for, everything else fixed.
 
     The transient part is ``max(floor_bytes, base_bytes + bytes_per_sequence × sequences)``: the layers' peak, or the

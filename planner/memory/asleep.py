@@ -7,7 +7,8 @@ into pinned memory of the machine; on level 2 they are forgotten, and read again
 """
 
 import functools
-from dataclasses import dataclass
+
+from msgspec import Struct
 
 from planner.architecture import Architecture
 from planner.engine.flags import ServeFlags
@@ -20,8 +21,7 @@ from planner.memory.uncertainty import stage_margin
 from planner.tensors.identity import Same
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Residue:
+class Residue(Struct, frozen=True, kw_only=True):
     """What one sleeping server keeps: ``gpu_bytes`` of each of its GPUs, ``host_bytes`` of the machine's memory."""
 
     gpu_bytes: int = 0

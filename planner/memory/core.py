@@ -1,6 +1,6 @@
 """Which engine core runs a server: 0.8 and 0.9 have two, and take the older one for what the newer cannot do yet."""
 
-import dataclasses
+from msgspec.structs import replace
 
 from planner.architecture import Architecture
 from planner.engine.profile import EngineProfile, load_profile
@@ -23,7 +23,7 @@ _SHARED = (
 
 def older_core(profile: EngineProfile) -> EngineProfile:
     """Return the profile of a version's older core."""
-    return dataclasses.replace(load_profile(_OLDER), **{name: getattr(profile, name) for name in _SHARED})
+    return replace(load_profile(_OLDER), **{name: getattr(profile, name) for name in _SHARED})
 
 
 def running_core(

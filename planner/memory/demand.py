@@ -3,8 +3,8 @@
 Everything is an integer number of bytes rounded against the planner, so that what a plan promises fits.
 """
 
-import dataclasses
-from dataclasses import dataclass
+from msgspec import Struct
+from msgspec.structs import replace
 
 from planner.engine.profile import EngineProfile
 from planner.facts.gpu import GPU
@@ -15,8 +15,7 @@ from planner.memory.uncertainty import stage_margin
 from planner.tensors.kv_cache import KVLayout
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Demand:
+class Demand(Struct, frozen=True, kw_only=True):
     """The memory of one server on one GPU, linear in its sequences but for two floors.
 
     ``fixed_bytes``: driver context, weights, memory outside PyTorch, CUDA graphs, buffers that stay, the null block,
@@ -50,8 +49,7 @@ class Demand:
         )
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Ledger:
+class Ledger(Struct, frozen=True, kw_only=True):
     """What one server takes on one GPU, term by term, in bytes."""
 
     baseline_bytes: int
@@ -174,8 +172,8 @@ def _stages(server: Server, gpu: GPU, profile: EngineProfile) -> list[Terms]:
 
 def with_sequences(server: Server, sequences: int, kv_cache_memory_bytes: int) -> Server:
     """Return the server with its sequences and KV cache decided."""
-    flags = dataclasses.replace(server.flags, max_num_seqs=sequences, kv_cache_memory_bytes=kv_cache_memory_bytes)
-    return dataclasses.replace(server, flags=flags)
+    flags = replace(server.flags, max_num_seqs=sequences, kv_cache_memory_bytes=kv_cache_memory_bytes)
+    return replace(server, flags=flags)
 
 
 def _margin(stage: Terms, server: Server, gpu: GPU, profile: EngineProfile) -> int:

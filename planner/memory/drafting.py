@@ -1,6 +1,6 @@
 """What drafting tokens ahead takes beside the layers that draft: buffers, and room while the profile runs."""
 
-from dataclasses import dataclass
+from msgspec import Struct
 
 from planner.architecture import Architecture
 from planner.engine.flags import ServeFlags
@@ -14,8 +14,7 @@ _HANDED_OVER = 6
 _PROFILED_ROWS = 3
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Drafting:
+class Drafting(Struct, frozen=True, kw_only=True):
     """Bytes beside the layers: while they run, for good, for good per sequence, and per row of the sampler."""
 
     transient_bytes: int = 0

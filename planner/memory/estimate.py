@@ -2,7 +2,8 @@
 
 import math
 from collections.abc import Iterator
-from dataclasses import dataclass
+
+from msgspec import Struct
 
 from planner.engine.flags import ServeFlags
 from planner.engine.profile import EngineProfile, parse_version
@@ -21,8 +22,7 @@ from planner.units import GIB, format_gib
 _TWO_CORES = (0, 8, 0)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Estimate:
+class Estimate(Struct, frozen=True, kw_only=True):
     """What the engine logs for one GPU, in bytes; ``reason`` says why it does not start.
 
     It is a ``close_call`` when the other end of the range answers otherwise whether a request of ``max_model_len`` fits

@@ -1,7 +1,8 @@
 """The layers' peak: the largest set of tensors alive inside one layer while a whole batch runs through it."""
 
 import functools
-from dataclasses import dataclass
+
+from msgspec import Struct
 
 from planner.architecture import Architecture, Attention, Layer, State
 from planner.engine.flags import ServeFlags
@@ -11,8 +12,7 @@ from planner.tensors.identity import Same
 from planner.units import ceil_div
 
 
-@dataclass(frozen=True, slots=True)
-class Forward:
+class Forward(Struct, frozen=True):
     """One forward pass of ``max_num_batched_tokens`` on one rank."""
 
     architecture: Architecture

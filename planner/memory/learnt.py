@@ -7,8 +7,9 @@ settings that a plan varies (sequences, batch, context) do not matter here: the 
 
 import functools
 import hashlib
-from dataclasses import dataclass
 from statistics import median_low
+
+from msgspec import Struct
 
 from planner.engine.profile import EngineProfile, parse_version
 from planner.facts.gpu import GPU
@@ -27,8 +28,7 @@ _TRANSFERRED = (2, 1)
 _ONE_ALONE = (1, 1)
 
 
-@dataclass(frozen=True, slots=True)
-class Learnt:
+class Learnt(Struct, frozen=True):
     """By how much more (or less) is left than expected, the lowest and highest that was seen, and by which logs."""
 
     kind: str

@@ -6,7 +6,8 @@ Every linear layer of the language model gets a pair of matrices per slot, whate
 
 import functools
 from collections.abc import Iterator
-from dataclasses import dataclass
+
+from msgspec import Struct
 
 from planner.architecture import Architecture, Column, Experts, Linear, Part
 from planner.engine.adapters import AdapterClasses, adapter_classes, below, since
@@ -28,8 +29,7 @@ _DELTA_SLICES = 4
 _INDEXER = ".indexer.wk"
 
 
-@dataclass(frozen=True, slots=True)
-class _Shape:
+class _Shape(Struct, frozen=True):
     """What the buffers of a pipeline stage depend on beside the architecture."""
 
     version: str

@@ -2,8 +2,9 @@
 
 import functools
 from collections.abc import Iterator
-from dataclasses import replace
 from itertools import chain
+
+from msgspec.structs import replace
 
 from planner.architecture import Architecture
 from planner.engine.faults import Case, Fault, possible_faults

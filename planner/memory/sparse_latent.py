@@ -5,7 +5,8 @@ An index chooses the tokens that each query attends to (DeepSeek-V3.2, GLM-5). F
 """
 
 import functools
-from dataclasses import dataclass
+
+from msgspec import Struct
 
 from planner.architecture import Architecture, Attention
 from planner.engine.flags import ServeFlags
@@ -32,8 +33,7 @@ _BLACKWELL = 10
 _SHARED_SINCE, _NARROW_SINCE, _PADDED_SINCE = (0, 31, 0), (0, 32, 0), (0, 29, 0)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class SparseLatent:
+class SparseLatent(Struct, frozen=True, kw_only=True):
     """What one rank takes for sparse latent attention beyond what any attention takes, in bytes.
 
     ``workspace_bytes`` are reserved while the model is made, in the buffer that experts use as well; ``retained`` says

@@ -1,6 +1,6 @@
 """Whether a server starts: the checks on the way up, in the engine's order, and what is left after each."""
 
-from dataclasses import dataclass
+from msgspec import Struct
 
 from planner.engine.flags import ServeFlags
 from planner.engine.profile import EngineProfile
@@ -15,8 +15,7 @@ from planner.tensors.kv_cache import KVLayout
 _GRAPH_SHARE = 40
 
 
-@dataclass(frozen=True, slots=True)
-class Failure:
+class Failure(Struct, frozen=True):
     """Why a server does not start, as worded for people; ``short`` says that a request does not fit into its cache."""
 
     reason: str

@@ -1,6 +1,6 @@
 """The terms of one server's memory on one GPU: weights, activation, overheads, graphs, and how its cache is cut."""
 
-from dataclasses import dataclass
+from msgspec import Struct
 
 from planner.architecture import Architecture
 from planner.engine.flags import ServeFlags
@@ -24,8 +24,7 @@ from planner.tensors.weights import layers_bytes, weights_bytes
 _DTYPE_BYTES = {"float32": 4, "float": 4}
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Server:
+class Server(Struct, frozen=True, kw_only=True):
     """One server: a model as stored, and the flags it is started with."""
 
     architecture: Architecture
@@ -49,8 +48,7 @@ class Server:
         return self.quantization.method is not None
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Terms:
+class Terms(Struct, frozen=True, kw_only=True):
     """The memory of one pipeline stage on one GPU, in bytes, as the engine accounts it.
 
     ``assumed_bytes`` is by how much the weights may be larger because part of the checkpoint's config was not seen.

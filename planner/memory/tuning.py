@@ -5,7 +5,7 @@ whether that pays. The kernel that looks up the token embedding reads the whole 
 the compile cache.
 """
 
-from dataclasses import dataclass
+from msgspec import Struct
 
 from planner.architecture import Architecture
 from planner.engine.flags import ServeFlags
@@ -18,8 +18,7 @@ from planner.units import ceil_div
 _OUTPUTS = 2
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Tuning:
+class Tuning(Struct, frozen=True, kw_only=True):
     """What timing the embedding's kernel takes: ``peak_bytes`` in all, of which ``copy_bytes`` copy its tables."""
 
     peak_bytes: int

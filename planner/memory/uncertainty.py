@@ -1,6 +1,6 @@
 """How far an estimate may be off: spreads from the residuals of the benchmark, by engine era and kind of device."""
 
-from dataclasses import dataclass
+from msgspec import Struct
 
 from planner.engine.profile import EngineProfile
 from planner.facts.gpu import GPU
@@ -15,8 +15,7 @@ _ACTIVATION_PARTS = 20
 _ASSUMED_PERMILLE = 47
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Margin:
+class Margin(Struct, frozen=True, kw_only=True):
     """By how much less (``low_bytes``) or more (``high_bytes``) memory than estimated may be left for the KV cache."""
 
     low_bytes: int

@@ -2,7 +2,9 @@
 
 import functools
 from collections.abc import Iterator
-from dataclasses import dataclass, replace
+
+from msgspec import Struct
+from msgspec.structs import replace
 
 from planner.architecture import Architecture, Layer, Linear, Mixture, Vision
 from planner.engine.flags import ServeFlags
@@ -73,8 +75,7 @@ def fewest_experts(architecture: Same[Architecture]) -> int:
     return min((layer.mixture.count for layer in architecture.value.layers if layer.mixture), default=0)
 
 
-@dataclass(frozen=True, slots=True)
-class _Shares:
+class _Shares(Struct, frozen=True):
     """How many ranks share out attention and experts, and whether experts' shards may end inside an FP8 block.
 
     A ``whole_shared`` expert is not shared out.

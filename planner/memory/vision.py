@@ -1,8 +1,9 @@
 """What the encoder of images adds to the activation peak."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 from typing import Any
+
+from msgspec import Struct
 
 from planner.architecture import Architecture, Vision
 from planner.engine.flags import ServeFlags, whole_items
@@ -16,8 +17,7 @@ _GATED_HIDDEN_TENTHS = 53
 _PLAIN_HIDDEN_TENTHS = 25
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class EncoderPeak:
+class EncoderPeak(Struct, frozen=True, kw_only=True):
     """The encoder in the engine's memory profile: its own peak, and what stays while the language model runs."""
 
     peak_bytes: int

@@ -1,7 +1,8 @@
 """FlashInfer's workspace: a buffer the attention takes when it is first planned, after the profile and at capture."""
 
 import functools
-from dataclasses import dataclass
+
+from msgspec import Struct
 
 from planner.architecture import Architecture
 from planner.engine.attention_layers import attention_choices
@@ -54,8 +55,7 @@ def chosen_backends(
     return _chosen(Same(architecture), Same(quantization), Same(profile), Same(gpu), decides)
 
 
-@dataclass(frozen=True, slots=True)
-class _Decides:
+class _Decides(Struct, frozen=True):
     """The flags that decide the attention backend."""
 
     dtype: str

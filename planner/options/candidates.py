@@ -1,8 +1,10 @@
 """Candidates: the variants of a role's models that its pins, the engine and the GPUs accept, in every place."""
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, replace
 from functools import cached_property
+
+from msgspec import Struct
+from msgspec.structs import replace
 
 from planner.architecture import Architecture
 from planner.config_json.hearing import HEARING
@@ -24,8 +26,7 @@ from planner.options.served import context_limit, served
 from planner.tensors.identity import Same
 
 
-@dataclass(frozen=True, eq=False)
-class Candidate:
+class Candidate(Struct, frozen=True, eq=False, dict=True):
     """A variant that can be sized, with one KV cache dtype, on GPUs of one pool, shared out over them in one way.
 
     What does not depend on lengths, batches and sequences is found once for all of them.

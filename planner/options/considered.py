@@ -1,8 +1,9 @@
 """Considered: what explanations ask about a role beyond the options the search needs; sized when it is asked for."""
 
 from collections.abc import Iterator, Sequence
-from dataclasses import replace
 from functools import cached_property
+
+from msgspec.structs import replace
 
 from planner.catalog import Catalog
 from planner.fleet import Role

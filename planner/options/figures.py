@@ -1,9 +1,10 @@
 """The accuracy of one variant in one role: the catalog's figures, or the user's own where fleet.yaml gives them."""
 
 from collections.abc import Iterator
-from dataclasses import replace
 from functools import cached_property
 from typing import Literal
+
+from msgspec.structs import replace
 
 from planner.catalog import Catalog
 from planner.facts import accuracy

@@ -5,7 +5,9 @@ out first, with the checkpoints that are probably smallest.
 """
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field, replace
+
+from msgspec import Struct, field
+from msgspec.structs import replace
 
 from planner.options.candidates import allowed
 from planner.options.ladders import STAGES
@@ -20,8 +22,7 @@ from planner.options.replicas import Load
 from planner.options.sizing import Boxes
 
 
-@dataclass(slots=True)
-class Gathering:
+class Gathering(Struct):
     """The offers of a role in some places; of checkpoints that are ``known`` to be needed alone, where any are.
 
     Options of others are beaten by options of these, or reach too little, and beat nothing. Where the number of servers

@@ -7,7 +7,9 @@ context parallelism tensor-parallel ranks that would cache the same tokens deal 
 """
 
 from collections.abc import Iterator
-from dataclasses import dataclass, replace
+
+from msgspec import Struct
+from msgspec.structs import replace
 
 from planner.architecture import Architecture
 from planner.engine.flags import ServeFlags
@@ -22,8 +24,7 @@ from planner.tensors.identity import Same
 _SMALLEST = ServeFlags(max_model_len=1, max_num_seqs=1, max_num_batched_tokens=1, gpu_memory_utilization=1.0)
 
 
-@dataclass(frozen=True, slots=True)
-class Layout:
+class Layout(Struct, frozen=True):
     """How the ranks of one server share out its model."""
 
     tensor_parallel_size: int = 1

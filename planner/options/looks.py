@@ -5,7 +5,7 @@ more of them. Measured on open roles for eight H100: an offer 0.5 to 0.9 ms, the
 1.4 ms, a context 0.6 to 0.9 ms, an option beyond that 0.2 to 0.4 ms, a forecast of speed 0.1 to 0.2 ms.
 """
 
-from dataclasses import dataclass, field
+from msgspec import Struct, field
 
 from planner.search.budget import Purse, purse
 from planner.search.watch import stopped
@@ -16,8 +16,7 @@ BOX, FORECAST, RUNG, OFFER, CONTEXT, LEAST = 1, 5, 10, 15, 25, 30
 _ENDLESS = 1 << 60
 
 
-@dataclass(slots=True)
-class Looks:
+class Looks(Struct):
     """The looks that are ``left`` of a part of what the budget still has."""
 
     left: int

@@ -5,14 +5,15 @@ digest of everything that decides which they are: the role, its places, the obje
 itself. All that is said of them, to the byte, is worked out anew, so what is remembered saves looking at the others.
 """
 
-import dataclasses
 import functools
 import hashlib
 import json
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+
+from msgspec import Struct
+from msgspec.structs import asdict, replace
 
 from planner import cache
 from planner.catalog import Catalog
@@ -27,8 +28,7 @@ FEW = 32
 """Checkpoints that are looked at each time: remembering would take as long."""
 
 
-@dataclass(frozen=True, slots=True)
-class Needed:
+class Needed(Struct, frozen=True):
     """What is needed of a role, by the position of a pool and the repository of a checkpoint.
 
     ``faulty`` says that something was left out for a known fault of the engine. ``served`` has pools with the fewest
@@ -76,7 +76,7 @@ def question_of_all(
 
 def _facts(role: Role) -> list[Any]:
     models = [[_digest(Same(model)), [variant.repository for variant in model.variants]] for model in role.models]
-    return [dataclasses.replace(role, models=()), models]
+    return [replace(role, models=()), models]
 
 
 def recall(asked: str) -> Needed | None:
@@ -128,8 +128,8 @@ def _hashed(facts: object) -> str:
 
 def _plain(value: Any) -> Any:  # noqa: ANN401 - any fact
     """Return a fact as JSON has it, for what ``json`` does not know itself."""
-    if dataclasses.is_dataclass(value):
-        return {field.name: getattr(value, field.name) for field in dataclasses.fields(value)}
+    if isinstance(value, Struct):
+        return asdict(value)
     if isinstance(value, Mapping):
         return dict(value)
     raise TypeError(value)

@@ -4,8 +4,10 @@ What a candidate takes at least and is worth at most is known before any of its 
 """
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, replace
 from itertools import groupby
+
+from msgspec import Struct
+from msgspec.structs import replace
 
 from planner.catalog import Catalog
 from planner.catalog.speed_tables import SpeedTables
@@ -26,8 +28,7 @@ from planner.units import ceil_div
 Named = tuple[Model, Variant]
 
 
-@dataclass(frozen=True, slots=True)
-class Offer:
+class Offer(Struct, frozen=True):
     """A candidate with its ``loads``, and its rungs under one that is smaller than all of them.
 
     No rung takes less than ``least_bytes``.
@@ -92,8 +93,7 @@ class Offer:
                 yield rungs.lowest()
 
 
-@dataclass(frozen=True, slots=True)
-class Offers:
+class Offers(Struct, frozen=True):
     """Makes the offers of one role, all of whose candidates are compared by the same figures.
 
     With ``avoid`` there is none with a serious known fault of the engine, and ``pacing`` counts their speed.

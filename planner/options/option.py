@@ -1,7 +1,8 @@
 """Option and Rejection: one way to serve a role, and one reason why a variant cannot."""
 
-from dataclasses import dataclass
 from typing import Literal, Protocol
+
+from msgspec import Struct
 
 from planner.catalog.speed_tables import SpeedTables
 from planner.engine.profile import EngineProfile
@@ -20,8 +21,7 @@ Reason = Literal[
 ]  # fmt: skip
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Option:
+class Option(Struct, frozen=True, kw_only=True):
     """One way to serve a role: a variant, a KV cache dtype, a context, a batch size, on how many GPUs of which pool.
 
     ``others`` are further roles that its servers do, each with their accuracy at it.
@@ -131,8 +131,7 @@ class Option:
         return self.server.flags.kv_cache_dtype
 
 
-@dataclass(frozen=True, slots=True, kw_only=True, order=True)
-class Rejection:
+class Rejection(Struct, frozen=True, order=True, kw_only=True):
     """Why a variant, or one KV cache dtype of it on one pool, is no option for a role.
 
     ``wanted`` and ``found`` are the two figures that disagree: tokens for ``context``, hundredths of a percent for
@@ -169,8 +168,7 @@ class Explained(Protocol):
         """Return the more accurate options of the same places that fit a room, or the one that needs least more."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class RoleOptions:
+class RoleOptions(Struct, frozen=True, kw_only=True):
     """The options of one role in canonical order that a best plan may need, and what else was ``considered``.
 
     ``faulty`` says that options with a serious known fault of the engine were left out, or are there because the role
@@ -191,8 +189,7 @@ class RoleOptions:
         return self.considered.rejections
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Prepared:
+class Prepared(Struct, frozen=True, kw_only=True):
     """The options of every role, in order of the role names, and the places they are for, one for each pool.
 
     ``speed`` has what kernels reach on their GPUs. ``some`` says that options were left out with which a plan reaches

@@ -6,7 +6,9 @@ the number of requests, so options of a role whose speed counts have one number 
 
 import functools
 from collections.abc import Collection, Iterator, Sequence
-from dataclasses import dataclass, replace
+
+from msgspec import Struct
+from msgspec.structs import replace
 
 from planner.catalog.speed_tables import SpeedTables
 from planner.fleet import Role
@@ -27,8 +29,7 @@ _GPU_HOUR = 1_000_000
 _MILLION = 1_000_000
 
 
-@dataclass(frozen=True, slots=True)
-class Pacing:
+class Pacing(Struct, frozen=True):
     """What the paces of options are counted with; ``priced`` says that money is dollars, not hours of GPUs.
 
     Without ``counted`` options have the numbers of sequences of such an objective, and no pace.

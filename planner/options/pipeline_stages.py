@@ -6,15 +6,15 @@ fit: what the fleet owns is compared, even where a smaller checkpoint fits one n
 """
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
+
+from msgspec import Struct, field
 
 from planner.options.layouts import Layout
 from planner.options.offers import Named, Offer
 from planner.options.place import Place
 
 
-@dataclass(slots=True)
-class Fewest:
+class Fewest(Struct):
     """What fitted with the numbers of stages tried so far, pool by pool."""
 
     named: Sequence[Named]

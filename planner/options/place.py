@@ -1,6 +1,6 @@
 """Place: the GPUs of one pool, as far as a server needs to know them."""
 
-from dataclasses import dataclass
+from msgspec import Struct
 
 from planner.engine.profile import EngineProfile
 from planner.facts.gpu import GPU
@@ -9,8 +9,7 @@ from planner.options.worth import counts_speed
 from planner.speed.planned import ALONE
 
 
-@dataclass(frozen=True, slots=True)
-class Place:
+class Place(Struct, frozen=True):
     """What a server would run on: GPUs of one pool, the memory of each that is free, an engine version.
 
     ``pool`` is the position of the pool in the fleet, ``nodes`` the pool itself. ``busy`` says by role how much of a

@@ -6,7 +6,9 @@ is known already (``reach``), and what was not needed in an earlier run is not l
 """
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
+
+from msgspec import Struct
+from msgspec.structs import replace
 
 from planner.catalog import Catalog
 from planner.engine.profile import EngineProfile
@@ -88,8 +90,7 @@ def missed(fleet: Fleet, prepared: Prepared) -> int | None:
     return total
 
 
-@dataclass(frozen=True, slots=True)
-class Within:
+class Within(Struct, frozen=True):
     """Options with which a plan can reach enough, what is ``needed`` for them, and the reach that says what is enough.
 
     ``missed`` is what plans reach at most with options that were not looked at because that takes too long.

@@ -2,8 +2,10 @@
 
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
 from itertools import combinations
+
+from msgspec import Struct
+from msgspec.structs import replace
 
 from planner.fleet import Fleet, Role
 from planner.options.option import Option, Prepared, RoleOptions
@@ -49,8 +51,7 @@ _MOST = {BALANCED: 2 * SHARE, ACCURACY: SHARE, CONCURRENCY: SHARE, CONTEXT: STEP
 """What a role of weight 1 adds to a stage at most."""
 
 
-@dataclass(frozen=True, slots=True)
-class Kept:
+class Kept(Struct, frozen=True):
     """What the servers of a role would stay as: the last ``options`` of the role, with so many sequences each.
 
     ``blocks`` are those of the earlier servers that are still there.

@@ -9,9 +9,10 @@ another option of its own. What is as large and worth as much is left to ``piece
 import functools
 from bisect import bisect_left, bisect_right
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
 from operator import le
 from typing import NamedTuple
+
+from msgspec import Struct, field
 
 from planner.memory.demand import Demand
 from planner.options.option import Option
@@ -104,8 +105,7 @@ def _beaten(point: _Point, known: Sequence["_Pile | _Stair"]) -> bool:
 _ENOUGH = 2
 
 
-@dataclass(slots=True)
-class _Pile:
+class _Pile(Struct):
     """Points that beat others which lose no less of anything."""
 
     points: list[_Point] = field(default_factory=list)
@@ -131,8 +131,7 @@ class _Pile:
         return found
 
 
-@dataclass(slots=True)
-class _Stair:
+class _Stair(Struct):
     """For sizes in their order, the point up to there that loses least, and the least of any other variant."""
 
     sizes: list[int] = field(default_factory=list)

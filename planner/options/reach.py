@@ -6,8 +6,9 @@ is in no plan that is as good as the known one, so what is chosen in the end is 
 """
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, dataclass, field
 from typing import Any
+
+from msgspec import Struct, field
 
 from planner.fleet import Role
 from planner.options.limits import KV_CACHE_DTYPES
@@ -16,12 +17,12 @@ from planner.options.problem import losses
 from planner.options.prune import spans
 from planner.options.rungs import Box
 from planner.options.worth import SHARE, STEP, Worth
+from planner.plain_data import as_dict
 from planner.search.prices import SCALE, Prices
 from planner.search.problem import COST
 
 
-@dataclass(frozen=True, slots=True)
-class Reach:
+class Reach(Struct, frozen=True):
     """What is known of a plan: the weighted sum of its first stages, which are ``names``, and prices.
 
     ``alone`` are the roles that share their GPUs with nobody. ``least`` has for every role what an option must have
@@ -49,7 +50,7 @@ class Reach:
 
     def written(self) -> dict[str, Any]:
         """Return it as plain JSON data."""
-        prices = {name: list(v) if isinstance(v, tuple) else v for name, v in asdict(self.prices).items()}
+        prices = {name: list(v) if isinstance(v, tuple) else v for name, v in as_dict(self.prices).items()}
         least = dict(self.least)
         return {
             "names": [*self.names],

@@ -5,7 +5,8 @@ A server with data-parallel ranks shares out its requests over them, so that loa
 
 import functools
 from collections.abc import Iterator
-from dataclasses import dataclass
+
+from msgspec import Struct
 
 from planner.fleet import Role
 from planner.options import ladders
@@ -15,8 +16,7 @@ from planner.options.worth import SHARE
 from planner.units import ceil_div
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Load:
+class Load(Struct, frozen=True, kw_only=True):
     """What each rank of ``replicas`` servers serves: from ``least`` to ``most`` sequences.
 
     All servers together add ``served_base + served × sequences`` to the share of the target that is served.

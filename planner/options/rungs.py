@@ -7,9 +7,11 @@ lowest rung does not fit at all.
 
 import functools
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import asdict, dataclass, field, replace
 from functools import cached_property
 from typing import Any
+
+from msgspec import Struct, field
+from msgspec.structs import asdict, replace
 
 from planner.engine.faults import Case, Fault
 from planner.engine.flags import ServeFlags, default_flags
@@ -35,8 +37,7 @@ from planner.options.worth import NO_PACE, Measure, Pace, Worth, worth
 from planner.tensors.identity import Same
 
 
-@dataclass(frozen=True, eq=False)
-class Rungs:
+class Rungs(Struct, frozen=True, eq=False, dict=True):
     """The ladders of one candidate in one role, with one load on each of its servers.
 
     With ``avoid`` a context with a serious known fault of the engine is no rung. ``pacing`` is there where speed
@@ -372,8 +373,7 @@ class Rungs:
         return found if pace is NO_PACE else replace(found, pace=pace)
 
 
-@dataclass(frozen=True, slots=True)
-class Box:
+class Box(Struct, frozen=True):
     """Options not told apart yet: what the best is worth, and what the smallest takes with so many sequences.
 
     They are those of all contexts and batches while ``length`` and ``batch`` are 0. ``sized`` has those of the context

@@ -7,7 +7,8 @@ the role is as accurate as its least accurate servers, these lead.
 """
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+
+from msgspec import Struct
 
 from planner.fleet import Role
 from planner.options.option import Option, Prepared, RoleOptions
@@ -17,8 +18,7 @@ Kin = tuple[str, int]
 """What servers of a role in different pools have in common: the checkpoint and the context."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Seat:
+class Seat(Struct, frozen=True, kw_only=True):
     """Some of the servers of a role, and the options that they may be; ``pool`` is None where they lead.
 
     ``kins`` are all checkpoints and contexts that servers of the role may have.

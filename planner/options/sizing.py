@@ -7,7 +7,8 @@ with the least it may take (its weights, its lowest rung, the smallest option of
 import heapq
 import itertools
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass, field
+
+from msgspec import Struct, field
 
 from planner.memory.demand import Demand
 from planner.options.looks import BOX, CONTEXT, FORECAST, LEAST, RUNG, Looks
@@ -19,8 +20,7 @@ from planner.options.rungs import Box
 Size = Callable[[int], int]
 
 
-@dataclass(slots=True)
-class Boxes:
+class Boxes(Struct):
     """The options of some offers as boxes, and what was found out about the smallest of each offer."""
 
     offers: list[Offer] = field(default_factory=list)

@@ -6,8 +6,10 @@ limit on time is the most sequences a server may have, and a rate the fewest; no
 
 import functools
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
 from typing import Literal
+
+from msgspec import Struct
+from msgspec.structs import replace
 
 from planner.catalog.speed_tables import SpeedTables
 from planner.engine.profile import EngineProfile
@@ -41,8 +43,7 @@ _TERMS = {
 SpeedReason = Literal["tpot", "ttft", "rate", "sequences", "unmeasured"]
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Unmet:
+class Unmet(Struct, frozen=True, kw_only=True):
     """Why no number of sequences meets a role's speed.
 
     ``what`` is ``tpot``, ``ttft`` (microseconds), ``rate`` (thousandths of a request per second) or ``unmeasured``;

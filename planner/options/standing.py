@@ -4,7 +4,8 @@ The ladders try what a role's wishes and targets suggest, and leave out what oth
 role's requirements or they do not; neither a wish that rose nor a target that fell makes them worse.
 """
 
-from dataclasses import dataclass, replace
+from msgspec import Struct
+from msgspec.structs import replace
 
 from planner.catalog import Catalog
 from planner.fleet import Role
@@ -19,8 +20,7 @@ from planner.options.rungs import Rungs
 from planner.units import ceil_div
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Standing:
+class Standing(Struct, frozen=True, kw_only=True):
     """What the equal servers of a role were started with; ``repository`` is a path for a local model.
 
     ``max_num_seqs`` are the sequences of each data-parallel rank.

@@ -6,7 +6,8 @@ out is compared after everything else.
 """
 
 from collections.abc import Collection
-from dataclasses import dataclass
+
+from msgspec import Struct
 
 from planner.facts.accuracy import Accuracy
 from planner.fleet import Role
@@ -29,8 +30,7 @@ def counts_speed(objective: Collection[str]) -> bool:
     return not set(PACES).isdisjoint(objective)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Measure:
+class Measure(Struct, frozen=True, kw_only=True):
     """How a role's candidates are compared: by ``score``, by ``recovery`` alone, or not at all (``none``).
 
     ``best`` is the figure, in hundredths of a percent, of the best candidate that the role's pins allow, whatever
@@ -52,8 +52,7 @@ class Measure:
         return (self.best - lost * _POINT) * SHARE // self.best
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Pace:
+class Pace(Struct, frozen=True, kw_only=True):
     """How fast all servers of an option are, at the slow end of the range; nothing where speed does not count.
 
     ``throughput`` is in thousandths of an output token per second. The others are negative, so that more is better:
@@ -70,8 +69,7 @@ class Pace:
 NO_PACE = Pace()
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Worth:
+class Worth(Struct, frozen=True, kw_only=True):
     """What one option is worth to its role, before weights.
 
     ``accuracy`` is its share of the best candidate's in whole points, ``accuracy_left`` the figure itself in hundredths

@@ -1,6 +1,6 @@
 """Account: why a plan is as it is, beyond what the plan itself holds; facts that take solving again to know."""
 
-from dataclasses import dataclass
+from msgspec import Struct
 
 from planner.options import Rejection
 from planner.plan.nearby import Nearby
@@ -9,16 +9,14 @@ from planner.plan.plan import Plan, RunnerUp
 from planner.speed.parts import Parts
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Alternative:
+class Alternative(Struct, frozen=True, kw_only=True):
     """The best plan in which a role does without its variant; None when there is none, or none was found in time."""
 
     role: str
     runner_up: RunnerUp | None
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Growth:
+class Growth(Struct, frozen=True, kw_only=True):
     """What the best plan would be if every GPU of a pool had ``more_bytes`` more; None when none was found in time."""
 
     pool: str
@@ -26,8 +24,7 @@ class Growth:
     answer: Plan | NoPlan | None
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class SpeedStep:
+class SpeedStep(Struct, frozen=True, kw_only=True):
     """How fast the servers of a role would be with one step up: ``what`` is ``gpu``, ``tensor_parallel`` or ``scheme``.
 
     Computed for as many requests, at the centre of the range, and not solved; ``fits`` says whether an otherwise empty
@@ -44,8 +41,7 @@ class SpeedStep:
     reason: str | None = None
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class RoleSpeed:
+class RoleSpeed(Struct, frozen=True, kw_only=True):
     """Where the time of a role's servers goes, and what would make them faster."""
 
     role: str
@@ -54,16 +50,14 @@ class RoleSpeed:
     steps: tuple[SpeedStep, ...]
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class LeftOut:
+class LeftOut(Struct, frozen=True, kw_only=True):
     """An optional role that is not served; the rejections say why, and are empty when what it takes is worth more."""
 
     role: str
     rejections: tuple[Rejection, ...]
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Account:
+class Account(Struct, frozen=True, kw_only=True):
     """A plan, what each of its roles would otherwise have, and what more memory would buy, pool by pool.
 
     ``speeds`` are those of roles that state the length of their requests, ``nearby`` the alternatives of each role that

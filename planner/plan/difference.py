@@ -4,9 +4,10 @@ What is compared is what a plan promises: engine, servers, GPUs, and the values 
 (solver version, bounds, hash of the model) and its explanations are no part of that.
 """
 
-import dataclasses
 from collections.abc import Iterator
 from typing import Any, Literal, TypeAlias
+
+from msgspec import Struct
 
 from planner.plan.plan import GPULedger, Plan, ServerPlan, Stage
 
@@ -26,14 +27,13 @@ _FIELDS: dict[Kind, tuple[str, ...]] = {
         "money",
         "cluster",
     ),
-    "server": tuple(field.name for field in dataclasses.fields(ServerPlan)),
-    "gpu": tuple(field.name for field in dataclasses.fields(GPULedger)),
+    "server": ServerPlan.__struct_fields__,
+    "gpu": GPULedger.__struct_fields__,
     "stage": ("value", "proven"),
 }
 
 
-@dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
-class Difference:
+class Difference(Struct, frozen=True, kw_only=True):
     """One thing that differs: a field of a server, a GPU, a stage or the plan itself.
 
     ``name`` says which one; ``field`` is empty when all of it is new (``before`` is None) or gone (``after`` is None).
@@ -47,8 +47,7 @@ class Difference:
     after: Any
 
 
-@dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
-class Gain:
+class Gain(Struct, frozen=True, kw_only=True):
     """How much more of a stage a plan has than another, in the unit of docs/objective.md; negative is a loss."""
 
     stage: str

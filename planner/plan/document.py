@@ -1,13 +1,16 @@
 """Plan <-> plan.yaml: the same plan is always the same bytes, and a file is read strictly."""
 
-import dataclasses
 import json
+import re
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import msgspec
+
 from planner.engine.settings import defaults
 from planner.errors import InputError, NewerPlan, Problem
+from planner.plain_data import as_dict
 from planner.plan.no_plan import NoPlan
 from planner.plan.plan import Plan
 from planner.yaml_source import FieldPath, Source, read_yaml
@@ -52,6 +55,18 @@ OMITTED = {
 """Keys that are not written where they have these values: a server is in one stage and one rank of data parallelism, a
 GPU has memory of its own, a plan is on no frontier, a search ended by itself, a role states no request, pins nothing of
 the engine and takes no turns."""
+
+_STEP = re.compile(r"\.(\w+)|\[(\d+)\]")
+_MISSING = re.compile(r"Object missing required field `(\w+)`")
+_EXPECTED = re.compile(r"Expected `([^`]*)`, got `[^`]*`")
+_KINDS = {
+    "int": "a whole number",
+    "float": "a number",
+    "str": "text",
+    "bool": "true or false",
+    "array": "a list",
+    "object": "a map",
+}
 
 SCHEMA = 1
 """Version of plan.yaml. It rises when a field changes its meaning or goes, so that an old reader refuses the file."""
@@ -107,27 +122,35 @@ def _other_schema(source: Source, found: object) -> InputError:
 
 
 def _document(plan: Plan | NoPlan) -> dict[str, Any]:
-    return {"schema": SCHEMA, **dataclasses.asdict(plan, dict_factory=_written)}
+    return {"schema": SCHEMA, **as_dict(plan, _written)}
 
 
-def _written(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    return {key: value for key, value in pairs if key not in OMITTED or value != OMITTED[key]}
+def _written(key: str, value: object) -> bool:
+    return key not in OMITTED or value != OMITTED[key]
 
 
 def _validated(data: dict[str, Any], source: Source) -> Plan:
-    from pydantic import TypeAdapter, ValidationError
-
     try:
-        plan = TypeAdapter(Plan).validate_json(json.dumps(data), strict=True)
-    except ValidationError as error:
-        mistakes = [(mistake["loc"], mistake["msg"]) for mistake in error.errors(include_url=False)]
-        problems = [source.problem(path, text[:1].lower() + text[1:]) for path, text in mistakes]
-        raise InputError(tuple(problems)) from None
-    known = dataclasses.asdict(plan)
+        plan = msgspec.convert(data, Plan)
+    except msgspec.ValidationError as error:
+        raise InputError((_mistake(str(error), source),)) from None
+    known = as_dict(plan)
     surplus = [source.problem(path, "unknown key", at_key=True) for path in _surplus(data, known, ())]
     if surplus:
         raise InputError(tuple(surplus))
     return plan
+
+
+def _mistake(text: str, source: Source) -> Problem:
+    """Return a mistake that msgspec found, such as ``Expected `int`, got `str` - at `$.servers[0].port` ``."""
+    said, _, where = text.partition(" - at ")
+    path: FieldPath = tuple(int(number) if number else key for key, number in _STEP.findall(where))
+    if missing := _MISSING.fullmatch(said):
+        return source.problem((*path, missing[1]), "required key is missing")
+    if other := _EXPECTED.fullmatch(said):
+        kinds = (_KINDS.get(kind, kind) for kind in other[1].split(" | "))
+        return source.problem(path, f"expected {' or '.join(kinds)}")
+    return source.problem(path, (said[:1].lower() + said[1:]).replace("`", "'"))
 
 
 def _surplus(read: Any, known: Any, path: FieldPath) -> Iterator[FieldPath]:  # noqa: ANN401 - plain data

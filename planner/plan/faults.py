@@ -1,6 +1,6 @@
 """KnownFault: what is known to go wrong with a server of a plan, as plan.yaml has it."""
 
-from dataclasses import dataclass
+from msgspec import Struct
 
 from planner.engine.faults import Case, known_faults
 from planner.engine.profile import EngineProfile
@@ -8,8 +8,7 @@ from planner.facts.gpu import GPU
 from planner.memory.terms import Server
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class KnownFault:
+class KnownFault(Struct, frozen=True, kw_only=True):
     """One fault: its name in the catalog, what happens, and whether a plan without it was looked for (``serious``)."""
 
     id: str

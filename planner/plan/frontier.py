@@ -1,6 +1,6 @@
 """Pareto frontier: plans of one fleet, none of which is better than another in both of two things."""
 
-from dataclasses import dataclass
+from msgspec import Struct
 
 from planner.plan.plan import Plan
 
@@ -14,8 +14,7 @@ LESS = ("cost", "tpot", "cost_per_mtok")
 """Axes of which less is better; their stages are negative."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Frontier:
+class Frontier(Struct, frozen=True, kw_only=True):
     """The plans of a frontier, from the least of ``x`` to the most; each says in ``point`` which one it is.
 
     No plan has more of one axis than a plan here without having less of the other (of those in ``LESS``, less is more).

@@ -4,12 +4,12 @@ Digests are of meaning, not of bytes: a comment, the order of keys or ``16k`` fo
 model that is no candidate of the fleet may come to the catalog.
 """
 
-import dataclasses
 import hashlib
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass
 from typing import Any
+
+from msgspec import Struct
 
 from planner.catalog import Catalog
 from planner.engine.backends import load_backends
@@ -26,8 +26,7 @@ _UNUSED = frozenset({
 """Fields of catalog entries that decide nothing about a plan, or nothing but its speed, or that count elsewhere."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Lock:
+class Lock(Struct, frozen=True, kw_only=True):
     """The inputs of a plan: the planner's version, and digests of the fleet file, of the catalog and of the engine.
 
     The engine's are those of the profile, of the known faults that plans avoid, and where the fleet names no version of
@@ -106,9 +105,8 @@ def _digest(facts: object) -> str:
 
 def _plain(value: Any) -> Any:  # noqa: ANN401 - any fact
     """Return a fact as JSON has it, for what ``json`` does not know itself."""
-    if dataclasses.is_dataclass(value):
-        fields = (field.name for field in dataclasses.fields(value) if field.name not in _UNUSED)
-        return {name: getattr(value, name) for name in fields}
+    if isinstance(value, Struct):
+        return {name: getattr(value, name) for name in value.__struct_fields__ if name not in _UNUSED}
     if isinstance(value, Mapping):
         return dict(value)
     raise TypeError(value)

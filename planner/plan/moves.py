@@ -1,8 +1,9 @@
 """Moves: how machines get from one plan to another, server by server, in an order that keeps roles served."""
 
 from collections.abc import Iterator
-from dataclasses import dataclass
 from typing import Literal, TypeAlias
+
+from msgspec import Struct
 
 from planner.engine.starts import JOIN_SECONDS, start_times
 from planner.plan.plan import Plan
@@ -16,8 +17,7 @@ _NOT_RUN = frozenset({"speed", "accuracy", "known_faults", "concurrency_request"
 """Fields of a server that are said of it, not told to the engine."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Step:
+class Step(Struct, frozen=True, kw_only=True):
     """One server is started, and waited for, or stopped: a ``server`` of the new plan or of the old one.
 
     ``role`` is whose server it is, ``groups`` the GPUs it gets or leaves. A start may take up to ``seconds``, which is
@@ -31,8 +31,7 @@ class Step:
     seconds: int = 0
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Gap:
+class Gap(Struct, frozen=True, kw_only=True):
     """A role that has less than its minimum for a while, because no order of the steps avoids it.
 
     From step ``first`` to step ``last``, counted from 1, it has at least ``servers`` of the ``of_servers`` that it must
@@ -49,8 +48,7 @@ class Gap:
     seconds: int
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Move:
+class Move(Struct, frozen=True, kw_only=True):
     """What becomes of one server that does not stay as it is, by its names in the two plans.
 
     ``lost`` says that its old GPUs are no longer in the fleet, so that there is nothing to be stopped.
@@ -65,8 +63,7 @@ class Move:
     lost: bool = False
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Moves:
+class Moves(Struct, frozen=True, kw_only=True):
     """The servers that change between two plans, the steps in a safe order, and the gaps that none avoids.
 
     ``stay`` servers are left alone, of the ``were`` that the old plan has on GPUs that are still there.
@@ -81,7 +78,7 @@ class Moves:
 
 def same(one: ServerPlan, other: ServerPlan) -> bool:
     """Whether two plans have a server run alike and on the same GPUs, so that it need not be started again."""
-    fields = [name for name in ServerPlan.__slots__ if name not in _NOT_RUN]
+    fields = [name for name in ServerPlan.__struct_fields__ if name not in _NOT_RUN]
     return all(getattr(one, name) == getattr(other, name) for name in fields)
 
 

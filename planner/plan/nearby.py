@@ -1,6 +1,6 @@
 """Nearby: what a role would have with one thing changed that people have in mind, beside what the plan gives it."""
 
-from dataclasses import dataclass
+from msgspec import Struct
 
 from planner.options import Rejection
 
@@ -9,8 +9,7 @@ SMALLER, LARGER = "next size down", "next size up"
 OFFICIAL, MORE_GPUS = "official checkpoint", "more GPUs"
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Change:
+class Change(Struct, frozen=True, kw_only=True):
     """What a role gains or loses against the plan; None where one of the two is not known.
 
     ``accuracy`` is in hundredths of a point on ``scale``, which is a benchmark, ``recovery`` where only quantization
@@ -27,8 +26,7 @@ class Change:
     gpus: int
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Nearby:
+class Nearby(Struct, frozen=True, kw_only=True):
     """The best plan with another checkpoint of a role, or with more GPUs of a pool, where all else may change.
 
     ``kind`` is one of the names above; the other roles keep their checkpoints. ``wanted`` is what was asked for: bits

@@ -1,21 +1,19 @@
 """NoPlan: the proof that nothing fits, as facts; ``planner.explain`` turns them into sentences."""
 
-from dataclasses import dataclass
+from msgspec import Struct
 
 from planner.facts.accuracy import Accuracy
 from planner.options import Rejection
 
 
-@dataclass(frozen=True, slots=True, kw_only=True, order=True)
-class Requirement:
+class Requirement(Struct, frozen=True, order=True, kw_only=True):
     """One line of the fleet file that constrains: its path, and what it asks for, as a person would write it."""
 
     path: str
     value: str
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Supply:
+class Supply(Struct, frozen=True, kw_only=True):
     """The GPUs of one pool: how many, and what servers may take of each."""
 
     pool: str
@@ -24,8 +22,7 @@ class Supply:
     capacity_bytes: int
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Need:
+class Need(Struct, frozen=True, kw_only=True):
     """The least memory with which a role can be served at all, and the option that takes it.
 
     ``needed_bytes`` are taken of each of the GPUs of each server.
@@ -51,8 +48,7 @@ class Need:
         return self.needed_bytes * ranks * self.replicas
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Change:
+class Change(Struct, frozen=True, kw_only=True):
     """One change to the fleet that makes a plan possible; it was solved before it is offered.
 
     ``before`` and ``after`` are what the file says and should say at ``path``; ``after`` is empty when what is there is
@@ -66,8 +62,7 @@ class Change:
     accuracy: Accuracy | None
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Conflict:
+class Conflict(Struct, frozen=True, kw_only=True):
     """A minimal set of requirements: together they cannot be met, and without any one they can.
 
     ``deficit_bytes`` is how much more memory every GPU would need for them alone, 0 when none would help. The conflict
@@ -79,8 +74,7 @@ class Conflict:
     decisive: bool
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class NoPlan:
+class NoPlan(Struct, frozen=True, kw_only=True):
     """Why a fleet cannot be served, from the cheapest explanation to the dearest.
 
     ``empty_roles`` have no option that fits empty GPUs; their ``rejections`` say why. Otherwise ``needs`` are the least

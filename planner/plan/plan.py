@@ -4,8 +4,9 @@ Sizes are bytes, contexts tokens, accuracies hundredths of a percent. Every serv
 the servers on a GPU, the memory others use and what is free add up to the GPU's total.
 """
 
-from dataclasses import dataclass
 from typing import Literal
+
+from msgspec import Struct
 
 from planner.facts.accuracy import Accuracy
 from planner.fleet import USUAL, Cluster, TimeShare
@@ -56,8 +57,7 @@ GPU_HOURS = "GPU hours per million tokens"
 """What a stage that counts money for tokens is called where no prices are known."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class GPULedger:
+class GPULedger(Struct, frozen=True, kw_only=True):
     """One GPU of a node: its total is what others use, plus the ledgers of its servers, plus what is free.
 
     On a GPU that shares its memory with the operating system, ``system_bytes`` are that one's part of the total. Where
@@ -78,8 +78,7 @@ class GPULedger:
     free_bytes: int
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class GPUPrice:
+class GPUPrice(Struct, frozen=True, kw_only=True):
     """What a GPU of one pool costs for an hour, in millionths of a US dollar, and who says so.
 
     Where nodes are rented whole it is what one of them costs, and a GPU has no price.
@@ -91,8 +90,7 @@ class GPUPrice:
     source: str
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class HourlyPrice:
+class HourlyPrice(Struct, frozen=True, kw_only=True):
     """What is paid for an hour of the GPUs in use, or of their whole nodes where these are rented.
 
     ``per_hour`` is in ``currency`` (``USD``), exact to a millionth; ``basis`` says whose price it is, and ``date`` when
@@ -105,16 +103,14 @@ class HourlyPrice:
     date: str
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class TokenPrice:
+class TokenPrice(Struct, frozen=True, kw_only=True):
     """Millionths of a US dollar for a million ``output`` tokens, and for a million of prompt and answer together."""
 
     output: Range
     all_tokens: Range
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Money:
+class Money(Struct, frozen=True, kw_only=True):
     """What tokens cost when the GPUs in use cost the plan's ``price``.
 
     ``full_load`` is with all requests running, ``planned_load`` at the rates that the roles state; None if one states
@@ -125,8 +121,7 @@ class Money:
     planned_load: TokenPrice | None
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Stage:
+class Stage(Struct, frozen=True, kw_only=True):
     """One thing that was maximised, with all stages before it held at their values.
 
     ``bound`` is what no plan can exceed; the stage is proven when it equals the value. Units are those of
@@ -139,8 +134,7 @@ class Stage:
     proven: bool
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Unsearched:
+class Unsearched(Struct, frozen=True, kw_only=True):
     """What the budget did not suffice to look at: ``what`` is ``options`` or ``close calls`` of a ``role``.
 
     ``keys`` are those of the role that are open; each of them, when it is set, leaves less to look at.
@@ -151,8 +145,7 @@ class Unsearched:
     keys: tuple[str, ...]
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Proof:
+class Proof(Struct, frozen=True, kw_only=True):
     """What was proven and how to repeat it: the same solver, seed and budget on the same model give the same plan.
 
     It cannot be repeated when the search was ``interrupted`` before its end. No plan is proven best beside options that
@@ -170,8 +163,7 @@ class Proof:
     unsearched: tuple[Unsearched, ...] = ()
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Cost:
+class Cost(Struct, frozen=True, kw_only=True):
     """What a role would have less of: ``what`` is ``concurrency``, ``context``, ``batched tokens`` or ``recovery``."""
 
     what: str
@@ -179,8 +171,7 @@ class Cost:
     then: int
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Binding:
+class Binding(Struct, frozen=True, kw_only=True):
     """Why a server has no more of something: the next step up and what stops it.
 
     ``what`` is ``concurrency``, ``context``, ``batched tokens`` or ``variant``; ``now`` and ``next`` are requests,
@@ -205,8 +196,7 @@ class Binding:
     cost: Cost | None = None
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class RunnerUpServer:
+class RunnerUpServer(Struct, frozen=True, kw_only=True):
     """One server of the best plan with another combination of variants."""
 
     role: str
@@ -224,16 +214,14 @@ class RunnerUpServer:
         return self.max_num_seqs * self.data_parallel_size
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class RunnerUp:
+class RunnerUp(Struct, frozen=True, kw_only=True):
     """The best plan that uses another combination of variants, and its value in every stage."""
 
     servers: tuple[RunnerUpServer, ...]
     stages: tuple[Stage, ...]
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class CloseCall:
+class CloseCall(Struct, frozen=True, kw_only=True):
     """Another model that a role's scores do not tell from the one chosen, in its best plan with all else kept.
 
     ``lead`` is by how much the chosen one scores higher on ``scale``, ``error`` what such a score may be off, both in
@@ -249,8 +237,7 @@ class CloseCall:
     requests: int
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class FrontierPoint:
+class FrontierPoint(Struct, frozen=True, kw_only=True):
     """Which point of a Pareto frontier a plan is: the ``number`` from 1, from the least of axis ``x`` to the most.
 
     The plan is best in the first thing of its objective among all that have at least ``floor`` of the second, in the
@@ -263,8 +250,7 @@ class FrontierPoint:
     floor: int | None
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Plan:
+class Plan(Struct, frozen=True, kw_only=True):
     """The best plan found for a fleet.
 
     ``servers`` are in order of their names; ``start_order`` names them in the order in which they must be started, one

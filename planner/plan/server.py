@@ -2,7 +2,8 @@
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+
+from msgspec import Struct
 
 from planner.engine.settings import NOTHING, EngineSettings
 from planner.facts.accuracy import Accuracy
@@ -13,16 +14,14 @@ from planner.speed.constants import Evidence
 from planner.speed.forecast import Forecast, Range
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class GPUGroup:
+class GPUGroup(Struct, frozen=True, kw_only=True):
     """The GPUs of one node that hold one pipeline stage, or the data-parallel ranks of a server that are there."""
 
     node: str
     gpu_indices: tuple[int, ...]
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ServerSpeed:
+class ServerSpeed(Struct, frozen=True, kw_only=True):
     """How fast a server is with all its requests running, each figure with the ends of its 80 % range.
 
     ``busy_permille`` of the time of its GPUs is asked for by the servers on them, 1000 when it is alone; above that the
@@ -39,8 +38,7 @@ class ServerSpeed:
     output_millitokens_per_second: Range | None
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class SharedRole:
+class SharedRole(Struct, frozen=True, kw_only=True):
     """A role that a server does besides its own: its name, under which clients ask for it, its task, its accuracy."""
 
     name: str
@@ -48,8 +46,7 @@ class SharedRole:
     accuracy: Accuracy
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ServerPlan:
+class ServerPlan(Struct, frozen=True, kw_only=True):
     """One server of the plan: what it serves, the limits it is started with, what that guarantees.
 
     ``repository`` is a Hugging Face id, or the folder when ``local``. ``kv_cache_dtype`` and ``dtype`` are spelled as

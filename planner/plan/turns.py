@@ -1,8 +1,9 @@
 """Turns: what the servers of a plan keep between their turns, and which roles may be awake together."""
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
 from itertools import combinations, permutations, product
+
+from msgspec import Struct
 
 from planner.engine.profile import EngineProfile
 from planner.engine.starts import start_times
@@ -13,8 +14,7 @@ from planner.memory.asleep import residue
 from planner.memory.terms import Server
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Asleep:
+class Asleep(Struct, frozen=True, kw_only=True):
     """How a server passes the time between its turns, in which it keeps less memory.
 
     ``how`` is ``sleep`` or ``sleep-2``, the engine's sleep on level 1 or 2, or ``stop``. It keeps ``gpu_bytes`` of each
@@ -64,8 +64,7 @@ def asleep_of(
     )
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Switch:
+class Switch(Struct, frozen=True, kw_only=True):
     """A change of turns: one role goes, another comes, and how long that takes."""
 
     leaving: str

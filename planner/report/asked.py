@@ -1,8 +1,9 @@
 """What a person asks for in the page of ``planner report --serve``: other GPUs, contexts, requests, KV caches."""
 
 from collections.abc import Iterator
-from dataclasses import dataclass
 from typing import Any
+
+from msgspec import Struct
 
 from planner.catalog import Catalog
 from planner.errors import InputError, Problem
@@ -14,8 +15,7 @@ _LEAST_TOP_TOKENS, _LEAST_TOP_REQUESTS = 128 << 10, 64
 _WHERE = "request"
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class RoleControl:
+class RoleControl(Struct, frozen=True, kw_only=True):
     """What may be changed of a role, as the fleet has it, and how far; ``context`` is in tokens."""
 
     role: str
@@ -25,8 +25,7 @@ class RoleControl:
     requests_most: int
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Controls:
+class Controls(Struct, frozen=True, kw_only=True):
     """What may be changed of a fleet; ``caches`` are the types of a KV cache."""
 
     gpus: tuple[str, ...]

@@ -2,8 +2,9 @@
 
 import difflib
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
+
+from msgspec import Struct
 
 from planner import explain
 from planner.explain.frontier_text import UNITS, axis_title, axis_value, bases, listed_points
@@ -15,8 +16,7 @@ if TYPE_CHECKING:  # it loads the solver, which a page of a plan that is there d
     from planner.solve.scenarios import ScenarioOutcome
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ScenarioRow:
+class ScenarioRow(Struct, frozen=True, kw_only=True):
     """One scenario; prices are dollars, None where they are not known, ``why`` says why there is no plan."""
 
     name: str
@@ -29,16 +29,14 @@ class ScenarioRow:
     why: str
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Scenarios:
+class Scenarios(Struct, frozen=True, kw_only=True):
     """A table of scenarios, the fleet as it is written first; ``roles`` names the columns of ``ScenarioRow.roles``."""
 
     roles: tuple[str, ...]
     rows: tuple[ScenarioRow, ...]
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Point:
+class Point(Struct, frozen=True, kw_only=True):
     """One point of a frontier: its number, its values in the units of the axes, and how roles are served there."""
 
     number: int
@@ -48,8 +46,7 @@ class Point:
     roles: tuple[str, ...]
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class FrontierView:
+class FrontierView(Struct, frozen=True, kw_only=True):
     """A frontier; ``rising`` is whether the best for a value of ``x`` is that of the point before it."""
 
     x: str
@@ -62,16 +59,14 @@ class FrontierView:
     text: str
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Changes:
+class Changes(Struct, frozen=True, kw_only=True):
     """What differs from an earlier plan, a line each, and how its fleet file differs, as a unified diff."""
 
     lines: tuple[str, ...]
     fleet_diff: str
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Compared:
+class Compared(Struct, frozen=True, kw_only=True):
     """What a page compares its plan with; None is nothing."""
 
     scenarios: Scenarios | None = None

@@ -1,7 +1,9 @@
 """Curves of a server: how many requests of a length its KV cache holds, and how fast it is with so many running."""
 
 from collections.abc import Iterator
-from dataclasses import dataclass, replace
+
+from msgspec import Struct
+from msgspec.structs import replace
 
 from planner.check.servers import Recomputed
 from planner.memory.demand import scarcest_layout
@@ -13,8 +15,7 @@ _STEPS = 16
 """How many points a curve has beside those that the plan names."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Held:
+class Held(Struct, frozen=True, kw_only=True):
     """So many requests of ``tokens`` run at once without waiting for the KV cache.
 
     One of them takes ``bytes`` of the cache, on each GPU of its rank.
@@ -25,8 +26,7 @@ class Held:
     bytes: int
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Pace:
+class Pace(Struct, frozen=True, kw_only=True):
     """How fast a server is with ``requests`` running, each figure with its range; units are those of plan.yaml."""
 
     requests: int
@@ -35,8 +35,7 @@ class Pace:
     output_millitokens_per_second: Range
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Curves:
+class Curves(Struct, frozen=True, kw_only=True):
     """What one server of a role can do; the replicas of a role are alike in each pool.
 
     ``request_tokens`` is the length that the plan guarantees; ``max_model_len`` tokens and ``requests`` at once are the

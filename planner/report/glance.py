@@ -2,7 +2,8 @@
 
 import itertools
 from collections.abc import Iterator
-from dataclasses import dataclass
+
+from msgspec import Struct
 
 from planner.explain.words import less, listed, more
 from planner.report.curves import Curves, Held, Pace
@@ -14,8 +15,7 @@ _NAMED = 6
 """How many of a kind are named; the parts of the page below have all."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Answer:
+class Answer(Struct, frozen=True, kw_only=True):
     """A question in a few words, and the answer in one line."""
 
     question: str

@@ -1,7 +1,8 @@
 """Memory of every GPU: which term of which server takes how much, adding up to the GPU's total."""
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+
+from msgspec import Struct
 
 from planner.explain.words import TERMS
 from planner.plan import GPULedger, Plan
@@ -9,8 +10,7 @@ from planner.plan import GPULedger, Plan
 SYSTEM, OTHERS, TURNS, FREE = "left to the system", "in use by others", "taken in turns", "free"
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Share:
+class Share(Struct, frozen=True, kw_only=True):
     """What one server takes of a GPU: bytes in the order of ``TERMS``, and their sum."""
 
     server: str
@@ -18,16 +18,14 @@ class Share:
     total_bytes: int
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Rest:
+class Rest(Struct, frozen=True, kw_only=True):
     """What no server of the plan takes. What is taken in turns is negative: several ledgers have it, one takes it."""
 
     what: str
     bytes: int
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class GPUBar:
+class GPUBar(Struct, frozen=True, kw_only=True):
     """One GPU: what servers take and the rest add up to ``total_bytes``."""
 
     label: str

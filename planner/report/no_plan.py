@@ -1,7 +1,8 @@
 """What the page shows where there is no plan: what roles need and there is, what conflicts, and what would help."""
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+
+from msgspec import Struct
 
 from planner import explain
 from planner.explain.words import less, more
@@ -9,8 +10,7 @@ from planner.plan import Change, NoPlan
 from planner.units import parse_tokens
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Bar:
+class Bar(Struct, frozen=True, kw_only=True):
     """One bar: its label, its value in the unit of its chart, how that is written, and which kind of bar it is."""
 
     label: str
@@ -19,8 +19,7 @@ class Bar:
     text: str
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Relaxation:
+class Relaxation(Struct, frozen=True, kw_only=True):
     """Changes that together make a plan possible.
 
     ``permille`` is what a number becomes of what it was, None where it is no number.
@@ -30,8 +29,7 @@ class Relaxation:
     permille: int | None
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class NoPlanView:
+class NoPlanView(Struct, frozen=True, kw_only=True):
     """What the page of a fleet without a plan shows; ``needs`` and ``lacks`` are bytes."""
 
     title: str

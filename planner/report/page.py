@@ -3,15 +3,17 @@
 import base64
 import hashlib
 from collections.abc import Iterator
-from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
+from msgspec import Struct
+from msgspec.structs import replace
 
 from planner.artifacts.compiled import Compiled
 from planner.explain.words import TERMS, accuracy, places
+from planner.plain_data import as_dict
 from planner.plan import ServerPlan
 from planner.report.asked import Controls
 from planner.report.compare import Compared
@@ -24,8 +26,7 @@ _LIBRARY, _CHARTS, _LIVE, _STYLE = "echarts.common.min.js", "charts.js", "live.j
 _NOTHING = Compared()
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Body:
+class Body(Struct, frozen=True, kw_only=True):
     """What changes with the plan: the HTML below the title, and what its charts are drawn from."""
 
     html: str
@@ -72,7 +73,7 @@ def body(view: View | NoPlanView, compared: Compared = _NOTHING) -> Body:
             **(_of_plan(view) if isinstance(view, View) else {}),
         )
     )
-    frontier = {"frontier": asdict(compared.frontier)} if compared.frontier else {}
+    frontier = {"frontier": as_dict(compared.frontier)} if compared.frontier else {}
     return Body(html=html, data={**(_drawn(view) if isinstance(view, View) else _bars(view)), **frontier})
 
 
@@ -91,9 +92,9 @@ def _of_plan(view: View) -> dict[str, Any]:
 def _drawn(view: View) -> dict[str, Any]:
     return {
         "terms": list(TERMS),
-        "bars": [asdict(one) for one in view.bars],
-        "curves": [asdict(one) for one in view.curves],
-        "starts": [asdict(one) for one in view.starts],
+        "bars": [as_dict(one) for one in view.bars],
+        "curves": [as_dict(one) for one in view.curves],
+        "starts": [as_dict(one) for one in view.starts],
     }
 
 
@@ -104,7 +105,7 @@ def _bars(view: NoPlanView) -> dict[str, Any]:
         if one.permille is not None
     ]
     named = {"needs": view.needs, "lacks": view.lacks, "left": left}
-    return {name: [asdict(bar) for bar in bars] for name, bars in named.items()}
+    return {name: [as_dict(bar) for bar in bars] for name, bars in named.items()}
 
 
 def _parts(view: View | NoPlanView, compared: Compared) -> Iterator[tuple[str, str]]:

@@ -1,6 +1,6 @@
 """A fleet that is asked about again and again: each answer is that of ``planner solve --fresh`` for the edited file."""
 
-from dataclasses import dataclass
+from msgspec import Struct
 
 from planner.catalog import Catalog
 from planner.fleet import FleetFile, Scenario, fleets
@@ -11,8 +11,7 @@ from planner.report.view import View, view
 from planner.yaml_text import yaml_text
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Session:
+class Session(Struct, frozen=True, kw_only=True):
     """The fleet as it is written, what may be changed of it, and the budget of every search."""
 
     written: FleetFile

@@ -1,7 +1,8 @@
 """Sources: where every figure of the page comes from."""
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+
+from msgspec import Struct
 
 from planner.fleet import Fleet
 from planner.plan import Plan, ServerPlan
@@ -16,8 +17,7 @@ _RULES = {
 """Figures that are counted -> what with, and where that is described."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Source:
+class Source(Struct, frozen=True, kw_only=True):
     """Where a figure comes from: what it is, its value, and who says so."""
 
     what: str

@@ -1,15 +1,15 @@
 """Start order: when every server begins to start and when it answers at the latest, from the first one's begin."""
 
 import itertools
-from dataclasses import dataclass
+
+from msgspec import Struct
 
 from planner.artifacts.processes import Server, all_processes
 from planner.engine.options import engine_options
 from planner.plan import Plan
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Start:
+class Start(Struct, frozen=True, kw_only=True):
     """One process: it waits ``after`` others that share a GPU with it, and then starts.
 
     ``end_seconds`` is the latest end of a first start, which compiles; ``later_end_seconds`` that of one that finds

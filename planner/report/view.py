@@ -2,7 +2,8 @@
 
 import shlex
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+
+from msgspec import Struct
 
 from planner import explain
 from planner.artifacts import HOME
@@ -22,8 +23,7 @@ from planner.report.sources import Source, sources
 from planner.report.starts import Start, starts
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Fault:
+class Fault(Struct, frozen=True, kw_only=True):
     """A known fault of the engine that servers of these roles meet; without a serious one there is no plan."""
 
     roles: tuple[str, ...]
@@ -31,8 +31,7 @@ class Fault:
     serious: bool
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class View:
+class View(Struct, frozen=True, kw_only=True):
     """What one page shows; ``fleet_text`` is the file of the fleet and ``plan_text`` the plan's.
 
     ``notes`` say what the headline does not: what has changed since, and what the proof leaves out.

@@ -13,9 +13,10 @@ canonical order, settle on the same one.
 
 import math
 from collections.abc import Iterator
-from dataclasses import dataclass, replace
 from fractions import Fraction
 
+from msgspec import Struct
+from msgspec.structs import replace
 from ortools.linear_solver import pywraplp
 
 from planner.search.chain import Weighing
@@ -30,8 +31,7 @@ Row = tuple[str, int]
 """A row of the relaxation: what is counted, and the pool, the role or the stage."""
 
 
-@dataclass(frozen=True, slots=True)
-class Ends:
+class Ends(Struct, frozen=True):
     """What is left, after the prices, of what the fewest and the most sequences of a candidate are worth."""
 
     least: int

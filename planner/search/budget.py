@@ -3,7 +3,8 @@
 from collections.abc import Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
-from dataclasses import dataclass
+
+from msgspec import Struct
 
 from planner.errors import PlannerError
 
@@ -40,8 +41,7 @@ class BudgetSpent(PlannerError):
         return f"{text}. Not all options of {roles} were looked at: name fewer models there"
 
 
-@dataclass(slots=True)
-class Purse:
+class Purse(Struct):
     """The deterministic seconds, and the looks at options, that are left of a budget."""
 
     left: float

@@ -8,10 +8,11 @@ sequences.
 """
 
 import contextlib
-import dataclasses
 import math
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
+
+from msgspec import Struct
+from msgspec.structs import replace
 
 from planner.search import follow
 from planner.search.budget import ORDER, BudgetSpent, purse
@@ -28,16 +29,14 @@ _LARGEST = 1 << 61
 whose objective could leave 64 bits."""
 
 
-@dataclass(frozen=True, slots=True)
-class Chain:
+class Chain(Struct, frozen=True):
     """What a chain of stages ended with: the values of the stages, and the solver that holds the last solution."""
 
     stages: tuple[StageValue, ...]
     solver: cp_model.CpSolver
 
 
-@dataclass(frozen=True, slots=True)
-class _Goal:
+class _Goal(Struct, frozen=True):
     """A sum to maximise whose value lies between ``low`` and ``high``."""
 
     name: str
@@ -46,8 +45,7 @@ class _Goal:
     high: int
 
 
-@dataclass(frozen=True, slots=True)
-class Weighing:
+class Weighing(Struct, frozen=True):
     """The first stage, and those that fit into one sum with it: what each weighs in it, and what it is at least."""
 
     weights: tuple[int, ...]
@@ -137,7 +135,7 @@ def relaxed(model: Model, stages: Iterable[StageValue], budget: float) -> Iterat
                     bound = min(bound, max(stage.value, round(solver.best_objective_bound)))
         model.cp.add(goal.expression >= stage.value)
         proven = proven and bound == stage.value
-        yield dataclasses.replace(stage, bound=bound, proven=proven)
+        yield replace(stage, bound=bound, proven=proven)
 
 
 def choices(model: Model, solver: cp_model.CpSolver) -> list[tuple[int, int] | None]:
@@ -293,4 +291,4 @@ def _chained(stages: Iterable[StageValue]) -> Iterator[StageValue]:
     proven = True
     for stage in stages:
         proven = proven and stage.proven
-        yield dataclasses.replace(stage, proven=proven)
+        yield replace(stage, proven=proven)

@@ -10,7 +10,8 @@ it is worth comes before cost. Measured in benchmarks/solver.
 import contextlib
 import operator
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+
+from msgspec import Struct
 
 from planner.search.board import Board
 from planner.search.bounds import Bounds
@@ -36,8 +37,7 @@ _ROUNDS = 5
 Value = tuple[int, ...]
 
 
-@dataclass(frozen=True, slots=True)
-class Packed:
+class Packed(Struct, frozen=True):
     """A choice for every role that has places, and its value in every stage."""
 
     decided: tuple[Decided, ...]

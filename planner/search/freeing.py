@@ -6,7 +6,8 @@ moves, and what the solver proves is that fewer do not do.
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+
+from msgspec import Struct
 
 from planner.search.budget import BUDGET, spending
 from planner.search.chain import choices, maximise_first, run
@@ -20,8 +21,7 @@ Unit = frozenset[GPU]
 """GPUs that are empty together."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Freed:
+class Freed(Struct, frozen=True, kw_only=True):
     """The blocks of each role, the positions of the units that are empty, and how many servers moved.
 
     No fewer than ``bound`` can move; it equals ``moved`` where that is proven.

@@ -1,6 +1,6 @@
 """Known: a plan that is found quickly, and prices, from which follows what better plans have."""
 
-from dataclasses import dataclass
+from msgspec import Struct
 
 from planner.search.bounds import Bounds
 from planner.search.budget import BudgetSpent, spending
@@ -21,8 +21,7 @@ _PATIENCE = 1
 """Deterministic seconds of each solve."""
 
 
-@dataclass(frozen=True, slots=True)
-class Known:
+class Known(Struct, frozen=True):
     """The weighted sum of the first stages of a plan, what was decided for each role, and the prices of its problem."""
 
     value: int

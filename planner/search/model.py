@@ -10,7 +10,8 @@ need not fit the GPUs. ``placing`` adds the GPUs.
 """
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+
+from msgspec import Struct, field
 
 from planner.search.cp_sat import cp_model
 from planner.search.problem import COST, MINIMAL_CHANGE, Candidate, Problem, Team, Turn
@@ -25,8 +26,7 @@ Row = tuple[Key, Candidate]
 Line = cp_model.LinearExpr | cp_model.IntVar
 
 
-@dataclass(slots=True)
-class Model:
+class Model(Struct):
     """A CP-SAT model and its variables by what they mean.
 
     ``taken`` are the bytes taken on each pool, all GPUs together, and ``used`` how many of its GPUs are in use;

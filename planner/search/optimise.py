@@ -6,9 +6,11 @@ they are many, the choice is packed with a little memory to spare, and the bound
 """
 
 import contextlib
-import dataclasses
 import hashlib
 from collections.abc import Sequence
+
+from msgspec import Struct
+from msgspec.structs import replace
 
 from planner.search.bounds import Bounds
 from planner.search.budget import BUDGET, BudgetSpent, spending
@@ -78,8 +80,8 @@ def _answered(found: Pieces, budget: int) -> Answer | None:
     if not all(stage.proven for stage in answer.stages):
         part = limits.part(limits.weighing.sum([stage.value for stage in answer.stages]))
         stages = relaxed(build(part.problem), answer.stages, min(budget, _BOUND))
-        answer = dataclasses.replace(answer, stages=_left_free(found.problem, answer, tuple(stages)))
-    return dataclasses.replace(found.original(answer), interrupted=stopped())
+        answer = replace(answer, stages=_left_free(found.problem, answer, tuple(stages)))
+    return replace(found.original(answer), interrupted=stopped())
 
 
 def _left_free(problem: Problem, answer: Answer, stages: tuple[StageValue, ...]) -> tuple[StageValue, ...]:
@@ -96,7 +98,7 @@ def _left_free(problem: Problem, answer: Answer, stages: tuple[StageValue, ...])
             left -= size * candidate.width * len(choice.blocks)
     left += saved(problem, answer)
     return tuple(
-        dataclasses.replace(stage, value=max(stage.value, left), bound=max(stage.bound, left))
+        replace(stage, value=max(stage.value, left), bound=max(stage.bound, left))
         if stage.name == HEADROOM and not stage.proven
         else stage
         for stage in stages
@@ -124,8 +126,7 @@ def _optimise(limits: Bounds, budget: int, digest: str) -> Answer | None:
     return _polished(limits, packed, budget, digest, found.first)
 
 
-@dataclasses.dataclass(frozen=True, slots=True)
-class _Relaxed:
+class _Relaxed(Struct, frozen=True):
     """A choice that has no places yet; what the first stage, and the sum of the first ones, cannot exceed."""
 
     decided: list[Decided]
@@ -289,7 +290,7 @@ def _placed(
     found = found or _solved_places(placing, chain, decided)
     first, *rest = chain.stages
     limit = min(first.bound, bound)
-    first = dataclasses.replace(first, bound=limit, proven=first.value == limit)
+    first = replace(first, bound=limit, proven=first.value == limit)
     return _answer(decided, found, (first, *rest), digest)
 
 

@@ -7,7 +7,8 @@ bounded search tries others.
 """
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+
+from msgspec import Struct
 
 from planner.search.board import Board
 from planner.search.problem import Block, Candidate, Decided, Problem, staying
@@ -19,8 +20,7 @@ _MOST_SEARCHED = 48
 """Servers up to which places are searched for; with more, the first ones decided would never be tried elsewhere."""
 
 
-@dataclass(frozen=True, slots=True)
-class _Item:
+class _Item(Struct, frozen=True):
     """The servers of one role."""
 
     role: int

@@ -22,10 +22,12 @@ When the models of a whole catalog may serve a role, that leaves tens of its tho
 
 from bisect import bisect_right
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass, replace
 from itertools import pairwise
 from operator import le
 from typing import NamedTuple
+
+from msgspec import Struct
+from msgspec.structs import replace
 
 from planner.search.beaten import Layout, unbeaten
 from planner.search.problem import COST, Answer, Candidate, Choice, Decided, Problem, still_barred
@@ -35,8 +37,7 @@ _CUTS = 64
 """Pieces that a run of sequences is cut into at most, beside the bends: one for each number up to that."""
 
 
-@dataclass(frozen=True, slots=True)
-class Pieces:
+class Pieces(Struct, frozen=True):
     """A problem whose candidates are pieces, and for every role the candidate that each piece is of."""
 
     problem: Problem

@@ -11,7 +11,8 @@ than that (stages inside a node): ``deal`` does it.
 import itertools
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import replace
+
+from msgspec.structs import replace
 
 from planner.search.cp_sat import cp_model
 from planner.search.model import Model, Row, footprint, taking_turns

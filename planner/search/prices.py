@@ -4,14 +4,14 @@
 """
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+
+from msgspec import Struct
 
 SCALE = 1 << 48
 """What prices are multiples of: the reciprocal of this."""
 
 
-@dataclass(frozen=True, slots=True)
-class Prices:
+class Prices(Struct, frozen=True):
     """The prices of each pool, in units of the scale, and how the first stages are weighed.
 
     ``bytes`` is the price of a byte of a GPU of a pool, which has ``capacity`` of them, and ``whole`` that of having a

@@ -8,7 +8,9 @@ sequences but for two floors. Each stage of the objective is a sum over the role
 
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+
+from msgspec import Struct
+from msgspec.structs import replace
 
 COST = "cost"
 """The stage that counts the price of the GPUs, or whole nodes, in use, negative so that more is better."""
@@ -21,8 +23,7 @@ Decided = tuple[int, int] | None
 """A candidate and its sequences; None for an optional role that is left out."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Candidate:
+class Candidate(Struct, frozen=True, kw_only=True):
     """One option of a role: sizes in bytes per GPU, ``worth`` has one pair per stage.
 
     ``width`` is a power of two. The blocks of a server's ``stages`` are apart: each on a node of its own when
@@ -88,8 +89,7 @@ class Candidate:
         return constant + per_sequence * sequences
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class RoleProblem:
+class RoleProblem(Struct, frozen=True, kw_only=True):
     """One role: exactly one of its candidates is chosen, or at most one when it is ``optional`` and others are not.
 
     ``stacked`` is how many of the role's servers may be on one GPU. ``spread`` puts each on a node of its own.
@@ -115,8 +115,7 @@ def still_barred(before: Sequence[RoleProblem], after: Sequence[RoleProblem]) ->
     )
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class PoolProblem:
+class PoolProblem(Struct, frozen=True, kw_only=True):
     """Nodes that are alike: the bytes servers may take of each GPU, and what those in use cost per hour.
 
     ``paid`` GPUs are paid together when one of them is in use: 1, or all of a node that is rented whole.
@@ -141,16 +140,14 @@ class PoolProblem:
         return self.price * (self.gpus // self.paid)
 
 
-@dataclass(frozen=True, slots=True)
-class Turn:
+class Turn(Struct, frozen=True):
     """A group of roles, by their positions, of which up to ``awake`` are awake at once."""
 
     roles: tuple[int, ...]
     awake: int
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Team:
+class Team(Struct, frozen=True, kw_only=True):
     """Roles, by their positions, whose servers do one job; the first leads, and the others are optional.
 
     When they are served, together they have at least ``least`` requests, and ``servers`` servers unless that is None.
@@ -164,8 +161,7 @@ class Team:
     worth: tuple[int, ...]
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Problem:
+class Problem(Struct, frozen=True, kw_only=True):
     """Choose a candidate and its sequences for every role, and blocks of GPUs for its servers.
 
     ``roles`` are in order of their names. ``apart`` are pairs of positions of roles that may not be on one GPU.
@@ -204,8 +200,7 @@ class Problem:
         )
 
 
-@dataclass(frozen=True, slots=True, order=True)
-class Block:
+class Block(Struct, frozen=True, order=True):
     """Adjacent GPUs of one node: ``width`` of them from ``first``, which is a multiple of ``width``."""
 
     pool: int
@@ -232,8 +227,7 @@ def staying(candidate: Candidate, blocks: Sequence[Block]) -> int:
     return (now & before).total()
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Choice:
+class Choice(Struct, frozen=True, kw_only=True):
     """What one role gets: the index of its candidate, the sequences of each server, one block per stage of each server.
 
     The blocks of a server's stages follow one another.
@@ -244,8 +238,7 @@ class Choice:
     blocks: tuple[Block, ...]
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class StageValue:
+class StageValue(Struct, frozen=True, kw_only=True):
     """The value of a stage in the answer, the bound no answer can exceed, and whether that was proven.
 
     A stage is proven when value and bound are equal and the stages before it are proven.
@@ -257,8 +250,7 @@ class StageValue:
     proven: bool
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Answer:
+class Answer(Struct, frozen=True, kw_only=True):
     """One choice per role, in the problem's order, None for an optional role left out; and what was proven about it.
 
     It is ``interrupted`` when whoever watched the solver ended the search.

@@ -8,8 +8,9 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
-from dataclasses import dataclass
 from typing import Protocol
+
+from msgspec import Struct
 
 from planner.search.budget import BudgetSpent
 
@@ -23,8 +24,7 @@ class _Stoppable(Protocol):
     def stop_search(self) -> None: ...
 
 
-@dataclass(slots=True)
-class Watch:
+class Watch(Struct):
     """What is being maximised, the value reached and the bound so far; None until there is one.
 
     ``task`` says what is being looked for, where that is not the plan itself, and ``step`` what is done for it before

@@ -1,7 +1,8 @@
 """The account of a plan: what every role would have without its variant, and what more memory would buy."""
 
-import dataclasses
 from collections.abc import Iterator
+
+from msgspec.structs import replace
 
 from planner.catalog import Catalog
 from planner.fleet import Fleet, Pool
@@ -33,10 +34,10 @@ def account(
     if isinstance(found, NoPlan):
         return found
     if found.prepared.some:  # a plan without one role's variant may reach less than the runner-up
-        found = dataclasses.replace(found, prepared=prepare(fleet, catalog, found.prepared.profile))
+        found = replace(found, prepared=prepare(fleet, catalog, found.prepared.profile))
     close = tuple(call for call in close_calls(fleet, catalog, found, budget)[0] if role in (None, call.role))
     return Account(
-        plan=dataclasses.replace(found.plan, close_calls=close),
+        plan=replace(found.plan, close_calls=close),
         left_out=tuple(_left_out(found, name) for name in found.plan.left_out if role in (None, name)),
         alternatives=tuple(_alternatives(fleet, found, role, budget)),
         growths=tuple(_growth(fleet, found.plan, pool, catalog, budget) for pool in fleet.pools),
@@ -72,10 +73,10 @@ def _growth(fleet: Fleet, plan: Plan, pool: Pool, catalog: Catalog, budget: int)
     The plan stays as it is where nothing is better for a change.
     """
     if pool.memory_in_use_bytes >= GIB:
-        larger = dataclasses.replace(pool, memory_in_use_bytes=pool.memory_in_use_bytes - GIB)
+        larger = replace(pool, memory_in_use_bytes=pool.memory_in_use_bytes - GIB)
     else:
-        gpu = dataclasses.replace(pool.gpu, memory_bytes=pool.gpu.memory_bytes + GIB)
-        larger = dataclasses.replace(pool, gpu=gpu)
+        gpu = replace(pool.gpu, memory_bytes=pool.gpu.memory_bytes + GIB)
+        larger = replace(pool, gpu=gpu)
     answer: Plan | NoPlan | None
     if watch.stopped():
         return Growth(pool=pool.name, more_bytes=GIB, answer=None)

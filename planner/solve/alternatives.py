@@ -1,7 +1,8 @@
 """The next best combination of variants: what a plan without one of the chosen variants would be."""
 
-import dataclasses
 from collections.abc import Mapping, Sequence
+
+from msgspec.structs import replace
 
 from planner.catalog import Catalog
 from planner.fleet import Fleet
@@ -48,8 +49,8 @@ def with_runner_up(fleet: Fleet, catalog: Catalog, found: Solved, budget: int) -
     other = next_best(fleet, found.prepared, found.decided, budget, found.kept)
     close, unsearched = close_calls(fleet, catalog, found, budget)
     all_of_it = (*found.plan.proof.unsearched, *unsearched)
-    proof = dataclasses.replace(found.plan.proof, interrupted=watch.stopped(), unsearched=all_of_it)
-    return dataclasses.replace(found.plan, runner_up=other, close_calls=close, proof=proof)
+    proof = replace(found.plan.proof, interrupted=watch.stopped(), unsearched=all_of_it)
+    return replace(found.plan, runner_up=other, close_calls=close, proof=proof)
 
 
 def _server(decision: Decision) -> RunnerUpServer:

@@ -3,8 +3,10 @@
 import importlib.metadata
 import math
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
 from itertools import groupby
+
+from msgspec import Struct
+from msgspec.structs import replace
 
 from planner.engine.chat_templates import chat_template
 from planner.engine.options import engine_options, known_value
@@ -44,8 +46,7 @@ from planner.solve.unsearched import unsearched
 _STEPS = 10_000
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Decision:
+class Decision(Struct, frozen=True, kw_only=True):
     """What was decided for one role: an option, the sequences of each of its servers, a block of GPUs for each.
 
     Of a role across pools it is what was decided for one of the pools.

@@ -1,9 +1,10 @@
 """What binds: for every role the next step up in concurrency, context, batch and accuracy, and what stops it."""
 
 import bisect
-import dataclasses
 from collections import Counter
 from collections.abc import Iterable, Sequence
+
+from msgspec.structs import replace
 
 from planner.fleet import TimeShare
 from planner.options import Option, Prepared
@@ -92,7 +93,7 @@ class _Steps:
             return self._limit("context", str(length), "model")
         options = self._alike(longer)
         step = self._step("context", str(length), str(longer), options, self._own.sequences)
-        return dataclasses.replace(step, cost=self._loss(options)) if step.limit == "objective" else step
+        return replace(step, cost=self._loss(options)) if step.limit == "objective" else step
 
     def batch(self) -> Binding:
         """The next larger batch."""
@@ -116,7 +117,7 @@ class _Steps:
             return self._step("variant", name, _spell(smallest, self._option), [smallest], smallest.sequences_min)
         next_best = max(fitting, key=self._served)
         step = self._step("variant", name, _spell(next_best, self._option), [next_best], next_best.sequences_min)
-        return dataclasses.replace(step, cost=self._cost(next_best))
+        return replace(step, cost=self._cost(next_best))
 
     def _served(self, option: Option) -> tuple[int, int, int, int]:
         """How much of what the role has now an option would leave it: requests, context, batch; then accuracy."""

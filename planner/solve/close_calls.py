@@ -5,7 +5,8 @@ what quantization keeps of it is measured on the same questions, and errs less.
 """
 
 from collections.abc import Iterator
-from dataclasses import replace
+
+from msgspec.structs import replace
 
 from planner.catalog import Catalog
 from planner.facts.prior import ASSUMED, generation

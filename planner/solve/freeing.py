@@ -3,7 +3,8 @@
 import itertools
 from collections import Counter
 from collections.abc import Iterator, Sequence
-from dataclasses import replace
+
+from msgspec.structs import replace
 
 from planner.fleet import Fleet, Role
 from planner.options.problem import apart, pools, turns

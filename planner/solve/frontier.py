@@ -10,9 +10,11 @@ A frontier may have hundreds of points. If there are more than asked for, the fl
 steps from the first plan's value to the most there is, and each plan listed is the first unbeaten one from a step.
 """
 
-import dataclasses
 import itertools
 from collections.abc import Callable, Iterator, Sequence
+
+from msgspec import Struct
+from msgspec.structs import replace
 
 from planner.catalog import Catalog, load_catalog
 from planner.check import require
@@ -69,8 +71,7 @@ class Unlike(PlannerError):
         return f"the speed of {self.role} is counted for servers that are all alike\n  hint: {hint}"
 
 
-@dataclasses.dataclass(frozen=True, slots=True)
-class Found:
+class Found(Struct, frozen=True):
     """An answer with the most of the leading axis among all with at least ``floor`` of the other; None is no floor."""
 
     floor: int | None
@@ -92,8 +93,7 @@ class Found:
         return self.answer.stages[1].proven
 
 
-@dataclasses.dataclass(frozen=True, slots=True)
-class _Listed:
+class _Listed(Struct, frozen=True):
     """The answers of a frontier in their order, and what ``Frontier`` says of them."""
 
     found: tuple[Found, ...]
@@ -101,8 +101,7 @@ class _Listed:
     open_end: bool
 
 
-@dataclasses.dataclass(frozen=True, slots=True)
-class _Search:
+class _Search(Struct, frozen=True):
     """One fleet and two axes, as stages: the leading one and the other."""
 
     fleet: Fleet
@@ -113,7 +112,7 @@ class _Search:
     def at(self, floor: int | None) -> Fleet:
         """Return the fleet whose best plan is the point of the frontier above a floor."""
         floors = () if floor is None else ((self.objective[1], floor),)
-        return dataclasses.replace(self.fleet, objective=self.objective, floors=floors)
+        return replace(self.fleet, objective=self.objective, floors=floors)
 
     def best(self, floor: int | None) -> Answer | None:
         """Return the answer above a floor; None when there is none."""
@@ -123,7 +122,7 @@ class _Search:
 
     def most(self) -> int:
         """Return the most there is of the other axis."""
-        turned = dataclasses.replace(self.fleet, objective=self.objective[::-1])
+        turned = replace(self.fleet, objective=self.objective[::-1])
         answer = optimise(problem(turned, self.prepared), self.budget)
         assert answer is not None
         return answer.stages[0].value
@@ -225,7 +224,7 @@ def walk(best: Callable[[int | None], Answer | None], steps: Sequence[int] | Non
 
 def _search(fleet: Fleet, catalog: Catalog, x: str, y: str, budget: int) -> _Search:
     objective = (AXES[x], AXES[y]) if x in LESS else (AXES[y], AXES[x])
-    fleet = dataclasses.replace(fleet, objective=objective)
+    fleet = replace(fleet, objective=objective)
     lacking = [role.name for role in fleet.roles if role.request_tokens is None and role.task not in POOLING_TASKS]
     if counts_speed(objective) and lacking:
         raise NoLength(lacking[0])
@@ -249,7 +248,7 @@ def _listed(search: _Search, most: int) -> _Listed:
         return _Listed(every.found[:most], complete=False, open_end=True)
     steps = [low + ceil_div((high - low) * step, most - 1) for step in range(1, most)]
     some = _taken(walk(search.best, steps), most)
-    return dataclasses.replace(some, complete=False)
+    return replace(some, complete=False)
 
 
 def _taken(points: Iterator[Found], most: int) -> _Listed:
@@ -280,4 +279,4 @@ def _planned(
     own = planned(search.at(found.floor), catalog, search.prepared, found.answer, search.budget, previous)
     floor = None if found.floor is None else in_plan(search.fleet, search.objective[1], found.floor)
     point = FrontierPoint(x=axes[0], y=axes[1], number=number, floor=floor)
-    return dataclasses.replace(own, plan=dataclasses.replace(own.plan, point=point))
+    return replace(own, plan=replace(own.plan, point=point))

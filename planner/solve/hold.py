@@ -8,7 +8,9 @@ unless the GPUs in use are to be few.
 
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+
+from msgspec import Struct
+from msgspec.structs import replace
 
 from planner.catalog import Catalog
 from planner.fleet import Fleet, Role
@@ -40,8 +42,7 @@ from planner.search.teams import sound, surplus
 Choices = Sequence[Choice | None]
 
 
-@dataclass(frozen=True, slots=True)
-class Earlier:
+class Earlier(Struct, frozen=True):
     """What an earlier plan has for one role: a candidate and its sequences, if it is still one, and its blocks.
 
     Those of ``blocks`` that the fleet has no longer are not among them. ``others`` are candidates that differ from the
@@ -59,8 +60,7 @@ class Earlier:
         return choice.candidate in (self.decided[0], *self.others) and choice.sequences == self.decided[1]
 
 
-@dataclass(frozen=True, slots=True)
-class Keeping:
+class Keeping(Struct, frozen=True):
     """Options to which those of an earlier plan were added, the last ones of each role in ``kept``, and that plan."""
 
     prepared: Prepared

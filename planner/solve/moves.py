@@ -8,7 +8,9 @@ that leaves the fewest requests and then the fewest servers short, and the gap i
 
 import itertools
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field, replace
+
+from msgspec import Struct, field
+from msgspec.structs import replace
 
 from planner.fleet import Fleet
 from planner.plan import Plan, ServerPlan
@@ -28,8 +30,7 @@ Short = tuple[int, int]
 """Requests and servers that roles are short of their minimum."""
 
 
-@dataclass(frozen=True, slots=True)
-class Minimum:
+class Minimum(Struct, frozen=True):
     """The servers and the requests at once that a role must have."""
 
     servers: int
@@ -78,8 +79,7 @@ def _orders(waiting: Sequence[str]) -> Iterator[tuple[str, ...]]:
         yield from ((role, *(other for other in roles if other != role)) for role in roles)
 
 
-@dataclass(slots=True)
-class _Way:
+class _Way(Struct):
     """A state on the way: what runs, what of the old plan is left, what of the new one has not started."""
 
     minima: dict[str, Minimum]

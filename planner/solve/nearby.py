@@ -4,7 +4,8 @@ All other roles keep their checkpoints, so that a line tells what one decision c
 """
 
 from collections.abc import Iterator
-from dataclasses import replace
+
+from msgspec.structs import replace
 
 from planner.catalog import Catalog
 from planner.facts.accuracy import Accuracy

@@ -10,8 +10,9 @@ import signal
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from contextlib import contextmanager
-from dataclasses import dataclass
 from typing import TypeAlias
+
+from msgspec import Struct
 
 from planner.catalog import Catalog
 from planner.check import require
@@ -25,8 +26,7 @@ _Asked: TypeAlias = tuple[Fleet, Plan | None]
 """A fleet, and the plan that its own follows."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ScenarioOutcome:
+class ScenarioOutcome(Struct, frozen=True, kw_only=True):
     """One scenario and its answer, without a runner-up; None when the budget ran out before there was one.
 
     ``before`` is the plan that it follows, where it loses nodes on which that runs.

@@ -1,7 +1,8 @@
 """Siblings: the checkpoints that a person thinks of beside the one that a role has."""
 
 from collections.abc import Iterator
-from dataclasses import replace
+
+from msgspec.structs import replace
 
 from planner.catalog import Catalog
 from planner.errors import InvalidConfig, UnsupportedModel

@@ -1,7 +1,8 @@
 """What a role's time goes to, and how fast one step up in GPU, in GPUs per server or in scheme would be."""
 
-import dataclasses
 from collections.abc import Iterator
+
+from msgspec.structs import replace
 
 from planner.catalog import Catalog
 from planner.errors import PlannerError
@@ -64,7 +65,7 @@ class _Steps:
         size = 2 * server.flags.tensor_parallel_size
         if size not in self._pool.tensor_parallel_sizes:
             return None
-        wider = dataclasses.replace(server, flags=dataclasses.replace(server.flags, tensor_parallel_size=size))
+        wider = replace(server, flags=replace(server.flags, tensor_parallel_size=size))
         now = str(server.flags.tensor_parallel_size)
         return self._step("tensor_parallel", now, str(size), wider, self.gpu, self._pool.capacity_bytes)
 
@@ -78,7 +79,7 @@ class _Steps:
                 continue
             try:
                 architecture, quantization = served(model, variant, self._own.role.task)
-                server = dataclasses.replace(self._own.server, architecture=architecture, quantization=quantization)
+                server = replace(self._own.server, architecture=architecture, quantization=quantization)
                 taken = self._demand(server, self.gpu).fixed_bytes
             except PlannerError:
                 continue
@@ -116,5 +117,5 @@ class _Steps:
         )
 
     def _demand(self, server: Server, gpu: GPU) -> Demand:
-        flags = dataclasses.replace(server.flags, kv_cache_memory_bytes=None)
-        return demand(dataclasses.replace(server, flags=flags), gpu, self._profile, self._own.option.request_tokens)
+        flags = replace(server.flags, kv_cache_memory_bytes=None)
+        return demand(replace(server, flags=flags), gpu, self._profile, self._own.option.request_tokens)

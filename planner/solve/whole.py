@@ -1,7 +1,9 @@
 """One fleet, solved: options, answer, plan; what ``solve`` and everything that explains its plan begin with."""
 
-import dataclasses
 from collections.abc import Mapping
+
+from msgspec import Struct, field
+from msgspec.structs import replace
 
 from planner.catalog import Catalog
 from planner.conflict.minimal import conflict
@@ -18,8 +20,7 @@ from planner.solve.hold import hold, keep
 from planner.solve.within import bounded
 
 
-@dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
-class Solved:
+class Solved(Struct, frozen=True, kw_only=True):
     """A plan, still without a runner-up, and what it was made from.
 
     ``kept`` is what a runner-up should leave as the plan has it, the last of the options of these roles.
@@ -28,7 +29,7 @@ class Solved:
     plan: Plan
     prepared: Prepared
     decided: tuple[Decision, ...]
-    kept: Mapping[str, Kept] = dataclasses.field(default_factory=dict)
+    kept: Mapping[str, Kept] = field(default_factory=dict)
 
 
 def whole(fleet: Fleet, catalog: Catalog, budget: int, previous: Plan | None = None) -> Solved | NoPlan:
@@ -90,7 +91,7 @@ def planned(
         found = _following(fleet, catalog, found, answer, previous, budget)
     if MINIMAL_CHANGE in fleet.objective:
         keeping = keep(fleet, prepared, catalog, found.plan)
-        found = dataclasses.replace(found, prepared=keeping.prepared, kept=keeping.kept)
+        found = replace(found, prepared=keeping.prepared, kept=keeping.kept)
     return found
 
 
@@ -101,7 +102,7 @@ def _following(fleet: Fleet, catalog: Catalog, fresh: Solved, answer: Answer, pr
     if kept:
         least = optimise(problem(fleet, keeping.prepared, kept=kept), budget)
         assert least is not None
-        answer = dataclasses.replace(bounded(least, keeping.prepared), model_sha256=answer.model_sha256)
+        answer = replace(bounded(least, keeping.prepared), model_sha256=answer.model_sha256)
     held = hold(problem(fleet, keeping.prepared, kept=kept), answer, keeping.old)
     followed = solved(fleet, catalog, keeping.prepared, held, budget, previous)
     return fresh if followed.plan.servers == fresh.plan.servers else _held(followed)
@@ -109,8 +110,8 @@ def _following(fleet: Fleet, catalog: Catalog, fresh: Solved, answer: Answer, pr
 
 def _held(found: Solved) -> Solved:
     """Say that a plan would be another one without the previous plan."""
-    lock = dataclasses.replace(found.plan.lock, held=True)
-    return dataclasses.replace(found, plan=dataclasses.replace(found.plan, lock=lock))
+    lock = replace(found.plan.lock, held=True)
+    return replace(found, plan=replace(found.plan, lock=lock))
 
 
 def solved(
@@ -119,5 +120,5 @@ def solved(
     """Return the plan of an answer, with what binds it and the ports of a previous plan."""
     decided = decisions(prepared, answer)
     plan = assemble(fleet, prepared, answer, budget, lock_of(fleet, catalog, prepared.profile), previous)
-    plan = dataclasses.replace(plan, bindings=bindings(prepared, decided, fleet.time_share))
+    plan = replace(plan, bindings=bindings(prepared, decided, fleet.time_share))
     return Solved(plan=plan, prepared=prepared, decided=decided)

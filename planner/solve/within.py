@@ -6,7 +6,8 @@ what is enough. Whichever turns out best, one of the two has another combination
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
+
+from msgspec.structs import replace
 
 from planner import cache
 from planner.catalog import Catalog

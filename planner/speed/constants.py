@@ -1,8 +1,9 @@
 """What one type of GPU and one era of the engine make of bytes and operations, as ``catalog/speed`` states it."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 from typing import Literal
+
+from msgspec import Struct
 
 Grade = Literal["measured", "class", "analogy"]
 GRADES: tuple[Grade, ...] = ("measured", "class", "analogy")
@@ -17,8 +18,7 @@ def worst(*grades: Grade) -> Grade:
     return max(grades, key=GRADES.index)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class MatrixKernel:
+class MatrixKernel(Struct, frozen=True, kw_only=True):
     """Matrices of one storage format.
 
     ``bandwidth_share`` of the device's bandwidth is reached while few tokens share a matrix, ``flops_share`` of its
@@ -31,8 +31,7 @@ class MatrixKernel:
     grade: Grade
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ExpertKernel:
+class ExpertKernel(Struct, frozen=True, kw_only=True):
     """The routed experts of one layer in one storage format.
 
     As for matrices; ``expert_us`` is what each expert hit costs beside its bytes, ``padding_tokens`` by how much the
@@ -47,16 +46,14 @@ class ExpertKernel:
     grade: Grade
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class AllReduce:
+class AllReduce(Struct, frozen=True, kw_only=True):
     """Summing over the GPUs of a server: a latency, and the bytes per second of large messages."""
 
     latency_us: float
     bytes_per_second: float
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Device:
+class Device(Struct, frozen=True, kw_only=True):
     """One type of GPU: the shares of its own bandwidth and 16-bit rate that kernels reach, and what they cost beside.
 
     ``cache_bandwidth_share`` is that of reading keys and values, ``latent_bandwidth_share`` of latent vectors. A prompt
@@ -83,24 +80,21 @@ class Device:
         return None if known is None else self.all_reduce[known]
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Era:
+class Era(Struct, frozen=True, kw_only=True):
     """What the engine from version ``since`` on multiplies the host's part of a step by."""
 
     since: tuple[int, int, int]
     host_factor: float
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Spread:
+class Spread(Struct, frozen=True, kw_only=True):
     """The 80 % range of measured over predicted: ``low`` and ``high`` factors of what is printed."""
 
     low: float
     high: float
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Spreads:
+class Spreads(Struct, frozen=True, kw_only=True):
     """The ranges where prompts take up to ``prefill_share`` of a server's time and constants have ``grade``."""
 
     prefill_share: float
@@ -110,8 +104,7 @@ class Spreads:
     throughput: Spread
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Percentile:
+class Percentile(Struct, frozen=True, kw_only=True):
     """How much longer so many of a hundred requests take at most than the middle one."""
 
     percentile: int
@@ -119,8 +112,7 @@ class Percentile:
     ttft: float
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Engine:
+class Engine(Struct, frozen=True, kw_only=True):
     """What holds on all devices.
 
     ``step_us`` is the host's part of a step, ``sequence_us`` that of each running sequence, ``small_us`` one small

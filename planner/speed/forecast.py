@@ -1,7 +1,9 @@
 """Forecast: what is said of one server's speed under one load, each figure with its range, or why nothing is."""
 
 import math
-from dataclasses import dataclass, replace
+
+from msgspec import Struct
+from msgspec.structs import replace
 
 from planner.engine.profile import EngineProfile, parse_version
 from planner.facts.gpu import GPU
@@ -18,8 +20,7 @@ from planner.speed.work import Work, work
 _OLDEST = (0, 0, 0)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Range:
+class Range(Struct, frozen=True, kw_only=True):
     """A figure and the ends of its 80 % range, as integers in the unit its name states."""
 
     value: int
@@ -27,8 +28,7 @@ class Range:
     high: int
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Load:
+class Load(Struct, frozen=True, kw_only=True):
     """What is asked of a server: alike requests, either ``concurrency`` at once or ``rate_per_second``."""
 
     requests: Requests
@@ -36,8 +36,7 @@ class Load:
     rate_per_second: float | None = None
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Forecast:
+class Forecast(Struct, frozen=True, kw_only=True):
     """The speed of a server: time per output token, time to first token, output of the whole server.
 
     ``reason`` says why nothing is said; the figures are then None. ``notes`` say what a reader must know beside them.
@@ -66,8 +65,7 @@ class Forecast:
         return {**found, "speed_grade": self.grade, "speed_reason": self.reason}
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Served:
+class Served(Struct, frozen=True, kw_only=True):
     """A server ready to be asked how fast it is: what its steps depend on, and the requests that run at once at most.
 
     ``notes`` say what a reader must know beside any figure.

@@ -4,8 +4,9 @@ A test teaches about the same model, shared out in the same way, on the same kin
 engine; the length of its requests and how many ran do not matter, because the terms that depend on them are computed.
 """
 
-from dataclasses import dataclass
 from statistics import median_high, median_low
+
+from msgspec import Struct
 
 from planner.facts.gpu import GPU
 from planner.memory.learnt import model_key, split_key
@@ -21,8 +22,7 @@ _KEPT = 0.75
 _KEPT_TTFT = 1.0
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Bias:
+class Bias(Struct, frozen=True, kw_only=True):
     """What was measured of what was expected, in thousandths: the least, the middle and the most of all tests."""
 
     lowest: int
@@ -47,8 +47,7 @@ class Bias:
         )
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Factors:
+class Factors(Struct, frozen=True, kw_only=True):
     """What an expected figure is multiplied by for the figure that is said, and for the ends of its range."""
 
     low: float
@@ -56,8 +55,7 @@ class Factors:
     high: float
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Learnt:
+class Learnt(Struct, frozen=True, kw_only=True):
     """What load tests say of one server: ``sources`` are their digests."""
 
     tpot: Bias

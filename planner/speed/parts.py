@@ -1,6 +1,6 @@
 """Parts: where the time of a token goes, and that to the first one."""
 
-from dataclasses import dataclass
+from msgspec import Struct
 
 from planner.speed.serving import Requests, at_concurrency
 from planner.speed.step import Batch, Rates, step
@@ -8,8 +8,7 @@ from planner.speed.step import Batch, Rates, step
 _US = 10**6
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Parts:
+class Parts(Struct, frozen=True, kw_only=True):
     """Microseconds of a server alone on its GPUs, at the centre of the range.
 
     A token: ``weights_us`` and ``cache_us`` are for reading, ``computing_us`` what products take longer than that,

@@ -1,6 +1,6 @@
 """Planned: the speed of a server of a plan with all its requests running, while others on its GPUs are busy too."""
 
-from dataclasses import replace
+from msgspec.structs import replace
 
 from planner.memory.terms import Server
 from planner.speed.forecast import Forecast, Range, rates_of, said

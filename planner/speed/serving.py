@@ -1,6 +1,7 @@
 """Serving: what users wait for while a server works on many alike requests at once."""
 
-from dataclasses import dataclass, replace
+from msgspec import Struct
+from msgspec.structs import replace
 
 from planner.speed.step import Batch, Rates, step
 
@@ -10,8 +11,7 @@ _FULL = 0.95
 _PRECISION = 1e-3
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Requests:
+class Requests(Struct, frozen=True, kw_only=True):
     """Alike requests: tokens of the prompt, of which the prefix cache has ``cached_tokens``, and of the answer."""
 
     input_tokens: int
@@ -19,8 +19,7 @@ class Requests:
     cached_tokens: int = 0
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Serving:
+class Serving(Struct, frozen=True, kw_only=True):
     """A server with so many ``sequences`` running, in seconds, at the centre of the range.
 
     ``unqueued_seconds`` is the time to first token without waiting for a place. ``prompt_seconds`` is by how much one

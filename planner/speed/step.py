@@ -1,7 +1,8 @@
 """The time of one step: what a rank reads and computes, on one device, with one version of the engine."""
 
 import math
-from dataclasses import dataclass
+
+from msgspec import Struct
 
 from planner.speed.constants import Device, Engine
 from planner.speed.learnt import Learnt
@@ -13,8 +14,7 @@ _US = 1e-6
 _OVERLAP = 3.0
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Batch:
+class Batch(Struct, frozen=True, kw_only=True):
     """What one step of a server works on: ``sequences`` that get a token each, and a piece of a prompt.
 
     ``context_tokens`` is what a sequence looks back at on average; ``prompt_tokens`` are computed in this step, after
@@ -27,8 +27,7 @@ class Batch:
     done_tokens: float = 0.0
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Step:
+class Step(Struct, frozen=True, kw_only=True):
     """The seconds of one step, term by term.
 
     ``matrices`` and ``experts`` are bound by reading weights or by multiplying, whichever is longer;
@@ -49,8 +48,7 @@ class Step:
         return self.matrices + self.experts + self.cache + self.attention + self.all_reduce + self.host
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Rates:
+class Rates(Struct, frozen=True, kw_only=True):
     """Everything a step's time depends on beside its batch: the work of a rank, its device, the engine.
 
     ``learnt`` is what load tests say of the whole server; it moves what is said, not the terms of a step.

@@ -3,7 +3,9 @@
 import functools
 from collections import Counter
 from collections.abc import Iterator
-from dataclasses import dataclass, replace
+
+from msgspec import Struct
+from msgspec.structs import replace
 
 from planner.architecture import Architecture, Attention, Experts, Layer, Linear, Part, Tensor, Vocabulary
 from planner.facts.quantization import Quantization
@@ -27,8 +29,7 @@ _UNQUANTIZED = Quantization()
 _SMALL = {"attention": 2, "state": 2, "feed_forward": 1, "mixture": 1}
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Matrices:
+class Matrices(Struct, frozen=True, kw_only=True):
     """All dense matrices of one storage format on one rank: bytes, parameters, and how many products they are."""
 
     kernel: str
@@ -37,8 +38,7 @@ class Matrices:
     products: int = 0
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ExpertLayers:
+class ExpertLayers(Struct, frozen=True, kw_only=True):
     """Layers with alike experts: how many, the experts in all and per rank, and one expert on this rank."""
 
     kernel: str
@@ -50,8 +50,7 @@ class ExpertLayers:
     expert_parameters: float
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class CacheLayers:
+class CacheLayers(Struct, frozen=True, kw_only=True):
     """Layers with alike caches: bytes per token on this rank, the tokens they look back at most (0: all).
 
     Sparse layers read ``chosen_tokens`` (0: all) and the index of all, ``index_bytes`` per token. ``pair_flops`` is
@@ -67,8 +66,7 @@ class CacheLayers:
     pair_flops: int
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Work:
+class Work(Struct, frozen=True, kw_only=True):
     """What one rank of a server does per step; ``head`` is needed for one token of every sequence alone.
 
     ``state_bytes`` is one sequence's recurrent state in all layers; ``small_kernels`` those that are no products. CUDA

@@ -1,13 +1,13 @@
 """Same: a cache key for large frozen objects, which are sized with hundreds of flags while a plan is made."""
 
-from dataclasses import dataclass
 from typing import Generic, TypeVar
+
+from msgspec import Struct
 
 T = TypeVar("T")
 
 
-@dataclass(frozen=True, slots=True, eq=False)
-class Same(Generic[T]):
+class Same(Struct, Generic[T], frozen=True, eq=False):
     """A key that is equal to keys of the very same object alone: comparing models by value costs as much as sizing."""
 
     value: T

@@ -3,7 +3,9 @@
 import functools
 import math
 from collections.abc import Iterator
-from dataclasses import dataclass, replace
+
+from msgspec import Struct
+from msgspec.structs import replace
 
 from planner.architecture import Architecture, Attention, Layer, State
 from planner.tensors.compressed_cache import compressed_specs
@@ -29,8 +31,7 @@ _LATENT_BLOCK = 128
 _CHECKPOINT_GRID = 64
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class KVLayout:
+class KVLayout(Struct, frozen=True, kw_only=True):
     """How one rank's cache is cut into blocks.
 
     ``block_size`` is the tokens per block of the finest group, ``bytes_per_block`` what one block of the shared pool
@@ -125,8 +126,7 @@ def _dealt_out(whole: KVLayout, ranks: int) -> KVLayout:
     return replace(whole, block_size=whole.block_size * ranks, groups=tuple(dealt))
 
 
-@dataclass(frozen=True, slots=True)
-class _Cache:
+class _Cache(Struct, frozen=True):
     """What the pages of all layers depend on."""
 
     kv_cache_dtype: str

@@ -1,23 +1,23 @@
 """Layers of equal cache behaviour share block tables: the groups of the engine's cache manager."""
 
 from collections import Counter
-from dataclasses import dataclass, replace
+
+from msgspec import Struct
+from msgspec.structs import replace
 
 from planner.tensors.kv_rules import KVRules
 from planner.tensors.kv_spec import CacheSpec
 from planner.units import ceil_div
 
 
-@dataclass(frozen=True, slots=True)
-class LayerCache:
+class LayerCache(Struct, frozen=True):
     """The cache of the layer at ``index``."""
 
     index: int
     spec: CacheSpec
 
 
-@dataclass(frozen=True, slots=True)
-class Group:
+class Group(Struct, frozen=True):
     """Layers that share a block table. ``spec`` stands for all of them where their pages differ in size.
 
     ``slot_bytes`` is what a block costs where it has a slot of every page size for every layer (0: it has not).

@@ -1,6 +1,6 @@
 """What one token, or one recurrent state, costs in one layer's cache."""
 
-from dataclasses import dataclass
+from msgspec import Struct
 
 from planner.architecture import Attention, BlockIndex, Latent, State
 from planner.tensors.kv_packed import PACKED, slot_bytes
@@ -76,8 +76,7 @@ def block_index_bytes(index: BlockIndex) -> int:
     return 2 * index.head_dim
 
 
-@dataclass(frozen=True, slots=True)
-class StateDtypes:
+class StateDtypes(Struct, frozen=True):
     """Bytes of an element of recurrent states where a server is told: of the convolution, and of the state itself."""
 
     convolution: int | None = None

@@ -1,6 +1,6 @@
 """The rules of KV-cache planning that changed between engine versions, as data."""
 
-from dataclasses import dataclass
+from msgspec import Struct
 
 from planner.engine.profile import EngineProfile
 from planner.facts.gpu import GPU
@@ -8,8 +8,7 @@ from planner.facts.gpu import GPU
 _HOPPER = 9
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class KVRules:
+class KVRules(Struct, frozen=True, kw_only=True):
     """How one engine version groups layers, counts blocks and words its log line. Defaults are those of 0.33.
 
     ``hybrid_groups``: sliding-window layers get groups of their own; otherwise they are kept like full attention.

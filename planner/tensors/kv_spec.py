@@ -1,7 +1,9 @@
 """The cache of one layer: what a block costs and how many blocks one request needs."""
 
-from dataclasses import dataclass, replace
 from typing import Literal
+
+from msgspec import Struct
+from msgspec.structs import replace
 
 from planner.tensors.kv_rules import KVRules
 from planner.units import ceil_div
@@ -9,8 +11,7 @@ from planner.units import ceil_div
 Kind = Literal["full", "sliding", "chunked", "latent", "state", "cross"]
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class CacheSpec:
+class CacheSpec(Struct, frozen=True, kw_only=True):
     """The cache of one layer on one rank.
 
     ``page_bytes`` is one block of ``block_size`` tokens, padding included; for recurrent state a block is one state

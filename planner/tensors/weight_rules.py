@@ -1,6 +1,7 @@
 """What of loading weights depends on the engine version and the GPU, as data."""
 
-from dataclasses import dataclass, replace
+from msgspec import Struct
+from msgspec.structs import replace
 
 from planner.engine.profile import EngineProfile
 from planner.facts.gpu import GPU
@@ -8,8 +9,7 @@ from planner.facts.quantization import Storage
 from planner.units import MIB, ceil_div
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class WeightRules:
+class WeightRules(Struct, frozen=True, kw_only=True):
     """How one engine version lays weights out on one GPU. Defaults are those of 0.33 on SM90.
 
     ``split_limit`` is the allocator's largest block that may be split while loading (0: no limit).

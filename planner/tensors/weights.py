@@ -2,8 +2,10 @@
 
 import functools
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass, replace
 from typing import TypedDict
+
+from msgspec import Struct
+from msgspec.structs import replace
 
 from planner.architecture import Architecture, Experts, Linear, Part, Vision, Vocabulary
 from planner.facts.quantization import Quantization, Storage
@@ -19,8 +21,7 @@ _UNQUANTIZED = Quantization()
 _HEADS_STORED = "fp8"
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Rank:
+class Rank(Struct, frozen=True, kw_only=True):
     """One rank's place: its tensor-parallel group, its pipeline stage, and how experts are shared out.
 
     ``expert_ranks`` ranks share out whole experts; ``expert_tensor_ranks`` share out each expert's intermediate size.

@@ -8,11 +8,12 @@ import time
 import urllib.request
 from collections.abc import Iterator
 from contextlib import ExitStack
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 
 import plans
 import pytest
+from msgspec.structs import replace
 from proving import ENGINE_VERSION, KEY, KV_CACHE_TOKENS, prepared, tiny
 from staged import Stage, free_ports, stage
 

@@ -8,12 +8,12 @@ import time
 import urllib.error
 import urllib.request
 from collections.abc import Iterator
-from dataclasses import replace
 from pathlib import Path
 
 import plans
 import pytest
 from fleets import catalog, fleet
+from msgspec.structs import replace
 from proving import ENGINE_VERSION, in_order, prepared, real_stage, tiny, tiny_fleet
 from staged import KEY, Stage, free_ports
 

@@ -10,7 +10,6 @@ import time
 import urllib.request
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import replace
 from itertools import permutations
 from pathlib import Path
 from threading import Barrier
@@ -18,6 +17,7 @@ from typing import Any
 
 import pytest
 from fleets import catalog, fleet
+from msgspec.structs import replace
 from proving import ENGINE_VERSION, prepared, real_stage
 from staged import Stage, free_ports
 from swapping import Swap, end_sleepers

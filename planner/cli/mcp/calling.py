@@ -7,12 +7,12 @@ import signal
 import sys
 import tempfile
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import anyio
 from anyio.abc import ByteReceiveStream
+from msgspec import Struct
 
 from planner.errors import PlannerError
 
@@ -34,8 +34,7 @@ class Ended(PlannerError):
         return f"the command {self.reason}"
 
 
-@dataclass(frozen=True, slots=True)
-class Answer:
+class Answer(Struct, frozen=True):
     """What the process wrote last: its exit code, what the command printed as JSON, and what it said beside."""
 
     code: int

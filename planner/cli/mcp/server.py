@@ -8,7 +8,6 @@ import json
 import re
 import tempfile
 from collections.abc import Mapping
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +17,7 @@ import mcp_types as types
 from mcp.server.context import ServerRequestContext
 from mcp.server.lowlevel import Server
 from mcp.server.stdio import stdio_server
+from msgspec import Struct
 
 from planner.cli.json_text import error_facts
 from planner.cli.mcp import answers, roots
@@ -44,8 +44,7 @@ Figures with a range are to be planned with at the low end. That no plan exists 
 """
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Settings:
+class Settings(Struct, frozen=True, kw_only=True):
     """What the server may: read in ``roots``, write there, and heed overlays of the catalog."""
 
     roots: tuple[Path, ...] = ()

@@ -2,17 +2,16 @@
 
 import json
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
 from typing import Any
 
 import click
+from msgspec import Struct
 
 _LONGEST_VALUE = 1000
 _MOST_VALUES = 64
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Tool:
+class Tool(Struct, frozen=True, kw_only=True):
     """One command as a tool.
 
     ``given`` is what it reads: a ``fleet``, a ``log``, ``files`` or nothing. ``takes`` names those of its parameters
