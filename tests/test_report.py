@@ -17,13 +17,17 @@ from plans import plan as planned
 from planner.catalog import load_catalog
 from planner.cli import main
 from planner.cli.lock import changed
-from planner.explain import accuracy
+from planner.explain import accuracy, reasons
+from planner.explain.speed_text import speed_unsaid
 from planner.fleet import load_fleet
 from planner.plain_data import as_dict
 from planner.plan import Plan, plan_from_yaml
 from planner.report import Fault, View, page, view
+from planner.report.alternatives import Alternatives, Served, alternatives
+from planner.report.glance import glance
 from planner.report.memory import gpu_bars
-from planner.report.starts import starts
+from planner.report.servers import server_rows
+from planner.report.starts import start_rows, starts
 from planner.units import GIB
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -82,18 +86,56 @@ def hostile() -> View:
     return replace(
         own,
         **text,
-        servers=tuple(replace(one, name=HOSTILE, repository=HOSTILE) for one in own.servers),
+        servers=tuple(
+            replace(row, name=HOSTILE, server=replace(row.server, repository=HOSTILE)) for row in own.servers
+        ),
         bars=gpu_bars(planned(server(HOSTILE))),
         curves=tuple(replace(one, role=HOSTILE, server=HOSTILE) for one in own.curves),
-        starts=tuple(replace(one, server=HOSTILE) for one in own.starts),
+        starts=tuple(replace(one, name=HOSTILE, after=HOSTILE) for one in own.starts),
         glance=tuple(replace(one, question=HOSTILE, text=HOSTILE) for one in own.glance),
-        later=(HOSTILE,),
+        later=HOSTILE,
+        nodes=HOSTILE,
+        alternatives=Alternatives(
+            rows=(Served(role=HOSTILE, which=HOSTILE, checkpoint=HOSTILE, note=HOSTILE),), loss=HOSTILE
+        ),
         notes=(HOSTILE,),
         turns=HOSTILE,
         pins=((HOSTILE, HOSTILE),),
         faults=(Fault(roles=(HOSTILE,), account=HOSTILE, serious=True),),
         commands=(HOSTILE,),
         sources=tuple(replace(one, source=HOSTILE) for one in own.sources),
+    )
+
+
+def thousand(*, unlike: bool = False) -> Plan:
+    """A thousand servers of one role on 32 nodes with 8 GPUs each, equal or each with figures of its own."""
+    like = server("s")
+    return planned(
+        *(
+            server(
+                f"s-{i}",
+                gpu_indices=(i % 8,),
+                node=f"n-{i // 32:03}",
+                port=8001 + i,
+                role="chat",
+                max_num_seqs=1 + i * unlike,
+                ledger=replace(like.ledger, margin_bytes=GIB - i * unlike),
+            )
+            for i in range(1000)
+        )
+    )
+
+
+def many_servers(*, unlike: bool = False) -> View:
+    """The page of these servers."""
+    own = thousand(unlike=unlike)
+    _, like = example()
+    return replace(
+        like,
+        servers=tuple(server_rows(own)),
+        bars=gpu_bars(own),
+        starts=tuple(start_rows(own, starts(own))),
+        plan_text=None,
     )
 
 
@@ -143,6 +185,69 @@ def test_the_parts_of_a_server_on_two_nodes_answer_together_after_what_one_of_th
     assert (second.begin_seconds, second.after) == (found["before", "box-2"].end_seconds, ("before",))
     assert first.end_seconds == second.end_seconds > second.begin_seconds
     assert found["small", "box-2"].begin_seconds == second.end_seconds
+
+
+def test_servers_of_different_gpus_start_at_once() -> None:
+    plan = planned(
+        server("a"), server("b", gpu_indices=(1,), port=8002), server("c", port=8003), server("d", gpu_indices=(1,))
+    )
+    rows = tuple(start_rows(plan, starts(plan)))
+
+    assert [(one.name, one.order, one.after) for one in rows] == [
+        ("a", 1, ""),
+        ("b", 1, ""),
+        ("c", 2, "a"),
+        ("d", 2, "b"),
+    ]
+    assert rows[0].begin_seconds == rows[1].begin_seconds == 0
+    told = {one.question: one.text for one in glance(gpu_bars(plan), (), rows)}
+    assert told["Start order"] == "a, b at once; c after a; d after b"
+
+
+def test_equal_servers_of_a_large_plan_are_one_row() -> None:
+    plan, own = thousand(), many_servers()
+    text = page(own)
+
+    assert len(text) <= 1_000_000
+    assert [(one.name, one.where, one.ports) for one in own.servers] == [
+        ("s-0 to 999", "256 GPUs of 32 nodes", "8001 to 9000")
+    ]
+    assert sum(bar.count for bar in own.bars) == len(plan.gpus)
+    assert [one.server for bar in own.bars for one in bar.shares][:1] == ["chat, 248 servers"]
+    assert {one.order for one in own.starts} == {1, 2, 3, 4}
+    assert len(own.starts) == 4
+
+
+def test_servers_of_a_large_plan_that_are_not_equal_have_rows_of_their_own() -> None:
+    assert sorted(row.server.max_num_seqs for row in many_servers(unlike=True).servers) == list(range(1, 1001))
+
+
+def test_a_further_token_costs_what_the_curve_rises_by() -> None:
+    for curve in example()[1].curves:
+        held = {point.tokens: point.bytes for point in curve.held}
+        half = curve.max_model_len // 2
+        assert held[curve.max_model_len] - held[half] == half * curve.token_bytes
+
+
+def test_what_else_could_be_served_is_told_beside_the_plan() -> None:
+    plan = plan_from_yaml(ROOT / "examples" / "lab-of-mixed-nodes" / "plan.yaml")
+    found = alternatives(plan)
+    told = {(one.which, one.role, one.checkpoint) for one in found.rows}
+
+    assert plan.runner_up
+    assert plan.close_calls
+    for which, own in (("this plan", plan.servers), ("next best", plan.runner_up.servers)):
+        assert {(which, one.role, one.repository) for one in own} <= told
+    assert {("close call", one.role, one.repository) for one in plan.close_calls} <= told
+    assert found.loss in reasons(plan)
+    assert found.loss not in reasons(plan, alternatives=False)
+
+
+def test_a_role_without_a_speed_says_why() -> None:
+    assert speed_unsaid(server("find", pooling=True)) == "it generates no tokens"
+    assert "roles.coder.request" in speed_unsaid(server("coder"))
+    for own in example()[1].curves:
+        assert bool(own.paces) != bool(own.no_pace)
 
 
 def amount(value_bytes: int) -> str:
@@ -266,8 +371,8 @@ def test_servers_that_wait_for_their_turn_are_named() -> None:
     plan = plan_from_yaml(folder / "plan.yaml")
     own = view(plan, load_fleet(folder / "fleet.yaml", catalog), catalog, "", "")
 
-    assert {*own.later, *(one.server for one in own.starts)} == {one.name for one in plan.servers}
-    assert own.later == ("writer",)
+    assert {own.later, *(one.name for one in own.starts)} == {one.name for one in plan.servers}
+    assert own.later == "writer"
     assert own.turns in page(own).replace("&#39;", "'")
 
 
@@ -275,7 +380,7 @@ def test_a_plan_that_is_old_says_so_on_its_page() -> None:
     plan, own = example()
     catalog = load_catalog()
     fleet = load_fleet(EXAMPLE / "fleet.yaml", catalog)
-    old = view(plan, fleet, catalog, own.fleet_text, own.plan_text, changed=("fleet", "catalog"))
+    old = view(plan, fleet, catalog, own.fleet_text, own.plan_text or "", changed=("fleet", "catalog"))
 
     assert "the fleet and catalog have changed since this plan was made" in old.notes[0]
     assert old.notes[0].replace("`", "") in page(old).replace("`", "")

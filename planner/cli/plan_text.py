@@ -1,10 +1,11 @@
 """A plan as the text that ``planner solve`` prints: who serves what, where every byte goes, how far it is proven."""
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator
 
 from planner import explain
 from planner.cli.text import fill, table, wrapped
-from planner.explain.named import gpus_named, named, numbered
+from planner.explain.alike import alike, gpus_in_short, servers_in_short
+from planner.explain.named import named, numbered
 from planner.explain.words import TERMS
 from planner.facts.prior import ASSUMED
 from planner.plan import GPULedger, KnownFault, Ledger, Plan, ServerPlan, ServerSpeed
@@ -14,14 +15,12 @@ _VARIANTS = ("role", "variant", "scheme", "score, points", "recovery, %")
 _LIMITS = ("role", "port", "KV cache", "context, tokens", "requests", "batch, tokens", "holds at once")
 _FEW = 8
 """Servers of a role up to which it is said of each on which GPUs its parts are."""
-_WIDEST = 40
-"""Characters of names in a ledger; more of them are counted instead."""
 _SPEED = ("role", "requests", "tokens/s each", "range", "first token, s", "range", "tokens/s", "range")
 
 
 def plan_text(plan: Plan) -> str:
     """Return the whole text: headline, servers, one ledger per GPU, what binds, where the accuracy comes from."""
-    ledgers = (_ledger(plan, gpus) for gpus in _alike(plan))
+    ledgers = (_ledger(plan, gpus) for gpus in alike(plan))
     sources = "\n".join(["Where the accuracy comes from:", *_sources(plan)])
     texts = [
         explain.headline(plan),
@@ -239,23 +238,13 @@ def _recovery_source(server: ServerPlan) -> str:
     return f"recovery {known}{floor}{source}"
 
 
-def _alike(plan: Plan) -> Iterator[tuple[GPULedger, ...]]:
-    """Yield the GPUs that carry the same: as many servers of each role, and as much of others."""
-    servers = {server.name: server for server in plan.servers}
-    found: dict[tuple[object, ...], list[GPULedger]] = {}
-    for gpu in plan.gpus:
-        held = gpu.system_bytes, gpu.memory_in_use_bytes, gpu.shared_bytes, gpu.free_bytes
-        roles = tuple(servers[name].role for name in gpu.servers)
-        found.setdefault((gpu.product, gpu.total_bytes, roles, held), []).append(gpu)
-    yield from map(tuple, found.values())
-
-
 def _ledger(plan: Plan, gpus: tuple[GPULedger, ...]) -> str:
     """One GPU, or all alike: a row per server, what others use, what is free, and the total, their sum."""
     gpu = gpus[0]
     blank = [""] * len(TERMS)
     columns = zip(*(one.servers for one in gpus), strict=True)
-    rows = [[_in_short(plan, names), *_terms(plan.server(names[0]).ledger)] for names in columns]
+    first = [(names, plan.server(names[0])) for names in columns]
+    rows = [[servers_in_short(names, server.role), *_terms(server.ledger)] for names, server in first]
     if gpu.system_bytes:
         rows.append(["left to the system", *blank, *_amount(gpu.system_bytes)])
     if gpu.memory_in_use_bytes:
@@ -264,23 +253,9 @@ def _ledger(plan: Plan, gpus: tuple[GPULedger, ...]) -> str:
         rows.append(["taken in turns", *blank, *_amount(-gpu.shared_bytes)])
     rows.append(["free", *blank, *_amount(gpu.free_bytes)])
     rows.append(["total", *blank, *_amount(gpu.total_bytes)])
-    header = [f"{_place(plan, gpus)}, GiB", *TERMS, "all", "bytes"]
+    where = gpus_in_short(plan, gpus) + " each" * (len(gpus) > 1)
+    header = [f"{where}, GiB", *TERMS, "all", "bytes"]
     return table(header, rows, frozenset(range(1, len(header))))
-
-
-def _place(plan: Plan, gpus: tuple[GPULedger, ...]) -> str:
-    """Name the GPUs, and their nodes where there are several: ``desk GPU 0``, ``GPU 4 to 7 each``."""
-    several = len({gpu.node for gpu in plan.gpus}) > 1
-    where = gpus_named(gpus, nodes=several)
-    if len(where) > _WIDEST:
-        where = f"{len(gpus)} GPUs of {len({gpu.node for gpu in gpus})} nodes"
-    return where + (" each" if len(gpus) > 1 else "")
-
-
-def _in_short(plan: Plan, names: Sequence[str]) -> str:
-    """Name servers of one role, or say how many there are where their numbers are scattered."""
-    text = named(names)
-    return text if len(text) <= _WIDEST else f"{plan.server(names[0]).role}, {len(set(names))} servers"
 
 
 def _terms(ledger: Ledger) -> list[str]:

@@ -1,6 +1,7 @@
 """``planner report``: a plan, or why a fleet has none, as one HTML page."""
 
 import contextlib
+import importlib
 import re
 from pathlib import Path
 
@@ -174,9 +175,10 @@ def _changes(against: Path, answer: Plan, fleet_text: str) -> Changes:
 
 
 def _serve(session: Session, first: View | NoPlanView, port: int) -> None:
-    """Answer until Ctrl-C."""
+    """Answer until Ctrl-C; the solver is loaded while the address is opened, so that the first answer is no later."""
     with Server(session, first, port) as server:
         click.echo(server.url)
         hint("open it in a browser of this machine; Ctrl-C ends it")
+        importlib.import_module("planner.solve")
         with contextlib.suppress(KeyboardInterrupt):
             server.serve_forever()

@@ -24,13 +24,13 @@ from planner.units import format_tokens
 _SATISFIED = {"concurrency": "the requests asked for", "context": "the context wished for"}
 
 
-def reasons(plan: Plan) -> str:
-    """Return two blocks of lines: what keeps each role from more, and the runner-up."""
+def reasons(plan: Plan, *, alternatives: bool = True) -> str:
+    """Return blocks of lines: what keeps each role from more, the ``alternatives``, and what was not looked at."""
     lines = ["What keeps each role from more:", *(f"  {line}" for line in binding_lines(plan))]
-    if plan.runner_up:
+    if plan.runner_up and alternatives:
         others = (f"  {line}" for line in runner_up_lines(plan, plan.runner_up))
         lines += ["", "Next best combination of variants:", *others]
-    if plan.close_calls:
+    if plan.close_calls and alternatives:
         lines += ["", "Close calls:", *(f"  {call.role}: {close_call(plan, call)}" for call in plan.close_calls)]
     if plan.proof.proven and plan.proof.interrupted:
         lines += ["", "The search for the next best combination of variants was interrupted."]
@@ -184,16 +184,19 @@ def runner_up_lines(plan: Plan, other: RunnerUp) -> Iterator[str]:
         yield f"{role}: left out"
     if len(changed) < len(other.servers):
         yield "all else as above"
+    yield runner_up_loss(plan, other)
+
+
+def runner_up_loss(plan: Plan, other: RunnerUp) -> str:
+    """Say in what another plan loses first."""
     for here, there in zip(plan.proof.stages, other.stages, strict=True):
         if here.value != there.value:
             name = plan.title(here.name)
             if there.value > here.value:
-                yield "it changes servers that this plan leaves as they are"
-                return
+                return "it changes servers that this plan leaves as they are"
             change = stage_change(name, there.value, here.value)
-            yield f"it loses in {COUNTED[name]}: {change}" if has_unit(name) else f"it has {change} of {COUNTED[name]}"
-            return
-    yield "it is equal in everything that is maximised; the order of names decided"
+            return f"it loses in {COUNTED[name]}: {change}" if has_unit(name) else f"it has {change} of {COUNTED[name]}"
+    return "it is equal in everything that is maximised; the order of names decided"
 
 
 def _limits(server: ServerPlan | RunnerUpServer) -> tuple[str, str, int, int]:

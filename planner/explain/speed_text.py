@@ -32,6 +32,15 @@ def speed_lines(own: RoleSpeed, server: ServerPlan) -> Iterator[str]:
         yield _step(step, server)
 
 
+def speed_unsaid(server: ServerPlan) -> str:
+    """Say why a plan gives no speed of a server; nothing where it gives one."""
+    if server.speed is not None:
+        return server.speed.reason or ""
+    if server.pooling:
+        return "it generates no tokens"
+    return f"roles.{server.role}.request does not say how many tokens a request reads and writes"
+
+
 def _step(step: SpeedStep, server: ServerPlan) -> str:
     change = {
         "gpu": f"on {step.then} instead of {step.now}",

@@ -6,6 +6,7 @@ from msgspec import Struct
 from msgspec.structs import replace
 
 from planner.check.servers import Recomputed
+from planner.explain.speed_text import speed_unsaid
 from planner.memory.demand import scarcest_layout
 from planner.options.speed import speed_of
 from planner.plan import ServerPlan
@@ -39,9 +40,9 @@ class Curves(Struct, frozen=True, kw_only=True):
     """What one server of a role can do; the replicas of a role are alike in each pool.
 
     ``request_tokens`` is the length that the plan guarantees; ``max_model_len`` tokens and ``requests`` at once are the
-    limits it is started with. ``held`` is empty for a server without a KV cache, ``paces`` where the
-    plan says nothing of its speed; ``no_pace`` is then why, where the plan says that. Speeds are ``bounds`` where the
-    servers on its GPUs ask for more than all of their time.
+    limits it is started with, and a token beyond that context would take ``token_bytes`` of the cache on each GPU.
+    ``held`` is empty for a server without a KV cache, ``paces`` where the plan says nothing of its speed, and
+    ``no_pace`` is then why. Speeds are ``bounds`` where the servers on its GPUs ask for more than all of their time.
     """
 
     role: str
@@ -49,6 +50,7 @@ class Curves(Struct, frozen=True, kw_only=True):
     request_tokens: int
     max_model_len: int
     requests: int
+    token_bytes: int
     held: tuple[Held, ...]
     paces: tuple[Pace, ...]
     no_pace: str
@@ -64,13 +66,19 @@ def curves(facts: Recomputed) -> tuple[Curves, ...]:
             request_tokens=server.request_tokens,
             max_model_len=server.max_model_len,
             requests=server.requests,
+            token_bytes=_token_bytes(facts, server),
             held=tuple(_held(facts, server)),
             paces=tuple(_paces(facts, server)),
-            no_pace=(server.speed and server.speed.reason) or "",
+            no_pace=speed_unsaid(server),
             bounds=bool(server.speed and server.speed.busy_permille > 1000),
         )
         for server in facts.plan.unlike
     )
+
+
+def _token_bytes(facts: Recomputed, plan: ServerPlan) -> int:
+    layout = scarcest_layout(facts.server(plan), facts.gpu(plan), facts.profile)
+    return layout.bytes_per_token(plan.max_model_len, plan.max_num_batched_tokens)
 
 
 def _held(facts: Recomputed, plan: ServerPlan) -> Iterator[Held]:

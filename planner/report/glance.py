@@ -1,14 +1,13 @@
 """Glance: the questions that a reader of a plan asks first, answered in a line each."""
 
-import itertools
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 from msgspec import Struct
 
-from planner.explain.words import less, listed, more
+from planner.explain.words import less, more
 from planner.report.curves import Curves, Held, Pace
 from planner.report.memory import GPUBar, tightest
-from planner.report.starts import Start
+from planner.report.starts import StartRow
 from planner.units import format_tokens
 
 _NAMED = 6
@@ -22,7 +21,7 @@ class Answer(Struct, frozen=True, kw_only=True):
     text: str
 
 
-def glance(bars: tuple[GPUBar, ...], curves: tuple[Curves, ...], starts: tuple[Start, ...]) -> Iterator[Answer]:
+def glance(bars: tuple[GPUBar, ...], curves: tuple[Curves, ...], starts: tuple[StartRow, ...]) -> Iterator[Answer]:
     """Yield what is asked first: where memory is short, what context costs, how fast it is, what starts when."""
     tight = tightest(bars)
     yield Answer(
@@ -32,8 +31,8 @@ def glance(bars: tuple[GPUBar, ...], curves: tuple[Curves, ...], starts: tuple[S
         if own.held:
             yield Answer(question=f"Context of {own.role}", text=_context(own))
     for own in curves[:_NAMED]:
-        if own.paces:
-            yield Answer(question=f"Speed of {own.role}", text=_speed(own.paces))
+        text = _speed(own.paces) if own.paces else f"not known: {own.no_pace}"
+        yield Answer(question=f"Speed of {own.role}", text=text)
     if starts:
         yield Answer(question="Start order", text=_order(starts))
         yield Answer(question="All servers answer", text=_ready(starts))
@@ -42,7 +41,8 @@ def glance(bars: tuple[GPUBar, ...], curves: tuple[Curves, ...], starts: tuple[S
 def _context(own: Curves) -> str:
     lengths = {point.tokens: point for point in own.held}
     points = [lengths[tokens] for tokens in sorted({own.request_tokens, own.max_model_len})]
-    return "; ".join(_cost(point) for point in points)
+    further = f"each further token of one would take {own.token_bytes:,} bytes more" if own.token_bytes else ""
+    return "; ".join([*(_cost(point) for point in points), *filter(None, [further])])
 
 
 def _cost(point: Held) -> str:
@@ -63,16 +63,22 @@ def _pace(point: Pace) -> str:
     return f"{1e6 / tpot.value:.1f} tokens/s each ({1e6 / tpot.high:.1f} to {1e6 / tpot.low:.1f}) with {running}"
 
 
-def _order(starts: tuple[Start, ...]) -> str:
-    """Name the servers by when they begin: those that wait for none together."""
-    begins = {start.server: start.begin_seconds for start in sorted(starts, key=lambda start: start.begin_seconds)}
-    rounds = [list(names) for _, names in itertools.groupby(begins, lambda name: begins[name])]
-    texts = [listed(names) if len(names) <= _NAMED else f"{len(names)} servers" for names in rounds]
-    more_rounds = f", then {len(begins) - sum(map(len, rounds[:_NAMED]))} more" if len(rounds) > _NAMED else ""
-    return ", then ".join(texts[:_NAMED]) + more_rounds
+def _order(starts: Sequence[StartRow]) -> str:
+    """Say what starts at once, on all GPUs, and what waits for what."""
+    names = [start.name for start in starts]
+    if [start.order for start in starts] == list(range(1, len(starts) + 1)):
+        return ", then ".join(names[:_NAMED]) + _others(names[_NAMED:], ", then ")
+    first = [start.name for start in starts if start.order == 1]
+    later = [f"{start.name} after {start.after}" for start in starts if start.order > 1]
+    at_once = f"{', '.join(first[:_NAMED])}{_others(first[_NAMED:], ' and ')} at once"
+    return "; ".join([at_once, *later[:_NAMED]]) + _others(later[_NAMED:], "; ")
 
 
-def _ready(starts: tuple[Start, ...]) -> str:
+def _others(left_out: Sequence[str], joint: str) -> str:
+    return f"{joint}{len(left_out)} more" if left_out else ""
+
+
+def _ready(starts: Sequence[StartRow]) -> str:
     slowest = max(start.end_seconds for start in starts)
     later = max(start.later_end_seconds for start in starts)
     return f"after {slowest:,} s at the latest, {later:,} s once everything has been compiled"

@@ -9,12 +9,10 @@ from typing import Any
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
 from msgspec import Struct
-from msgspec.structs import replace
 
 from planner.artifacts.compiled import Compiled
-from planner.explain.words import TERMS, accuracy, places
+from planner.explain.words import TERMS, accuracy
 from planner.plain_data import as_dict
-from planner.plan import ServerPlan
 from planner.report.asked import Controls
 from planner.report.compare import Compared
 from planner.report.no_plan import Bar, NoPlanView
@@ -79,14 +77,9 @@ def body(view: View | NoPlanView, compared: Compared = _NOTHING) -> Body:
 
 def _of_plan(view: View) -> dict[str, Any]:
     """Return what the template of a plan asks for besides its view."""
-    several = len({group.node for server in view.servers for group in server.groups}) > 1
-
-    def where(server: ServerPlan) -> str:
-        return places(server.groups if several else [replace(group, node="") for group in server.groups])
-
     rest = list(dict.fromkeys(one.what for bar in view.bars for one in bar.rest))
-    shared = any(server.shared for server in view.servers)
-    return {"several_nodes": several, "rest": rest, "where": where, "shared": shared}
+    shared = any(row.server.shared for row in view.servers)
+    return {"rest": rest, "shared": shared, "bars_together": any(bar.count > 1 for bar in view.bars)}
 
 
 def _drawn(view: View) -> dict[str, Any]:
@@ -117,7 +110,7 @@ def _parts(view: View | NoPlanView, compared: Compared) -> Iterator[tuple[str, s
         shown = {"turns": view.turns, "pins": view.pins, "faults": view.faults}
         titles = {"turns": "Taking turns", "pins": "As the fleet asks", "faults": "Known faults"}
         yield from ((name, titles[name]) for name, there in shown.items() if there)
-        yield ("reasons", "Why not more")
+        yield from (("reasons", "Why not more"), ("alternatives", "Alternatives"))
     else:
         yield from (("why", "Why there is no plan"), ("relaxations", "What would help"))
     if compared.scenarios:

@@ -24,11 +24,15 @@ from planner.tensors.kv_pages import (
 from planner.tensors.kv_rules import KVRules
 from planner.tensors.kv_spec import CacheSpec
 from planner.tensors.pipeline import stage_layers
+from planner.units import ceil_div
 
 # Latent attention beside recurrent state takes blocks of whole 128 tokens; states checkpointed inside a prefill by
 # FlashInfer's gated delta net lie on a grid of 64 (platforms/interface.py, v1/attention/backends/gdn_attn.py, 0.33.0).
 _LATENT_BLOCK = 128
 _CHECKPOINT_GRID = 64
+_SPAN_BLOCKS = 64
+"""Blocks over which the price of a token is counted: larger than those of any group, so that it is no matter of luck
+whether the next token begins one."""
 
 
 class KVLayout(Struct, frozen=True, kw_only=True):
@@ -77,6 +81,13 @@ class KVLayout(Struct, frozen=True, kw_only=True):
         """Return the cache the engine demands at start-up for one request of ``tokens``."""
         blocks = self.blocks_per_request(tokens, max_num_batched_tokens)
         return (blocks + self.rules.null_block_in_check) * self.bytes_per_block if self.groups else 0
+
+    def bytes_per_token(self, tokens: int, max_num_batched_tokens: int) -> int:
+        """Return what a token of a request costs beyond its first ``tokens``, over the next blocks, rounded up."""
+        span = self.block_size * _SPAN_BLOCKS
+        blocks = self.blocks_per_request(tokens + span, max_num_batched_tokens)
+        more = blocks - self.blocks_per_request(tokens, max_num_batched_tokens)
+        return ceil_div(more * self.bytes_per_block, span) if self.groups else 0
 
     def max_concurrency(self, blocks: int, max_model_len: int, max_num_batched_tokens: int) -> float:
         """Return how many requests of ``max_model_len`` fit at once, as the engine logs it."""

@@ -143,18 +143,17 @@ const report = (() => {
     });
   };
   const starts = (all, rows) => {
-    const nodes = new Set(all.map((one) => one.node)).size > 1;
     draw("starts", {
       tooltip: tooltip(({ data }) => data.said ?? ""), grid: { ...beside, top: 10 },
       xAxis: below("seconds, at the latest", { max: Math.max(...all.map((one) => one.end_seconds)) }),
-      yAxis: names(rows.map((one) => (nodes ? `${one.server} on ${one.node}` : one.server))),
+      yAxis: names(rows.map((one) => one.name)),
       series: [
         { type: "bar", stack: "time", silent: true, itemStyle: { color: "transparent" }, data: rows.map((one) => one.begin_seconds) },
         { type: "bar", stack: "time", color: "var(--t1)", barMaxWidth: 34, emphasis: { disabled: true },
           label: { show: true, color: "var(--on)", formatter: ({ data }) => data.label },
           data: rows.map((one) => ({
             value: one.end_seconds - one.begin_seconds, label: `${comma(one.end_seconds)} s`,
-            said: `${one.server}\nbegins after ${comma(one.begin_seconds)} s\nanswers after ${comma(one.end_seconds)} s`,
+            said: `${one.name}\nbegins after ${comma(one.begin_seconds)} s\nanswers after ${comma(one.end_seconds)} s`,
           })) },
       ],
     }, rows.length);

@@ -7,9 +7,8 @@ from pathlib import Path
 
 import pytest
 from browsing import Chromium, Opened, started
-from many import many_servers
 from test_explain import NO_PLAN
-from test_report import hostile
+from test_report import hostile, many_servers
 from test_report_compared import compared
 
 from planner.catalog import load_catalog
@@ -156,16 +155,23 @@ def test_the_chart_of_memory_can_begin_with_the_tightest(chromium: Chromium) -> 
     assert labels
 
 
-def test_a_thousand_servers_are_shown_a_few_at_a_time(chromium: Chromium) -> None:
-    own = many_servers()
-    opened = chromium.open(page(own))
+def test_many_gpus_are_shown_a_few_at_a_time(chromium: Chromium) -> None:
+    opened = chromium.open(page(many_servers(unlike=True)))
     assert opened.page.locator("#servers tbody tr").count() == 1000
-    first = opened.drawn("starts")
-    assert "1 to 20 of 1000" in opened.texts("#starts-pager")[0]
-    opened.page.locator("#starts-pager button", has_text="Next").click()
+    first = opened.drawn("memory")
+    assert "1 to 20 of 256" in opened.texts("#memory-pager")[0]
+    opened.page.locator("#memory-pager button", has_text="Next").click()
 
-    assert "21 to 40 of 1000" in opened.texts("#starts-pager")[0]
-    assert opened.drawn("starts") != first
+    assert "21 to 40 of 256" in opened.texts("#memory-pager")[0]
+    assert opened.drawn("memory") != first
+    assert opened.said == []
+
+
+def test_a_thousand_equal_servers_are_drawn_and_everybody_can_use_them(chromium: Chromium) -> None:
+    opened = chromium.open(page(many_servers()))
+
+    assert all(opened.drawn(chart) for chart in charts(opened))
+    assert violations(opened) == []
     assert opened.said == []
 
 
