@@ -1,5 +1,6 @@
 """Weight bytes of one rank against what real start-ups logged."""
 
+from collections.abc import Sequence
 from contextlib import suppress
 from itertools import pairwise
 from typing import Any
@@ -9,11 +10,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 from test_kv_cache import DEEPSEEK_V4
 
+from planner.architecture import Architecture
 from planner.catalog import load_catalog
 from planner.config_json import parse_config
 from planner.engine.profile import load_profile
 from planner.errors import PlannerError
 from planner.facts.quantization import Quantization
+from planner.facts.variant import Model
 from planner.tensors.allocator import allocated_bytes
 from planner.tensors.pipeline import stage_layers
 from planner.tensors.weight_rules import WeightRules, weight_rules
@@ -87,19 +90,27 @@ def test_quantized_matrices_take_codes_scales_and_zero_points_and_the_vocabulary
 
 
 def test_layers_alike_are_added_up_once_with_the_same_result_as_one_by_one(monkeypatch: pytest.MonkeyPatch) -> None:
-    found = []
-    for model in load_catalog().models[::6]:
-        for variant in model.variants:
-            with suppress(PlannerError):
-                found.append(parse_config(model.config_for(variant), where=variant.repository))
+    models = load_catalog().models[::6]
+    found = _parsed(models)
     sizes = [parameter_bytes(*parsed, Rank()) for parsed in found]
     monkeypatch.setattr(Quantization, "tells_layers_apart", property(lambda self: True))
 
     assert any(quantization.rules for _, quantization in found)
-    assert sizes == [parameter_bytes(*parsed, Rank()) for parsed in found]
+    assert sizes == [parameter_bytes(*parsed, Rank()) for parsed in _parsed(models)]
 
 
-@pytest.mark.parametrize("ignored", ["model.layers.3.mlp.down_proj", "re:.*[.]3[.]mlp.*", r"re:.*\.3\.mlp.*"])
+def _parsed(models: Sequence[Model]) -> list[tuple[Architecture, Quantization]]:
+    found = []
+    for model in models:
+        for variant in model.variants:
+            with suppress(PlannerError):
+                found.append(parse_config(model.config_for(variant), where=variant.repository))
+    return found
+
+
+@pytest.mark.parametrize(
+    "ignored", ["model.layers.3.mlp.down_proj", "re:.*[.]3[.]mlp.*", r"re:.*\.3\.mlp.*", r"re:.*layers\..\.mlp.*"]
+)
 def test_a_rule_may_leave_one_layer_alone(ignored: str) -> None:
     settings = {"quant_method": "compressed-tensors", "ignore": [ignored], "config_groups": {"group_0": {
         "targets": ["Linear"], "weights": {"num_bits": 8, "type": "float", "strategy": "channel"}}}}  # fmt: skip

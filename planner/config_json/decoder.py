@@ -56,14 +56,16 @@ def decoder(name: str, family: Family, config: Fields) -> Architecture:
 
 
 def _layers(text: Fields, family: Family, kinds: Sequence[str]) -> Iterator[Layer]:
-    """Yield the layers; one object for all that are alike where nothing but its kind and its experts tells a layer."""
+    """Yield the layers; one object for all that are alike, so that their weights are added up once."""
     known: dict[tuple[str, Mixture | None], Layer] = {}
+    alike: dict[Layer, Layer] = {}
     told_apart = bool(family.attention or family.feed_forward or family.layer_extra or text.has("per_layer_config"))
     for index, kind in enumerate(kinds):
         own = text.of_layer(index)
         mixture = family.mixture(own, index, kind) if family.mixture else None
         if told_apart or (kind, mixture) not in known:
-            known[kind, mixture] = _layer(own, family, index, kind, mixture)
+            layer = _layer(own, family, index, kind, mixture)
+            known[kind, mixture] = alike.setdefault(layer, layer)
         yield known[kind, mixture]
 
 

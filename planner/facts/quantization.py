@@ -18,8 +18,10 @@ Match = Literal["exact", "contains", "prefix", "suffix", "regex", "glob"]
 
 _WRAPPERS = ("model.", "language_model.", "backbone.", "thinker.", "transformer.", "llm.", "text_model.")
 
-_NUMBERED = re.compile(r"layers|[0-9\[\\{?]")
-"""What a pattern needs to fit some numbers and not others; a backslash before a dot is taken for one too."""
+_NUMBERED = re.compile(r"[0-9\[?]")
+"""What a name or a wildcard needs to fit some numbers and not others."""
+_NUMBERLESS = re.compile(r"(?:[A-Za-z_/^$|()-]|\\\.|\.\*)*")
+"""Regular expressions in which only ``.*`` can match a digit, so that it matches any number there."""
 
 
 class Storage(Struct, frozen=True, kw_only=True):
@@ -76,6 +78,13 @@ class Rule(Struct, frozen=True):
             return any(spelling.endswith(self.text) for spelling in spellings)
         return any(self.text in spelling for spelling in spellings)
 
+    @property
+    def numbered(self) -> bool:
+        """Whether the rule may fit a path with one number in it and not the same with another."""
+        if self.match == "regex":
+            return not _NUMBERLESS.fullmatch(self.text)
+        return bool(_NUMBERED.search(self.text))
+
 
 class Quantization(Struct, frozen=True, kw_only=True):
     """Which storage each module of a checkpoint uses.
@@ -120,7 +129,7 @@ class Quantization(Struct, frozen=True, kw_only=True):
     @property
     def tells_layers_apart(self) -> bool:
         """Whether some name or rule may fit one layer and not another: it has a number, a class or a count in it."""
-        return bool(self.named) or any(_NUMBERED.search(rule.text) for rule in self.rules)
+        return bool(self.named) or any(rule.numbered for rule in self.rules)
 
 
 _HASHED = attrgetter(*(name for name in Quantization.__struct_fields__ if name != "named"))

@@ -195,16 +195,19 @@ def _parameters(
     if is_first:
         before += architecture.first
     found.append(tensors(before, "", quantization))
-    known: dict[int, tuple[int, ...]] = {}  # by identity: layers alike are one object in most architectures
+    made: dict[int, tuple[Part, ...]] = {}  # by identity: layers alike are one object in most architectures
+    known: dict[tuple[int, bool, tuple[Storage | None, ...]], tuple[int, ...]] = {}
     told_apart = quantization.tells_layers_apart
     for index in range(first, last):
-        layer = architecture.layers[index]
+        layer, prefix = architecture.layers[index], f"layers.{index}."
         drafts = index >= architecture.num_layers - architecture.drafted and quantization.method != _HEADS_STORED
-        if drafts or told_apart or id(layer) not in known:
-            parts = layer_parts(layer, architecture.hidden_size, whole_shared=rank.whole_shared)
-            stored = _UNQUANTIZED if drafts else quantization
-            known[id(layer)] = tensors(parts, f"layers.{index}.", stored)
-        found.append(known[id(layer)])
+        if id(layer) not in made:
+            made[id(layer)] = layer_parts(layer, architecture.hidden_size, whole_shared=rank.whole_shared)
+        parts = made[id(layer)]
+        key = id(layer), drafts, _stored(parts, prefix, quantization) if told_apart and not drafts else ()
+        if key not in known:
+            known[key] = tensors(parts, prefix, _UNQUANTIZED if drafts else quantization)
+        found.append(known[key])
         if index == first:
             found.append(tuple(_tables(architecture, rank)))
     if is_last:
@@ -270,10 +273,21 @@ def part_tensors(part: Part, prefix: str, quantization: Quantization, rank: Rank
         yield elements * part.each * (part.dtype_bytes or rank.dtype_bytes)
 
 
+def _stored(parts: Iterable[Part], prefix: str, quantization: Quantization) -> tuple[Storage | None, ...]:
+    """Return how the modules of a layer are stored, each of its matrices in its place."""
+    found: list[Storage | None] = []
+    for part in parts:
+        if isinstance(part, Linear) and part.quantizable:
+            found += [_storage(Same(quantization), prefix + column.path) for column in part.columns]
+        elif isinstance(part, Experts):
+            found.append(_storage(Same(quantization), prefix + part.path, expert=True))
+    return tuple(found)
+
+
 @functools.lru_cache(maxsize=1 << 16)
-def _storage(quantization: Same[Quantization], path: str) -> Storage | None:
+def _storage(quantization: Same[Quantization], path: str, *, expert: bool = False) -> Storage | None:
     """Return how a module is stored; what says so is read once for all ways to share a model out."""
-    return quantization.value.storage(path)
+    return quantization.value.storage(path, expert=expert)
 
 
 def _linear(part: Linear, prefix: str, quantization: Quantization, rank: Rank) -> Iterator[int]:
@@ -300,7 +314,7 @@ def _linear(part: Linear, prefix: str, quantization: Quantization, rank: Rank) -
 def _experts(part: Experts, prefix: str, quantization: Quantization, rank: Rank) -> Iterator[int]:
     """Yield the tensors of the routed experts: gate and up fused, down, each over all experts of the rank."""
     count = ceil_div(part.count, rank.expert_ranks)
-    storage = quantization.storage(prefix + part.path, expert=True)
+    storage = _storage(Same(quantization), prefix + part.path, expert=True)
     storage = on_device(storage, rank.rules, expert=True) if storage else None
     inner = ceil_div(part.intermediate_size, rank.expert_tensor_ranks)
     hidden, inner = expert_sizes(storage, part.hidden_size, inner, rank.rules, bias=part.bias)
