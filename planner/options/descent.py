@@ -51,7 +51,7 @@ class Descent:
         self._waiting: list[_Waiting] = []
         self.looks = 0
         for named in gathering.named:
-            self._push(reach.most(gathering.offers, named), _Start(named))
+            self._push(reach.most(gathering.offers, named, gathering.where), _Start(named))
 
     def most(self) -> int | None:
         """Return the most that is left of any option; None where none fits.

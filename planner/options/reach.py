@@ -10,9 +10,11 @@ from typing import Any
 
 from msgspec import Struct, field
 
+from planner.catalog.least_weights import known_least_bytes
 from planner.fleet import Role
 from planner.options.limits import KV_CACHE_DTYPES
 from planner.options.offers import Named, Offers
+from planner.options.place import Place
 from planner.options.problem import losses
 from planner.options.prune import spans
 from planner.options.rungs import Box
@@ -20,6 +22,7 @@ from planner.options.worth import SHARE, STEP, Worth
 from planner.plain_data import as_dict
 from planner.search.prices import SCALE, Prices
 from planner.search.problem import COST
+from planner.units import ceil_div
 
 
 class Reach(Struct, frozen=True):
@@ -60,8 +63,8 @@ class Reach(Struct, frozen=True):
             "least": least,
         }
 
-    def most(self, offers: Offers, named: Named) -> int:
-        """Return what is left at most of a checkpoint of which nothing is known but its accuracy."""
+    def most(self, offers: Offers, named: Named, where: Sequence[Place]) -> int | None:
+        """Return what is left at most of a checkpoint of which only accuracy and weights are known; None of none."""
         role, figures, best = offers.role, offers.figures, offers.best
         known = [
             figure
@@ -73,8 +76,29 @@ class Reach(Struct, frozen=True):
         worth = Worth(
             accuracy=share, accuracy_left=whole, context=STEP, batch=STEP, served_base=SHARE, served=0, score=SHARE
         )
-        weights = zip(self.prices.weights, losses(self.names)(worth)(0), strict=True)
-        return sum(-weight * role.weight * part for weight, part in weights) * SCALE
+        value = [-role.weight * part for part in losses(self.names)(worth)(0)]
+        least = 0 if role.settings else known_least_bytes(*named)
+        there = (place for place in where if role.pools is None or place.name in role.pools)
+        found = (self._beside(role, place, value, least) for place in there)
+        return max((left for left in found if left is not None), default=None)
+
+    def _beside(self, role: Role, place: Place, value: Sequence[int], least: int) -> int | None:
+        """Return what is left at most of a value where each server takes at least so much of all its GPUs together.
+
+        That is least on as few GPUs as they fit on, or on as few as others may use too.
+        """
+        capacity = place.capacity_bytes
+        found = [
+            self._on(role, place, gpus, value, least // gpus)
+            for gpus in {max(1, ceil_div(least, capacity)), max(1, ceil_div(2 * least, capacity))}
+            if gpus <= place.nodes.gpu_count
+        ]
+        return max((left for left in found if left is not None), default=None)
+
+    def _on(self, role: Role, place: Place, gpus: int, value: Sequence[int], size: int) -> int | None:
+        servers = role.replicas or 1
+        alone = role.name in self.alone
+        return self.prices.left(place.pool, gpus * servers, ((1, 1),), lambda _: value, lambda _: size, alone=alone)
 
     def left(self, role: Role, box: Box, size: Callable[[int], int]) -> int | None:
         """Return what is left, after the prices, of the options of a box that each take ``size``; None of none."""

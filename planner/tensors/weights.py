@@ -278,14 +278,14 @@ def _stored(parts: Iterable[Part], prefix: str, quantization: Quantization) -> t
     found: list[Storage | None] = []
     for part in parts:
         if isinstance(part, Linear) and part.quantizable:
-            found += [_storage(Same(quantization), prefix + column.path) for column in part.columns]
+            found += [stored_as(Same(quantization), prefix + column.path) for column in part.columns]
         elif isinstance(part, Experts):
-            found.append(_storage(Same(quantization), prefix + part.path, expert=True))
+            found.append(stored_as(Same(quantization), prefix + part.path, expert=True))
     return tuple(found)
 
 
 @functools.lru_cache(maxsize=1 << 16)
-def _storage(quantization: Same[Quantization], path: str, *, expert: bool = False) -> Storage | None:
+def stored_as(quantization: Same[Quantization], path: str, *, expert: bool = False) -> Storage | None:
     """Return how a module is stored; what says so is read once for all ways to share a model out."""
     return quantization.value.storage(path, expert=expert)
 
@@ -300,7 +300,7 @@ def _linear(part: Linear, prefix: str, quantization: Quantization, rank: Rank) -
         units = column.units
         if part.split == "column":
             units = max(1, units // ranks) if column.replicated else units // ranks
-        storage = _storage(Same(quantization), prefix + column.path) if part.quantizable else None
+        storage = stored_as(Same(quantization), prefix + column.path) if part.quantizable else None
         storage = on_device(storage, rank.rules) if storage else None
         rows_by_storage[storage] = rows_by_storage.get(storage, 0) + units * column.size
     for storage, rows in rows_by_storage.items():
@@ -314,7 +314,7 @@ def _linear(part: Linear, prefix: str, quantization: Quantization, rank: Rank) -
 def _experts(part: Experts, prefix: str, quantization: Quantization, rank: Rank) -> Iterator[int]:
     """Yield the tensors of the routed experts: gate and up fused, down, each over all experts of the rank."""
     count = ceil_div(part.count, rank.expert_ranks)
-    storage = _storage(Same(quantization), prefix + part.path, expert=True)
+    storage = stored_as(Same(quantization), prefix + part.path, expert=True)
     storage = on_device(storage, rank.rules, expert=True) if storage else None
     inner = ceil_div(part.intermediate_size, rank.expert_tensor_ranks)
     hidden, inner = expert_sizes(storage, part.hidden_size, inner, rank.rules, bias=part.bias)
