@@ -1,4 +1,4 @@
-"""What checkpoints take at least: worked out anew from their configs, and never more than any server of theirs holds."""
+"""What checkpoints take at least: worked out anew from their configs, and never more than any server holds."""
 
 import json
 from itertools import product

@@ -1,18 +1,19 @@
 """Considered: what explanations ask about a role beyond the options the search needs; sized when it is asked for."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from functools import cached_property
 
 from msgspec.structs import replace
 
 from planner.catalog import Catalog
+from planner.catalog.least_weights import known_least_bytes
 from planner.fleet import Role
 from planner.options.candidates import allowed, pinned_out
 from planner.options.ladders import STAGES
 from planner.options.layouts import layout_of, narrowed
 from planner.options.looks import RUNG, Looks
 from planner.options.offers import Named, Offer, Offers
-from planner.options.option import Option, Rejection, canonical
+from planner.options.option import Kept, Option, Rejection, canonical
 from planner.options.paces import Pacing
 from planner.options.pipeline_stages import Fewest
 from planner.options.place import Place
@@ -68,36 +69,51 @@ class Considered:
         found = (other for offer in offers for other in offer.options(option.replicas))
         return tuple(sorted((other for other in found if other.layout == option.layout), key=canonical))
 
-    def better(self, option: Option, room_bytes: int) -> tuple[Option, ...]:
-        """Return the more accurate options of the same places that fit a room, or the one that needs least more.
+    def better(
+        self, option: Option, room_bytes: int, kept: Callable[[Option], Kept], everything: Kept
+    ) -> Option | None:
+        """Return the more accurate option in the same places that fits a room and leaves the role most of what it has.
 
-        Some of them, where there are not looks enough for all.
+        That is what is ``kept`` of ``everything``, and after that accuracy. Where none fits it is the one that needs
+        least more. Some are not looked at, where there are not looks enough for all.
         """
-        looks = Looks.most()
-        offers = list(self._alike(option, self._more_accurate(option)))
-        fitting = [
-            other
-            for found in offers
-            if found.least_bytes <= room_bytes and not found.rungs.engine_refusal()
-            for other in _within(found, option, room_bytes, looks)
-        ]
-        return tuple(sorted(fitting, key=canonical)) or self._least(option, offers)
-
-    def _least(self, option: Option, offers: Sequence[Offer]) -> tuple[Option, ...]:
-        least: Option | None = None
-        for found in sorted(offers, key=lambda found: found.least_bytes):
-            if least and found.least_bytes > least.least_bytes:
+        looks, best = Looks.most(), None
+        named = self._more_accurate(option)
+        for most, one in sorted(named, key=lambda found: -found[0]):
+            if best and best[0][0] == everything and best[0][1] > most:
                 break
-            if found.rungs.engine_refusal():
+            if self._least_of_each(one, option) > room_bytes:
                 continue
-            for other in (rungs.lowest() for rungs in found.with_servers(option.replicas)):
-                if (
-                    other.layout == option.layout
-                    and _beats(other, option)
-                    and (not least or _size(other) < _size(least))
-                ):
-                    least = other
-        return (least,) if least else ()
+            for found in self._alike(option, [one]):
+                if found.least_bytes > room_bytes or found.rungs.engine_refusal():
+                    continue
+                for other in _within(found, option, room_bytes, looks):
+                    key = kept(other), other.worth.accuracy_left
+                    if not best or key > best[0] or (key == best[0] and canonical(other) < canonical(best[1])):
+                        best = key, other
+        return best[1] if best else self._least(option, [one for _, one in named])
+
+    def _least(self, option: Option, named: Sequence[Named]) -> Option | None:
+        least: Option | None = None
+        for bytes_of_each, one in sorted(
+            ((self._least_of_each(one, option), one) for one in named), key=lambda pair: pair[0]
+        ):
+            if least and bytes_of_each > least.least_bytes:
+                break
+            for found in sorted(self._alike(option, [one]), key=lambda found: found.least_bytes):
+                if least and found.least_bytes > least.least_bytes:
+                    break
+                if found.rungs.engine_refusal():
+                    continue
+                for other in (rungs.lowest() for rungs in found.with_servers(option.replicas)):
+                    fits = other.layout == option.layout and _beats(other, option)
+                    if fits and (not least or _size(other) < _size(least)):
+                        least = other
+        return least
+
+    def _least_of_each(self, named: Named, option: Option) -> int:
+        """Return what each GPU of a server like an option's has at least of a checkpoint; 0 where that is not known."""
+        return 0 if self._role.settings else known_least_bytes(*named) // option.server.flags.ranks
 
     @cached_property
     def _offers(self) -> Offers:
@@ -110,14 +126,14 @@ class Considered:
         offers = replace(self._offers, role=narrowed(self._role, layout_of(option.server.flags)), pacing=pacing)
         yield from (found for found in offers.at([place], named) if isinstance(found, Offer))
 
-    def _more_accurate(self, option: Option) -> list[Named]:
-        """Return the variants that are more accurate than an option with the model's own KV cache."""
+    def _more_accurate(self, option: Option) -> list[tuple[int, Named]]:
+        """Return the variants that are more accurate than an option, with the figure of their most accurate option."""
         figures, best = self._offers.figures, self._offers.best
         found = []
         for model, variant in allowed(self._role):
             figure = best.figure(figures.compared(model, variant, "auto", self._role.context_min))
             if figure is not None and (best.share(figure), figure) > _accuracy(option):
-                found.append((model, variant))
+                found.append((figure, (model, variant)))
         return found
 
 

@@ -1,5 +1,6 @@
 """Option and Rejection: one way to serve a role, and one reason why a variant cannot."""
 
+from collections.abc import Callable
 from typing import Literal, Protocol
 
 from msgspec import Struct
@@ -19,6 +20,10 @@ Reason = Literal[
     "variant", "scheme", "engine", "unsupported", "capability", "fault", "context", "unscored", "unknown", "recovery",
     "score", "memory", "tpot", "ttft", "rate", "sequences", "unmeasured",
 ]  # fmt: skip
+
+
+Kept = tuple[int, ...]
+"""How much of what a role has another option would leave it, what counts most first."""
 
 
 class Option(Struct, frozen=True, kw_only=True):
@@ -164,8 +169,10 @@ class Explained(Protocol):
     def like(self, option: Option) -> tuple[Option, ...]:
         """Return all options of the same variant in the same places, and the first context that does not fit."""
 
-    def better(self, option: Option, room_bytes: int) -> tuple[Option, ...]:
-        """Return the more accurate options of the same places that fit a room, or the one that needs least more."""
+    def better(
+        self, option: Option, room_bytes: int, kept: Callable[[Option], Kept], everything: Kept
+    ) -> Option | None:
+        """Return the more accurate option that fits a room and leaves most of everything, or that needs least more."""
 
 
 class RoleOptions(Struct, frozen=True, kw_only=True):

@@ -107,26 +107,21 @@ class _Steps:
 
     def variant(self) -> Binding:
         """A more accurate variant: the one that fits at the least cost, or the least demanding one if none fits."""
-        name = self._option.variant.repository
-        better = self._considered.better(self._option, self._room)
+        own, name = self._option, self._option.variant.repository
+        everything = self._own.sequences, own.max_model_len, own.max_num_batched_tokens
+        better = self._considered.better(own, self._room, self._kept, everything)
         if not better:
             return self._limit("variant", name, "best")
-        fitting = [option for option in better if option.least_bytes <= self._room]
-        if not fitting:
-            smallest = min(better, key=lambda option: (option.least_bytes, option.variant.repository))
-            return self._step("variant", name, _spell(smallest, self._option), [smallest], smallest.sequences_min)
-        next_best = max(fitting, key=self._served)
-        step = self._step("variant", name, _spell(next_best, self._option), [next_best], next_best.sequences_min)
-        return replace(step, cost=self._cost(next_best))
+        step = self._step("variant", name, _spell(better, own), [better], better.sequences_min)
+        return replace(step, cost=self._cost(better)) if better.least_bytes <= self._room else step
 
-    def _served(self, option: Option) -> tuple[int, int, int, int]:
-        """How much of what the role has now an option would leave it: requests, context, batch; then accuracy."""
+    def _kept(self, option: Option) -> tuple[int, int, int]:
+        """How much of what the role has now an option would leave it: requests, context, batch."""
         own = self._option
         return (
             self._sequences(option),
             min(option.max_model_len, own.max_model_len),
             min(option.max_num_batched_tokens, own.max_num_batched_tokens),
-            option.worth.accuracy_left,
         )
 
     def _sequences(self, option: Option) -> int:
@@ -138,7 +133,7 @@ class _Steps:
 
     def _cost(self, option: Option) -> Cost | None:
         """Return the first thing the role would have less of; None when there is nothing, as in an unproven plan."""
-        own, (sequences, length, batch, _) = self._option, self._served(option)
+        own, (sequences, length, batch) = self._option, self._kept(option)
         for what, now, then in (
             ("concurrency", self._requests, sequences * option.ranks + self._beside),
             ("context", own.max_model_len, length),
