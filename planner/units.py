@@ -37,9 +37,30 @@ def parse_tokens(text: str | int) -> int:
     return _parse(text, _TOKENS, "a token count such as 16k or 4096")
 
 
-def format_gib(value_bytes: int, digits: int = 2) -> str:
-    """Print bytes as GiB, such as ``17.25 GiB``."""
-    return f"{value_bytes / GIB:.{digits}f} GiB"
+def gib(value_bytes: int) -> str:
+    """Print bytes as GiB without the unit, such as ``17.25``: rounded to the nearest, as the engine's log does it.
+
+    Every amount that is there or taken is printed by this function, so that the same bytes read the same everywhere.
+    """
+    return f"{value_bytes / GIB:.2f}"
+
+
+def format_gib(value_bytes: int) -> str:
+    """Print bytes as GiB, such as ``17.25 GiB``; what would round to nothing in bytes."""
+    if not value_bytes or float(gib(value_bytes)):
+        return f"{gib(value_bytes)} GiB"
+    return f"{value_bytes:,} byte{'s' * (value_bytes > 1)}"
+
+
+def format_missing(value_bytes: int) -> str:
+    """Print bytes that somebody would have to find: rounded up, so that what is printed suffices."""
+    return f"{ceil_div(value_bytes * 100, GIB) / 100:.2f} GiB"
+
+
+def format_apart(needed_bytes: int, there_bytes: int) -> tuple[str, str]:
+    """Print what is needed beside the less that is there, with the digits that it takes to tell them apart."""
+    texts = (format_gib(needed_bytes), format_gib(there_bytes))
+    return texts if texts[0] != texts[1] else (f"{needed_bytes:,} bytes", f"{there_bytes:,} bytes")
 
 
 def format_tokens(tokens: int) -> str:

@@ -59,6 +59,16 @@ def test_the_best_alternative_is_the_runner_up_of_the_plan(found: Account) -> No
     assert own.runner_up == max(others, key=lambda item: values(item.stages))
 
 
+def test_the_cache_holds_what_its_tokens_cost(found: Account) -> None:
+    for one in found.contexts:
+        server = found.plan.server(one.role)
+        block = 16 * one.token_bytes  # tokens of a block of these models
+        assert server.kv_cache_tokens * one.token_bytes <= server.kv_cache_memory_bytes
+        assert server.kv_cache_memory_bytes < server.kv_cache_tokens * one.token_bytes + block
+        assert f"a further token of context takes {one.token_bytes:,} bytes" in told(found, one.role)
+    assert [one.role for one in found.contexts] == ["coder", "general"]
+
+
 def test_one_more_gib_is_what_solving_with_it_gives(found: Account) -> None:
     (growth,) = found.growths
     with_it = solve(fleet(changed(TIGHT, "gpu.memory_in_use", "1GiB")), catalog())

@@ -58,9 +58,9 @@ def test_a_fleet_that_does_not_fit_is_told_what_by_how_much_why_and_what_helps()
 no plan exists for workstation on 1 × RTX PRO 6000
 
 The least that each role takes:
-  coder      70.01 GiB  maker/coder-33b, 16k context, 1 request, KV cache fp8, batch 512
+  coder      70.00 GiB  maker/coder-33b, 16k context, 1 request, KV cache fp8, batch 512
   general    30.00 GiB  maker/coder-33b, 16k context, 2 requests, KV cache fp8, batch 512
-  together  100.01 GiB  of 94.99 GiB on the GPU: 5.01 GiB too little
+  together  100.00 GiB  of 95.00 GiB on the GPU: 5.01 GiB too little
 
 These requirements alone need 1.00 GiB more than there is; without any one of them there is a plan:
   roles.coder must be served

@@ -13,13 +13,12 @@ from planner.artifacts import render
 from planner.check import check
 from planner.errors import InputError
 from planner.explain.account_text import account
-from planner.explain.words import more
 from planner.fleet import Fleet
 from planner.plan import NoPlan, Plan, differences, plan_from_yaml, plan_to_yaml
 from planner.plan.account import Account
 from planner.solve import solve_and_check
 from planner.tensors.allocator import allocated_bytes, pinned_bytes
-from planner.units import GIB, MIB
+from planner.units import GIB, MIB, format_gib
 
 WRITER: dict[str, Any] = {"task": "chat", "models": ["Qwen3-14B"], "variant": "Qwen/Qwen3-14B-AWQ", "context": "8k"}
 CODER: dict[str, Any] = {"task": "code", "models": ["Qwen3-Coder-30B-A3B-Instruct"], "context": "8k"}
@@ -93,7 +92,7 @@ def test_the_plan_says_what_a_change_takes(asleep: Plan) -> None:
 
     assert "awake together: coder; or writer" in text
     assert f"a change from coder to writer takes {explain.seconds(coder.leave + writer.enter)}" in text
-    assert f"2 sleeping servers keep {more(coder.host_bytes + writer.host_bytes)} of the machine's memory" in text
+    assert f"2 sleeping servers keep {format_gib(coder.host_bytes + writer.host_bytes)} of the machine's memory" in text
     assert coder.leave.low_ms < coder.leave.high_ms
 
 

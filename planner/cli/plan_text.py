@@ -6,10 +6,10 @@ from planner import explain
 from planner.cli.text import fill, table, wrapped
 from planner.explain.alike import alike, gpus_in_short, servers_in_short
 from planner.explain.named import named, numbered
-from planner.explain.words import TERMS
+from planner.explain.words import TERMS, UNSEEN, listed
 from planner.facts.prior import ASSUMED
 from planner.plan import GPULedger, KnownFault, Ledger, Plan, ServerPlan, ServerSpeed
-from planner.units import GIB, format_gib, format_tokens
+from planner.units import format_gib, format_tokens, gib
 
 _VARIANTS = ("role", "variant", "scheme", "score, points", "recovery, %")
 _LIMITS = ("role", "port", "KV cache", "context, tokens", "requests", "batch, tokens", "holds at once")
@@ -91,10 +91,17 @@ def _pins(server: ServerPlan) -> str:
 
 def _unseen(plan: Plan) -> Iterator[str]:
     """Say for which servers the margin holds what a config that nobody has seen may add."""
-    roles = {server.role: ", ".join(server.unseen) for server in plan.servers if server.unseen}
+    roles: dict[tuple[str, ...], dict[str, None]] = {}
+    for server in plan.servers:
+        if server.unseen:
+            roles.setdefault(server.unseen, {})[server.role] = None
     if roles:
-        lines = [f"  {role}: {fields}" for role, fields in roles.items()]
-        yield "\n".join(["The margin also covers larger weights, where the checkpoint's config was not seen:", *lines])
+        lines = [
+            fill(f"{listed(list(names))}: {listed([f'{UNSEEN[field]} ({field})' for field in fields])}", "  ", "    ")
+            for fields, names in roles.items()
+        ]
+        head = "Where a checkpoint's config was not seen, the margin covers the largest weights, whatever it says on:"
+        yield "\n".join([head, *lines])
 
 
 def _faults(plan: Plan) -> Iterator[str]:
@@ -259,8 +266,8 @@ def _ledger(plan: Plan, gpus: tuple[GPULedger, ...]) -> str:
 
 
 def _terms(ledger: Ledger) -> list[str]:
-    return [*(f"{getattr(ledger, field) / GIB:.2f}" for field in TERMS.values()), *_amount(ledger.total_bytes)]
+    return [*(gib(getattr(ledger, field)) for field in TERMS.values()), *_amount(ledger.total_bytes)]
 
 
 def _amount(value_bytes: int) -> tuple[str, str]:
-    return f"{value_bytes / GIB:.2f}", f"{value_bytes:,}"
+    return gib(value_bytes), f"{value_bytes:,}"

@@ -14,9 +14,7 @@ from planner.explain.words import (
     COUNTED,
     accuracy,
     has_unit,
-    less,
     listed,
-    more,
     plural,
     stage_amount,
     stage_share,
@@ -24,8 +22,8 @@ from planner.explain.words import (
     stages,
 )
 from planner.plan import Binding, Gain, GPULedger, Plan, ServerPlan, differences, gain
-from planner.plan.account import Account, Alternative, Growth, LeftOut
-from planner.units import format_tokens
+from planner.plan.account import Account, Alternative, ContextPrice, Growth, LeftOut
+from planner.units import format_gib, format_missing, format_tokens
 
 _FREE_MEMORY = "headroom"
 """The stage that more memory always raises, and that nobody serves requests with."""
@@ -57,6 +55,7 @@ def _role(found: Account, item: Alternative) -> str:
     pools = plan.by_pool(item.role)
     lines = [f"{item.role}: {'; and '.join(_served(servers) for servers in pools.values())}"]
     lines += [f"  {line}" for line in binding_lines(plan, item.role)]
+    lines += [f"  {_price(one, pools)}" for one in found.contexts if one.role == item.role]
     for speed in found.speeds:
         if speed.role == item.role:
             slowest = max(pools[speed.pool], key=lambda server: server.speed.busy_permille if server.speed else 0)
@@ -72,6 +71,14 @@ def _role(found: Account, item: Alternative) -> str:
     nearby = [one for one in found.nearby if one.role == item.role]
     lines += [f"  {line}" for line in nearby_lines(nearby, paced=paced)]
     return "\n".join(lines)
+
+
+def _price(one: ContextPrice, pools: dict[str, list[ServerPlan]]) -> str:
+    """Say what a further token costs a request, and 1,024 of them all requests of a server."""
+    requests = pools[one.pool][0].max_num_seqs
+    where = f" in {one.pool}" if len(pools) > 1 else ""
+    each = f"a further token of context{where} takes {one.token_bytes:,} bytes of the KV cache on each GPU"
+    return f"{each}, 1,024 of them {format_gib(one.token_bytes * 1024 * requests)} for {plural(requests, 'request')}"
 
 
 def _left_out(item: LeftOut) -> str:
@@ -107,7 +114,7 @@ def _gpus(plan: Plan, gpus: list[GPULedger]) -> Iterator[str]:
         alike.setdefault((gpu.gpu, roles, gpu.free_bytes), []).append(gpu)
     several = len({gpu.node for gpu in plan.gpus}) > 1
     for (kind, roles, free), group in alike.items():
-        there = f"{gpus_named(group, nodes=several)}, {kind}: {less(free)} free"
+        there = f"{gpus_named(group, nodes=several)}, {kind}: {format_gib(free)} free"
         yield f"{there} beside {listed(roles)}; {_waiting(plan, roles)}" if roles else f"{there}, not used"
 
 
@@ -117,7 +124,7 @@ def _waiting(plan: Plan, roles: tuple[str, ...]) -> str:
     if not steps:
         return "no role lacks only memory here for more"
     first = min(steps, key=lambda step: (step.needed_bytes - step.free_bytes, step.role, step.what))
-    return f"{more(first.needed_bytes - first.free_bytes)} more would be the next step, {_step(first)}"
+    return f"{format_missing(first.needed_bytes - first.free_bytes)} more would be the next step, {_step(first)}"
 
 
 def _step(step: Binding) -> str:
@@ -131,7 +138,7 @@ def _growths(found: Account) -> Iterator[str]:
     for growth in found.growths:
         pools.setdefault("\n".join(_bought(found.plan, growth)), []).append(growth.pool)
     for text, names in pools.items():
-        amount = more(found.growths[0].more_bytes)
+        amount = format_gib(found.growths[0].more_bytes)
         where = f" of {listed(names, 'or')}" if len(found.growths) > 1 else ""
         yield f"{amount} more" + (f" on each GPU{where}" if len(found.plan.gpus) > 1 else "") + f" would {text}"
 

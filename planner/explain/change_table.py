@@ -14,7 +14,7 @@ from planner.explain.money_text import dollars, tokens_price
 from planner.explain.words import plural
 from planner.plan import Plan, ServerPlan, differences
 from planner.speed.forecast import Range
-from planner.units import GIB, format_tokens
+from planner.units import format_gib, format_tokens
 
 _NONE = "–"
 _SPECIAL = re.compile(r"([\\`*_\[\]|~])")
@@ -58,8 +58,8 @@ def _headline(plan: Plan) -> str:
 
 def _whole(old: Plan | None, new: Plan) -> Iterator[_Row]:
     yield _numbers("GPUs in use", old, new, lambda plan: sum(bool(gpu.servers) for gpu in plan.gpus), str)
-    yield _numbers("memory of all servers", old, new, _taken, _gib)
-    yield _numbers("free on the fullest GPU", old, new, lambda plan: min(_free(plan), default=0), _gib)
+    yield _numbers("memory of all servers", old, new, _taken, format_gib)
+    yield _numbers("free on the fullest GPU", old, new, lambda plan: min(_free(plan), default=0), format_gib)
     yield _numbers("price per hour", old, new, _price, lambda micro: f"{dollars(micro / 1e6)} $")
     now, before = new.money, old.money if old else None
     yield _Row(
@@ -76,7 +76,7 @@ def _of_role(role: str, old: Plan | None, new: Plan) -> Iterator[_Row]:
     for name, say in (("model", _model), ("context", _context)):
         yield _Row(f"{role}: {name}", say(before), say(after))
     yield _counts(f"{role}: requests at once", before, after, lambda one: one.requests, str)
-    yield _counts(f"{role}: memory", before, after, lambda one: one.ledger.total_bytes * one.ranks, _gib)
+    yield _counts(f"{role}: memory", before, after, lambda one: one.ledger.total_bytes * one.ranks, format_gib)
     yield _timed(f"{role}: time per output token", before, after, lambda one: one.speed.tpot_us if one.speed else None)
     yield _timed(f"{role}: time to first token", before, after, lambda one: one.speed.ttft_us if one.speed else None)
 
@@ -150,10 +150,6 @@ def _free(plan: Plan) -> Iterator[int]:
 def _price(plan: Plan) -> int | None:
     """Return what is paid for an hour in millionths of a dollar."""
     return round(plan.price.per_hour * 1_000_000) if plan.price else None
-
-
-def _gib(size: int) -> str:
-    return f"{size / GIB:.2f} GiB"
 
 
 def _model(servers: list[ServerPlan]) -> str:

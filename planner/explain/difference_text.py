@@ -6,9 +6,9 @@ from typing import Any
 
 from planner.explain.money_text import dollars, tokens_price
 from planner.explain.named import named
-from planner.explain.words import accuracy, listed, more, places, plural, settings, stage_change
+from planner.explain.words import accuracy, listed, places, plural, settings, stage_change
 from planner.plan import Asleep, Difference, HourlyPrice, Money, ServerPlan, ServerSpeed
-from planner.units import format_tokens
+from planner.units import format_gib, format_tokens
 
 _FEW = 4
 """New servers up to which it is said of each where it is."""
@@ -34,7 +34,7 @@ def _asleep(asleep: Asleep | None) -> str:
     """Write how a server passes the time between its turns."""
     if asleep is None:
         return "always awake"
-    kept = f", {more(asleep.gpu_bytes)} of a GPU and {more(asleep.host_bytes)} of the machine"
+    kept = f", {format_gib(asleep.gpu_bytes)} of a GPU and {format_gib(asleep.host_bytes)} of the machine"
     return asleep.how + (kept if asleep.gpu_bytes else "")
 
 
@@ -67,17 +67,17 @@ _WORDS: dict[str, tuple[str, Callable[[Any], str]]] = {
     "shared": ("further roles", lambda roles: listed([role.name for role in roles] or ["none"])),
     "speed": ("speed", _speed),
     "asleep": ("between turns", _asleep),
-    "shared_bytes": ("memory taken in turns", more),
+    "shared_bytes": ("memory taken in turns", format_gib),
     "start_order": ("start order", lambda names: _order(names)),
     "awake_sets": ("awake together", lambda sets: "; or ".join(listed(roles) for roles in sets) or "everybody"),
     "known_faults": ("known faults", lambda faults: listed([fault.id for fault in faults] or ["none"])),
-    "system_bytes": ("memory left to the system", more),
+    "system_bytes": ("memory left to the system", format_gib),
     "later_stages": ("GPU of later stages", lambda groups: places(groups) if groups else "none"),
     "gpu_indices": ("GPU", lambda indices: listed([str(index) for index in indices])),
     "accuracy": ("accuracy", accuracy),
-    "free_bytes": ("free memory", more),
-    "memory_in_use_bytes": ("memory in use by others", more),
-    "total_bytes": ("total memory", more),
+    "free_bytes": ("free memory", format_gib),
+    "memory_in_use_bytes": ("memory in use by others", format_gib),
+    "total_bytes": ("total memory", format_gib),
     "engine_version": ("version of the engine", str),
     "price": ("what is in use costs", _paid),
     "money": ("a million output tokens with all requests running cost", _of_tokens),
@@ -162,8 +162,8 @@ def _ledger(item: Difference) -> Iterator[str]:
     if before == after:
         yield "the same memory in all, divided otherwise"
     else:
-        change = f"{more(after - before)} more" if after > before else f"{more(before - after)} less"
-        yield f"{change} memory on each of its GPUs, {more(after)} in all"
+        change = f"{format_gib(after - before)} more" if after > before else f"{format_gib(before - after)} less"
+        yield f"{change} memory on each of its GPUs, {format_gib(after)} in all"
 
 
 def _stage(item: Difference) -> Iterator[str]:
@@ -178,6 +178,8 @@ def _stage(item: Difference) -> Iterator[str]:
 
 def _sentence(item: Difference) -> str:
     word, write = _WORDS.get(item.field, (item.field.replace("_", " "), _plain))
+    if write is format_gib and write(item.after) == write(item.before):
+        return f"{word} {item.after:,} bytes instead of {item.before:,}"
     return f"{word} {write(item.after)} instead of {write(item.before)}"
 
 

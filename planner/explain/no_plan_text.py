@@ -3,9 +3,9 @@
 from collections.abc import Iterator
 
 from planner.explain.rejections import rejection_lines
-from planner.explain.words import accuracy, less, listed, more, plural
+from planner.explain.words import accuracy, listed, plural
 from planner.plan import Change, Need, NoPlan, Requirement
-from planner.units import format_tokens
+from planner.units import format_apart, format_gib, format_missing, format_tokens
 
 
 def no_plan(found: NoPlan) -> str:
@@ -35,21 +35,22 @@ def _needs(found: NoPlan) -> str:
     """The arithmetic: the least every role takes, and what there is."""
     if not found.deficit_bytes:
         return ""
-    rows = [(need.role, more(need.total_bytes), _with(found, need)) for need in found.needs]
+    rows = [(need.role, format_gib(need.total_bytes), _with(found, need)) for need in found.needs]
     total = sum(need.total_bytes for need in found.needs)
-    rows += [("together", more(total), _supply(found))]
+    needed, there = format_apart(total, found.gpus[0].capacity_bytes) if _single(found) else (format_gib(total), "")
+    rows += [("together", needed, _supply(found, there))]
     width = max(len(row[0]) for row in rows)
     amount = max(len(row[1]) for row in rows)
     lines = [f"  {name:<{width}}  {size:>{amount}}  {text}" for name, size, text in rows]
     return "\n".join(["The least that each role takes:", *lines])
 
 
-def _supply(found: NoPlan) -> str:
-    """Say what there is, and how much that lacks."""
+def _supply(found: NoPlan, there: str) -> str:
+    """Say what there is, on a single GPU as ``there`` says it, and how much that lacks."""
     if _single(found):
-        return f"of {less(found.gpus[0].capacity_bytes)} on the GPU: {more(found.deficit_bytes)} too little"
-    amounts = [f"{supply.count} × {less(supply.capacity_bytes)}" for supply in found.gpus]
-    return f"where there are {listed(amounts)}: each GPU lacks {more(found.deficit_bytes)}"
+        return f"of {there} on the GPU: {format_missing(found.deficit_bytes)} too little"
+    amounts = [f"{supply.count} × {format_gib(supply.capacity_bytes)}" for supply in found.gpus]
+    return f"where there are {listed(amounts)}: each GPU lacks {format_missing(found.deficit_bytes)}"
 
 
 def _with(found: NoPlan, need: Need) -> str:
@@ -69,7 +70,7 @@ def _conflicts(found: NoPlan) -> Iterator[str]:
     for number, one in enumerate(found.conflicts):
         if one.deficit_bytes:
             where = "" if _single(found) else " on each GPU"
-            head = f"These requirements alone need {more(one.deficit_bytes)} more{where} than there is"
+            head = f"These requirements alone need {format_missing(one.deficit_bytes)} more{where} than there is"
         else:
             head = "Nothing meets these requirements together"
         head = f"Besides, {head[0].lower()}{head[1:]}" if number else head

@@ -7,9 +7,7 @@ from planner.explain.words import (
     COUNTED,
     accuracy,
     has_unit,
-    less,
     listed,
-    more,
     percent,
     plural,
     stage_change,
@@ -19,7 +17,7 @@ from planner.explain.words import (
 from planner.facts.prior import ASSUMED
 from planner.options.worth import counts_speed
 from planner.plan import Binding, CloseCall, Plan, RunnerUp, RunnerUpServer, ServerPlan
-from planner.units import format_tokens
+from planner.units import format_apart, format_tokens
 
 _SATISFIED = {"concurrency": "the requests asked for", "context": "the context wished for"}
 
@@ -135,7 +133,7 @@ def _sentence(binding: Binding, why: str) -> str:
         return f"with more than {binding.now} requests at once it would not surely be as fast as it must"
     if binding.limit == "memory":
         least = "at least " if binding.what == "variant" else ""  # with the fewest requests and the shortest context
-        needed, free = more(binding.needed_bytes), less(binding.free_bytes)
+        needed, free = format_apart(binding.needed_bytes, binding.free_bytes)
         return f"{_step(binding)} would take {least}{needed} more; {free} are free"
     if binding.limit == "objective":
         return _forgone(binding, why)

@@ -2,9 +2,9 @@
 
 from collections.abc import Iterable, Iterator
 
-from planner.explain.words import less, more, percent, plural
+from planner.explain.words import percent, plural
 from planner.options import Rejection
-from planner.units import format_rate, format_time, format_tokens
+from planner.units import format_apart, format_rate, format_time, format_tokens
 
 _MOST = 4
 """Variants that are named under one reason."""
@@ -92,7 +92,8 @@ def _figure(found: Rejection) -> str:
     if found.reason == "score":
         return f"scores {_floor(found)}"
     if found.reason == "memory":
-        return f"takes {more(found.wanted)} of {_gpus(found)}"
+        wanted, there = format_apart(found.wanted, found.found)
+        return f"takes {wanted} of the {there} of {_gpus(found)}"
     if found.reason in ("tpot", "ttft"):
         return f"up to {format_time(found.found)} with one request, most of it {found.detail}, on {_split(found)}"
     if found.reason == "rate":
@@ -110,9 +111,9 @@ def _split(found: Rejection) -> str:
 
 
 def _gpus(found: Rejection) -> str:
-    """Name the GPUs of the place where a variant comes closest, and what each of them has."""
+    """Name the GPUs of the place where a variant comes closest."""
     count = _ranks(found)
-    return f"the {less(found.found)} of " + (f"each of {plural(count, 'GPU')}" if count > 1 else "a GPU")
+    return f"each of {plural(count, 'GPU')}" if count > 1 else "a GPU"
 
 
 def _floor(found: Rejection) -> str:

@@ -1,10 +1,10 @@
 """What a scenario brings, in a few words for each column of a table."""
 
-from planner.explain.words import COSTS, has_unit, listed, more, stage_amount, stage_share, stage_value
+from planner.explain.words import COSTS, has_unit, listed, stage_amount, stage_share, stage_value
 from planner.fleet import Fleet, Price
 from planner.options.worth import LATENCY, TPOT
 from planner.plan import Gain, NoPlan, Plan, ServerPlan, gain
-from planner.units import format_tokens
+from planner.units import format_missing, format_tokens
 
 SERVED = "8k × 4: a context of 8k tokens, 4 requests at once"
 """What the columns of roles mean, here and in the list of a frontier."""
@@ -30,7 +30,7 @@ def in_short(found: NoPlan | None) -> str:
     if found.empty_roles:
         return f"no variant can serve {listed(found.empty_roles)}, even with a GPU of its own"
     if found.deficit_bytes:
-        return f"the least that all roles take together is {more(found.deficit_bytes)} more than there is"
+        return f"the least that all roles take together is {format_missing(found.deficit_bytes)} more than there is"
     return f"these requirements conflict: {listed([item.path for one in found.conflicts for item in one.requirements])}"
 
 

@@ -3,9 +3,10 @@
 from collections.abc import Iterator
 
 from planner.engine.switching import Span
-from planner.explain.words import listed, more, plural
+from planner.explain.words import listed, plural
 from planner.plan import Asleep, Plan, ServerPlan
 from planner.plan.turns import Switch, switches_of
+from planner.units import format_gib
 
 _HOW = {
     "sleep": "sleeps with its weights in the machine's memory",
@@ -38,8 +39,8 @@ def _kept(server: ServerPlan, asleep: Asleep) -> str:
     if not asleep.gpu_bytes:
         return ""
     gpus = "its GPU" if len(server.gpus) == 1 else "each of its GPUs"
-    host = f" and {more(asleep.host_bytes)} of the machine's memory" if asleep.host_bytes else ""
-    return f": {more(asleep.gpu_bytes)} of {gpus}{host}"
+    host = f" and {format_gib(asleep.host_bytes)} of the machine's memory" if asleep.host_bytes else ""
+    return f": {format_gib(asleep.gpu_bytes)} of {gpus}{host}"
 
 
 def _sets(plan: Plan) -> Iterator[str]:
@@ -77,7 +78,7 @@ def _host(plan: Plan) -> Iterator[str]:
         yield f"the first time a server sleeps takes up to {-(-longest // 1000)} s more: it pins that memory"
     if plan.host_bytes:
         sleeping = sum(1 for server in plan.servers if server.asleep)
-        yield f"{plural(sleeping, 'sleeping server')} keep {more(plan.host_bytes)} of the machine's memory in all"
+        yield f"{plural(sleeping, 'sleeping server')} keep {format_gib(plan.host_bytes)} of the machine's memory in all"
 
 
 def seconds(time: Span) -> str:

@@ -8,7 +8,7 @@ from planner.facts.accuracy import Accuracy
 from planner.facts.prior import ASSUMED
 from planner.options.worth import COST_PER_MTOK, LATENCY, THROUGHPUT, TPOT
 from planner.plan import COST, GPU_HOURS, GPUS_IN_USE, GPUGroup, Plan, ServerPlan
-from planner.units import GIB, format_gib
+from planner.units import format_gib
 
 TERMS = {
     "baseline": "baseline_bytes",
@@ -56,6 +56,15 @@ COUNTED = {
 }
 """What each stage of docs/objective.md counts; roles count by their weights."""
 
+UNSEEN = {
+    "desc_act": "the order in which weights were rounded",
+    "group_size": "how many weights share a scale",
+    "ignore": "which layers were left as they were",
+    "sym": "whether zero is in the middle of a scale",
+    "zero_point": "whether zero is in the middle of a scale",
+}
+"""What a field of a quantized checkpoint's config says on which the size of its weights depends."""
+
 _LEAST_PERCENT = 0.001
 
 
@@ -90,6 +99,13 @@ def stage_value(name: str, value: int) -> str:
     return f"{abs(value) / scale:.4f}".rstrip("0").rstrip(".") + unit
 
 
+def stage_in_full(name: str, value: int) -> str:
+    """Write the value of a stage with its unit and, where that rounds, in all digits; sums of shares as they are."""
+    if name == "headroom":
+        return f"{value:,} bytes"
+    return stage_value(name, value) if has_unit(name) else f"{value:,}"
+
+
 def stage_share(by: int, of: int, *, at_most: bool = False) -> str:
     """Write a part of a stage's value in per cent of it, never as nothing where there is something: ``0.79 %``.
 
@@ -119,16 +135,6 @@ def stage_change(name: str, now: int, before: int) -> str:
         unit = " bytes" if name == "headroom" else ""
         texts = (f"{now:,}{unit}", f"{before:,}{unit}")
     return f"{texts[0]} instead of {texts[1]}"
-
-
-def more(value_bytes: int) -> str:
-    """Write an amount of memory that must not look smaller than it is: rounded up to hundredths of a GiB."""
-    return f"{-(-value_bytes * 100 // GIB) / 100:.2f} GiB"
-
-
-def less(value_bytes: int) -> str:
-    """Write an amount of memory that must not look larger than it is: rounded down to hundredths of a GiB."""
-    return f"{value_bytes * 100 // GIB / 100:.2f} GiB"
 
 
 def listed(items: Sequence[str], last: str = "and") -> str:

@@ -50,6 +50,14 @@ class RoleSpeed(Struct, frozen=True, kw_only=True):
     steps: tuple[SpeedStep, ...]
 
 
+class ContextPrice(Struct, frozen=True, kw_only=True):
+    """What a token beyond the context of a role's servers in a pool would take of each of their GPUs, for a request."""
+
+    role: str
+    pool: str
+    token_bytes: int
+
+
 class LeftOut(Struct, frozen=True, kw_only=True):
     """An optional role that is not served; the rejections say why, and are empty when what it takes is worth more."""
 
@@ -61,7 +69,7 @@ class Account(Struct, frozen=True, kw_only=True):
     """A plan, what each of its roles would otherwise have, and what more memory would buy, pool by pool.
 
     ``speeds`` are those of roles that state the length of their requests, ``nearby`` the alternatives of each role that
-    people have in mind.
+    people have in mind, ``contexts`` what a further token costs of servers that have a KV cache.
     """
 
     plan: Plan
@@ -70,3 +78,4 @@ class Account(Struct, frozen=True, kw_only=True):
     growths: tuple[Growth, ...]
     speeds: tuple[RoleSpeed, ...] = ()
     nearby: tuple[Nearby, ...] = ()
+    contexts: tuple[ContextPrice, ...] = ()

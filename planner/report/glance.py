@@ -4,11 +4,10 @@ from collections.abc import Iterator, Sequence
 
 from msgspec import Struct
 
-from planner.explain.words import less, more
 from planner.report.curves import Curves, Held, Pace
 from planner.report.memory import GPUBar, tightest
 from planner.report.starts import StartRow
-from planner.units import format_tokens
+from planner.units import format_gib, format_tokens
 
 _NAMED = 6
 """How many of a kind are named; the parts of the page below have all."""
@@ -25,7 +24,8 @@ def glance(bars: tuple[GPUBar, ...], curves: tuple[Curves, ...], starts: tuple[S
     """Yield what is asked first: where memory is short, what context costs, how fast it is, what starts when."""
     tight = tightest(bars)
     yield Answer(
-        question="Tightest GPU", text=f"{tight.label}: {less(tight.free_bytes)} free of {less(tight.total_bytes)}"
+        question="Tightest GPU",
+        text=f"{tight.label}: {format_gib(tight.free_bytes)} free of {format_gib(tight.total_bytes)}",
     )
     for own in curves[:_NAMED]:
         if own.held:
@@ -47,7 +47,7 @@ def _context(own: Curves) -> str:
 
 def _cost(point: Held) -> str:
     return (
-        f"a request of {format_tokens(point.tokens)} tokens takes {more(point.bytes)} of the KV cache, "
+        f"a request of {format_tokens(point.tokens)} tokens takes {format_gib(point.bytes)} of the KV cache, "
         f"{point.requests} fit at once"
     )
 

@@ -5,9 +5,8 @@ from collections.abc import Iterator
 from msgspec import Struct
 
 from planner import explain
-from planner.explain.words import less, more
 from planner.plan import Change, NoPlan
-from planner.units import parse_tokens
+from planner.units import format_gib, format_missing, parse_tokens
 
 
 class Bar(Struct, frozen=True, kw_only=True):
@@ -58,20 +57,22 @@ def _needs(found: NoPlan) -> Iterator[Bar]:
     if not found.needs:
         return
     for need in found.needs:
-        yield Bar(label=f"{need.role}, at least", kind="needed", value=need.total_bytes, text=more(need.total_bytes))
+        yield Bar(
+            label=f"{need.role}, at least", kind="needed", value=need.total_bytes, text=format_gib(need.total_bytes)
+        )
     if len(found.needs) > 1:
         together = sum(need.total_bytes for need in found.needs)
-        yield Bar(label="all roles, at least", kind="needed", value=together, text=more(together))
+        yield Bar(label="all roles, at least", kind="needed", value=together, text=format_gib(together))
     for supply in found.gpus:
         size = supply.capacity_bytes * supply.count
-        yield Bar(label=f"{supply.count} × {supply.gpu}", kind="there", value=size, text=less(size))
+        yield Bar(label=f"{supply.count} × {supply.gpu}", kind="there", value=size, text=format_gib(size))
 
 
 def _lacks(found: NoPlan) -> Iterator[Bar]:
     for number, conflict in enumerate(found.conflicts, 1):
         if conflict.deficit_bytes:
             lack = conflict.deficit_bytes
-            yield Bar(label=f"conflict {number}", kind="lacking", value=lack, text=more(lack))
+            yield Bar(label=f"conflict {number}", kind="lacking", value=lack, text=format_missing(lack))
 
 
 def _relaxations(found: NoPlan) -> Iterator[Relaxation]:

@@ -18,7 +18,7 @@ from planner.report.compare import Compared
 from planner.report.no_plan import Bar, NoPlanView
 from planner.report.view import View
 from planner.resources import data_folder
-from planner.units import GIB
+from planner.units import format_missing, gib
 
 _LIBRARY, _CHARTS, _LIVE, _STYLE = "echarts.common.min.js", "charts.js", "live.js", "page.css"
 _NOTHING = Compared()
@@ -134,7 +134,8 @@ def _environment() -> Environment:
         keep_trailing_newline=True,
         bytecode_cache=Compiled(__file__),
     )
-    environment.filters["gib"] = lambda value: f"{value / GIB:.2f}"
+    environment.filters["gib"] = gib
+    environment.filters["missing"] = format_missing
     environment.filters["accuracy"] = accuracy
     environment.filters["bytes"] = lambda value: f"{value:,}"
     return environment

@@ -4,6 +4,7 @@ from collections.abc import Iterator
 
 from msgspec import Struct
 
+from planner.explain.words import COSTS, stage_in_full
 from planner.fleet import Fleet
 from planner.plan import Plan, ServerPlan
 
@@ -57,7 +58,10 @@ def _of_server(server: ServerPlan) -> Iterator[Source]:
 def _of_proof(plan: Plan) -> Iterator[Source]:
     proof, lock = plan.proof, plan.lock
     for stage in proof.stages:
-        yield Source(what=f"proof: {stage.name}", value=str(stage.value), source=f"no plan exceeds {stage.bound}")
+        name = plan.title(stage.name)
+        value, bound = (stage_in_full(name, amount) for amount in (stage.value, stage.bound))
+        limit = f"no plan has less than {bound}" if name in COSTS else f"no plan exceeds {bound}"
+        yield Source(what=f"proof: {name}", value=value, source=limit)
     yield Source(what="solver", value=f"{proof.solver} {proof.solver_version}", source=f"model {proof.model_sha256}")
     for what in ("fleet_sha256", "catalog_sha256", "engine_profile_sha256", "speed_sha256"):
         yield Source(what=what, value=getattr(lock, what), source=f"planner {lock.planner_version}")

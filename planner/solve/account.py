@@ -6,9 +6,10 @@ from msgspec.structs import replace
 
 from planner.catalog import Catalog
 from planner.fleet import Fleet, Pool
+from planner.memory.demand import scarcest_layout
 from planner.options import prepare
 from planner.plan import NoPlan, Plan
-from planner.plan.account import Account, Alternative, Growth, LeftOut, RoleSpeed
+from planner.plan.account import Account, Alternative, ContextPrice, Growth, LeftOut, RoleSpeed
 from planner.search import watch
 from planner.search.budget import BUDGET, BudgetSpent
 from planner.solve.alternatives import next_best
@@ -43,6 +44,7 @@ def account(
         growths=tuple(_growth(fleet, found.plan, pool, catalog, budget) for pool in fleet.pools),
         speeds=tuple(_speeds(fleet, catalog, found, role)),
         nearby=tuple(nearby(fleet, catalog, found, role, budget)),
+        contexts=tuple(_contexts(fleet, found, role)),
     )
 
 
@@ -52,6 +54,15 @@ def _speeds(fleet: Fleet, catalog: Catalog, found: Solved, role: str | None) -> 
             speed = role_speed(fleet, catalog, found.prepared, decision, found.plan)
             if speed:
                 yield speed
+
+
+def _contexts(fleet: Fleet, found: Solved, role: str | None) -> Iterator[ContextPrice]:
+    for decision in found.decided:
+        pool, option = fleet.pools[decision.option.pool], decision.option
+        layout = scarcest_layout(decision.server, pool.gpu, found.prepared.profile)
+        price = layout.bytes_per_token(option.max_model_len, option.max_num_batched_tokens)
+        if price and role in (None, decision.role.name):
+            yield ContextPrice(role=decision.role.name, pool=pool.name, token_bytes=price)
 
 
 def _alternatives(fleet: Fleet, found: Solved, role: str | None, budget: int) -> Iterator[Alternative]:
