@@ -114,6 +114,20 @@ def test_a_word_that_a_reader_takes_for_something_else_is_not_bare(word: str) ->
     assert not (read and is_text(word)), read
 
 
+SCALARS = st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=12) | st.sampled_from(WORDS)
+DATA = st.recursive(
+    SCALARS,
+    lambda parts: st.lists(parts, max_size=4) | st.dictionaries(st.text(max_size=8) | st.sampled_from(WORDS), parts),
+    max_leaves=12,
+)
+
+
+@given(DATA)
+def test_what_is_written_quickly_is_what_pyyaml_writes(data: object) -> None:
+    narrower = (1 << 20) - 1  # another width is left to PyYAML
+    assert yaml_text(data) == yaml_text(data, width=narrower)
+
+
 def test_common_names_stay_bare() -> None:
     for name in ("coder", "a.b", "general-2", "x_y", "fp8", "e5", "nodes", "Qwen2.5", "v1", "0.33.0", "none", "one"):
         assert yaml_word(name) == name

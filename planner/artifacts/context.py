@@ -193,7 +193,10 @@ def build_context(plan: Plan, targets: Collection[str] = ()) -> Context:
     refused = [(one.name, text) for one in processes for text in refused_arguments(one.arguments, options)]
     if refused:
         raise CheckFailed(tuple(f"{name}: {text}" for name, text in refused))
-    nodes = tuple(_node(name, processes) for name in node_names(plan))
+    on: dict[str, list[Server]] = {name: [] for name in node_names(plan)}
+    for process in processes:
+        on.setdefault(process.node, []).append(process)
+    nodes = tuple(_node(name, on[name]) for name in node_names(plan))
     taken = {process.name for process in processes}
     pods = _pods(processes)
     found = workloads(plan.fleet, processes)
@@ -241,6 +244,9 @@ def build_context(plan: Plan, targets: Collection[str] = ()) -> Context:
 
 
 def _devices(plan: Plan, processes: tuple[Server, ...]) -> tuple[Device, ...]:
+    taken: Counter[tuple[str, int]] = Counter()
+    for process in processes:
+        taken.update({(process.node, index): process.memory_bytes for index in process.gpu_indices})
     return tuple(
         Device(
             node=gpu.node,
@@ -249,9 +255,7 @@ def _devices(plan: Plan, processes: tuple[Server, ...]) -> tuple[Device, ...]:
             device_class=device_class(gpu.product),
             device_expression=device_expression(gpu.product),
             unified=unified(gpu, plan.engine_version),
-            memory_bytes=sum(
-                one.memory_bytes for one in processes if one.node == gpu.node and gpu.index in one.gpu_indices
-            ),
+            memory_bytes=taken[gpu.node, gpu.index],
         )
         for gpu in plan.gpus
         if gpu.servers
@@ -355,8 +359,7 @@ def _router(processes: tuple[Server, ...], taken: Collection[str], nodes: tuple[
     )
 
 
-def _node(name: str, processes: tuple[Server, ...]) -> Node:
-    here = tuple(process for process in processes if process.node == name)
+def _node(name: str, here: Sequence[Server]) -> Node:
     return Node(
         name=name,
         slug=slug(name),

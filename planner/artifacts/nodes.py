@@ -8,6 +8,7 @@ from msgspec.structs import replace
 
 from planner.artifacts.quoting import slug
 from planner.plan import Plan, ServerPlan
+from planner.plan.lookup import lookup
 
 
 class Part(Struct, frozen=True):
@@ -65,7 +66,7 @@ def many(plan: Plan) -> bool:
 
 def on_node(plan: Plan, node: str) -> Plan:
     """Return what one node carries out of a plan: the servers it runs or has a part of, their order, its GPUs."""
-    servers = tuple(server for server in plan.servers if node in server.nodes)
+    servers = lookup(plan.servers).by_node.get(node, ())
     names = {server.name for server in servers}
     return replace(
         plan,

@@ -137,10 +137,13 @@ def all_processes(plan: Plan, options: EngineOptions) -> tuple[Server, ...]:
     """Return the processes on the plan's nodes in the order in which they start."""
     devices = {(gpu.node, gpu.index): gpu for gpu in plan.gpus}
     processes: list[Server] = []
+    there: dict[tuple[str, int], list[int]] = {}
     for part in parts(plan):
-        gpus = [devices[part.node, index] for index in part.gpu_indices]
-        earlier = [one for one in processes if one.node == part.node and set(one.gpu_indices) & set(part.gpu_indices)]
-        processes.append(_process(plan, part, gpus, earlier, options))
+        places = [(part.node, index) for index in part.gpu_indices]
+        earlier = [processes[number] for number in sorted({one for place in places for one in there.get(place, ())})]
+        for place in places:
+            there.setdefault(place, []).append(len(processes))
+        processes.append(_process(plan, part, [devices[place] for place in places], earlier, options))
     return tuple(processes)
 
 

@@ -53,12 +53,14 @@ class Workload(Struct, frozen=True, kw_only=True):
 def in_pods(processes: Sequence[Server]) -> list[list[Server]]:
     """Return the servers on one machine in groups that wait for one another, in the order in which they start."""
     servers = [process for process in processes if process.node_count == 1]
-    groups: list[list[Server]] = []
-    for server in servers:
-        joined = [group for group in groups if any(other.name in server.after for other in group)]
-        groups = [group for group in groups if group not in joined]
-        groups.append([*(other for group in joined for other in group), server])
-    return sorted((sorted(group, key=servers.index) for group in groups), key=lambda group: servers.index(group[0]))
+    place = {server.name: number for number, server in enumerate(servers)}
+    groups: dict[int, list[int]] = {}
+    group_of: dict[int, int] = {}
+    for number, server in enumerate(servers):
+        joined = sorted({group_of[place[name]] for name in server.after if name in place})
+        groups[number] = sorted([number, *(other for group in joined for other in groups.pop(group))])
+        group_of |= dict.fromkeys(groups[number], number)
+    return [[servers[number] for number in group] for group in sorted(groups.values())]
 
 
 def workloads(fleet: str, processes: Sequence[Server]) -> tuple[Workload, ...]:

@@ -10,7 +10,7 @@ from msgspec.structs import replace
 from planner.catalog import Catalog
 from planner.check.objective import check_objective, measured
 from planner.check.placement import check_gpus, check_roles, check_same_fleet, check_start
-from planner.check.servers import Recomputed, check_server
+from planner.check.servers import Recomputed, check_servers
 from planner.check.speed import check_speed
 from planner.check.turns import as_planned, check_turns
 from planner.check.violation import Violation
@@ -48,8 +48,7 @@ def check(plan: Plan, fleet: Fleet, catalog: Catalog, *, objective: bool = True)
         return found
     fleet = as_planned(fleet, plan)
     facts = Recomputed(plan, fleet, catalog, load_profile(plan.engine_version))
-    for server in plan.servers:
-        found += check_server(facts, server)
+    found += check_servers(facts)
     found += check_gpus(plan, fleet)
     found += check_roles(plan, fleet)
     if not found:

@@ -15,6 +15,7 @@ from planner.options.replicas import all_loads
 from planner.options.speed import fast_enough
 from planner.options.worth import counts_speed
 from planner.plan import GPULedger, Plan, ServerPlan, Stage
+from planner.plan.lookup import lookup
 
 HEADROOM = "headroom"
 
@@ -68,7 +69,7 @@ def _counted(
 
 def _taken(plan: Plan, gpu: GPULedger, loads: Mapping[str, Load]) -> int:
     """Return what the servers of a GPU count at most, whichever set of roles is awake."""
-    here = [server for server in plan.servers for place in server.gpus if place == (gpu.node, gpu.index)]
+    here = lookup(plan.servers).by_gpu.get((gpu.node, gpu.index), ())
     sets = plan.awake_sets or (tuple(server.role for server in here),)
     return max(sum(loads[server.name][server.role not in awake] for server in here) for awake in sets)
 

@@ -8,10 +8,14 @@ from itertools import combinations
 from planner.check.servers import Recomputed
 from planner.check.turns import largest_awake
 from planner.check.violation import Violation
+from planner.facts.gpu import GPU
 from planner.fleet import ROUTER_PORT, Fleet, Pool, Role
 from planner.fleet.values import FIRST_PORT, LAST_PORT
-from planner.memory.estimate import estimate
+from planner.memory.estimate import Estimate, estimate
+from planner.memory.terms import Server
 from planner.plan import Plan, ServerPlan
+from planner.plan.lookup import lookup
+from planner.tensors.identity import Same
 
 # The speed is a matter of place too: it depends on the neighbours.
 _OWN_FIELDS = ("name", "port", "master_port", "node", "gpu_indices", "later_stages", "speed")
@@ -76,9 +80,10 @@ def check_gpus(plan: Plan, fleet: Fleet) -> Iterator[Violation]:
     found = [(g.pool, g.node, g.index, g.gpu, g.total_bytes, g.system_bytes, g.memory_in_use_bytes) for g in plan.gpus]
     if found != expected:
         yield Violation("GPUs", "are not those of the fleet, with its memory in use")
+    there = lookup(plan.servers).by_gpu
     for gpu in plan.gpus:
         where = f"GPU {gpu.index} of {gpu.node}"
-        names = [s.name for s in plan.servers if (gpu.node, gpu.index) in s.gpus]
+        names = [server.name for server in there.get((gpu.node, gpu.index), ())]
         if names != list(gpu.servers):
             yield Violation(where, f"lists {', '.join(gpu.servers) or 'nothing'}, carries {', '.join(names)}")
         taken = sum(plan.server(name).ledger.total_bytes for name in names)
@@ -115,10 +120,10 @@ def check_roles(plan: Plan, fleet: Fleet) -> Iterator[Violation]:
             yield from _check_pools(list(plan.by_pool(role.name).values()))
         elif servers:
             yield from _check_alike(servers, _OWN_FIELDS)
-    for one, other in combinations(plan.servers, 2):
-        if set(one.gpus) & set(other.gpus):
-            first, second = fleet.role(one.role), fleet.role(other.role)
-            if not first.shares_with(second):
+    roles = {role.name: role for role in fleet.roles}
+    for here in lookup(plan.servers).by_gpu.values():
+        for one, other in combinations(here, 2):
+            if not roles[one.role].shares_with(roles[other.role]):
                 yield Violation(one.name, f"shares a GPU with {other.name}, which the fleet forbids")
 
 
@@ -164,6 +169,7 @@ def check_start(facts: Recomputed) -> Iterator[Violation]:
     """
     plan = facts.plan
     used = {(gpu.node, gpu.index): gpu.system_bytes + gpu.memory_in_use_bytes for gpu in plan.gpus}
+    known: dict[tuple[Same[Server], Same[GPU], int], Estimate] = {}
     for name in plan.start_order:
         server = plan.server(name)
         gpu = facts.gpu(server)
@@ -174,7 +180,9 @@ def check_start(facts: Recomputed) -> Iterator[Violation]:
         share = math.ceil(gpu.memory_bytes * server.gpu_memory_utilization)
         if share + server.ledger.baseline_bytes > gpu.memory_bytes - in_use:
             yield Violation(name, f"its utilization asks for {share} bytes, more than is free when it starts")
-        expected = estimate(facts.server(server), gpu, facts.profile, in_use)
+        made = facts.server(server)
+        key = Same(made), Same(gpu), in_use
+        expected = known[key] = known.get(key) or estimate(made, gpu, facts.profile, in_use)
         if not expected.starts:
             yield Violation(name, f"does not start: {expected.reason}")
         for place in server.gpus:

@@ -4,6 +4,7 @@ from collections.abc import Iterator
 from functools import cached_property
 
 from msgspec import Struct
+from msgspec.structs import replace
 
 from planner.catalog import Catalog
 from planner.check.violation import Violation
@@ -25,6 +26,9 @@ from planner.options.limits import KV_CACHE_DTYPES, ranks_refusal, stages_refusa
 from planner.options.served import context_limit, served
 from planner.plan import Plan, ServerPlan, SharedRole, faults_of
 
+Kind = tuple[str, str, int, tuple[int, ...]]
+"""A role, a pool, on how many nodes a server is, and how many GPUs each of its groups has."""
+
 
 class Recomputed(Struct, frozen=True, dict=True):
     """A plan beside its fleet, and what both imply."""
@@ -41,11 +45,19 @@ class Recomputed(Struct, frozen=True, dict=True):
 
     def pool(self, plan: ServerPlan) -> Pool | None:
         """Return the pool that has the GPUs a server is on; None when no pool has all of them."""
-        for pool in self.fleet.pools:
-            devices = range(pool.gpu_index, pool.gpu_index + pool.gpus_per_node)
-            if plan.gpus and all(node in pool.node_names and index in devices for node, index in plan.gpus):
-                return pool
-        return None
+        found = {self._pools.get(place) for place in plan.gpus}
+        number = found.pop() if len(found) == 1 else None
+        return None if number is None else self.fleet.pools[number]
+
+    @cached_property
+    def _pools(self) -> dict[tuple[str, int], int]:
+        """The position of the pool that has a GPU, by its node and device number."""
+        return {
+            (node, index): number
+            for number, pool in enumerate(self.fleet.pools)
+            for node in pool.node_names
+            for index in range(pool.gpu_index, pool.gpu_index + pool.gpus_per_node)
+        }
 
     def gpu(self, plan: ServerPlan) -> GPU:
         """Return the kind of GPU a server is on."""
@@ -59,7 +71,27 @@ class Recomputed(Struct, frozen=True, dict=True):
         return own or "auto" if plan.kv_cache_dtype == "auto" else plan.kv_cache_dtype
 
     def server(self, plan: ServerPlan) -> Server:
-        """Return the server that the plan's flags start."""
+        """Return the server that the plan's flags start.
+
+        Servers that are alike have the same one: a role may have thousands.
+        """
+        key, like = self.kind(plan), anywhere(plan)
+        known = self._made.get(key)
+        if known is None or known[0] != like:
+            known = self._made[key] = like, self._server(plan)
+        return known[1]
+
+    def kind(self, plan: ServerPlan) -> Kind:
+        """Return what of a server's place decides more than where it is: its pool, and its GPUs on each node."""
+        pool = self.pool(plan)
+        widths = tuple(len(group.gpu_indices) for group in plan.groups)
+        return plan.role, pool.name if pool else "", len(plan.nodes), widths
+
+    @cached_property
+    def _made(self) -> dict[Kind, tuple[ServerPlan, Server]]:
+        return {}
+
+    def _server(self, plan: ServerPlan) -> Server:
         found = variant_of(self.fleet.role(plan.role), plan)
         assert found is not None
         architecture, quantization = served(*found, plan.task)
@@ -87,8 +119,26 @@ class Recomputed(Struct, frozen=True, dict=True):
         return Server(architecture=architecture, quantization=quantization, flags=flags)
 
 
-def check_server(facts: Recomputed, plan: ServerPlan) -> Iterator[Violation]:
-    """Check one server on its own."""
+def anywhere(plan: ServerPlan) -> ServerPlan:
+    """Return what servers have in common that are alike but for their names, ports, places and neighbours."""
+    return replace(plan, name=plan.role, port=0, master_port=0, node="", gpu_indices=(), later_stages=(), speed=None)
+
+
+def check_servers(facts: Recomputed) -> Iterator[Violation]:
+    """Check every server on its own; of one that is like another that keeps all promises, where it is."""
+    kept: dict[Kind, ServerPlan] = {}
+    for server in facts.plan.servers:
+        kind, like = facts.kind(server), anywhere(server)
+        if kept.get(kind) == like:
+            yield from _place(facts, facts.fleet.role(server.role), server)
+            continue
+        wrong = list(_check_server(facts, server))
+        if not wrong:
+            kept[kind] = like
+        yield from wrong
+
+
+def _check_server(facts: Recomputed, plan: ServerPlan) -> Iterator[Violation]:
     role = facts.fleet.role(plan.role)
     found = variant_of(role, plan)
     if found is None:

@@ -4,26 +4,33 @@ from collections.abc import Iterator
 
 from planner.check.servers import Recomputed
 from planner.check.violation import Violation
+from planner.facts.gpu import GPU
 from planner.fleet import Role
+from planner.memory.terms import Server
 from planner.options.speed import kept_up_milli, speed_of, too_slow
 from planner.plan import busy_permille, server_speed
+from planner.plan.lookup import lookup
 from planner.speed.forecast import Forecast
+from planner.tensors.identity import Same
 
 
 def check_speed(facts: Recomputed) -> Iterator[Violation]:
     """Every server is as fast as the plan says, and each role as its requirements say."""
     roles = {role.name: role.busy_permille for role in facts.fleet.roles}
+    there = lookup(facts.plan.servers)
     for role in facts.fleet.roles:
+        known: dict[tuple[Same[Server], Same[GPU], int, int], Forecast | None] = {}
         kept_up, served = 0, False
         for server in facts.plan.servers:
             if server.role != role.name:
                 continue
-            beside = [one for one in facts.plan.servers if not facts.fleet.excludes(role.name, one.role)]
+            beside = [one for one in there.beside(server) if not facts.fleet.excludes(role.name, one.role)]
             busy = busy_permille(server, beside, roles)
-            tables = facts.catalog.speed
-            found = speed_of(
-                role, facts.server(server), facts.gpu(server), facts.profile, tables, busy, len(server.nodes)
-            )
+            made, gpu, nodes = facts.server(server), facts.gpu(server), len(server.nodes)
+            key = Same(made), Same(gpu), busy, nodes
+            if key not in known:
+                known[key] = speed_of(role, made, gpu, facts.profile, facts.catalog.speed, busy, nodes)
+            found = known[key]
             if server.speed != server_speed(found, busy):
                 yield Violation(server.name, f"the speed is {server.speed}, recomputed {server_speed(found, busy)}")
             if found:

@@ -6,6 +6,7 @@ from planner.check.servers import Recomputed
 from planner.check.violation import Violation
 from planner.fleet import STOP, Fleet
 from planner.plan import GPULedger, Plan, asleep_of, awake_sets
+from planner.plan.lookup import lookup
 
 
 def as_planned(fleet: Fleet, plan: Plan) -> Fleet:
@@ -38,7 +39,7 @@ def largest_awake(plan: Plan, gpu: GPULedger, without: str = "") -> int:
 
     Of one ``without`` which it is asked, only the sets are looked at in which it is awake, and it is not counted.
     """
-    servers = [server for server in plan.servers if (gpu.node, gpu.index) in server.gpus]
+    servers = lookup(plan.servers).by_gpu.get((gpu.node, gpu.index), ())
     own = plan.server(without).role if without else ""
     sets = [set(roles) for roles in plan.awake_sets] or [{server.role for server in servers}]
     totals = []

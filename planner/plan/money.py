@@ -51,7 +51,8 @@ def _price(fleet: Fleet, servers: Sequence[ServerPlan]) -> tuple[int, tuple[str,
     price, sources = 0, list[str]()
     for pool in fleet.pools:
         devices = range(pool.gpu_index, pool.gpu_index + pool.gpus_per_node)
-        here = {(node, index) for node, index in used if node in pool.node_names and index in devices}
+        nodes = set(pool.node_names)
+        here = {(node, index) for node, index in used if node in nodes and index in devices}
         count = len(here) if pool.paid_together == 1 else len({node for node, _ in here})
         if count:
             price += count * (pool.microdollars_per_hour or 0)

@@ -14,6 +14,7 @@ from planner.memory.demand import Ledger
 from planner.options.worth import COST_PER_MTOK
 from planner.plan.faults import KnownFault
 from planner.plan.lock import Lock
+from planner.plan.lookup import lookup
 from planner.plan.server import (
     GPUGroup,
     ServerPlan,
@@ -317,4 +318,4 @@ class Plan(Struct, frozen=True, kw_only=True):
         Raises:
             KeyError: the plan has no such server.
         """
-        return {server.name: server for server in self.servers}[name]
+        return lookup(self.servers).by_name[name]

@@ -26,6 +26,7 @@ from planner.plan import (
     Plan,
     Proof,
     ServerPlan,
+    ServerSpeed,
     SharedRole,
     Stage,
     asleep_of,
@@ -36,6 +37,7 @@ from planner.plan import (
     price_of,
     server_speed,
 )
+from planner.plan.lookup import lookup
 from planner.search.chain import SEED
 from planner.search.problem import MINIMAL_CHANGE, Answer, Block
 from planner.search.turns import charge
@@ -180,14 +182,18 @@ def _with_speed(
     fleet: Fleet, prepared: Prepared, decided: Mapping[str, Decision], servers: Sequence[ServerPlan]
 ) -> Iterator[ServerPlan]:
     """Yield servers with their speed, which depends on how many others are on their GPUs."""
-    roles = {role.name: role.busy_permille for role in fleet.roles}
+    roles, there = {role.name: role.busy_permille for role in fleet.roles}, lookup(tuple(servers))
+    known: dict[tuple[str, int, int], ServerSpeed | None] = {}
     for server in servers:
         found = decided[server.name]
-        beside = [other for other in servers if not fleet.excludes(server.role, other.role)]
-        gpu, busy = fleet.pools[found.option.pool].gpu, busy_permille(server, beside, roles)
-        nodes = found.option.nodes
-        speed = speed_of(found.role, found.server, gpu, prepared.profile, prepared.speed, busy, nodes)
-        yield replace(server, speed=server_speed(speed, busy))
+        beside = [other for other in there.beside(server) if not fleet.excludes(server.role, other.role)]
+        busy = busy_permille(server, beside, roles)
+        key = server.role, found.option.pool, busy
+        if key not in known:
+            gpu, nodes = fleet.pools[found.option.pool].gpu, found.option.nodes
+            speed = speed_of(found.role, found.server, gpu, prepared.profile, prepared.speed, busy, nodes)
+            known[key] = server_speed(speed, busy)
+        yield replace(server, speed=known[key])
 
 
 def _servers(

@@ -2,7 +2,7 @@
 
 import bisect
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 
 from msgspec.structs import replace
 
@@ -20,39 +20,53 @@ def bindings(prepared: Prepared, decided: Sequence[Decision], groups: Sequence[T
     Of a role across pools it is what stops the servers that lead.
     """
     considered = {found.role.name: found.considered for found in prepared.roles}
+    there = _on_gpus(decided)
     found: list[Binding] = []
     for own, *others in by_role(decided):
         beside = sum(other.requests for other in others)
-        steps = _Steps(own, considered[own.role.name], _room(prepared, decided, own, groups), beside)
+        steps = _Steps(own, considered[own.role.name], _room(prepared, decided, there, own, groups), beside)
         found += [steps.concurrency(), steps.context(), steps.batch(), steps.variant()]
     return tuple(found)
 
 
-def _room(prepared: Prepared, decided: Sequence[Decision], own: Decision, groups: Sequence[TimeShare]) -> int:
+def _on_gpus(decided: Sequence[Decision]) -> dict[GPU, Counter[int]]:
+    """Return how many servers of each decision, by its position, every GPU has that has any."""
+    found: dict[GPU, Counter[int]] = {}
+    for position, decision in enumerate(decided):
+        for block in decision.blocks:
+            for gpu in block.gpus:
+                found.setdefault(gpu, Counter())[position] += 1
+    return found
+
+
+def _room(
+    prepared: Prepared,
+    decided: Sequence[Decision],
+    there: Mapping[GPU, Counter[int]],
+    own: Decision,
+    groups: Sequence[TimeShare],
+) -> int:
     """Return the bytes each server of a role may take: what the others leave on the fullest of its GPUs."""
     capacity = prepared.places[own.option.pool].capacity_bytes
-    there = {gpu for block in own.blocks for gpu in block.gpus}
-    return capacity - max(_beside(decided, own, gpu, groups) for gpu in there)
+    gpus = {gpu for block in own.blocks for gpu in block.gpus}
+    return capacity - max(_beside(decided, there[gpu], own, groups) for gpu in gpus)
 
 
-def _beside(decided: Sequence[Decision], own: Decision, gpu: GPU, groups: Sequence[TimeShare]) -> int:
+def _beside(decided: Sequence[Decision], here: Counter[int], own: Decision, groups: Sequence[TimeShare]) -> int:
     """Return what others take of a GPU at most while a role is awake; more servers of its own count among them."""
     counts: Counter[str] = Counter()
-    for decision in decided:
-        counts[decision.role.name] += _count(decision, gpu)
+    for position, count in here.items():
+        counts[decided[position].role.name] += count
     beside = (counts[own.role.name] - 1) * own.footprint
-    for decision in decided:
+    for position, count in here.items():
+        decision = decided[position]
         if decision.role.name != own.role.name and not any(decision.role.name in group.roles for group in groups):
-            beside += _count(decision, gpu) * decision.footprint
+            beside += count * decision.footprint
     for group in groups:
         others = [other for other in decided if other is not own and other.role.name in group.roles]
         loads = [(counts[o.role.name] * o.footprint, counts[o.role.name] * o.option.asleep.gpu_bytes) for o in others]
         beside += charge(loads, group.awake - (own.role.name in group.roles))
     return beside
-
-
-def _count(decision: Decision, gpu: GPU) -> int:
-    return sum(gpu in block.gpus for block in decision.blocks)
 
 
 class _Steps:
