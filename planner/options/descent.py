@@ -68,17 +68,20 @@ class Descent:
             self._next(None)
         return None
 
-    def options(self, least: int, front: Front, looks: int) -> Iterator[Option]:
-        """Yield the options of which so much is left and that no others beat, until so many looks were taken."""
+    def options(self, least: int, front: Front, looks: int) -> Iterator[tuple[int, Option]]:
+        """Yield the options of which so much is left and that no others beat, until so many looks were taken.
+
+        Each is with what is left of it.
+        """
         while self.missed(least) is not None and self.looks < looks and not self._all_looks.spent:
-            part = self._waiting[0][-1]
+            left, _, part = self._waiting[0]
             if not isinstance(part, _Part) or part.option is None:
                 self._next(front)
                 continue
             heapq.heappop(self._waiting)
             if not part.box.beaten(front, part.option.demand.footprint):
                 front.add(part.option)
-                yield part.option
+                yield -left, part.option
 
     def missed(self, least: int) -> int | None:
         """Return the most that is left of what was not looked at yet; None where it is not so much."""

@@ -7,7 +7,6 @@ is known already (``reach``), and what was not needed in an earlier run is not l
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 
-from msgspec import Struct
 from msgspec.structs import replace
 
 from planner.catalog import Catalog
@@ -15,7 +14,6 @@ from planner.engine.profile import EngineProfile
 from planner.fleet import Fleet, Role
 from planner.options.candidates import allowed
 from planner.options.considered import Considered
-from planner.options.descent import Descent
 from planner.options.gathering import Gathering
 from planner.options.likely import likely
 from planner.options.looks import Looks
@@ -27,7 +25,6 @@ from planner.options.paces import Pacing
 from planner.options.place import Place, places
 from planner.options.problem import left_out, losses, most_of, stages
 from planner.options.prune import Front, Loss, Losses
-from planner.options.reach import Reach
 from planner.options.sizing import BestFirst
 from planner.options.worth import Worth
 from planner.search.budget import BUDGET, BudgetSpent
@@ -90,18 +87,6 @@ def missed(fleet: Fleet, prepared: Prepared) -> int | None:
     return total
 
 
-class Within(Struct, frozen=True):
-    """Options with which a plan can reach enough, what is ``needed`` for them, and the reach that says what is enough.
-
-    ``missed`` is what plans reach at most with options that were not looked at because that takes too long.
-    """
-
-    prepared: Prepared
-    needed: Mapping[str, Needed]
-    reach: Reach
-    missed: int | None
-
-
 def prepare_few(
     fleet: Fleet, catalog: Catalog, profile: EngineProfile, some: Mapping[str, Needed], *, avoid: bool
 ) -> Prepared:
@@ -115,76 +100,26 @@ def prepare_few(
         before = own.left
         one = _gathered(Offers.of(role, catalog, avoid=avoid), where, own, some[role.name], few=True)
         found = BestFirst(one.boxes, Front(losses(names), in_all=False), own).options()
-        roles.append(_role_options(one, catalog, found, avoid=avoid))
+        roles.append(role_options(one, catalog, found, avoid=avoid))
         looks.take(before - own.left)
     return Prepared(places=where, profile=profile, roles=tuple(roles), speed=catalog.speed, some=True)
 
 
-def prepare_within(
-    fleet: Fleet,
-    catalog: Catalog,
-    profile: EngineProfile,
-    reach: Reach,
-    known: Mapping[str, Needed] | None,
-    few: Prepared | None,
-    *,
-    avoid: bool,
-) -> Within:
-    """Return the options of every role with which a plan can reach enough.
-
-    No others are looked at than those of checkpoints that are ``known`` to be needed. Where not all can be looked at,
-    a ``few`` that are a plan are among them. A role of which no option can be in a plan has none. Speed must not count.
-
-    Raises:
-        BudgetSpent: there were not looks enough to tell what is enough.
-    """
-    where, names = places(fleet, profile), stages(fleet.objective)
-    looks = Looks.most() if known is None else Looks.all()
-    gathered = [
-        Gathering(Offers.of(role, catalog, avoid=avoid), where, looks, known[role.name] if known else None)
-        for role in fleet.roles
-    ]
-    descents = [Descent(one, reach, looks) for one in gathered]
-    if not reach.least:
-        reach = reach.settled(fleet.roles, [descent.most() for descent in descents])
-    fronts = [Front(losses(names), in_all=False) for _ in fleet.roles]
-    options: list[list[Option]] = [[] for _ in fleet.roles]
-    open_roles = set(range(len(fleet.roles)))
-    while open_roles and not looks.spent:
-        share = max(1, looks.left // len(open_roles))
-        for number in sorted(open_roles):
-            step(f"options of {fleet.roles[number].name}, {len(open_roles)} of {len(fleet.roles)} roles to go")
-            descent, least = descents[number], reach.least.get(fleet.roles[number].name, 0)
-            before = descent.looks
-            options[number] += descent.options(least, fronts[number], before + share)
-            if descent.missed(least) is None:
-                open_roles.remove(number)
-    roles, needed, left_over = [], {}, list[int]()
-    for number, (role, one) in enumerate(zip(fleet.roles, gathered, strict=True)):
-        found = options[number]
-        needed[role.name] = one.needed(_named(found))
-        top = descents[number].missed(reach.least.get(role.name, 0))
-        if top is not None:
-            left_over.append(reach.within(role, top))
-            found = _with(found, few.roles[number].options if few else ())
-        roles.append(replace(_role_options(one, catalog, found, avoid=avoid), cut=top is not None))
-    most = max(left_over, default=None)
-    prepared = Prepared(places=where, profile=profile, roles=tuple(roles), speed=catalog.speed, some=True, missed=most)
-    return Within(prepared, needed, reach, most)
-
-
-def _with(options: Iterable[Option], others: Iterable[Option]) -> list[Option]:
+def together(options: Iterable[Option], others: Iterable[Option]) -> list[Option]:
+    """Return the options of both, each once."""
     return list({canonical(option): option for option in (*options, *others)}.values())
 
 
-def _role_options(gathering: Gathering, catalog: Catalog, found: Iterable[Option], *, avoid: bool) -> RoleOptions:
+def role_options(gathering: Gathering, catalog: Catalog, found: Iterable[Option], *, avoid: bool) -> RoleOptions:
+    """Return what was found of the options of a role, in canonical order."""
     role = gathering.offers.role
     considered = Considered(role, gathering.where, catalog, avoid=avoid)
     options = tuple(sorted(found, key=canonical))
     return RoleOptions(role=role, options=options, considered=considered, faulty=gathering.faulty)
 
 
-def _named(options: Iterable[Option]) -> frozenset[tuple[int, str]]:
+def named(options: Iterable[Option]) -> frozenset[tuple[int, str]]:
+    """Return the checkpoints that options are of, by pool."""
     return frozenset((option.pool, option.variant.repository) for option in options)
 
 
@@ -226,10 +161,10 @@ def prepare_role(
         found = list(search.options())
         looks.take(begun - own.left)
         if not (one.cut or search.cut):
-            needed = one.needed(_named(found))
+            needed = one.needed(named(found))
             keep(asked, replace(needed, looks=begun - own.left))
     if one.cut or search.cut:
-        found = _with(found, _few(offers, where, catalog, looks, Front(loss, in_all=names is None)))
+        found = together(found, _few(offers, where, catalog, looks, Front(loss, in_all=names is None)))
     elif one.faulty and not found:
         again = prepare_role(role, where, catalog, names, avoid=False, pacing=pacing, looks=looks)
         return replace(again, faulty=True)

@@ -130,3 +130,20 @@ class Reach(Struct, frozen=True):
         spare = sum(known) + self.prices.everything - self.value * SCALE
         least = {role.name: own - spare for role, own in zip(roles, known, strict=True)}
         return Reach(self.names, self.value, self.prices, self.alone, least)
+
+    def nearer(self, roles: Sequence[Role], best: Sequence[int | None], parts: int) -> Mapping[str, int]:
+        """Return what options must have left that reach no less than the best of their role by a part of what may be.
+
+        ``best`` is what ``settled`` was given.
+        """
+        found = {}
+        for role, own in zip(roles, best, strict=True):
+            most = max(own or 0, 0) if role.optional or own is None else own
+            found[role.name] = most - (most - self.least[role.name]) // parts
+        return found
+
+    def reaching(self, value: int) -> "Reach":
+        """Return the same with another value."""
+        more = (value - self.value) * SCALE
+        least = {name: left + more for name, left in self.least.items()}
+        return Reach(self.names, value, self.prices, self.alone, least)

@@ -6,6 +6,7 @@ what is enough. Whichever turns out best, one of the two has another combination
 """
 
 from collections.abc import Mapping, Sequence
+from functools import partial
 
 from msgspec.structs import replace
 
@@ -15,10 +16,11 @@ from planner.engine.profile import EngineProfile
 from planner.fleet import Fleet
 from planner.options import Prepared, prepare
 from planner.options.candidates import allowed
+from planner.options.enough import prepare_within
 from planner.options.likely import likely
 from planner.options.needed import FEW, Needed, question_of_all
 from planner.options.place import places
-from planner.options.prepare import missed, prepare_few, prepare_within
+from planner.options.prepare import missed, prepare_few
 from planner.options.problem import most_of, problem, ranges, stages
 from planner.options.reach import Reach
 from planner.options.worth import counts_speed
@@ -54,7 +56,9 @@ def prepared_within(fleet: Fleet, catalog: Catalog, profile: EngineProfile, *, a
     if first is None:
         return _all_or_few(fleet, catalog, profile, few, avoid=avoid)
     try:
-        found = prepare_within(fleet, catalog, profile, first, None, few, avoid=avoid)
+        found = prepare_within(
+            fleet, catalog, profile, first, None, few, partial(_reached, fleet, first.prices.weights), avoid=avoid
+        )
     except BudgetSpent:
         return _few_alone(fleet, few)
     if not found.reach.least or not all(one.options for one in found.prepared.roles):
@@ -107,7 +111,7 @@ def _suits(fleet: Fleet) -> bool:
 def _few(
     fleet: Fleet, catalog: Catalog, profile: EngineProfile, *, avoid: bool
 ) -> tuple[Prepared | None, Reach | None]:
-    """Return a few options, and what the runner-up of a plan of them reaches; None when there is none."""
+    """Return a few options, and what a plan of them reaches; None when there is none."""
     where, names = places(fleet, profile), stages(fleet.objective)
     weights = _weights(ranges(names, fleet))
     if not weights:
@@ -117,10 +121,16 @@ def _few(
     if not all(one.options for one in few.roles):
         return None, None
     best = known(problem(fleet, few), weights)
-    other = known(problem(fleet, few, barred=_chosen(few, best.decided)), weights) if best else None
-    if best is None or other is None:
+    if best is None:
         return few, None
-    return few, Reach(names[: len(weights)], min(best.value, other.value), best.prices, _alone(fleet, few))
+    return few, Reach(names[: len(weights)], best.value, best.prices, _alone(fleet, few))
+
+
+def _reached(fleet: Fleet, weights: tuple[int, ...], some: Prepared) -> int:
+    """Return what the runner-up of a plan of some options reaches; nothing where none was found."""
+    best = known(problem(fleet, some), weights)
+    other = known(problem(fleet, some, barred=_chosen(some, best.decided)), weights) if best else None
+    return min(best.value, other.value) if best and other else 0
 
 
 def _alone(fleet: Fleet, few: Prepared) -> frozenset[str]:
