@@ -232,7 +232,14 @@ def values(problem: Problem, choices: Plan) -> tuple[int, ...]:
 def headroom(problem: Problem, choices: Plan) -> int:
     """Return the bytes left free; a role that shares with nobody takes its GPUs whole."""
     free = sum(pool.capacity * pool.gpus for pool in problem.pools)
-    return free - sum(_taken(problem, choices).values())
+    whole = {
+        gpu: problem.pools[gpu[0]].capacity
+        for role, choice in enumerate(choices)
+        if choice and problem.alone(role)
+        for block in choice.blocks
+        for gpu in block.gpus
+    }
+    return free - sum((_taken(problem, choices) | whole).values())
 
 
 def rank(problem: Problem, choices: Plan) -> tuple[object, ...]:

@@ -12,7 +12,7 @@ canonical order, settle on the same one.
 """
 
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from fractions import Fraction
 
 from msgspec import Struct
@@ -22,7 +22,7 @@ from ortools.linear_solver import pywraplp
 from planner.search.chain import Weighing
 from planner.search.pieces import Pieces
 from planner.search.prices import SCALE, Prices
-from planner.search.problem import COST, Candidate, Problem, Team, still_barred
+from planner.search.problem import COST, Candidate, Decided, Problem, Team, still_barred
 
 _DIGITS = 30
 """Bits of a price that are kept: what is beyond is noise of the linear solver."""
@@ -88,6 +88,15 @@ class Bounds:
         ends = self._ends[role][candidate]
         return (self._scaled - self._best[role] + max(ends.least, ends.most)) // SCALE
 
+    def lacks(self, role: int, candidate: int) -> int:
+        """Return what a plan with a candidate is short of the total at least, scaled: those of all roles add up."""
+        ends = self._ends[role][candidate]
+        return self._best[role] - max(ends.least, ends.most)
+
+    def slack(self, least: int) -> int:
+        """Return what the candidates of a plan that reaches so much may lack together, scaled."""
+        return self._scaled - least * SCALE
+
     @property
     def count(self) -> int:
         """The number of candidates of all roles."""
@@ -117,6 +126,15 @@ class Bounds:
             ]
             roles.append(replace(found, candidates=tuple(piece for _, piece in kept)))
             origins.append(tuple(index for index, _ in kept))
+        return Pieces(replace(self.problem, roles=still_barred(self.problem.roles, roles)), tuple(origins))
+
+    def only(self, decided: Sequence[Decided]) -> Pieces:
+        """Return the problem with nothing but what was decided left to decide."""
+        roles, origins = [], []
+        for found, one in zip(self.problem.roles, decided, strict=True):
+            kept = one and replace(found.candidates[one[0]], least=one[1], most=one[1])
+            roles.append(replace(found, candidates=(kept,) if kept else (), optional=kept is None))
+            origins.append((one[0],) if one else ())
         return Pieces(replace(self.problem, roles=still_barred(self.problem.roles, roles)), tuple(origins))
 
     def _trimmed(self, role: int, index: int, candidate: Candidate, least: int) -> Candidate | None:

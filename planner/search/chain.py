@@ -95,6 +95,20 @@ def run_chain(model: Model, budget: float, *, canonical: bool = True, patience: 
     return Chain(tuple(_chained(stage for stage in stages if stage.name in reported)), best)
 
 
+def confirmed(model: Model, budget: float) -> Chain | None:
+    """Return all stages of a model's only choice, which is known to be the best; None when it has no places.
+
+    Raises:
+        BudgetSpent: the solver could not tell.
+    """
+    headroom = _headroom(model)
+    solver = _maximise(model, [headroom], budget)
+    if solver is None or round(solver.objective_value) != round(solver.best_objective_bound):
+        return None
+    values = [(goal.name, solver.value(goal.expression)) for goal in [*_goals(model), headroom]]
+    return Chain(tuple(StageValue(name=name, value=value, bound=value, proven=True) for name, value in values), solver)
+
+
 def maximise_first(model: Model, budget: float) -> cp_model.CpSolver | None:
     """Maximise the first stage, and those that fit into one sum with it; None when nothing is feasible.
 
