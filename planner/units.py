@@ -9,6 +9,8 @@ from fractions import Fraction
 KIB = 1 << 10
 MIB = 1 << 20
 GIB = 1 << 30
+BILLION = 10**9
+"""What sizes of models (8B) and bandwidths (GB/s) are counted in."""
 
 _BYTES = {
     "": 1, "b": 1,

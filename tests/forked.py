@@ -15,7 +15,7 @@ from pathlib import Path
 
 _SERVER = """
 import json, os, sys
-import huggingface_hub.hf_api, planner.cli.catalog_add, planner.cli.estimate, planner.cli.solve, planner.cli.what_if
+import huggingface_hub.hf_api, planner.cli.catalog_add, planner.cli.comparing, planner.cli.estimate, planner.cli.solving
 import planner.cli.solving, planner.solve.scenarios
 from planner.cli import main
 

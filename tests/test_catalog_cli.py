@@ -95,6 +95,16 @@ def test_search_takes_words_tasks_sizes_and_slips(typed: str, first: str, absent
     assert names == [model["name"] for model in listed("search", typed)["models"]]
 
 
+def test_a_slip_that_many_are_called_lists_the_nearest_and_how_to_see_all() -> None:
+    result = run("search", "mistrl")
+    rows = [line for line in result.stdout.splitlines() if line[:1].isalnum() and not line.startswith("MODEL")]
+
+    assert 0 < len(rows) <= 6
+    assert rows[0].startswith("Mistral-")
+    assert "`planner catalog search mistral` lists " in result.stderr
+    assert len(listed("search", "mistral")["models"]) == len(rows) + int(result.stderr.split(" lists ")[1].split()[0])
+
+
 def test_search_leaves_a_model_the_checkpoints_that_have_the_words() -> None:
     for model in listed("search", "qwen3 awq")["models"]:
         assert all("awq" in f"{one['repository']} {one['scheme']}".lower() for one in model["variants"])

@@ -14,7 +14,7 @@ from planner.cli import COMMANDS, main
 from planner.cli.names import one_word
 
 FLEET = "name: lab\ngpu: L4\nroles:\n  coder: {task: code, context: 8k}\n  chat: {task: chat, context: 8k}\n"
-SOLVERS = ("ortools", "numpy", "pandas", "matplotlib")
+DEAR = ("ortools", "numpy", "pandas", "matplotlib", "pydantic", "planner.fleet.load")
 
 
 def environment(line: str) -> dict[str, str]:
@@ -76,12 +76,16 @@ def test_roles_of_the_fleet_that_is_there(folder: Path) -> None:
     assert offered("planner explain other.yaml ") == []
 
 
-@pytest.mark.parametrize("line", ["planner ", "planner what-if --gpu h10", "planner pareto --", "planner explain x "])
-def test_no_solver_is_loaded_for_it(line: str, folder: Path) -> None:
+@pytest.mark.parametrize(
+    "line",
+    ["planner ", "planner what-if --gpu h10", "planner explain x "]
+    + [f"planner {command} --" for command in ("pareto", "report", "solve", "verify", "what-if")],
+)
+def test_no_solver_and_no_reader_of_fleets_is_loaded_for_it(line: str, folder: Path) -> None:
     program = (
         "import sys\nfrom planner.cli import main\nsys.argv = ['planner']\n"
         "try:\n    main(prog_name='planner')\nexcept SystemExit as end:\n    assert not end.code\n"
-        f"print([name for name in {SOLVERS!r} if name in sys.modules])\n"
+        f"print([name for name in {DEAR!r} if name in sys.modules])\n"
         "print(sum(name.startswith('planner.') for name in sys.modules))"
     )
     known = {**os.environ, **environment(line)}

@@ -4,7 +4,6 @@ Each command lives in a module of this room that is imported when the command is
 ``planner estimate`` never wait for the solver. docs/exit-codes.md explains what the process returns.
 """
 
-import contextlib
 import errno
 import gc
 import importlib
@@ -16,7 +15,7 @@ from click.shell_completion import CompletionItem
 from planner.cli.colour import shown
 from planner.cli.exit_codes import EXIT_ERROR, EXIT_INTERRUPTED
 from planner.cli.json_text import remember, say_error
-from planner.cli.terminal import talk_options, working
+from planner.cli.terminal import talk_options
 from planner.errors import InputError, PlannerError
 from planner.version import VERSION
 
@@ -43,9 +42,6 @@ COMMANDS = {
 both have _ where the name has -."""
 
 
-_SOLVING = ("explain", "pareto", "report", "what-if")
-"""Commands that load the solver with themselves; ``solve`` reads the fleet before."""
-
 _RARELY = (100_000, 50, 100)
 """How many objects are made before those that refer to each other are looked for, against 700 as Python has it: a
 command makes millions of facts that do not, and looking took an eighth of its time."""
@@ -67,8 +63,7 @@ class Commands(click.Group):
         if cmd_name not in COMMANDS:
             return None
         name = cmd_name.replace("-", "_")
-        with working("loading the solver") if cmd_name in _SOLVING else contextlib.nullcontext():
-            command = getattr(importlib.import_module(f"planner.cli.{name}"), name)
+        command = getattr(importlib.import_module(f"planner.cli.{name}"), name)
         assert isinstance(command, click.Command)
         return _talking(command)
 

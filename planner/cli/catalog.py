@@ -21,8 +21,8 @@ from planner.facts.gpu import GPU
 from planner.facts.variant import Model
 from planner.plain_data import as_dict
 from planner.resources import data_folder, user_catalog
+from planner.units import BILLION
 
-_BILLION = 10**9
 _Filter = Callable[[Checkpoint], bool]
 
 
@@ -77,7 +77,7 @@ def search_command(
     """List the models, checkpoints and GPUs that have every word of TEXT.
 
     A word is a part of a name or id, however it is joined there, a task, a scheme, a licence or a size such as 8b;
-    what nothing is called is taken for a slip.
+    what nothing is called is taken for a slip, and the nearest names are listed.
     """
     opened = load_catalog(overlays=catalog_folders)
     query = read_query(" ".join(text), opened)
@@ -89,7 +89,10 @@ def search_command(
         models = [model_json(opened, model, checkpoints) for model, checkpoints in chosen]
         say_json({"models": models, "gpus": [gpu_json(opened, gpu) for gpu in found]})
         return
-    parts = [models_table(chosen)] * bool(chosen) + [gpus_table(found)] * bool(found)
+    few, near = query.nearest(chosen, lambda one: one[0].name), query.nearest(found, lambda gpu: gpu.name)
+    parts = [models_table(few)] * bool(few) + [gpus_table(near)] * bool(near)
+    if left_out := len(chosen) + len(found) - len(few) - len(near):
+        hint(f"these are the nearest; `planner catalog search {' '.join(query.words)}` lists {left_out} more")
     click.echo(shown("\n\n".join(parts)) if parts else f"nothing in the catalog is called {' '.join(text)!r}")
 
 
@@ -201,7 +204,7 @@ def _chosen(
             continue
         if commercial and model.non_commercial:
             continue
-        if not (min_size or 0) * _BILLION <= model.parameters <= (max_size or float("inf")) * _BILLION:
+        if not (min_size or 0) * BILLION <= model.parameters <= (max_size or float("inf")) * BILLION:
             continue
         checkpoints = [Checkpoint(model, variant) for variant in model.variants]
         if scheme:

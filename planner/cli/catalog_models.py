@@ -6,9 +6,8 @@ from planner.cli.catalog_facts import Checkpoint
 from planner.cli.terminal import columns
 from planner.cli.text import fill, table
 from planner.facts.variant import Model
-from planner.units import format_gib, format_tokens
+from planner.units import BILLION, format_gib, format_tokens
 
-_BILLION = 10**9
 _HEADER = ("MODEL", "SIZE", "TASKS", "LICENCE", "CONTEXT", "SCHEME", "WEIGHTS", "REPOSITORY")
 _RIGHT = frozenset({1, 4, 6})
 _OF_MODEL = 5
@@ -50,7 +49,7 @@ def _rows(model: Model, checkpoints: Iterable[Checkpoint]) -> Iterable[tuple[str
 
 
 def _of_model(model: Model, first: Checkpoint) -> tuple[str, ...]:
-    size = f"{model.parameters / _BILLION:.4g}B"
+    size = f"{model.parameters / BILLION:.4g}B"
     context = format_tokens(first.context_tokens) if first.context_tokens else "?"
     licence = model.licence + " (nc)" * model.non_commercial + " (gated)" * model.gated
     return (model.name, size, ",".join(model.tasks), licence, context)

@@ -1,7 +1,9 @@
 """What ``planner catalog search`` takes: words, each of which a model, a checkpoint or a GPU has somewhere."""
 
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
+from difflib import SequenceMatcher
+from typing import TypeVar
 
 from msgspec import Struct
 
@@ -10,11 +12,16 @@ from planner.catalog.names import nearest
 from planner.cli.catalog_facts import Checkpoint
 from planner.facts.gpu import GPU
 from planner.facts.variant import Model
+from planner.units import BILLION
 
-_BILLION = 10**9
+T = TypeVar("T")
+
 _SIZE = re.compile(r"([0-9]+(?:\.[0-9]+)?)b")
 _NEAR_PERCENT = 5
 """How far from the number of parameters a size may be: models of 8.2 billion are called 8B."""
+
+_FEW = 6
+"""Models, or GPUs, that are listed where what was typed is called by no name."""
 
 _ALIKE = 0.75
 """How alike a word must be to one that is there, as difflib counts, to be taken for a slip of it."""
@@ -34,6 +41,13 @@ class Query(Struct, frozen=True):
     def gpus(self, known: Iterable[GPU]) -> list[GPU]:
         """Return the GPUs that have all words in their names."""
         return [gpu for gpu in known if all(_in(word, _of_gpu(gpu)) for word in self.words)]
+
+    def nearest(self, models: Sequence[T], name: Callable[[T], str]) -> Sequence[T]:
+        """Return all of what was found, or where words are slips and that is much, what is called most like them."""
+        if not self.slips or len(models) <= _FEW:
+            return models
+        typed = _plain("".join(self.words))
+        return sorted(models, key=lambda one: -SequenceMatcher(None, typed, _plain(name(one))).ratio())[:_FEW]
 
     def first(self, model: Model) -> bool:
         """Whether a model is called as was asked, word for word, so that it is listed before others."""
@@ -62,7 +76,7 @@ def _in_model(word: str, model: Model) -> bool:
     if _in(word, text):
         return True
     size = _SIZE.fullmatch(word)
-    off = abs(model.parameters - float(size[1]) * _BILLION) if size else model.parameters
+    off = abs(model.parameters - float(size[1]) * BILLION) if size else model.parameters
     return 100 * off <= _NEAR_PERCENT * model.parameters
 
 

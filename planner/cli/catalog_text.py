@@ -6,12 +6,10 @@ from typing import TYPE_CHECKING, Any
 from planner.cli.catalog_models import marks
 from planner.cli.text import table
 from planner.facts.gpu import GPU
-from planner.units import format_gib
+from planner.units import BILLION, format_gib
 
 if TYPE_CHECKING:
     from planner.catalog.check import Report
-
-_BILLION = 10**9
 
 
 _MARKS = {
@@ -28,7 +26,7 @@ def gpus_table(gpus: Iterable[GPU]) -> str:
             gpu.name,
             format_gib(gpu.memory_bytes) + ("*" if gpu.memory_assumed else ""),
             ".".join(map(str, gpu.compute_capability)) if gpu.compute_capability else "",
-            f"{gpu.bandwidth_bytes_per_second / _BILLION:.0f} GB/s" if gpu.bandwidth_bytes_per_second else "",
+            f"{gpu.bandwidth_bytes_per_second / BILLION:.0f} GB/s" if gpu.bandwidth_bytes_per_second else "",
             gpu.interconnect,
             gpu.refusal and "not planned",
         )
@@ -102,7 +100,7 @@ def gpu_text(data: dict[str, Any]) -> str:
         ("system", _system(data)),
         ("driver", f"{format_gib(driver)} as nvidia-smi prints it" if driver else None),
         ("capability", data["compute_capability"]),
-        ("bandwidth", f"{bandwidth / _BILLION:g} GB/s" if bandwidth else None),
+        ("bandwidth", f"{bandwidth / BILLION:g} GB/s" if bandwidth else None),
         ("dense rates", ", ".join(f"{kind} {rate / 10**12:g} T/s" for kind, rate in rates.items() if rate)),
         ("derived", ", ".join(data["derived_rates"])),
         ("interconnect", data["interconnect"]),
@@ -151,4 +149,4 @@ def _revision(variant: dict[str, Any]) -> str | None:
 def _published(variant: dict[str, Any]) -> str | None:
     if not variant["published_bytes"]:
         return None
-    return f"{variant['published_bytes'] / _BILLION:g} GB: {variant['published_source']}"
+    return f"{variant['published_bytes'] / BILLION:g} GB: {variant['published_source']}"

@@ -12,8 +12,6 @@ from planner.explain.frontier_text import UNITS, axis_title, axis_value, directi
 from planner.fleet import Fleet
 from planner.plan import GPUS_IN_USE, LESS, Frontier, Plan, undominated
 
-FORMATS = (".svg", ".png")
-
 _STYLE: Any = {"svg.hashsalt": "planner", "font.family": "DejaVu Sans", "font.size": 10}
 _INCHES = (8, 5)
 _LINE_INCHES = 0.16
@@ -65,7 +63,7 @@ def require_matplotlib() -> None:
 
 
 def draw(frontier: Frontier, title: str, fleet: Fleet, suffix: str, marks: Marks) -> bytes:
-    """Return the chart of a frontier in a format of ``FORMATS``; points that are not proven are hollow.
+    """Return the chart of a frontier as ``.svg`` or ``.png``; points that are not proven are hollow.
 
     Bars are the error of the scores, and a star the plan that is there.
     """

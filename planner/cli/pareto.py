@@ -1,34 +1,16 @@
 """``planner pareto``: what more of one thing costs of another, as the plans of which none is better in both."""
 
-import csv
-import io
-import itertools
-import json
 from pathlib import Path
-from typing import Any
 
 import click
-from msgspec.structs import replace
 
-from planner.catalog import Catalog, load_catalog
-from planner.check import measure
 from planner.cli.axes import check_axes, points_option, x_option, y_option
-from planner.cli.chart import FORMATS, Marks, draw, require_matplotlib
-from planner.cli.colour import shown
-from planner.cli.exit_codes import EXIT_NO_PLAN, EXIT_NOT_PROVEN, EXIT_PROVEN
-from planner.cli.json_text import json_option, say, say_json
-from planner.cli.lock import plan_there
-from planner.cli.output import save
-from planner.cli.progress import watched
-from planner.cli.shared import catalog_option, hint, time_limit_option
-from planner.cli.stdin import InputFile, folder_of
-from planner.cli.text import table, wrapped
-from planner.explain import no_plan
-from planner.explain.frontier_text import UNITS, axis_text, axis_title, axis_value, bases, listed_points, scales
-from planner.explain.scenario_text import SERVED
-from planner.fleet import Fleet, load_fleet
-from planner.plan import Frontier, NoPlan, Plan, ServerPlan, plan_json, undominated
-from planner.units import format_tokens
+from planner.cli.json_text import json_option
+from planner.cli.shared import catalog_option, time_limit_option
+from planner.cli.stdin import InputFile
+
+_DRAWN = (".svg", ".png")
+"""Kinds of files that a chart is drawn as."""
 
 _EPILOG = """\b
 Examples:
@@ -43,8 +25,8 @@ Exit code: 0 every point is proven; 3 no plan exists, and the output explains wh
 
 def _chart_path(_: click.Context, __: click.Parameter, path: Path | None) -> Path | None:
     """Refuse a chart of a kind that is not drawn, before anything is solved."""
-    if path is not None and path.suffix.lower() not in FORMATS:
-        raise click.BadParameter(f"the name must end in {' or '.join(FORMATS)}")
+    if path is not None and path.suffix.lower() not in _DRAWN:
+        raise click.BadParameter(f"the name must end in {' or '.join(_DRAWN)}")
     return path
 
 
@@ -82,159 +64,6 @@ def pareto(
     --y and with --point N writes the one with number N.
     """
     check_axes(x, y)
-    if chart:
-        require_matplotlib()
-    catalog = load_catalog(overlays=catalog_folders)
-    fleet = load_fleet(fleet_file, catalog)
-    from planner.solve.frontier import pareto as find_frontier  # the solver: not before the fleet has been read
-    from planner.solve.noise import score_noise
+    from planner.cli.frontiers import listed  # not to show or complete options
 
-    found = watched(fleet, lambda: find_frontier(fleet, x, y, catalog, time_limit, points))
-    if isinstance(found, NoPlan):
-        if as_json:
-            say(plan_json(found))
-        else:
-            click.echo(shown(wrapped(no_plan(found))))
-        raise SystemExit(EXIT_NO_PLAN)
-    if as_json:
-        say_json(_document(found, fleet))
-    else:
-        click.echo(shown(_text(found, fleet)))
-    if csv_file:
-        save(csv_file, _csv(found, fleet).encode())
-    if chart:
-        marks = Marks(
-            changes=_changes(found, fleet),
-            noise=tuple(score_noise(plan, fleet, catalog) for plan in found.plans),
-            current=_current(found, fleet, catalog, plan_there(folder_of(fleet_file))),
-        )
-        save(chart, draw(found, f"{fleet.name}: {x} and {y}", fleet, chart.suffix.lower(), marks))
-    if not as_json:
-        file = fleet_file if folder_of(fleet_file) else "-"
-        hint(f"planner solve {file} --x {x} --y {y} --point N writes the plan of a point")
-    proven = not found.open_end and all(map(undominated, found.plans))
-    raise SystemExit(EXIT_PROVEN if proven else EXIT_NOT_PROVEN)
-
-
-def _current(frontier: Frontier, fleet: Fleet, catalog: Catalog, plan: Plan | None) -> Plan | None:
-    """Return the plan that is there with its values on the axes, where it still holds."""
-    found = measure(plan, fleet, catalog, frontier.plans[0].objective) if plan else None
-    return found and replace(found, prices=frontier.plans[0].prices)
-
-
-def _changes(frontier: Frontier, fleet: Fleet) -> tuple[str, ...]:
-    """Return for each point what it has that the point before it has not; nothing for the first."""
-    found = [""]
-    for before, plan in itertools.pairwise(frontier.plans):
-        changed = []
-        for role in (role.name for role in fleet.roles):
-            old, new = (set(_served(one, role, True).split(", ")) for one in (before, plan))
-            parts = [part for part in _served(plan, role, True).split(", ") if part in new - old]
-            changed += [f"{role}: {', '.join(parts)}"] if parts else []
-        found.append("; ".join(changed))
-    return tuple(found)
-
-
-def _text(frontier: Frontier, fleet: Fleet) -> str:
-    """Return the table, and below it what it is a table of."""
-    roles = [role.name for role in fleet.roles]
-    titles = [axis_title(frontier, axis) for axis in (frontier.x, frontier.y)]
-    names = {role: _models(frontier, role) for role in roles}
-    header = ["point", *titles, "plan", *(_heading(role, names[role]) for role in roles)]
-    rows = []
-    for number, plan in enumerate(frontier.plans, 1):
-        values = (axis_value(plan, axis, fleet) for axis in (frontier.x, frontier.y))
-        figures = [axis_text(value, title) for value, title in zip(values, titles, strict=True)]
-        proven = "proven" if undominated(plan) else "not proven"
-        rows.append([str(number), *figures, proven, *(_served(plan, role, len(names[role]) > 1) for role in roles)])
-    units = [SERVED, *(f"{title}: {UNITS[title]}" for title in titles if title != UNITS[title])]
-    units += scales(frontier)
-    units += [f"price: {basis}" for basis in bases(frontier)]
-    return "\n".join([table(header, rows, frozenset({0, 1, 2})), "", *units, wrapped(listed_points(frontier))])
-
-
-def _models(frontier: Frontier, role: str) -> set[str]:
-    """Return the models that serve a role in any point."""
-    return {server.model for plan in frontier.plans for server in plan.servers if server.role == role}
-
-
-def _heading(role: str, models: set[str]) -> str:
-    return f"{role}: {min(models)}" if len(models) == 1 else role
-
-
-def _of(plan: Plan, role: str) -> list[ServerPlan]:
-    return [server for server in plan.servers if server.role == role]
-
-
-def _served(plan: Plan, role: str, named: bool) -> str:
-    """Say how a role is served: scheme and cache, context and requests, and how many servers; the model if asked."""
-    servers = _of(plan, role)
-    if not servers:
-        return "left out"
-    model = [servers[0].model] if named else []
-    return " and ".join(_equal(group, model) for group in plan.by_pool(role).values())
-
-
-def _equal(servers: list[ServerPlan], model: list[str]) -> str:
-    """Say what servers of one role in one pool have."""
-    one = servers[0]
-    parts = [*model, one.scheme]
-    parts += [f"{one.kv_cache_dtype} KV cache"] if one.kv_cache_dtype != "auto" else []
-    parts.append(f"{format_tokens(one.max_model_len)} × {one.requests}")
-    return (f"{len(servers)} of " if len(servers) > 1 else "") + ", ".join(parts)
-
-
-def _csv(frontier: Frontier, fleet: Fleet) -> str:
-    """Return one line per point: the axes in the units of docs/pareto.md, and what each role has."""
-    text = io.StringIO()
-    rows = csv.DictWriter(text, list(_row(frontier, fleet, 0)), lineterminator="\n")
-    rows.writeheader()
-    rows.writerows(_row(frontier, fleet, index) for index in range(len(frontier.plans)))
-    return text.getvalue()
-
-
-def _row(frontier: Frontier, fleet: Fleet, index: int) -> dict[str, object]:
-    plan = frontier.plans[index]
-    row: dict[str, object] = {"point": index + 1}
-    for axis in (frontier.x, frontier.y):
-        row[axis_title(frontier, axis)] = f"{axis_value(plan, axis, fleet):.6f}".rstrip("0").rstrip(".")
-    row["proven"] = str(undominated(plan)).lower()
-    for role in fleet.roles:
-        row.update({f"{role.name}.{name}": value for name, value in _columns(_of(plan, role.name)).items()})
-    return row
-
-
-def _columns(servers: list[ServerPlan]) -> dict[str, object]:
-    """Return what a role has, empty where it is left out; ``requests`` are those of all its servers."""
-    one = servers[0] if servers else None
-    score = one.accuracy.score if one else None
-    return {
-        "variant": one.repository if one else "",
-        "scheme": one.scheme if one else "",
-        "kv_cache_dtype": " and ".join(dict.fromkeys(server.kv_cache_dtype for server in servers)),
-        "score": "" if score is None else score / 100,
-        "context": one.max_model_len if one else "",
-        "requests": sum(server.requests for server in servers),
-        "gpus": sum(len(server.gpus) for server in servers),
-    }
-
-
-def _document(frontier: Frontier, fleet: Fleet) -> dict[str, Any]:
-    axes = {"x": frontier.x, "y": frontier.y}
-    titles = {name: axis_title(frontier, axis) for name, axis in axes.items()}
-    return {
-        "fleet": fleet.name,
-        **{name: {"axis": axis, "unit": UNITS[titles[name]]} for name, axis in axes.items()},
-        "price_sources": list(bases(frontier)),
-        "complete": frontier.complete,
-        "open_end": frontier.open_end,
-        "points": [
-            {
-                "number": number,
-                **{name: axis_value(plan, axis, fleet) for name, axis in axes.items()},
-                "proven": undominated(plan),
-                "plan": json.loads(plan_json(plan)),
-            }
-            for number, plan in enumerate(frontier.plans, 1)
-        ],
-    }
+    raise SystemExit(listed(fleet_file, (x, y), points, catalog_folders, time_limit, csv_file, chart, as_json=as_json))

@@ -18,7 +18,6 @@ from planner.cli.write_options import (
     targets_option,
     templates_option,
 )
-from planner.fleet import load_fleet
 
 _EPILOG = """\b
 Exit code: 0 the plan is proven best; 3 no plan exists, and the output explains why;
@@ -82,6 +81,8 @@ def solve(
     if check and not (out or folder_of(fleet_file)):
         raise click.UsageError("standard input is in no folder whose files could be checked: name one with --out")
     catalog = load_catalog(overlays=catalog_folders)
+    from planner.fleet import load_fleet  # not to show or complete options
+
     fleet = load_fleet(fleet_file, catalog)
     for gpu in {pool.gpu.name: pool.gpu for pool in fleet.pools}.values():
         if gpu.seen:

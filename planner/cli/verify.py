@@ -1,24 +1,13 @@
 """``planner verify``: read the rendered files back and hold them against the plan and the memory model."""
 
-from collections.abc import Sequence
 from pathlib import Path
 
 import click
 
-from planner.artifacts import HOME
-from planner.artifacts.verify import verify as verify_files
-from planner.catalog import load_catalog
-from planner.cli.colour import shown
-from planner.cli.exit_codes import EXIT_FILES_DIFFER, EXIT_PROVEN
-from planner.cli.json_text import json_option, say_json
-from planner.cli.lock import PLAN_FILE, changed
+from planner.cli.json_text import json_option
 from planner.cli.many_files import ManyFiles, many_files
 from planner.cli.shared import catalog_option
 from planner.cli.stdin import InputFile
-from planner.explain.words import listed
-from planner.fleet import load_fleet
-from planner.plain_data import as_dict
-from planner.plan import plan_from_yaml
 
 _EPILOG = """\b
 Exit code: 0 every file starts exactly the plan; 5 one does not, or with --live a
@@ -76,29 +65,6 @@ def verify(
         raise SystemExit(verify_live(folder, prometheus, timeout_s, as_json))
     if prometheus:
         raise click.UsageError("--prometheus goes with --live")
-    catalog = load_catalog(overlays=catalog_folders)
-    fleet = load_fleet(fleet_file or folder / "fleet.yaml", catalog)
-    plan = plan_from_yaml(folder / PLAN_FILE)
-    since = changed(plan, fleet, catalog)
-    targets, differences = verify_files(plan, fleet, catalog, folder / HOME)
-    if as_json:
-        wrong = [as_dict(difference) for difference in differences]
-        facts = {"as_planned": not wrong, "targets": targets, "differences": wrong}
-        say_json({"changed_since_plan": since, **facts})
-    else:
-        click.echo(shown(_since(since)))
-    for target in targets if not as_json else ():
-        mine = [difference for difference in differences if difference.target == target]
-        for difference in mine:
-            click.echo(shown(str(difference)))
-        if not mine:
-            click.echo(shown(f"{target}: starts the plan"))
-    raise SystemExit(EXIT_FILES_DIFFER if differences else EXIT_PROVEN)
+    from planner.cli.verify_files import verify_files  # not to show or complete options
 
-
-def _since(names: Sequence[str]) -> str:
-    """Say whether what the plan was made from is still what it was."""
-    if not names:
-        return "fleet: not changed since the plan"
-    has = "has" if len(names) == 1 else "have"
-    return f"{listed(names)}: {has} changed since the plan; `planner solve` plans again"
+    raise SystemExit(verify_files(folder, fleet_file or folder / "fleet.yaml", catalog_folders, as_json=as_json))
