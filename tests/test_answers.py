@@ -119,3 +119,18 @@ def test_every_conflict_is_minimal_and_decisive_only_where_it_says_so(case: dict
     for one in answer.conflicts:
         some = [item for item in requirements(found) if item.requirement in one.requirements]
         assert one.decisive == all(sizes.solved(without(found, [item])) for item in some)
+
+
+def test_a_conflict_names_what_is_required_though_a_role_that_may_be_left_out_does_not_fit_either() -> None:
+    def large(scheme: str, **more: Any) -> dict[str, Any]:  # noqa: ANN401 - any YAML value
+        return {"task": "general", "models": ["Qwen2.5-7B-Instruct"], "schemes": [scheme], "context": "4k", **more}
+
+    roles = {"a": large("bf16", optional=True), "b": large("gptq-int8")}
+    answer = solve_and_check(
+        fleet({"name": "f", "gpu": {"name": "RTX 4090", "memory_in_use": "18GiB"}, "roles": roles}), catalog()
+    )
+
+    assert isinstance(answer, NoPlan)
+    (found,) = answer.conflicts
+    assert {"roles.b", "gpu.memory_in_use"} <= {one.path for one in found.requirements}
+    assert found.deficit_bytes > 0

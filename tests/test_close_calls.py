@@ -100,3 +100,46 @@ def test_an_engine_that_cannot_parse_a_models_thoughts_or_calls_is_not_given_it(
         found = replace(fleet(NEAR), roles=(role,))
         refused = prepare(found, shipped, load_profile("0.11.0")).roles[0].rejections
         assert len([item for item in refused if "no --reasoning-parser none_such" in item.detail]) == count
+
+
+def test_figures_of_your_own_decide_who_would_come_instead() -> None:
+    scores = {"Llama-3.1-8B-Instruct": 60.5, "Llama-3.2-3B-Instruct": 60, "Qwen2.5-1.5B-Instruct": 60.4}
+    figures = {name: {"score": score, "source": "us"} for name, score in scores.items()}
+    role = {"task": "general", "models": list(scores), "schemes": "bf16", "context": "2k"}
+    answer = solve(
+        fleet({"name": "own", "gpu": "L40S", "roles": {"chat": {**role, "accuracy": {"figures": figures}}}}), catalog()
+    )
+
+    assert isinstance(answer, Plan)
+    (call,) = answer.close_calls
+    assert (call.repository, call.lead) == ("Qwen/Qwen2.5-1.5B-Instruct", 10)
+
+
+def test_other_roles_may_have_less_with_who_would_come_instead() -> None:
+    """The first role's smaller options were beaten by another checkpoint, which it does not take here."""
+    roles: dict[str, Any] = {
+        "first": {
+            "task": "general",
+            "models": ["Llama-3.2-3B-Instruct", "Qwen2.5-1.5B-Instruct"],
+            "schemes": ["fp8", "w8a8-int8"],
+            "context": {"min": "4k", "wish": "6k"},
+            "concurrency": {"min": 1, "target": 6},
+            "request": {"prompt_tokens": 1500, "output_tokens": 500},
+            "pipeline_parallel": 2,
+        },
+        "second": {
+            "task": "chat",
+            "models": ["Llama-3.2-3B-Instruct", "Qwen2.5-7B-Instruct", "gemma-2-9b-it"],
+            "schemes": ["awq-int4", "bf16", "fp8", "gptq-int8"],
+            "context": "4k",
+            "concurrency": {"min": 3, "target": 5},
+            "weight": 2,
+            "tensor_parallel": 1,
+            "pipeline_parallel": 1,
+        },
+    }
+    answer = solve(fleet({"name": "less", "gpu": {"name": "RTX 4060 Ti 16GB", "count": 2}, "roles": roles}), catalog())
+
+    assert isinstance(answer, Plan)
+    (call,) = answer.close_calls
+    assert (call.role, call.repository, call.requests) == ("second", "RedHatAI/Qwen2.5-7B-Instruct-FP8-dynamic", 3)

@@ -78,7 +78,7 @@ def _explained(
 def cores(fleet: Fleet, sizing: Sizing) -> Iterator[tuple[Relaxable, ...]]:
     """Yield minimal conflicts that have no requirement in common, until what is left of the fleet can be served."""
     dropped: list[Relaxable] = []
-    while not sizing.fits(rest := without(fleet, dropped)) and (core := minimal(rest, sizing)):
+    while not _possible(rest := without(fleet, dropped), sizing) and (core := minimal(rest, sizing)):
         yield core
         dropped += core
 
@@ -110,10 +110,15 @@ def minimal(fleet: Fleet, sizing: Sizing) -> tuple[Relaxable, ...]:
     everything = requirements(fleet)
     dropped: list[Relaxable] = []
     for item in reversed(everything):
-        if not sizing.fits(without(fleet, [*dropped, item])):
+        if not _possible(without(fleet, [*dropped, item]), sizing):
             dropped.append(item)
     gone = {item.requirement for item in dropped}
     return tuple(item for item in everything if item.requirement not in gone)
+
+
+def _possible(fleet: Fleet, sizing: Sizing) -> bool:
+    """Whether what a fleet requires can be had; roles that may be left out require nothing."""
+    return all(role.optional for role in fleet.roles) or sizing.fits(fleet)
 
 
 def _need(fleet: Fleet, option: Option) -> Need:

@@ -14,10 +14,10 @@ from planner.options.considered import Considered
 from planner.options.ladders import STAGES
 from planner.options.option import Option, Prepared, Rejection, RoleOptions
 from planner.options.place import Place, places
-from planner.options.prepare import prepare, prepare_role
+from planner.options.prepare import prepare, prepare_checkpoint, prepare_role
 from planner.options.standing import Standing, standing_options
 
 __all__ = [
     "STAGES", "Considered", "Option", "Place", "Prepared", "Rejection", "RoleOptions", "Standing", "places", "prepare",
-    "prepare_role", "standing_options",
+    "prepare_checkpoint", "prepare_role", "standing_options",
 ]  # fmt: skip

@@ -180,6 +180,26 @@ def prepare_role(
     )
 
 
+def prepare_checkpoint(
+    role: Role,
+    where: Sequence[Place],
+    catalog: Catalog,
+    names: tuple[str, ...],
+    repository: str,
+    *,
+    avoid: bool,
+    pacing: Pacing | None = None,
+) -> RoleOptions:
+    """Return the options of one checkpoint of a role, as ``prepare_role`` does if others beat none of them."""
+    looks = Looks.most()
+    known = Needed(frozenset((place.pool, repository) for place in where), faulty=False)
+    one = _gathered(Offers.of(role, catalog, avoid=avoid, pacing=pacing), where, looks, known)
+    search = BestFirst(one.boxes, Front(losses(names), in_all=False, across=role.across_pools), looks)
+    found = tuple(sorted(search.options(), key=canonical))
+    considered = Considered(role, where, catalog, avoid=avoid, pacing=pacing)
+    return RoleOptions(role=role, options=found, considered=considered, cut=one.cut or search.cut)
+
+
 def _gathered(
     offers: Offers, where: Sequence[Place], looks: Looks, known: Needed | None = None, *, few: bool = False
 ) -> Gathering:

@@ -4,7 +4,7 @@ A score carries an error, and who leads by less than that leads by chance. Check
 what quantization keeps of it is measured on the same questions, and errs less.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Sequence
 
 from msgspec.structs import replace
 
@@ -12,19 +12,18 @@ from planner.catalog import Catalog
 from planner.facts.prior import ASSUMED, generation
 from planner.facts.variant import Model
 from planner.fleet import Fleet, Role
-from planner.options import Prepared
 from planner.options.candidates import allowed
 from planner.options.figures import RoleFigures
 from planner.options.option import RoleOptions
 from planner.options.paces import Pacing
-from planner.options.prepare import prepare_role
-from planner.options.problem import stages
+from planner.options.prepare import prepare_checkpoint, prepare_role
+from planner.options.problem import losses, stages
 from planner.plan import CloseCall, Unsearched
 from planner.search import watch
 from planner.search.budget import BudgetSpent
 from planner.solve.assemble import Decision, by_role, decisions
 from planner.solve.engine_version import best
-from planner.solve.nearby import as_planned, narrowed, with_role
+from planner.solve.nearby import as_planned, with_role
 from planner.solve.unsearched import open_keys
 from planner.solve.whole import Solved
 
@@ -34,11 +33,12 @@ def close_calls(
 ) -> tuple[tuple[CloseCall, ...], tuple[Unsearched, ...]]:
     """Return for each role the best plan with another model that scores as much within the error, where there is one.
 
-    All of the role's candidates are looked at. The other roles keep their checkpoints, with the options of those that
-    the plan was chosen from. The second are the roles for which there was no time.
+    All of the role's candidates are looked at. The other roles keep their checkpoints, and whatever else is best for
+    them changes. The second are the roles for which there was no time.
     """
     fleet = as_planned(fleet, found.plan)
-    calls = [_call(fleet, catalog, found, decision, budget) for decision, *_ in by_role(found.decided)]
+    kept: dict[str, RoleOptions] = {}
+    calls = [_call(fleet, catalog, found, decision, kept, budget) for decision, *_ in by_role(found.decided)]
     return (
         tuple(call for call in calls if isinstance(call, CloseCall)),
         tuple(call for call in calls if isinstance(call, Unsearched)),
@@ -46,7 +46,7 @@ def close_calls(
 
 
 def _call(
-    fleet: Fleet, catalog: Catalog, found: Solved, decision: Decision, budget: int
+    fleet: Fleet, catalog: Catalog, found: Solved, decision: Decision, kept: dict[str, RoleOptions], budget: int
 ) -> CloseCall | Unsearched | None:
     role, now = decision.role, decision.option.accuracy
     figures = RoleFigures(role, catalog)
@@ -55,15 +55,12 @@ def _call(
         return None
     watch.task(f"close calls of {role.name}")
     unlooked = Unsearched(what="close calls", role=role.name, keys=tuple(open_keys(role)))
-    other = replace(narrowed(role, near[0]), models=near, schemes=role.schemes)
-    prepared = _prepared(fleet, catalog, found, other)
-    if prepared is None:
-        return unlooked
+    other = replace(role, models=near)
     try:
-        answer = best(with_role(fleet, other), prepared, budget)
+        answered = _answered(fleet, catalog, found, other, kept, budget)
     except BudgetSpent:
         return None if watch.stopped() else unlooked
-    others = [one for one in decisions(prepared, answer) if one.role.name == role.name] if answer else []
+    others = [one for one in answered if one.role.name == role.name]
     if not others:
         return None
     option = others[0]
@@ -83,26 +80,60 @@ def _call(
     )
 
 
-def _prepared(fleet: Fleet, catalog: Catalog, found: Solved, other: Role) -> Prepared | None:
-    """Return the options of a role in place of the one of its name, and those of the other roles' checkpoints.
+def _answered(
+    fleet: Fleet, catalog: Catalog, found: Solved, other: Role, kept: dict[str, RoleOptions], budget: int
+) -> tuple[Decision, ...]:
+    """Return the best plan with a role in place of the one of its name; the others keep their checkpoints.
 
-    None where there was no time for all of the role's own.
+    Those of their options are enough that the plan was chosen from, unless somebody gets less than the plan has: others
+    were beaten by other checkpoints alone. ``kept`` has all options of other roles' checkpoints that were found before.
+
+    Raises:
+        BudgetSpent: there was no time to look at all options, or to find a plan.
     """
-    own = {one.role.name: one.option.variant.repository for one in found.decided}
+    where, names = found.prepared.places, stages(fleet.objective)
     pacing = Pacing.of(fleet.objective, catalog.speed, priced=fleet.priced)
-    asked = prepare_role(other, found.prepared.places, catalog, stages(fleet.objective), pacing=pacing)
-    if asked.cut:
-        return None
-    roles = (
-        asked if one.role.name == other.name else _only(one, own.get(one.role.name)) for one in found.prepared.roles
-    )
-    return replace(found.prepared, roles=tuple(roles), missed=None)
+    asked = prepare_role(other, where, catalog, names, pacing=pacing)
+    changed = with_role(fleet, other)
+
+    def solved(others: Iterable[RoleOptions]) -> tuple[Decision, ...]:
+        roles = tuple(asked if one.role.name == other.name else one for one in others)
+        if any(one.cut for one in roles if one.role.name in own):
+            raise BudgetSpent(budget)
+        prepared = replace(found.prepared, roles=roles, missed=None)
+        answer = best(changed, prepared, budget)
+        return decisions(prepared, answer) if answer else ()
+
+    own = {one.role.name: one.option.variant.repository for one in found.decided}
+    quick = solved(_only(one, own.get(one.role.name)) for one in found.prepared.roles)
+    if quick and not _less(quick, found.decided, other, names):
+        return quick
+    for one in found.prepared.roles:
+        name = one.role.name
+        if name in own and name != other.name and name not in kept:
+            avoid = not one.faulty
+            kept[name] = prepare_checkpoint(one.role, where, catalog, names, own[name], avoid=avoid, pacing=pacing)
+    return solved(kept.get(one.role.name, one) for one in found.prepared.roles)
 
 
 def _only(found: RoleOptions, repository: str | None) -> RoleOptions:
     """Return the options of a role with one checkpoint; all of them where the plan leaves the role out."""
     kept = tuple(one for one in found.options if repository in (None, one.variant.repository))
-    return replace(found, options=kept)
+    return replace(found, options=kept, cut=False)
+
+
+def _less(quick: Sequence[Decision], before: Sequence[Decision], asked: Role, names: tuple[str, ...]) -> bool:
+    """Whether a role has less than before, or the asked one less than its target."""
+    loss = losses(names)
+
+    def lost(decided: Sequence[Decision]) -> dict[tuple[str, int], tuple[int, ...]]:
+        return {(one.role.name, one.option.pool): loss(one.option.worth)(one.sequences) for one in decided}
+
+    served = sum(one.requests for one in quick if one.role.name == asked.name)
+    now, then = lost(quick), lost(before)
+    return served < asked.concurrency_target or any(
+        key[0] != asked.name and (key not in now or now[key] > value) for key, value in then.items()
+    )
 
 
 def _near(catalog: Catalog, figures: RoleFigures, decision: Decision) -> Iterator[Model]:
