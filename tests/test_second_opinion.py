@@ -7,7 +7,7 @@ from fleets import catalog
 from msgspec.structs import replace
 
 from benchmarks.second_opinion import __main__ as second_opinion
-from benchmarks.second_opinion.__main__ import compare_plans
+from benchmarks.second_opinion.__main__ import compare_next, compare_plans, compare_speed, compare_turns
 from planner.catalog import Catalog
 from planner.fleet import Fleet
 from planner.plan import Plan
@@ -23,6 +23,15 @@ def test_brute_force_finds_no_better_plan() -> None:
     assert counts["fleets"] > len(SEEDS) // 2
     assert min(counts["without a plan"], counts["after a plan"]) > 3
     assert counts["undecided"] == 0
+
+
+def test_brute_force_finds_no_better_next_best_and_no_other_close_calls() -> None:
+    counts: Counter[str] = Counter()
+    kinds = (compare_next, compare_speed, compare_turns)
+    said = [text for kind in kinds for seed in range(2) for text in kind(seed, catalog(), counts)]
+
+    assert said == []
+    assert min(counts["with a next best"], counts["close calls"]) > 1
 
 
 def test_a_plan_that_is_not_the_best_is_noticed(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -8,11 +8,24 @@ Document = dict[str, Any]
 
 MODELS = ["Qwen2.5-1.5B-Instruct", "Qwen2.5-3B-Instruct", "Qwen2.5-7B-Instruct", "Mistral-7B-Instruct-v0.3"]
 SCHEMES = ["bf16", "awq-int4", "gptq-int8"]
+CHAT = ["Llama-3.2-3B-Instruct", "Qwen2.5-7B-Instruct", "Phi-4-mini-instruct", "gemma-2-9b-it"]
+GENERAL = ["Llama-3.1-8B-Instruct", "Llama-3.2-3B-Instruct", "Qwen2.5-1.5B-Instruct", "Mistral-7B-Instruct-v0.3"]
+"""Models of which some score alike on the scale of their task."""
 GPUS = {"RTX 4090": 23, "RTX 3090": 23, "L40S": 44, "RTX 4060 Ti 16GB": 15}
 """GPUs by name, with the GiB that others may hold at most."""
 OBJECTIVES: list[str | list[str]] = [
     "balanced", "accuracy", "concurrency", "cost", "minimal-change", ["balanced", "cost"], ["cost", "concurrency"],
     ["minimal-change", "balanced"], ["concurrency", "accuracy", "cost"],
+]  # fmt: skip
+
+SPEEDY: list[str | list[str]] = [
+    "throughput", "latency", "cost_per_mtok", ["accuracy", "throughput"], ["cost", "latency"],
+    ["concurrency", "cost_per_mtok"], ["latency", "cost"], ["balanced", "latency"], ["throughput", "accuracy"],
+]  # fmt: skip
+
+PINS: list[Document] = [
+    {"eager": True}, {"lora": {"adapters": 2, "rank": 32}}, {"cpu_offload": "2GiB"}, {"block_size": 32},
+    {"max_capture_size": 16}, {"lora": {"adapters": 8, "rank": 64}},
 ]  # fmt: skip
 
 
@@ -52,6 +65,89 @@ def _across(dice: random.Random, document: Document) -> Document:
     for key in ("pool", "pipeline_parallel", "tensor_parallel"):
         role.pop(key, None)
     return role | {"pipeline_parallel": 1}
+
+
+def near(seed: int) -> Document:
+    """Return the fleet of a seed, with models of which some score much the same."""
+    dice = random.Random(-seed - 100_000)
+    document = fleet(seed)
+    for role in document["roles"].values():
+        if dice.random() < 0.7:
+            role["task"], names = dice.choice([("chat", CHAT), ("general", GENERAL)])
+            role["models"] = sorted(dice.sample(names, dice.choice([1, 2, 3])))
+            role["schemes"] = sorted([*dice.sample([*SCHEMES, "w4a16", "w8a8-int8"], dice.choice([1, 2, 3])), "fp8"])
+        if dice.random() < 0.3:
+            role["optional"] = True
+        if len(role["models"]) > 1 and dice.random() < 0.25:
+            figures = {name: {"score": dice.choice([60, 60.5, 62]), "source": "us"} for name in role["models"]}
+            role["accuracy"] = {**role.get("accuracy", {}), "figures": figures}
+    return document
+
+
+def paced(seed: int) -> Document:
+    """Return the fleet of a seed with an objective of speed, or roles that have to be fast."""
+    dice = random.Random(-seed - 200_000)
+    document = near(seed)
+    counts = dice.random() < 0.7
+    document["objective"] = dice.choice(SPEEDY) if counts else dice.choice(OBJECTIVES[:4])
+    for role in document["roles"].values():
+        prompt = dice.choice([200, 800, 1500])
+        role["request"] = {"prompt_tokens": prompt, "output_tokens": dice.choice([100, 400])}
+        if dice.random() < 0.3:
+            role["busy"] = dice.choice([0.2, 0.5])
+        if dice.random() < 0.2:
+            role["cached_prompt"] = 0.5
+        if dice.random() < (0.2 if counts else 0.6):
+            asked: list[Document] = [
+                {"speed": {"tpot": f"{dice.choice([15, 25, 40, 60])}ms"}},
+                {"speed": {"ttft": f"{dice.choice([300, 800, 2000])}ms", "percentile": dice.choice([50, 90])}},
+                {"rate": f"{dice.choice([10, 40, 90])}/min"},
+            ]
+            role.update(dice.choice(asked))
+    return document
+
+
+def turning(seed: int) -> Document:
+    """Return the fleet of a seed on one machine with two or more roles, some of which take turns."""
+    dice = random.Random(-seed - 300_000)
+    while True:
+        document = near(dice.randrange(10**9))
+        if "gpu" in document and len(document["roles"]) > 1:
+            break
+    names = list(document["roles"])
+    members = sorted(dice.sample(names, dice.randint(2, len(names))))
+    document["time_share"] = [members]
+    document["between_turns"] = "stop"
+    if len(members) > 2 and dice.random() < 0.5:
+        document["max_resident"] = 2
+    for name in members:
+        document["roles"][name].pop("exclusive", None)
+        document["roles"][name].pop("share_with", None)
+    if "minimal-change" in document["objective"]:
+        document["objective"] = "balanced"
+    return document
+
+
+def tight(seed: int) -> Document:
+    """Return a fleet of a seed with too little memory, or demands that are too high, of any kind."""
+    dice = random.Random(-seed - 400_000)
+    kind = dice.choice(["plain", "speed", "turns", "across", "pins", "pins"])
+    document = {"plain": fleet, "speed": paced, "turns": turning, "across": across, "pins": near}[kind](seed)
+    for pool in [document["gpu"]] if "gpu" in document else document["nodes"].values():
+        gpu = GPUS[pool.get("name") or pool["gpu"]]
+        pool["memory_in_use"] = f"{dice.randrange(gpu * 2 // 3, gpu - 1)}GiB"
+    for role in document["roles"].values():
+        if dice.random() < 0.5:
+            role["context"] = {"min": dice.choice([8192, 16384, 32768])}
+        if kind == "pins":
+            role.update(dice.choice(PINS))
+        if kind == "speed" and dice.random() < 0.5:
+            role.update(dice.choice([{"speed": {"tpot": "9ms"}}, {"rate": "300/min"}, {"speed": {"ttft": "90ms"}}]))
+    if kind == "turns" and dice.random() < 0.6:
+        document["between_turns"] = dice.choice(["sleep", "sleep-2"])
+        if dice.random() < 0.5:
+            document["gpu"]["host_memory"] = f"{dice.choice([1, 4, 16])}GiB"
+    return document
 
 
 def before(seed: int, document: Document) -> Document:

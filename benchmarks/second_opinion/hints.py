@@ -12,6 +12,8 @@ from planner.plan import NoPlan
 from planner.yaml_source import parse_yaml
 
 LISTS = ("schemes", "tensor_parallel", "pipeline_parallel", "pool")
+PINS = ("variant", "eager", "cpu_offload", "lora", "block_size", "max_capture_size")
+SPEEDS = ("speed.tpot", "speed.ttft", "rate")
 SHORTEST_CONTEXT = 1024
 """What stands for no minimum of the context, unless a request is longer (docs/explain.md)."""
 
@@ -41,14 +43,14 @@ def not_minimal(document: Document, answer: NoPlan, solves: Callable[[Document],
         for path in conflict:
             if not _possible(_without(document, [*rest, path]), solves):
                 yield f"not minimal: {conflict} without {path}"
-        decides = all(_possible(_without(document, [path]), solves) for path in conflict)
+        decides = all(solves(left) for path in conflict if (left := _without(document, [path]))["roles"])
         if decides is not found.decisive:
             yield f"{conflict} {'decide' if decides else 'do not decide'} whether there is a plan"
 
 
 def _possible(document: Document, solves: Callable[[Document], bool]) -> bool:
-    """Whether a fleet has a plan, or no role left; one of optional roles has none either where all are too large."""
-    return not document["roles"] or solves(document)
+    """Whether a fleet has a plan, or requires no role any more."""
+    return all(role.get("optional") for role in document["roles"].values()) or solves(document)
 
 
 def apply(document: Document, path: str, value: str) -> None:
@@ -74,6 +76,10 @@ def apply(document: Document, path: str, value: str) -> None:
 def _requirements(document: Document) -> Iterator[str]:
     """Yield the paths of everything that a fleet file requires, and of the memory that others hold."""
     yield from (path for path, pool in _pools(document) if "memory_in_use" in pool)
+    if "sleep" in document.get("between_turns", ""):
+        yield "between_turns"
+        if document["between_turns"] == "sleep" and "host_memory" in document.get("gpu", {}):
+            yield "gpu.host_memory"
     for name, role in document["roles"].items():
         if role.get("optional"):
             continue
@@ -81,7 +87,10 @@ def _requirements(document: Document) -> Iterator[str]:
         for path in ("context.min", "concurrency.min", "accuracy.recovery"):
             if path.split(".")[0] in role:
                 yield f"roles.{name}.{path}"
-        for key in (*LISTS, "kv_cache_dtype", "replicas", "exclusive", "share_with", "spread"):
+        for path in SPEEDS:
+            if path.split(".")[-1] in (role.get("speed", {}) if "." in path else role):
+                yield f"roles.{name}.{path}"
+        for key in (*LISTS, *PINS, "kv_cache_dtype", "replicas", "exclusive", "share_with", "spread"):
             if key in role and role[key] != "auto":
                 yield f"roles.{name}.{key}"
         if role.get("kv_cache_dtype") == "auto":
@@ -103,6 +112,12 @@ def _without(document: Document, paths: list[str]) -> Document:
         if path.endswith(".memory_in_use"):
             del dict(_pools(left))[path]["memory_in_use"]
             continue
+        if path == "between_turns":
+            left[path] = "stop"
+            continue
+        if path == "gpu.host_memory":
+            del left["gpu"]["host_memory"]
+            continue
         _, name, *keys = path.split(".")
         role = left["roles"].get(name)
         if role is None:
@@ -111,6 +126,7 @@ def _without(document: Document, paths: list[str]) -> Document:
         if not key:
             del left["roles"][name]
             _forget(left["roles"], name)
+            _forget_turns(left, name)
         elif key == "context.min":
             request = sum(role["request"].values()) if "request" in role else SHORTEST_CONTEXT
             role["context"] = {"wish": role["context"].get("wish", role["context"]["min"]), **role["context"]}
@@ -119,6 +135,10 @@ def _without(document: Document, paths: list[str]) -> Document:
             role["concurrency"] = {"target": role["concurrency"].get("target", 1), "min": 1}
         elif key == "accuracy.recovery":
             role.pop("accuracy", None)
+        elif key in SPEEDS[:2]:
+            role["speed"].pop(keys[-1])
+            if not {"tpot", "ttft"} & role["speed"].keys():
+                del role["speed"]
         elif key == "replicas":
             role["replicas"] = 1
         else:
@@ -132,3 +152,13 @@ def _forget(roles: Document, name: str) -> None:
         if name in role.get("share_with", ()):
             others = [other for other in role.pop("share_with") if other != name]
             role.update({"share_with": others} if others else {"exclusive": True})
+
+
+def _forget_turns(document: Document, name: str) -> None:
+    """Take a role out of the groups that take turns; one that is left alone takes none."""
+    groups = [[one for one in group if one != name] for group in document.get("time_share", ())]
+    if groups := [group for group in groups if len(group) > document.get("max_resident", 1)]:
+        document["time_share"] = groups
+    else:
+        for key in ("time_share", "max_resident", "between_turns"):
+            document.pop(key, None)
