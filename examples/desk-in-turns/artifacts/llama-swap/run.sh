@@ -25,7 +25,8 @@ finish() {
   local file
   for file in "${PLANNER_STATE_DIR}"/*.sleeper; do
     [[ -f "${file}" ]] || continue
-    bash sleeper.sh --name "$(basename -- "${file}" .sleeper)" --stop
+    file=${file##*/}
+    bash sleeper.sh --name "${file%.sleeper}" --stop
   done
 }
 trap finish EXIT

@@ -42,30 +42,32 @@ pause() {
   wait "$!" || true
 }
 
-# Prints "STATE STARTTIME" of a process; nothing when there is none (proc(5), /proc/PID/stat).
-process() {
+# Functions set variables here and print nothing: bash 5.2 takes the text of a trap for a part of the $( ) that it is
+# expanding when the signal comes, and ends.
+
+# Sets the ``status`` of a process and when it was ``born``; both are empty when there is none (proc(5), /proc/PID/stat).
+look_at() {
   local line fields
+  status='' born=''
   { read -r line <"/proc/$1/stat"; } 2>/dev/null || return 0
   read -r -a fields <<<"${line##*) }"
-  printf '%s %s' "${fields[0]}" "${fields[19]}"
+  status=${fields[0]} born=${fields[19]}
 }
 
-# Prints the process id of the server that an earlier turn left here.
-left() {
+# Sets ``server``, the process id of the server that an earlier turn left here, and fails when there is none.
+running() {
   local pid since status born
-  [[ -f "${state}" ]] || return 0
-  read -r pid since <"${state}"
-  read -r status born <<<"$(process "${pid}")"
-  [[ "${status:-Z}" != Z && "${born}" == "${since}" ]] || return 0
-  printf '%s' "${pid}"
+  server=''
+  { read -r pid since <"${state}"; } 2>/dev/null || return 1
+  look_at "${pid}"
+  [[ "${status:-Z}" != Z && "${born}" == "${since}" ]] || return 1
+  server=${pid}
 }
 
 post() { curl --fail --silent --show-error --output /dev/null --max-time 600 --request POST "${base}$1" "${@:2}"; }
 
 busy() {
-  local waiting
-  waiting=$(curl --silent --max-time 5 "${base}/metrics" | awk '/^vllm:num_requests_(running|waiting)[{ ]/ { sum += $NF } END { print sum + 0 }') || true
-  ((${waiting:-0} > 0))
+  curl --silent --max-time 5 "${base}/metrics" | awk '/^vllm:num_requests_(running|waiting)[{ ]/ { sum += $NF } END { exit !(sum > 0) }'
 }
 
 wake() {
@@ -86,10 +88,9 @@ rest() {
 }
 
 if [[ "${stop}" == yes ]]; then
-  pid=$(left)
-  if [[ -n "${pid}" ]]; then
-    kill -TERM "${pid}" 2>/dev/null || true
-    while [[ -n "$(left)" ]]; do pause; done
+  if running; then
+    kill -TERM "${server}" 2>/dev/null || true
+    while running; do pause; done
   fi
   rm -f "${state}"
   exit 0
@@ -97,18 +98,18 @@ fi
 
 told=no
 trap 'told=yes' TERM INT
-server=$(left)
-if [[ -n "${server}" ]]; then
+if running; then
   say 'waking'
   wake
 else
   say 'starting'
   setsid "${command[@]}" </dev/null >>"${log}" 2>&1 &
   server=$!
-  printf '%s %s\n' "${server}" "$(process "${server}" | cut -d ' ' -f 2)" >"${state}"
+  look_at "${server}"
+  printf '%s %s\n' "${server}" "${born}" >"${state}"
 fi
-while [[ "${told}" == no && -n "$(left)" ]]; do pause; done
-if [[ -z "$(left)" ]]; then
+while [[ "${told}" == no ]] && running; do pause; done
+if ! running; then
   say "the server has ended; see ${log}"
   rm -f "${state}"
   exit 1
@@ -118,6 +119,6 @@ if curl --fail --silent --max-time 5 --output /dev/null "${base}/health"; then
   rest
 else
   kill -TERM "${server}" 2>/dev/null || true # it never came up, so there is nothing to keep
-  while [[ -n "$(left)" ]]; do pause; done
+  while running; do pause; done
   rm -f "${state}"
 fi

@@ -42,6 +42,9 @@
 # Conditions call functions on purpose here; their failures are the answer.
 # shellcheck disable=SC2310,SC2312
 set -Eeuo pipefail
+# The end of a pipeline runs in this process, so that it can set variables. bash 5.2 takes the text of a trap for a part of
+# the $( ) that it is expanding when the signal comes, and ends: nothing that waits or watches may expand one.
+shopt -s lastpipe
 
 check_only=no engine='' weights='' revision='' memory='' unified='' meminfo=/proc/meminfo memory_wait=60 port='' health='' listens='' timeout=1800 end_with=TERM
 here='' head='' takes='' follows='' followed='' joins='' joined_at='' ready=''
@@ -301,7 +304,7 @@ short_gpu() {
   while read -r id free; do
     [[ "${free}" =~ ^[0-9]+$ ]] || continue # not known here; the engine's own check decides
     if ((free * 1048576 < memory)); then
-      printf '%s %s' "${id}" "${free}"
+      printf '%s %s\n' "${id}" "${free}"
       return
     fi
   done < <(free_gpus)
@@ -316,7 +319,7 @@ page_cache() {
 }
 
 check_gpus() {
-  local id free short deadline cached='' drop='sync && echo 1 | sudo tee /proc/sys/vm/drop_caches'
+  local id free deadline cached='' drop='sync && echo 1 | sudo tee /proc/sys/vm/drop_caches'
   ((${#gpu_names[@]} > 0)) || [[ -n "${memory}" ]] || return 0
   if ! command -v nvidia-smi >/dev/null; then
     say 'warning: nvidia-smi is not on PATH, so the GPU and its free memory are not checked'
@@ -331,8 +334,7 @@ check_gpus() {
   [[ -n "${memory}" ]] || return 0
   deadline=$((SECONDS + memory_wait))
   [[ -z "${unified}" ]] || cached=$(page_cache)
-  while short=$(short_gpu) && [[ -n "${short}" ]]; do
-    read -r id free <<<"${short}"
+  while short_gpu | read -r id free; do
     if ((SECONDS >= deadline)); then
       [[ "${unified}" == free && -n "${cached}" ]] || drop=''
       stop_with 75 "the plan needs $((memory / 1048576)) MiB free on GPU ${id}, but only ${free} MiB are free: stop what else uses it (nvidia-smi lists the processes)${drop:+, or drop the ${cached} MiB of page cache: ${drop}}"
@@ -366,13 +368,13 @@ drop_locks() {
 }
 
 # Prints the free MiB of each GPU, one a line; nothing where that is not known.
-free_mib() { free_gpus 2>/dev/null | sed 's/.* //' | grep -E '^[0-9]+$'; }
+free_mib() { free_gpus 2>/dev/null | sed -En 's/.* ([0-9]+)$/\1/p'; }
 
 # Says whether the command has taken its memory on every GPU since the start.
 taken() {
   local before after index
   [[ -n "${free_before[*]}" ]] || return 0 # nvidia-smi is missing, or does not say
-  mapfile -t after < <(free_mib)
+  free_mib | mapfile -t after
   for index in "${!free_before[@]}"; do
     before=${free_before[${index}]}
     ((before - ${after[${index}]:-${before}} >= takes / 1048576)) || return 1
@@ -381,16 +383,16 @@ taken() {
 
 head_listens() { (exec 3<>"/dev/tcp/${!head}/${follows}") 2>/dev/null; }
 
-# Prints how many connections the parts of a server keep open to the port of its head (proc(5), /proc/net/tcp).
-connections() {
+# Sets ``connections``, how many the parts of a server keep open to the port of its head (proc(5), /proc/net/tcp).
+count_connections() {
   local port
   printf -v port ':%04X' "${followed}"
-  cat /proc/net/tcp /proc/net/tcp6 2>/dev/null | awk -v port="${port}" '$4 == "01" && $2 ~ port "$"' | wc -l
+  { cat /proc/net/tcp /proc/net/tcp6 2>/dev/null || true; } | awk -v port="${port}" '$4 == "01" && $2 ~ port "$"' | wc -l | read -r connections
 }
 
 # Says whether the other parts of the server are still there.
 together() {
-  if [[ -n "${follows}" ]]; then head_listens; else (($(connections) >= joined)); fi
+  if [[ -n "${follows}" ]]; then head_listens; else count_connections && ((connections >= joined)); fi
 }
 
 healthy() {
@@ -542,7 +544,7 @@ end_child() {
 
 serve() {
   local deadline waited_for="no answer from ${health:-port ${listens}}"
-  [[ -z "${takes}" ]] || { waited_for='the memory of the GPUs is not taken' && mapfile -t free_before < <(free_mib); }
+  [[ -z "${takes}" ]] || { waited_for='the memory of the GPUs is not taken' && free_mib | mapfile -t free_before; }
   [[ -z "${ready}" ]] || rm -f -- "${ready}"
   # The child must not inherit the locks, nor report itself ready before it answers.
   (
@@ -569,7 +571,7 @@ serve() {
   drop_locks
   if [[ -n "${NOTIFY_SOCKET:-}" ]] && command -v systemd-notify >/dev/null; then systemd-notify --ready; fi
   [[ -z "${ready}" ]] || : >"${ready}"
-  [[ -z "${followed}" ]] || joined=$(connections)
+  [[ -z "${followed}" ]] || { count_connections && joined=${connections}; }
   [[ -z "${follows}${followed}" ]] || watch_parts
   [[ -z "${joins}${joined_at}" ]] || watch_links
   finish

@@ -15,6 +15,9 @@
 # Conditions call functions on purpose here; their failures are the answer.
 # shellcheck disable=SC2310,SC2312
 set -Eeuo pipefail
+# The end of a pipeline runs in this process, so that it can set variables. bash 5.2 takes the text of a trap for a part of
+# the $( ) that it is expanding when the signal comes, and ends: nothing that starts or watches servers may expand one.
+shopt -s lastpipe
 
 readonly fleet=two-nodes-one-mixture
 readonly engine=0.33.0
@@ -109,60 +112,59 @@ pause() {
   wait "$!" || true
 }
 
-# Prints "STATE PGID STARTTIME" of a process; nothing when there is none (proc(5), /proc/PID/stat).
-process() {
+# Sets the ``status`` of a process, its ``group`` and when it was ``born``; all are empty when there is none (proc(5),
+# /proc/PID/stat).
+look_at() {
   local line fields
+  status='' group='' born=''
   { read -r line <"/proc/$1/stat"; } 2>/dev/null || return 0
   read -r -a fields <<<"${line##*) }"
-  printf '%s %s %s' "${fields[0]}" "${fields[2]}" "${fields[19]}"
+  status=${fields[0]} group=${fields[2]} born=${fields[19]}
 }
 
-# Prints the process id of a running server: the one this script started, not a later process of the same number.
-pid_of() {
-  local pid since status born
-  [[ -f "${state}/$1.pid" ]] || return 0
-  read -r pid since _ <"${state}/$1.pid"
-  read -r status _ born <<<"$(process "${pid}")"
-  [[ "${status:-Z}" != Z && "${born}" == "${since}" ]] || return 0
-  printf '%s' "${pid}"
+# Sets ``pid`` of a running server, the one this script started and not a later process of the same number; fails, and
+# leaves it empty, when there is none.
+running() {
+  local number since status group born
+  pid=''
+  [[ -f "${state}/$1.pid" ]] || return 1
+  read -r number since _ <"${state}/$1.pid"
+  look_at "${number}"
+  [[ "${status:-Z}" != Z && "${born}" == "${since}" ]] || return 1
+  pid=${number}
 }
 
-running() { [[ -n "$(pid_of "$1")" ]]; }
-
-# Prints a number for the command line of the server; another plan's is another.
-command_sum() { printf '%q ' "${gpus[*]}" "${arguments[@]}" | cksum | tr ' ' -; }
+# Sets ``planned``, a number for the command line of the server; another plan's is another.
+command_sum() { printf '%q ' "${gpus[*]}" "${arguments[@]}" | cksum | tr ' ' - | read -r planned; }
 
 # Succeeds when the server runs with other options than the plan's: another plan started it.
 stale() {
-  local sum
+  local sum pid planned
   running "$1" || return 1
   read -r _ _ sum <"${state}/$1.pid"
   plan_of "$1"
-  [[ "${sum:-}" != "$(command_sum)" ]]
+  command_sum
+  [[ "${sum:-}" != "${planned}" ]]
 }
 
-# Prints every living process of a process group.
-members() {
-  local entry pid status group
+# Says whether a process group has a living process.
+has_members() {
+  local entry status group born
   for entry in /proc/[0-9]*; do
-    pid=${entry#/proc/}
-    read -r status group _ <<<"$(process "${pid}")"
-    [[ "${group:-}" == "$1" && "${status}" != Z ]] && printf '%s\n' "${pid}"
+    look_at "${entry#/proc/}"
+    [[ "${group}" != "$1" || "${status}" == Z ]] || return 0
   done
-  return 0
+  return 1
 }
 
-# Prints the GPUs of the server, as PLANNER_GPU_<index> or else by index.
+# Sets ``ids``, the GPUs of the server, as PLANNER_GPU_<index> or else by index.
 gpu_ids() {
-  local index name ids=()
+  local index name
+  ids=''
   for index in "${gpus[@]}"; do
     name="PLANNER_GPU_${index}"
-    ids+=("${!name:-${index}}")
+    ids+="${ids:+,}${!name:-${index}}"
   done
-  (
-    IFS=,
-    printf '%s' "${ids[*]}"
-  )
 }
 
 # A part without API is up when the gate says so; ``name`` is the caller's.
@@ -179,8 +181,10 @@ router_wanted() { [[ "${PLANNER_ROUTER:-on}" != off ]] && command -v haproxy >/d
 # Puts a log aside that has grown large, and forgets the oldest. A log that is being written can be emptied at any time
 # (truncate --size 0), because every line is appended.
 rotate() {
-  local log="${logs}/$1.log" number
-  [[ -f "${log}" ]] && (($(stat --format %s "${log}") > log_bytes)) || return 0
+  local log="${logs}/$1.log" number size
+  [[ -f "${log}" ]] || return 0
+  stat --format %s "${log}" | read -r size
+  ((size > log_bytes)) || return 0
   for ((number = log_files - 1; number > 1; number--)); do
     [[ ! -f "${log}.$((number - 1))" ]] || mv -f -- "${log}.$((number - 1))" "${log}.${number}"
   done
@@ -189,17 +193,18 @@ rotate() {
 
 # Starts a program in a session of its own and remembers it, with the number that stale wants to see.
 spawn() {
-  local name=$1 sum=$2 pid
+  local name=$1 sum=$2 pid status group born
   shift 2
   rotate "${name}"
   setsid "$@" </dev/null >>"${logs}/${name}.log" 2>&1 9>&- &
   pid=$!
   started+=("${name}")
-  printf '%s %s %s\n' "${pid}" "$(process "${pid}" | cut -d ' ' -f 3)" "${sum}" >"${state}/${name}.pid"
+  look_at "${pid}"
+  printf '%s %s %s\n' "${pid}" "${born}" "${sum}" >"${state}/${name}.pid"
 }
 
 start() {
-  local index command=(vllm serve)
+  local ids planned index command=(vllm serve)
   plan_of "$1"
   say "starting $1 on GPU ${gpus[*]}, port ${port:-of another machine}"
   if [[ -n "${parts[*]}" ]]; then # the gate watches over the parts of a server on several machines
@@ -208,17 +213,19 @@ start() {
     command=(bash "${here}/gate.sh" "${parts[@]}" --timeout "${start_seconds}" --ready "${state}/$1.ready" -- vllm serve)
   fi
   export VLLM_ENGINE_READY_TIMEOUT_S=${start_seconds} # the engine's own limit, ten minutes unless it is told otherwise
-  CUDA_DEVICE_ORDER=PCI_BUS_ID CUDA_VISIBLE_DEVICES=$(gpu_ids) spawn "$1" "$(command_sum)" "${command[@]}" "${arguments[@]}"
+  gpu_ids
+  command_sum
+  CUDA_DEVICE_ORDER=PCI_BUS_ID CUDA_VISIBLE_DEVICES=${ids} spawn "$1" "${planned}" "${command[@]}" "${arguments[@]}"
 }
 
 # Ends what a stopped or dead server left in its process group: workers outlive a killed parent, with all their memory.
 clear_group() {
-  local name=$1 pid since born
+  local name=$1 pid since status group born
   [[ -f "${state}/${name}.pid" ]] || return 0
   read -r pid since _ <"${state}/${name}.pid"
-  read -r _ _ born <<<"$(process "${pid}")"
-  if [[ -z "${born:-}" || "${born}" == "${since}" ]]; then # else the number belongs to another program by now
-    while [[ -n "$(members "${pid}")" ]]; do
+  look_at "${pid}"
+  if [[ -z "${born}" || "${born}" == "${since}" ]]; then # else the number belongs to another program by now
+    while has_members "${pid}"; do
       kill -KILL -- "-${pid}" 2>/dev/null || true
       pause
     done
@@ -229,8 +236,7 @@ clear_group() {
 stop() {
   local name=$1 pid deadline signal=TERM
   [[ "${name}" != router ]] || signal=USR1 # HAProxy finishes its answers then
-  pid=$(pid_of "${name}")
-  if [[ -n "${pid}" ]]; then
+  if running "${name}"; then
     say "stopping ${name}"
     kill -s "${signal}" "${pid}" 2>/dev/null || true
     deadline=$((SECONDS + stop_seconds))
@@ -327,8 +333,7 @@ use_files() {
 
 reload() {
   local pid
-  pid=$(pid_of router)
-  [[ -n "${pid}" ]] || { say 'the router does not run' && exit 75; }
+  running router || { say 'the router does not run' && exit 75; }
   kill -USR2 "${pid}"
 }
 
@@ -362,8 +367,8 @@ up() {
   names=$(leftovers)
   [[ -z "${names}" ]] || { say "servers of another plan are here: ${names//$'\n'/ }; launch.sh down, then up" && exit 75; }
   check "$@"
-  trap 'fail "interrupted"' INT TERM HUP
   ulimit -S -n 65536 2>/dev/null || say "warning: only $(ulimit -n) open files are allowed; the engine wants 65536"
+  trap 'fail "interrupted"' INT TERM HUP
   export HF_HUB_OFFLINE="${HF_HUB_OFFLINE:-1}" VLLM_NO_USAGE_STATS=1 DO_NOT_TRACK=1
   bring_up "$@"
   start_router
@@ -381,7 +386,7 @@ run() {
 }
 
 status() {
-  local name word code=0
+  local name word pid code=0
   for name in "${servers[@]}"; do
     plan_of "${name}"
     word=stopped
@@ -392,16 +397,17 @@ status() {
       word=dead
     fi
     [[ "${word}" == healthy ]] || code=3
-    printf '%-24s %-9s port %s  GPU %s  pid %s\n' "${name}" "${word}" "${port}" "${gpus[*]}" "$(pid_of "${name}")"
+    printf '%-24s %-9s port %s  GPU %s  pid %s\n' "${name}" "${word}" "${port}" "${gpus[*]}" "${pid}"
   done
   return "${code}"
 }
 
 show() {
-  local name
+  local name ids
   for name in "$@"; do
     plan_of "${name}"
-    printf 'CUDA_DEVICE_ORDER=PCI_BUS_ID CUDA_VISIBLE_DEVICES=%s VLLM_ENGINE_READY_TIMEOUT_S=%s' "$(gpu_ids)" "${start_seconds}"
+    gpu_ids
+    printf 'CUDA_DEVICE_ORDER=PCI_BUS_ID CUDA_VISIBLE_DEVICES=%s VLLM_ENGINE_READY_TIMEOUT_S=%s' "${ids}" "${start_seconds}"
     printf ' vllm serve'
     printf ' %q' "${arguments[@]}"
     printf '\n'
