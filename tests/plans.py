@@ -1,5 +1,6 @@
 """Plans made by hand for tests of artifacts: the facts of a plan without a solver."""
 
+from collections import defaultdict
 from typing import Any
 
 from msgspec.structs import replace
@@ -66,7 +67,10 @@ def server(name: str, **changes: Any) -> ServerPlan:  # noqa: ANN401 - any field
 
 def plan(*servers: ServerPlan, **changes: Any) -> Plan:  # noqa: ANN401 - any field of Plan
     """Return a plan of these servers, started in the order given."""
-    places = sorted({gpu for item in servers for gpu in item.gpus})
+    there: dict[tuple[str, int], list[ServerPlan]] = defaultdict(list)
+    for item in servers:
+        for place in item.gpus:
+            there[place].append(item)
     gpus = tuple(
         GPULedger(
             node=node,
@@ -75,10 +79,10 @@ def plan(*servers: ServerPlan, **changes: Any) -> Plan:  # noqa: ANN401 - any fi
             product="NVIDIA RTX PRO 6000 Blackwell Server Edition",
             total_bytes=TOTAL_BYTES,
             memory_in_use_bytes=0,
-            servers=tuple(item.name for item in servers if (node, index) in item.gpus),
-            free_bytes=TOTAL_BYTES - sum(item.ledger.total_bytes for item in servers if (node, index) in item.gpus),
+            servers=tuple(item.name for item in those),
+            free_bytes=TOTAL_BYTES - sum(item.ledger.total_bytes for item in those),
         )
-        for node, index in places
+        for (node, index), those in sorted(there.items(), key=lambda found: found[0])
     )
     proof = Proof(proven=True, stages=(), solver="cp-sat", solver_version="", seed=0, budget=0, model_sha256="")
     lock = Lock(planner_version="0.1.0", fleet_sha256="", catalog_sha256="", engine_profile_sha256="")

@@ -6,6 +6,8 @@ import shutil
 import socket
 import subprocess
 import sys
+import time
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -28,10 +30,15 @@ def free_ports(count: int) -> list[int]:
     found: list[int] = []
     while len(found) < count:
         port = next(_PORTS)
-        with socket.socket() as one:
-            if one.connect_ex(("127.0.0.1", port)) != 0:
-                found.append(port)
+        if not listens(port):
+            found.append(port)
     return found
+
+
+def listens(port: int) -> bool:
+    """Return whether somebody listens on a port."""
+    with socket.socket() as one:
+        return one.connect_ex(("127.0.0.1", port)) == 0
 
 
 def program(name: str) -> str:
@@ -41,6 +48,14 @@ def program(name: str) -> str:
     return found
 
 
+def wait_until(what: str, true: Callable[[], object]) -> None:
+    """Wait until something is true, however busy the machine is."""
+    deadline = time.monotonic() + 300
+    while not true():
+        assert time.monotonic() < deadline, f"{what} did not come true"
+        time.sleep(0.05)
+
+
 @dataclass
 class Stage:
     """The folder, the environment of every script in it, and the log of the stand-ins."""
@@ -48,7 +63,7 @@ class Stage:
     folder: Path
     environment: dict[str, str]
 
-    def run(self, script: str, *arguments: str, timeout: float = 60) -> subprocess.CompletedProcess[str]:
+    def run(self, script: str, *arguments: str, timeout: float = 300) -> subprocess.CompletedProcess[str]:
         return subprocess.run(
             ["bash", str(self.folder / script), *arguments],
             env=self.environment,
@@ -72,7 +87,7 @@ class Stage:
         """Send a signal if one is given, wait for the end, and return the exit code."""
         if number is not None:
             process.send_signal(number)
-        return process.wait(timeout=30)
+        return process.wait(timeout=300)
 
     @property
     def output(self) -> Path:

@@ -7,12 +7,11 @@ import socket
 import subprocess
 import tempfile
 import threading
-import time
 from pathlib import Path
 
 import plans
 import pytest
-from staged import Stage, free_ports, stage
+from staged import Stage, free_ports, stage, wait_until
 
 MODEL = "Qwen/Qwen2.5-7B-Instruct"
 
@@ -30,11 +29,13 @@ def engine(staged: Stage, name: str, port: int, *options: str) -> subprocess.Pop
 
 
 def wait_for(staged: Stage, event: str) -> None:
-    for _ in range(200):
-        if any(line.startswith(event) for line in staged.events()):
-            return
-        time.sleep(0.05)
-    raise AssertionError(f"no {event}: {staged.events()}")
+    wait_until(event, lambda: any(line.startswith(event) for line in staged.events()))
+
+
+def waits(staged: Stage) -> None:
+    """Wait until a gate has found the lock taken."""
+    said = "waiting for another server that is starting on this GPU"
+    wait_until("a gate waits", lambda: said in staged.output.read_text(encoding="utf-8"))
 
 
 def stop(staged: Stage, *processes: subprocess.Popen[bytes]) -> list[int]:
@@ -50,10 +51,7 @@ def names(staged: Stage) -> list[str]:
 def test_simultaneous_starts_do_not_overlap(gate: Stage) -> None:
     processes = [engine(gate, f"s{port}", port) for port in free_ports(3)]
     try:
-        for _ in range(300):
-            if len(gate.events()) == 6:
-                break
-            time.sleep(0.05)
+        wait_until("all are ready", lambda: len(gate.events()) == 6)
         order = [event.split()[0] for event in names(gate)]
         assert order == ["start", "ready"] * 3
     finally:
@@ -62,12 +60,11 @@ def test_simultaneous_starts_do_not_overlap(gate: Stage) -> None:
 
 def test_a_server_that_dies_while_loading_gives_the_lock_back(gate: Stage) -> None:
     first_port, second_port = free_ports(2)
-    gate.environment |= {"FAKE_START_SECONDS": "5", "FAKE_FAIL": "first"}
+    gate.environment |= {"FAKE_LOADS": "first"}
     first = engine(gate, "first", first_port)
     wait_for(gate, "start first")
-    gate.environment["FAKE_START_SECONDS"] = "0.1"
     second = engine(gate, "second", second_port)
-    time.sleep(0.5)
+    waits(gate)
     assert "start second" not in names(gate)
     orphan = child_of(first.pid)
     os.kill(first.pid, signal.SIGKILL)
@@ -85,11 +82,11 @@ def test_the_code_of_the_command_is_the_code_of_the_gate(gate: Stage) -> None:
 
 def test_a_signal_reaches_the_server_and_the_waiting(gate: Stage) -> None:
     port, other = free_ports(2)
-    gate.environment["FAKE_START_SECONDS"] = "3"
+    gate.environment["FAKE_LOADS"] = "first"
     first = engine(gate, "first", port)
     wait_for(gate, "start first")
     waiting = engine(gate, "waiting", other)
-    time.sleep(0.5)
+    waits(gate)
 
     assert stop(gate, waiting) == [143], "one that waits for the lock stops at once"
     assert stop(gate, first) == [143]
@@ -101,15 +98,14 @@ def test_a_server_that_misses_the_signal_while_it_loads_is_told_again(gate: Stag
     deaf = 'trap "((++heard > 1)) && exit 0" TERM; echo loads; while :; do sleep 0.1; done'
     health = f"http://127.0.0.1:{port}/health"
     process = gate.start("gate.sh", "--health", health, "--", "bash", "-c", deaf)
-    while "loads" not in gate.output.read_text(encoding="utf-8"):
-        time.sleep(0.1)
+    wait_until("it loads", lambda: "loads" in gate.output.read_text(encoding="utf-8"))
 
     assert stop(gate, process) == [143]
 
 
 def test_a_server_that_never_answers_is_stopped(gate: Stage) -> None:
     (port,) = free_ports(1)
-    gate.environment["FAKE_START_SECONDS"] = "30"
+    gate.environment["FAKE_LOADS"] = "mute"
     process = engine(gate, "mute", port, "--timeout", "5")
 
     assert gate.finish(process) == 75
@@ -123,7 +119,7 @@ def test_readiness_is_reported_when_health_answers(gate: Stage, tmp_path: Path) 
     messages: list[bytes] = []
     with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as listener:
         listener.bind(address)
-        listener.settimeout(10)
+        listener.settimeout(300)
 
         def receive() -> None:
             while b"READY=1" not in b"".join(messages):
@@ -136,7 +132,7 @@ def test_readiness_is_reported_when_health_answers(gate: Stage, tmp_path: Path) 
         process = engine(gate, "notified", port)
         wait_for(gate, "start notified")
         assert messages == []
-        thread.join(timeout=10)
+        thread.join(timeout=300)
         assert not thread.is_alive()
         assert "ready notified" in names(gate)
         environment = Path(f"/proc/{child_of(process.pid)}/environ").read_text(encoding="utf-8")

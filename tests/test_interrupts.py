@@ -30,27 +30,30 @@ def own(node: Node) -> Iterator[Node]:
             yield from own(child)
 
 
+def name(node: Node) -> str:
+    found = node.child_by_field_name("name")
+    return found.text.decode() if found and found.text else ""
+
+
 def called(node: Node) -> set[str]:
-    names = (one.child_by_field_name("name") for one in own(node) if one.type == "command")
-    return {name.text.decode() for name in names if name and name.text}
+    return {name(one) for one in own(node) if one.type == "command"}
 
 
 def expanded(script: Path) -> list[str]:
     """Return the substitutions of every loop that waits, and of the functions that it calls in turn."""
     parser = tree_sitter.Parser(tree_sitter.Language(tree_sitter_bash.language()))
     program = parser.parse(script.read_bytes()).root_node
-    bodies = {str(one.child_by_field_name("name").text, "utf-8"): one for one in program.children
-              if one.type == "function_definition"}  # fmt: skip
+    bodies = {name(one): one for one in program.children if one.type == "function_definition"}
     loops = [one for one in own(program) if one.type == "while_statement" and "pause" in called(one)]
     assert loops, f"{script} naps, but in no loop"
     reached, more = dict[str, Node](), set[str]().union(*map(called, loops))
     while more := more & bodies.keys() - reached.keys():
-        reached |= {name: bodies[name] for name in more}
+        reached |= {one: bodies[one] for one in more}
         more = set[str]().union(*map(called, reached.values()))
     return [f"{script}:{one.start_point.row + 1}: {one.text!r}" for body in [*loops, *reached.values()]
             for one in own(body) if one.type in EXPANSIONS]  # fmt: skip
 
 
-@pytest.mark.parametrize("name", sorted({path.name for path in WAITING}))
-def test_no_loop_that_waits_expands_a_substitution(name: str) -> None:
-    assert [line for path in WAITING if path.name == name for line in expanded(path)] == []
+@pytest.mark.parametrize("script", sorted({path.name for path in WAITING}))
+def test_no_loop_that_waits_expands_a_substitution(script: str) -> None:
+    assert [line for path in WAITING if path.name == script for line in expanded(path)] == []

@@ -2,14 +2,13 @@
 
 import os
 import signal
-import time
 from collections.abc import Iterator
 from pathlib import Path
 
 import plans
 import pytest
 from msgspec.structs import replace
-from staged import Stage, amend, free_ports, stage
+from staged import Stage, amend, free_ports, stage, wait_until
 
 from planner.artifacts import render, write
 from planner.plan import Plan
@@ -116,11 +115,9 @@ def test_a_failing_server_stops_the_ones_before_it(two: Stage) -> None:
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
 def test_a_signal_while_starting_stops_everything(two: Stage, number: int) -> None:
-    two.environment["FAKE_START_SECONDS"] = "3"
+    two.environment["FAKE_LOADS"] = "general"
     up = two.start("launch.sh", "up")
-    while "ready coder" not in names(two.events()):
-        time.sleep(0.1)
-    time.sleep(1.5)
+    wait_until("the second server starts", lambda: "start general" in names(two.events()))
     pids = [two.pid("coder"), two.pid("general")]
 
     assert two.finish(up, number) == 1
@@ -130,9 +127,7 @@ def test_a_signal_while_starting_stops_everything(two: Stage, number: int) -> No
 
 def test_run_stays_and_stops_all_when_one_dies(two: Stage) -> None:
     run = two.start("launch.sh", "run")
-    while names(two.events())[-1:] != ["ready general"]:
-        time.sleep(0.1)
-    time.sleep(1.5)
+    wait_until("the fleet is up", lambda: "fleet workstation is up" in two.output.read_text(encoding="utf-8"))
     coder = two.pid("coder")
     os.kill(two.pid("general"), signal.SIGKILL)
 
@@ -145,7 +140,7 @@ def test_after_a_death_the_other_lives_and_up_starts_only_the_dead_one(two: Stag
     two.run("launch.sh", "up")
     coder = two.pid("coder")
     os.kill(two.pid("general"), signal.SIGKILL)
-    time.sleep(0.2)
+    wait_until("the server is dead", lambda: not alive(two.pid("general")))
     status = two.run("launch.sh", "status")
 
     assert status.returncode == 3
@@ -162,7 +157,7 @@ def test_workers_of_a_killed_server_are_cleared_before_it_starts_again(two: Stag
     two.run("launch.sh", "up", "coder")
     (worker,) = [int(event.split()[1]) for event in two.events() if event.startswith("worker")]
     os.kill(two.pid("coder"), signal.SIGKILL)
-    time.sleep(0.2)
+    wait_until("the server is dead", lambda: not alive(two.pid("coder")))
     assert alive(worker)
 
     two.run("launch.sh", "up", "coder")

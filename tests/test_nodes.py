@@ -3,7 +3,6 @@
 import re
 import shutil
 import subprocess
-import time
 from collections.abc import Iterator
 from contextlib import ExitStack
 from pathlib import Path
@@ -11,7 +10,7 @@ from pathlib import Path
 import plans
 import pytest
 from certificates import certify
-from staged import KEY, Stage, free_ports, program, stage
+from staged import KEY, Stage, free_ports, listens, program, stage, wait_until
 from test_router import post
 
 from planner.artifacts import context, render, write
@@ -123,13 +122,8 @@ def front(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[tuple[int
         )  # fmt: skip
         stack.callback(process.wait, 10)
         stack.callback(process.terminate)
-        for _ in range(100):
-            try:
-                if post(port, "/v1/completions", {"model": "code"})[0] == 200:
-                    break
-            except ConnectionRefusedError:
-                pass
-            time.sleep(0.1)
+        wait_until("the router listens", lambda: listens(port))
+        wait_until("a request is answered", lambda: post(port, "/v1/completions", {"model": "code"})[0] == 200)
         yield port, nodes
 
 

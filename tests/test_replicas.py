@@ -183,7 +183,7 @@ def test_the_router_finds_every_replica_in_the_clusters_dns(tmp_path: Path) -> N
         )  # fmt: skip
         try:
             answered: Counter[str] = Counter()
-            for _ in range(200):
+            for _ in range(4000):
                 if len(answered) == 2:
                     break
                 time.sleep(0.05)

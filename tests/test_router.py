@@ -12,7 +12,7 @@ from pathlib import Path
 import plans
 import pytest
 from msgspec.structs import replace
-from staged import KEY, Stage, free_ports, program, stage
+from staged import KEY, Stage, free_ports, listens, program, stage, wait_until
 
 from planner.artifacts import context
 
@@ -46,23 +46,19 @@ def door(tmp_path_factory: pytest.TempPathFactory) -> Iterator[int]:
 
 
 def wait_until_balanced(port: int) -> None:
-    for _ in range(100):
-        if post(port, "/v1/completions", {"model": "chat"})[0] == 200:
-            return
-        time.sleep(0.1)
-    raise AssertionError("the router does not reach the servers")
+    wait_until("a request is answered", lambda: post(port, "/v1/completions", {"model": "chat"})[0] == 200)
 
 
 def post(port: int, path: str, body: object, headers: dict[str, str] = AUTHORIZED) -> tuple[int, dict[str, object]]:
     data = body if isinstance(body, bytes) else json.dumps(body).encode()
-    with closing(http.client.HTTPConnection("127.0.0.1", port, timeout=20)) as connection:
+    with closing(http.client.HTTPConnection("127.0.0.1", port, timeout=120)) as connection:
         connection.request("POST", path, data, headers)
         answer = connection.getresponse()
         return answer.status, json.loads(answer.read() or b"{}")
 
 
 def get(port: int, path: str, headers: dict[str, str] = AUTHORIZED) -> tuple[int, dict[str, object]]:
-    with closing(http.client.HTTPConnection("127.0.0.1", port, timeout=20)) as connection:
+    with closing(http.client.HTTPConnection("127.0.0.1", port, timeout=120)) as connection:
         connection.request("GET", path, headers=headers)
         answer = connection.getresponse()
         return answer.status, json.loads(answer.read() or b"{}")
@@ -178,7 +174,7 @@ def test_every_other_path_is_closed(door: int, path: str) -> None:
 
 
 def health(port: int) -> int:
-    with closing(http.client.HTTPConnection("127.0.0.1", port, timeout=20)) as connection:
+    with closing(http.client.HTTPConnection("127.0.0.1", port, timeout=120)) as connection:
         connection.request("GET", "/health")
         return connection.getresponse().status
 
@@ -197,7 +193,7 @@ def test_the_roles_are_the_models(door: int) -> None:
 
 
 def test_a_stream_is_not_buffered(door: int) -> None:
-    with closing(http.client.HTTPConnection("127.0.0.1", door, timeout=20)) as connection:
+    with closing(http.client.HTTPConnection("127.0.0.1", door, timeout=120)) as connection:
         body = json.dumps({"model": "chat", "stream": True, "max_tokens": 20})
         connection.request("POST", "/v1/completions", body, AUTHORIZED)
         answer = connection.getresponse()
@@ -214,7 +210,7 @@ def test_replicas_share_the_load(door: int) -> None:
     ports = set()
     with contextlib.ExitStack() as stack:
         for _ in range(2):
-            connection = stack.enter_context(closing(http.client.HTTPConnection("127.0.0.1", door, timeout=20)))
+            connection = stack.enter_context(closing(http.client.HTTPConnection("127.0.0.1", door, timeout=120)))
             body = json.dumps({"model": "chat", "stream": True, "max_tokens": 20})
             connection.request("POST", "/v1/completions", body, AUTHORIZED)
             ports.add(connection.getresponse().getheader("X-Port"))
@@ -248,15 +244,9 @@ def test_a_role_without_a_healthy_server_is_503(tmp_path: Path, monkeypatch: pyt
         env=staged.environment, stdout=subprocess.DEVNULL,
     )  # fmt: skip
     try:
-        for _ in range(300):
-            time.sleep(0.1)
-            try:
-                status, body = post(router, "/v1/completions", {"model": "chat"})
-            except ConnectionRefusedError:
-                continue
-            if status == 503:
-                break
-        assert status == 503
+        wait_until("the router listens", lambda: listens(router))
+        wait_until("the server is known as down", lambda: post(router, "/v1/completions", {"model": "chat"})[0] == 503)
+        _, body = post(router, "/v1/completions", {"model": "chat"})
         assert "No server of this model is healthy" in str(body["error"])
         assert health(router) == 503
     finally:
@@ -274,7 +264,7 @@ def test_without_a_key_in_the_environment_nobody_gets_in(tmp_path: Path, monkeyp
         env=environment, stdout=subprocess.DEVNULL,
     )  # fmt: skip
     try:
-        time.sleep(1)
+        wait_until("the router listens", lambda: listens(router))
         for authorization in ("", "Bearer", "Bearer ", "Bearer x"):
             assert get(router, "/v1/models", {"Authorization": authorization})[0] == 401
     finally:

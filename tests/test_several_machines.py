@@ -205,7 +205,7 @@ def test_the_parts_start_in_any_order_and_fall_and_rise_together(racks: tuple[St
         waiting.wait()
 
 
-def eventually(true: Callable[[], bool], seconds: float = 30) -> bool:
+def eventually(true: Callable[[], bool], seconds: float = 300) -> bool:
     deadline = time.monotonic() + seconds
     while time.monotonic() < deadline:
         if true():

@@ -3,7 +3,6 @@
 import os
 import signal
 import subprocess
-import time
 import urllib.request
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -15,7 +14,7 @@ import parsed
 import plans
 import pytest
 from msgspec.structs import replace
-from staged import FAKES, KEY, Stage, amend, cache, free_ports, program
+from staged import FAKES, KEY, Stage, amend, cache, free_ports, program, wait_until
 
 from planner.adopt.files import read_files
 from planner.artifacts import render, write
@@ -42,11 +41,7 @@ class Pod:
         return [line for line in self.staged.output.read_text(encoding="utf-8").splitlines() if text in line]
 
     def until(self, done: Callable[[], bool]) -> None:
-        for _ in range(300):
-            if done():
-                return
-            time.sleep(0.05)
-        raise AssertionError(f"{self.staged.events()} {self.staged.output.read_text(encoding='utf-8')}")
+        wait_until("what the pod does", done)
 
     def says_ready(self) -> subprocess.CompletedProcess[str]:
         return subprocess.run(self.ready, capture_output=True, text=True, env=self.staged.environment, check=False)
@@ -94,7 +89,7 @@ def running(tmp_path: Path, *options: str, **environment: str) -> Iterator[Pod]:
         yield Pod(staged, command, [*probe[:2], *state, *probe[2:]], moved, process)
     finally:
         process.terminate()
-        process.wait(timeout=30)
+        process.wait(timeout=300)
 
 
 def starts(pod: Pod, name: str) -> int:
@@ -107,7 +102,7 @@ def test_servers_of_one_container_start_in_order_and_stop_together(tmp_path: Pat
         order = [event.split(":")[0].split()[:2] for event in pod.staged.events()]
         assert [" ".join(words) for words in order] == ["start coder", "ready coder", "start general", "ready general"]
         pod.process.send_signal(signal.SIGTERM)
-        assert pod.process.wait(timeout=30) == 143
+        assert pod.process.wait(timeout=300) == 143
         assert not pod.engines("coder")
         assert not pod.engines("general")
 
