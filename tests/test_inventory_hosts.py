@@ -286,9 +286,22 @@ def test_a_list_of_nodes_says_nothing_of_what_is_in_use(tmp_path: Path, catalog:
     assert "Left out: b, 8 x H200: the name may mean H200 SXM or H200 NVL" in said(tmp_path)
 
 
+def test_a_name_that_ray_gives_an_older_card_too_is_left_to_the_user(tmp_path: Path, catalog: Catalog) -> None:
+    usage = {"a": {"GPU": [0.0, 2.0], "accelerator_type:RTX-6000": [0.0, 1.0]}}
+    status: dict[str, Any] = {"status.json": {"load_metrics_report": {"usage_by_node": usage}}}
+
+    refused = taken(tmp_path, "ray", status)
+
+    assert refused.exit_code == 1
+    assert "the name may mean RTX 6000 Ada or Quadro RTX 6000; --gpu-is says which" in refused.stderr
+    told = pools(tmp_path, catalog, "ray", status, "--gpu-is", "RTX-6000=RTX 6000 Ada")
+    assert told == [("RTX 6000 Ada", 0, 2, ("a",), 0)]
+
+
 @pytest.mark.parametrize(
     ("product", "name"),
     [
+        ("Quadro RTX 6000", "RTX-6000"), ("NVIDIA RTX 6000 Ada Generation", "RTX-6000"),
         ("NVIDIA H100 80GB HBM3", "H100"), ("NVIDIA H200 NVL", "H200"), ("Tesla V100-SXM2-16GB", "V100"),
         ("NVIDIA RTX PRO 6000 Blackwell Server Edition", "RTX-PRO-6000"), ("NVIDIA A100-SXM4-80GB", "A100"),
         ("NVIDIA GeForce RTX 5090", "GeForce-RTX-5090"), ("NVIDIA L40S", "L40S"),

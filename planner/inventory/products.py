@@ -34,11 +34,13 @@ class Products(Struct):
             self._known[key] = self._found(name, driver_bytes)
         return self._known[key]
 
-    def short(self, name: str, shortened: Callable[[str], str | None] | None = None) -> GPU | Unclear:
+    def short(
+        self, name: str, shortened: Callable[[str], str | None] | None = None, others: Sequence[str] = ()
+    ) -> GPU | Unclear:
         """Return the one GPU that a short name can mean, which leaves out what tells cards apart.
 
         ``shortened`` makes such a name of what a driver calls a card; without it every word of the name must be one
-        of the card's.
+        of the card's. ``others`` are products that the catalog does not have.
         """
         said = self._told(name)
         if said:
@@ -46,13 +48,15 @@ class Products(Struct):
         if shortened is None:
             return self._one_of(name, list(self._meant(name)))
         whole = [gpu for gpu in self.catalog.gpus if not gpu.parent]
-        return self._one_of(name, [gpu for gpu in whole if name in map(shortened, (gpu.product, *gpu.aliases))])
+        short = [gpu for gpu in whole if name in map(shortened, (gpu.product, *gpu.aliases))]
+        return self._one_of(name, short, [product for product in others if shortened(product) == name])
 
-    def _one_of(self, name: str, candidates: Sequence[GPU]) -> GPU | Unclear:
+    def _one_of(self, name: str, candidates: Sequence[GPU], others: Sequence[str] = ()) -> GPU | Unclear:
         if not candidates:
             return Unclear(_unknown(self.catalog, name))
-        if len(candidates) > 1:
-            return Unclear(f"the name may mean {' or '.join(gpu.name for gpu in candidates)}; --gpu-is says which")
+        meant = [*(gpu.name for gpu in candidates), *others]
+        if len(meant) > 1:
+            return Unclear(f"the name may mean {' or '.join(meant)}; --gpu-is says which")
         return _plannable(candidates[0])
 
     def _told(self, name: str) -> GPU | None:

@@ -24,6 +24,8 @@ SUMMARY = "curl 'http://HEAD:8265/nodes?view=summary'"
 STATUS, LIST = "curl http://HEAD:8265/api/cluster_status", "ray list nodes --format json --limit 10000"
 _HINT = f"a file is what one of these wrote: {SUMMARY}, {STATUS}, {LIST}"
 _TYPES = ("accelerator_type:", "acceleratorType:")
+_TURING = ("Quadro RTX 4000", "Quadro RTX 5000", "Quadro RTX 6000", "Quadro RTX 8000")
+"""Cards that the catalog does not have, three of which Ray calls what it calls those of the Ada generation."""
 _NAME = re.compile(r"\w+\s+((?:[A-Z]+\s+)*[A-Z0-9]*\d[A-Z0-9]*)")
 _USAGE = re.compile(
     r"([0-9.]+)/([0-9.]+) GPU(?: \(([0-9.]+) used of ([0-9.]+) reserved in placement groups\))?", re.MULTILINE
@@ -190,7 +192,9 @@ def _gpu(node: _Node, names: Sequence[str], products: Products) -> Any:  # noqa:
         return Unclear("GPUs of several kinds on one node, of which Ray does not say what is given out")
     if names:
         return products.find(names[0], node.cards[0].total_bytes)
-    return products.short(node.kind, accelerator_type) if node.kind else Unclear("Ray does not say what they are")
+    if not node.kind:
+        return Unclear("Ray does not say what they are")
+    return products.short(node.kind, accelerator_type, _TURING)
 
 
 def accelerator_type(product: str) -> str | None:
