@@ -95,10 +95,12 @@ def test_the_site_has_every_page_and_no_link_that_leads_nowhere(tmp_path: Path) 
 
 
 def test_the_fleet_of_the_tutorial_is_what_init_writes() -> None:
-    written = yaml.safe_load(printed('planner init - --gpu "RTX 4090" --model Qwen3-8B'))
+    text = (ROOT / "docs/tutorial.md").read_text()
+    (command,) = re.findall(r"`planner init (--gpu [^`]*)`", text)
+    written = yaml.safe_load(printed(f"planner init - {command}"))
     shown = yaml.safe_load((ROOT / "docs/fleets/first.yaml").read_text())
 
-    assert shown["gpu"] == written["gpu"]["name"]
+    assert (shown["name"], shown["gpu"]) == (written["name"], written["gpu"]["name"])
     assert {**written["roles"]["assistant"], **shown["roles"]["assistant"]} == written["roles"]["assistant"]
 
 

@@ -180,7 +180,7 @@ def test_commands_are_copied(chromium: Chromium) -> None:
     opened.page.locator("button[data-copy]").first.click()
 
     opened.page.locator("#said", has_text="Copied.").wait_for()
-    assert opened.page.evaluate("navigator.clipboard.readText()") == opened.texts("code")[0]
+    assert opened.page.evaluate("navigator.clipboard.readText()") == opened.texts(".command code")[0]
 
 
 def test_without_scripts_everything_is_there_but_the_charts(chromium: Chromium) -> None:
