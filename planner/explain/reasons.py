@@ -45,7 +45,8 @@ def unsearched_lines(plan: Plan) -> Iterator[str]:
         roles.setdefault((one.what, one.keys), []).append(f"roles.{one.role}")
     for (what, keys), names in roles.items():
         narrow = f"; less is open with {listed(keys, 'or')} set" if keys else ""
-        yield f"{'some ' if what == 'options' else ''}{what} of {listed(names)}{narrow}"
+        what = {"options": "some options", "next best": "other combinations of checkpoints"}.get(what, what)
+        yield f"{what} of {listed(names)}{narrow}"
 
 
 def close_call(plan: Plan, call: CloseCall) -> str:

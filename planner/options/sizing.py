@@ -31,9 +31,13 @@ class Boxes(Struct):
         if offer.least_bytes <= offer.candidate.place.capacity_bytes:
             yield from offer.boxes()
 
+    def unknown(self, offer: Offer) -> bool:
+        """Whether ``least`` has to be worked out."""
+        return id(offer) not in self._least
+
     def least(self, offer: Offer) -> Demand | None:
         """Return what each option of an offer takes at least, or None where none fits empty GPUs."""
-        if id(offer) not in self._least:
+        if self.unknown(offer):
             self._least[id(offer)] = offer.least()
         return self._least[id(offer)]
 
@@ -88,9 +92,11 @@ class BestFirst:
             self.cut, self.missed = True, self._waiting[0][0]
 
     def _apart(self, box: Box, offer: Offer) -> None:
-        self._looks.take(LEAST)
+        self._looks.take(LEAST if self._boxes.unknown(offer) else BOX)
         lowest = self._boxes.least(offer)
-        if lowest and not box.beaten(self._front, lowest.footprint):
+        if lowest is None or lowest.footprint(box.least) > offer.candidate.place.capacity_bytes:
+            return
+        if not box.beaten(self._front, lowest.footprint):
             self._wait(offer, box.rungs.by_context(box), CONTEXT)
 
     def _wait(self, offer: Offer, parts: Iterable[Box], looks: int = BOX) -> None:

@@ -136,12 +136,12 @@ class Stage(Struct, frozen=True, kw_only=True):
 
 
 class Unsearched(Struct, frozen=True, kw_only=True):
-    """What the budget did not suffice to look at: ``what`` is ``options`` or ``close calls`` of a ``role``.
+    """What the budget did not suffice to look at: ``options``, the ``next best`` or ``close calls`` of a ``role``.
 
     ``keys`` are those of the role that are open; each of them, when it is set, leaves less to look at.
     """
 
-    what: Literal["options", "close calls"]
+    what: Literal["options", "next best", "close calls"]
     role: str
     keys: tuple[str, ...]
 

@@ -10,6 +10,7 @@ sequences.
 import contextlib
 import math
 from collections.abc import Iterable, Iterator, Sequence
+from typing import TypeVar
 
 from msgspec import Struct
 from msgspec.structs import replace
@@ -18,7 +19,7 @@ from planner.search import follow
 from planner.search.budget import ORDER, BudgetSpent, purse
 from planner.search.cp_sat import cp_model
 from planner.search.model import Model, most_surplus
-from planner.search.problem import COST, MINIMAL_CHANGE, StageValue
+from planner.search.problem import COST, MINIMAL_CHANGE, Problem, StageValue
 from planner.search.watch import stopped
 
 SEED = 1
@@ -36,13 +37,21 @@ class Chain(Struct, frozen=True):
     solver: cp_model.CpSolver
 
 
-class _Goal(Struct, frozen=True):
-    """A sum to maximise whose value lies between ``low`` and ``high``."""
+class _Range(Struct, frozen=True):
+    """What is maximised, whose value lies between ``low`` and ``high``."""
 
     name: str
-    expression: cp_model.LinearExpr
     low: int
     high: int
+
+
+class _Goal(_Range, frozen=True):
+    """The same as a sum in a model."""
+
+    expression: cp_model.LinearExpr
+
+
+_R = TypeVar("_R", bound=_Range)
 
 
 class Weighing(Struct, frozen=True):
@@ -125,13 +134,13 @@ def reached(model: Model, solver: cp_model.CpSolver, count: int) -> list[int]:
 
 def weighing(model: Model) -> Weighing:
     """Return how the first stages are weighed."""
-    goals = _first(model)
-    return Weighing(tuple(_weights(goals)), tuple(goal.low for goal in goals))
+    first = _bundles(_ranges(model.problem), 2 * len(model.chosen))[0]
+    return Weighing(tuple(_weights(first)), tuple(goal.low for goal in first))
 
 
-def ceilings(model: Model) -> dict[str, int]:
+def ceilings(problem: Problem) -> dict[str, int]:
     """Return what each stage could reach if all roles had what is best for it alone."""
-    return {goal.name: goal.high for goal in [*_goals(model), _headroom(model)]}
+    return {HEADROOM: _room(problem), **{found.name: found.high for found in _ranges(problem)}}
 
 
 def relaxed(model: Model, stages: Iterable[StageValue], budget: float) -> Iterator[StageValue]:
@@ -207,26 +216,37 @@ def _first(model: Model) -> list[_Goal]:
 
 
 def _goals(model: Model) -> list[_Goal]:
+    """Return the problem's stages as sums in a model."""
+    return [
+        _Goal(found.name, found.low, found.high, model.stage(stage))
+        for stage, found in enumerate(_ranges(model.problem))
+    ]
+
+
+def _ranges(problem: Problem) -> list[_Range]:
     """Return the problem's stages with the range each can take."""
-    goals = []
-    for stage, name in enumerate(model.problem.stages):
+    found = []
+    for stage, name in enumerate(problem.stages):
         if name == COST:
-            most = sum(pool.most_price for pool in model.problem.pools)
-            goals.append(_Goal(name, model.stage(stage), -most, 0))
+            found.append(_Range(name, -sum(pool.most_price for pool in problem.pools), 0))
             continue
         low = high = 0
-        for role in model.problem.roles:
+        for role in problem.roles:
             ends = [c.value(stage, count) for c in role.candidates for count in (c.least, c.most)]
             ends += [0] if role.optional else []
             low, high = low + min(ends), high + max(ends)
         low = 0 if name == MINIMAL_CHANGE else low  # no more than the worth of a role is moved
-        low -= sum(team.worth[stage] * most_surplus(model.problem, team) for team in model.problem.teams)
-        goals.append(_Goal(name, model.stage(stage), low, high))
-    return goals
+        low -= sum(team.worth[stage] * most_surplus(problem, team) for team in problem.teams)
+        found.append(_Range(name, low, high))
+    return found
 
 
 def _headroom(model: Model) -> _Goal:
-    return _Goal(HEADROOM, model.headroom(), 0, sum(pool.capacity * pool.gpus for pool in model.problem.pools))
+    return _Goal(HEADROOM, 0, _room(model.problem), model.headroom())
+
+
+def _room(problem: Problem) -> int:
+    return sum(pool.capacity * pool.gpus for pool in problem.pools)
 
 
 def _canonical(model: Model) -> list[_Goal]:
@@ -238,13 +258,13 @@ def _canonical(model: Model) -> list[_Goal]:
         variables = [model.chosen[key] for key in keys] + [model.sequences[key] for key in keys]
         factors = [-key[1] * step for key in keys] + [1] * len(keys)
         expression = cp_model.LinearExpr.weighted_sum(variables, factors)
-        goals.append(_Goal(f"{ORDER}{role.name}", expression, -step * len(role.candidates), step))
+        goals.append(_Goal(f"{ORDER}{role.name}", -step * len(role.candidates), step, expression))
     return goals
 
 
-def _bundles(goals: list[_Goal], terms: int) -> list[list[_Goal]]:
+def _bundles(goals: list[_R], terms: int) -> list[list[_R]]:
     """Group adjacent goals whose ranges together are narrow enough for one weighted sum of so many terms."""
-    bundles: list[list[_Goal]] = []
+    bundles: list[list[_R]] = []
     width, size = _WIDEST, terms
     for goal in goals:
         largest = max(abs(goal.low), abs(goal.high), goal.high - goal.low) + 1
@@ -262,7 +282,7 @@ def _maximise(model: Model, goals: list[_Goal], budget: float) -> cp_model.CpSol
     return run(model, budget, goals[0].name, lambda total: _leading(goals, total))
 
 
-def _weights(goals: list[_Goal]) -> list[int]:
+def _weights(goals: Sequence[_Range]) -> list[int]:
     """Return a weight for each goal of a bundle that all later goals together cannot make up."""
     return [math.prod(later.high - later.low + 1 for later in goals[place + 1 :]) for place in range(len(goals))]
 

@@ -178,8 +178,9 @@ def _relaxed(limits: Bounds, budget: int, digest: str) -> _Relaxed | Answer | No
     if part is None:
         return None
     model = build(part.problem)
-    canonical = places(problem) <= _SOME
-    chain = run_chain(model, budget, canonical=canonical, patience=_QUICK if several else None)
+    large = places(problem) > _SOME  # its servers are packed in the end, by which later stages lose more than they gain
+    each = min(budget, _QUICK) if large else budget
+    chain = run_chain(model, each, canonical=not large, patience=_QUICK if several else None)
     if chain is None:
         return None
     decided = choices(model, chain.solver)
@@ -360,8 +361,7 @@ def _answer(
 
 def _packed_answer(problem: Problem, packed: Packed, bound: int, digest: str) -> Answer:
     """Return a packed plan with what is known of it: the bound of the first stage."""
-    model = build(problem)
-    limits = ceilings(model)
+    limits = ceilings(problem)
     found = [packed.board.blocks(role) for role in range(len(problem.roles))]
     headroom = sum(packed.board.free)
     stages = []

@@ -49,10 +49,15 @@ def prepared_within(fleet: Fleet, catalog: Catalog, profile: EngineProfile, *, a
         needed = {name: Needed.read(found) for name, found in before["needed"].items()}
         return prepare_within(fleet, catalog, profile, reach, needed, None, avoid=avoid).prepared
     watch.task("a first plan")
-    few, first = _few(fleet, catalog, profile, avoid=avoid)
+    weights = _weights(ranges(stages(fleet.objective), fleet))
+    few = _few(fleet, catalog, profile, avoid=avoid) if weights else None
+    hopeless = purse().looks < begun - purse().looks  # all that a plan may need take more looks than a few did
+    first = _first(fleet, few, weights) if few and not hopeless else None
     watch.task("")
     if few is None:
         return prepare(fleet, catalog, profile, avoid=avoid)
+    if hopeless:
+        return _few_alone(fleet, few)
     if first is None:
         return _all_or_few(fleet, catalog, profile, few, avoid=avoid)
     try:
@@ -108,22 +113,21 @@ def _suits(fleet: Fleet) -> bool:
     return not counted and sum(len(allowed(role)) for role in fleet.roles) > MANY
 
 
-def _few(
-    fleet: Fleet, catalog: Catalog, profile: EngineProfile, *, avoid: bool
-) -> tuple[Prepared | None, Reach | None]:
-    """Return a few options, and what a plan of them reaches; None when there is none."""
-    where, names = places(fleet, profile), stages(fleet.objective)
-    weights = _weights(ranges(names, fleet))
-    if not weights:
-        return None, None
+def _few(fleet: Fleet, catalog: Catalog, profile: EngineProfile, *, avoid: bool) -> Prepared | None:
+    """Return a few options of every role; None where a role has none."""
+    where = places(fleet, profile)
     some = {role.name: Needed(likely(role, where, catalog), faulty=False) for role in fleet.roles}
     few = prepare_few(fleet, catalog, profile, some, avoid=avoid)
-    if not all(one.options for one in few.roles):
-        return None, None
+    return few if all(one.options for one in few.roles) else None
+
+
+def _first(fleet: Fleet, few: Prepared, weights: tuple[int, ...]) -> Reach | None:
+    """Return what a plan of a few options reaches; None where none was found."""
     best = known(problem(fleet, few), weights)
     if best is None:
-        return few, None
-    return few, Reach(names[: len(weights)], best.value, best.prices, _alone(fleet, few))
+        return None
+    names = stages(fleet.objective)
+    return Reach(names[: len(weights)], best.value, best.prices, _alone(fleet, few))
 
 
 def _reached(fleet: Fleet, weights: tuple[int, ...], some: Prepared) -> int:
