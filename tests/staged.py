@@ -48,6 +48,20 @@ def program(name: str) -> str:
     return found
 
 
+_CLEAN: set[str] = set()
+
+
+def shellcheck(*scripts: Path, exclude: str = "SC9999") -> None:
+    """Let ShellCheck read scripts; the text of one in which it has found nothing is not read again."""
+    new = {path.read_text(encoding="utf-8"): path for path in scripts}
+    paths = [path for text, path in new.items() if text not in _CLEAN]
+    options = ("--shell=bash", "--severity=style", "--enable=all", f"--exclude={exclude}")
+    found = subprocess.run([program("shellcheck"), *options, *paths], capture_output=True, text=True, check=False)
+    assert found.returncode == 0 or not paths, found.stdout + found.stderr
+    if exclude == "SC9999":
+        _CLEAN.update(new)
+
+
 def wait_until(what: str, true: Callable[[], object]) -> None:
     """Wait until something is true, however busy the machine is."""
     deadline = time.monotonic() + 300

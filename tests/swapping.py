@@ -2,11 +2,13 @@
 
 import shlex
 import shutil
+import signal
 import subprocess
+from pathlib import Path
 from typing import Any
 
 import yaml
-from staged import Stage
+from staged import Stage, wait_until
 
 
 def swap_file(staged: Stage) -> dict[str, Any]:
@@ -32,6 +34,14 @@ class Swap:
         if subprocess.run(wait, check=False).returncode:
             self.stop()
             raise AssertionError(f"{name} does not answer")
+        # A server that sleeps answers before its script has begun; killed then, the script leaves it asleep.
+        wait_until(f"{name} hears signals", lambda: self.process.poll() is not None or self._hears())
+
+    def _hears(self) -> bool:
+        """Whether the script has a trap for SIGTERM (proc(5), /proc/PID/status)."""
+        status = Path(f"/proc/{self.process.pid}/status").read_text(encoding="utf-8")
+        (caught,) = [line.split()[1] for line in status.splitlines() if line.startswith("SigCgt:")]
+        return bool(int(caught, 16) >> (signal.SIGTERM - 1) & 1)
 
     def stop(self) -> int:
         """Stop it as llama-swap does, which kills what has not ended after ``unloadTimeout`` seconds."""

@@ -12,7 +12,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from msgspec.structs import replace
-from staged import program
+from staged import program, shellcheck
 
 from planner.artifacts import DEFAULT_TARGETS, File, context, render, write
 from planner.artifacts.bench import Bench
@@ -51,10 +51,12 @@ TURNING = {how: plans.in_turns(how) for how in ("stop", "sleep", "sleep-2")}
 """Plans in which roles take turns: only some targets can do that."""
 
 
-@pytest.fixture(params=PLANS)
-def rendered(request: pytest.FixtureRequest, tmp_path: Path) -> Path:
-    write(render(PLANS[request.param], targets=TARGETS), tmp_path / request.param)
-    return tmp_path / str(request.param)
+@pytest.fixture(params=PLANS, scope="module")
+def rendered(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder that the tests read and leave as it is."""
+    folder = tmp_path_factory.mktemp("rendered") / str(request.param)
+    write(render(PLANS[request.param], targets=TARGETS), folder)
+    return folder
 
 
 def run(*command: str | Path, **environment: str) -> None:
@@ -82,8 +84,7 @@ def test_scripts_parse(rendered: Path) -> None:
 
 def test_shellcheck_finds_nothing(rendered: Path) -> None:
     # SC2016 only remarks that the hostile names hold dollars inside single quotes, which is where they belong.
-    remark = "SC2016" if "hostile" in rendered.name else "SC9999"
-    run("shellcheck", "--shell=bash", "--severity=style", "--enable=all", f"--exclude={remark}", *scripts(rendered))
+    shellcheck(*scripts(rendered), exclude="SC2016" if "hostile" in rendered.name else "SC9999")
 
 
 def test_shfmt_changes_nothing(tmp_path: Path) -> None:

@@ -22,10 +22,12 @@ CASES = json.loads((Path(__file__).parent / "cases" / "metrics.json").read_text(
 NEWEST = "0.33.0"
 
 
-@pytest.fixture(params=PLANS)
-def folder(request: pytest.FixtureRequest, tmp_path: Path) -> Path:
-    write(render(PLANS[request.param]), tmp_path)
-    return tmp_path / "monitoring"
+@pytest.fixture(params=PLANS, scope="module")
+def folder(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder that the tests read and leave as it is."""
+    found = tmp_path_factory.mktemp("rendered")
+    write(render(PLANS[request.param]), found)
+    return found / "monitoring"
 
 
 def promtool(*arguments: str | Path) -> subprocess.CompletedProcess[str]:
@@ -113,7 +115,7 @@ def noticed(plan: Plan, old: str, new: str) -> bool:
     ],
 )  # fmt: skip
 def test_the_cases_notice_a_wrong_threshold(old: str, new: str) -> None:
-    assert noticed(plans.two_roles(), old, new)
+    assert noticed(plans.plan(plans.server("coder")), old, new)
 
 
 @pytest.mark.parametrize(

@@ -17,7 +17,7 @@ import test_kubernetes
 import test_quadlet
 from click.testing import CliRunner
 from msgspec.structs import replace
-from staged import Stage, amend, free_ports, stage
+from staged import Stage, amend, free_ports, shellcheck, stage
 from test_artifacts import run
 from test_launch import alive, names
 
@@ -220,7 +220,7 @@ def test_every_validator_accepts_the_files_of_each_machine(node: str, tmp_path: 
     folder = tmp_path / node
     scripts = sorted(folder.rglob("*.sh"))
 
-    run("shellcheck", "--shell=bash", "--severity=style", "--enable=all", *scripts)
+    shellcheck(*scripts)
     run("shfmt", "-d", "-i", "2", "-ci", "-bn", *scripts)
     test_artifacts.test_compose_follows_the_specification(folder)
     test_artifacts.test_units_verify_and_are_hardened(folder)

@@ -9,7 +9,7 @@ from pathlib import Path
 import parsed
 import plans
 import pytest
-from staged import KEY, free_ports, program, stage
+from staged import KEY, free_ports, program, shellcheck, stage
 from test_artifacts import TARGETS, run
 
 from planner.artifacts import context, render, write
@@ -142,7 +142,7 @@ def test_what_is_rendered_for_roles_that_hear_passes_the_programs_that_read_it(t
     write(render(plans.plan(ear, plans.server("chat", port=8002)), targets=TARGETS), tmp_path)
 
     scripts = [tmp_path / name for name in ("gate.sh", "launch.sh", "smoke.sh", "load.sh")]
-    run("shellcheck", "--shell=bash", "--severity=style", "--enable=all", *scripts)
+    shellcheck(*scripts)
     run("shfmt", "-d", "-i", "2", "-ci", "-bn", *scripts)
     run("check-jsonschema", "--builtin-schema", "vendor.compose-spec", tmp_path / "compose.yaml")
     run("haproxy", "-q", "-c", "-f", tmp_path / "router" / "haproxy.cfg", VLLM_API_KEY="x")

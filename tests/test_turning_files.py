@@ -13,7 +13,7 @@ import plans
 import pytest
 from jsonschema import Draft7Validator
 from msgspec.structs import replace
-from staged import KEY, Stage, free_ports, stage
+from staged import KEY, Stage, free_ports, shellcheck, stage
 from swapping import Swap, end_sleepers, swap_file
 from test_artifacts import TURNING, run
 
@@ -120,10 +120,12 @@ SCHEMA: dict[str, Any] = {
 }
 
 
-@pytest.fixture(params=TURNING)
-def rendered(request: pytest.FixtureRequest, tmp_path: Path) -> Path:
-    write(render(TURNING[request.param], targets=DEFAULT_TARGETS), tmp_path / request.param)
-    return tmp_path / str(request.param)
+@pytest.fixture(params=TURNING, scope="module")
+def rendered(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder that the tests read and leave as it is."""
+    folder = tmp_path_factory.mktemp("rendered") / str(request.param)
+    write(render(TURNING[request.param], targets=DEFAULT_TARGETS), folder)
+    return folder
 
 
 def swap(folder: Path) -> dict[str, Any]:
@@ -142,7 +144,7 @@ def prove(rules: str, cases: str) -> None:
 
 def test_every_file_passes_the_program_that_reads_it(rendered: Path) -> None:
     found = sorted(rendered.rglob("*.sh"))
-    run("shellcheck", "--shell=bash", "--severity=style", "--enable=all", *found)
+    shellcheck(*found)
     run("shfmt", "-d", "-i", "2", "-ci", "-bn", *found)
     run("check-jsonschema", "--builtin-schema", "vendor.compose-spec", rendered / "compose.yaml")
     units = (*(rendered / "systemd").glob("*.service"), *(rendered / "systemd").glob("*.target"))

@@ -4,7 +4,7 @@ A rule in ``catalog/engines`` names facts and what they may be: ``{capability: {
 It holds where every named fact is among the values listed, or in the range; facts it does not name do not matter.
 """
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from msgspec import Struct
@@ -37,7 +37,7 @@ class Rule(Struct, frozen=True):
 
     def failing(self, facts: Facts) -> tuple[str, ...]:
         """Return the names of the facts that are not as the rule wants them."""
-        return tuple(name for name, condition in self.conditions.items() if not condition.holds(facts.get(name)))
+        return tuple([name for name, condition in self.conditions.items() if not condition.holds(facts.get(name))])
 
     def holds(self, facts: Facts) -> bool:
         """Whether all conditions hold."""
@@ -63,5 +63,11 @@ def _condition(stated: object, where: str) -> Condition:
 
 def nearest(rules: Sequence[Rule], facts: Facts) -> tuple[str, ...] | None:
     """Return the facts that fail in the rule that comes closest; none where one holds, None where there is no rule."""
-    failures: Iterator[tuple[str, ...]] = (rule.failing(facts) for rule in rules)
-    return min(failures, key=len, default=None)
+    best: tuple[str, ...] | None = None
+    for rule in rules:
+        failing = rule.failing(facts)
+        if best is None or len(failing) < len(best):
+            best = failing
+        if not best:
+            break
+    return best
