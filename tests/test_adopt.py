@@ -60,6 +60,8 @@ def test_every_server_and_flag_of_a_file_is_read(case: str) -> None:
         ("m --served-model-name a b --port 1", {"served-model-name": ["a", "b"], "port": 1}),
         ("m --revision 12345", {"revision": "12345"}),
         ("m --hf-overrides.a.b 1 --hf-overrides.c x", {"hf-overrides": {"a": {"b": 1}, "c": "x"}}),
+        ('m --hf-overrides {"a":1} --hf-overrides.b 2', {"hf-overrides": {"b": 2}}),
+        ('m --hf-overrides.b 2 --hf-overrides {"a":1}', {"hf-overrides": {"b": 2}}),
         ("m --seed -1", {"seed": -1}),
         ("m --gpu-memory-utilization ${SHARE}", {"gpu-memory-utilization": "${SHARE}"}),
         ("m ${EXTRA} --port ${PORT}", {"port": "${PORT}"}),

@@ -1,9 +1,9 @@
 """Words after ``vllm serve`` -> flags and their values, as the engine's own parser holds them.
 
 Long names with dashes; short forms spelled out; ``--no-x`` is ``x: False``, a switch True; JSON is parsed, also when it
-is given by parts (``--hf-overrides.a 1``); 8k is 8000 and 8K 8192 where the parser says so. Sources are named in
-``catalog/engines/vllm-flag-kinds.yaml``; the behaviour is that of ``FlexibleArgumentParser`` in
-``vllm/utils/argparse_utils.py``, 0.32.0.
+is given by parts (``--hf-overrides.a 1``), which put aside JSON of the same flag; 8k is 8000 and 8K 8192 where the parser
+says so. Sources are named in ``catalog/engines/vllm-flag-kinds.yaml``; the behaviour is that of
+``FlexibleArgumentParser`` in ``vllm/utils/argparse_utils.py``, 0.32.0.
 """
 
 import functools
@@ -33,6 +33,8 @@ class Arguments(Struct):
     flags: dict[str, Any] = field(default_factory=dict)
     unknown: list[str] = field(default_factory=list)
     config: str = ""
+    parts: dict[str, Any] = field(default_factory=dict)
+    """Flags given by parts: the engine reads them together, after all other words."""
 
 
 def read_arguments(words: Sequence[str], options: EngineOptions) -> Arguments:
@@ -56,7 +58,7 @@ def read_arguments(words: Sequence[str], options: EngineOptions) -> Arguments:
             _note(found, name.removeprefix("no-"), False, options)
         elif part:
             value = value if has_value else _next(rest)
-            _merge(found.flags, name, part, value)
+            _merge(found.parts, name, part, value)
         elif kind == "switch":
             # until 0.9 several switches took True or False as the next word (StoreBoolean in vllm/utils.py, 0.8.5)
             said = value if has_value else rest.pop(0) if rest and rest[0].lower() in _TRUTHS else "true"
@@ -68,6 +70,7 @@ def read_arguments(words: Sequence[str], options: EngineOptions) -> Arguments:
             found.flags.setdefault(name, []).append(value if has_value else _next(rest))
         else:
             _note(found, name, _typed(value if has_value else _next(rest), kind), options)
+    found.flags |= found.parts
     found.config = str(found.flags.pop("config", "") or "")
     model = found.flags.pop("model", None)
     found.model = str(model) if model else found.model
@@ -93,7 +96,7 @@ def _level(found: Arguments, level: int, options: EngineOptions) -> None:
     if "--optimization-level" in options.flags:
         found.flags["optimization-level"] = level
     else:
-        _merge(found.flags, "compilation-config", "level", str(level))
+        _merge(found.parts, "compilation-config", "level", str(level))
 
 
 def _positional(found: Arguments, word: str) -> None:
