@@ -1,8 +1,8 @@
 """Words after ``vllm serve`` -> flags and their values, as the engine's own parser holds them.
 
 Long names with dashes; short forms spelled out; ``--no-x`` is ``x: False``, a switch True; JSON is parsed, also when it
-is given by parts (``--hf-overrides.a 1``), which put aside JSON of the same flag; 8k is 8000 and 8K 8192 where the parser
-says so. Sources are named in ``catalog/engines/vllm-flag-kinds.yaml``; the behaviour is that of
+is given by parts (``--hf-overrides.a 1``), which put aside JSON of the same flag; 8k is 8000 and 8K 8192 where the
+parser says so. Sources are named in ``catalog/engines/vllm-flag-kinds.yaml``; the behaviour is that of
 ``FlexibleArgumentParser`` in ``vllm/utils/argparse_utils.py``, 0.32.0.
 """
 
