@@ -8,6 +8,7 @@ from planner.search.chain import Weighing, choices, maximise_first, reached
 from planner.search.decompose import decompose
 from planner.search.model import build
 from planner.search.narrow import narrowed
+from planner.search.nested import nested
 from planner.search.optimise import FEW, places
 from planner.search.pieces import Pieces, pieces
 from planner.search.placing import Placing
@@ -63,6 +64,8 @@ def _placed(limits: Bounds) -> tuple[list[int], list[Decided]] | None:
             best.append((values, part.decided(choices(model, solver))))
         return values
 
+    if (decided := nested(limits)) and reach(limits.only(decided), placed=True):
+        return best[0]
     part = narrowed(limits, lambda part: reach(part, placed=False))
     if part is None:
         return None

@@ -134,14 +134,10 @@ def _optimise(limits: Bounds, budget: int, digest: str) -> Answer | None:
 def _nested(limits: Bounds, budget: int, digest: str) -> Answer | None:
     """Return the best choice by what blocks of GPUs hold, where the solver finds places for it; None where not.
 
-    On one GPU the solver is as quick.
-
     Raises:
         BudgetSpent: it could not tell.
     """
-    if sum(pool.gpus for pool in limits.problem.pools) == 1 or places(limits.problem) > _SOME:
-        return None
-    decided = nested(limits)
+    decided = nested(limits) if places(limits.problem) <= _SOME else None
     if decided is None:
         return None
     part = limits.only(decided)
