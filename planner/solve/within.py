@@ -47,7 +47,9 @@ def prepared_within(fleet: Fleet, catalog: Catalog, profile: EngineProfile, *, a
         purse().looks -= before["looks"]
         reach = Reach.read(before["reach"])
         needed = {name: Needed.read(found) for name, found in before["needed"].items()}
-        return prepare_within(fleet, catalog, profile, reach, needed, None, avoid=avoid).prepared
+        found = prepare_within(fleet, catalog, profile, reach, needed, avoid=avoid)
+        assert found is not None
+        return found.prepared
     watch.task("a first plan")
     weights = _weights(ranges(stages(fleet.objective), fleet))
     few = _few(fleet, catalog, profile, avoid=avoid) if weights else None
@@ -66,7 +68,9 @@ def prepared_within(fleet: Fleet, catalog: Catalog, profile: EngineProfile, *, a
         )
     except BudgetSpent:
         return _few_alone(fleet, few)
-    if not found.reach.least or not all(one.options for one in found.prepared.roles):
+    if found is None:
+        return _all_or_few(fleet, catalog, profile, few, avoid=avoid)
+    if not all(one.options for one in found.prepared.roles):
         return prepare(fleet, catalog, profile, avoid=avoid)
     if found.missed is None:
         kept = {name: needed.written() for name, needed in found.needed.items()}
