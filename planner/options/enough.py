@@ -26,13 +26,13 @@ from planner.options.reach import Reach
 from planner.search.watch import step
 
 _FIRST = (4, 2)
-"""Looked at first is what reaches less than the best by no more than a fourth of what it may; where two plans of that do
-not reach as much as the one that was known, by half of it. Of four fleets of open roles an eighth alone takes 1.4 and 7
+"""Looked at first is what reaches less than the best by no more than a fourth of what it may; where two plans of that
+reach less than the one that was known, by half of it. Of four fleets of open roles an eighth alone takes 1.4 and 7
 times the looks for two, half alone 1.1 and 1.5 times for two, and neither takes fewer for any.
 """
 
-Reached = Callable[[Prepared], int]
-"""What the runner-up of a plan of some options reaches, or less."""
+Reached = Callable[[Prepared], int | None]
+"""What the runner-up of a plan of some options reaches, or less; None where no two plans are known."""
 
 
 class Within(Struct, frozen=True):
@@ -54,7 +54,7 @@ def prepare_within(
     reach: Reach,
     known: Mapping[str, Needed] | None,
     few: Prepared | None = None,
-    reached: Reached = lambda some: 0,
+    reached: Reached = lambda some: None,
     *,
     avoid: bool,
 ) -> Within | None:
@@ -121,17 +121,18 @@ def _settled(
 
     ``best`` has for each role the most that any of its options has left.
     """
-    value = 0
+    most: int | None = None
     for parts in _FIRST:
         _descend(roles, reach.nearer([one.role for one in roles], best, parts), looks)
         some = (
             replace(kept, options=tuple(together((option for _, option in one.found), kept.options)))
             for one, kept in zip(roles, few.roles, strict=True)
         )
-        value = max(value, reached(replace(few, roles=tuple(some))))
-        if value >= reach.value:
+        value = reached(replace(few, roles=tuple(some)))
+        most = max((one for one in (most, value) if one is not None), default=None)
+        if most is not None and most >= reach.value:
             break
-    return reach.reaching(value) if value else replace(reach, least={})
+    return replace(reach, least={}) if most is None else reach.reaching(most)
 
 
 def _descend(roles: Sequence[_Enough], least: Mapping[str, int], looks: Looks) -> None:

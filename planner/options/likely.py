@@ -16,8 +16,8 @@ from planner.units import ceil_div
 _MOST = 12
 """Checkpoints of a role at most.
 
-Of 6, 12 and 24 this takes the fewest looks for five fleets of open roles together: 717, 645 and 709 thousand. With fewer
-the first plan is worse, so that more is enough to be looked at after it; with more the first plan costs what it saves.
+Of 6, 12 and 24 this takes the fewest looks for five fleets of open roles together: 717, 645 and 709 thousand. With
+fewer the first plan is worse, so that more has to be looked at after it; with more it costs what it saves.
 """
 
 

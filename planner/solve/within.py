@@ -134,11 +134,11 @@ def _first(fleet: Fleet, few: Prepared, weights: tuple[int, ...]) -> Reach | Non
     return Reach(names[: len(weights)], best.value, best.prices, _alone(fleet, few))
 
 
-def _reached(fleet: Fleet, weights: tuple[int, ...], some: Prepared) -> int:
-    """Return what the runner-up of a plan of some options reaches; nothing where none was found."""
+def _reached(fleet: Fleet, weights: tuple[int, ...], some: Prepared) -> int | None:
+    """Return what the runner-up of a plan of some options reaches; None where none was found."""
     best = known(problem(fleet, some), weights)
     other = known(problem(fleet, some, barred=_chosen(some, best.decided)), weights) if best else None
-    return min(best.value, other.value) if best and other else 0
+    return min(best.value, other.value) if best and other else None
 
 
 def _alone(fleet: Fleet, few: Prepared) -> frozenset[str]:
