@@ -126,7 +126,7 @@ def stage(plan: Plan, folder: Path, **environment: str) -> Stage:
         if not server.local:
             cache(home, server.repository, server.revision)
     values = {
-        "PATH": f"{FAKES}:{os.environ['PATH']}",
+        "PATH": f"{FAKES}:{interpreter(folder / 'interpreter')}:{os.environ['PATH']}",
         "HOME": str(folder),
         "HF_HOME": str(home),
         "VLLM_API_KEY": KEY,
@@ -136,6 +136,14 @@ def stage(plan: Plan, folder: Path, **environment: str) -> Stage:
         **environment,
     }
     return Stage(folder / "fleet", values)
+
+
+def interpreter(folder: Path) -> Path:
+    """Return a folder where `python3` is the interpreter, not the script of a version manager that looks for it."""
+    folder.mkdir(exist_ok=True)
+    if not (folder / "python3").exists():
+        (folder / "python3").symlink_to(Path(sys.executable).resolve())
+    return folder
 
 
 def amend(path: Path, old: str, new: str) -> None:

@@ -1,5 +1,6 @@
 """Fleets of cases/search and what their answer must be, compared with the answers of fleets a little different."""
 
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -83,10 +84,18 @@ def test_what_meets_every_requirement_stays(case: dict[str, Any]) -> None:
     assert after.servers == before.servers
 
 
+@cache
+def refused(name: str) -> NoPlan:
+    """Why the fleet of a case has no plan."""
+    (document,) = [case["fleet"] for case in CASES if case["id"] == name]
+    answer = solve_and_check(fleet(document), catalog())
+    assert isinstance(answer, NoPlan)
+    return answer
+
+
 @cases("hints")
 def test_every_hint_makes_a_plan(case: dict[str, Any]) -> None:
-    answer = solve_and_check(fleet(case["fleet"]), catalog())
-    assert isinstance(answer, NoPlan)
+    answer = refused(case["id"])
     text = explain.no_plan(answer)
     for hint in case["hints"]:
         assert f"hint: {hint}" in text
@@ -114,9 +123,7 @@ def test_every_conflict_is_minimal_and_decisive_only_where_it_says_so(case: dict
         assert not sizes.solved(without(found, rest))
         for item in core:
             assert sizes.solved(without(found, [*rest, item])), item.requirement
-    answer = solve_and_check(fleet(case["fleet"]), catalog())
-    assert isinstance(answer, NoPlan)
-    for one in answer.conflicts:
+    for one in refused(case["id"]).conflicts:
         some = [item for item in requirements(found) if item.requirement in one.requirements]
         assert one.decisive == all(sizes.solved(without(found, [item])) for item in some)
 

@@ -14,7 +14,7 @@ import parsed
 import plans
 import pytest
 from msgspec.structs import replace
-from staged import FAKES, KEY, Stage, amend, cache, free_ports, program, wait_until
+from staged import FAKES, KEY, Stage, amend, cache, free_ports, interpreter, program, wait_until
 
 from planner.adopt.files import read_files
 from planner.artifacts import render, write
@@ -79,7 +79,8 @@ def running(tmp_path: Path, *options: str, **environment: str) -> Iterator[Pod]:
     command = [*placed(container["command"]), *state, *options, *placed(container["args"])]
     probe = placed(container["readinessProbe"]["exec"]["command"])
     staged = Stage(fleet_folder, {
-        "PATH": f"{FAKES}:{os.environ['PATH']}", "HOME": str(tmp_path), "HF_HOME": str(tmp_path / "hf"),
+        "PATH": f"{FAKES}:{interpreter(tmp_path / 'interpreter')}:{os.environ['PATH']}",
+        "HOME": str(tmp_path), "HF_HOME": str(tmp_path / "hf"),
         "VLLM_API_KEY": KEY, "FAKE_EVENTS": str(tmp_path / "events"), "FAKE_START_SECONDS": "0.2", **environment,
     })  # fmt: skip
     staged.output.touch()
