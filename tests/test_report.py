@@ -232,13 +232,16 @@ def test_a_further_token_costs_what_the_curve_rises_by() -> None:
 def test_what_else_could_be_served_is_told_beside_the_plan() -> None:
     plan = plan_from_yaml(ROOT / "examples" / "lab-of-mixed-nodes" / "plan.yaml")
     found = alternatives(plan)
-    told = {(one.which, one.role, one.checkpoint) for one in found.rows}
+    told = {(one.which, one.role, one.checkpoint, one.requests) for one in found.rows}
 
     assert plan.runner_up
     assert plan.close_calls
     for which, own in (("this plan", plan.servers), ("next best", plan.runner_up.servers)):
-        assert {(which, one.role, one.repository) for one in own} <= told
-    assert {("close call", one.role, one.repository) for one in plan.close_calls} <= told
+        for one in own:
+            assert {
+                (name, one.role, one.repository, one.requests) for name in (which, "this plan and next best")
+            } & told
+    assert {("close call", one.role, one.repository, None) for one in plan.close_calls} <= told
     assert found.loss in reasons(plan)
     assert found.loss not in reasons(plan, alternatives=False)
 

@@ -3,12 +3,13 @@
 from collections.abc import Iterator
 
 from msgspec import Struct
+from msgspec.structs import replace
 
 from planner import explain
 from planner.explain.reasons import close_call, runner_up_loss
 from planner.plan import Plan, RunnerUpServer, ServerPlan
 
-PLAN, NEXT_BEST, CLOSE_CALL = "this plan", "next best", "close call"
+PLAN, NEXT_BEST, BOTH, CLOSE_CALL = "this plan", "next best", "this plan and next best", "close call"
 
 
 class Served(Struct, frozen=True, kw_only=True):
@@ -44,8 +45,10 @@ def alternatives(plan: Plan) -> Alternatives:
 def _rows(plan: Plan) -> Iterator[Served]:
     others = plan.runner_up.servers if plan.runner_up else ()
     for role in dict.fromkeys([*(one.role for one in plan.servers), *(one.role for one in others)]):
-        yield from dict.fromkeys(_served(PLAN, one) for one in plan.unlike if one.role == role)
-        yield from (_served(NEXT_BEST, one) for one in others if one.role == role)
+        own = dict.fromkeys(_served(PLAN, one) for one in plan.unlike if one.role == role)
+        other = dict.fromkeys(_served(PLAN, one) for one in others if one.role == role)
+        yield from (replace(one, which=BOTH) if one in other else one for one in own)
+        yield from (replace(one, which=NEXT_BEST) for one in other if one not in own)
         if plan.runner_up and role not in {one.role for one in others}:
             yield Served(role=role, which=NEXT_BEST, checkpoint="", note="left out")
         for call in plan.close_calls:
