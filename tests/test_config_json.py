@@ -355,6 +355,22 @@ def test_modelopt_quantizes_the_head_unless_it_is_excluded(settings: dict[str, A
     assert quantization({**settings, "exclude_modules": ["lm_head"]}).head is None
 
 
+@pytest.mark.parametrize(
+    ("excluded", "plain"),
+    [
+        ("model.layers.1", ["layers.1.mlp.down_proj", "layers.12.mlp.down_proj"]),
+        ("model.layers.1.*", ["layers.1.mlp.down_proj"]),
+        ("shared_expert", ["layers.2.mlp.shared_expert.down_proj"]),
+    ],
+)
+def test_modelopt_excludes_by_pieces_of_paths(excluded: str, plain: list[str]) -> None:
+    paths = [f"layers.{end}.down_proj" for end in ("1.mlp", "12.mlp", "2.mlp", "2.mlp.shared_expert")]
+
+    found = quantization({"quant_method": "modelopt", "quant_algo": "FP8", "exclude_modules": [excluded]})
+
+    assert [path for path in paths if found.storage(path) is None] == plain
+
+
 def test_errors_are_one_line_with_a_hint_at_most() -> None:
     with pytest.raises(PlannerError) as caught:
         architecture(num_hidden_layers=1 << 60)

@@ -27,7 +27,8 @@ def modelopt(settings: Fields) -> Quantization:
     """
     inner = settings.section("quantization") if settings.has("quantization") else settings
     algorithm = inner.text("quant_algo").upper()
-    excluded = [_excluded(name) for name in inner.texts("exclude_modules") + inner.texts("ignore")]
+    names = inner.texts("exclude_modules") + inner.texts("ignore")
+    excluded = [rule for name in names for rule in _excluded(name)]
     if algorithm == "MIXED_PRECISION" or (not algorithm and inner.has("config_groups")):
         return _mixed(inner, excluded)
     storage = _storage(inner, algorithm)
@@ -84,11 +85,14 @@ def _storage(inner: Fields, algorithm: str) -> Storage:
     return _STORAGE[algorithm]
 
 
-def _excluded(name: str) -> Rule:
-    """Return a rule for an excluded module: a glob, or a path whose submodules are excluded too."""
+def _excluded(name: str) -> tuple[Rule, ...]:
+    """Return rules for an excluded module: a glob, or any piece of a path (``is_layer_excluded`` of the same file).
+
+    A path is also looked for without the wrappers of its checkpoint, at the beginning, since the engine renames it.
+    """
     if "*" in name:
-        return Rule("glob", name, None)
-    return Rule("prefix", canonical(name), None)
+        return (Rule("glob", name, None),)
+    return (Rule("prefix", canonical(name), None), Rule("contains", name, None))
 
 
 def _kv_cache_dtype(inner: Fields) -> str | None:
