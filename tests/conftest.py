@@ -4,7 +4,11 @@ import os
 from pathlib import Path
 
 import pytest
+from hypothesis import settings
 
+# How long an example takes says how busy the machine is, and the first one imports what nobody has compiled yet.
+settings.register_profile("unhurried", parent=settings.default, deadline=None)
+settings.load_profile("unhurried")
 os.environ["HF_HUB_OFFLINE"] = "1"  # before any test imports huggingface_hub, which reads it then
 for _name in ("COLUMNS", "NO_COLOR", "FORCE_COLOR", "CLICOLOR_FORCE"):
     os.environ.pop(_name, None)  # they are about the terminal of whoever runs the tests
