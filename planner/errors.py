@@ -152,11 +152,11 @@ class CheckFailed(PlannerError):
 
 
 class OutputError(PlannerError):
-    """A file or folder cannot be written; what was there before is untouched."""
+    """A file or folder cannot be written, or what is there not be read; what was there before is untouched."""
 
-    def __init__(self, path: str, reason: str) -> None:
-        self.path, self.reason = path, reason
-        super().__init__(path, reason)
+    def __init__(self, path: str, reason: str, what: str = "write") -> None:
+        self.path, self.reason, self.what = path, reason, what
+        super().__init__(path, reason, what)
 
     def __str__(self) -> str:
-        return f"cannot write {self.path}: {self.reason}"
+        return f"cannot {self.what} {self.path}: {self.reason}"

@@ -186,6 +186,16 @@ def test_what_if_says_what_a_lost_node_makes_move(tmp_path: Path) -> None:
     assert json.dumps(document["scenarios"][1]["edits"]) == '["--lose-node h-3"]'
 
 
+def test_what_if_says_when_no_node_would_be_left_and_what_it_cannot_read(tmp_path: Path) -> None:
+    nodes = [name for pool in fleet(BOX).pools for name in pool.node_names]
+    nothing = asked(tmp_path, "--lose-node", ",".join(nodes))
+    (tmp_path / "plan.yaml").mkdir()
+    unread = asked(tmp_path, "--lose-node", nodes[0])
+
+    assert f"--lose-node {','.join(nodes)}: no node of the fleet would be left" in nothing.stderr
+    assert unread.stderr == f"error: cannot read {tmp_path / 'plan.yaml'}: is a directory\n"
+
+
 def test_blocks_that_stay_keep_their_servers_names(running: Plan) -> None:
     found = free(fleet(BOX), running, Freeing(what="nodes", count=1))
 

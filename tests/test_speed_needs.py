@@ -204,3 +204,17 @@ def test_speeds_that_make_no_sense_are_refused_where_they_stand(edits: list[tupl
     with pytest.raises(InputError) as caught:
         fleet(document)
     assert [problem.path for problem in caught.value.problems] == [where]
+
+
+def test_a_rate_has_the_requests_at_once_that_it_needs_whatever_the_target() -> None:
+    """The target is a wish: what is beyond it counts for nothing, and no request more than the rate needs is there."""
+    rate = ("roles.chat.rate", "120/min")
+    wide, narrow = plan(rate), plan(rate, ("roles.chat.concurrency", 1))
+    (server,) = narrow.servers
+
+    assert server.max_num_seqs > 1
+    assert server.speed and server.speed.output_millitokens_per_second
+    assert server.speed.output_millitokens_per_second.low >= 2 * 500 * 1000
+    assert narrow.proof.proven
+    assert wide.servers[0].max_num_seqs >= server.max_num_seqs
+    assert not check(narrow, fleet(changed(changed(CHAT, *rate), "roles.chat.concurrency", 1)), catalog())

@@ -101,7 +101,7 @@ def paced(seed: int) -> Document:
             asked: list[Document] = [
                 {"speed": {"tpot": f"{dice.choice([15, 25, 40, 60])}ms"}},
                 {"speed": {"ttft": f"{dice.choice([300, 800, 2000])}ms", "percentile": dice.choice([50, 90])}},
-                {"rate": f"{dice.choice([10, 40, 90])}/min"},
+                {"rate": f"{dice.choice([10, 40, 90, 200])}/min"},
             ]
             role.update(dice.choice(asked))
     return document

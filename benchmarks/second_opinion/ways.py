@@ -19,6 +19,8 @@ from planner.fleet import Fleet, Role
 from planner.plan import Plan, ServerPlan
 
 MILLION, THOUSAND = 10**6, 10**3
+MOST = 200
+"""Requests at once that a rate may need of a server."""
 KEPT, COST, HEADROOM = "minimal-change", "cost", "headroom"
 
 
@@ -172,8 +174,12 @@ class Ways:
         least, share = -(-role.concurrency_min // replicas), -(-role.concurrency_target // replicas)
         least = 1 if role.across_pools else least
         single = role.wants_speed or self.paces.counted
-        settings = {}
-        for sequences in range(least, max(least, share) + 1):
+        settings: dict[int, Setting] = {}
+        asked = range(least, max(least, share) + 1)
+        beyond = range(asked.stop, MOST if role.rate_milli else asked.stop)  # a rate may need more than the target
+        for sequences in itertools.chain(asked, beyond):
+            if sequences in beyond and settings:
+                break
             default = engine_batch(made[3], self.profile, made[1], context, sequences if self.paces.counted else share)
             setting = Setting(number, made, (width, parts), cache, context, default)
             if self.paces.fine(role, setting, sequences, replicas):

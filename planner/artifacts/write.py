@@ -166,7 +166,7 @@ def _read_sums(folder: Path) -> dict[str, str]:
 
 def _read(path: Path) -> tuple[bytes, bool] | None:
     """Content and executable bit of a file, or None when there is none; the content of a link is where it leads."""
-    with _output_errors(path):
+    with _output_errors(path, "read"):
         if path.is_symlink() and not under_way(path):
             return str(path.readlink()).encode(errors="surrogateescape"), False
         try:
@@ -179,8 +179,8 @@ def _read(path: Path) -> tuple[bytes, bool] | None:
 
 
 @contextlib.contextmanager
-def _output_errors(path: Path) -> Iterator[None]:
+def _output_errors(path: Path, what: str = "write") -> Iterator[None]:
     try:
         yield
     except OSError as error:
-        raise OutputError(str(error.filename or path), (error.strerror or str(error)).lower()) from error
+        raise OutputError(str(error.filename or path), (error.strerror or str(error)).lower(), what) from error

@@ -14,6 +14,7 @@ from planner.fleet import Fleet, Role
 from planner.options import Considered, Option, Place, Prepared, RoleOptions, places, prepare_role
 from planner.options.candidates import allowed
 from planner.options.looks import BOX, LEAST, OFFER, Looks
+from planner.options.paces import Pacing
 from planner.options.problem import CONCURRENCY, apart, candidate, pools, problem, stacked, turns
 from planner.search.budget import BUDGET, BudgetSpent
 from planner.search.optimise import feasible
@@ -43,11 +44,12 @@ class Sizing:
         """Return the smallest option of every candidate of a role on the GPUs of a fleet, fit or not."""
         found: list[Option] = []
         for place in places(fleet, self.profile):
-            key = _key(role, place)
+            pacing = self._pacing(fleet)
+            key = _key(role, place), pacing is not None
             if key not in self._smallest:
                 if self._looks.spent:
                     raise BudgetSpent(BUDGET)
-                sized = self._smallest[key] = Considered(role, [place], self.catalog).smallest()
+                sized = self._smallest[key] = Considered(role, [place], self.catalog, pacing=pacing).smallest()
                 self._looks.take((OFFER + LEAST) * len({_layout(option) for option in sized}) + BOX * len(sized))
             found += self._smallest[key]
         return found
@@ -74,21 +76,26 @@ class Sizing:
 
     def _solved(self, fleet: Fleet, served: Sequence[Role]) -> bool:
         where = places(fleet, self.profile)
-        roles = tuple(self._prepared(role, where) for role in served)
+        roles = tuple(self._prepared(role, where, self._pacing(fleet)) for role in served)
         if not all(found.options for found in roles):
             return False
         prepared = Prepared(places=where, profile=self.profile, roles=roles, speed=self.catalog.speed)
         return not roles or feasible(problem(fleet, prepared))
 
-    def _prepared(self, role: Role, where: Sequence[Place]) -> RoleOptions:
+    def _pacing(self, fleet: Fleet) -> Pacing | None:
+        """Return what leaves servers the batches that they have where the objective counts speed."""
+        found = Pacing.of(fleet.objective, self.catalog.speed, priced=fleet.priced)
+        return replace(found, counted=False) if found else None
+
+    def _prepared(self, role: Role, where: Sequence[Place], pacing: Pacing | None) -> RoleOptions:
         """Return the options of a role, one place after another."""
         found: list[Option] = []
         alone = replace(role, context_wish=role.context_min, concurrency_min=1) if role.across_pools else role
         for place in where:
-            key = _key(alone, place)
+            key = _key(alone, place), pacing is not None
             if key not in self._options:
                 counted = (CONCURRENCY,) if role.across_pools else ()  # of one pool, requests are to be had too
-                self._options[key] = prepare_role(alone, [place], self.catalog, counted).options
+                self._options[key] = prepare_role(alone, [place], self.catalog, counted, pacing=pacing).options
             found += self._options[key]
         return RoleOptions(role=role, options=tuple(found), considered=Considered(role, where, self.catalog))
 

@@ -157,6 +157,8 @@ def _lost(data: dict[str, Any], edit: Edit) -> Iterator[_Change]:
         shown = ", ".join(everything[:_SHOWN]) + (", …" if len(everything) > _SHOWN else "")
         hint = values.suggestion(name, everything, f"the nodes are {shown}")
         raise edit.refused(f"unknown node {values.found(name)}", hint)
+    if left.issuperset(everything):
+        raise edit.refused("no node of the fleet would be left", "name fewer of them")
 
 
 def _path(data: object, field: str) -> FieldPath:

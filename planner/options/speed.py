@@ -18,6 +18,7 @@ from planner.fleet import Role
 from planner.memory.terms import Server
 from planner.options.place import Place
 from planner.options.replicas import Load
+from planner.options.worth import SHARE
 from planner.speed.constants import Device, Engine
 from planner.speed.forecast import Forecast, Range, rates_of, said
 from planner.speed.learnt import Learnt
@@ -111,7 +112,8 @@ def fast_enough(
 ) -> tuple[list[Load], Unmet | None]:
     """Return loads with the sequences that meet a role's speed; where none does, also what it lacks at its best.
 
-    Loads are those of each data-parallel rank of servers on so many nodes.
+    Loads are those of each data-parallel rank of servers on so many nodes. A target is a wish alone: where the rate
+    needs more requests at once, the fewest with which it is kept up are a load; those beyond the target count nothing.
     """
     found, lacking = list[Load](), list[Unmet]()
     busy, ranks = place.busy_permille(role.name), server.flags.data_parallel_size
@@ -129,6 +131,10 @@ def fast_enough(
         least, most = max(load.least, ceil_div(within[0], ranks)), min(load.most, within[1] // ranks)
         if least <= most:
             found.append(replace(load, least=least, most=most))
+        elif load.most < least <= within[1] // ranks:
+            whole = SHARE // role.concurrency_target * role.concurrency_target
+            more = replace(load, least=least, most=least, served_base=whole, served=0)
+            found += [more] if more not in found else []
         else:
             lacking.append(Unmet(what="sequences", wanted=least * ranks, found=within[1]))
     return found, None if found or not lacking else max(lacking, key=lambda one: (one.what == "rate", one.found))
