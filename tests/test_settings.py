@@ -92,6 +92,10 @@ def test_a_key_arrives(key: str) -> None:
     assert fleet(changed(SMALL, f"roles.chat.{key}", value)).role("chat").settings == wanted
 
 
+def test_no_images_at_all_may_be_said_by_the_number_alone() -> None:
+    assert fleet(changed(SMALL, "roles.chat.images", 0)).role("chat").settings.images == Images(per_request=0)
+
+
 @pytest.mark.parametrize("key", GIVEN)
 def test_a_setting_comes_back_from_its_options(key: str) -> None:
     settings = GIVEN[key][1]

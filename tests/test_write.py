@@ -192,7 +192,7 @@ def test_what_cannot_be_written_is_one_error_and_no_change(tmp_path: Path, obsta
     else:
         folder = Path("/proc/nowhere/out")
 
-    with pytest.raises(OutputError, match="cannot (read|write)"):
+    with pytest.raises(OutputError, match=r"cannot (read|write)"):
         write(FIRST, folder)
 
     assert not (tmp_path / "out" / "a.sh").exists()

@@ -130,7 +130,8 @@ def _unknown_and_missing(source: Source, here: Map, path: FieldPath) -> Iterator
     for key in here.model_extra or ():
         yield source.problem((*path, key), "unknown key", _meant(key, allowed), at_key=True)
     for key in here.required:
-        if not getattr(here, key) and (*path, key) not in source.values:
+        value = getattr(here, key)
+        if not value and value != 0 and (*path, key) not in source.values:  # a zero alone may stand for the map
             field = type(here).model_fields[key]
             yield source.problem((*path, key), "required key is missing", field.description or "")
     for key, value in here:
