@@ -7,11 +7,12 @@ nothing is kept. ``PLANNER_NO_CACHE`` (with any value) turns it off.
 
 import contextlib
 import hashlib
-import json
 import os
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
+
+import msgspec
 
 from planner.resources import user_cache
 
@@ -64,16 +65,16 @@ def _read(path: Path, key: str) -> Any:  # noqa: ANN401 - plain JSON data
             head, _, body = file.read().partition(b"\n")
     except OSError:
         return None
-    return json.loads(body) if head.decode("latin-1") == _head(key, body) else None
+    return msgspec.json.decode(body) if head.decode("latin-1") == _head(key, body) else None
 
 
 def _write(path: Path, key: str, data: Any) -> None:  # noqa: ANN401 - plain JSON data
     """Keep data whole or not at all."""
     try:
-        body = json.dumps(data, separators=(",", ":")).encode()
-    except TypeError:
+        body = msgspec.json.encode(data)
+    except (TypeError, ValueError):  # no JSON is made of it
         return
-    if json.loads(body) != data:
+    if msgspec.json.decode(body) != data:
         return
     part = path.with_name(f"{path.name}.{os.getpid()}.part")
     try:

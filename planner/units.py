@@ -4,7 +4,6 @@ GiB is 2**30 bytes. In a token count ``k`` is 1024, because context lengths are 
 """
 
 import re
-from fractions import Fraction
 
 KIB = 1 << 10
 MIB = 1 << 20
@@ -101,7 +100,9 @@ def _parse(text: str | int, units: dict[str, int], wanted: str) -> int:
     factor = units.get(match[2].lower()) if match else None
     if match is None or factor is None:
         raise ValueError(f"expected {wanted}")
-    value = Fraction(match[1]) * factor
-    if value.denominator != 1:
+    whole, _, part = match[1].partition(".")
+    parts: int = 10 ** len(part)
+    value, rest = divmod(int(whole + part) * factor, parts)
+    if rest:
         raise ValueError(f"expected {wanted}: {text.strip()} is not a whole number")
-    return int(value)
+    return value

@@ -8,14 +8,15 @@ import pytest
 from click.testing import CliRunner
 from fleets import catalog, changed, fleet
 from msgspec.structs import replace
+from packaging.specifiers import SpecifierSet
 
 from planner.catalog.check import check_folders
 from planner.catalog.stored import stored
 from planner.check import check
 from planner.cli import main
-from planner.engine.faults import Case, Fault, GPUs, Models, Settings, all_faults, known_faults
+from planner.engine.faults import Case, Fault, GPUs, Models, Settings, all_faults, known_faults, within
 from planner.engine.flags import default_flags
-from planner.engine.profile import load_profile
+from planner.engine.profile import known_versions, load_profile
 from planner.memory.refusals import faults_in_reach
 from planner.plan import NoPlan, Plan
 from planner.resources import data_folder
@@ -174,6 +175,15 @@ def test_an_error_at_the_start_that_the_source_confirms_is_a_refusal() -> None:
     assert any("deepgemm-fp8-sm120-warmup" in rejection.detail for rejection in refused.rejections)
     assert "does not start: known fault of vllm 0.24.0: deepgemm-fp8-sm120-warmup" in result.output
     assert "  known fault: deepgemm-fp8-sm120-warmup: start-up error" in result.output
+
+
+def test_versions_are_compared_as_pep_440_has_it() -> None:
+    ranges = {fault.versions for fault in all_faults()} | {"~=0.19.1", "!=0.20.1,>0.18.0", "==0.20.*", "<0.20.0rc2"}
+    versions = (*known_versions(), "0.19.2rc1", "0.20.0rc1", "0.29.1rc3.dev4", "0.20.1.post1", "1.0.0")
+
+    for stated in ranges:
+        wanted = SpecifierSet(stated)
+        assert [within(one, stated) for one in versions] == [wanted.contains(one, prereleases=True) for one in versions]
 
 
 def test_the_check_of_a_catalog_finds_what_is_wrong_with_a_fault(tmp_path: Path) -> None:

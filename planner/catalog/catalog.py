@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING, Any
 from msgspec.structs import replace
 
 from planner.catalog import gpu_entry, model_entry, yaml_files
-from planner.catalog.foreign_names import REPOSITORY, is_gguf, same_weights
 from planner.catalog.names import nearest, plain, words_left_out
 from planner.errors import SourceUnavailable, UnknownName
 from planner.facts.gpu import GPU, CloudPrice
@@ -218,6 +217,8 @@ class Catalog:
             return matches[-1]
         if matches:
             raise UnknownName("model", name, tuple(sorted({variant.repository for _, variant in matches})))
+        from planner.catalog.foreign_names import REPOSITORY, is_gguf, same_weights  # only for what is not listed
+
         if is_gguf(name):
             raise UnknownName("model", name, same_weights(name, self.models), gguf=True)
         if not REPOSITORY.fullmatch(name):

@@ -2,6 +2,7 @@
 
 from typing import Literal
 
+from packaging.specifiers import SpecifierSet
 from pydantic import BaseModel, ConfigDict, model_validator
 
 from planner.engine.faults import Effect, fault
@@ -66,7 +67,8 @@ class FaultMap(_Map):
 
     @model_validator(mode="after")
     def _fits(self) -> "FaultMap":
-        """Refuse what no fault can be made of, such as versions that are no range."""
+        """Refuse versions that are no range, and what no fault can be made of."""
+        SpecifierSet(self.versions)
         fault(self.model_dump())
         return self
 

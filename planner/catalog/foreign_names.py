@@ -8,7 +8,7 @@ from planner.facts.variant import Model
 
 REPOSITORY = re.compile(r"[A-Za-z0-9][\w.-]*/[\w.-]+")
 """A Hugging Face id: organisation and name."""
-_QUANT = re.compile(r"(?i)(?:^|[-_.:])(?:i?q[1-8](?:_[a-z0-9]+)*|f16|fp16|bf16)$")
+_QUANT = re.compile(r"(?:^|[-_.:])(?:i?q[1-8](?:_[a-z0-9]+)*|f16|fp16|bf16)$")
 _SAID_TWICE = frozenset(
     {"gguf", "hf", "co", "huggingface", "ollama", "library", "latest", "meta", "qat", "instruct", "it", "chat", "ud"}
 )

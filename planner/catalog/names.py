@@ -1,6 +1,5 @@
 """Compare names the way people type them."""
 
-import difflib
 import re
 from collections.abc import Iterable
 
@@ -34,6 +33,8 @@ def words_left_out(name: str, full: str, memory_bytes: int) -> int | None:
 
 def nearest(name: str, known: Iterable[str], cutoff: float = 0.5) -> tuple[str, ...]:
     """Return up to three known names that the reader may have meant, the likeliest first; ``cutoff`` 1 means equal."""
+    import difflib  # only for names that are not there
+
     spelled = {plain(candidate): candidate for candidate in sorted(known, reverse=True)}
     close = difflib.get_close_matches(plain(name), sorted(spelled), n=3, cutoff=cutoff)
     return tuple(spelled[match] for match in close)

@@ -8,9 +8,9 @@ import errno
 import gc
 import importlib
 import os
+from typing import TYPE_CHECKING
 
 import click
-from click.shell_completion import CompletionItem
 
 from planner.cli.colour import shown
 from planner.cli.exit_codes import EXIT_ERROR, EXIT_INTERRUPTED
@@ -18,6 +18,9 @@ from planner.cli.json_text import remember, say_error
 from planner.cli.terminal import talk_options
 from planner.errors import InputError, PlannerError
 from planner.version import VERSION
+
+if TYPE_CHECKING:
+    from click.shell_completion import CompletionItem
 
 COMMANDS = {
     "calibrate": "Learn from logs of start-ups and load tests on your own machine.",
@@ -67,8 +70,10 @@ class Commands(click.Group):
         assert isinstance(command, click.Command)
         return _talking(command)
 
-    def shell_complete(self, ctx: click.Context, incomplete: str) -> list[CompletionItem]:
+    def shell_complete(self, ctx: click.Context, incomplete: str) -> "list[CompletionItem]":
         """Return commands and options of the program, without importing any command."""
+        from click.shell_completion import CompletionItem  # only a shell asks
+
         named = [CompletionItem(name, help=line) for name, line in sorted(COMMANDS.items())]
         options = super(click.Group, self).shell_complete(ctx, incomplete)
         return [*(item for item in named if item.value.startswith(incomplete)), *options]

@@ -10,11 +10,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
-from click.shell_completion import CompletionItem
 
 from planner.errors import PlannerError
 
 if TYPE_CHECKING:
+    from click.shell_completion import CompletionItem
+
     from planner.catalog import Catalog
 
 _MOST = 200
@@ -31,8 +32,10 @@ class Name(click.ParamType):  # type: ignore[type-arg]  # click 8.1 takes none
     def __init__(self, *offers: Offers) -> None:
         self._offers = offers
 
-    def shell_complete(self, ctx: click.Context, param: click.Parameter, incomplete: str) -> list[CompletionItem]:
+    def shell_complete(self, ctx: click.Context, param: click.Parameter, incomplete: str) -> "list[CompletionItem]":
         """Return the names that begin with what was typed, in upper or lower case."""
+        from click.shell_completion import CompletionItem  # only a shell asks
+
         typed = incomplete.casefold()
         try:
             known = {name: what for offer in self._offers for name, what in offer(ctx)}

@@ -5,7 +5,6 @@ NO_COLOR and their like are set, or ``--color`` is given.
 """
 
 import os
-import shutil
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -30,6 +29,8 @@ def columns() -> int | None:
     if told.isdecimal() and int(told) > 0:
         return max(int(told), _NARROWEST)
     if sys.stdout.isatty():
+        import shutil  # with what it packs and unpacks files with, which takes longer than all of this
+
         return max(shutil.get_terminal_size().columns, _NARROWEST)
     return None
 

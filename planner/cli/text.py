@@ -1,7 +1,6 @@
 """Running text and tables on a terminal."""
 
 import re
-import textwrap
 from collections.abc import Iterator, Sequence
 
 from planner.cli.terminal import columns
@@ -45,6 +44,8 @@ def _width() -> int:
 
 def fill(text: str, first: str, rest: str, width: int | None = None) -> str:
     """Set a paragraph: ``first`` in front of its first line, ``rest`` of the others; names and ``95 %`` stay whole."""
+    import textwrap  # most of what is printed is no paragraph
+
     kept = re.sub("(?<=[0-9]) (?=[%G])", _NO_BREAK, text)
     lines = textwrap.fill(
         kept,

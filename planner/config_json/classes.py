@@ -4,10 +4,10 @@ The engine reads a ``config.json`` through these classes. The data are generated
 """
 
 import functools
-import json
 from collections.abc import Mapping
 from typing import Any
 
+import msgspec
 from msgspec import Struct, field
 from msgspec.structs import replace
 
@@ -78,5 +78,5 @@ _REMOTE: Mapping[str, Mapping[str, str]] = {
 @functools.cache
 def _classes() -> Mapping[str, Any]:
     path = data_folder("catalog") / "config-classes.json"
-    found: Mapping[str, Any] = json.loads(path.read_text(encoding="utf-8"))["classes"]
+    found: Mapping[str, Any] = msgspec.json.decode(path.read_bytes())["classes"]
     return found

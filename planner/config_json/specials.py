@@ -1,7 +1,7 @@
 """Families whose layers differ among themselves in ways of their own."""
 
 from collections.abc import Mapping
-from fractions import Fraction
+from decimal import Decimal
 
 from msgspec.structs import replace
 
@@ -89,7 +89,7 @@ def decilm_feed_forward(text: Fields, family: Family, index: int, kind: str) -> 
     if block.get("ffn_mult") is None:
         return FeedForward(intermediate_size=block.integer("intermediate_size"))
     # The width is the multiple of two thirds of twice the hidden size, rounded up to 256.
-    width = int(2 * Fraction(str(block.number("ffn_mult", 1.0))) * text.integer("hidden_size") / 3)
+    width = int(2 * Decimal(str(block.number("ffn_mult", 1.0))) * text.integer("hidden_size") / 3)
     return FeedForward(intermediate_size=-(-width // 256) * 256)
 
 

@@ -5,14 +5,14 @@ versions and predicates over the GPU, the model and the settings; a predicate th
 """
 
 import functools
+import operator
+import re
 from collections.abc import Iterator, Mapping
 from fnmatch import fnmatchcase
 from pathlib import Path
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 from msgspec import Struct
-from packaging.specifiers import SpecifierSet
-from packaging.version import InvalidVersion, Version
 
 from planner.architecture import Architecture
 from planner.engine.data_file import read_data_file
@@ -23,7 +23,24 @@ from planner.facts.gpu import GPU
 from planner.facts.quantization import Quantization
 from planner.resources import data_folder
 
+if TYPE_CHECKING:
+    from packaging.version import Version
+
 Effect = Literal["start-up error", "crash under load", "wrong output", "memory leak", "slow"]
+
+_FILE = Path("engines", "known-faults.yaml")
+_RELEASE = re.compile(r"\d+\.\d+\.\d+")
+_CLAUSE = re.compile(r"(==|!=|>=|<=|>|<)(\d+)\.(\d+)\.(\d+)(?:rc(\d+))?")
+_COMPARED = {
+    "==": operator.eq,
+    "!=": operator.ne,
+    ">=": operator.ge,
+    "<=": operator.le,
+    ">": operator.gt,
+    "<": operator.lt,
+}
+_NO_CANDIDATE = 1 << 31
+"""The number of a release itself, which comes after all its candidates."""
 
 _SERIOUS = ("start-up error", "crash under load", "wrong output")
 
@@ -145,12 +162,11 @@ class Fault(Struct, frozen=True, kw_only=True):
     settings: Settings = Settings()
 
     def __post_init__(self) -> None:
-        """Refuse what is no range of versions.
+        """Refuse what was not found where it is said to be.
 
         Raises:
-            ValueError: ``versions`` is no specifier, or ``checked`` is there or not against the grade.
+            ValueError: it is confirmed, and does not say by what.
         """
-        SpecifierSet(self.versions)
         if self.grade == "confirmed" and not self.checked:
             raise ValueError("a confirmed fault says under checked where it was found")
 
@@ -212,19 +228,46 @@ def all_faults(directory: Path | None = None) -> tuple[Fault, ...]:
 
 @functools.lru_cache(maxsize=256)
 def _at(version: str, directory: Path) -> tuple[Fault, ...]:
-    """Return the faults of an engine version; a pre-release is inside the range its release is in."""
-    wanted = _release(version)
-    return tuple(fault for fault in _read(directory) if SpecifierSet(fault.versions).contains(wanted, prereleases=True))
+    """Return the faults of an engine version."""
+    try:
+        return tuple(fault for fault in _read(directory) if within(version, fault.versions))
+    except ValueError as error:
+        raise _unreadable(directory, error) from error
 
 
 @functools.cache
 def _read(directory: Path) -> tuple[Fault, ...]:
-    path = directory / "engines" / "known-faults.yaml"
-    stated = read_data_file(path, frozenset({"faults"}))["faults"]
+    stated = read_data_file(directory / _FILE, frozenset({"faults"}))["faults"]
     try:
         return tuple(fault(entry) for entry in stated)
     except (KeyError, TypeError, ValueError) as error:
-        raise InvalidConfig(str(path), "faults", f"cannot be read, see `planner catalog check`: {error}") from error
+        raise _unreadable(directory, error) from error
+
+
+def _unreadable(directory: Path, error: Exception) -> InvalidConfig:
+    return InvalidConfig(str(directory / _FILE), "faults", f"cannot be read, see `planner catalog check`: {error}")
+
+
+def within(version: str, versions: str) -> bool:
+    """Whether an engine version is in a range as PEP 440 has it, pre-releases too.
+
+    A release is compared by its numbers, which is the same and saves loading ``packaging`` for it.
+
+    Raises:
+        ValueError: ``versions`` is no such range.
+    """
+    clauses = [_CLAUSE.fullmatch(one) for one in versions.split(",")]
+    if _RELEASE.fullmatch(version) and None not in clauses:
+        wanted = (*parse_version(version), _NO_CANDIDATE)
+        return all(_COMPARED[one[1]](wanted, _numbers(one)) for one in clauses if one)
+    from packaging.specifiers import SpecifierSet
+
+    return SpecifierSet(versions).contains(_release(version), prereleases=True)
+
+
+def _numbers(clause: re.Match[str]) -> tuple[int, int, int, int]:
+    """Return the numbers of a release, the last that of its candidate."""
+    return int(clause[2]), int(clause[3]), int(clause[4]), int(clause[5] or _NO_CANDIDATE)
 
 
 def fault(entry: Mapping[str, Any]) -> Fault:
@@ -241,8 +284,10 @@ def _tuples(predicates: dict[str, Any]) -> dict[str, Any]:
     return {name: tuple(value) if isinstance(value, list) else value for name, value in predicates.items()}
 
 
-def _release(version: str) -> Version:
+def _release(version: str) -> "Version":
     """Return a version as PEP 440 reads it; of one that it does not know, the three numbers."""
+    from packaging.version import InvalidVersion, Version
+
     try:
         return Version(version)
     except InvalidVersion:

@@ -234,6 +234,7 @@ def known_versions(directory: Path | None = None) -> tuple[str, ...]:
     return tuple(str(version) for version in _document(directory or data_folder("catalog"))["versions_read"])
 
 
+@functools.lru_cache(maxsize=1024)
 def parse_version(text: str) -> Version:
     """Return ``(major, minor, patch)`` of a version such as ``0.19.0``, ``v0.8``, or ``0.22.1rc1.dev16``.
 

@@ -7,7 +7,6 @@ settings that a plan varies (sequences, batch, context) do not matter here: the 
 
 import functools
 import hashlib
-from statistics import median_low
 
 from msgspec import Struct
 
@@ -90,7 +89,7 @@ def state_of(server: Server) -> str:
 def _of(kind: str, seen: list[Seen], parts: tuple[int, int]) -> Learnt:
     more = sorted(one.more_bytes for one in seen)
     sources = tuple(dict.fromkeys(one.source for one in seen))
-    return Learnt(kind, median_low(more), more[0], more[-1], parts, sources)
+    return Learnt(kind, more[(len(more) - 1) // 2], more[0], more[-1], parts, sources)
 
 
 @functools.lru_cache(maxsize=512)
