@@ -98,7 +98,7 @@ def test_one_that_does_not_fit_says_why() -> None:
 
     assert (item.change, item.found, item.rejection and item.rejection.reason) == (None, True, "memory")
     assert line.startswith("  next size up, Qwen2.5-Coder-32B-Instruct: no plan; too large for the GPUs: ")
-    assert line.endswith(" GiB of the 23.51 GiB of a GPU")
+    assert line.endswith(" GiB of the 23.52 GiB of a GPU")
 
 
 def test_another_publisher_has_the_makers_own_beside_it() -> None:

@@ -144,7 +144,15 @@ main() {
     launch "${words[@]}"
   done
   for keeper in "${keepers[@]}"; do
-    while kill -0 "${keeper}" 2>/dev/null; do wait "${keeper}" || true; done
+    while kill -0 "${keeper}" 2>/dev/null; do
+      # Told again until it ends: bash has been seen to miss a signal between two commands.
+      if [[ "${stopping}" == yes ]]; then
+        kill -TERM "${keeper}" 2>/dev/null || true
+        pause
+      else
+        wait "${keeper}" || true
+      fi
+    done
   done
   [[ "${stopping}" == no ]] || exit 143
 }
