@@ -4,18 +4,21 @@ import random
 from collections.abc import Callable, Sequence
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import assume, given, settings
 from msgspec.structs import replace
 from ortools.sat.python import cp_model
 from problems import Planted, decided, fits, headroom, many_gpus, one_gpu, plans, rank, valid, values
 
 from benchmarks.solver.fleets import fleet
 from benchmarks.solver.greedy import greedy
+from planner.search import chain
 from planner.search.budget import BUDGET, BudgetSpent
-from planner.search.chain import new_solver
+from planner.search.chain import new_solver, run
+from planner.search.follow import Figure
 from planner.search.model import Model, Row, build
 from planner.search.optimise import feasible, optimise, places
 from planner.search.packing import pack
+from planner.search.pieces import pieces
 from planner.search.placing import Placing
 from planner.search.problem import Answer, Candidate, PoolProblem, Problem, RoleProblem
 from planner.units import GIB
@@ -269,3 +272,28 @@ def test_a_choice_that_finds_places_is_not_lost_when_the_search_ends_there(monke
 
     assert fits(problem, answer.choices)
     assert answer.stages[0].value == answer.stages[0].bound
+
+
+@few
+@given(many_gpus())
+def test_values_are_those_of_the_plan_where_a_later_stage_makes_an_earlier_one_better(case: Planted) -> None:
+    whole = pieces(case.problem)
+    assume(whole.served)
+    model = build(whole.problem)
+    solves = 0
+
+    def worst_first(model: Model, budget: float, stage: str = "", figure: Figure = round) -> cp_model.CpSolver | None:
+        nonlocal solves
+        solves += 1
+        if solves == 1:  # as a solve may end that has no time
+            model.cp.minimize(sum(model.stage(position) for position in range(len(model.problem.stages))))
+        return run(model, budget, stage, figure)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(chain, "run", worst_first)
+        found = chain.run_chain(model, 10)
+
+    assume(found)
+    assert found
+    for position, stage in enumerate(found.stages[:-1]):
+        assert stage.value == found.solver.value(model.stage(position)) <= stage.bound

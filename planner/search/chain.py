@@ -100,8 +100,10 @@ def run_chain(model: Model, budget: float, *, canonical: bool = True, patience: 
         _hint(model, solver)
         best = solver
     assert best is not None
+    goals = [goal for bundle in bundles for goal in bundle]
+    latest = [_latest(goal, stage, best) for goal, stage in zip(goals, stages, strict=True)]
     reported = {*model.problem.stages, HEADROOM}
-    return Chain(tuple(_chained(stage for stage in stages if stage.name in reported)), best)
+    return Chain(tuple(_chained(stage for stage in latest if stage.name in reported)), best)
 
 
 def confirmed(model: Model, budget: float) -> Chain | None:
@@ -318,6 +320,12 @@ def _hint(model: Model, solver: cp_model.CpSolver) -> None:
 def _unproven(goal: _Goal, solver: cp_model.CpSolver) -> StageValue:
     """Return what an earlier solution has of a goal that the budget did not suffice to look at."""
     return StageValue(name=goal.name, value=solver.value(goal.expression), bound=goal.high, proven=False)
+
+
+def _latest(goal: _Goal, stage: StageValue, solver: cp_model.CpSolver) -> StageValue:
+    """Return a stage with what the last solution has of it: more than its own solve found, where that had no proof."""
+    value = solver.value(goal.expression)
+    return replace(stage, value=value, bound=max(stage.bound, value))
 
 
 def _chained(stages: Iterable[StageValue]) -> Iterator[StageValue]:
