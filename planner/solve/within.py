@@ -5,6 +5,7 @@ quickly among the most accurate ones for their size. That plan and the best with
 what is enough. Whichever turns out best, one of the two has another combination, so the runner-up reaches it too.
 """
 
+import math
 from collections.abc import Mapping, Sequence
 from functools import partial
 
@@ -160,12 +161,5 @@ def _weights(most: Sequence[int]) -> tuple[int, ...]:
         width *= most[count - 1] + 1
         if width >= _WIDEST:
             break
-        found = [_product(most[place + 1 : count]) for place in range(count)]
+        found = [math.prod(one + 1 for one in most[place + 1 : count]) for place in range(count)]
     return tuple(found)
-
-
-def _product(ranges: Sequence[int]) -> int:
-    total = 1
-    for most in ranges:
-        total *= most + 1
-    return total
