@@ -12,6 +12,7 @@ from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
+import msgspec
 from msgspec import Struct
 
 from planner.architecture import Architecture
@@ -60,7 +61,7 @@ class Case(Struct, frozen=True, kw_only=True):
     asked: tuple[str, ...] = ()
 
 
-class GPUs(Struct, frozen=True, kw_only=True):
+class GPUs(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """Which GPUs: of a compute capability (``12``, ``8.9``), a product named so, or linked by NVLink or not."""
 
     capability: tuple[str, ...] = ()
@@ -77,7 +78,7 @@ class GPUs(Struct, frozen=True, kw_only=True):
         )
 
 
-class Models(Struct, frozen=True, kw_only=True):
+class Models(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """Which models: by class name (shell patterns), kinds of layers, and formats of stored weights."""
 
     architectures: tuple[str, ...] = ()
@@ -99,7 +100,7 @@ class Models(Struct, frozen=True, kw_only=True):
         )
 
 
-class Settings(Struct, frozen=True, kw_only=True):
+class Settings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """With which settings; ``kv_cache`` are patterns for its dtype, ``open_kv_cache`` says its size is not given.
 
     ``adapters`` says that some are kept, ``drafts`` by which methods tokens are drafted ahead. ``unless`` are variables
@@ -140,7 +141,7 @@ class Settings(Struct, frozen=True, kw_only=True):
         )
 
 
-class Fault(Struct, frozen=True, kw_only=True):
+class Fault(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """One fault: on which ``versions`` (PEP 440), what happens, what helps, and who says so.
 
     ``grade`` is ``confirmed`` when ``checked`` names the code that fails in the sources of those versions. A
@@ -240,7 +241,7 @@ def _read(directory: Path) -> tuple[Fault, ...]:
     stated = read_data_file(directory / _FILE, frozenset({"faults"}))["faults"]
     try:
         return tuple(fault(entry) for entry in stated)
-    except (KeyError, TypeError, ValueError) as error:
+    except ValueError as error:
         raise _unreadable(directory, error) from error
 
 
@@ -274,14 +275,9 @@ def fault(entry: Mapping[str, Any]) -> Fault:
     """Return a fault as an entry of the file states it.
 
     Raises:
-        KeyError, TypeError, ValueError: it is none.
+        ValueError: it is none.
     """
-    parts = {"gpu": GPUs, "model": Models, "settings": Settings}
-    return Fault(**{**entry} | {name: kind(**_tuples(entry.get(name, {}))) for name, kind in parts.items()})
-
-
-def _tuples(predicates: dict[str, Any]) -> dict[str, Any]:
-    return {name: tuple(value) if isinstance(value, list) else value for name, value in predicates.items()}
+    return msgspec.convert(entry, Fault)
 
 
 def _release(version: str) -> "Version":
