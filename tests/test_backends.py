@@ -8,7 +8,8 @@ import pytest
 from benchmarks.attention_backends import grid
 from benchmarks.attention_backends.record import Answers, layer, read
 from planner.engine.backends import AttentionLayer, Choice, load_backends
-from planner.engine.profile import known_versions, parse_version
+from planner.engine.profile import known_versions
+from planner.engine.versions import parse_version
 
 record = cache(read)
 ASKED = ("0.20.0", "0.21.0", "0.22.0", "0.23.0", "0.24.0", "0.25.0", "0.26.0", "0.27.0", "0.28.0", "0.29.0", "0.30.0",

@@ -6,7 +6,8 @@ import pytest
 from msgspec.structs import replace
 
 from planner.engine.flags import batch_defaults
-from planner.engine.profile import known_versions, load_profile, parse_version
+from planner.engine.profile import known_versions, load_profile
+from planner.engine.versions import parse_version
 from planner.errors import InvalidConfig, UnknownName
 from planner.facts.gpu import GPU
 from planner.resources import data_folder

@@ -11,7 +11,7 @@ from typing import Any
 
 from benchmarks.attention_backends import grid
 from planner.engine.backends import AttentionLayer
-from planner.engine.profile import parse_version
+from planner.engine.versions import parse_version
 
 PATH = Path(__file__).resolve().parent / "verdicts.jsonl"
 Answers = dict[str, dict[str, tuple[str, ...]]]

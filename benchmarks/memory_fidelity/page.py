@@ -7,7 +7,7 @@ from benchmarks.memory_fidelity.predict import model
 from benchmarks.memory_fidelity.score import Pair
 from benchmarks.memory_fidelity.table import Row
 from planner.config_json.quantization_config import while_loading
-from planner.engine.profile import parse_version
+from planner.engine.versions import parse_version
 
 _HEAD = """# How accurate is it
 

@@ -25,9 +25,10 @@ from planner.engine.chat_templates import chat_template
 from planner.engine.flags import ServeFlags
 from planner.engine.images import Images
 from planner.engine.options import engine_options
-from planner.engine.profile import known_versions, load_profile, parse_version
+from planner.engine.profile import known_versions, load_profile
 from planner.engine.settings import EngineSettings
 from planner.engine.speculation import Speculation
+from planner.engine.versions import parse_version
 from planner.errors import UnsupportedModel
 from planner.facts.accuracy import Accuracy
 from planner.facts.variant import Model, Variant

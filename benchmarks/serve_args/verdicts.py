@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks.serve_args.lines import Line
-from planner.engine.profile import parse_version
+from planner.engine.versions import parse_version
 
 PATH = Path(__file__).resolve().parent / "verdicts.jsonl"
 Verdicts = Mapping[Line, Mapping[str, str]]

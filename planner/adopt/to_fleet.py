@@ -9,8 +9,9 @@ from planner.adopt.known import stored_at
 from planner.adopt.server import Server
 from planner.catalog import Catalog
 from planner.catalog.stored import stored
-from planner.engine.profile import load_profile, parse_version
+from planner.engine.profile import load_profile
 from planner.engine.settings import SETTINGS
+from planner.engine.versions import parse_version
 from planner.errors import InvalidConfig, PlannerError, SourceUnavailable, UnknownName, UnsupportedModel
 from planner.facts.gpu import GPU
 from planner.facts.variant import Model, Variant

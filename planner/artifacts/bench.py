@@ -6,7 +6,7 @@ Its options are those of ``vllm/benchmarks/serve.py`` and ``datasets``, read in 
 
 from msgspec import Struct
 
-from planner.engine.profile import parse_version
+from planner.engine.versions import parse_version
 from planner.plan import ServerPlan
 from planner.units import ceil_div
 

@@ -6,7 +6,7 @@ from msgspec import Struct
 
 from planner.artifacts.processes import Server
 from planner.artifacts.quoting import label, slug
-from planner.engine.profile import parse_version
+from planner.engine.versions import parse_version
 
 # What the chart itself says of an engine, so that replicas may differ in it.
 _OWN = ("--host", "--port")

@@ -1,6 +1,6 @@
 """Which paths of a server the engine's own key check covers; all others answer whoever asks."""
 
-from planner.engine.profile import parse_version
+from planner.engine.versions import parse_version
 
 _GUARDED = (
     ((0, 27), ("/v1", "/v2", "/inference", "/cohere")),

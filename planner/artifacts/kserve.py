@@ -14,7 +14,7 @@ from msgspec import Struct
 
 from planner.artifacts.engines import alike
 from planner.artifacts.processes import Server
-from planner.engine.profile import parse_version
+from planner.engine.versions import parse_version
 
 KSERVE = "kserve"
 """The target."""

@@ -6,7 +6,7 @@ All others that the templates use have had the same name in every version since 
 
 from msgspec import Struct
 
-from planner.engine.profile import parse_version
+from planner.engine.versions import parse_version
 
 
 class Metrics(Struct, frozen=True, kw_only=True):

@@ -24,8 +24,8 @@ from planner.artifacts.serve_args import (
 )
 from planner.artifacts.turning import excluded
 from planner.engine.options import EngineOptions
-from planner.engine.profile import parse_version
 from planner.engine.starts import JOIN_SECONDS, start_times
+from planner.engine.versions import parse_version
 from planner.plan import GPULedger, Plan, ServerPlan, ServerSpeed
 from planner.units import ceil_div
 

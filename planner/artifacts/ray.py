@@ -17,7 +17,7 @@ from planner.artifacts.processes import Server
 from planner.artifacts.quoting import json_text, slug, yaml
 from planner.artifacts.serve_args import Argument
 from planner.engine.options import EngineOptions
-from planner.engine.profile import parse_version
+from planner.engine.versions import parse_version
 
 RAY = "ray-serve"
 """The target."""

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from planner.catalog import yaml_files
-from planner.engine.profile import parse_version
+from planner.engine.versions import parse_version
 from planner.facts.gpu import GPU
 from planner.speed.constants import (
     AllReduce,

@@ -9,7 +9,7 @@ from msgspec import Struct
 
 from planner.engine.data_file import read_data_file
 from planner.engine.options import Words
-from planner.engine.profile import parse_version
+from planner.engine.versions import parse_version
 from planner.errors import InvalidConfig
 from planner.resources import data_folder
 

@@ -6,7 +6,6 @@ constructor refuses afterwards is refused. ``catalog/engines/attention.yaml`` ho
 """
 
 import functools
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, Literal
 
@@ -14,7 +13,7 @@ from msgspec import Struct
 
 from planner.engine.conditions import Facts, Rule, nearest, read_rule
 from planner.engine.data_file import read_data_file
-from planner.engine.profile import Version, parse_version
+from planner.engine.versions import Version, era_at, parse_version
 from planner.errors import InvalidConfig
 from planner.resources import data_folder
 
@@ -170,16 +169,16 @@ def _backends(version: Version, directory: Path) -> Backends | None:
     path = directory / "engines" / "attention.yaml"
     document = read_data_file(path, _PARTS)
     try:
-        orders = _era(document["orders"], version)
+        orders = era_at(document["orders"], version)
         if orders is None:
             return None
         takes: dict[str, tuple[Rule, ...]] = {}
         raises: dict[str, tuple[_Raise, ...]] = {}
         for name, eras in document["backends"].items():
-            if era := _era(eras, version):
+            if era := era_at(eras, version):
                 takes[name] = tuple(read_rule(rule, name) for rule in era["value"])
         for name, eras in document["raises"].items():
-            if era := _era(eras, version):
+            if era := era_at(eras, version):
                 raises[name] = tuple(_raise(item, name, str(era["source"])) for item in era["value"])
         tried = tuple(_Order(read_rule(item["when"], "orders"), tuple(item["try"])) for item in orders["value"])
         return Backends(tried, takes, raises, str(orders["source"]))
@@ -189,9 +188,3 @@ def _backends(version: Version, directory: Path) -> Backends | None:
 
 def _raise(stated: dict[str, Any], name: str, source: str) -> _Raise:
     return _Raise(read_rule(stated["when"], name), str(stated["needs"]), bool(stated.get("compiles")), source)
-
-
-def _era(eras: list[dict[str, Any]], version: Version) -> dict[str, Any] | None:
-    """Return the last era that starts at or before a version; eras are listed oldest first."""
-    found: Iterator[dict[str, Any]] = (era for era in eras if parse_version(str(era["since"])) <= version)
-    return max(found, key=lambda era: parse_version(str(era["since"])), default=None)

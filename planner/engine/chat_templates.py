@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from planner.engine.data_file import read_data_file
-from planner.engine.profile import parse_version
+from planner.engine.versions import parse_version
 from planner.resources import data_folder
 
 _PARTS = frozenset({"templates"})

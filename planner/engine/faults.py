@@ -18,7 +18,8 @@ from msgspec import Struct
 from planner.architecture import Architecture
 from planner.engine.data_file import read_data_file
 from planner.engine.flags import ServeFlags
-from planner.engine.profile import linked, parse_version
+from planner.engine.profile import linked
+from planner.engine.versions import parse_version
 from planner.errors import InvalidConfig
 from planner.facts.gpu import GPU
 from planner.facts.quantization import Quantization

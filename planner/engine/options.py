@@ -11,7 +11,7 @@ from typing import TypeAlias
 
 from msgspec import Struct
 
-from planner.engine.profile import parse_version
+from planner.engine.versions import parse_version
 from planner.errors import InvalidConfig
 from planner.resources import data_folder
 

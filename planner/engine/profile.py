@@ -13,12 +13,11 @@ from typing import Any, Literal
 from msgspec import Struct
 
 from planner.engine.data_file import read_data_file
+from planner.engine.versions import Version, era_at, parse_version
 from planner.errors import InvalidConfig, UnknownName
 from planner.facts.gpu import GPU
 from planner.resources import data_folder
 from planner.units import GIB, MIB
-
-Version = tuple[int, int, int]
 
 _NODE_GPUS = 8
 _PARTS = frozenset({"engine", "versions_read", "settings", "unknown_architectures", "dropped_architectures", "devices"})
@@ -234,19 +233,6 @@ def known_versions(directory: Path | None = None) -> tuple[str, ...]:
     return tuple(str(version) for version in _document(directory or data_folder("catalog"))["versions_read"])
 
 
-@functools.lru_cache(maxsize=1024)
-def parse_version(text: str) -> Version:
-    """Return ``(major, minor, patch)`` of a version such as ``0.19.0``, ``v0.8``, or ``0.22.1rc1.dev16``.
-
-    Raises:
-        UnknownName: the text does not start like a version.
-    """
-    match = re.match(r"v?(\d+)\.(\d+)(?:\.(\d+))?", text.strip())
-    if match is None:
-        raise UnknownName("engine version", text)
-    return int(match[1]), int(match[2]), int(match[3] or 0)
-
-
 @functools.cache
 def _profile(version: str | None, directory: Path) -> EngineProfile:
     document = _document(directory)
@@ -309,14 +295,11 @@ def _exact(document: dict[str, Any], read: list[Version], key: Version) -> bool:
 
 
 def _value_at(name: str, eras: list[dict[str, Any]], key: Version) -> Any:  # noqa: ANN401 - plain YAML data
-    """Return the value of the last era that starts at or before ``key``; eras are listed oldest first."""
-    value = None
-    for era in eras:
-        if not era.get("source"):
-            raise InvalidConfig("engines/vllm.yaml", name, "every value needs a source")
-        if parse_version(str(era["since"])) <= key:
-            value = era["value"]
-    return value
+    """Return the value of the era that a version is in, None where it is older than all."""
+    if not all(era.get("source") for era in eras):
+        raise InvalidConfig("engines/vllm.yaml", name, "every value needs a source")
+    era = era_at(eras, key)
+    return era["value"] if era else None
 
 
 def _typed(settings: dict[str, Any]) -> dict[str, Any]:

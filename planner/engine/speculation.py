@@ -6,7 +6,7 @@ from typing import Literal, TypeAlias, get_args
 from msgspec import Struct
 
 from planner.engine.options import Words
-from planner.engine.profile import parse_version
+from planner.engine.versions import parse_version
 
 Method: TypeAlias = Literal["ngram", "mtp", "eagle3", "draft_model"]
 

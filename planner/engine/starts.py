@@ -7,7 +7,7 @@ from typing import Any
 from msgspec import Struct
 
 from planner.engine.data_file import read_data_file
-from planner.engine.profile import parse_version
+from planner.engine.versions import era_at, parse_version
 from planner.errors import InvalidConfig
 from planner.resources import data_folder
 from planner.units import ceil_div
@@ -70,7 +70,10 @@ def _start_times(version: str, directory: Path) -> StartTimes:
 
 
 def _at(version: str, eras: list[dict[str, Any]], path: Path, name: str) -> int:
-    """Return the value of the last era that starts at or before a version."""
+    """Return the value of the era that a version is in."""
     if not all(era.get("source") for era in eras):
         raise InvalidConfig(str(path), name, "every value needs a source")
-    return int([era["value"] for era in eras if parse_version(str(era["since"])) <= parse_version(version)][-1])
+    era = era_at(eras, parse_version(version))
+    if era is None:
+        raise InvalidConfig(str(path), name, f"has no value for {version}")
+    return int(era["value"])

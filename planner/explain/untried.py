@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator
 
-from planner.engine.profile import parse_version
+from planner.engine.versions import parse_version
 from planner.explain.words import listed
 from planner.fleet import OWN_TASKS, Fleet, Pool, Role, may_share
 from planner.fleet.experts import has_experts

@@ -4,7 +4,7 @@ import math
 from collections.abc import Iterator, Sequence
 from itertools import combinations
 
-from planner.engine.profile import parse_version
+from planner.engine.versions import parse_version
 from planner.fleet import values
 from planner.fleet.findings import Findings
 from planner.fleet.fleet import DEEP_SLEEP, SLEEP, STOP, Pool, TimeShare

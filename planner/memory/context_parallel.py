@@ -9,8 +9,9 @@ from collections.abc import Iterator
 from planner.architecture import Architecture, Attention
 from planner.engine.attention_layers import attention_choices
 from planner.engine.flags import ServeFlags
-from planner.engine.profile import EngineProfile, parse_version
+from planner.engine.profile import EngineProfile
 from planner.engine.rules import Refusal, refused
+from planner.engine.versions import parse_version
 from planner.facts.gpu import GPU
 from planner.facts.quantization import Quantization
 from planner.units import ceil_div

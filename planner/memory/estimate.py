@@ -6,7 +6,8 @@ from collections.abc import Iterator
 from msgspec import Struct
 
 from planner.engine.flags import ServeFlags
-from planner.engine.profile import EngineProfile, parse_version
+from planner.engine.profile import EngineProfile
+from planner.engine.versions import parse_version
 from planner.facts.gpu import GPU
 from planner.memory.attention import attention_backend
 from planner.memory.learnt import Learnt, learnt

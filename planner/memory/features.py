@@ -6,9 +6,10 @@ from planner.architecture import Architecture
 from planner.engine.adapters import LARGEST_VOCABULARY, RANK_ONE_SINCE, RANKS, adapter_classes, since
 from planner.engine.eagle3 import gives_states
 from planner.engine.flags import ServeFlags
-from planner.engine.profile import EngineProfile, parse_version
+from planner.engine.profile import EngineProfile
 from planner.engine.rules import Refusal, refused
 from planner.engine.speculation import DRAFTED, SINCE, Speculation
+from planner.engine.versions import parse_version
 from planner.memory.lora import head_takes_adapters
 
 

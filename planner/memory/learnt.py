@@ -10,7 +10,8 @@ import hashlib
 
 from msgspec import Struct
 
-from planner.engine.profile import EngineProfile, parse_version
+from planner.engine.profile import EngineProfile
+from planner.engine.versions import parse_version
 from planner.facts.gpu import GPU
 from planner.facts.seen import Seen
 from planner.memory.terms import Server

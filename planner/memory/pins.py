@@ -4,9 +4,10 @@ from collections.abc import Iterator
 
 from planner.engine.flags import ServeFlags
 from planner.engine.options import engine_options
-from planner.engine.profile import EngineProfile, parse_version
+from planner.engine.profile import EngineProfile
 from planner.engine.rules import Refusal, refused
 from planner.engine.settings import EngineSettings, unknown_option
+from planner.engine.versions import parse_version
 from planner.facts.gpu import GPU
 from planner.memory.refusals import refusal
 from planner.memory.terms import Server

@@ -9,8 +9,9 @@ from msgspec.structs import replace
 from planner.architecture import Architecture
 from planner.engine.faults import Case, Fault, possible_faults
 from planner.engine.flags import ServeFlags
-from planner.engine.profile import EngineProfile, parse_version
+from planner.engine.profile import EngineProfile
 from planner.engine.rules import Refusal, refused
+from planner.engine.versions import parse_version
 from planner.facts.gpu import GPU, dotted
 from planner.facts.quantization import Quantization
 from planner.memory.attention import attention_refusals

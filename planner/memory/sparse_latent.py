@@ -10,7 +10,8 @@ from msgspec import Struct
 
 from planner.architecture import Architecture, Attention
 from planner.engine.flags import ServeFlags
-from planner.engine.profile import EngineProfile, parse_version
+from planner.engine.profile import EngineProfile
+from planner.engine.versions import parse_version
 from planner.facts.gpu import GPU
 from planner.facts.quantization import Quantization
 from planner.memory.workspace import chosen_backends

@@ -8,8 +8,9 @@ from msgspec.structs import replace
 
 from planner.architecture import Architecture, Layer, Linear, Mixture, Vision
 from planner.engine.flags import ServeFlags
-from planner.engine.profile import EngineProfile, parse_version
+from planner.engine.profile import EngineProfile
 from planner.engine.rules import Refusal, refused
+from planner.engine.versions import parse_version
 from planner.facts.quantization import Quantization, Storage
 from planner.tensors.identity import Same
 from planner.tensors.parameters import layer_parts

@@ -3,7 +3,8 @@
 from planner.architecture import Architecture
 from planner.engine.backends import load_backends
 from planner.engine.options import engine_options, known_value
-from planner.engine.profile import EngineProfile, parse_version
+from planner.engine.profile import EngineProfile
+from planner.engine.versions import parse_version
 from planner.facts.gpu import GPU
 from planner.facts.variant import Model, Variant
 from planner.memory.validity import fewest_experts

@@ -5,7 +5,8 @@ import math
 from msgspec import Struct
 from msgspec.structs import replace
 
-from planner.engine.profile import EngineProfile, parse_version
+from planner.engine.profile import EngineProfile
+from planner.engine.versions import parse_version
 from planner.facts.gpu import GPU
 from planner.memory.estimate import estimate
 from planner.memory.terms import Server, terms
