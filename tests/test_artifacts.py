@@ -5,20 +5,20 @@ import re
 import shlex
 import subprocess
 from pathlib import Path
+from typing import get_args
 
+import msgspec
 import parsed
 import plans
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from msgspec import Struct
 from msgspec.structs import replace
 from staged import program, shellcheck
 
 from planner.artifacts import DEFAULT_TARGETS, File, context, render, write
-from planner.artifacts.bench import Bench
-from planner.artifacts.context import Checkpoint, Context, Device, LiteLLM, Node, Pod, Role, Router, build_context
-from planner.artifacts.metrics import Metrics
-from planner.artifacts.processes import Server
+from planner.artifacts.context import Context, build_context
 from planner.artifacts.quoting import FILTERS
 from planner.errors import CheckFailed
 from planner.plan import Plan
@@ -254,14 +254,18 @@ def test_every_way_to_start_keeps_what_was_compiled_and_says_where() -> None:
     assert "mountPath: /cache, subPath:" in pods
 
 
+def seen_by_templates(kind: object) -> set[type[Struct]]:
+    """Return the structs that a type is, holds in its fields, or is a list or map of."""
+    own = {kind} if isinstance(kind, type) and issubclass(kind, Struct) else set()
+    inner = [field.type for one in own for field in msgspec.structs.fields(one)]
+    return own.union(*(seen_by_templates(part) for part in (*inner, *get_args(kind))))
+
+
 def test_every_field_and_filter_is_documented() -> None:
     page = (ROOT / "docs" / "artifacts.md").read_text(encoding="utf-8")
-    names = {
-        name
-        for kind in (Context, Server, Bench, Device, Pod, Role, Checkpoint, Router, LiteLLM, Node, Metrics)
-        for name in kind.__struct_fields__
-    }
+    names = {name for kind in seen_by_templates(Context) for name in kind.__struct_fields__}
 
+    assert {"header", "port", "evict_cost"} <= names
     assert [name for name in sorted(names | FILTERS.keys()) if f"`{name}`" not in page] == []
 
 

@@ -3,7 +3,6 @@
 ``docs/artifacts.md`` documents every field; a test keeps that page complete.
 """
 
-import itertools
 from collections import Counter
 from collections.abc import Collection, Mapping, Sequence
 
@@ -19,6 +18,7 @@ from planner.artifacts.pools import InferencePool, inference_pools
 from planner.artifacts.processes import Server, all_processes, unified
 from planner.artifacts.quoting import slug, unit_prefix
 from planner.artifacts.ray import RAY, RAY_ENGINE, RAY_VERSION, RayModel, RayNode, ray_models, ray_nodes
+from planner.artifacts.router import LiteLLM, Role, Router, free_port, litellm, roles, router, unused
 from planner.artifacts.serve_args import refused_arguments
 from planner.artifacts.turning import LlamaSwap, Turns, llama_swap, turns
 from planner.artifacts.workloads import Workload, in_pods, workloads
@@ -27,33 +27,10 @@ from planner.engine.switching import DRAIN_SECONDS, STOP_MARGIN_SECONDS
 from planner.errors import CheckFailed
 from planner.fleet import ROUTER_PORT, Cluster
 from planner.plan import Plan, ServerPlan
-from planner.units import GIB, MIB, ceil_div
 
 _HEADER = "Rendered by planner for fleet {fleet} on vLLM {version}; change the fleet, not this file."
 # The HAProxy release that Debian 13 ships; the tests run the configuration on 2.6 too.
 _HAPROXY_VERSION = "3.0.11"
-# The release that the proof run puts between the router and the real engine.
-_LITELLM_VERSION = "1.108.5"
-_LITELLM_PORT = 4000
-# JSON spends up to six bytes on one escaped UTF-16 unit and a token covers a few characters; sixteen bytes a token is
-# beyond any text, and four MiB leaves room for an image.
-_BODY_BYTES_PER_TOKEN = 16
-_BODY_FLOOR_BYTES = 4 * MIB
-# The engine takes recordings of at most 25 MiB (VLLM_MAX_AUDIO_CLIP_FILESIZE_MB, envs.py 0.10.2 to 0.33.0); the other
-# fields of the form come on top.
-_SOUND_BYTES = 26 * MIB
-# Where Prometheus finds the router: HAProxy's customary port for statistics.
-_METRICS_PORT = 8404
-# How many requests a role may have at once for each that runs: more would wait longer than three others take. A client
-# that sends a batch at once is let in with few places too.
-_REQUESTS_FOR_A_PLACE = 4
-_REQUESTS_FLOOR = 64
-# HAProxy's buffer holds the headers too, and keeps tune.maxrewrite (1 KiB by default) of it free.
-_HEADER_BYTES = MIB // 4
-# HAProxy itself, and the bodies that its script reads, beside two buffers for each connection: more than it can take.
-_ROUTER_BYTES = 2 * GIB
-_HEAVIEST = 256
-"""The most that a server may weigh (``weight`` in HAProxy's configuration manual, section 5.2, 3.2)."""
 
 
 class Device(Struct, frozen=True, kw_only=True):
@@ -82,52 +59,12 @@ class Pod(Struct, frozen=True, kw_only=True):
     gpu_indices: tuple[int, ...]
 
 
-class Role(Struct, frozen=True, kw_only=True):
-    """One model name that clients use, the servers that answer it, and the names of adapters that they answer to.
-
-    ``requests_limit`` is how many requests the router lets in at once, those that wait for a place included.
-    ``weights`` say by the names of servers, and of nodes, how many of its requests they get, for a router that counts
-    to 256; there are none where all servers take as many at once.
-    """
-
-    name: str
-    slug: str
-    task: str
-    pooling: bool
-    max_model_len: int
-    requests_limit: int
-    servers: tuple[str, ...]
-    adapters: tuple[str, ...]
-    weights: Mapping[str, int]
-
-
 class Checkpoint(Struct, frozen=True, kw_only=True):
     """One set of weights to download; of adapters and of models that draft the size is not known (0)."""
 
     repository: str
     revision: str
     size_bytes: int
-
-
-class Router(Struct, frozen=True, kw_only=True):
-    """The one door for clients."""
-
-    name: str
-    port: int
-    metrics_port: int
-    body_bytes: int
-    sound_bytes: int
-    buffer_bytes: int
-    connections: int
-    memory_limit_gib: int
-
-
-class LiteLLM(Struct, frozen=True, kw_only=True):
-    """The proxy that may stand between the router and the servers."""
-
-    name: str
-    port: int
-    version: str
 
 
 class Node(Struct, frozen=True, kw_only=True):
@@ -200,7 +137,7 @@ def build_context(plan: Plan, targets: Collection[str] = ()) -> Context:
     taken = {process.name for process in processes}
     pods = _pods(processes)
     found = workloads(plan.fleet, processes)
-    router = _router(processes, taken, nodes if many(plan) else ())
+    door = router(processes, taken, [node.port for node in nodes] if many(plan) else ())
     return Context(
         header=_HEADER.format(fleet=plan.fleet, version=plan.engine_version),
         fleet=plan.fleet,
@@ -219,18 +156,14 @@ def build_context(plan: Plan, targets: Collection[str] = ()) -> Context:
         cluster=plan.cluster,
         engines=engines(servers, plan.engine_version),
         pods=pods,
-        roles=_roles(servers),
+        roles=roles(servers),
         checkpoints=_checkpoints(ordered),
-        router=router,
-        litellm=LiteLLM(
-            name=_unused("litellm", taken),
-            port=_free_port({one.port for one in processes} | {router.port, router.metrics_port}, _LITELLM_PORT),
-            version=_LITELLM_VERSION,
-        ),
+        router=door,
+        litellm=litellm(processes, taken, door),
         nodes=nodes,
         metrics=metrics(plan.engine_version),
         guarded=guarded_prefixes(plan.engine_version),
-        download_name=_unused("download", taken),
+        download_name=unused("download", taken),
         stop_seconds=DRAIN_SECONDS + STOP_MARGIN_SECONDS,
         drain_seconds=DRAIN_SECONDS,
         turns=turns(plan),
@@ -283,43 +216,6 @@ def _several_pods(pods: Sequence[Pod], groups: Sequence[Server]) -> tuple[str, .
     return tuple(role for role, count in found.items() if count > 1)
 
 
-def _roles(servers: tuple[Server, ...]) -> tuple[Role, ...]:
-    roles = []
-    for name in dict.fromkeys(name for server in servers for name in server.names):
-        replicas = [server for server in servers if name in server.names]
-        roles.append(
-            Role(
-                name=name,
-                slug=slug(name),
-                task=replicas[0].task,
-                pooling=replicas[0].pooling,
-                max_model_len=min(server.max_model_len for server in replicas),
-                requests_limit=max(
-                    _REQUESTS_FLOOR, _REQUESTS_FOR_A_PLACE * sum(server.requests for server in replicas)
-                ),
-                servers=tuple(server.name for server in replicas),
-                adapters=replicas[0].adapters if name == replicas[0].role else (),
-                weights=_weights(replicas),
-            )
-        )
-    return tuple(roles)
-
-
-def _weights(replicas: Sequence[Server]) -> Mapping[str, int]:
-    """Return what servers that take unlike numbers of requests, and their nodes, weigh in the router."""
-    if len({server.requests for server in replicas}) == 1:
-        return {}
-    servers = {server.name: server.requests for server in replicas}
-    nodes: Counter[str] = Counter()
-    for server in replicas:
-        nodes[f"node {server.node}"] += server.requests
-    return {
-        name: max(1, round(_HEAVIEST * count / max(found.values())))
-        for found in (servers, nodes)
-        for name, count in found.items()
-    }
-
-
 def _checkpoints(ordered: list[ServerPlan]) -> tuple[Checkpoint, ...]:
     return tuple(
         dict.fromkeys(
@@ -339,41 +235,12 @@ def _checkpoints(ordered: list[ServerPlan]) -> tuple[Checkpoint, ...]:
     )
 
 
-def _router(processes: tuple[Server, ...], taken: Collection[str], nodes: tuple[Node, ...]) -> Router:
-    longest = max(one.max_model_len for one in processes)
-    body_bytes = max(_BODY_FLOOR_BYTES, _BODY_BYTES_PER_TOKEN * longest)
-    planned = sum(one.requests for one in processes if one.answers)
-    ports = {one.port for one in processes} | {node.port for node in nodes}
-    port = _free_port(ports, ROUTER_PORT)
-    # Never fewer than run and as many that wait; buffers of the largest body bound what can be had beyond that.
-    connections = max(256, 2 * planned, min(_REQUESTS_FOR_A_PLACE * planned, 1024))
-    return Router(
-        name=_unused("router", taken),
-        port=port,
-        metrics_port=_free_port(ports | {port}, _METRICS_PORT),
-        body_bytes=body_bytes,
-        sound_bytes=_SOUND_BYTES,
-        buffer_bytes=body_bytes + _HEADER_BYTES,
-        connections=connections,
-        memory_limit_gib=ceil_div(_ROUTER_BYTES + 2 * connections * (body_bytes + _HEADER_BYTES), GIB),
-    )
-
-
 def _node(name: str, here: Sequence[Server]) -> Node:
     return Node(
         name=name,
         slug=slug(name),
         variable=address_variable(name),
-        port=_free_port({process.port for process in here}, ROUTER_PORT),
+        port=free_port({process.port for process in here}, ROUTER_PORT),
         servers=tuple(process.name for process in here),
         replicas=dict(Counter(name for process in here if process.answers for name in process.names)),
     )
-
-
-def _free_port(taken: Collection[int], first: int) -> int:
-    return next(port for port in itertools.count(first) if port not in taken)
-
-
-def _unused(name: str, taken: Collection[str]) -> str:
-    """A name for what is not a server; a role may be called the same."""
-    return name if name not in taken else _unused(f"{name}_", taken)

@@ -6,13 +6,12 @@ from msgspec import Struct
 
 from planner.artifacts.processes import Server
 from planner.artifacts.quoting import label, slug
+from planner.artifacts.replicas import kinds, replicas
 from planner.engine.versions import parse_version
 
-# What the chart itself says of an engine, so that replicas may differ in it.
-_OWN = ("--host", "--port")
 # The chart names objects RELEASE-ENGINE-..., of which Services and labels are not longer than 63 characters.
-NAME_LENGTH = 20
-RELEASE_LENGTH = 24
+# This leaves a RELEASE of 24.
+_NAME_LENGTH = 20
 _CACHED_HYBRIDS = "0.28.0"
 
 
@@ -30,26 +29,16 @@ class Engine(Struct, frozen=True, kw_only=True):
 
 def engines(servers: Sequence[Server], engine_version: str) -> tuple[Engine, ...]:
     """Return the engines that start these servers, in their order."""
-    groups: dict[object, list[Server]] = {}
-    for server in servers:
-        groups.setdefault(alike(server), []).append(server)
-    roles = [group[0].role for group in groups.values()]
+    kinds_of = kinds(servers)
     return tuple(
         Engine(
-            name=label(slug(group[0].role) if roles.count(group[0].role) == 1 else group[0].name, NAME_LENGTH),
+            name=label(slug(group[0].role) if kinds_of[group[0].role] == 1 else group[0].name, _NAME_LENGTH),
             servers=tuple(server.name for server in group),
             machines=len({server.node for server in group}),
             prefix_caching=_prefix_caching(group[0], engine_version),
         )
-        for group in groups.values()
+        for group in replicas(servers)
     )
-
-
-def alike(server: Server) -> object:
-    """Return all that a cluster is told of a server, whose equals are replicas of one object."""
-    arguments = tuple(argument for argument in server.arguments if argument.flag not in _OWN)
-    place = (server.gpu_product, len(server.gpu_indices), server.host_memory_bytes)
-    return server.role, server.model, arguments, server.environment, place
 
 
 def _prefix_caching(server: Server, engine_version: str) -> bool:

@@ -6,9 +6,9 @@ from msgspec import Struct
 from msgspec.structs import replace
 
 from planner.artifacts.cluster import group_name, service_name
-from planner.artifacts.engines import alike
 from planner.artifacts.processes import Server, all_processes
 from planner.artifacts.quoting import slug
+from planner.artifacts.replicas import alike
 from planner.artifacts.serve_args import MASTER_PORT, RANKS_PORT
 from planner.artifacts.workloads import Slot, workloads
 from planner.engine.options import engine_options

@@ -12,8 +12,8 @@ from typing import Any
 
 from msgspec import Struct
 
-from planner.artifacts.engines import alike
 from planner.artifacts.processes import Server
+from planner.artifacts.replicas import kinds
 from planner.engine.versions import parse_version
 
 KSERVE = "kserve"
@@ -49,8 +49,7 @@ def kserve_mistakes(servers: Sequence[Server], shared: Iterable[Collection[str]]
     counts = Counter(server.role for server in servers)
     for server in servers:
         yield from (f"{server.name} {mistake}" for mistake in _mistakes(server, counts[server.role]))
-    kinds = Counter(server.role for server in {alike(server): server for server in servers}.values())
-    for role, count in kinds.items():
+    for role, count in kinds(servers).items():
         if count > 1:
             yield f"{role} has {count} kinds of servers, but an LLMInferenceService has one, and an address of its own"
 

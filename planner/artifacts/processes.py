@@ -16,6 +16,8 @@ from planner.artifacts.host_memory import host_memory_bytes, memory_limit_gib
 from planner.artifacts.nodes import Part, address_variable, parts
 from planner.artifacts.quoting import slug
 from planner.artifacts.serve_args import (
+    ALL_ADDRESSES,
+    LOOPBACK,
     MASTER_ADDRESS,
     RANKS_ADDRESS,
     Argument,
@@ -24,9 +26,9 @@ from planner.artifacts.serve_args import (
 )
 from planner.artifacts.turning import excluded
 from planner.engine.options import EngineOptions
-from planner.engine.starts import JOIN_SECONDS, start_times
 from planner.engine.versions import parse_version
 from planner.plan import GPULedger, Plan, ServerPlan, ServerSpeed
+from planner.plan.starts import start_seconds
 from planner.units import ceil_div
 
 _WATCH = (("followed", "follows"), ("joined", "joins"))
@@ -150,9 +152,9 @@ def all_processes(plan: Plan, options: EngineOptions) -> tuple[Server, ...]:
 def _process(plan: Plan, part: Part, gpus: list[GPULedger], earlier: list[Server], options: EngineOptions) -> Server:
     server = part.server
     several = len(server.nodes) > 1
-    start_seconds, later_start_seconds = _start_seconds(part, plan.engine_version)
+    first_start, later_start = start_seconds(server, len(part.gpu_indices), plan.engine_version)
     memory_bytes = _memory_bytes(server, min(gpu.total_bytes for gpu in gpus))
-    local, published = (_arguments(part, options, host) for host in ("127.0.0.1", "0.0.0.0"))
+    local, published = (_arguments(part, options, host) for host in (LOOPBACK, ALL_ADDRESSES))
     return Server(
         name=slug(server.name),
         role=server.role,
@@ -198,10 +200,10 @@ def _process(plan: Plan, part: Part, gpus: list[GPULedger], earlier: list[Server
         request_tokens=server.request_tokens,
         bench=bench(server, plan.engine_version),
         expected=_expected(server.speed),
-        adapters=server.settings.lora.model_names if server.settings.lora else (),
-        start_seconds=start_seconds,
-        later_start_seconds=later_start_seconds,
-        queue_seconds=start_seconds + sum(other.start_seconds for other in earlier),
+        adapters=server.settings.adapter_names,
+        start_seconds=first_start,
+        later_start_seconds=later_start,
+        queue_seconds=first_start + sum(other.start_seconds for other in earlier),
         turn=server.asleep.how if server.asleep else "",
         first=not plan.awake_sets or server.role in plan.awake_sets[0],
         excludes=excluded(plan, server),
@@ -232,16 +234,3 @@ def _memory_bytes(server: ServerPlan, total_bytes: int) -> int:
     """What must be free on each GPU: the engine itself asks for its share of the total before it loads."""
     share = Fraction(str(server.gpu_memory_utilization)) * total_bytes
     return max(ceil_div(share.numerator, share.denominator), server.ledger.total_bytes)
-
-
-def _start_seconds(part: Part, engine_version: str) -> tuple[int, int]:
-    """Return how long the first start may take and how long a later one, in whole minutes.
-
-    The first compiles. It is what every limit is set to, because nobody can tell in advance whether a start finds
-    compiled what it needs: another engine, another model or an empty cache makes it a first one again.
-    """
-    times = start_times(engine_version)
-    weights_bytes = part.server.ledger.weights_bytes * len(part.gpu_indices)
-    wait = JOIN_SECONDS if len(part.server.nodes) > 1 else 0
-    first, later = times.first(weights_bytes) + wait, times.later(weights_bytes) + wait
-    return ceil_div(first, 60) * 60, ceil_div(later, 60) * 60

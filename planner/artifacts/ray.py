@@ -12,9 +12,9 @@ from typing import Any
 from msgspec import Struct
 
 from planner.adopt.arguments import read_arguments
-from planner.artifacts.engines import alike
 from planner.artifacts.processes import Server
 from planner.artifacts.quoting import json_text, slug, yaml
+from planner.artifacts.replicas import kinds, replicas
 from planner.artifacts.serve_args import Argument
 from planner.engine.options import EngineOptions
 from planner.engine.versions import parse_version
@@ -77,10 +77,7 @@ class RayNode(Struct, frozen=True, kw_only=True):
 
 def ray_models(servers: Sequence[Server], options: EngineOptions) -> tuple[RayModel, ...]:
     """Return the models of a plan's servers, in their order."""
-    groups: dict[object, list[Server]] = {}
-    for server in servers:
-        groups.setdefault(alike(server), []).append(server)
-    return tuple(_model(group, options) for group in groups.values())
+    return tuple(_model(group, options) for group in replicas(servers))
 
 
 def ray_nodes(processes: Sequence[Server]) -> tuple[RayNode, ...]:
@@ -100,8 +97,7 @@ def ray_mistakes(servers: Sequence[Server], shared: Iterable[Collection[str]], e
         yield f"{' and '.join(names)} share a GPU, but Ray Serve starts all replicas at once, in no order"
     for server in servers:
         yield from (f"{server.name} {mistake}" for mistake in _mistakes(server))
-    kinds = Counter(server.role for server in {alike(server): server for server in servers}.values())
-    for role, count in kinds.items():
+    for role, count in kinds(servers).items():
         if count > 1:
             yield f"{role} has {count} kinds of servers, but Ray Serve knows one for each name of a model"
 

@@ -10,6 +10,7 @@ import yaml
 from planner.artifacts.groups import InCluster, in_cluster
 from planner.artifacts.nodes import many
 from planner.artifacts.quoting import slug
+from planner.artifacts.serve_args import LOOPBACK
 from planner.errors import InputError, Problem
 from planner.plan import Plan, ServerPlan
 
@@ -67,8 +68,7 @@ def _planned(plan: Plan, servers: list[ServerPlan], path: str) -> Routes:
     cluster = in_cluster(plan) if path.startswith("kubernetes/") else None
     routes: dict[str, list[str]] = {}
     for server in servers:
-        adapters = server.settings.lora.model_names if server.settings.lora else ()
-        for name in (*server.names, *adapters):
+        for name in (*server.names, *server.settings.adapter_names):
             routes.setdefault(name, []).extend(_hosts(cluster, server, path))
     return {model: tuple(sorted(hosts)) for model, hosts in routes.items()}
 
@@ -76,7 +76,7 @@ def _planned(plan: Plan, servers: list[ServerPlan], path: str) -> Routes:
 def _hosts(cluster: InCluster | None, server: ServerPlan, path: str) -> list[str]:
     """Return where a server answers, with its port, for the router that the file configures."""
     if cluster is None:
-        return [f"{slug(server.name) if 'compose' in path else '127.0.0.1'}:{server.port}"]
+        return [f"{slug(server.name) if 'compose' in path else LOOPBACK}:{server.port}"]
     if len(server.nodes) == 1:
         slot = cluster.slots[slug(server.name)]
         return [f"{slot.service}:{slot.port}"]

@@ -43,6 +43,8 @@ class Argument(Struct, frozen=True):
         return (f"{self.flag}={self.value}" if self.value else self.flag,)
 
 
+LOOPBACK, ALL_ADDRESSES = "127.0.0.1", "0.0.0.0"
+"""Where a server listens on its machine, and in a container of its own."""
 MASTER_ADDRESS, RANKS_ADDRESS = "--master-addr", "--data-parallel-address"
 """Options for the address of a server's first node: of pipeline stages, and of data-parallel ranks."""
 MASTER_PORT, RANKS_PORT = "--master-port", "--data-parallel-rpc-port"
@@ -87,7 +89,7 @@ def serve_arguments(
     server: ServerPlan,
     options: EngineOptions,
     *,
-    host: str = "127.0.0.1",
+    host: str = LOOPBACK,
     node_rank: int = 0,
     master_address: str = "",
 ) -> tuple[Argument, ...]:

@@ -8,6 +8,9 @@ from planner.artifacts.processes import Server
 from planner.artifacts.ray import RAY, ray_mistakes
 from planner.errors import InputError, Problem
 
+KUBERNETES, HELM = "kubernetes", "helm-values"
+"""Targets."""
+
 Entry = tuple[str, str, Server | None]
 
 
@@ -124,7 +127,7 @@ def _kubernetes(context: Context) -> Iterator[Entry]:
     ]
     if shared:
         hint = "render a folder for each machine instead: script, compose, systemd or quadlet"
-        raise InputError(tuple(Problem("kubernetes", 0, 0, "", mistake, hint) for mistake in shared))
+        raise InputError(tuple(Problem(KUBERNETES, 0, 0, "", mistake, hint) for mistake in shared))
     yield "kubernetes/weights.yaml", "kubernetes/weights.yaml.j2", None
     for name in ("kustomization.yaml", "job.yaml"):
         yield f"kubernetes/download/{name}", f"kubernetes/download/{name}.j2", None
@@ -181,8 +184,8 @@ def _helm_values(context: Context) -> Iterator[Entry]:
         if server.node_count > 1
     ]
     if mistakes:
-        raise InputError(tuple(Problem("helm-values", 0, 0, "", mistake, hint) for mistake in mistakes))
-    yield "helm-values/values.yaml", "helm-values/values.yaml.j2", None
+        raise InputError(tuple(Problem(HELM, 0, 0, "", mistake, hint) for mistake in mistakes))
+    yield f"{HELM}/values.yaml", f"{HELM}/values.yaml.j2", None
 
 
 def _litellm(context: Context) -> Iterator[Entry]:
@@ -222,8 +225,8 @@ _TARGETS: dict[str, Callable[[Context], Iterator[Entry]]] = {
     "systemd": _systemd,
     "monitoring": _monitoring,
     "quadlet": _quadlet,
-    "kubernetes": _kubernetes,
-    "helm-values": _helm_values,
+    KUBERNETES: _kubernetes,
+    HELM: _helm_values,
     "litellm": _litellm,
     RAY: _ray_serve,
     KSERVE: _kserve,
@@ -232,7 +235,7 @@ DEFAULT_TARGETS = ("script", "compose", "systemd", "monitoring")
 """Rendered for every plan: what runs and watches it on the machine it is for."""
 TURNING_TARGETS = DEFAULT_TARGETS
 """Those that can start some servers and leave others for their turn."""
-CLUSTER_TARGETS = ("kubernetes", "helm-values", RAY, KSERVE)
+CLUSTER_TARGETS = (KUBERNETES, HELM, RAY, KSERVE)
 """Rendered once for all machines, because something else places the servers."""
 EXTRA_TARGETS = tuple(name for name in _TARGETS if name not in DEFAULT_TARGETS)
 """Rendered on request."""

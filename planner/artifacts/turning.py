@@ -103,9 +103,8 @@ def llama_swap(plan: Plan) -> LlamaSwap | None:
 
 def _model(plan: Plan, server: ServerPlan, variable: str) -> SwapModel:
     name = slug(server.name)
-    adapters = server.settings.lora.model_names if server.settings.lora else ()
     alone = len(_servers(plan, server.role)) == 1
-    others = tuple(other for other in (*server.names, *adapters) if other != name) if alone else ()
+    others = tuple(other for other in (*server.names, *server.settings.adapter_names) if other != name) if alone else ()
     known = bool(others) and name in server.names
     return SwapModel(
         name=name,

@@ -17,8 +17,16 @@ from planner.artifacts.quoting import label, slug
 from planner.artifacts.ray import RAY, as_planned
 from planner.artifacts.read_back import WORKER, Command, read_back
 from planner.artifacts.read_routes import wrong_routes
-from planner.artifacts.serve_args import Argument, planned_server, refused_arguments, serve_arguments, serve_environment
-from planner.artifacts.targets import CLUSTER_TARGETS
+from planner.artifacts.serve_args import (
+    ALL_ADDRESSES,
+    LOOPBACK,
+    Argument,
+    planned_server,
+    refused_arguments,
+    serve_arguments,
+    serve_environment,
+)
+from planner.artifacts.targets import CLUSTER_TARGETS, HELM, KUBERNETES
 from planner.artifacts.workloads import Slot
 from planner.catalog import Catalog
 from planner.check import check
@@ -26,11 +34,9 @@ from planner.engine.options import EngineOptions, engine_options
 from planner.fleet import Fleet
 from planner.plan import GPUGroup, Plan, ServerPlan
 
-HELM = "helm-values"
 # Set in every pod of a LeaderWorkerSet.
 LEADER_ADDRESS, WORKER_INDEX, OWN_ADDRESS = "LWS_LEADER_ADDRESS", "LWS_WORKER_INDEX", "VLLM_HOST_IP"
 _NOT_PLANNED = ", which is not planned"
-LOOPBACK, ALL_ADDRESSES = "127.0.0.1", "0.0.0.0"
 
 
 class Difference(Struct, frozen=True, order=True):
@@ -188,7 +194,7 @@ def _checked(plan: Plan, fleet: Fleet, catalog: Catalog, target: str, read: dict
 
 def _there(plan: Plan, target: str) -> InCluster | None:
     """Return what has the servers where equal ones are one object; None where a target has one for each."""
-    return in_cluster(plan) if target == "kubernetes" else None
+    return in_cluster(plan) if target == KUBERNETES else None
 
 
 def _slot(there: InCluster | None, server: ServerPlan) -> Slot | None:
@@ -218,7 +224,7 @@ def _placed(server: ServerPlan, width: int, gpu_indices: tuple[int, ...] | None)
 def _spelled(server: ServerPlan, target: str) -> str:
     """Return the server's name as the target spells it; Kubernetes admits DNS labels only."""
     name = slug(server.name)
-    return label(name) if target in ("kubernetes", HELM) else name
+    return label(name) if target in (KUBERNETES, HELM) else name
 
 
 def _values(arguments: tuple[Argument, ...]) -> dict[str, str]:

@@ -5,9 +5,9 @@ from collections.abc import Sequence
 from msgspec import Struct
 
 from planner.artifacts.cluster import service_name
-from planner.artifacts.engines import alike
 from planner.artifacts.processes import Server
 from planner.artifacts.quoting import slug
+from planner.artifacts.replicas import alike
 
 
 class Slot(Struct, frozen=True, kw_only=True):

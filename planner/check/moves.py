@@ -9,7 +9,8 @@ from collections.abc import Iterator, Sequence
 from planner.check.violation import Violation
 from planner.fleet import Fleet, Role
 from planner.plan import Plan, ServerPlan, awake_sets
-from planner.plan.moves import Moves, start_seconds
+from planner.plan.moves import Moves
+from planner.plan.starts import longest_start_seconds
 
 _Reached = dict[str, tuple[int, int]]
 """The servers, and the requests at once, of each role."""
@@ -52,7 +53,7 @@ def _followed(
                 return
             running = [one for one in running if one is not server]
         else:
-            if step.seconds != start_seconds(server, plans[1].engine_version):
+            if step.seconds != longest_start_seconds(server, plans[1].engine_version):
                 yield Violation(where, f"{step.server} is given {step.seconds} seconds to start")
             yield from (Violation(where, f"{step.server} {text}") for text in _refused(server, running, fleet, places))
             running.append(server)

@@ -67,6 +67,11 @@ class EngineSettings(Struct, frozen=True, kw_only=True):
         drafter = self.speculative.model if self.speculative else ""
         return (*adapters, *((drafter,) if drafter else ()))
 
+    @property
+    def adapter_names(self) -> tuple[str, ...]:
+        """The model names of adapters that clients ask for."""
+        return self.lora.model_names if self.lora else ()
+
     def host_bytes(self, gpus: int, engines: int = 1) -> int:
         """Return the host memory that is set aside for a server on so many GPUs; data-parallel ranks are engines."""
         return self.cpu_offload_bytes * gpus + self.kv_offload_bytes * engines

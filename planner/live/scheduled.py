@@ -8,6 +8,7 @@ from msgspec.structs import replace
 
 from planner.artifacts.quoting import label, unit_prefix
 from planner.artifacts.read_back import WORKER, Command, chart_command, container_commands, group_command
+from planner.artifacts.targets import HELM, KUBERNETES
 from planner.artifacts.verify import unlike
 from planner.errors import Problem
 from planner.inventory.documents import Malformed, raise_all
@@ -16,7 +17,7 @@ from planner.inventory.objects import read_objects
 from planner.inventory.pods import PART_OF
 from planner.live.drift import DIFFERS, OK, SAID, Finding
 from planner.live.pod import Pod, read_pod
-from planner.live.wanted import HELM, IMAGE, KUBERNETES, Wanted, wanted
+from planner.live.wanted import IMAGE, Wanted, wanted
 from planner.logs.lines import plain
 from planner.plan import Plan
 

@@ -8,11 +8,11 @@ from planner.artifacts.engines import engines
 from planner.artifacts.groups import group_sets
 from planner.artifacts.processes import Server, all_processes
 from planner.artifacts.quoting import label, unit_prefix
+from planner.artifacts.targets import HELM
 from planner.artifacts.workloads import workloads
 from planner.engine.options import engine_options
 from planner.plan import Plan
 
-KUBERNETES, HELM = "kubernetes", "helm-values"
 IMAGE = "vllm/vllm-openai"
 
 

@@ -4,12 +4,13 @@ Everything a reader, an artifact template or the checker needs is in the plan; n
 "No plan exists" is an answer too: ``NoPlan`` says what conflicts and what would help.
 """
 
+from planner.memory.demand import Ledger
 from planner.plan.difference import Difference, Gain, differences, gain
 from planner.plan.document import SCHEMA, earlier_plan, plan_from_yaml, plan_json, plan_to_yaml
 from planner.plan.faults import KnownFault, faults_of
 from planner.plan.frontier import AXES, LESS, Frontier, reached, undominated
 from planner.plan.lock import Lock, lock_of, stale
-from planner.plan.money import money_of, price_of
+from planner.plan.money import HourlyPrice, Money, TokenPrice, money_of, price_of
 from planner.plan.no_plan import Change, Conflict, Need, NoPlan, Requirement, Supply
 from planner.plan.plan import (
     COST,
@@ -19,25 +20,16 @@ from planner.plan.plan import (
     CloseCall,
     Cost,
     FrontierPoint,
-    GPUGroup,
     GPULedger,
     GPUPrice,
-    HourlyPrice,
-    Ledger,
-    Money,
     Plan,
     Proof,
     RunnerUp,
     RunnerUpServer,
-    ServerPlan,
-    ServerSpeed,
-    SharedRole,
     Stage,
-    TokenPrice,
     Unsearched,
-    busy_permille,
-    server_speed,
 )
+from planner.plan.server import GPUGroup, ServerPlan, ServerSpeed, SharedRole, busy_permille, server_speed
 from planner.plan.turns import Asleep, asleep_of, awake_sets
 
 __all__ = [

@@ -9,7 +9,8 @@ from typing import Any, Literal, TypeAlias
 
 from msgspec import Struct
 
-from planner.plan.plan import GPULedger, Plan, ServerPlan, Stage
+from planner.plan.plan import GPULedger, Plan, Stage
+from planner.plan.server import ServerPlan
 
 Kind: TypeAlias = Literal["plan", "server", "gpu", "stage"]
 

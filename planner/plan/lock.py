@@ -64,7 +64,7 @@ def _speed_facts(fleet: Fleet, catalog: Catalog) -> list[Any]:
 
 
 def stale(old: Lock, now: Lock) -> tuple[str, ...]:
-    """Return what changed since a plan was made: ``fleet``, ``catalog``, ``engine profile`` or ``planner``."""
+    """Return which inputs changed since a plan was made, by their names for people."""
     inputs = {
         "fleet": "fleet_sha256",
         "catalog": "catalog_sha256",

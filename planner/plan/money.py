@@ -3,10 +3,43 @@
 from collections import Counter
 from collections.abc import Sequence
 
+from msgspec import Struct
+
 from planner.fleet import Fleet
 from planner.options.paces import price_per_mtok
-from planner.plan.plan import HourlyPrice, Money, ServerPlan, TokenPrice
+from planner.plan.server import ServerPlan
 from planner.speed.forecast import Range
+
+
+class HourlyPrice(Struct, frozen=True, kw_only=True):
+    """What is paid for an hour of the GPUs in use, or of their whole nodes where these are rented.
+
+    ``per_hour`` is in ``currency`` (``USD``), exact to a millionth; ``basis`` says whose price it is, and ``date`` when
+    the oldest of them was listed (empty: not known, or a figure of the fleet's own).
+    """
+
+    per_hour: float
+    currency: str
+    basis: str
+    date: str
+
+
+class TokenPrice(Struct, frozen=True, kw_only=True):
+    """Millionths of a US dollar for a million ``output`` tokens, and for a million of prompt and answer together."""
+
+    output: Range
+    all_tokens: Range
+
+
+class Money(Struct, frozen=True, kw_only=True):
+    """What tokens cost when the GPUs in use cost the plan's ``price``.
+
+    ``full_load`` is with all requests running, ``planned_load`` at the rates that the roles state; None if one states
+    none.
+    """
+
+    full_load: TokenPrice
+    planned_load: TokenPrice | None
 
 
 def money_of(fleet: Fleet, servers: Sequence[ServerPlan]) -> Money | None:

@@ -5,10 +5,8 @@ from typing import Literal, TypeAlias
 
 from msgspec import Struct
 
-from planner.engine.starts import JOIN_SECONDS, start_times
 from planner.plan.plan import Plan
 from planner.plan.server import GPUGroup, ServerPlan
-from planner.units import ceil_div
 
 Action: TypeAlias = Literal["start", "stop"]
 Kind: TypeAlias = Literal["moved", "started", "stopped", "reconfigured"]
@@ -88,14 +86,6 @@ def staying(old: Plan, new: Plan) -> frozenset[str]:
         return frozenset()
     before = {server.name: server for server in old.servers}
     return frozenset(s.name for s in new.servers if s.name in before and same(before[s.name], s))
-
-
-def start_seconds(server: ServerPlan, version: str) -> int:
-    """Return how long a start of a server may take, in whole minutes: as the rendered files limit one that compiles."""
-    times = start_times(version)
-    widest = max(len([gpu for gpu in server.gpus if gpu[0] == node]) for node in server.nodes)
-    wait = JOIN_SECONDS if len(server.nodes) > 1 else 0
-    return ceil_div(times.first(server.ledger.weights_bytes * widest) + wait, 60) * 60
 
 
 def changes(old: Plan, new: Plan, gone: frozenset[str]) -> Iterator[Move]:

@@ -10,46 +10,11 @@ from msgspec import Struct
 
 from planner.facts.accuracy import Accuracy
 from planner.fleet import USUAL, Cluster, TimeShare
-from planner.memory.demand import Ledger
 from planner.options.worth import COST_PER_MTOK
-from planner.plan.faults import KnownFault
 from planner.plan.lock import Lock
 from planner.plan.lookup import lookup
-from planner.plan.server import (
-    GPUGroup,
-    ServerPlan,
-    ServerSpeed,
-    SharedRole,
-    busy_permille,
-    server_speed,
-)
-from planner.speed.forecast import Range
-
-__all__ = [
-    "Binding",
-    "CloseCall",
-    "Cost",
-    "FrontierPoint",
-    "GPUGroup",
-    "GPULedger",
-    "GPUPrice",
-    "HourlyPrice",
-    "KnownFault",
-    "Ledger",
-    "Lock",
-    "Money",
-    "Plan",
-    "Proof",
-    "RunnerUp",
-    "RunnerUpServer",
-    "ServerPlan",
-    "ServerSpeed",
-    "SharedRole",
-    "Stage",
-    "TokenPrice",
-    "busy_permille",
-    "server_speed",
-]
+from planner.plan.money import HourlyPrice, Money
+from planner.plan.server import ServerPlan
 
 COST, GPUS_IN_USE = "cost", "GPUs in use"
 """Two names of one stage: the price of the GPUs in use, or their number."""
@@ -89,37 +54,6 @@ class GPUPrice(Struct, frozen=True, kw_only=True):
     microdollars_per_gpu_hour: int = 0
     microdollars_per_node_hour: int = 0
     source: str
-
-
-class HourlyPrice(Struct, frozen=True, kw_only=True):
-    """What is paid for an hour of the GPUs in use, or of their whole nodes where these are rented.
-
-    ``per_hour`` is in ``currency`` (``USD``), exact to a millionth; ``basis`` says whose price it is, and ``date`` when
-    the oldest of them was listed (empty: not known, or a figure of the fleet's own).
-    """
-
-    per_hour: float
-    currency: str
-    basis: str
-    date: str
-
-
-class TokenPrice(Struct, frozen=True, kw_only=True):
-    """Millionths of a US dollar for a million ``output`` tokens, and for a million of prompt and answer together."""
-
-    output: Range
-    all_tokens: Range
-
-
-class Money(Struct, frozen=True, kw_only=True):
-    """What tokens cost when the GPUs in use cost the plan's ``price``.
-
-    ``full_load`` is with all requests running, ``planned_load`` at the rates that the roles state; None if one states
-    none.
-    """
-
-    full_load: TokenPrice
-    planned_load: TokenPrice | None
 
 
 class Stage(Struct, frozen=True, kw_only=True):

@@ -14,7 +14,8 @@ from msgspec.structs import replace
 
 from planner.fleet import Fleet
 from planner.plan import Plan, ServerPlan
-from planner.plan.moves import Gap, Moves, Step, changes, start_seconds, staying
+from planner.plan.moves import Gap, Moves, Step, changes, staying
+from planner.plan.starts import longest_start_seconds
 from planner.solve.machines import Machines, capacities
 
 _MOST_LOOKS = 400
@@ -256,7 +257,7 @@ def _told(steps: Sequence[tuple[str, ServerPlan]], new: Plan) -> Iterator[Step]:
             server=server.name,
             role=server.role,
             groups=server.groups,
-            seconds=start_seconds(server, new.engine_version) if action == "start" else 0,
+            seconds=longest_start_seconds(server, new.engine_version) if action == "start" else 0,
         )
 
 
