@@ -8,6 +8,7 @@ smallest amount that helps. Where no single change does, pairs of them are looke
 """
 
 from collections.abc import Callable, Iterable, Iterator
+from typing import Literal
 
 from msgspec.structs import replace
 
@@ -306,28 +307,25 @@ def _variant(fleet: Fleet, role: Role, sizing: Sizing) -> Iterator[FleetEdit]:
 
 def _recovery(fleet: Fleet, role: Role, sizing: Sizing) -> Iterator[FleetEdit]:
     """A lower floor for what quantization keeps, the highest first."""
-    if role.recovery_floor is None:
-        return
-    options = _open(fleet, replace(role, recovery_floor=None), sizing)
-    floors = {option.accuracy.recovery_floor: option for option in reversed(options)}
-    for floor in sorted((floor for floor in floors if floor is not None), reverse=True):
-        if floor < role.recovery_floor:
-            changed = replace(role, recovery_floor=floor)
-            before, after = percent(role.recovery_floor), percent(floor)
-            yield _role_edit(fleet, role, changed, "accuracy.recovery", before, after, floors[floor].accuracy)
+    return _floors(fleet, role, sizing, "recovery")
 
 
 def _score(fleet: Fleet, role: Role, sizing: Sizing) -> Iterator[FleetEdit]:
     """A lower floor for the score, the highest first."""
-    if role.score_floor is None:
+    return _floors(fleet, role, sizing, "score")
+
+
+def _floors(fleet: Fleet, role: Role, sizing: Sizing, what: Literal["recovery", "score"]) -> Iterator[FleetEdit]:
+    field = f"{what}_floor"  # of a role the one that is asked for, of an accuracy the one that is sure
+    asked: int | None = getattr(role, field)
+    if asked is None:
         return
-    options = _open(fleet, replace(role, score_floor=None), sizing)
-    floors = {option.accuracy.score_floor: option for option in reversed(options)}
-    for floor in sorted((floor for floor in floors if floor is not None), reverse=True):
-        if floor < role.score_floor:
-            changed = replace(role, score_floor=floor)
-            before, after = percent(role.score_floor), percent(floor)
-            yield _role_edit(fleet, role, changed, "accuracy.score", before, after, floors[floor].accuracy)
+    options = _open(fleet, replace(role, **{field: None}), sizing)
+    floors: dict[int | None, Option] = {getattr(option.accuracy, field): option for option in reversed(options)}
+    for floor in sorted((floor for floor in floors if floor is not None and floor < asked), reverse=True):
+        changed = replace(role, **{field: floor})
+        before, after = percent(asked), percent(floor)
+        yield _role_edit(fleet, role, changed, f"accuracy.{what}", before, after, floors[floor].accuracy)
 
 
 def _open(fleet: Fleet, role: Role, sizing: Sizing) -> list[Option]:

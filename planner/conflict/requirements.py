@@ -1,7 +1,8 @@
 """Requirements: the lines of a fleet file that constrain, each with the fleet as it would be without it."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from functools import partial
+from typing import Any
 
 from msgspec import Struct
 from msgspec.structs import replace
@@ -128,41 +129,55 @@ def _of_role(role: Role) -> Iterator[Relaxable]:
     if role.concurrency_min > 1:
         yield relaxable("concurrency.min", str(role.concurrency_min), lambda r: replace(r, concurrency_min=1))
     yield from _of_speed(role, relaxable)
-    if role.recovery_floor is not None:
-        yield relaxable("accuracy.recovery", percent(role.recovery_floor), lambda r: replace(r, recovery_floor=None))
-    if role.score_floor is not None:
-        yield relaxable("accuracy.score", percent(role.score_floor), lambda r: replace(r, score_floor=None))
-    if role.schemes is not None:
-        yield relaxable("schemes", ", ".join(role.schemes), lambda r: replace(r, schemes=None))
-    if role.variant is not None:
-        yield relaxable("variant", role.variant, lambda r: replace(r, variant=None))
-    if role.kv_cache_dtype is not None:
-        yield relaxable("kv_cache_dtype", role.kv_cache_dtype, lambda r: replace(r, kv_cache_dtype=None))
+    for field, key, say in _CHECKPOINT:
+        if (asked := getattr(role, field)) is not None:
+            yield relaxable(key, say(asked), _left_open(field))
     for setting, value in pinned(role.settings):
         yield relaxable(setting.key, setting.say(value), _unpinned(setting))
     if role.replicas is not None and role.replicas > 1:
         yield relaxable("replicas", str(role.replicas), lambda r: replace(r, replicas=1))
-    if role.tensor_parallel_sizes is not None:
-        value = ", ".join(map(str, role.tensor_parallel_sizes))
-        yield relaxable("tensor_parallel", value, lambda r: replace(r, tensor_parallel_sizes=None))
-    if role.pipeline_parallel_sizes is not None:
-        value = ", ".join(map(str, role.pipeline_parallel_sizes))
-        yield relaxable("pipeline_parallel", value, lambda r: replace(r, pipeline_parallel_sizes=None))
-    if role.data_parallel_sizes not in (None, (1,)):
-        value = ", ".join(map(str, role.data_parallel_sizes))
-        yield relaxable("data_parallel", value, lambda r: replace(r, data_parallel_sizes=None))
-    if role.expert_parallel:
-        yield relaxable("expert_parallel", "true", lambda r: replace(r, expert_parallel=None))
-    if role.context_parallel_sizes not in (None, (1,)):
-        value = ", ".join(map(str, role.context_parallel_sizes))
-        yield relaxable("context_parallel", value, lambda r: replace(r, context_parallel_sizes=None))
-    if role.pools is not None:
-        yield relaxable("pool", ", ".join(role.pools), lambda r: replace(r, pools=None))
+    for field, key, say in _PLACE:
+        if (asked := getattr(role, field)) not in _NOTHING_ASKED.get(field, (None,)):
+            yield relaxable(key, say(asked), _left_open(field))
     if role.share_with is not None:
         path, value = ("share_with", ", ".join(role.share_with)) if role.share_with else ("exclusive", "true")
         yield relaxable(path, value, lambda r: replace(r, share_with=None))
     if role.spread is not None:
         yield relaxable("spread", role.spread, lambda r: replace(r, spread=None))
+
+
+def _joined(values: Iterable[object]) -> str:
+    return ", ".join(map(str, values))
+
+
+_CHECKPOINT: tuple[tuple[str, str, Callable[[Any], str]], ...] = (
+    ("recovery_floor", "accuracy.recovery", percent),
+    ("score_floor", "accuracy.score", percent),
+    ("schemes", "schemes", _joined),
+    ("variant", "variant", str),
+    ("kv_cache_dtype", "kv_cache_dtype", str),
+)
+"""What is asked of the checkpoint and its cache: field of ``Role``, key of the file, and how its value is written."""
+_PLACE: tuple[tuple[str, str, Callable[[Any], str]], ...] = (
+    ("tensor_parallel_sizes", "tensor_parallel", _joined),
+    ("pipeline_parallel_sizes", "pipeline_parallel", _joined),
+    ("data_parallel_sizes", "data_parallel", _joined),
+    ("expert_parallel", "expert_parallel", lambda _: "true"),
+    ("context_parallel_sizes", "context_parallel", _joined),
+    ("pools", "pool", _joined),
+)
+"""The same of the GPUs of a server."""
+_NOTHING_ASKED = {
+    "data_parallel_sizes": (None, (1,)),
+    "context_parallel_sizes": (None, (1,)),
+    "expert_parallel": (None, False),
+}
+"""Values of a field, beside None, with which a role asks for nothing that could be dropped."""
+
+
+def _left_open(field: str) -> Callable[[Role], Role]:
+    """Return what asks for nothing in a field of a role."""
+    return lambda role: replace(role, **{field: None})
 
 
 def _unpinned(setting: Setting) -> Callable[[Role], Role]:

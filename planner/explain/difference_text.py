@@ -6,8 +6,9 @@ from typing import Any
 
 from planner.explain.money_text import dollars, tokens_price
 from planner.explain.named import named
+from planner.explain.speed_text import pace
 from planner.explain.words import accuracy, listed, places, plural, settings, stage_change
-from planner.plan import Asleep, Difference, HourlyPrice, Money, ServerPlan, ServerSpeed
+from planner.plan import Asleep, Difference, HourlyPrice, Money, ServerPlan
 from planner.units import format_gib, format_tokens
 
 _FEW = 4
@@ -21,13 +22,6 @@ _FOLLOWS_THE_VARIANT = frozenset({
     "reasoning_parser", "hf_overrides", "chat_template", "spread", "unseen",
 })  # fmt: skip
 _FOLLOWS_THE_LIMITS = frozenset({"gpu_memory_utilization", "kv_cache_memory_bytes", "concurrency_full_context"})
-
-
-def _speed(speed: ServerSpeed | None) -> str:
-    """Write the speed of a server: tokens per second of one request and seconds to its first token."""
-    if speed is None or not (speed.tpot_us and speed.ttft_us):
-        return "not said"
-    return f"{1e6 / speed.tpot_us.value:.1f} tokens/s each after {speed.ttft_us.value / 1e6:.1f} s"
 
 
 def _asleep(asleep: Asleep | None) -> str:
@@ -65,7 +59,7 @@ _WORDS: dict[str, tuple[str, Callable[[Any], str]]] = {
     "context_parallel_size": ("ranks that cached tokens are dealt out over", str),
     "settings": ("settings of the engine", settings),
     "shared": ("further roles", lambda roles: listed([role.name for role in roles] or ["none"])),
-    "speed": ("speed", _speed),
+    "speed": ("speed", lambda speed: pace(speed) or "not said"),
     "asleep": ("between turns", _asleep),
     "shared_bytes": ("memory taken in turns", format_gib),
     "start_order": ("start order", lambda names: _order(names)),

@@ -6,6 +6,7 @@ from collections.abc import Iterator, Sequence
 from planner.explain.named import named
 from planner.explain.words import listed, places, plural
 from planner.plan.moves import Gap, Move, Moves, Step
+from planner.units import ceil_div
 
 _FEW = 4
 """Servers up to which it is said of each where it is."""
@@ -111,5 +112,5 @@ def _gap(gaps: Sequence[Gap]) -> str:
 
 def _time(seconds: int) -> str:
     """Write a time in minutes, or hours where it is long."""
-    minutes = -(-seconds // 60)
+    minutes = ceil_div(seconds, 60)
     return f"{minutes} min" if minutes < 120 else f"{minutes // 60} h {minutes % 60} min"

@@ -1,5 +1,6 @@
 """What a scenario brings, in a few words for each column of a table."""
 
+from planner.explain.speed_text import pace
 from planner.explain.words import COSTS, has_unit, listed, stage_amount, stage_share, stage_value
 from planner.fleet import Fleet, Price
 from planner.options.worth import LATENCY, TPOT
@@ -77,6 +78,5 @@ def served(answer: Plan | NoPlan | None, role: str) -> str:
 
 def _server(server: ServerPlan) -> str:
     served = f"{server.model} {server.scheme} {format_tokens(server.max_model_len)} × {server.requests}"
-    tpot = server.speed.tpot_us if server.speed else None
-    ttft = server.speed.ttft_us if server.speed else None
-    return f"{served}, {1e6 / tpot.value:.1f} tokens/s each after {ttft.value / 1e6:.1f} s" if tpot and ttft else served
+    told = pace(server.speed)
+    return f"{served}, {told}" if told else served

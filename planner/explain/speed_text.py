@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator
 
-from planner.plan import ServerPlan
+from planner.plan import ServerPlan, ServerSpeed
 from planner.plan.account import RoleSpeed, SpeedStep
 
 _PARTS = {
@@ -39,6 +39,13 @@ def speed_unsaid(server: ServerPlan) -> str:
     if server.pooling:
         return "it generates no tokens"
     return f"roles.{server.role}.request does not say how many tokens a request reads and writes"
+
+
+def pace(speed: ServerSpeed | None) -> str:
+    """Write tokens per second of one request and seconds to its first token; nothing where they are not known."""
+    if speed is None or not (speed.tpot_us and speed.ttft_us):
+        return ""
+    return f"{1e6 / speed.tpot_us.value:.1f} tokens/s each after {speed.ttft_us.value / 1e6:.1f} s"
 
 
 def _step(step: SpeedStep, server: ServerPlan) -> str:

@@ -6,7 +6,7 @@ from planner.engine.switching import Span
 from planner.explain.words import listed, plural
 from planner.plan import Asleep, Plan, ServerPlan
 from planner.plan.turns import Switch, switches_of
-from planner.units import format_gib
+from planner.units import ceil_div, format_gib
 
 _HOW = {
     "sleep": "sleeps with its weights in the machine's memory",
@@ -75,7 +75,7 @@ def _switches(plan: Plan) -> tuple[Switch, ...]:
 def _host(plan: Plan) -> Iterator[str]:
     longest = max(server.asleep.first_ms for server in plan.servers if server.asleep)
     if longest:
-        yield f"the first time a server sleeps takes up to {-(-longest // 1000)} s more: it pins that memory"
+        yield f"the first time a server sleeps takes up to {ceil_div(longest, 1000)} s more: it pins that memory"
     if plan.host_bytes:
         sleeping = sum(1 for server in plan.servers if server.asleep)
         yield f"{plural(sleeping, 'sleeping server')} keep {format_gib(plan.host_bytes)} of the machine's memory in all"
@@ -83,5 +83,5 @@ def _host(plan: Plan) -> Iterator[str]:
 
 def seconds(time: Span) -> str:
     """Write a span of time in seconds, its ends rounded outwards: ``1.2 to 14 s``."""
-    low, high = time.low_ms // 100 / 10, -(-time.high_ms // 100) / 10
+    low, high = time.low_ms // 100 / 10, ceil_div(time.high_ms, 100) / 10
     return f"{low:g} to {high:g} s"
