@@ -15,6 +15,7 @@ from planner.options.place import places
 from planner.options.problem import in_plan, left_out, stages
 from planner.options.worth import COST_PER_MTOK, LATENCY, SHARE, THROUGHPUT, TPOT, counts_speed
 from planner.plan import AXES, FrontierPoint, Plan, ServerPlan, Stage, money_of, price_of
+from planner.units import ceil_div
 
 
 def check_objective(facts: Recomputed) -> Iterator[Violation]:
@@ -166,7 +167,7 @@ def _default_batch(facts: Recomputed, server: ServerPlan, role: Role, ranks: int
     """The batch the engine would choose itself, for the most requests a rank of the role is asked to take."""
     target, most = role.concurrency_target, role.concurrency_target // ranks
     full = server.max_num_seqs > most or role.across_pools
-    asked = server.max_num_seqs if counts_speed(facts.plan.objective) else -(-target // ranks) if full else most
+    asked = server.max_num_seqs if counts_speed(facts.plan.objective) else ceil_div(target, ranks) if full else most
     flags = default_flags(
         facts.profile,
         facts.gpu(server),

@@ -20,7 +20,6 @@ from planner.tensors.identity import Same
 # The speed is a matter of place too: it depends on the neighbours.
 _OWN_FIELDS = ("name", "port", "master_port", "node", "gpu_indices", "later_stages", "speed")
 
-
 # What follows from the GPU, or costs no client anything it sees.
 _OF_A_POOL = (
     "kv_cache_dtype",
@@ -165,7 +164,7 @@ def _common(server: ServerPlan, but: tuple[str, ...]) -> dict[str, object]:
 def check_start(facts: Recomputed) -> Iterator[Violation]:
     """Start the servers one after another in the plan's order: each must find the memory it asks for.
 
-    Servers that take turns may start at any time, so each of that plan must find it with most of the others awake.
+    Servers that take turns may start at any time, so in such a plan each must find it with most of the others awake.
     """
     plan = facts.plan
     used = {(gpu.node, gpu.index): gpu.system_bytes + gpu.memory_in_use_bytes for gpu in plan.gpus}

@@ -124,7 +124,7 @@ def _end() -> NoReturn:
 
 
 class _Line:
-    """One line of a terminal that is rewritten; shows nothing in the first seconds, and never where it is a file."""
+    """One line of a terminal that is rewritten; shows nothing in the first half second, nor where it is a file."""
 
     def __init__(self) -> None:
         self._begin = time.monotonic()

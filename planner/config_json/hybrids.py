@@ -15,6 +15,7 @@ from planner.config_json.fields import MAX_LAYERS, Fields
 from planner.config_json.kinds import listed, pattern
 from planner.config_json.mixtures import QWEN_EXPERTS
 from planner.config_json.state import conv_state, gated_delta, kimi_delta, mamba1, mamba2, nemotron_mamba
+from planner.units import ceil_div
 
 
 def _qwen_kinds(text: Fields, count: int) -> tuple[str, ...]:
@@ -103,7 +104,7 @@ def _lfm2_mlp(text: Fields, family: Family, index: int, kind: str) -> FeedForwar
     if not text.has("num_experts") and text.flag("block_auto_adjust_ff_dim", True):
         width = int(text.number("block_ffn_dim_multiplier", 1.0) * (2 * width // 3))
         step = text.integer("block_multiple_of", 256)
-        width = -(-width // step) * step
+        width = ceil_div(width, step) * step
     return FeedForward(intermediate_size=width, path="feed_forward")
 
 

@@ -14,6 +14,7 @@ from planner.config_json.family import Family
 from planner.config_json.fields import Fields
 from planner.config_json.gemma3n import GEMMA3N
 from planner.config_json.kinds import listed
+from planner.units import ceil_div
 
 # What checkpoints leave out because it equals the config class's default (transformers 5.19).
 GEMMA4 = {"tie_word_embeddings": True}
@@ -90,7 +91,7 @@ def decilm_feed_forward(text: Fields, family: Family, index: int, kind: str) -> 
         return FeedForward(intermediate_size=block.integer("intermediate_size"))
     # The width is the multiple of two thirds of twice the hidden size, rounded up to 256.
     width = int(2 * Decimal(str(block.number("ffn_mult", 1.0))) * text.integer("hidden_size") / 3)
-    return FeedForward(intermediate_size=-(-width // 256) * 256)
+    return FeedForward(intermediate_size=ceil_div(width, 256) * 256)
 
 
 def decilm_norms(text: Fields, index: int, kind: str) -> tuple[Part, ...]:

@@ -9,6 +9,7 @@ from planner.config_json.audio_towers import whisper_encoder
 from planner.config_json.fields import Fields
 from planner.config_json.plain_towers import described, siglip
 from planner.config_json.transformer import plain
+from planner.units import ceil_div
 
 
 def granite_speech_tower(config: Fields, text: Fields) -> Vision:
@@ -72,7 +73,7 @@ def _query_former(former: Fields) -> tuple[Part, ...]:
     hidden, inner = former.integer("hidden_size"), former.integer("intermediate_size")
     inputs, every = former.integer("encoder_hidden_size"), former.integer("cross_attention_frequency", 2)
     layers = former.integer("num_hidden_layers")
-    attends = -(-layers // every)
+    attends = ceil_div(layers, every)
     itself, square = 4 * hidden * (hidden + 1) + 2 * hidden, hidden * (hidden + 1)
     across = 2 * square + 2 * hidden * (inputs + 1) + 2 * hidden
     mlp = inner * (hidden + 1) + hidden * (inner + 1) + 2 * hidden

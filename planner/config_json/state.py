@@ -2,6 +2,7 @@
 
 from planner.architecture import State
 from planner.config_json.fields import Fields
+from planner.units import ceil_div
 
 _BYTES = {"float32": 4, "bfloat16": 2, "float16": 2, "auto": None}
 
@@ -65,7 +66,7 @@ def mamba1(text: Fields) -> State:
         head_dim=text.integer("mamba_expand", 2) * hidden,
         state_size=text.integer("mamba_d_state"),
         conv_kernel=text.integer("mamba_d_conv"),
-        time_step_rank=-(-hidden // 16) if rank in (None, "auto") else text.integer("mamba_dt_rank"),
+        time_step_rank=ceil_div(hidden, 16) if rank in (None, "auto") else text.integer("mamba_dt_rank"),
         conv_bias=text.flag("mamba_conv_bias", True),
         projection_bias=text.flag("mamba_proj_bias"),
         path="mamba",

@@ -18,6 +18,7 @@ from planner.config_json.fields import Fields
 from planner.config_json.kinds import all_full, listed_or_full
 from planner.config_json.mixtures import MIXTURES
 from planner.config_json.rope import table
+from planner.units import ceil_div
 
 
 def _expanded_latent(text: Fields, family: Family, index: int, kind: str) -> Attention:
@@ -164,7 +165,7 @@ def _mamba1(text: Fields) -> State:
         head_dim=text.integer("intermediate_size", text.integer("expand", 2) * hidden),
         state_size=text.integer("state_size"),
         conv_kernel=text.integer("conv_kernel"),
-        time_step_rank=-(-hidden // 16) if rank in (None, "auto") else text.integer("time_step_rank"),
+        time_step_rank=ceil_div(hidden, 16) if rank in (None, "auto") else text.integer("time_step_rank"),
         conv_bias=text.flag("use_conv_bias", True),
         projection_bias=text.flag("use_bias"),
         norm=False,

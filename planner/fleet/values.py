@@ -13,7 +13,7 @@ from typing import Any, NoReturn
 from pydantic_core import PydanticCustomError
 
 from planner.fleet.fleet import PARALLEL_SIZES
-from planner.units import GIB, format_tokens, parse_bytes, parse_tokens
+from planner.units import GIB, ceil_div, format_tokens, parse_bytes, parse_tokens
 
 MAX_TOKENS = 1 << 24
 MAX_CONCURRENCY = 1 << 16
@@ -241,7 +241,7 @@ def rate(value: object) -> int:
     match = re.fullmatch(r"\s*([0-9]+(?:\.[0-9]+)?)\s*/\s*([a-z]+)\s*", value) if isinstance(value, str) else None
     if match is None or match[2] not in _PERIODS:
         wrong(f"expected a rate such as 3/s or 90/min, not {found(value)}")
-    milli = -(-int(Decimal(match[1]) * 1_000_000) // (1000 * _PERIODS[match[2]]))
+    milli = ceil_div(int(Decimal(match[1]) * 1_000_000), 1000 * _PERIODS[match[2]])
     if not 1 <= milli <= _MOST_MILLI_REQUESTS:
         wrong(f"{found(value)} is not a rate of at least 0.001/s")
     return milli

@@ -5,6 +5,7 @@ from planner.engine.flags import ServeFlags
 from planner.engine.profile import EngineProfile
 from planner.memory.forward import distinct_layers
 from planner.tensors.identity import Same
+from planner.units import ceil_div
 
 
 def workspace_bytes(architecture: Architecture, flags: ServeFlags, profile: EngineProfile, dtype_bytes: int) -> int:
@@ -26,7 +27,7 @@ def workspace_bytes(architecture: Architecture, flags: ServeFlags, profile: Engi
 def _rows_bytes(mixture: Mixture, hidden: int, flags: ServeFlags, profile: EngineProfile, dtype_bytes: int) -> int:
     ranks = flags.tensor_parallel_size * flags.data_parallel_size
     tokens = min(flags.max_num_batched_tokens * flags.data_parallel_size, profile.moe_chunk_tokens)
-    inner = mixture.intermediate_size if flags.expert_parallel else -(-mixture.intermediate_size // ranks)
+    inner = mixture.intermediate_size if flags.expert_parallel else ceil_div(mixture.intermediate_size, ranks)
     gate_up = (2 if mixture.gated else 1) * inner
     return tokens * mixture.active * dtype_bytes * (max(inner, hidden) + max(gate_up, hidden))
 

@@ -14,6 +14,7 @@ from planner.engine.versions import parse_version
 from planner.facts.quantization import Quantization, Storage
 from planner.tensors.identity import Same
 from planner.tensors.parameters import layer_parts
+from planner.units import ceil_div
 
 _VOCABULARY_PADDING = 64
 # Decoders that lack ``SupportsPP`` in model_executor/models, and the version that has it first where one does (0.9.1 to
@@ -102,7 +103,7 @@ def _reasons(architecture: Architecture, quantization: Quantization, shares: _Sh
     heads = architecture.num_attention_heads
     if heads % ranks:
         yield refused("heads-over-ranks", heads=heads, ranks=ranks)
-    vocabulary = -(-architecture.vocab_size // _VOCABULARY_PADDING) * _VOCABULARY_PADDING
+    vocabulary = ceil_div(architecture.vocab_size, _VOCABULARY_PADDING) * _VOCABULARY_PADDING
     if vocabulary % ranks:
         yield refused("vocabulary-over-ranks", vocabulary=vocabulary, ranks=ranks)
     if architecture.vision:

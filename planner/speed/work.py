@@ -23,6 +23,7 @@ from planner.tensors.kv_pages import (
 from planner.tensors.parameters import embedding, last_parts, layer_parts
 from planner.tensors.weight_rules import WeightRules
 from planner.tensors.weights import Rank, expert_shares, part_tensors
+from planner.units import ceil_div
 
 _UNQUANTIZED = Quantization()
 # Kernels of a layer that are no products: rotary embedding and cache write; convolution and gate; activation.
@@ -196,7 +197,7 @@ def _head(architecture: Architecture, quantization: Quantization, rank: Rank) ->
 
 
 def _experts(part: Experts, prefix: str, quantization: Quantization, rank: Rank, active: int) -> ExpertLayers:
-    local = -(-part.count // rank.expert_ranks)
+    local = ceil_div(part.count, rank.expert_ranks)
     return ExpertLayers(
         kernel=kernel(quantization.storage(prefix + part.path, expert=True), rank.rules.capability),
         layers=1,
@@ -217,7 +218,7 @@ def _cache(attention: Attention, layers: int, rank: Rank, kv_cache_dtype: str) -
     latent, blocks = attention.latent, attention.index
     chosen = latent.index_topk if latent else blocks.topk_blocks * blocks.block_tokens if blocks else 0
     keys = index_bytes(latent) if latent and latent.index_heads else block_index_bytes(blocks) if blocks else 0
-    heads = -(-attention.num_heads // rank.tensor_ranks)
+    heads = ceil_div(attention.num_heads, rank.tensor_ranks)
     return CacheLayers(
         layers=layers,
         token_bytes=attention_bytes(attention, kv_cache_dtype, rank.dtype_bytes, rank.tensor_ranks),
