@@ -229,6 +229,26 @@ def test_a_smaller_step_than_the_one_offered_does_not_help() -> None:
     assert isinstance(solve(fleet(one_more), catalog()), NoPlan)
 
 
+def test_the_most_replicas_that_fit_beside_an_exclusive_role_are_offered() -> None:
+    """So many servers that counting and packing answer, not the solver."""
+    document = {
+        "name": "crowd",
+        "engine": {"name": "vllm", "version": "0.33.0"},
+        "nodes": {"node": {"gpu": "L4", "gpus": 2}},
+        "roles": {
+            "alone": {"task": "general", "models": ["qwen3-8b"], "exclusive": True, "context": "4k", "concurrency": 4},
+            "many": {"task": "general", "models": ["qwen3-0.6b"], "replicas": 90, "context": 512, "concurrency": 90},
+        },
+    }
+    answer = refused(document)
+    (offered,) = (change for change in answer.changes if change.path == "roles.many.replicas")
+    most = changed(document, offered.path, int(offered.after))
+
+    assert not answer.cut
+    assert len(plan(most).servers) == 1 + int(offered.after)
+    assert isinstance(solve(fleet(changed(document, offered.path, int(offered.after) + 1)), catalog()), NoPlan)
+
+
 def test_the_deficit_is_what_a_larger_gpu_must_have() -> None:
     found = fleet(FP16)
     answer = refused(FP16)

@@ -14,9 +14,10 @@ from benchmarks.solver.greedy import greedy
 from planner.search import chain
 from planner.search.budget import BUDGET, BudgetSpent
 from planner.search.chain import new_solver, run
+from planner.search.feasible import feasible
 from planner.search.follow import Figure
 from planner.search.model import Model, Row, build
-from planner.search.optimise import feasible, optimise, places
+from planner.search.optimise import optimise, places
 from planner.search.packing import pack
 from planner.search.pieces import pieces
 from planner.search.placing import Placing
@@ -77,6 +78,27 @@ def test_what_is_called_impossible_is_impossible(case: Planted) -> None:
     any_plan = next(plans(case.problem), None)
 
     assert feasible(case.problem) == (any_plan is not None)
+
+
+@pytest.mark.parametrize(("room", "alone"), [(100, False), (100, True), (103, True), (7, True)])
+def test_hundreds_of_servers_fit_as_long_as_each_gpu_counts_out(room: int, alone: bool) -> None:
+    """Equal servers on eight GPUs, one of which another role may have to itself."""
+    each = sized(4)
+    size = each.footprint(1)
+
+    def crowd(count: int) -> Problem:
+        roles = (
+            RoleProblem(name="alone", candidates=(each,)),
+            RoleProblem(name="many", candidates=(replace(each, blocks=count),), stacked=count),
+        )
+        apart = frozenset({(0, 1)}) if alone else frozenset()
+        pools = (PoolProblem(capacity=room * size + 5, width=8),)
+        return Problem(roles=roles, pools=pools, stages=("only",), apart=apart)
+
+    most = 7 * room if alone else 8 * room - 1
+
+    assert feasible(crowd(most))
+    assert not feasible(crowd(most + 1))
 
 
 @few

@@ -3,7 +3,8 @@
 from hypothesis import given, settings
 from problems import Planted, fits, headroom, in_turns, plans, valid, values
 
-from planner.search.optimise import feasible, optimise
+from planner.search.feasible import feasible
+from planner.search.optimise import optimise
 from planner.search.problem import Candidate, PoolProblem, Problem, RoleProblem, Turn
 
 few = settings(max_examples=60, deadline=None)

@@ -268,9 +268,23 @@ def _replicas(fleet: Fleet, role: Role, sizing: Sizing) -> Iterator[FleetEdit]:
     """Fewer replicas, the most first; more of them where they must keep up with a rate, the fewest first."""
     have = role.replicas or 1
     more = range(have + 1, have + fleet.gpu_count + 1) if role.rate_milli is not None and role.replicas else ()
-    for count in (*more, *range(have - 1, 0, -1)):
+    for count in (*more, *range(_most_replicas(fleet, role, sizing), 0, -1)):
         changed = replace(role, replicas=count)
         yield _role_edit(fleet, role, changed, "replicas", str(role.replicas), str(count))
+
+
+def _most_replicas(fleet: Fleet, role: Role, sizing: Sizing) -> int:
+    """Return the most replicas, fewer than the role has, that can be where each takes one request at once; or more.
+
+    Found by halving: of servers that need take no more each, fewer always fit where more do. A rate wants more of them.
+    """
+    low, high = 0, role.replicas or 1
+    while high - low > 1 and role.rate_milli is None:
+        middle = (low + high) // 2
+        changed = replace(role, replicas=middle, concurrency_min=1)
+        fitting = sizing.fits(change_role(fleet, role.name, lambda _: changed))  # noqa: B023
+        low, high = (middle, high) if fitting else (low, middle)
+    return high - 1
 
 
 def _stages(fleet: Fleet, role: Role, sizing: Sizing) -> Iterator[FleetEdit]:

@@ -17,7 +17,7 @@ from planner.options.looks import BOX, LEAST, OFFER, Looks
 from planner.options.paces import Pacing
 from planner.options.problem import CONCURRENCY, apart, candidate, pools, problem, stacked, turns
 from planner.search.budget import BUDGET, BudgetSpent
-from planner.search.optimise import feasible
+from planner.search.feasible import feasible
 from planner.search.problem import PoolProblem, Problem, RoleProblem
 from planner.units import MIB
 

@@ -30,7 +30,7 @@ class Board:
     """Servers of roles on blocks of GPUs; a place is only given when memory, sharing and spreading allow it.
 
     GPUs have numbers: those of the first pool first, node by node. ``spots`` are those of each role, server by server;
-    a server of several stages has one for each.
+    a server of several stages has one for each. ``on`` counts the servers of each role on a GPU.
     """
 
     def __init__(self, problem: Problem) -> None:
@@ -39,7 +39,7 @@ class Board:
         for pool in problem.pools:
             self._offsets.append(self._offsets[-1] + pool.gpus)
         self.free = [pool.capacity for pool in problem.pools for _ in range(pool.gpus)]
-        self.on: list[list[int]] = [[] for _ in self.free]
+        self.on: list[dict[int, int]] = [{} for _ in self.free]
         self._left = np.array(self.free, dtype=np.int64)
         self._servers = np.zeros(len(self.free), dtype=np.int64)
         self.spots: dict[int, list[Spot]] = {}
@@ -50,6 +50,10 @@ class Board:
         self._turning = problem.turning
         staged = any(candidate.stages > 1 for role in problem.roles for candidate in role.candidates)
         self._strict = bool(problem.apart) or staged or any(role.spread for role in problem.roles)
+        self._apart: list[set[int]] = [set() for _ in problem.roles]
+        for one, other in problem.apart:
+            self._apart[one].add(other)
+            self._apart[other].add(one)
         self._all_spots = cache(self._list_spots)
 
     def put(
@@ -104,7 +108,7 @@ class Board:
         """
         stacked = self.problem.roles[role].stacked
         spots = self._ranked(candidate, size, stacked, emptiest=emptiest)
-        missing = candidate.blocks if len(spots) * stacked >= candidate.blocks else -1
+        missing = candidate.blocks if spots else -1
         while missing > 0 and spots:
             _, spot = heapq.heappop(spots)
             if self._strict and not self._allowed(role, spot):
@@ -112,7 +116,7 @@ class Board:
             self.add(role, spot)
             missing -= 1
             gpus = range(spot[0], spot[1])
-            if stacked > 1 and all(self.free[gpu] >= size and self.on[gpu].count(role) < stacked for gpu in gpus):
+            if stacked > 1 and all(self.free[gpu] >= size and self._count(role, gpu) < stacked for gpu in gpus):
                 heapq.heappush(spots, (self._rank(spot, emptiest=emptiest), spot))
         if missing:
             self.remove(role)
@@ -121,7 +125,10 @@ class Board:
     def _ranked(
         self, candidate: Candidate, size: int, stacked: int, *, emptiest: bool
     ) -> list[tuple[tuple[int, int], Spot]]:
-        """Return the spots with so much room, with their ranks, the best first; no more than may be needed."""
+        """Return the spots with so much room, with their ranks, the best first; no more than may be needed.
+
+        There are none where all of them together have not room enough.
+        """
         shape, first = self.problem.pools[candidate.pool], self._offsets[candidate.pool]
         width, end = candidate.width, first + shape.gpus
         used = shape.width // width * width
@@ -131,6 +138,8 @@ class Board:
 
         left = grouped(self._left).min(axis=1)
         there = np.flatnonzero(left >= size)
+        if np.minimum(left[there] // max(size, 1), stacked).sum() < candidate.blocks:
+            return []
         most = grouped(self._servers).max(axis=1)[there] if emptiest else left[there]
         least = -left[there] if emptiest else np.zeros_like(there)
         order = np.lexsort((there, least, most))
@@ -150,7 +159,7 @@ class Board:
         first, last, _ = spot
         return (
             all(self._takes(role, gpu, size) for gpu in range(first, last))
-            and all(self.on[gpu].count(role) < stacked for gpu in range(first, last))
+            and all(self._count(role, gpu) < stacked for gpu in range(first, last))
             and not (self._strict and not self._allowed(role, spot))
         )
 
@@ -173,8 +182,8 @@ class Board:
         """Put one more server of a role, or one more stage of it, on a spot."""
         for gpu in range(spot[0], spot[1]):
             self.free[gpu] -= self._grows(role, gpu)
-            self.on[gpu].append(role)
-            self._note(gpu)
+            self.on[gpu][role] = self._count(role, gpu) + 1
+            self._note(gpu, 1)
         self.spots[role].append(spot)
 
     def take_back(self, role: int, spot: Spot) -> None:
@@ -185,14 +194,21 @@ class Board:
 
     def _take_off(self, role: int, spot: Spot) -> None:
         for gpu in range(spot[0], spot[1]):
-            self.on[gpu].remove(role)
+            if self.on[gpu][role] == 1:
+                del self.on[gpu][role]
+            else:
+                self.on[gpu][role] -= 1
             self.free[gpu] += self._grows(role, gpu)
-            self._note(gpu)
+            self._note(gpu, -1)
 
-    def _note(self, gpu: int) -> None:
-        """Keep the arrays like the lists."""
+    def _note(self, gpu: int, more: int) -> None:
+        """Keep the arrays like the lists, after a server more, or one less, was put there."""
         self._left[gpu] = self.free[gpu]
-        self._servers[gpu] = len(self.on[gpu])
+        self._servers[gpu] += more
+
+    def _count(self, role: int, gpu: int) -> int:
+        """Return how many servers of a role are on a GPU."""
+        return self.on[gpu].get(role, 0)
 
     def remove(self, role: int) -> _Before | None:
         """Take all servers of a role off, and return what ``restore`` needs to put them back; None if it has none."""
@@ -227,12 +243,12 @@ class Board:
         there: tuple[int, ...] = ()
         if self._strict:
             there = tuple(sorted(role for role, spots in self.spots.items() if any(spot[2] == o[2] for o in spots)))
-        return tuple((self.free[gpu], tuple(sorted(self.on[gpu]))) for gpu in range(spot[0], spot[1])), there
+        return tuple((self.free[gpu], tuple(sorted(self.on[gpu].items()))) for gpu in range(spot[0], spot[1])), there
 
     def _rank(self, spot: Spot, *, emptiest: bool) -> tuple[int, int]:
         gpus = range(spot[0], spot[1])
         left = min(self.free[gpu] for gpu in gpus)
-        return (max(len(self.on[gpu]) for gpu in gpus), -left) if emptiest else (left, 0)
+        return (int(max(self._servers[gpus.start : gpus.stop])), -left) if emptiest else (left, 0)
 
     def _next_stage(self, role: int, candidate: Candidate, size: int) -> Iterable[Spot]:
         """Return the spots that the stages of a server leave to its next one; all of them for one stage."""
@@ -248,7 +264,7 @@ class Board:
         free = Counter(
             node
             for first, last, node in spots
-            if all(self._takes(role, gpu, size) and self.on[gpu].count(role) < stacked for gpu in range(first, last))
+            if all(self._takes(role, gpu, size) and self._count(role, gpu) < stacked for gpu in range(first, last))
         )
         return [spot for spot in spots if free[spot[2]] >= candidate.stages]
 
@@ -261,7 +277,7 @@ class Board:
         if role not in self._turning:
             return self._sizes[role]
         turn = next(turn for turn in self.problem.turns if role in turn.roles)
-        count = {other: self.on[gpu].count(other) for other in turn.roles}
+        count = {other: self._count(other, gpu) for other in turn.roles}
         before = self._charged(count, turn.awake)
         return self._charged(count | {role: count[role] + 1}, turn.awake) - before
 
@@ -281,10 +297,8 @@ class Board:
             others = spots[: len(spots) - len(self._begun(role))]
             if any(spot[2] == other[2] for other in others):
                 return False
-        apart = self.problem.apart
-        return not any(
-            (min(role, other), max(role, other)) in apart for gpu in range(spot[0], spot[1]) for other in self.on[gpu]
-        )
+        apart = self._apart[role]
+        return not apart or not any(other in apart for gpu in range(spot[0], spot[1]) for other in self.on[gpu])
 
     def _list_spots(self, pool: int, width: int) -> tuple[Spot, ...]:
         shape, offset = self.problem.pools[pool], self._offsets[pool]

@@ -79,7 +79,7 @@ def filled(problem: Problem) -> Packed | None:
 
     It is what there is when the solver was ended before it had found any plan.
     """
-    decided: list[Decided] = [_smallest(problem, position) for position in range(len(problem.roles))]
+    decided: list[Decided] = [smallest(problem, position) for position in range(len(problem.roles))]
     board = fullest(problem, decided)
     if board is None or not any(decided) or not sound(problem, decided):
         return None
@@ -92,7 +92,7 @@ def filled(problem: Problem) -> Packed | None:
     return None if all_barred or low else found
 
 
-def _smallest(problem: Problem, position: int) -> Decided:
+def smallest(problem: Problem, position: int) -> Decided:
     """Return the candidate that takes least in all, not a barred one where others are; None of a role without any.
 
     Of a team the first role does the whole job.

@@ -23,7 +23,6 @@ from planner.search.chain import (
     maximise_first,
     reached,
     relaxed,
-    run,
     run_chain,
     weighing,
 )
@@ -221,21 +220,6 @@ def _filled(problem: Problem, bound: int, digest: str, budget: int) -> Answer:
     if packed is None:
         raise BudgetSpent(budget)
     return _packed_answer(problem, packed, bound, digest)
-
-
-def feasible(problem: Problem, budget: int = BUDGET) -> bool:
-    """Whether any choice satisfies the problem.
-
-    Raises:
-        BudgetSpent: the solver could not tell.
-    """
-    found = pieces(problem)
-    if not found.served:
-        return False
-    model = build(found.problem)
-    if sum(pool.gpus for pool in problem.pools) > 1 or problem.apart or any(role.spread for role in problem.roles):
-        Placing(model)
-    return run(model, budget) is not None
 
 
 def places(problem: Problem) -> int:
