@@ -296,6 +296,27 @@ def test_a_choice_that_finds_places_is_not_lost_when_the_search_ends_there(monke
     assert answer.stages[0].value == answer.stages[0].bound
 
 
+def test_servers_of_many_requests_have_a_plan_where_a_gpu_holds_two_of_them_with_fewer() -> None:
+    """Three servers on two GPUs: with 100 requests each two are on one GPU; by the memory of both, 133 would do."""
+    server = replace(sized(300), per_sequence=2, kv_floor=0, kv_per_sequence=0, peak_floor=0, peak_per_sequence=0)
+    server = replace(server, blocks=3, most=130, worth=((0, 1),))
+    role = RoleProblem(name="role", candidates=(server,), stacked=3)
+
+    assert reached(solved(Problem(roles=(role,), pools=(PoolProblem(capacity=1000, width=2),), stages=("n",)))) == (100,)
+
+
+@settings(max_examples=20, deadline=None)
+@given(many_gpus())
+def test_long_runs_of_sequences_change_no_answer(case: Planted) -> None:
+    short = optimise(case.problem)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("planner.search.pieces._CUTS", 1)
+        long = optimise(case.problem)
+
+    assert (reached(long) if long else None) == (reached(short) if short else None)
+
+
 @few
 @given(many_gpus())
 def test_values_are_those_of_the_plan_where_a_later_stage_makes_an_earlier_one_better(case: Planted) -> None:

@@ -7,7 +7,7 @@ they are many, the choice is packed with a little memory to spare, and the bound
 
 import contextlib
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 from msgspec import Struct
 from msgspec.structs import replace
@@ -169,22 +169,48 @@ def _relaxed(limits: Bounds, budget: int, digest: str) -> _Relaxed | Answer | No
     problem = limits.problem
     several = sum(pool.gpus for pool in problem.pools) > 1
     quick = min(budget, _QUICK) if several else budget
-    part = narrowed(limits, lambda some: _reached(build(some.problem), quick, len(limits.weighing.weights)))
-    if part is None:
-        return None
-    model = build(part.problem)
     large = places(problem) > _SOME  # its servers are packed in the end, by which later stages lose more than they gain
     each = min(budget, _QUICK) if large else budget
-    chain = run_chain(model, each, canonical=not large, patience=_QUICK if several else None)
-    if chain is None:
+    found = _by_pools(
+        limits, quick, lambda model: run_chain(model, each, canonical=not large, patience=_QUICK if several else None)
+    )
+    if found is None:
         return None
+    part, model, chain = found
     decided = choices(model, chain.solver)
     first, total = chain.stages[0], min(limits.total, limits.weighing.sum([stage.bound for stage in chain.stages]))
     if _summed(problem) and (first.proven or not several or places(problem) > FEW):
-        found = pack(part.problem, decided, _most_gpus(model, chain.solver), _stays(chain.stages))
-        if found:
-            return part.original(_answer(decided, found, chain.stages, digest))
+        packed = pack(part.problem, decided, _most_gpus(model, chain.solver), _stays(chain.stages))
+        if packed:
+            return part.original(_answer(decided, packed, chain.stages, digest))
     return _Relaxed(part.decided(decided), first.bound, total)
+
+
+def _by_pools(
+    limits: Bounds, quick: int, settle: Callable[[Model], Chain | None]
+) -> tuple[Pieces, Model, Chain] | None:
+    """Return what a best choice can have, and how all its stages settle; None when no choice fits the pools.
+
+    A model knows more of the sizes of candidates that have lost their few sequences, so that what was reached with them
+    may be out of reach then. What is left is no proof of all plans in that case, and less is left out.
+    """
+    values: list[int] = []
+
+    def reach(some: Pieces) -> list[int] | None:
+        values[:] = _reached(build(some.problem), quick, len(limits.weighing.weights)) or []
+        return values or None
+
+    part = narrowed(limits, reach)
+    if part is None:
+        return None
+    model = build(part.problem)
+    chain = settle(model)
+    most = limits.weighing.sum([stage.bound for stage in chain.stages]) if chain else limits.threshold(limits.count)
+    if chain is None or most < limits.weighing.sum(values):
+        part = limits.part(most)
+        model = build(part.problem)
+        chain = settle(model)
+    return (part, model, chain) if chain else None
 
 
 def _polished(limits: Bounds, packed: Packed, budget: int, digest: str, bound: int) -> Answer | None:
