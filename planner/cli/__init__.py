@@ -51,7 +51,7 @@ command makes millions of facts that do not, and looking took an eighth of its t
 
 
 os.environ.setdefault("PYDANTIC_DISABLE_PLUGINS", "__all__")
-# What a fleet says depends on no plugin of pydantic, and to look for them opens every installed package.
+# What a catalog says depends on no plugin of pydantic, and to look for them opens every installed package.
 
 
 class Commands(click.Group):

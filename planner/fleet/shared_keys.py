@@ -1,11 +1,8 @@
 """The key of a role that has no server of its own: its shape in fleet.yaml."""
 
-from typing import Annotated, ClassVar
+from typing import ClassVar
 
-from pydantic import Field, PlainValidator, WithJsonSchema
-
-from planner.fleet import values
-from planner.fleet.shapes import Map
+from planner.fleet.shapes import TEXT, Map, key
 
 
 class SharedKeys(Map):
@@ -13,6 +10,4 @@ class SharedKeys(Map):
 
     later: ClassVar[tuple[str, ...]] = ("same_server_as",)
 
-    same_server_as: Annotated[str | None, PlainValidator(values.text), WithJsonSchema(values.TEXT_SCHEMA)] = Field(
-        default=None, description="the role whose server does this one too, under both names"
-    )
+    same_server_as: str | None = key(TEXT, "the role whose server does this one too, under both names")
