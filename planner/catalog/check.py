@@ -1,6 +1,6 @@
 """Check catalog folders: the shape of every file, and that what the files say fits together."""
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +14,8 @@ from planner.errors import InputError, InvalidConfig, Problem, UnsupportedModel
 from planner.yaml_source import FieldPath, Source, read_yaml
 
 _ROOMS = ("models", "gpus", "prices", "accuracy", "speed")
+_FILES = ("schemes", "publishers")
+"""What is one file, not a folder of them."""
 
 
 class Report(Struct, frozen=True):
@@ -29,10 +31,39 @@ class Report(Struct, frozen=True):
 
 def check_folders(folders: Iterable[Path]) -> Report:
     """Check every file of some catalog folders, taken together."""
-    sources = dict(_sources(folders))
+    files = dict(_sources(folders))
+    readable, problems = _readable(files)
+    known = _Known({name: entry for source in readable["schemes"] for name, entry in source.data["schemes"].items()})
+    unsized: list[tuple[str, str]] = []
+    for source in readable["models"]:
+        problems += known.family_problems(source)
+        if not any(problem.file == source.file for problem in problems):
+            problems += _size_problems(source, known.schemes, unsized)
+    for source in readable["accuracy"]:
+        known.scales.update(source.data.get("scales", {}))
+    checks = {
+        "gpus": known.gpu_problems,
+        "prices": known.price_problems,
+        "accuracy": known.accuracy_problems,
+        "speed": known.speed_problems,
+        "faults": _fault_problems,
+    }
+    problems += [problem for room, check in checks.items() for source in readable[room] for problem in check(source)]
+    return Report(
+        problems=sorted(problems),
+        unsized=unsized,
+        file_count=len(files),
+        model_count=known.model_count,
+        checkpoint_count=len(known.repositories),
+        gpu_count=len(known.gpus),
+    )
+
+
+def _readable(files: Mapping[Path, str]) -> tuple[dict[str, list[Source]], list[Problem]]:
+    """Return the files of each room that have its shape, and what is wrong with the others."""
+    readable: dict[str, list[Source]] = {room: [] for room in (*_ROOMS, *_FILES, "faults")}
     problems: list[Problem] = []
-    readable: dict[str, list[Source]] = {room: [] for room in (*_ROOMS, "schemes", "publishers", "faults")}
-    for path, room in sources.items():
+    for path, room in files.items():
         try:
             source = read_yaml(path)
         except InputError as error:
@@ -42,35 +73,7 @@ def check_folders(folders: Iterable[Path]) -> Report:
         problems += found
         if not found:
             readable[room].append(source)
-    schemes: dict[str, Any] = {}
-    for source in readable["schemes"]:
-        schemes.update(source.data["schemes"])
-    unsized: list[tuple[str, str]] = []
-    known = _Known(schemes)
-    for source in readable["models"]:
-        problems += known.family_problems(source)
-        if not any(problem.file == source.file for problem in problems):
-            problems += _size_problems(source, schemes, unsized)
-    for source in readable["gpus"]:
-        problems += known.gpu_problems(source)
-    for source in readable["prices"]:
-        problems += known.price_problems(source)
-    for source in readable["accuracy"]:
-        known.scales.update(source.data.get("scales", {}))
-    for source in readable["accuracy"]:
-        problems += known.accuracy_problems(source)
-    for source in readable["speed"]:
-        problems += known.speed_problems(source)
-    for source in readable["faults"]:
-        problems += _fault_problems(source)
-    return Report(
-        problems=sorted(problems),
-        unsized=unsized,
-        file_count=len(sources),
-        model_count=known.model_count,
-        checkpoint_count=len(known.repositories),
-        gpu_count=len(known.gpus),
-    )
+    return readable, problems
 
 
 def _fault_problems(source: Source) -> Iterator[Problem]:
@@ -84,7 +87,7 @@ def _fault_problems(source: Source) -> Iterator[Problem]:
 
 def _sources(folders: Iterable[Path]) -> Iterator[tuple[Path, str]]:
     for folder in folders:
-        for name in ("schemes", "publishers"):
+        for name in _FILES:
             if (folder / f"{name}.yaml").is_file():
                 yield folder / f"{name}.yaml", name
         if (folder / "engines" / "known-faults.yaml").is_file():

@@ -15,6 +15,7 @@ _Positive = Annotated[float, Field(gt=0)]
 _Count = Annotated[int, Field(gt=0)]
 _Percent = Annotated[float, Field(ge=0, le=100)]
 _Config = dict[str, Any]
+_Flags = dict[str, int | float | str | bool | dict[str, int] | list[int] | list[str]]
 _Sources = Annotated[list[_Text], Field(min_length=1)]
 
 
@@ -202,7 +203,7 @@ class StartMap(_Map):
     engine_version: _Text
     model: _Text
     source: _Text
-    flags: dict[str, int | float | str | bool | dict[str, int] | list[int] | list[str]] = {}
+    flags: _Flags = {}
     compiled: Literal["", "cold", "warm", "eager"] = ""
     kv_cache_gib: float | None = None
     kv_cache_tokens: _Count | None = None
@@ -218,7 +219,7 @@ class LoadTestMap(_Map):
     engine_version: _Text
     model: _Text
     source: _Text
-    flags: dict[str, int | float | str | bool | dict[str, int] | list[int] | list[str]] = {}
+    flags: _Flags = {}
     input_tokens: _Count
     output_tokens: _Count
     concurrency: _Count | None = None

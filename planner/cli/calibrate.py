@@ -2,9 +2,9 @@
 
 import hashlib
 import json
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import click
 
@@ -17,6 +17,7 @@ from planner.catalog.load_tests import LoadTest
 from planner.catalog.measured import Measured
 from planner.catalog.names import plain
 from planner.cli import calibrate_speed, names
+from planner.cli.calibrate_speed import entry
 from planner.cli.colour import shown
 from planner.cli.json_text import json_option, say_json
 from planner.cli.shared import catalog_option, hint, verb
@@ -32,6 +33,8 @@ from planner.plan import plan_from_yaml
 from planner.resources import user_catalog
 from planner.units import GIB, format_gib
 from planner.yaml_text import yaml_text
+
+T = TypeVar("T", Measured, LoadTest)
 
 _EPILOG = """\b
 Exit code: 0 the logs were read, whatever they teach; 1 one cannot be read, or the
@@ -143,20 +146,13 @@ def _write(learnt: Sequence[Measured], paced: Sequence[LoadTest], gpu: GPU, fold
     before = [start for start in kept.measured if plain(start.gpu) == plain(gpu.name)]
     tests_before = [test for test in kept.load_tests if plain(test.gpu) == plain(gpu.name)]
     known = {(start.source, start.model) for start in before} | {(test.source, test.model) for test in tests_before}
-    added: list[Measured] = []
-    for start in learnt:
-        if (start.source, start.model) not in known and start not in added:
-            added.append(start)
-    tests: list[LoadTest] = []
-    for test in paced:
-        if (test.source, test.model) not in known and test not in tests:
-            tests.append(test)
+    added, tests = _new(learnt, known), _new(paced, known)
     if not (added or tests):
         verb("identical", str(path))
         return
-    facts: dict[str, Any] = {"starts": [_entry(start) for start in (*before, *added)]}
+    facts: dict[str, Any] = {"starts": [entry(start) for start in (*before, *added)]}
     if tests_before or tests:
-        facts["load_tests"] = [calibrate_speed.entry(test) for test in (*tests_before, *tests)]
+        facts["load_tests"] = [entry(test) for test in (*tests_before, *tests)]
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text(yaml_text(facts, flow=None, width=110), encoding="utf-8")
@@ -165,9 +161,13 @@ def _write(learnt: Sequence[Measured], paced: Sequence[LoadTest], gpu: GPU, fold
     verb("overwrite" if before or tests_before else "create", str(path))
 
 
-def _entry(start: Measured) -> dict[str, Any]:
-    facts = {key: value for key, value in as_dict(start).items() if value not in (None, "", {})}
-    return {**facts, **({"flags": dict(start.flags)} if start.flags else {})}
+def _new(learnt: Sequence[T], known: Collection[tuple[str, str]]) -> list[T]:
+    """Return what was learnt from no log or result that is known, each once."""
+    found: list[T] = []
+    for one in learnt:
+        if (one.source, one.model) not in known and one not in found:
+            found.append(one)
+    return found
 
 
 def _facts(starts: Sequence[Start], tests: Sequence[Tested]) -> dict[str, Any]:
@@ -183,7 +183,7 @@ def _start(start: Start) -> dict[str, Any]:
     return {
         "log": start.log,
         "why_not": start.why_not or None,
-        "measured": _entry(start.measured) if start.measured else None,
+        "measured": entry(start.measured) if start.measured else None,
         "expected_kv_cache_gib": round(answer.kv_cache_bytes / GIB, 3) if answer else None,
         "more_gib": round(seen.more_bytes / GIB, 3) if seen else None,
         "outlier": seen.outlier if seen else None,

@@ -6,15 +6,16 @@ from typing import Any
 from planner.adopt.calibrate_speed import Tested
 from planner.catalog import Catalog
 from planner.catalog.load_tests import LoadTest
+from planner.catalog.measured import Measured
 from planner.errors import PlannerError
 from planner.plain_data import as_dict
 from planner.speed.forecast import Range
 
 
-def entry(test: LoadTest) -> dict[str, Any]:
-    """Return a load test as the file of its GPU keeps it."""
-    facts = {key: value for key, value in as_dict(test).items() if value not in (None, "", {})}
-    return {**facts, **({"flags": dict(test.flags)} if test.flags else {})}
+def entry(seen: Measured | LoadTest) -> dict[str, Any]:
+    """Return a start-up or a load test as the file of its GPU keeps it."""
+    facts = {key: value for key, value in as_dict(seen).items() if value not in (None, "", {})}
+    return {**facts, **({"flags": dict(seen.flags)} if seen.flags else {})}
 
 
 def to_json(test: Tested) -> dict[str, Any]:

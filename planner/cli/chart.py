@@ -69,45 +69,56 @@ def draw(frontier: Frontier, title: str, fleet: Fleet, suffix: str, marks: Marks
     """
     import matplotlib
     from matplotlib.figure import Figure
-    from matplotlib.ticker import MaxNLocator
 
-    x = [axis_value(plan, frontier.x, fleet) for plan in frontier.plans]
-    y = [axis_value(plan, frontier.y, fleet) for plan in frontier.plans]
     with matplotlib.rc_context(_STYLE):
         figure = Figure(figsize=(_INCHES[0], _INCHES[1] + len(marks.changes) * _LINE_INCHES), layout="constrained")
         axes = figure.add_subplot()
-        axes.plot(x, y, color=_GREY, linewidth=1, drawstyle=_steps(frontier), zorder=1)
-        filled = [_BLUE if undominated(plan) else "white" for plan in frontier.plans]
-        axes.scatter(x, y, c=filled, edgecolors=_BLUE, s=36, zorder=2)
-        if "accuracy" in (frontier.x, frontier.y):
-            up = frontier.y == "accuracy"
-            axes.errorbar(
-                x, y, yerr=marks.noise if up else None, xerr=None if up else marks.noise, fmt="none", ecolor=_PALE,
-                elinewidth=4, zorder=0, label="error of the scores",
-            )  # fmt: skip
-        if marks.current:
-            here = [[axis_value(marks.current, axis, fleet)] for axis in (frontier.x, frontier.y)]
-            axes.scatter(here[0], here[1], marker="*", s=150, c=_STAR, zorder=3, label="the plan that is there")
-        for number, (place, side) in enumerate(zip(zip(x, y, strict=True), _sides(x, y), strict=True), 1):
-            if side:
-                axes.annotate(str(number), place, textcoords="offset points", **_beside(frontier, side))
+        _points(axes, frontier, fleet, marks)
         changes = [f"{number}  {change}" for number, change in enumerate(marks.changes, 1) if change]
         axes.text(0, _BELOW, "\n".join(changes), transform=axes.transAxes, va="top", fontsize=8)
-        axes.set_xlabel(_label(frontier, frontier.x))
-        axes.set_ylabel(_label(frontier, frontier.y))
-        for name, one in ((frontier.x, axes.xaxis), (frontier.y, axes.yaxis)):
-            if axis_title(frontier, name) == GPUS_IN_USE:
-                one.set_major_locator(MaxNLocator(integer=True))
         axes.set_title(title, loc="left")
-        axes.grid(visible=True, color="#e4e4e4", linewidth=0.6)
-        axes.set_axisbelow(True)
-        axes.spines[["top", "right"]].set_visible(False)
-        axes.margins(0.08)
-        if axes.get_legend_handles_labels()[0]:
-            axes.legend(frameon=False, fontsize=8)
+        _frame(axes, frontier)
         picture = io.BytesIO()
         figure.savefig(picture, format=suffix[1:], dpi=_DOTS_PER_INCH, metadata=_UNDATED[suffix])
     return picture.getvalue()
+
+
+def _points(axes: Any, frontier: Frontier, fleet: Fleet, marks: Marks) -> None:  # noqa: ANN401 - matplotlib's
+    """Draw the points with their numbers, the line between them, what their scores may err, and the plan there is."""
+    x = [axis_value(plan, frontier.x, fleet) for plan in frontier.plans]
+    y = [axis_value(plan, frontier.y, fleet) for plan in frontier.plans]
+    axes.plot(x, y, color=_GREY, linewidth=1, drawstyle=_steps(frontier), zorder=1)
+    filled = [_BLUE if undominated(plan) else "white" for plan in frontier.plans]
+    axes.scatter(x, y, c=filled, edgecolors=_BLUE, s=36, zorder=2)
+    if "accuracy" in (frontier.x, frontier.y):
+        up = frontier.y == "accuracy"
+        axes.errorbar(
+            x, y, yerr=marks.noise if up else None, xerr=None if up else marks.noise, fmt="none", ecolor=_PALE,
+            elinewidth=4, zorder=0, label="error of the scores",
+        )  # fmt: skip
+    if marks.current:
+        here = [[axis_value(marks.current, axis, fleet)] for axis in (frontier.x, frontier.y)]
+        axes.scatter(here[0], here[1], marker="*", s=150, c=_STAR, zorder=3, label="the plan that is there")
+    for number, (place, side) in enumerate(zip(zip(x, y, strict=True), _sides(x, y), strict=True), 1):
+        if side:
+            axes.annotate(str(number), place, textcoords="offset points", **_beside(frontier, side))
+
+
+def _frame(axes: Any, frontier: Frontier) -> None:  # noqa: ANN401 - matplotlib's
+    """Name the axes, and draw what is around the points."""
+    from matplotlib.ticker import MaxNLocator
+
+    axes.set_xlabel(_label(frontier, frontier.x))
+    axes.set_ylabel(_label(frontier, frontier.y))
+    for name, one in ((frontier.x, axes.xaxis), (frontier.y, axes.yaxis)):
+        if axis_title(frontier, name) == GPUS_IN_USE:
+            one.set_major_locator(MaxNLocator(integer=True))
+    axes.grid(visible=True, color="#e4e4e4", linewidth=0.6)
+    axes.set_axisbelow(True)
+    axes.spines[["top", "right"]].set_visible(False)
+    axes.margins(0.08)
+    if axes.get_legend_handles_labels()[0]:
+        axes.legend(frameon=False, fontsize=8)
 
 
 def _label(frontier: Frontier, axis: str) -> str:
