@@ -32,7 +32,7 @@ and beside whatever else that did: the ratios of pairs ({pairs} of each) are wha
 {rows}
 
 *First time* is a plan without anything that is kept between runs; the other line is by somebody who planned the fleet
-before. The libraries of a usual command that reads YAML, `python -c "import pydantic, yaml, click"`, take {alone:.2f} s:
+before. The libraries that a command usually needs, `python -c "import pydantic, yaml, click"`, take {alone:.2f} s:
 {beside}.
 
 Values of objectives are shares of the best that each build's own catalog, scales and choice of publishers know: another
