@@ -46,7 +46,7 @@ COMMANDS = {
 both have _ where the name has -."""
 
 
-_RARELY = (100_000, 50, 100)
+_RARELY = (1_000_000, 50, 100)
 """How many objects are made before those that refer to each other are looked for, against 700 as Python has it: a
 command makes millions of facts that do not, and looking took an eighth of its time."""
 

@@ -1,6 +1,5 @@
 """plan.yaml as the lock of its fleet: the plan that is there, whether it is up to date, and what to render from it."""
 
-import importlib.metadata
 from collections.abc import Collection, Iterator
 from pathlib import Path
 
@@ -44,10 +43,11 @@ def plan_there(folder: Path | None) -> Plan | None:
 
 def up_to_date(plan: Plan, fleet: Fleet, catalog: Catalog, budget: int) -> bool:
     """Whether solving again would give the same: nothing that the plan was made from has changed, and it holds."""
-    solver = importlib.metadata.version("ortools")
+    from planner.search.solver import SOLVER_VERSION  # most commands that read a plan do not ask this
+
     return (
         not changed(plan, fleet, catalog)
-        and (plan.proof.solver_version, plan.proof.budget) == (solver, budget)
+        and (plan.proof.solver_version, plan.proof.budget) == (SOLVER_VERSION, budget)
         and not plan.proof.interrupted
         and plan.point is None
         and not check(plan, fleet, catalog)

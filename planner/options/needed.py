@@ -7,13 +7,14 @@ itself. All that is said of them, to the byte, is worked out anew, so what is re
 
 import functools
 import hashlib
-import json
-from collections.abc import Iterable, Mapping, Sequence
+import os
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
+import msgspec
 from msgspec import Struct
-from msgspec.structs import asdict, replace
+from msgspec.structs import replace
 
 from planner import cache
 from planner.catalog import Catalog
@@ -103,8 +104,8 @@ def _digest(model: Same[Model]) -> str:
 
 @functools.lru_cache(maxsize=16)
 def _data(catalog: Same[Catalog]) -> str:
-    """Return a digest of the data files that a catalog reads."""
-    return _files(tuple(dict.fromkeys(catalog.value.folders)))
+    """Return a digest of the data files that a catalog reads besides the shipped ones."""
+    return _files(folder for folder in dict.fromkeys(catalog.value.folders) if folder != data_folder("catalog"))
 
 
 @functools.cache
@@ -114,22 +115,18 @@ def _planner() -> str:
 
 
 def _files(folders: Iterable[Path]) -> str:
+    """Return a digest of the data files and modules in some folders."""
     found = hashlib.sha256()
     for folder in folders:
-        for path in sorted(path for path in folder.rglob("*") if path.suffix in (".py", ".yaml", ".json")):
-            found.update(f"{path.relative_to(folder)}\0".encode())
-            found.update(hashlib.sha256(path.read_bytes()).digest())
+        for inner, _, names in sorted(os.walk(folder)):
+            found.update(f"{os.path.relpath(inner, folder)}\0".encode())
+            for name in sorted(name for name in names if name.endswith((".py", ".yaml", ".json"))):
+                with open(f"{inner}/{name}", "rb") as file:  # noqa: PTH123 - a path for each takes half of the time
+                    content = file.read()
+                found.update(f"{name}\0{len(content)}\0".encode())
+                found.update(content)
     return found.hexdigest()
 
 
 def _hashed(facts: object) -> str:
-    return hashlib.sha256(json.dumps(facts, sort_keys=True, default=_plain).encode()).hexdigest()
-
-
-def _plain(value: Any) -> Any:  # noqa: ANN401 - any fact
-    """Return a fact as JSON has it, for what ``json`` does not know itself."""
-    if isinstance(value, Struct):
-        return asdict(value)
-    if isinstance(value, Mapping):
-        return dict(value)
-    raise TypeError(value)
+    return hashlib.sha256(msgspec.json.encode(facts, order="deterministic", enc_hook=dict)).hexdigest()

@@ -1,6 +1,5 @@
 """Answer -> Plan: exact ledgers, the order of starting, and the utilization each server must be given."""
 
-import importlib.metadata
 import math
 from collections.abc import Iterator, Mapping, Sequence
 from itertools import groupby
@@ -40,6 +39,7 @@ from planner.plan import (
 from planner.plan.lookup import lookup
 from planner.search.chain import SEED
 from planner.search.problem import MINIMAL_CHANGE, Answer, Block
+from planner.search.solver import SOLVER_VERSION
 from planner.search.turns import charge
 from planner.solve.names import server_names
 from planner.solve.ports import master_ports, ports
@@ -337,7 +337,7 @@ def _proof(fleet: Fleet, answer: Answer, budget: int) -> Proof:
         proven=all(stage.proven for stage in answer.stages),
         stages=stages,
         solver="ortools cp-sat",
-        solver_version=importlib.metadata.version("ortools"),
+        solver_version=SOLVER_VERSION,
         seed=SEED,
         budget=budget,
         model_sha256=answer.model_sha256,
