@@ -22,7 +22,7 @@ ROOMS = {
     "anyio": ("cli",),
     "jsonschema": ("cli",),
     "matplotlib": ("cli",),
-    "pydantic": ("catalog",),
+    "pydantic": ("catalog", "fleet"),
     "tree_sitter": ("adopt",),
     "tree_sitter_bash": ("adopt",),
     "yaml": ("adopt", "yaml_data", "yaml_source", "yaml_text", "catalog", "fleet", "plan", "artifacts", "cli"),

@@ -7,7 +7,7 @@ from benchmarks.solver.shapes import SHAPES
 from benchmarks.speed_ratio.measure import Work
 
 LIBRARIES = Work("the libraries alone", ("-c", "import pydantic, yaml, click"))
-"""What a command line that reads YAML and checks it usually loads before it does anything."""
+"""What a command line that reads YAML and checks it cannot do without."""
 
 _TYPO = """\
 name: typo

@@ -54,7 +54,7 @@ atexit.register(gc.freeze)
 # Nor are they looked for when a command has ended and Python tidies up, which took another tenth.
 
 os.environ.setdefault("PYDANTIC_DISABLE_PLUGINS", "__all__")
-# What a catalog says depends on no plugin of pydantic, and to look for them opens every installed package.
+# What a fleet says depends on no plugin of pydantic, and to look for them opens every installed package.
 
 
 class Commands(click.Group):

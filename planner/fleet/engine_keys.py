@@ -3,7 +3,9 @@
 import json
 import re
 import shlex
-from typing import ClassVar
+from typing import Annotated, ClassVar, TypeAlias
+
+from pydantic import BeforeValidator, Field, PlainValidator, WithJsonSchema
 
 from planner.engine import extra_args
 from planner.engine.backends import NAMED
@@ -19,10 +21,11 @@ from planner.fleet.feature_keys import (
     images,
     left_to_the_planner,
     lora,
+    read_speculative,
     speculation,
 )
 from planner.fleet.findings import Findings
-from planner.fleet.shapes import BOOLEAN, BYTES, Map, MapOf, Value, choice, key, whole
+from planner.fleet.shapes import Map, choice, map_of, whole
 from planner.yaml_source import FieldPath
 
 _MOST_GRAPH_TOKENS = 1 << 16
@@ -112,8 +115,10 @@ def _option(name: object, value: object) -> list[str]:
     return [flag, *map(_scalar, value if isinstance(value, list) else [value])]
 
 
-_STATE_DTYPE = choice(_STATE_DTYPES, "dtype")
-_BACKEND = Value(values.word, {"type": "string", "pattern": _WORD})
+_Size: TypeAlias = Annotated[int, PlainValidator(values.size_bytes), WithJsonSchema(values.BYTES_SCHEMA)]
+_StateDtype: TypeAlias = Annotated[str, *choice(_STATE_DTYPES, "dtype")]
+_Backend: TypeAlias = Annotated[str, PlainValidator(values.word), WithJsonSchema({"type": "string", "pattern": _WORD})]
+_LORA = map_of("adapters, rank, held, modules, names", "adapters", "a number of adapters")
 
 
 class EngineKeys(Map):
@@ -125,55 +130,51 @@ class EngineKeys(Map):
         "lora", "speculative", "images", "language_model_only",
     )  # fmt: skip
 
-    eager: bool = key(BOOLEAN, "run without compiling and without CUDA graphs: less memory, slower", default=False)
-    cpu_offload: int = key(BYTES, "weights of each GPU that are kept in host memory: 8GiB", default=0)
-    kv_offload: int = key(BYTES, "host memory for KV cache that was computed before: 64GiB", default=0)
-    block_size: int | None = key(
-        Value(_block_size, {"type": "integer", "multipleOf": _BLOCK, "minimum": 1}),
-        "tokens of a block of the KV cache; absent: the engine chooses",
+    eager: Annotated[bool, PlainValidator(values.boolean), WithJsonSchema({"type": "boolean"})] = Field(
+        default=False, description="run without compiling and without CUDA graphs: less memory, slower"
     )
-    mamba_cache_dtype: str = key(
-        _STATE_DTYPE, "dtype of recurrent states, convolutions included; absent: the model's own", default=""
+    cpu_offload: _Size = Field(default=0, description="weights of each GPU that are kept in host memory: 8GiB")
+    kv_offload: _Size = Field(default=0, description="host memory for KV cache that was computed before: 64GiB")
+    block_size: Annotated[
+        int | None, PlainValidator(_block_size), WithJsonSchema({"type": "integer", "multipleOf": _BLOCK, "minimum": 1})
+    ] = Field(default=None, description="tokens of a block of the KV cache; absent: the engine chooses")
+    mamba_cache_dtype: _StateDtype = Field(
+        default="", description="dtype of recurrent states, convolutions included; absent: the model's own"
     )
-    mamba_ssm_cache_dtype: str = key(
-        _STATE_DTYPE, "dtype of recurrent states without their convolutions; absent: the model's own", default=""
+    mamba_ssm_cache_dtype: _StateDtype = Field(
+        default="", description="dtype of recurrent states without their convolutions; absent: the model's own"
     )
-    capture_sizes: tuple[int, ...] = key(
-        Value(_sizes, {"type": "array", "items": {"type": "integer", "minimum": 1}, "minItems": 2}),
-        "batch sizes that CUDA graphs are captured for: [1, 2, 4, 8]",
-        default=(),
+    capture_sizes: Annotated[
+        tuple[int, ...],
+        PlainValidator(_sizes),
+        WithJsonSchema({"type": "array", "items": {"type": "integer", "minimum": 1}, "minItems": 2}),
+    ] = Field(default=(), description="batch sizes that CUDA graphs are captured for: [1, 2, 4, 8]")
+    max_capture_size: Annotated[int | None, *whole(1, _MOST_GRAPH_TOKENS, "a batch size")] = Field(
+        default=None, description="the largest batch size that CUDA graphs are captured for: 256"
     )
-    max_capture_size: int | None = key(
-        whole(1, _MOST_GRAPH_TOKENS, "a batch size"), "the largest batch size that CUDA graphs are captured for: 256"
+    attention_backend: _Backend = Field(default="", description="what attention runs with, as the engine spells it")
+    moe_backend: _Backend = Field(default="", description="what experts run with, as the engine spells it")
+    env: Annotated[
+        tuple[str, ...],
+        PlainValidator(_environment),
+        WithJsonSchema({"type": "object", "propertyNames": {"pattern": _VARIABLE}, "additionalProperties": _SCALAR}),
+    ] = Field(default=(), description="environment variables of the servers, no secrets: {NCCL_DEBUG: WARN}")
+    extra_args: Annotated[
+        tuple[str, ...],
+        PlainValidator(_extra_args),
+        WithJsonSchema({"anyOf": [_SCALAR, {"type": "array", "items": _SCALAR}, {"type": "object"}]}),
+    ] = Field(default=(), description="further options of vllm serve: [--max-log-len, 200]")
+    lora: Annotated[LoraMap | None, _LORA] = Field(
+        default=None, description="adapters (LoRA) that are kept beside the model"
     )
-    attention_backend: str = key(_BACKEND, "what attention runs with, as the engine spells it", default="")
-    moe_backend: str = key(_BACKEND, "what experts run with, as the engine spells it", default="")
-    env: tuple[str, ...] = key(
-        Value(
-            _environment, {"type": "object", "propertyNames": {"pattern": _VARIABLE}, "additionalProperties": _SCALAR}
-        ),
-        "environment variables of the servers, no secrets: {NCCL_DEBUG: WARN}",
-        default=(),
+    speculative: Annotated[
+        SpeculativeMap | None, map_of("method, tokens, model", "method", "a method"), BeforeValidator(read_speculative)
+    ] = Field(default=None, description="draft tokens ahead and verify them together: auto, off or a map")
+    images: Annotated[ImagesMap | None, map_of("per_request, videos", "per_request", "a number of images")] = Field(
+        default=None, description="how many images and videos one request may bring"
     )
-    extra_args: tuple[str, ...] = key(
-        Value(_extra_args, {"anyOf": [_SCALAR, {"type": "array", "items": _SCALAR}, {"type": "object"}]}),
-        "further options of vllm serve: [--max-log-len, 200]",
-        default=(),
-    )
-    lora: LoraMap | None = key(
-        MapOf(LoraMap, "adapters, rank, held, modules, names", "a number of adapters"),
-        "adapters (LoRA) that are kept beside the model",
-    )
-    speculative: SpeculativeMap | None = key(
-        MapOf(SpeculativeMap, "method, tokens, model", "a method"),
-        "draft tokens ahead and verify them together: auto, off or a map",
-    )
-    images: ImagesMap | None = key(
-        MapOf(ImagesMap, "per_request, videos", "a number of images"),
-        "how many images and videos one request may bring",
-    )
-    language_model_only: bool = key(
-        BOOLEAN, "load no encoder of images, videos or audio: the role takes text alone", default=False
+    language_model_only: Annotated[bool, PlainValidator(values.boolean), WithJsonSchema({"type": "boolean"})] = Field(
+        default=False, description="load no encoder of images, videos or audio: the role takes text alone"
     )
 
 
@@ -182,9 +183,9 @@ def engine_settings(findings: Findings, path: FieldPath, read: EngineKeys, versi
     if read.capture_sizes and read.max_capture_size:
         hint = "the list names the largest itself"
         findings.refuse((*path, "max_capture_size"), "capture_sizes and max_capture_size say the same thing", hint)
-    for name in ("capture_sizes", "max_capture_size"):
-        if read.eager and getattr(read, name):
-            findings.refuse((*path, name), "with eager no CUDA graphs are captured", "leave one of them out")
+    for key in ("capture_sizes", "max_capture_size"):
+        if read.eager and getattr(read, key):
+            findings.refuse((*path, key), "with eager no CUDA graphs are captured", "leave one of them out")
     _check_backends(findings, path, read)
     for variable in read.env:
         message, hint = extra_args.environment_refusal(variable.partition("=")[0])
@@ -219,15 +220,13 @@ def _check_backends(findings: Findings, path: FieldPath, read: EngineKeys) -> No
     """Refuse backends that no version of the engine knows by such a name; whether its own does is seen in the plan."""
     listed = [engine_options(one).flags.get("--moe-backend", ()) for one in listed_versions()]
     experts = {name for names in listed if isinstance(names, tuple) for name in names}
-    for backend, known, name in (
+    for key, known, name in (
         ("attention_backend", NAMED, read.attention_backend.upper()),
         ("moe_backend", experts, read.moe_backend),
     ):
         if name and name not in known:
             hint = values.suggestion(name, known, "")
-            findings.refuse(
-                (*path, backend), f"no version of the engine has a backend {getattr(read, backend)!r}", hint
-            )
+            findings.refuse((*path, key), f"no version of the engine has a backend {getattr(read, key)!r}", hint)
 
 
 def _refusal(option: str, version: str | None) -> tuple[str, str]:

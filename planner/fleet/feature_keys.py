@@ -2,21 +2,28 @@
 
 import re
 from collections.abc import Mapping
-from typing import Any
+from typing import Annotated, Any, ClassVar
+
+from pydantic import BeforeValidator, Field, PlainValidator, WithJsonSchema
 
 from planner.engine.adapters import RANKS, Lora
 from planner.engine.images import Images
 from planner.engine.speculation import DRAFTED, LARGEST_TOKENS, METHODS, Speculation
 from planner.fleet import values
 from planner.fleet.findings import Findings
-from planner.fleet.shapes import TEXT, TEXTS, Map, Named, Value, choice, key, whole
+from planner.fleet.shapes import Map, choice, map_of, one_or_more, whole
 from planner.yaml_source import FieldPath
 
 _MAX_ADAPTERS = 256
 _MAX_ITEMS = 999
 _REPOSITORY = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*/[A-Za-z0-9][A-Za-z0-9._-]*")
 _AUTO, _OFF = "auto", "off"
-_METHODS = (*METHODS, _AUTO, _OFF)
+
+_Texts = Annotated[
+    tuple[Annotated[str, PlainValidator(values.text)], ...] | None,
+    BeforeValidator(values.as_list),
+    WithJsonSchema(one_or_more(values.TEXT_SCHEMA)),
+]
 
 
 def _rank(value: object) -> int:
@@ -31,58 +38,55 @@ def _repository(value: object) -> str:
     return value
 
 
-def _method(value: object) -> str:
-    """Read a method that stands alone; YAML reads ``off`` as false."""
-    return _OFF if value is False else values.choice(_METHODS, "method")(value)
-
-
 class LoraMap(Map):
     """Adapters (LoRA) that the servers of a role keep beside their model."""
 
     required = ("adapters",)
 
-    adapters: int | None = key(
-        whole(1, _MAX_ADAPTERS, "a whole number of adapters"),
-        "how many are on the GPU at once, which one batch may use together",
+    adapters: Annotated[int | None, *whole(1, _MAX_ADAPTERS, "a whole number of adapters")] = Field(
+        default=None, description="how many are on the GPU at once, which one batch may use together"
     )
-    rank: int = key(Value(_rank, {"enum": list(RANKS)}), "the largest rank of an adapter", default=16)
-    held: int | None = key(
-        whole(1, 1 << 12, "a whole number of adapters"),
-        "how many are kept in host memory; absent: as many as there are names",
+    rank: Annotated[int, PlainValidator(_rank), WithJsonSchema({"enum": list(RANKS)})] = Field(
+        default=16, description="the largest rank of an adapter"
     )
-    modules: tuple[str, ...] | None = key(
-        TEXTS, "the layers that adapters have, by their last names: q_proj; absent: all of them"
+    held: Annotated[int | None, *whole(1, 1 << 12, "a whole number of adapters")] = Field(
+        default=None, description="how many are kept in host memory; absent: as many as there are names"
     )
-    names: dict[str, str] = key(
-        Named(Value(_repository, values.TEXT_SCHEMA), "the names of adapters"),
-        "adapters by the model name that clients ask for, each with its Hugging Face id",
-        default={},
+    modules: _Texts = Field(
+        default=None, description="the layers that adapters have, by their last names: q_proj; absent: all of them"
     )
+    names: Annotated[
+        dict[str, Annotated[str, PlainValidator(_repository), WithJsonSchema(values.TEXT_SCHEMA)]],
+        map_of("the names of adapters"),
+    ] = Field(default={}, description="adapters by the model name that clients ask for, each with its Hugging Face id")
 
 
 class SpeculativeMap(Map):
     """Tokens that are drafted ahead and verified together."""
 
     required = ("method",)
-    single = Value(_method, {"enum": [*_METHODS, False]})
+    single: ClassVar[dict[str, Any]] = {"enum": [*METHODS, _AUTO, _OFF, False]}
 
-    method: str | None = key(
-        choice(_METHODS, "method"), "who drafts: the prompt (ngram), the model's own heads (mtp), or another model"
+    method: Annotated[str | None, *choice((*METHODS, _AUTO, _OFF), "method")] = Field(
+        default=None, description="who drafts: the prompt (ngram), the model's own heads (mtp), or another model"
     )
-    tokens: int | None = key(
-        whole(1, LARGEST_TOKENS, "a whole number of tokens"), "how many are drafted at a time; absent: 3, and 1 for mtp"
+    tokens: Annotated[int | None, *whole(1, LARGEST_TOKENS, "a whole number of tokens")] = Field(
+        default=None, description="how many are drafted at a time; absent: 3, and 1 for mtp"
     )
-    model: str | None = key(TEXT, "the model that drafts, for draft_model: a catalog name or a Hugging Face id")
+    model: Annotated[str | None, PlainValidator(values.text), WithJsonSchema(values.TEXT_SCHEMA)] = Field(
+        default=None, description="the model that drafts, for draft_model: a catalog name or a Hugging Face id"
+    )
 
 
 class ImagesMap(Map):
     """How many items of a kind one request may bring."""
 
     required = ("per_request",)
-    per_request: int | None = key(whole(0, _MAX_ITEMS, "a whole number of images"), "most images in one request")
-    videos: int | None = key(
-        whole(0, _MAX_ITEMS, "a whole number of videos"),
-        "most videos in one request; absent: as many as the context holds",
+    per_request: Annotated[int | None, *whole(0, _MAX_ITEMS, "a whole number of images")] = Field(
+        default=None, description="most images in one request"
+    )
+    videos: Annotated[int | None, *whole(0, _MAX_ITEMS, "a whole number of videos")] = Field(
+        default=None, description="most videos in one request; absent: as many as the context holds"
     )
 
 
@@ -118,6 +122,13 @@ def images(read: ImagesMap | None) -> Images | None:
     if read is None or read.per_request is None:
         return None
     return Images(per_request=read.per_request, videos=read.videos)
+
+
+def read_speculative(value: object) -> object:
+    """Take a word or a map; YAML reads ``off`` as false."""
+    if value is False:
+        return {"method": _OFF}
+    return {"method": value} if isinstance(value, str) else value
 
 
 def check_features(

@@ -1,9 +1,11 @@
 """Keys of a role that say how its servers share out a model, and its requests over pools: their shape in fleet.yaml."""
 
-from typing import ClassVar
+from typing import Annotated, ClassVar
+
+from pydantic import Field, PlainValidator, WithJsonSchema
 
 from planner.fleet import values
-from planner.fleet.shapes import BOOLEAN, Map, Value, key, sizes
+from planner.fleet.shapes import Map, sizes
 
 _SWITCH = {"anyOf": [{"const": values.AUTO}, {"type": "boolean"}]}
 
@@ -13,29 +15,25 @@ class LayoutKeys(Map):
 
     later: ClassVar[tuple[str, ...]] = ("data_parallel", "expert_parallel", "context_parallel", "across_pools")
 
-    data_parallel: tuple[int, ...] | None = key(
-        sizes(
+    data_parallel: Annotated[
+        tuple[int, ...] | None,
+        *sizes(
             values.whole(1, values.MAX_DATA_RANKS, "auto or whole numbers of ranks"),
             {"type": "integer", "minimum": 1, "maximum": values.MAX_DATA_RANKS},
         ),
-        "ranks with requests and a KV cache of their own that share experts: auto, 8",
-        default=(1,),
+    ] = Field(default=(1,), description="ranks with requests and a KV cache of their own that share experts: auto, 8")
+    expert_parallel: Annotated[bool | str, PlainValidator(values.auto_or_boolean), WithJsonSchema(_SWITCH)] = Field(
+        default="", description="share out whole experts over all ranks: true, false, auto; absent: as data_parallel"
     )
-    expert_parallel: bool | str = key(
-        Value(values.auto_or_boolean, _SWITCH),
-        "share out whole experts over all ranks: true, false, auto; absent: as data_parallel",
-        default="",
-    )
-    context_parallel: tuple[int, ...] | None = key(
-        sizes(
+    context_parallel: Annotated[
+        tuple[int, ...] | None,
+        *sizes(
             values.whole(1, values.MAX_CONTEXT_RANKS, "auto or whole numbers of ranks"),
             {"type": "integer", "minimum": 1, "maximum": values.MAX_CONTEXT_RANKS},
         ),
-        "tensor-parallel ranks that hold a part of the cached tokens each: auto, 8",
-        default=(1,),
-    )
-    across_pools: bool = key(
-        BOOLEAN, "its replicas may be in several pools, each pool with settings of its own", default=False
+    ] = Field(default=(1,), description="tensor-parallel ranks that hold a part of the cached tokens each: auto, 8")
+    across_pools: Annotated[bool, PlainValidator(values.boolean), WithJsonSchema({"type": "boolean"})] = Field(
+        default=False, description="its replicas may be in several pools, each pool with settings of its own"
     )
 
 

@@ -1,15 +1,18 @@
 """fleet.yaml -> Fleet, or every problem the file has, each with its line and column.
 
-A mistake must not hide the next one. A value that is wrong counts as absent; the rules that span several keys, and the
-look-ups in the catalog, run over what is left.
+A mistake must not hide the next one. The file is validated again and again without the values that were wrong, until
+what is left can be read; the rules that span several keys, and the look-ups in the catalog, then run over that.
 """
 
+import copy
 import hashlib
 import json
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 from msgspec.structs import replace
+from pydantic import ValidationError
 
 from planner.catalog import Catalog, load_catalog
 from planner.errors import InputError, Problem
@@ -63,18 +66,55 @@ def fleet_of(written: FleetFile, catalog: Catalog) -> Fleet:
         InputError: with every problem of the file, in file order.
     """
     source = written.source
-    findings = Findings(source, catalog, written.folder)
-    read = FleetMap.take(source.data, (), findings.refuse)
-    findings.problems.extend(_unknown_and_missing(source, read, ()))
-    fleet = review(findings, read)
+    fleet_map, problems = _validate(source)
+    problems += _unknown_and_missing(source, fleet_map, ())
+    findings = Findings(source, catalog, written.folder, problems)
+    fleet = review(findings, fleet_map)
     if fleet is None:
         raise InputError(tuple(dict.fromkeys(findings.problems)))
-    return replace(fleet, source_sha256=_digest(read), written=written)
+    return replace(fleet, source_sha256=_digest(fleet_map), written=written)
 
 
 def _digest(read: FleetMap) -> str:
     """Return a digest of the values of a file, with the defaults of keys that are absent."""
-    return hashlib.sha256(json.dumps(read.said(), sort_keys=True).encode()).hexdigest()
+    return hashlib.sha256(json.dumps(read.model_dump(), sort_keys=True).encode()).hexdigest()
+
+
+def _validate(source: Source) -> tuple[FleetMap, list[Problem]]:
+    """Read what can be read; every wrong value is a problem and then counts as absent."""
+    data = copy.deepcopy(source.data)
+    problems: list[Problem] = []
+    while True:
+        try:
+            return FleetMap.model_validate(data), problems
+        except ValidationError as error:
+            for mistake in error.errors(include_url=False):
+                where = _existing(source.data, mistake["loc"])
+                context = mistake["ctx"]
+                empty = "write a value; only absent keys take defaults" if mistake["input"] is None else ""
+                hint = context["hint"] or empty
+                problems.append(source.problem(where, context["message"], hint))
+                _remove(data, where)
+
+
+def _existing(data: object, path: FieldPath) -> FieldPath:
+    """Cut a path at the last value that is in the file: a single value may stand for a map."""
+    here: Any = data
+    for depth, part in enumerate(path):
+        inside = isinstance(here, list) or (isinstance(here, dict) and part in here)
+        if not inside:
+            return path[:depth]
+        here = here[part]
+    return path
+
+
+def _remove(data: Any, path: FieldPath) -> None:  # noqa: ANN401 - any YAML value
+    """Take a value out, and with an item its whole list, so that places of other items stay true."""
+    for depth, part in enumerate(path):
+        if depth == len(path) - 1 or isinstance(data.get(part), list):
+            data.pop(part, None)
+            return
+        data = data.get(part, {})
 
 
 def _meant(key: str, allowed: tuple[str, ...]) -> str:
@@ -86,14 +126,15 @@ def _meant(key: str, allowed: tuple[str, ...]) -> str:
 
 
 def _unknown_and_missing(source: Source, here: Map, path: FieldPath) -> Iterator[Problem]:
-    for key in here.unknown:
-        yield source.problem((*path, key), "unknown key", _meant(key, tuple(here.keys)), at_key=True)
+    allowed = tuple(type(here).model_fields)
+    for key in here.model_extra or ():
+        yield source.problem((*path, key), "unknown key", _meant(key, allowed), at_key=True)
     for key in here.required:
         value = getattr(here, key)
         if not value and value != 0 and (*path, key) not in source.values:  # a zero alone may stand for the map
-            yield source.problem((*path, key), "required key is missing", here.keys[key].description)
-    for key in here.keys:
-        value = getattr(here, key)
+            field = type(here).model_fields[key]
+            yield source.problem((*path, key), "required key is missing", field.description or "")
+    for key, value in here:
         inner = value if isinstance(value, dict) else {}
         for name, item in inner.items():
             if isinstance(item, Map):

@@ -172,7 +172,7 @@ def _figures(findings: Findings, path: FieldPath, read: RoleMap, models: tuple[M
 
 
 def _figure_refusal(variant: Variant, figure: FigureMap) -> tuple[str, str] | None:
-    if figure.score is None and figure.recovery is None and not figure.unknown:
+    if figure.score is None and figure.recovery is None and not figure.model_extra:
         return "a figure needs a score, a recovery, or both", "write {score: 71.5, source: our test suite}"
     if figure.recovery is not None and variant.native:
         return "recovery compares a quantized variant with this model", "name the quantized variant instead"

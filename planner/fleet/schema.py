@@ -1,35 +1,19 @@
-"""The shape of fleet.yaml: one class per map in the file, and the JSON Schema made from them.
+"""The shape of fleet.yaml: one pydantic model per map in the file, and the JSON Schema made from them.
 
 Every key may be absent here, so that a file with mistakes can still be read as far as it is right; ``required`` names
 the keys that a finished file has. Nothing of this leaves the ``fleet`` room: ``load`` turns it into ``Fleet``.
 """
 
-from typing import Any, ClassVar
+from typing import Annotated, Any, ClassVar, TypeAlias
+
+from pydantic import BeforeValidator, Field, PlainValidator, WithJsonSchema
 
 from planner.fleet import values
 from planner.fleet.cluster_keys import ClusterMap
 from planner.fleet.engine_keys import EngineKeys
 from planner.fleet.fleet import BETWEEN_TURNS, PARALLEL_SIZES
 from planner.fleet.layout_keys import LayoutKeys
-from planner.fleet.shapes import (
-    BOOLEAN,
-    BYTES,
-    NAME,
-    TEXT,
-    TEXTS,
-    Many,
-    Map,
-    MapOf,
-    Named,
-    Value,
-    auto_or,
-    choice,
-    enum,
-    key,
-    one_or_more,
-    sizes,
-    whole,
-)
+from planner.fleet.shapes import Map, auto_or, choice, enum, map_of, one_or_more, sizes, whole
 from planner.fleet.shared_keys import SharedKeys
 from planner.tensors.kv_pages import CACHE_DTYPES
 
@@ -51,6 +35,7 @@ TURN_KEYS = ("time_share", "max_resident", "between_turns")
 _GROUPS = one_or_more({"type": "array", "items": values.NAME_SCHEMA, "minItems": 2, "uniqueItems": True})
 JSON_SCHEMA = "https://json-schema.org/draft/2020-12/schema"
 
+_read_objective = values.choice(OBJECTIVES, "objective")
 _read_task = values.choice(TASKS, "task")
 
 
@@ -66,23 +51,35 @@ def _task(value: object) -> str:
     return _read_task(value)
 
 
-_TOKENS = Value(values.tokens, values.TOKENS_SCHEMA)
-_PERCENT = Value(values.percent, values.PERCENT_SCHEMA)
-_DEVICE = whole(0, values.MAX_GPUS - 1, "a device number")
-_PRICE = Value(values.microdollars, values.DOLLARS_SCHEMA)
-_TIME = Value(values.duration, values.DURATION_SCHEMA)
-_SHARE = Value(values.share, values.SHARE_SCHEMA)
-_REQUESTS = whole(1, values.MAX_CONCURRENCY, "a whole number of requests")
+_Text: TypeAlias = Annotated[str | None, PlainValidator(values.text), WithJsonSchema(values.TEXT_SCHEMA)]
+_Texts: TypeAlias = Annotated[
+    tuple[_Text, ...] | None, BeforeValidator(values.as_list), WithJsonSchema(one_or_more(values.TEXT_SCHEMA))
+]
+_Tokens: TypeAlias = Annotated[int | None, PlainValidator(values.tokens), WithJsonSchema(values.TOKENS_SCHEMA)]
+_Percent: TypeAlias = Annotated[int | None, PlainValidator(values.percent), WithJsonSchema(values.PERCENT_SCHEMA)]
+_Memory: TypeAlias = Annotated[int, PlainValidator(values.size_bytes), WithJsonSchema(values.BYTES_SCHEMA)]
+_HostMemory: TypeAlias = Annotated[int | None, PlainValidator(values.size_bytes), WithJsonSchema(values.BYTES_SCHEMA)]
+_Device: TypeAlias = Annotated[int, *whole(0, values.MAX_GPUS - 1, "a device number")]
+_Price: TypeAlias = Annotated[int | None, PlainValidator(values.microdollars), WithJsonSchema(values.DOLLARS_SCHEMA)]
+_Purchase: TypeAlias = Annotated[int | None, PlainValidator(values.purchase), WithJsonSchema(values.PURCHASE_SCHEMA)]
+_Years: TypeAlias = Annotated[int | None, PlainValidator(values.hours_of_years), WithJsonSchema(values.YEARS_SCHEMA)]
+_Time: TypeAlias = Annotated[int | None, PlainValidator(values.duration), WithJsonSchema(values.DURATION_SCHEMA)]
+_Rate: TypeAlias = Annotated[int | None, PlainValidator(values.rate), WithJsonSchema(values.RATE_SCHEMA)]
+_Share: TypeAlias = Annotated[int, PlainValidator(values.share), WithJsonSchema(values.SHARE_SCHEMA)]
+_Requests: TypeAlias = Annotated[int | None, *whole(1, values.MAX_CONCURRENCY, "a whole number of requests")]
+
+_OWNED = map_of("price, years, electricity_per_kwh, watts", "price", "an amount of US dollars")
+_FIGURE = map_of("score, recovery, source", "score", "a percentage")
+_REQUEST = map_of("prompt_tokens, output_tokens", "prompt_tokens", "a token count")
 _HOST_MEMORY = "memory of each machine that sleeping roles may take: 128GiB; absent: not limited"
 
 
 class EngineMap(Map):
     """The inference engine whose memory behaviour the plan is made for."""
 
-    name: str = key(choice(ENGINES, "engine"), "the engine", default="vllm")
-    version: str | None = key(
-        Value(values.version, values.VERSION_SCHEMA),
-        "its release, such as 0.33.0; absent: the newest one with a memory profile",
+    name: Annotated[str, *choice(ENGINES, "engine")] = Field(default="vllm", description="the engine")
+    version: Annotated[str | None, PlainValidator(values.version), WithJsonSchema(values.VERSION_SCHEMA)] = Field(
+        default=None, description="its release, such as 0.33.0; absent: the newest one with a memory profile"
     )
 
 
@@ -91,17 +88,15 @@ class OwnedMap(Map):
 
     required = ("price", "years")
 
-    price: int | None = key(
-        Value(values.purchase, values.PURCHASE_SCHEMA),
-        "US dollars that one GPU cost, with its part of the machine: 1600",
+    price: _Purchase = Field(
+        default=None, description="US dollars that one GPU cost, with its part of the machine: 1600"
     )
-    years: int | None = key(
-        Value(values.hours_of_years, values.YEARS_SCHEMA), "years over which its price is spread: 3"
+    years: _Years = Field(default=None, description="years over which its price is spread: 3")
+    electricity_per_kwh: _Price = Field(
+        default=None, description="US dollars for a kilowatt hour, cooling included: 0.30"
     )
-    electricity_per_kwh: int | None = key(_PRICE, "US dollars for a kilowatt hour, cooling included: 0.30")
-    watts: int | None = key(
-        whole(1, values.MAX_WATTS, "a whole number of watts"),
-        "what one GPU draws, with its part of the machine; absent: its board power",
+    watts: Annotated[int | None, *whole(1, values.MAX_WATTS, "a whole number of watts")] = Field(
+        default=None, description="what one GPU draws, with its part of the machine; absent: its board power"
     )
 
 
@@ -111,18 +106,19 @@ class GPUMap(Map):
     required = ("name",)
     later = ("owned", "host_memory")
 
-    name: str | None = key(TEXT, "a catalog name, or the name nvidia-smi prints")
-    count: int = key(whole(1, values.MAX_GPUS, "a whole number of GPUs"), "how many of them", default=1)
-    index: int = key(_DEVICE, "device number of the first one, as nvidia-smi counts", default=0)
-    memory_in_use: int = key(
-        BYTES, "memory that others hold on each GPU, such as a desktop or another process: 1GiB", default=0
+    name: _Text = Field(default=None, description="a catalog name, or the name nvidia-smi prints")
+    count: Annotated[int, *whole(1, values.MAX_GPUS, "a whole number of GPUs")] = Field(
+        default=1, description="how many of them"
     )
-    price_per_hour: int | None = key(_PRICE, "US dollars that one GPU costs for one hour: 2.49")
-    owned: OwnedMap | None = key(
-        MapOf(OwnedMap, "price, years, electricity_per_kwh, watts", "an amount of US dollars"),
-        "what the GPUs cost that were bought, instead of price_per_hour",
+    index: _Device = Field(default=0, description="device number of the first one, as nvidia-smi counts")
+    memory_in_use: _Memory = Field(
+        default=0, description="memory that others hold on each GPU, such as a desktop or another process: 1GiB"
     )
-    host_memory: int | None = key(BYTES, _HOST_MEMORY)
+    price_per_hour: _Price = Field(default=None, description="US dollars that one GPU costs for one hour: 2.49")
+    owned: Annotated[OwnedMap | None, _OWNED] = Field(
+        default=None, description="what the GPUs cost that were bought, instead of price_per_hour"
+    )
+    host_memory: _HostMemory = Field(default=None, description=_HOST_MEMORY)
 
 
 class PoolMap(Map):
@@ -131,23 +127,24 @@ class PoolMap(Map):
     required = ("gpu",)
     later = ("owned", "host_memory", "without")
 
-    gpu: str | None = key(TEXT, "their GPU: a catalog name, also of a MIG slice")
-    gpus: int = key(
-        whole(1, values.MAX_GPUS_PER_NODE, "a whole number of GPUs per node"),
-        "GPUs, or MIG slices, of one node",
-        default=1,
+    gpu: _Text = Field(default=None, description="their GPU: a catalog name, also of a MIG slice")
+    gpus: Annotated[int, *whole(1, values.MAX_GPUS_PER_NODE, "a whole number of GPUs per node")] = Field(
+        default=1, description="GPUs, or MIG slices, of one node"
     )
-    count: int = key(whole(1, values.MAX_NODES, "a whole number of nodes"), "how many nodes", default=1)
-    without: tuple[str, ...] | None = key(TEXTS, "nodes of these that are lost, drained or not to be used: h100-2")
-    index: int = key(_DEVICE, "device number of the first GPU of each node, as nvidia-smi counts", default=0)
-    memory_in_use: int = key(BYTES, "memory that others hold on each GPU: 1GiB", default=0)
-    price_per_hour: int | None = key(_PRICE, "US dollars that one GPU costs for one hour: 2.49")
-    owned: OwnedMap | None = key(
-        MapOf(OwnedMap, "price, years, electricity_per_kwh, watts", "an amount of US dollars"),
-        "what the GPUs cost that were bought, instead of price_per_hour",
+    count: Annotated[int, *whole(1, values.MAX_NODES, "a whole number of nodes")] = Field(
+        default=1, description="how many nodes"
     )
-    node: str | None = key(NAME, "name of the one node; pools that name the same node are GPUs of one machine")
-    host_memory: int | None = key(BYTES, _HOST_MEMORY)
+    without: _Texts = Field(default=None, description="nodes of these that are lost, drained or not to be used: h100-2")
+    index: _Device = Field(default=0, description="device number of the first GPU of each node, as nvidia-smi counts")
+    memory_in_use: _Memory = Field(default=0, description="memory that others hold on each GPU: 1GiB")
+    price_per_hour: _Price = Field(default=None, description="US dollars that one GPU costs for one hour: 2.49")
+    owned: Annotated[OwnedMap | None, _OWNED] = Field(
+        default=None, description="what the GPUs cost that were bought, instead of price_per_hour"
+    )
+    node: Annotated[str | None, PlainValidator(values.name), WithJsonSchema(values.NAME_SCHEMA)] = Field(
+        default=None, description="name of the one node; pools that name the same node are GPUs of one machine"
+    )
+    host_memory: _HostMemory = Field(default=None, description=_HOST_MEMORY)
 
 
 class ContextMap(Map):
@@ -155,15 +152,15 @@ class ContextMap(Map):
 
     required = ("min",)
 
-    min: int | None = key(_TOKENS, "the plan guarantees this many: 8k")
-    wish: int | None = key(_TOKENS, "more, up to this many, is better: 32k")
+    min: _Tokens = Field(default=None, description="the plan guarantees this many: 8k")
+    wish: _Tokens = Field(default=None, description="more, up to this many, is better: 32k")
 
 
 class ConcurrencyMap(Map):
     """How many requests are served at once without waiting for memory."""
 
-    min: int | None = key(_REQUESTS, "the plan guarantees this many; absent: 1")
-    target: int | None = key(_REQUESTS, "more, up to this many, is better; absent: the minimum")
+    min: _Requests = Field(default=None, description="the plan guarantees this many; absent: 1")
+    target: _Requests = Field(default=None, description="more, up to this many, is better; absent: the minimum")
 
 
 class RequestMap(Map):
@@ -171,20 +168,20 @@ class RequestMap(Map):
 
     required = ("prompt_tokens",)
 
-    prompt_tokens: int | None = key(_TOKENS, "tokens of the prompt: 6k")
-    output_tokens: int | None = key(_TOKENS, "tokens of the answer: 2k; required when the task generates text")
+    prompt_tokens: _Tokens = Field(default=None, description="tokens of the prompt: 6k")
+    output_tokens: _Tokens = Field(
+        default=None, description="tokens of the answer: 2k; required when the task generates text"
+    )
 
 
 class SpeedMap(Map):
     """How long users may wait, at the slow end of the range, with all requests running that the plan lets in."""
 
-    tpot: int | None = key(_TIME, "most time per token of an answer after the first: 50ms")
-    ttft: int | None = key(_TIME, "most time to the first token: 2s")
-    percentile: int = key(
-        Value(values.percentile, {"enum": list(values.PERCENTILES)}),
-        "of how many requests in a hundred this holds: 50, 90 or 99",
-        default=50,
-    )
+    tpot: _Time = Field(default=None, description="most time per token of an answer after the first: 50ms")
+    ttft: _Time = Field(default=None, description="most time to the first token: 2s")
+    percentile: Annotated[
+        int, PlainValidator(values.percentile), WithJsonSchema({"enum": list(values.PERCENTILES)})
+    ] = Field(default=50, description="of how many requests in a hundred this holds: 50, 90 or 99")
 
 
 class UsersMap(Map):
@@ -192,30 +189,33 @@ class UsersMap(Map):
 
     required = ("count", "think_time")
 
-    count: int | None = key(whole(1, values.MAX_CONCURRENCY, "a whole number of users"), "how many of them")
-    think_time: int | None = key(_TIME, "time between an answer and the next request: 30s")
+    count: Annotated[int | None, *whole(1, values.MAX_CONCURRENCY, "a whole number of users")] = Field(
+        default=None, description="how many of them"
+    )
+    think_time: _Time = Field(default=None, description="time between an answer and the next request: 30s")
 
 
 class FigureMap(Map):
     """The accuracy of one model or variant that you measured or trust; it replaces what the catalog says."""
 
-    score: int | None = key(_PERCENT, "score of the model on the role's task, 0 to 100")
-    recovery: int | None = key(_PERCENT, "what the variant keeps of the unquantized model's score, in percent")
-    source: str | None = key(TEXT, "where the figure comes from")
+    score: _Percent = Field(default=None, description="score of the model on the role's task, 0 to 100")
+    recovery: _Percent = Field(
+        default=None, description="what the variant keeps of the unquantized model's score, in percent"
+    )
+    source: _Text = Field(default=None, description="where the figure comes from")
 
 
 class AccuracyMap(Map):
     """Floors that the chosen variant keeps, and figures of your own."""
 
-    recovery: int | None = key(
-        _PERCENT, "least percentage of the unquantized model's score that quantization must keep: 95"
+    recovery: _Percent = Field(
+        default=None, description="least percentage of the unquantized model's score that quantization must keep: 95"
     )
-    score: int | None = key(_PERCENT, "least score on the role's task, 0 to 100")
-    figures: dict[str, FigureMap] = key(
-        Named(MapOf(FigureMap, "score, recovery, source", "a percentage"), "model or variant names"),
-        "your own figures, by model or variant",
-        default={},
-    )
+    score: _Percent = Field(default=None, description="least score on the role's task, 0 to 100")
+    figures: Annotated[
+        dict[str, Annotated[FigureMap, _FIGURE]],
+        map_of("model or variant names"),
+    ] = Field(default={}, description="your own figures, by model or variant")
 
 
 class RoleBasics(Map):
@@ -223,69 +223,69 @@ class RoleBasics(Map):
 
     required = ("task", "context")
 
-    task: str | None = key(
-        Value(_task, enum(TASKS)), "what the role does: decides which models are candidates and which score counts"
+    task: Annotated[str | None, PlainValidator(_task), WithJsonSchema(enum(TASKS))] = Field(
+        default=None, description="what the role does: decides which models are candidates and which score counts"
     )
-    models: tuple[str, ...] | None = key(
-        TEXTS,
-        "candidates: catalog names, Hugging Face ids, or folders (./my-model) with a config.json; "
+    models: _Texts = Field(
+        default=None,
+        description="candidates: catalog names, Hugging Face ids, or folders (./my-model) with a config.json; "
         "absent: every catalog model for the task",
     )
-    context: ContextMap | None = key(
-        MapOf(ContextMap, "min, wish", "a token count"),
-        "how many tokens one request may have, prompt and answer together: 16k",
+    context: Annotated[ContextMap | None, map_of("min, wish", "min", "a token count")] = Field(
+        default=None, description="how many tokens one request may have, prompt and answer together: 16k"
     )
-    concurrency: ConcurrencyMap = key(
-        MapOf(ConcurrencyMap, "min, target", "a number of requests"), default=ConcurrencyMap()
+    concurrency: Annotated[ConcurrencyMap, map_of("min, target", "min", "a number of requests")] = ConcurrencyMap()
+    request: Annotated[RequestMap | None, _REQUEST] = None
+    speed: Annotated[SpeedMap, map_of("tpot, ttft, percentile", "tpot", "a time")] = SpeedMap()
+    rate: _Rate = Field(
+        default=None, description="requests that all servers of the role together must keep up with: 3/s"
     )
-    request: RequestMap | None = key(MapOf(RequestMap, "prompt_tokens, output_tokens", "a token count"))
-    speed: SpeedMap = key(MapOf(SpeedMap, "tpot, ttft, percentile", "a time"), default=SpeedMap())
-    rate: int | None = key(
-        Value(values.rate, values.RATE_SCHEMA), "requests that all servers of the role together must keep up with: 3/s"
+    users: Annotated[UsersMap | None, map_of("count, think_time", "count", "a number of users")] = None
+    cached_prompt: _Share = Field(default=0, description="share of a prompt that the prefix cache has on average: 0.6")
+    busy: _Share = Field(
+        default=1000, description="share of the time in which a server of the role works while others want its GPU: 0.3"
     )
-    users: UsersMap | None = key(MapOf(UsersMap, "count, think_time", "a number of users"))
-    cached_prompt: int = key(_SHARE, "share of a prompt that the prefix cache has on average: 0.6", default=0)
-    busy: int = key(
-        _SHARE, "share of the time in which a server of the role works while others want its GPU: 0.3", default=1000
+    accuracy: Annotated[AccuracyMap, map_of("recovery, score, figures", "recovery", "a percentage")] = AccuracyMap()
+    weight: Annotated[int, *whole(1, values.MAX_WEIGHT, "a whole number")] = Field(
+        default=1, description="how much the role counts in the balanced objective, relative to the others"
     )
-    accuracy: AccuracyMap = key(MapOf(AccuracyMap, "recovery, score, figures", "a percentage"), default=AccuracyMap())
-    weight: int = key(
-        whole(1, values.MAX_WEIGHT, "a whole number"),
-        "how much the role counts in the balanced objective, relative to the others",
-        default=1,
+    schemes: _Texts = Field(default=None, description="quantization schemes allowed: awq-int4, fp8, bf16; absent: all")
+    variant: _Text = Field(default=None, description="the one checkpoint to use, by its Hugging Face id")
+    kv_cache_dtype: Annotated[str | None, *choice(CACHE_DTYPES, "KV cache type")] = Field(
+        default=None,
+        description="auto (the model's own type), fp8, or another of the engine's; absent: the planner chooses",
     )
-    schemes: tuple[str, ...] | None = key(TEXTS, "quantization schemes allowed: awq-int4, fp8, bf16; absent: all")
-    variant: str | None = key(TEXT, "the one checkpoint to use, by its Hugging Face id")
-    kv_cache_dtype: str | None = key(
-        choice(CACHE_DTYPES, "KV cache type"),
-        "auto (the model's own type), fp8, or another of the engine's; absent: the planner chooses",
+    port: Annotated[int | None, *whole(values.FIRST_PORT, values.LAST_PORT, "a port number")] = Field(
+        default=None,
+        description="port of the server; absent: the next free one from 8001, in the order of the role names",
     )
-    port: int | None = key(
-        whole(values.FIRST_PORT, values.LAST_PORT, "a port number"),
-        "port of the server; absent: the next free one from 8001, in the order of the role names",
+    trust_remote_code: Annotated[bool, PlainValidator(values.boolean), WithJsonSchema({"type": "boolean"})] = Field(
+        default=False, description="allow Python code from the model's repository to run"
     )
-    trust_remote_code: bool = key(BOOLEAN, "allow Python code from the model's repository to run", default=False)
-    replicas: int | None = key(
-        auto_or(values.MAX_REPLICAS, "auto or a whole number of replicas"),
-        "equal servers of this role; auto: as many as are best for concurrency.target",
-        default=1,
+    replicas: Annotated[int | None, *auto_or(values.MAX_REPLICAS, "auto or a whole number of replicas")] = Field(
+        default=1, description="equal servers of this role; auto: as many as are best for concurrency.target"
     )
-    tensor_parallel: tuple[int, ...] | None = key(
-        sizes(values.parallel_size, {"enum": list(PARALLEL_SIZES)}),
-        "GPUs of one node that one server splits its layers over: auto, 4 or [1, 2]",
+    tensor_parallel: Annotated[tuple[int, ...] | None, *sizes(values.parallel_size, {"enum": list(PARALLEL_SIZES)})] = (
+        Field(default=None, description="GPUs of one node that one server splits its layers over: auto, 4 or [1, 2]")
     )
-    pipeline_parallel: tuple[int, ...] | None = key(
-        sizes(
+    pipeline_parallel: Annotated[
+        tuple[int, ...] | None,
+        *sizes(
             values.whole(1, values.MAX_STAGES, "auto or whole numbers of stages"),
             {"type": "integer", "minimum": 1, "maximum": values.MAX_STAGES},
         ),
-        "groups of GPUs that hold the layers one after another: auto, 2 or [1, 2]",
+    ] = Field(default=None, description="groups of GPUs that hold the layers one after another: auto, 2 or [1, 2]")
+    pool: _Texts = Field(default=None, description="the pools of `nodes` this role may use; absent: all")
+    exclusive: Annotated[bool, PlainValidator(values.boolean), WithJsonSchema({"type": "boolean"})] = Field(
+        default=False, description="no other role may be on its GPUs"
     )
-    pool: tuple[str, ...] | None = key(TEXTS, "the pools of `nodes` this role may use; absent: all")
-    exclusive: bool = key(BOOLEAN, "no other role may be on its GPUs", default=False)
-    share_with: tuple[str, ...] | None = key(TEXTS, "the only other roles that may be on its GPUs; absent: all")
-    spread: str | None = key(choice(SPREADS, "spread"), "every replica on a gpu or a node of its own")
-    optional: bool = key(BOOLEAN, "leave the role out rather than have no plan", default=False)
+    share_with: _Texts = Field(default=None, description="the only other roles that may be on its GPUs; absent: all")
+    spread: Annotated[str | None, *choice(SPREADS, "spread")] = Field(
+        default=None, description="every replica on a gpu or a node of its own"
+    )
+    optional: Annotated[bool, PlainValidator(values.boolean), WithJsonSchema({"type": "boolean"})] = Field(
+        default=False, description="leave the role out rather than have no plan"
+    )
 
 
 class RoleMap(SharedKeys, LayoutKeys, EngineKeys, RoleBasics):
@@ -301,66 +301,67 @@ class FleetMap(Map):
     required = ("name", "roles")
     later = (*TURN_KEYS, "cluster")
 
-    name: str | None = key(NAME, "names the plan's units, containers and folders")
-    engine: EngineMap = key(MapOf(EngineMap, "name, version", "an engine name"), default=EngineMap())
-    gpu: GPUMap | None = key(
-        MapOf(GPUMap, "name, count, index, memory_in_use", "a GPU name"),
-        "the GPUs of one machine, by their catalog name or as nvidia-smi prints it",
+    name: Annotated[str | None, PlainValidator(values.name), WithJsonSchema(values.NAME_SCHEMA)] = Field(
+        default=None, description="names the plan's units, containers and folders"
     )
-    nodes: dict[str, PoolMap] | None = key(
-        Named(MapOf(PoolMap, "gpu, gpus, count, …", "a GPU name"), "pool names"),
-        "pools of nodes by name, for GPUs of several kinds or machines; instead of gpu",
+    engine: Annotated[EngineMap, map_of("name, version", "name", "an engine name")] = EngineMap()
+    gpu: Annotated[GPUMap | None, map_of("name, count, index, memory_in_use", "name", "a GPU name")] = Field(
+        default=None, description="the GPUs of one machine, by their catalog name or as nvidia-smi prints it"
     )
-    objective: tuple[str, ...] = key(
-        Many(choice(OBJECTIVES, "objective")),
-        "what to maximise; a list is taken in order, each before the next",
-        default=("balanced",),
+    nodes: Annotated[
+        dict[str, Annotated[PoolMap, map_of("gpu, gpus, count, …", "gpu", "a GPU name")]] | None, map_of("pool names")
+    ] = Field(default=None, description="pools of nodes by name, for GPUs of several kinds or machines; instead of gpu")
+    objective: Annotated[
+        tuple[Annotated[str, PlainValidator(_read_objective)], ...],
+        BeforeValidator(values.as_list),
+        WithJsonSchema(one_or_more(enum(OBJECTIVES))),
+    ] = Field(default=("balanced",), description="what to maximise; a list is taken in order, each before the next")
+    roles: Annotated[dict[str, Annotated[RoleMap, map_of("task, context, …")]], map_of("role names")] = Field(
+        default={}, description="the roles by name; the name is the model name that clients ask for"
     )
-    roles: dict[str, RoleMap] = key(
-        Named(MapOf(RoleMap, "task, context, …"), "role names"),
-        "the roles by name; the name is the model name that clients ask for",
-        default={},
+    time_share: Annotated[
+        tuple[tuple[str, ...], ...] | None, PlainValidator(values.groups), WithJsonSchema(_GROUPS)
+    ] = Field(default=None, description="groups of roles that take turns on the same memory: [[writer, painter]]")
+    max_resident: Annotated[int | None, *whole(1, values.MAX_REPLICAS, "a whole number of roles")] = Field(
+        default=None,
+        description="how many roles of a group may be awake at once, by default 1; without time_share all roles are "
+        "one group",
     )
-    time_share: tuple[tuple[str, ...], ...] | None = key(
-        Value(values.groups, _GROUPS), "groups of roles that take turns on the same memory: [[writer, painter]]"
-    )
-    max_resident: int | None = key(
-        whole(1, values.MAX_REPLICAS, "a whole number of roles"),
-        "how many roles of a group may be awake at once, by default 1; without time_share all roles are one group",
-    )
-    between_turns: str | None = key(
-        choice(BETWEEN_TURNS, "way to pass the time between turns"),
-        "sleep (weights in the machine's memory), sleep-2 (weights are read again) or stop; absent: sleep "
+    between_turns: Annotated[str | None, *choice(BETWEEN_TURNS, "way to pass the time between turns")] = Field(
+        default=None,
+        description="sleep (weights in the machine's memory), sleep-2 (weights are read again) or stop; absent: sleep "
         "where that fits, else stop",
     )
-    cluster: ClusterMap = key(
-        MapOf(ClusterMap, "dra", "true or false"),
-        "what the Kubernetes cluster can do, for the target kubernetes",
-        default=ClusterMap(),
+    cluster: Annotated[ClusterMap, map_of("dra", "dra", "true or false")] = Field(
+        default=ClusterMap(), description="what the Kubernetes cluster can do, for the target kubernetes"
     )
 
 
 def json_schema() -> dict[str, Any]:
     """Return the JSON Schema of fleet.yaml for editors and validators."""
-    maps = sorted(_maps(FleetMap), key=lambda one: one.__name__)
-    schema = _sorted({"$defs": {one.__name__: one.schema() for one in maps}, **FleetMap.schema()})
-    for name in ("roles", "nodes"):
-        schema["properties"][name] |= {"propertyNames": values.NAME_SCHEMA, "minProperties": 1}
+    schema = _tidy(FleetMap.model_json_schema())
+    for key in ("roles", "nodes"):
+        schema["properties"][key] |= {"propertyNames": values.NAME_SCHEMA, "minProperties": 1}
     schema["oneOf"] = [{"required": ["gpu"]}, {"required": ["nodes"]}]
+    for one in (schema, *schema["$defs"].values()):
+        for key in one.get("properties", {}).values():
+            if "$ref" in key and "description" not in key:  # not every editor looks behind a reference
+                key["description"] = schema["$defs"][key["$ref"].rpartition("/")[2]]["description"]
     return {"$schema": JSON_SCHEMA, "title": "fleet.yaml", **schema}
 
 
-def _maps(of: type[Map]) -> set[type[Map]]:
-    """Return the classes of all maps inside one."""
-    kinds = [own.kind.kind if isinstance(own.kind, Named) else own.kind for own in of.keys.values()]
-    found = {kind.of for kind in kinds if isinstance(kind, MapOf)}
-    return found.union(*map(_maps, found))
-
-
-def _sorted(node: Any, *, keys: bool = False) -> Any:  # noqa: ANN401 - any JSON
-    """Return a schema with its words sorted, but ``keys`` of a map in their order."""
+def _tidy(node: Any) -> Any:  # noqa: ANN401 - any JSON
+    """Drop what pydantic adds and an editor has no use for: titles, empty defaults, null as an alternative."""
     if isinstance(node, list):
-        return [_sorted(item) for item in node]
+        return [_tidy(item) for item in node if item != {"type": "null"}]
     if not isinstance(node, dict):
         return node
-    return {word: _sorted(node[word], keys=word == "properties") for word in (node if keys else sorted(node))}
+    kept = {
+        key: _tidy(value)
+        for key, value in node.items()
+        if not (key == "title" and isinstance(value, str))
+        and not (key == "default" and (value is None or isinstance(value, dict)))
+    }
+    if len(kept.get("anyOf", ())) == 1:
+        kept |= kept.pop("anyOf")[0]
+    return kept

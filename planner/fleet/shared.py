@@ -95,7 +95,7 @@ def served_together(findings: Findings, read: FleetMap, roles: Sequence[Role]) -
             continue
         refused = [*_contradictions(parts), *_defaults(read, parts)]
         for name, key, message, hint in refused:
-            said = key if key in read.roles[name].stated else "same_server_as"
+            said = key if key in read.roles[name].model_fields_set else "same_server_as"
             findings.refuse(("roles", name, said), message, hint)
         if not refused:
             found = {name: role for name, role in found.items() if name not in names}
@@ -141,7 +141,7 @@ def _contradictions(parts: Sequence[Role]) -> Iterator[tuple[str, str, str, str]
 
 def _defaults(read: FleetMap, parts: Sequence[Role]) -> Iterator[tuple[str, str, str, str]]:
     """Yield as ``_contradictions`` does where one of two roles states what it would be if nothing were stated."""
-    first, stated = parts[0], {name: set(role.stated) for name, role in read.roles.items()}
+    first, stated = parts[0], {name: role.model_fields_set for name, role in read.roles.items()}
     for other in parts[1:]:
         for fact, key in _SAME.items():
             found = {getattr(part, fact) for part in (first, other)}

@@ -1,8 +1,11 @@
 """The key of a role that has no server of its own: its shape in fleet.yaml."""
 
-from typing import ClassVar
+from typing import Annotated, ClassVar
 
-from planner.fleet.shapes import TEXT, Map, key
+from pydantic import Field, PlainValidator, WithJsonSchema
+
+from planner.fleet import values
+from planner.fleet.shapes import Map
 
 
 class SharedKeys(Map):
@@ -10,4 +13,6 @@ class SharedKeys(Map):
 
     later: ClassVar[tuple[str, ...]] = ("same_server_as",)
 
-    same_server_as: str | None = key(TEXT, "the role whose server does this one too, under both names")
+    same_server_as: Annotated[str | None, PlainValidator(values.text), WithJsonSchema(values.TEXT_SCHEMA)] = Field(
+        default=None, description="the role whose server does this one too, under both names"
+    )

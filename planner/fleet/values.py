@@ -10,6 +10,8 @@ from collections.abc import Callable, Iterable
 from decimal import Decimal
 from typing import Any, NoReturn
 
+from pydantic_core import PydanticCustomError
+
 from planner.fleet.fleet import PARALLEL_SIZES
 from planner.units import GIB, ceil_div, format_tokens, parse_bytes, parse_tokens
 
@@ -51,18 +53,9 @@ YEARS_SCHEMA = {"type": "number", "exclusiveMinimum": 0, "maximum": MAX_YEARS}
 AUTO = "auto"
 
 
-class Wrong(ValueError):
-    """A value is not what its key takes."""
-
-    def __init__(self, message: str, hint: str) -> None:
-        self.message = message
-        self.hint = hint
-        super().__init__(message)
-
-
 def wrong(message: str, hint: str = "") -> NoReturn:
-    """Refuse a value with a message and a hint."""
-    raise Wrong(message, hint)
+    """Refuse a value with a message and a hint; ``load`` finds both in the error's context."""
+    raise PydanticCustomError("planner", "{message}", {"message": message, "hint": hint})
 
 
 def nearest(name: str, known: Iterable[str], count: int = 1) -> tuple[str, ...]:
