@@ -130,7 +130,6 @@ def activation_line(
     tuned = NO_TUNING if pipeline_rank else tuning(architecture, flags, profile, dtype_bytes)
     # cuBLAS takes its workspace with the first product, after the kernels were tuned.
     floor = max(layers.first_peak_bytes() + beside, tuned.peak_bytes - kept) + _BLOCK_TAIL_BYTES
-    base = per_row = per_sequence = leaner = 0
     # The experts' workspace is either there for good, and then beside the sampler as well, or only while layers run.
     if profile.moe_workspace_persistent:
         kept += sparse.with_experts(experts)
@@ -138,19 +137,12 @@ def activation_line(
         kept += sparse.workspace_bytes
         floor += experts
         warm += experts
+    sampling = _NOT_SAMPLING
     if last_stage and architecture.has_head and not architecture.is_pooling:
-        per_row, buffers = _sampler(architecture, flags.sampled_rows, dtype_bytes, profile, gpu, second=second)
-        hidden_bytes = architecture.hidden_size * dtype_bytes
-        # The sampler runs while the hidden states of the whole pass are still held; of these it takes one row for each
-        # sequence, which the first runner copies once more.
-        base = flags.max_num_batched_tokens * hidden_bytes + buffers + _BLOCK_TAIL_BYTES
-        per_row += (1 if second else 2) * hidden_bytes
-        if profile.flashinfer_if_installed and _runs_flashinfer(gpu):
-            leaner = architecture.vocab_size * (_SORT_BYTES - _FILTER_BYTES)
-        per_sequence = penalty_bytes(architecture, 1) if second else 0
+        sampling = _sampling(architecture, flags, dtype_bytes, profile, gpu, second=second)
     ahead = drafting(architecture, flags, dtype_bytes, second=second)
     floor, warm, kept = floor + ahead.transient_bytes, warm + ahead.transient_bytes, kept + ahead.kept_bytes
-    per_sequence += ahead.kept_bytes_per_sequence
+    base, per_row = sampling.base_bytes, sampling.row_bytes
     verifying = per_row * flags.query_tokens if flags.speculative else 0
     per_row += ahead.row_bytes if per_row else 0
     if architecture.vision and pipeline_rank == 0:
@@ -166,9 +158,9 @@ def activation_line(
         base_bytes=base,
         bytes_per_sequence=per_row,
         kept_bytes=kept,
-        kept_bytes_per_sequence=per_sequence,
+        kept_bytes_per_sequence=sampling.kept_bytes_per_sequence + ahead.kept_bytes_per_sequence,
         warm_floor_bytes=warm,
-        least_bytes_per_sequence=per_row - leaner,
+        least_bytes_per_sequence=per_row - sampling.leaner_bytes,
         stranded_bytes=tuned.copy_bytes if profile.budget == "consumed" else 0,
         unprofiled_bytes=max(unprofiled_bytes(architecture, flags, dtype_bytes), sparse.serving_bytes - beside),
         verifying_bytes_per_sequence=verifying,
@@ -215,6 +207,40 @@ def blas_workspace_bytes(gpu: GPU) -> int:
 
 def _runs_flashinfer(gpu: GPU) -> bool:
     return gpu.compute_capability is None or gpu.compute_capability >= (8, 0)
+
+
+class _Sampling(Struct, frozen=True, kw_only=True):
+    """What sampling takes on one rank: whatever it samples, for each row, and for good for each sequence.
+
+    A row takes ``leaner_bytes`` less where a sampler is installed that need not be.
+    """
+
+    base_bytes: int = 0
+    row_bytes: int = 0
+    kept_bytes_per_sequence: int = 0
+    leaner_bytes: int = 0
+
+
+_NOT_SAMPLING = _Sampling()
+
+
+def _sampling(
+    architecture: Architecture, flags: ServeFlags, dtype_bytes: int, profile: EngineProfile, gpu: GPU, *, second: bool
+) -> _Sampling:
+    """Return what the rank that samples takes for it.
+
+    The sampler runs while the hidden states of the whole pass are still held; of these it takes one row for each
+    sequence, which the first runner copies once more.
+    """
+    row_bytes, buffers = _sampler(architecture, flags.sampled_rows, dtype_bytes, profile, gpu, second=second)
+    hidden_bytes = architecture.hidden_size * dtype_bytes
+    leaner = profile.flashinfer_if_installed and _runs_flashinfer(gpu)
+    return _Sampling(
+        base_bytes=flags.max_num_batched_tokens * hidden_bytes + buffers + _BLOCK_TAIL_BYTES,
+        row_bytes=row_bytes + (1 if second else 2) * hidden_bytes,
+        kept_bytes_per_sequence=penalty_bytes(architecture, 1) if second else 0,
+        leaner_bytes=architecture.vocab_size * (_SORT_BYTES - _FILTER_BYTES) if leaner else 0,
+    )
 
 
 def _sampler(

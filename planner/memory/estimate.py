@@ -76,21 +76,16 @@ def estimate(server: Server, gpu: GPU, profile: EngineProfile, memory_in_use_byt
     flags = server.flags
     stages = [terms(server, gpu, profile, rank) for rank in range(flags.pipeline_parallel_size)]
     baseline = baseline_bytes(flags, profile, gpu)
+    in_use = baseline + memory_in_use_bytes
     requested = math.ceil(gpu.memory_bytes * flags.gpu_memory_utilization)
-    available = [_available(stage, server, profile, requested, baseline + memory_in_use_bytes) for stage in stages]
+    available = [_available(stage, server, profile, requested, in_use) for stage in stages]
     known = learnt(server, gpu, profile) if flags.kv_cache_memory_bytes is None else None
     available = [room + known.more_bytes for room in available] if known else available
     refused = refusal(server.architecture, server.quantization, flags, profile, gpu)
-    in_use = baseline + memory_in_use_bytes
     failed = Failure(str(refused)) if refused else failure(server, gpu, profile, stages, available, requested, in_use)
     blocks = min(stage.layout.blocks(room) for stage, room in zip(stages, available, strict=True))
     first = stages[0]
-    spread = Margin(low_bytes=0, high_bytes=0)
-    if flags.kv_cache_memory_bytes is None:
-        spread = start_margin(server, gpu, profile, first, with_graphs=graphs_in_budget(server, profile))
-        if known:
-            low, high = known.low_bytes(spread.low_bytes), known.high_bytes(spread.high_bytes)
-            spread = Margin(low_bytes=low, high_bytes=high)
+    spread = _spread(server, gpu, profile, first, known)
     length, batch = flags.max_model_len, flags.max_num_batched_tokens
     close = _close_call(first, available[0], spread, flags, failed)
     return Estimate(
@@ -115,10 +110,20 @@ def estimate(server: Server, gpu: GPU, profile: EngineProfile, memory_in_use_byt
             *_notes(profile, gpu),
             *((_learnt_note(known),) if known else ()),
             *unified_notes(gpu, requested),
-            *_unprofiled(first, gpu.memory_bytes - baseline - memory_in_use_bytes - available[0], flags),
+            *_unprofiled(first, gpu.memory_bytes - in_use - available[0], flags),
             *((_close_note(flags, starts=failed is None),) if close else ()),
         ),
     )
+
+
+def _spread(server: Server, gpu: GPU, profile: EngineProfile, stage: Terms, known: Learnt | None) -> Margin:
+    """Return how much less or more may be left for the KV cache; nothing where its size is given."""
+    if server.flags.kv_cache_memory_bytes is not None:
+        return Margin(low_bytes=0, high_bytes=0)
+    stated = start_margin(server, gpu, profile, stage, with_graphs=graphs_in_budget(server, profile))
+    if known is None:
+        return stated
+    return Margin(low_bytes=known.low_bytes(stated.low_bytes), high_bytes=known.high_bytes(stated.high_bytes))
 
 
 def _learnt_note(known: Learnt) -> str:
