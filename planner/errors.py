@@ -13,6 +13,10 @@ PlannerError                 the root; the command line maps each class to one e
 "No plan exists" is a result (see ``planner.plan``), not an error.
 """
 
+import contextlib
+from collections.abc import Iterator
+from pathlib import Path
+
 from msgspec import Struct
 
 
@@ -160,3 +164,12 @@ class OutputError(PlannerError):
 
     def __str__(self) -> str:
         return f"cannot {self.what} {self.path}: {self.reason}"
+
+
+@contextlib.contextmanager
+def output_errors(path: Path, what: str = "write") -> Iterator[None]:
+    """Turn what the system says of a file into an ``OutputError`` that names it, or ``path`` where it names none."""
+    try:
+        yield
+    except OSError as error:
+        raise OutputError(str(error.filename or path), (error.strerror or str(error)).lower(), what) from error

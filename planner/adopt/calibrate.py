@@ -44,30 +44,44 @@ def start_of(found: Diagnosis, log: str, digest: str, gpu: GPU, catalog: Catalog
 
     ``digest`` is the log's. What was learnt before is left aside, so that a log always means the same.
     """
-    server = as_server(found)
-    if not found.version or not found.model:
-        return Start(log=log, why_not=f"it does not say {'the model' if found.version else 'the engine version'}")
-    if not found.arguments:
-        return Start(log=log, why_not="it does not say with which arguments the server was started")
-    kv_gib, tokens = found.figures.get("available_kv_gib"), found.figures.get("kv_tokens")
+    measured = _measured(found, digest, gpu, catalog)
+    if isinstance(measured, str):
+        return Start(log=log, why_not=measured)
     try:
-        flags = {name: value for name, value in given_flags(server.flags).items() if value is not None}
-    except (ValueError, TypeError) as error:
+        server, answer = expected(measured, replace(gpu, seen=()), catalog)
+    except UnknownName as error:
+        return Start(log=log, why_not=str(error).split("\n")[0])
+    except (PlannerError, ValueError, TypeError) as error:
         return Start(log=log, why_not=str(error))
+    return Start(log=log, measured=measured, seen=as_seen(measured, server, answer), expected=answer)
+
+
+def _measured(found: Diagnosis, digest: str, gpu: GPU, catalog: Catalog) -> Measured | str:
+    """Return one start-up as its log tells it, or why it teaches nothing."""
+    if not found.version or not found.model:
+        return f"it does not say {'the model' if found.version else 'the engine version'}"
+    if not found.arguments:
+        return "it does not say with which arguments the server was started"
+    try:
+        given = given_flags(as_server(found).flags)
+    except (ValueError, TypeError) as error:
+        return str(error)
+    flags = {name: value for name, value in given.items() if value is not None}
     if "speculative" in flags:  # a drafter is not sized here, and its weights are among those logged
-        return Start(log=log, why_not="it drafts tokens ahead, and what that takes cannot be told apart")
+        return "it drafts tokens ahead, and what that takes cannot be told apart"
+    kv_gib, tokens = found.figures.get("available_kv_gib"), found.figures.get("kv_tokens")
     weights_gib = _gib(found, "weights_gib")
     if flags.get("kv_cache_memory_bytes") or "given_kv_gib" in found.figures:
         kv_gib = tokens = None
         if weights_gib is None:
-            return Start(log=log, why_not="the size of its KV cache was given, and it does not say that of its weights")
+            return "the size of its KV cache was given, and it does not say that of its weights"
     elif not isinstance(kv_gib, float) and not isinstance(tokens, int):
-        return Start(log=log, why_not="it does not say how large the KV cache is")
+        return "it does not say how large the KV cache is"
     there = (weights_gib or 0) + (kv_gib if isinstance(kv_gib, float) else 0)
     if there * GIB > gpu.memory_bytes:
-        return Start(log=log, why_not=f"weights and KV cache of {there:.2f} GiB are more than {gpu.name} has")
+        return f"weights and KV cache of {there:.2f} GiB are more than {gpu.name} has"
     eager = flags.get("enforce_eager") is True
-    measured = Measured(
+    return Measured(
         gpu=gpu.name,
         engine_version=found.version,
         model=_listed(found.model, catalog),
@@ -80,13 +94,6 @@ def start_of(found: Diagnosis, log: str, digest: str, gpu: GPU, catalog: Catalog
         activation_gib=_gib(found, "activation_gib"),
         cuda_graph_gib=_gib(found, "graphs_gib"),
     )
-    try:
-        server_sized, answer = expected(measured, replace(gpu, seen=()), catalog)
-    except UnknownName as error:
-        return Start(log=log, why_not=str(error).split("\n")[0])
-    except (PlannerError, ValueError, TypeError) as error:
-        return Start(log=log, why_not=str(error))
-    return Start(log=log, measured=measured, seen=as_seen(measured, server_sized, answer), expected=answer)
 
 
 def _listed(name: str, catalog: Catalog) -> str:

@@ -33,27 +33,15 @@ def to_fleet(servers: Sequence[Server], gpu: GPU, catalog: Catalog, name: str) -
     roles: dict[str, Any] = {}
     left: list[str] = []
     for server in servers:
-        try:
-            found = _checkpoint(server, catalog)
-        except (InvalidConfig, UnsupportedModel) as error:
-            left.append(f"{server.name}: {str(error).splitlines()[0]}")
-            continue
-        if found is None:
-            left.append(f"{server.name}: {server.model} is not in the catalog; `planner catalog add` adds it")
-            continue
-        model, variant, taken_for = found
-        left += [f"{server.name}: {server.model} is taken for {variant.repository}"] if taken_for else []
-        role = _role(server, model, variant)
-        longest = stored(model, variant)[0].longest_model_len
-        if role["context"] > longest:
-            left.append(f"{server.name}: the model has no more context than {longest}; {role['context']} is left out")
-            role["context"] = longest
-        roles[_role_name(server, roles)] = role
-        left += [f"{server.name}: --{flag} {_left_out(flag)}" for flag in server.flags if flag not in _SAID]
+        role, untold = _told(server, catalog)
+        left += untold
+        if role is not None:
+            roles[_role_name(server, roles)] = role
+            left += [f"{server.name}: --{flag} {_left_out(flag)}" for flag in server.flags if flag not in _SAID]
     if not roles:
         return "", tuple(left)
-    versions = {server.engine_version for server in servers if server.engine_version}
     document: dict[str, Any] = {"name": _plain(name)}
+    versions = {server.engine_version for server in servers if server.engine_version}
     if len(versions) == 1:
         version = versions.pop()
         if _planned(version):
@@ -63,6 +51,24 @@ def to_fleet(servers: Sequence[Server], gpu: GPU, catalog: Catalog, name: str) -
     document["gpu"] = {"name": gpu.name, "count": _gpus(servers)}
     document["roles"] = roles
     return yaml_text(document, flow=None, width=110), tuple(left)
+
+
+def _told(server: Server, catalog: Catalog) -> tuple[dict[str, Any] | None, list[str]]:
+    """Return the role of a server, None where it can be none, and what it cannot say or takes for granted."""
+    try:
+        found = _checkpoint(server, catalog)
+    except (InvalidConfig, UnsupportedModel) as error:
+        return None, [f"{server.name}: {str(error).splitlines()[0]}"]
+    if found is None:
+        return None, [f"{server.name}: {server.model} is not in the catalog; `planner catalog add` adds it"]
+    model, variant, taken_for = found
+    left = [f"{server.name}: {server.model} is taken for {variant.repository}"] if taken_for else []
+    role = _role(server, model, variant)
+    longest = stored(model, variant)[0].longest_model_len
+    if role["context"] > longest:
+        left.append(f"{server.name}: the model has no more context than {longest}; {role['context']} is left out")
+        role["context"] = longest
+    return role, left
 
 
 _SAID = frozenset(

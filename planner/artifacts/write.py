@@ -4,10 +4,9 @@ A file that differs from what was written last (``sums``) was edited by hand: th
 the whole write unless it is forced. Only files in ``artifacts/`` are ever removed, and no link is followed on the way.
 """
 
-import contextlib
 import difflib
 import stat
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from enum import StrEnum
 from pathlib import Path
 
@@ -15,7 +14,7 @@ from msgspec import Struct
 
 from planner.artifacts.sums import HOME, SUMS, digest, parse_sums, sums_file
 from planner.artifacts.switch import File, alone, behind_link, settle, switch, under_way
-from planner.errors import OutputError
+from planner.errors import OutputError, output_errors
 
 
 class Verb(StrEnum):
@@ -52,7 +51,7 @@ def write(
     """
     if dry_run:
         return _outcomes(files, folder, force)
-    with _output_errors(folder), alone(folder):
+    with output_errors(folder), alone(folder):
         settle(folder)
         outcomes = _outcomes(files, folder, force)
         _apply(files, folder, outcomes)
@@ -166,7 +165,7 @@ def _read_sums(folder: Path) -> dict[str, str]:
 
 def _read(path: Path) -> tuple[bytes, bool] | None:
     """Content and executable bit of a file, or None when there is none; the content of a link is where it leads."""
-    with _output_errors(path, "read"):
+    with output_errors(path, "read"):
         if path.is_symlink() and not under_way(path):
             return str(path.readlink()).encode(errors="surrogateescape"), False
         try:
@@ -176,11 +175,3 @@ def _read(path: Path) -> tuple[bytes, bool] | None:
         if not stat.S_ISREG(mode) and not stat.S_ISDIR(mode):
             raise OutputError(str(path), "is no plain file")
         return path.read_bytes(), bool(mode & stat.S_IXUSR)
-
-
-@contextlib.contextmanager
-def _output_errors(path: Path, what: str = "write") -> Iterator[None]:
-    try:
-        yield
-    except OSError as error:
-        raise OutputError(str(error.filename or path), (error.strerror or str(error)).lower(), what) from error

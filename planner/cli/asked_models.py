@@ -3,21 +3,16 @@
 from collections.abc import Sequence
 from pathlib import Path
 
-import click
 from msgspec.structs import replace
 
 from planner.catalog import Catalog
 from planner.cli.catalog_facts import Checkpoint
-from planner.cli.colour import shown
-from planner.cli.json_text import say
 from planner.cli.starter import StarterRole
-from planner.cli.text import wrapped
 from planner.errors import InputError
-from planner.explain import no_plan
 from planner.facts.variant import Model
 from planner.fleet import POOLING_TASKS, TASKS, TRANSCRIPTION, Fleet, FleetFile
 from planner.fleet.load import fleet_of
-from planner.plan import NoPlan, plan_json
+from planner.plan import NoPlan
 from planner.units import format_tokens, parse_tokens
 from planner.yaml_source import parse_yaml
 
@@ -74,11 +69,3 @@ def without_plan(fleet: Fleet, catalog: Catalog) -> NoPlan | None:
 
     answer = watched(fleet, lambda: solve(fleet, catalog, BUDGET, None))
     return answer if isinstance(answer, NoPlan) else None
-
-
-def say_none(none: NoPlan, as_json: bool) -> None:
-    """Print why there is no plan."""
-    if as_json:
-        say(plan_json(none))
-    else:
-        click.echo(shown(wrapped(no_plan(none))))

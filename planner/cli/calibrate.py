@@ -23,7 +23,7 @@ from planner.cli.json_text import json_option, say_json
 from planner.cli.shared import catalog_option, hint, verb
 from planner.cli.stdin import InputFile
 from planner.cli.text import wrapped
-from planner.errors import InputError, OutputError, Problem
+from planner.errors import InputError, Problem, output_errors
 from planner.facts.gpu import GPU
 from planner.live.loaded import loaded
 from planner.logs.diagnosis import diagnose
@@ -153,11 +153,9 @@ def _write(learnt: Sequence[Measured], paced: Sequence[LoadTest], gpu: GPU, fold
     facts: dict[str, Any] = {"starts": [entry(start) for start in (*before, *added)]}
     if tests_before or tests:
         facts["load_tests"] = [entry(test) for test in (*tests_before, *tests)]
-    try:
+    with output_errors(path):
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text(yaml_text(facts, flow=None, width=110), encoding="utf-8")
-    except OSError as error:
-        raise OutputError(str(path), (error.strerror or str(error)).lower()) from error
     verb("overwrite" if before or tests_before else "create", str(path))
 
 

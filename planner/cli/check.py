@@ -19,7 +19,7 @@ from planner.cli.json_text import json_option, say_json
 from planner.cli.shared import catalog_option, hint, verb
 from planner.cli.stdin import InputFile
 from planner.cli.text import escaped, wrapped
-from planner.errors import OutputError
+from planner.errors import output_errors
 from planner.facts.gpu import GPU
 from planner.logs.secrets import without_secrets
 from planner.units import format_gib
@@ -82,10 +82,8 @@ def _write_fleet(found: Found, gpu: GPU | None, catalog: Catalog, path: Path) ->
         hint(escaped(sentence))
     if not text:
         return
-    try:
+    with output_errors(path):
         path.write_text(text, encoding="utf-8")
-    except OSError as error:
-        raise OutputError(str(path), (error.strerror or str(error)).lower()) from error
     verb("create", str(path))
 
 

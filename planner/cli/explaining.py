@@ -6,18 +6,19 @@ import click
 
 from planner.catalog import load_catalog
 from planner.cli.colour import shown
-from planner.cli.exit_codes import EXIT_NO_PLAN, EXIT_NOT_PROVEN, EXIT_PROVEN
-from planner.cli.json_text import say, say_json
+from planner.cli.exit_codes import EXIT_NOT_PROVEN, EXIT_PROVEN
+from planner.cli.json_text import say_json
 from planner.cli.lock import plan_there
+from planner.cli.no_plan import say_none
 from planner.cli.progress import watched
 from planner.cli.stdin import folder_of
 from planner.cli.text import wrapped
 from planner.errors import UnknownName
-from planner.explain import headline, no_plan
+from planner.explain import headline
 from planner.explain.account_text import account as told
 from planner.fleet import Fleet, load_fleet
 from planner.plain_data import as_dict
-from planner.plan import NoPlan, plan_json
+from planner.plan import NoPlan
 
 
 def explained(
@@ -36,11 +37,7 @@ def explained(
     before = plan_there(folder_of(fleet_file))
     found = watched(fleet, lambda: account(fleet, catalog, role, time_limit, before))
     if isinstance(found, NoPlan):
-        if as_json:
-            say(plan_json(found))
-        else:
-            click.echo(shown(wrapped(no_plan(found))))
-        return EXIT_NO_PLAN
+        return say_none(found, as_json=as_json)
     if as_json:
         say_json(as_dict(found))
     else:

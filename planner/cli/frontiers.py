@@ -8,22 +8,23 @@ from pathlib import Path
 from typing import Any
 
 import click
+from msgspec import Struct
 from msgspec.structs import replace
 
 from planner.catalog import Catalog, load_catalog
 from planner.check import measure
 from planner.cli.chart import Marks, draw, require_matplotlib
 from planner.cli.colour import shown
-from planner.cli.exit_codes import EXIT_NO_PLAN, EXIT_NOT_PROVEN, EXIT_PROVEN
-from planner.cli.json_text import say, say_json
+from planner.cli.exit_codes import EXIT_NOT_PROVEN, EXIT_PROVEN
+from planner.cli.json_text import say_json
 from planner.cli.lock import plan_there
+from planner.cli.no_plan import say_none
 from planner.cli.output import save
 from planner.cli.progress import watched
 from planner.cli.shared import hint
 from planner.cli.stdin import folder_of
 from planner.cli.terminal import working
 from planner.cli.text import table, wrapped
-from planner.explain import no_plan
 from planner.explain.frontier_text import UNITS, axis_text, axis_title, axis_value, bases, listed_points, scales
 from planner.explain.scenario_text import SERVED
 from planner.fleet import Fleet, load_fleet
@@ -31,52 +32,59 @@ from planner.plan import Frontier, NoPlan, Plan, ServerPlan, plan_json, undomina
 from planner.units import format_tokens
 
 
-def listed(
-    fleet_file: Path,
-    axes: tuple[str, str],
-    points: int,
-    catalog_folders: tuple[Path, ...],
-    time_limit: int,
-    csv_file: Path | None,
-    chart: Path | None,
-    *,
-    as_json: bool,
-) -> int:
+class Asked(Struct, frozen=True, kw_only=True):
+    """What is asked for: the axes, up to how many points, the files to write, and the budget in deterministic seconds.
+
+    A ``chart`` is drawn as the kind that the end of its name says.
+    """
+
+    x: str
+    y: str
+    points: int
+    csv_file: Path | None
+    chart: Path | None
+    budget: int
+
+
+def listed(fleet_file: Path, catalog_folders: tuple[Path, ...], asked: Asked, *, as_json: bool) -> int:
     """Print the frontier of a fleet, write what is asked for, and return the exit code."""
-    x, y = axes
-    if chart:
+    if asked.chart:
         require_matplotlib()
     catalog = load_catalog(overlays=catalog_folders)
     fleet = load_fleet(fleet_file, catalog)
     with working("loading the solver"):  # the fleet has been read and found right
         from planner.solve.frontier import pareto as find_frontier
-        from planner.solve.noise import score_noise
 
-    found = watched(fleet, lambda: find_frontier(fleet, x, y, catalog, time_limit, points))
+    x, y = asked.x, asked.y
+    found = watched(fleet, lambda: find_frontier(fleet, x, y, catalog, asked.budget, asked.points))
     if isinstance(found, NoPlan):
-        if as_json:
-            say(plan_json(found))
-        else:
-            click.echo(shown(wrapped(no_plan(found))))
-        return EXIT_NO_PLAN
+        return say_none(found, as_json=as_json)
     if as_json:
         say_json(_document(found, fleet))
     else:
         click.echo(shown(_text(found, fleet)))
-    if csv_file:
-        save(csv_file, _csv(found, fleet).encode())
-    if chart:
-        marks = Marks(
-            changes=_changes(found, fleet),
-            noise=tuple(score_noise(plan, fleet, catalog) for plan in found.plans),
-            current=_current(found, fleet, catalog, plan_there(folder_of(fleet_file))),
-        )
-        save(chart, draw(found, f"{fleet.name}: {x} and {y}", fleet, chart.suffix.lower(), marks))
+    if asked.csv_file:
+        save(asked.csv_file, _csv(found, fleet).encode())
+    if asked.chart:
+        _draw(asked.chart, found, fleet, catalog, plan_there(folder_of(fleet_file)))
     if not as_json:
         file = fleet_file if folder_of(fleet_file) else "-"
         hint(f"planner solve {file} --x {x} --y {y} --point N writes the plan of a point")
     proven = not found.open_end and all(map(undominated, found.plans))
     return EXIT_PROVEN if proven else EXIT_NOT_PROVEN
+
+
+def _draw(file: Path, frontier: Frontier, fleet: Fleet, catalog: Catalog, there: Plan | None) -> None:
+    """Write the chart of a frontier, with the plan that is there on it."""
+    from planner.solve.noise import score_noise  # the solver: not before the fleet has been read
+
+    marks = Marks(
+        changes=_changes(frontier, fleet),
+        noise=tuple(score_noise(plan, fleet, catalog) for plan in frontier.plans),
+        current=_current(frontier, fleet, catalog, there),
+    )
+    title = f"{fleet.name}: {frontier.x} and {frontier.y}"
+    save(file, draw(frontier, title, fleet, file.suffix.lower(), marks))
 
 
 def _current(frontier: Frontier, fleet: Fleet, catalog: Catalog, plan: Plan | None) -> Plan | None:

@@ -8,13 +8,13 @@ import click
 from planner.catalog import Catalog, load_catalog
 from planner.cli import names
 from planner.cli.asked_gpus import asked_hardware
-from planner.cli.exit_codes import EXIT_FILES_DIFFER, EXIT_NO_PLAN
+from planner.cli.exit_codes import EXIT_FILES_DIFFER
 from planner.cli.json_text import json_option, say_files
 from planner.cli.local_gpus import LocalGPU, NoLocalGPU, local_gpus
 from planner.cli.many_files import ManyFiles, many_files
 from planner.cli.shared import catalog_option, hint, verb
 from planner.cli.starter import ANY_MODEL, NAME, StarterRole, one_machine, starter
-from planner.errors import OutputError
+from planner.errors import output_errors
 from planner.units import MIB
 
 
@@ -80,7 +80,7 @@ def init(
     of files that its own commands wrote; docs/inventory.md says which. Nothing is contacted. With - as
     its path the fleet is printed. What planner solve would refuse is refused at once, and not written.
     """
-    from planner.cli.asked_models import asked_role, read_back, say_none, without_plan  # not to show options
+    from planner.cli.asked_models import asked_role, read_back, without_plan  # not to show options
 
     catalog = load_catalog(overlays=catalog_folders)
     sources = {"kubectl": from_kubectl, "slurm": from_slurm, "ray": from_ray, "nvidia-smi": from_nvidia_smi}
@@ -89,8 +89,9 @@ def init(
     text = _text(path, catalog, gpus, given, name, gpus_said, role)
     fleet = read_back(text, path, catalog)
     if models and (none := without_plan(fleet, catalog)):
-        say_none(none, as_json)
-        raise SystemExit(EXIT_NO_PLAN)
+        from planner.cli.no_plan import say_none
+
+        raise SystemExit(say_none(none, as_json=as_json))
     if str(path) != "-":
         _write(path, text, force, as_json)
     elif as_json:
@@ -104,10 +105,8 @@ def _write(path: Path, text: str, force: bool, as_json: bool) -> None:
     there = path.exists()
     done = ("overwrite" if force else "conflict") if there else "create"
     if done != "conflict":
-        try:
+        with output_errors(path):
             path.write_text(text, encoding="utf-8")
-        except OSError as error:
-            raise OutputError(str(path), (error.strerror or str(error)).lower()) from error
     if as_json:
         say_files([(str(path), done)], written=done != "conflict")
     verb(done, str(path))

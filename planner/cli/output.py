@@ -17,7 +17,7 @@ from planner.cli.shared import hint, say, verb
 from planner.cli.summary import differing, ended, next_step
 from planner.cli.terminal import verbose
 from planner.cli.text import wrapped
-from planner.errors import OutputError
+from planner.errors import output_errors
 from planner.plan import Plan, plan_to_yaml
 
 
@@ -34,10 +34,8 @@ def save(path: Path, content: bytes, *, as_json: bool = False) -> None:
         OutputError: it cannot be written.
     """
     there = path.exists()
-    try:
+    with output_errors(path):
         path.write_bytes(content)
-    except OSError as error:
-        raise OutputError(str(path), (error.strerror or str(error)).lower()) from error
     done = Verb.OVERWRITE if there else Verb.CREATE
     if as_json:
         say_files([(str(path), done)], written=True)

@@ -64,6 +64,7 @@ def pareto(
     --y and with --point N writes the one with number N.
     """
     check_axes(x, y)
-    from planner.cli.frontiers import listed  # not to show or complete options
+    from planner.cli.frontiers import Asked, listed  # not to show or complete options
 
-    raise SystemExit(listed(fleet_file, (x, y), points, catalog_folders, time_limit, csv_file, chart, as_json=as_json))
+    asked = Asked(x=x, y=y, points=points, csv_file=csv_file, chart=chart, budget=time_limit)
+    raise SystemExit(listed(fleet_file, catalog_folders, asked, as_json=as_json))

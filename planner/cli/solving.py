@@ -12,15 +12,15 @@ from planner import explain
 from planner.catalog import Catalog
 from planner.check import require
 from planner.cli.colour import shown
-from planner.cli.exit_codes import EXIT_FILES_DIFFER, EXIT_NO_PLAN, EXIT_NOT_PROVEN, EXIT_PROVEN
+from planner.cli.exit_codes import EXIT_FILES_DIFFER, EXIT_NOT_PROVEN, EXIT_PROVEN
 from planner.cli.json_text import say
 from planner.cli.lock import plan_there, say_followed, say_gone, up_to_date, with_targets
+from planner.cli.no_plan import say_none
 from planner.cli.output import check_files, plan_files, write_files
 from planner.cli.plan_text import plan_text
 from planner.cli.progress import watched
 from planner.cli.shared import done, hint, note
 from planner.cli.terminal import quiet, working
-from planner.cli.text import wrapped
 from planner.fleet import Fleet
 from planner.plan import NoPlan, Plan, plan_json
 
@@ -55,11 +55,7 @@ def solved(fleet: Fleet, catalog: Catalog, asked: Asked) -> int:
     else:
         answer = watched(fleet, lambda: _answer(fleet, catalog, asked, before))
     if isinstance(answer, NoPlan):
-        if asked.as_json:
-            say(plan_json(answer))
-        else:
-            click.echo(shown(wrapped(explain.no_plan(answer))))
-        return EXIT_NO_PLAN
+        return say_none(answer, as_json=asked.as_json)
     with working("checking the plan"):
         require(answer, fleet, catalog)
     done("checked the plan")
