@@ -20,8 +20,6 @@ import pytest
 from certificates import certify
 from staged import KEY, Stage, free_ports, stage, wait_until
 
-from planner.artifacts import context
-
 LIMIT = 3
 
 
@@ -73,9 +71,9 @@ def bearer(key: str) -> dict[str, str]:
 @pytest.fixture
 def door(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Door]:
     port, router = free_ports(2)
-    monkeypatch.setattr(context, "ROUTER_PORT", router)
-    monkeypatch.setattr(context, "_REQUESTS_FOR_A_PLACE", 0)
-    monkeypatch.setattr(context, "_REQUESTS_FLOOR", LIMIT)
+    monkeypatch.setattr("planner.artifacts.router.ROUTER_PORT", router)
+    monkeypatch.setattr("planner.artifacts.router._REQUESTS_FOR_A_PLACE", 0)
+    monkeypatch.setattr("planner.artifacts.router._REQUESTS_FLOOR", LIMIT)
     fleet = plans.plan(plans.server("chat", port=port))
     staged = stage(fleet, tmp_path, PLANNER_ROUTER="on", FAKE_TOKEN_SECONDS="0.03", FAKE_START_SECONDS="0.1")
     found = Door(staged, router, certify(tmp_path, tmp_path / "fleet" / "tls.pem"))
@@ -143,7 +141,7 @@ def test_the_router_of_a_unit_reads_its_keys_again_and_ends_softly(
 ) -> None:
     """As systemd starts it: behind the gate, the key a credential, and no certificate."""
     port, router = free_ports(2)
-    monkeypatch.setattr(context, "ROUTER_PORT", router)
+    monkeypatch.setattr("planner.artifacts.router.ROUTER_PORT", router)
     staged = stage(plans.plan(plans.server("chat", port=port)), tmp_path, PLANNER_KEYS=str(tmp_path / "keys"))
     del staged.environment["VLLM_API_KEY"]
     staged.environment["CREDENTIALS_DIRECTORY"] = str(tmp_path / "credentials")

@@ -99,7 +99,7 @@ def test_the_front_configuration_is_valid(tmp_path: Path) -> None:
 def front(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[tuple[int, dict[str, Stage]]]:
     """Both nodes on this machine, each with its own router, and the door before them."""
     *ports, routers = free_ports(4)
-    monkeypatch.setattr(context, "ROUTER_PORT", routers)
+    monkeypatch.setattr("planner.artifacts.router.ROUTER_PORT", routers)
     plan = two_nodes(*ports)
     write(render(plan), tmp_path / "all")
     authority = certify(tmp_path, tmp_path / "tls.pem")

@@ -12,7 +12,7 @@ from test_artifacts import run
 from test_launch import alive
 from test_several_machines import eventually, spanning
 
-from planner.artifacts import context, render, write
+from planner.artifacts import render, write
 from planner.artifacts.nodes import on_node
 from planner.artifacts.read_back import read_back
 from planner.artifacts.serve_args import planned_server
@@ -70,7 +70,7 @@ def test_a_chart_of_single_pods_is_refused_with_the_reason() -> None:
 def racks(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[tuple[Stage, Stage]]:
     """Both machines on this one, at the same address, with ports of their own."""
     first, second, chat, master, router = free_ports(5)
-    monkeypatch.setattr(context, "ROUTER_PORT", router)
+    monkeypatch.setattr("planner.artifacts.router.ROUTER_PORT", router)
     address = {"PLANNER_NODE_RACK_1": "127.0.0.1", "PLANNER_NODE_RACK_2": "127.0.0.1"}
     staged = [
         stage(on_node(ranks(port, chat, master), node), tmp_path / node, **address)

@@ -20,7 +20,7 @@ from staged import KEY, free_ports, program
 from test_kubernetes import apart, deployments, dra
 from test_router import get, post
 
-from planner.artifacts import context, render, write
+from planner.artifacts import render, write
 from planner.artifacts.read_back import read_back
 from planner.artifacts.read_routes import wrong_routes
 from planner.artifacts.verify import compared
@@ -161,7 +161,7 @@ def test_the_router_finds_every_replica_in_the_clusters_dns(tmp_path: Path) -> N
     fleet = apart()
     moved = tuple(replace(one, port=port if one.name == "chat-1" else one.port) for one in fleet.servers)
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(context, "ROUTER_PORT", door)
+        patch.setattr("planner.artifacts.router.ROUTER_PORT", door)
         write(render(replace(fleet, servers=moved), targets=("kubernetes",)), tmp_path)
     path = tmp_path / "kubernetes" / "fleet" / "haproxy.cfg"
     router = next(

@@ -24,7 +24,7 @@ def door(tmp_path_factory: pytest.TempPathFactory) -> Iterator[int]:
     """The router's port, with two servers of role chat and one embedder behind it."""
     *ports, router = free_ports(4)
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(context, "ROUTER_PORT", router)
+        patch.setattr("planner.artifacts.router.ROUTER_PORT", router)
         fleet = plans.plan(
             plans.server("chat-1", role="chat", port=ports[0]),
             plans.server("chat-2", role="chat", port=ports[1]),
@@ -221,7 +221,7 @@ def test_replicas_share_the_load(door: int) -> None:
 def test_a_replica_that_stops_is_not_noticed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Its connections are refused before the router's next check has found out."""
     *ports, router = free_ports(3)
-    monkeypatch.setattr(context, "ROUTER_PORT", router)
+    monkeypatch.setattr("planner.artifacts.router.ROUTER_PORT", router)
     replicas = [plans.server(f"chat-{number}", role="chat", port=port) for number, port in enumerate(ports, 1)]
     staged = stage(plans.plan(*replicas), tmp_path, PLANNER_ROUTER="on")
     try:
@@ -237,7 +237,7 @@ def test_a_replica_that_stops_is_not_noticed(tmp_path: Path, monkeypatch: pytest
 
 def test_a_role_without_a_healthy_server_is_503(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     port, router = free_ports(2)
-    monkeypatch.setattr(context, "ROUTER_PORT", router)
+    monkeypatch.setattr("planner.artifacts.router.ROUTER_PORT", router)
     staged: Stage = stage(plans.plan(plans.server("chat", port=port)), tmp_path, PLANNER_ROUTER="on")
     process = subprocess.Popen(
         [program("haproxy"), "-db", "-f", str(staged.folder / "router" / "haproxy.cfg")],
@@ -256,7 +256,7 @@ def test_a_role_without_a_healthy_server_is_503(tmp_path: Path, monkeypatch: pyt
 
 def test_without_a_key_in_the_environment_nobody_gets_in(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     port, router = free_ports(2)
-    monkeypatch.setattr(context, "ROUTER_PORT", router)
+    monkeypatch.setattr("planner.artifacts.router.ROUTER_PORT", router)
     staged = stage(plans.plan(plans.server("chat", port=port)), tmp_path)
     environment = {name: value for name, value in staged.environment.items() if name != "VLLM_API_KEY"}
     process = subprocess.Popen(

@@ -21,7 +21,7 @@ from staged import Stage, amend, free_ports, shellcheck, stage
 from test_artifacts import run
 from test_launch import alive, names
 
-from planner.artifacts import context, render, write
+from planner.artifacts import render, write
 from planner.artifacts.nodes import on_node
 from planner.artifacts.read_back import read_back
 from planner.artifacts.serve_args import Argument
@@ -150,7 +150,7 @@ def test_pods_of_a_group_cannot_share_a_gpu() -> None:
 def racks(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[tuple[Stage, Stage]]:
     """Both machines on this one, at the same address."""
     first, second, master, router = free_ports(4)
-    monkeypatch.setattr(context, "ROUTER_PORT", router)
+    monkeypatch.setattr("planner.artifacts.router.ROUTER_PORT", router)
     plan = spanning(first, second, master)
     address = {"PLANNER_NODE_RACK_1": "127.0.0.1", "PLANNER_NODE_RACK_2": "127.0.0.1"}
     staged = [

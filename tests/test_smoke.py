@@ -8,13 +8,11 @@ import pytest
 from msgspec.structs import replace
 from staged import Stage, amend, free_ports, stage
 
-from planner.artifacts import context
-
 
 @pytest.fixture
 def fleet(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Stage]:
     coder, embed, sorter, router = free_ports(4)
-    monkeypatch.setattr(context, "ROUTER_PORT", router)
+    monkeypatch.setattr("planner.artifacts.router.ROUTER_PORT", router)
     embedder = plans.server("embed", port=embed, pooling=True, kv_cache_memory_bytes=0, kv_cache_tokens=0)
     ranker = replace(embedder, name="sorter", role="sorter", task="rerank", port=sorter)
     staged = stage(plans.plan(plans.server("coder", port=coder), embedder, ranker), tmp_path, PLANNER_ROUTER="on")
@@ -117,7 +115,7 @@ def test_a_full_disk_is_noticed_before_anything_is_fetched(tmp_path: Path) -> No
 
 def test_the_chat_and_the_parsers_of_the_plan_are_tried(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     port, router = free_ports(2)
-    monkeypatch.setattr(context, "ROUTER_PORT", router)
+    monkeypatch.setattr("planner.artifacts.router.ROUTER_PORT", router)
     thinker = plans.server("thinker", task="chat", port=port, tool_parser="hermes", reasoning_parser="qwen3")
     staged = stage(plans.plan(thinker), tmp_path, PLANNER_ROUTER="on")
     try:

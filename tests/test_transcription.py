@@ -12,7 +12,7 @@ import pytest
 from staged import KEY, free_ports, program, shellcheck, stage
 from test_artifacts import TARGETS, run
 
-from planner.artifacts import context, render, write
+from planner.artifacts import render, write
 from planner.artifacts.bench import bench
 from planner.artifacts.read_back import read_back
 from planner.catalog import Catalog, load_catalog
@@ -175,7 +175,7 @@ def door(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactor
     *ports, router = free_ports(4)
     hearing = ["ear", "ear.two"][: request.param]
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(context, "ROUTER_PORT", router)
+        patch.setattr("planner.artifacts.router.ROUTER_PORT", router)
         servers = [
             plans.server(name, port=port, task="transcription", max_model_len=448)
             for name, port in zip(hearing, ports, strict=False)

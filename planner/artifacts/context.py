@@ -18,14 +18,14 @@ from planner.artifacts.pools import InferencePool, inference_pools
 from planner.artifacts.processes import Server, all_processes, unified
 from planner.artifacts.quoting import slug, unit_prefix
 from planner.artifacts.ray import RAY, RAY_ENGINE, RAY_VERSION, RayModel, RayNode, ray_models, ray_nodes
-from planner.artifacts.router import LiteLLM, Role, Router, free_port, litellm, roles, router, unused
+from planner.artifacts.router import LiteLLM, Role, Router, litellm, roles, router, router_port, unused
 from planner.artifacts.serve_args import refused_arguments
 from planner.artifacts.turning import LlamaSwap, Turns, llama_swap, turns
 from planner.artifacts.workloads import Workload, in_pods, workloads
 from planner.engine.options import engine_options
 from planner.engine.switching import DRAIN_SECONDS, STOP_MARGIN_SECONDS
 from planner.errors import CheckFailed
-from planner.fleet import ROUTER_PORT, Cluster
+from planner.fleet import Cluster
 from planner.plan import Plan, ServerPlan
 
 _HEADER = "Rendered by planner for fleet {fleet} on vLLM {version}; change the fleet, not this file."
@@ -240,7 +240,7 @@ def _node(name: str, here: Sequence[Server]) -> Node:
         name=name,
         slug=slug(name),
         variable=address_variable(name),
-        port=free_port({process.port for process in here}, ROUTER_PORT),
+        port=router_port({process.port for process in here}),
         servers=tuple(process.name for process in here),
         replicas=dict(Counter(name for process in here if process.answers for name in process.names)),
     )

@@ -120,13 +120,13 @@ def router(processes: Sequence[Server], taken: Collection[str], node_ports: Coll
     body_bytes = max(_BODY_FLOOR_BYTES, _BODY_BYTES_PER_TOKEN * longest)
     planned = sum(one.requests for one in processes if one.answers)
     ports = {one.port for one in processes} | set(node_ports)
-    port = free_port(ports, ROUTER_PORT)
+    port = router_port(ports)
     # Never fewer than run and as many that wait; buffers of the largest body bound what can be had beyond that.
     connections = max(256, 2 * planned, min(_REQUESTS_FOR_A_PLACE * planned, 1024))
     return Router(
         name=unused("router", taken),
         port=port,
-        metrics_port=free_port(ports | {port}, _METRICS_PORT),
+        metrics_port=_free_port(ports | {port}, _METRICS_PORT),
         body_bytes=body_bytes,
         sound_bytes=_SOUND_BYTES,
         buffer_bytes=body_bytes + _HEADER_BYTES,
@@ -138,10 +138,15 @@ def router(processes: Sequence[Server], taken: Collection[str], node_ports: Coll
 def litellm(processes: Sequence[Server], taken: Collection[str], door: Router) -> LiteLLM:
     """Return the proxy behind a router, with a name and a port that nothing else has."""
     ports = {one.port for one in processes} | {door.port, door.metrics_port}
-    return LiteLLM(name=unused("litellm", taken), port=free_port(ports, _LITELLM_PORT), version=_LITELLM_VERSION)
+    return LiteLLM(name=unused("litellm", taken), port=_free_port(ports, _LITELLM_PORT), version=_LITELLM_VERSION)
 
 
-def free_port(taken: Collection[int], first: int) -> int:
+def router_port(taken: Collection[int]) -> int:
+    """Return the port of a router beside servers that have these."""
+    return _free_port(taken, ROUTER_PORT)
+
+
+def _free_port(taken: Collection[int], first: int) -> int:
     """Return the first port from ``first`` on that is not taken."""
     return next(port for port in itertools.count(first) if port not in taken)
 

@@ -17,7 +17,7 @@ from msgspec.structs import replace
 from proving import ENGINE_VERSION, KEY, KV_CACHE_TOKENS, prepared, tiny
 from staged import Stage, free_ports, stage
 
-from planner.artifacts import context, render, write
+from planner.artifacts import render, write
 
 pytestmark = pytest.mark.e2e
 
@@ -43,7 +43,7 @@ def door(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Door]:
     )
     plan = plans.plan(*replicas, embedder, engine_version=ENGINE_VERSION)
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(context, "ROUTER_PORT", router)
+        patch.setattr("planner.artifacts.router.ROUTER_PORT", router)
         staged = stage(plan, folder, PLANNER_ROUTER="off", VLLM_API_KEY=KEY)
         write(render(plan, targets=("script", "litellm")), staged.folder, force=True)
     staged.environment["PATH"] = f"{prepared() / 'vllm/bin'}:{prepared() / 'litellm/bin'}:{staged.environment['PATH']}"

@@ -17,7 +17,6 @@ from msgspec.structs import replace
 from proving import ENGINE_VERSION, in_order, prepared, real_stage, tiny, tiny_fleet
 from staged import KEY, Stage, free_ports
 
-from planner.artifacts import context
 from planner.plan import Plan
 from planner.solve import solve_and_check
 
@@ -28,7 +27,7 @@ pytestmark = pytest.mark.e2e
 def up(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stage]:
     first, second, router = free_ports(3)
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(context, "ROUTER_PORT", router)
+        patch.setattr("planner.artifacts.router.ROUTER_PORT", router)
         staged = real_stage(
             tiny_fleet(prepared() / "models", first, second), tmp_path_factory.mktemp("real"), PLANNER_ROUTER="on"
         )
@@ -136,7 +135,7 @@ def test_killing_one_leaves_the_other_and_down_leaves_nothing(up: Stage) -> None
 
 def test_an_embedder_answers_embeddings(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     port, router = free_ports(2)
-    monkeypatch.setattr(context, "ROUTER_PORT", router)
+    monkeypatch.setattr("planner.artifacts.router.ROUTER_PORT", router)
     embedder = tiny(
         "embed", prepared() / "models", port, pooling=True, kv_cache_memory_bytes=0, kv_cache_tokens=0, task="embedding"
     )
@@ -157,7 +156,7 @@ def test_an_embedder_answers_embeddings(tmp_path: Path, monkeypatch: pytest.Monk
 def test_a_recording_is_written_down(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A second of silence through the real engine's own door for sound and the router's, and the cache as planned."""
     port, router = free_ports(2)
-    monkeypatch.setattr(context, "ROUTER_PORT", router)
+    monkeypatch.setattr("planner.artifacts.router.ROUTER_PORT", router)
     ear = {
         "task": "transcription",
         "models": [str(prepared() / "models" / "tiny ear")],

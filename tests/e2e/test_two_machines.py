@@ -15,7 +15,6 @@ import pytest
 from proving import ENGINE_VERSION, KV_CACHE_TOKENS, prepared, tiny
 from staged import FAKES, Stage, free_ports, stage
 
-from planner.artifacts import context
 from planner.artifacts.nodes import on_node
 from planner.plan import GPUGroup, Plan
 
@@ -34,7 +33,7 @@ def two_stages(models: Path, port: int, master_port: int) -> Plan:
 @pytest.fixture
 def racks(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[tuple[Stage, Stage]]:
     port, master_port, router = free_ports(3)
-    monkeypatch.setattr(context, "ROUTER_PORT", router)
+    monkeypatch.setattr("planner.artifacts.router.ROUTER_PORT", router)
     plan = two_stages(prepared() / "models", port, master_port)
     staged = [stage(on_node(plan, node), tmp_path / node, PLANNER_ROUTER="on") for node in ("rack-1", "rack-2")]
     for one in staged:
