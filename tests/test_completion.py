@@ -14,7 +14,7 @@ from planner.cli import COMMANDS, main
 from planner.cli.names import one_word
 
 FLEET = "name: lab\ngpu: L4\nroles:\n  coder: {task: code, context: 8k}\n  chat: {task: chat, context: 8k}\n"
-DEAR = ("ortools", "numpy", "pandas", "matplotlib", "pydantic", "planner.fleet.load")
+DEAR = ("ortools", "numpy", "pandas", "matplotlib", "pydantic", "jinja2", "planner.fleet.load")
 
 
 def environment(line: str) -> dict[str, str]:
@@ -79,7 +79,10 @@ def test_roles_of_the_fleet_that_is_there(folder: Path) -> None:
 @pytest.mark.parametrize(
     "line",
     ["planner ", "planner what-if --gpu h10", "planner explain x "]
-    + [f"planner {command} --" for command in ("pareto", "report", "solve", "verify", "what-if")],
+    + [
+        f"planner {command} --"
+        for command in ("diff", "init", "pareto", "render", "report", "solve", "verify", "what-if")
+    ],
 )
 def test_no_solver_and_no_reader_of_fleets_is_loaded_for_it(line: str, folder: Path) -> None:
     program = (

@@ -4,17 +4,10 @@ from pathlib import Path
 
 import click
 
-from planner.catalog import load_catalog
-from planner.check import require
-from planner.cli.exit_codes import EXIT_FILES_DIFFER
 from planner.cli.json_text import json_option
-from planner.cli.lock import PLAN_FILE, say_stale, with_targets
-from planner.cli.output import check_files, plan_files, write_files
 from planner.cli.shared import catalog_option
-from planner.cli.stdin import InputFile, folder_of
+from planner.cli.stdin import InputFile
 from planner.cli.write_options import check_option, dry_run_option, force_option, targets_option, templates_option
-from planner.fleet import load_fleet
-from planner.plan import plan_from_yaml
 
 _EPILOG = """\b
 Exit code: 0 the files are there; 5 a file that was edited by hand was left alone,
@@ -62,17 +55,18 @@ def render(
     input, which needs --out. The plan is checked first, as after a solve: one that breaks its promises is not rendered.
     When the fleet has changed since the plan was made, stderr says so, and the plan must still keep its promises.
     """
-    file = source / PLAN_FILE if source.is_dir() else source
-    folder = out or folder_of(file)
-    if folder is None:
-        raise click.UsageError("standard input is in no folder: name one with --out")
-    catalog = load_catalog(overlays=catalog_folders)
-    plan = plan_from_yaml(file)
-    fleet = load_fleet(fleet_file or file.parent / "fleet.yaml", catalog)
-    changed = say_stale(plan, fleet, catalog, file.parent)
-    require(plan, fleet, catalog, objective=not changed)
-    files = plan_files(with_targets(plan, targets or plan.lock.targets), templates)
-    if check:
-        check_files(plan, plan, files, folder, as_json=as_json)
-    elif write_files(plan, files, folder, force=force, dry_run=dry_run, as_json=as_json):
-        raise SystemExit(EXIT_FILES_DIFFER)
+    from planner.cli.rendering import Asked, rendered  # not to show or complete options
+
+    asked = Asked(
+        source=source,
+        fleet_file=fleet_file,
+        out=out,
+        catalog_folders=catalog_folders,
+        templates=templates,
+        targets=targets,
+        check=check,
+        dry_run=dry_run,
+        force=force,
+        as_json=as_json,
+    )
+    raise SystemExit(rendered(asked))
