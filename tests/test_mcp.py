@@ -70,11 +70,12 @@ def connected(settings: Settings, **options: Any) -> Iterator[tuple[BlockingPort
 def calling(settings: Settings, **options: Any) -> Iterator[_Call]:  # noqa: ANN401
     """Yield what calls a tool and holds the answer against the tool's output schema."""
     with connected(settings, **options) as (portal, client):
-        schemas = {tool.name: tool.output_schema for tool in portal.call(client.list_tools).tools}
+        tools = portal.call(client.list_tools).tools
+        schemas = {tool.name: jsonschema.Draft202012Validator(tool.output_schema or {}) for tool in tools}
 
         def call(name: str, **arguments: object) -> types.CallToolResult:
             found: types.CallToolResult = portal.call(client.call_tool, name, arguments)
-            jsonschema.validate(found.structured_content, schemas[name] or {}, cls=jsonschema.Draft202012Validator)
+            schemas[name].validate(found.structured_content)
             (content,) = found.content
             assert isinstance(content, types.TextContent)
             assert json.loads(content.text) == found.structured_content
