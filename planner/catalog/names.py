@@ -1,5 +1,6 @@
 """Compare names the way people type them."""
 
+import functools
 import re
 from collections.abc import Iterable
 
@@ -11,6 +12,7 @@ _ANOTHER_CARD = frozenset({"ti", "super", "d", "ada", "pro"})
 _MEMORY = re.compile(r"([0-9]{1,3})gb?")
 
 
+@functools.cache
 def plain(name: str) -> str:
     """Reduce a name to what distinguishes it: lower case, no separators, no vendor prefix."""
     return "".join(_words(name))
@@ -40,13 +42,15 @@ def nearest(name: str, known: Iterable[str], cutoff: float = 0.5) -> tuple[str, 
     return tuple(spelled[match] for match in close)
 
 
-def _words(name: str) -> list[str]:
+@functools.cache
+def _words(name: str) -> tuple[str, ...]:
     words = _SEPARATORS.sub(" ", name.casefold()).split()
     if words and words[0] in ("nvidia", "amd", "intel"):
         words = words[1:]
-    return [word for word in words if word != "geforce"]
+    return tuple(word for word in words if word != "geforce")
 
 
+@functools.cache
 def _form_factor(word: str) -> str:
     return re.sub("^sxm[0-9]$", "sxm", word)
 
