@@ -35,13 +35,19 @@ class Rule(Struct, frozen=True):
 
     conditions: Mapping[str, Condition]
 
-    def failing(self, facts: Facts) -> tuple[str, ...]:
-        """Return the names of the facts that are not as the rule wants them."""
-        return tuple([name for name, condition in self.conditions.items() if not condition.holds(facts.get(name))])
+    def failing(self, facts: Facts, fewer_than: int = 1 << 31) -> tuple[str, ...] | None:
+        """Return the names of the facts that are not as the rule wants them; None where they are not fewer than so."""
+        found: list[str] = []
+        for name, condition in self.conditions.items():
+            if not condition.holds(facts.get(name)):
+                found.append(name)
+                if len(found) >= fewer_than:
+                    return None
+        return tuple(found)
 
     def holds(self, facts: Facts) -> bool:
         """Whether all conditions hold."""
-        return all(condition.holds(facts.get(name)) for name, condition in self.conditions.items())
+        return self.failing(facts, 1) is not None
 
 
 def read_rule(stated: Mapping[str, Any], where: str) -> Rule:
@@ -65,8 +71,8 @@ def nearest(rules: Sequence[Rule], facts: Facts) -> tuple[str, ...] | None:
     """Return the facts that fail in the rule that comes closest; none where one holds, None where there is no rule."""
     best: tuple[str, ...] | None = None
     for rule in rules:
-        failing = rule.failing(facts)
-        if best is None or len(failing) < len(best):
+        failing = rule.failing(facts) if best is None else rule.failing(facts, len(best))
+        if failing is not None:
             best = failing
         if not best:
             break
