@@ -1,5 +1,6 @@
 """Plan -> {path: File}: the templates of every target, filled in with one context."""
 
+import functools
 from collections.abc import Callable, Collection, Iterable
 from pathlib import Path
 from typing import Any
@@ -33,7 +34,7 @@ def render(plan: Plan, templates: Path | None = None, targets: Collection[str] =
         CheckFailed: the plan needs an option that its engine version does not have.
         ValueError: a name holds a NUL character, which no artifact can carry.
     """
-    environment = _environment(templates)
+    environment = _environment(templates) if templates else shipped()
     if not many(plan):
         files = _filled(environment, plan, entries, targets)
     else:
@@ -76,10 +77,15 @@ def _text(environment: Environment, template: str, values: dict[str, Any], serve
         raise InputError((Problem(template, 0, 0, "", str(error), hint),)) from error
 
 
-def _environment(templates: Path | None) -> Environment:
-    folders = [folder for folder in (templates, data_folder("templates")) if folder is not None]
+@functools.cache
+def shipped() -> Environment:
+    """Return the environment of the shipped templates; each is loaded once, however many plans are rendered."""
+    return _environment()
+
+
+def _environment(*templates: Path) -> Environment:
     environment = Environment(
-        loader=ChoiceLoader([FileSystemLoader(folder) for folder in folders]),
+        loader=ChoiceLoader([FileSystemLoader(folder) for folder in (*templates, data_folder("templates"))]),
         undefined=StrictUndefined,
         autoescape=False,  # nothing here is HTML; every language has its own filter
         trim_blocks=True,
