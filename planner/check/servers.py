@@ -98,24 +98,7 @@ class Recomputed(Struct, frozen=True, dict=True):
         if plan.settings:
             role = self.fleet.role(plan.role)
             architecture = started(architecture, serve_flags(plan.settings), self.profile, role.drafter)
-        flags = default_flags(
-            self.profile,
-            self.gpu(plan),
-            architecture,
-            max_model_len=plan.max_model_len,
-            max_num_seqs=plan.max_num_seqs,
-            max_num_batched_tokens=plan.max_num_batched_tokens,
-            gpu_memory_utilization=plan.gpu_memory_utilization,
-            kv_cache_memory_bytes=plan.kv_cache_memory_bytes,
-            kv_cache_dtype=plan.kv_cache_dtype,
-            dtype=plan.dtype,
-            tensor_parallel_size=plan.tensor_parallel_size,
-            pipeline_parallel_size=plan.pipeline_parallel_size,
-            data_parallel_size=plan.data_parallel_size,
-            expert_parallel=plan.expert_parallel,
-            context_parallel_size=plan.context_parallel_size,
-            **serve_flags(plan.settings),
-        )
+        flags = default_flags(self.profile, self.gpu(plan), architecture, **plan.flags)
         return Server(architecture=architecture, quantization=quantization, flags=flags)
 
 

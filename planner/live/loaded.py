@@ -6,7 +6,6 @@ from planner.adopt.calibrate_speed import Tested, compared_test
 from planner.adopt.load_output import LoadOutput
 from planner.catalog import Catalog
 from planner.catalog.measured import Measured
-from planner.engine.settings import serve_flags
 from planner.facts.gpu import GPU
 from planner.plan import Plan, ServerPlan
 
@@ -47,24 +46,10 @@ def _why_not(server: ServerPlan | None, there: list[str], plan: Plan, gpu: GPU) 
 
 def _started(server: ServerPlan, plan: Plan, gpu: GPU) -> Measured:
     """Return a server of a plan as the log of its start would tell of it."""
-    flags = {
-        "max_model_len": server.max_model_len,
-        "max_num_seqs": server.max_num_seqs,
-        "max_num_batched_tokens": server.max_num_batched_tokens,
-        "gpu_memory_utilization": server.gpu_memory_utilization,
-        "kv_cache_memory_bytes": server.kv_cache_memory_bytes,
-        "kv_cache_dtype": server.kv_cache_dtype,
-        "dtype": server.dtype,
-        "tensor_parallel_size": server.tensor_parallel_size,
-        "pipeline_parallel_size": server.pipeline_parallel_size,
-        "data_parallel_size": server.data_parallel_size,
-        "expert_parallel": server.expert_parallel,
-        **serve_flags(server.settings),
-    }
     return Measured(
         gpu=gpu.name,
         engine_version=plan.engine_version,
         model=server.repository,
         source="",
-        flags={name: value for name, value in flags.items() if value is not None},
+        flags={name: value for name, value in server.flags.items() if value is not None},
     )

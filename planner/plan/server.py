@@ -2,16 +2,24 @@
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 from msgspec import Struct
 
-from planner.engine.settings import NOTHING, EngineSettings
+from planner.engine.settings import NOTHING, EngineSettings, serve_flags
 from planner.facts.accuracy import Accuracy
 from planner.memory.demand import Ledger
 from planner.plan.faults import KnownFault
 from planner.plan.turns import Asleep
 from planner.speed.constants import Evidence
 from planner.speed.forecast import Forecast, Range
+
+_FLAGS = (
+    "max_model_len", "max_num_seqs", "max_num_batched_tokens", "gpu_memory_utilization", "kv_cache_memory_bytes",
+    "kv_cache_dtype", "dtype", "tensor_parallel_size", "pipeline_parallel_size", "data_parallel_size",
+    "expert_parallel", "context_parallel_size",
+)  # fmt: skip
+"""Fields of a server that are fields of ``ServeFlags`` too."""
 
 
 class GPUGroup(Struct, frozen=True, kw_only=True):
@@ -129,6 +137,11 @@ class ServerPlan(Struct, frozen=True, kw_only=True):
     def ranks(self) -> int:
         """The GPUs of the server."""
         return self.tensor_parallel_size * self.pipeline_parallel_size * self.data_parallel_size
+
+    @property
+    def flags(self) -> dict[str, Any]:
+        """The fields of ``ServeFlags`` that it is started with, its pins among them."""
+        return {name: getattr(self, name) for name in _FLAGS} | serve_flags(self.settings)
 
     @property
     def shared_out(self) -> bool:

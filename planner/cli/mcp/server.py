@@ -115,7 +115,7 @@ async def _answer(
         read = _files(tool, given, allowed, Path(folder))
         shared = [f"--catalog={path}" for path in settings.catalogs]
         if tool.given == "fleet":
-            shared += _writing(tool, given, Path(read[0]), allowed)
+            shared += _writing(tool, given, Path(read[0]))
         *options, dash = _options(tool, given)[0]
         line = [*tool.command, *shared, "--json", *options, dash, *read, *_options(tool, given)[1]]
         found = await call(line, (*allowed, Path(folder)), folder, told)
@@ -177,7 +177,7 @@ def _written(folder: Path, name: str, text: bytes) -> str:
     return name
 
 
-def _writing(tool: Tool, given: Mapping[str, Any], fleet: Path, allowed: tuple[Path, ...]) -> list[str]:
+def _writing(tool: Tool, given: Mapping[str, Any], fleet: Path) -> list[str]:
     """Return the options that keep solve from writing, or let it."""
     if tool.name != "solve":
         return []
@@ -220,14 +220,14 @@ def _listed(tool: Tool, settings: Settings) -> types.Tool:
         output_schema=answers.output_schema(tool),
         annotations=types.ToolAnnotations(
             title=tool.title, read_only_hint=not writes, destructive_hint=False, idempotent_hint=True,
-            open_world_hint="hub" in _reach(tool),
+            open_world_hint=_asks_hub(tool),
         ),
     )  # fmt: skip
 
 
-def _reach(tool: Tool) -> str:
-    """Return whom a tool may ask: the hub about models that the catalog does not list."""
-    return "" if tool.given == "log" or "search" in tool.name else "hub"
+def _asks_hub(tool: Tool) -> bool:
+    """Whether a tool may ask the hub, about models that the catalog does not list."""
+    return tool.given != "log" and "search" not in tool.name
 
 
 def _input_schema(tool: Tool, *, writes: bool) -> dict[str, Any]:
