@@ -13,7 +13,6 @@ from planner.adopt.to_fleet import to_fleet
 from planner.catalog import load_catalog
 from planner.cli import main
 
-_BASH = "#!/bin/bash\n"
 _SERVED: dict[str, Any] = {"max-model-len": 8192, "gpu-memory-utilization": 0.5}
 _FLAGS = "--max-model-len 8192 --gpu-memory-utilization 0.5"
 

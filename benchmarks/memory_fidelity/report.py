@@ -6,8 +6,6 @@ from collections.abc import Callable, Iterable, Sequence
 from benchmarks.memory_fidelity.score import TERMS, Pair, confusion, coverage, covered, errors, statistics
 from benchmarks.memory_fidelity.table import Row
 
-_SMALLEST_GROUP = 3
-
 
 def terms_table(pairs: Sequence[Pair]) -> str:
     """Return the errors per term."""

@@ -23,8 +23,6 @@ from planner.plain_data import as_dict
 from planner.resources import data_folder, user_catalog
 from planner.units import BILLION
 
-_Filter = Callable[[Checkpoint], bool]
-
 
 @click.group()
 def catalog() -> None:

@@ -10,27 +10,23 @@ from msgspec.structs import replace
 
 from planner.catalog import Catalog, load_catalog
 from planner.catalog.asked import AskedModel, asked_model
+from planner.catalog.sized import sized
 from planner.cli import names, values
 from planner.cli.colour import shown
 from planner.cli.estimate_speed import asked_load, speed_lines, speed_options
 from planner.cli.json_text import json_option, say_json
 from planner.cli.shared import catalog_option
 from planner.config_json import parse_config
-from planner.config_json.quantization_config import ONLINE, while_loading
+from planner.config_json.quantization_config import ONLINE
 from planner.engine.faults import Case, Fault, known_faults
-from planner.engine.flags import default_flags
 from planner.engine.profile import EngineProfile, load_profile
 from planner.errors import InputError, Problem, UnknownName
 from planner.facts.gpu import GPU, unknown_gpu, with_memory
 from planner.facts.quantization import Quantization
-from planner.memory.core import running_core
 from planner.memory.estimate import Estimate
 from planner.memory.estimate import estimate as estimate_server
-from planner.memory.started import started
 from planner.memory.terms import Server
 from planner.units import format_gib
-
-_POOLING_TASKS = {"embedding", "rerank"}
 
 # LoRAConfig in config/lora.py 0.33.0.
 _LORA_RANK = 16
@@ -141,25 +137,13 @@ def estimate(
         given |= {"max_loras": max_loras or 1, "max_lora_rank": max_lora_rank or _LORA_RANK}
     load = asked_load(input_tokens, output_tokens, concurrency, request_rate, cached_prompt)
     catalog = load_catalog(overlays=catalog_folders)
-    profile = load_profile(engine_version)
     gpu = _gpu(catalog, gpu_name, memory_bytes)
     asked = _asked(catalog, model)
-    architecture, quantization = asked.architecture, asked.quantization
-    if name := given["quantization"]:
-        quantization = _while_loading(quantization, str(name))
-    profile = running_core(
-        profile,
-        gpu,
-        architecture,
-        kv_cache_dtype=str(given["kv_cache_dtype"]),
-        dtype=str(given["dtype"]),
-        pipeline_parallel_size=int(given["pipeline_parallel_size"] or 1),
-    )
+    if given["quantization"]:
+        _require_unquantized(asked.quantization, given["quantization"])
     wanted = given["speculative"]
     drafter = asked_model(catalog, wanted.model).architecture if wanted and wanted.model else None
-    architecture = started(architecture, given, profile, drafter)
-    flags = default_flags(profile, gpu, architecture, **given)
-    server = Server(architecture=architecture, quantization=quantization, flags=flags)
+    server, profile = sized(asked, gpu, load_profile(engine_version), given, drafter)
     result = estimate_server(server, gpu, profile, in_use_bytes)
     if asked.assumed:
         note = f"assumed, not read from the checkpoint: {', '.join(asked.assumed)}; the low end allows for it"
@@ -171,9 +155,7 @@ def estimate(
 
         site = Site(gpu, profile, catalog.speed.device(gpu), catalog.speed.engine)
         speed = forecast(server, site, load, in_use_bytes)
-    faults = known_faults(
-        Case(version=profile.version, gpu=gpu, architecture=architecture, quantization=quantization, flags=flags)
-    )
+    faults = known_faults(_case(server, gpu, profile))
     if as_json:
         known = {"known_faults": [_shown(fault) for fault in faults]}
         say_json(result.to_json() | known | (speed.to_json() if speed else {}))
@@ -183,6 +165,17 @@ def estimate(
             click.echo(shown(f"  known fault: {fault.account}"))
         if load and speed:
             click.echo(shown("\n".join(speed_lines(load, speed))))
+
+
+def _case(server: Server, gpu: GPU, profile: EngineProfile) -> Case:
+    """Return the server as the predicates of known faults see it."""
+    return Case(
+        version=profile.version,
+        gpu=gpu,
+        architecture=server.architecture,
+        quantization=server.quantization,
+        flags=server.flags,
+    )
 
 
 def _asked(catalog: Catalog, model: str) -> AskedModel:
@@ -206,10 +199,9 @@ def _shown(fault: Fault) -> dict[str, str]:
     return {name: getattr(fault, name) for name in names.split()}
 
 
-def _while_loading(stored: Quantization, name: str) -> Quantization:
+def _require_unquantized(stored: Quantization, name: str) -> None:
     if stored.method is not None:
         raise click.UsageError(f"--quantization {name} needs an unquantized checkpoint; this one is {stored.scheme}.")
-    return while_loading(name)
 
 
 def _gpu(catalog: Catalog, name: str, memory_bytes: int | None) -> GPU:
