@@ -53,6 +53,9 @@ command makes millions of facts that do not, and looking took an eighth of its t
 atexit.register(gc.freeze)
 # Nor are they looked for when a command has ended and Python tidies up, which took another tenth.
 
+os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
+# The search counts with numpy, which would start a thread for each processor to multiply matrices, and there are none.
+
 os.environ.setdefault("PYDANTIC_DISABLE_PLUGINS", "__all__")
 # What a fleet says depends on no plugin of pydantic, and to look for them opens every installed package.
 
