@@ -10,6 +10,7 @@ from planner.facts import accuracy
 from planner.facts.accuracy import Accuracy, ClassDefault, Measurement, Recovery, Score
 from planner.facts.prior import ASSUMED, ASSUMED_ERROR, ASSUMED_SOURCE
 from planner.facts.variant import Model, Variant
+from planner.tensors.identity import Same
 
 # Where the published evidence changes: retrieval degrades with 4-bit weights beyond 64 thousand tokens, and with an FP8
 # cache beyond 32 thousand.
@@ -33,6 +34,7 @@ class AccuracyTables:
 
     def __init__(self, catalog: _Reader) -> None:
         self._catalog = catalog
+        self._kept: dict[tuple[Same[Model], str, str, str], Recovery] = {}
 
     @cached_property
     def scales(self) -> dict[str, tuple[str, ...]]:
@@ -51,8 +53,8 @@ class AccuracyTables:
         """
         last = max((model.released for model in models), default="")
         recent, newest = (
-            frozenset(_base(model) for model in models if model.released >= _months_before(last, months))
-            for months in (_RECENT_MONTHS, _NEWEST_MONTHS)
+            frozenset(_base(model) for model in models if model.released >= first)
+            for first in (_months_before(last, _RECENT_MONTHS), _months_before(last, _NEWEST_MONTHS))
         )
         candidates = frozenset(map(_base, models))
         return accuracy.best_scale(self.scales.get(task, ()), self._scored, candidates, recent, newest)
@@ -97,7 +99,10 @@ class AccuracyTables:
         if points is not None:
             scale, score = ASSUMED, Score(scale=ASSUMED, value=points, mode="", source=ASSUMED_SOURCE)
         kind = self._kind(task, score, context_tokens)
-        weights = self._weights(model, variant, task, kind)
+        asked = Same(model), variant.repository, task, kind
+        if asked not in self._kept:
+            self._kept[asked] = self._weights(model, variant, task, kind)
+        weights = self._kept[asked]
         if weights.label == "unknown":
             return accuracy.compose(scale, score, weights)
         return accuracy.compose(

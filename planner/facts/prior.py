@@ -39,11 +39,12 @@ def assumed_points(models: Iterable[Model], task: str = "") -> dict[str, int]:
     models = tuple(models)
     if not all(model.parameters for model in models):
         return {}
+    named = [(generation(model), model) for model in models]
     first: dict[str, str] = {}
-    for model in models:
+    for name, model in named:
         if model.released:
-            first[generation(model)] = min(model.released, first.get(generation(model), model.released))
-    return {model.repository: _points(model, first.get(generation(model), _OLDEST), task) for model in models}
+            first[name] = min(model.released, first.get(name, model.released))
+    return {model.repository: _points(model, first.get(name, _OLDEST), task) for name, model in named}
 
 
 def generation(model: Model) -> str:

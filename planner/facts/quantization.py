@@ -5,6 +5,7 @@ A matrix of ``rows × columns`` (outputs × inputs) is stored as packed codes pl
 """
 
 import fnmatch
+import functools
 import re
 from collections.abc import Mapping
 from operator import attrgetter
@@ -17,6 +18,15 @@ from planner.units import ceil_div
 Match = Literal["exact", "contains", "prefix", "suffix", "regex", "glob"]
 
 _WRAPPERS = ("model.", "language_model.", "backbone.", "thinker.", "transformer.", "llm.", "text_model.")
+
+_expression = functools.lru_cache(maxsize=4096)(re.compile)
+"""A rule is asked about hundreds of modules: looking up what was compiled takes as long as matching."""
+
+
+@functools.lru_cache(maxsize=4096)
+def _wildcards(text: str) -> re.Pattern[str]:
+    return re.compile(fnmatch.translate(text))
+
 
 _NUMBERED = re.compile(r"[0-9\[?]")
 """What a name or a wildcard needs to fit some numbers and not others."""
@@ -69,9 +79,9 @@ class Rule(Struct, frozen=True):
         if self.match == "exact":
             return self.text in spellings
         if self.match == "regex":
-            return any(re.match(self.text, spelling) for spelling in spellings)
+            return any(map(_expression(self.text).match, spellings))
         if self.match == "glob":
-            return any(fnmatch.fnmatchcase(spelling, self.text) for spelling in spellings)
+            return any(map(_wildcards(self.text).match, spellings))
         if self.match == "prefix":
             return any(spelling.startswith(self.text) for spelling in spellings)
         if self.match == "suffix":
