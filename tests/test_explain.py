@@ -150,9 +150,11 @@ def test_reasons_say_what_binds_and_what_is_next() -> None:
 What keeps each role from more:
   coder: 5 requests at once instead of 4 would take 1.00 GiB more; 0.50 GiB are free
   coder: the model reads no more than 16k tokens
-  coder: maker/better, which is more accurate, would leave room for only 1 request at once instead of 4
+  coder: maker/better, which is more accurate, would leave room for only 1 request at once instead of 4, with the \
+other roles as they are
   general has the requests asked for and the context wished for
-  general: maker/best, which is more accurate, would leave room for only a context of 4k instead of 8k tokens
+  general: maker/best, which is more accurate, would leave room for only a context of 4k instead of 8k tokens, with \
+the other roles as they are
   summary: a context of 64k tokens instead of 32k tokens would keep 96.5 % of the unquantized score instead \
 of 99 %
 

@@ -72,6 +72,16 @@ def test_every_step_up_is_what_a_plan_with_it_has() -> None:
     )
 
 
+def test_a_gpu_of_more_bandwidth_is_named_where_the_role_is_faster_on_it() -> None:
+    """One with a little more may multiply slower, or have no products of the scheme."""
+    found, speed = explained(changed(changed(CHAT, "gpu", "L40S"), "roles.chat.models", ["Qwen/Qwen3-8B-FP8"]))
+    (step,) = [step for step in speed.steps if step.what == "gpu"]
+    (server,) = found.plan.servers
+    assert server.speed and server.speed.output_millitokens_per_second
+
+    assert step.output_millitokens_per_second > server.speed.output_millitokens_per_second.value
+
+
 def test_a_role_without_the_length_of_a_request_has_none() -> None:
     found = _explained(json.dumps(changed(CHAT, "roles.chat.request", None)))
 

@@ -152,7 +152,7 @@ def test_a_changed_fleet_is_told_and_shown(folder: Path) -> None:
     assert "-    max_num_seqs: 24\n+    max_num_seqs: 12\n" in checked.stdout
 
 
-def test_a_plan_edited_by_hand_is_not_followed_and_not_overwritten(folder: Path) -> None:
+def test_a_plan_edited_by_hand_is_not_followed_and_only_a_fresh_one_takes_its_place(folder: Path) -> None:
     ports = [server.port for server in plan_from_yaml(folder / "plan.yaml").servers]
     amend(folder / "plan.yaml", f"port: {ports[0]}", "port: 8123")
     checked, solved = run("solve", "--check", "--target", "quadlet"), run("solve", "--target", "quadlet")
@@ -161,6 +161,17 @@ def test_a_plan_edited_by_hand_is_not_followed_and_not_overwritten(folder: Path)
     assert "hint: plan.yaml was edited by hand, so it is not followed" in checked.stderr
     assert f"-    port: 8123\n+    port: {ports[0]}\n" in checked.stdout
     assert "port: 8123" in (folder / "plan.yaml").read_text()
+
+    assert run("solve", "--fresh").exit_code == 0
+    assert f"port: {ports[0]}" in (folder / "plan.yaml").read_text()
+
+
+def test_a_fresh_plan_leaves_other_files_that_were_edited_by_hand(folder: Path) -> None:
+    amend(folder / "plan.yaml", "schema: 1\n", "schema: 0\n")
+    (folder / "artifacts" / "launch.sh").write_text("mine\n", encoding="utf-8")
+
+    assert run("solve", "--fresh").exit_code == 5
+    assert (folder / "plan.yaml").read_text().startswith("schema: 0\n")
 
 
 def resigned(folder: Path) -> None:

@@ -72,6 +72,19 @@ def test_a_server_that_has_room_starts_elsewhere_before_it_stops() -> None:
     assert check_moves(found, old, new, cluster()) == []
 
 
+def test_a_server_that_loads_another_checkpoint_says_so_wherever_it_goes() -> None:
+    old = made(server("c-1", (1, 0)), server("b-1", (1, 1)))
+    new = made(
+        *(replace(server(name, place), repository="maker/other") for name, place in (("c-1", (2, 1)), ("b-1", (1, 1))))
+    )
+    found = moves_between(cluster(), old, new)
+    loads = f", and loads maker/other in place of {old.servers[0].repository}"
+
+    assert f"c-1: moved from GPU 0 of h-1 to GPU 1 of h-2{loads}" in told(found)
+    assert f"b-1: reconfigured on GPU 1 of h-1{loads}" in told(found)
+    assert check_moves(found, old, new, cluster()) == []
+
+
 def test_servers_move_up_one_after_another() -> None:
     """The place of one is free only when the next has left it."""
     old = made(server("c-1", (1, 0)), server("a-1", (1, 1), 12), server("a-2", (2, 0), 12))

@@ -103,6 +103,18 @@ def test_two_cards_share_the_work_only_where_that_pays() -> None:
     assert first(cheap) >= first(solved("cost_per_mtok"))
 
 
+@pytest.mark.parametrize("objective", ["latency", "cost_per_mtok"])
+def test_a_wish_for_speed_is_no_reason_for_no_plan(objective: str) -> None:
+    """What is left of the card holds the least that is required with a smaller batch than the engine's own alone."""
+    pool = ("gpu", {"name": "h100-sxm-80gb", "price_per_hour": 2.5, "memory_in_use": "61.25GiB"})
+    models = ("roles.chat.models", ["Qwen/Qwen3-8B"]), ("roles.chat.schemes", ["bf16"])
+    free, tight = solved(objective, *models), solved(objective, pool, *models)
+
+    assert solved("balanced", pool, *models).servers
+    assert tight.servers[0].max_num_batched_tokens < free.servers[0].max_num_batched_tokens
+    assert first(tight) <= first(free)
+
+
 def test_speed_breaks_ties_of_what_comes_before() -> None:
     exact = solved(["accuracy", "throughput"])
     loose = solved("accuracy")

@@ -170,34 +170,37 @@ class Ways:
         self, role: Role, made: Made, cache: str, context: int, shape: Shape, best: int, figure: int
     ) -> Iterator[Part]:
         """Yield so many servers with every number of requests, and every batch of the engine's own and its halves."""
-        number, width, parts, replicas = shape
+        replicas = shape[3]
         least, share = -(-role.concurrency_min // replicas), -(-role.concurrency_target // replicas)
         least = 1 if role.across_pools else least
-        single = role.wants_speed or self.paces.counted
-        settings: dict[int, Setting] = {}
         asked = range(least, max(least, share) + 1)
-        beyond = range(asked.stop, MOST if role.rate_milli else asked.stop)  # a rate may need more than the target
-        for sequences in itertools.chain(asked, beyond):
-            if sequences in beyond and settings:
-                break
-            default = engine_batch(made[3], self.profile, made[1], context, sequences if self.paces.counted else share)
-            setting = Setting(number, made, (width, parts), cache, context, default)
-            if self.paces.fine(role, setting, sequences, replicas):
-                settings[sequences] = setting
-        for sequences, setting in settings.items():
-            default = setting.batch
-            pace = tuple(self.paces.worth(role, setting, sequences, replicas).items())
-            # What a server is sized for may be more than it is asked for: the target's share, its halves.
-            for batch in {default >> n for n in range(1 if single else 12) if default >> n >= min(512, default)}:
-                taken = self._bytes(role, replace(setting, batch=batch), sequences, replicas, list(settings))
+        for half in range(12):
+            settings: dict[int, tuple[Setting, Setting]] = {}
+            # A rate may need more requests than the target; batches below the engine's own are its halves, to 512.
+            for sequences in itertools.chain(asked, range(asked.stop, MOST if role.rate_milli else asked.stop)):
+                if sequences >= asked.stop and settings:
+                    break
+                most = sequences if self.paces.counted else share
+                default = engine_batch(made[3], self.profile, made[1], context, most)
+                setting = Setting(shape[0], made, shape[1:3], cache, context, default >> half)
+                if default >> half < min(512, default):
+                    continue
+                both = setting, replace(setting, batch=default)
+                if all(self.paces.fine(role, one, sequences, replicas) for one in both):
+                    settings[sequences] = both
+            for sequences, (setting, whole) in settings.items():
+                slow, fast = (self.paces.worth(role, one, sequences, replicas) for one in (setting, whole))
+                pace = tuple((name, min(value, fast[name])) for name, value in slow.items())
+                taken = self._bytes(role, setting, sequences, replicas, list(settings))
                 if taken is not None:
-                    own = min(THOUSAND, batch * THOUSAND // default)
+                    own = min(THOUSAND, setting.batch * THOUSAND // whole.batch)
                     yield Part(shape, taken, figure, best, sequences * replicas, context, own, made[0], pace)
 
     def _bytes(self, role: Role, setting: Setting, sequences: int, replicas: int, fine: list[int]) -> int | None:
         """Return what a server takes of each GPU with so many sequences, sized for the fewest that are tried.
 
-        ``fine`` are the numbers of sequences with which it is fast enough.
+        ``fine`` are the numbers of sequences with which it is fast enough. What a server is sized for may be more than
+        it is asked for: the target's share, its halves.
         """
         least, target = -(-role.concurrency_min // replicas), role.concurrency_target
         limits: list[int] = []

@@ -6,7 +6,7 @@ the whole write unless it is forced. Only files in ``artifacts/`` are ever remov
 
 import difflib
 import stat
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from enum import StrEnum
 from pathlib import Path
 
@@ -36,24 +36,24 @@ class Outcome(Struct, frozen=True, order=True):
 
 
 def write(
-    files: Mapping[str, File], folder: Path, *, force: bool = False, dry_run: bool = False
+    files: Mapping[str, File], folder: Path, *, force: bool = False, dry_run: bool = False, over: Collection[str] = ()
 ) -> tuple[Outcome, ...]:
     """Bring ``folder`` to exactly these artifacts and return one outcome per path, sorted by path.
 
     ``create``, ``overwrite`` and ``identical`` need no explanation; ``remove`` is a file of an earlier plan that this
     one does not have; ``conflict`` is a file edited by hand, or not ours. With a conflict nothing is written and the
-    files that would have changed are ``skip``; ``force`` overwrites instead. ``dry_run`` writes nothing and tells what
-    would happen.
+    files that would have changed are ``skip``; ``force`` overwrites instead, and so are paths in ``over`` always.
+    ``dry_run`` writes nothing and tells what would happen.
 
     Raises:
         OutputError: the folder or a file in it cannot be read or written, or another process is writing there; the
             files in it are as they were.
     """
     if dry_run:
-        return _outcomes(files, folder, force)
+        return _outcomes(files, folder, force, over)
     with output_errors(folder), alone(folder):
         settle(folder)
-        outcomes = _outcomes(files, folder, force)
+        outcomes = _outcomes(files, folder, force, over)
         _apply(files, folder, outcomes)
     return outcomes
 
@@ -101,16 +101,16 @@ def edited(folder: Path, path: str) -> bool:
     return found is not None and last is not None and last != digest(found[0])
 
 
-def _outcomes(files: Mapping[str, File], folder: Path, force: bool) -> tuple[Outcome, ...]:
+def _outcomes(files: Mapping[str, File], folder: Path, force: bool, over: Collection[str]) -> tuple[Outcome, ...]:
     """Return what happens to every path; with a conflict, that nothing does."""
-    outcomes = _changes(files, folder, force)
+    outcomes = _changes(files, folder, force, over)
     if all(outcome.verb is not Verb.CONFLICT for outcome in outcomes):
         return outcomes
     waiting = {Verb.CREATE, Verb.OVERWRITE, Verb.REMOVE}
     return tuple(Outcome(outcome.path, Verb.SKIP) if outcome.verb in waiting else outcome for outcome in outcomes)
 
 
-def _changes(files: Mapping[str, File], folder: Path, force: bool) -> tuple[Outcome, ...]:
+def _changes(files: Mapping[str, File], folder: Path, force: bool, over: Collection[str] = ()) -> tuple[Outcome, ...]:
     for path in files:
         if behind_link(folder, path):
             raise OutputError(str(folder / path), "a folder on the way to it is a link; use --out for another place")
@@ -130,7 +130,7 @@ def _changes(files: Mapping[str, File], folder: Path, force: bool) -> tuple[Outc
         elif found[0] == wanted.content:
             verb = Verb.IDENTICAL if found[1] == wanted.executable else Verb.OVERWRITE
         else:
-            verb = Verb.OVERWRITE if ours or force else Verb.CONFLICT
+            verb = Verb.OVERWRITE if ours or force or path in over else Verb.CONFLICT
         outcomes.append(Outcome(path, verb))
     return tuple(outcomes)
 

@@ -6,6 +6,7 @@ from msgspec.structs import replace
 
 from planner.check.servers import Recomputed
 from planner.check.violation import Violation
+from planner.engine.flags import default_flags
 from planner.fleet import Role
 from planner.memory.asleep import residue
 from planner.memory.demand import demand
@@ -16,6 +17,7 @@ from planner.options.speed import fast_enough
 from planner.options.worth import counts_speed
 from planner.plan import GPULedger, Plan, ServerPlan, Stage
 from planner.plan.lookup import lookup
+from planner.units import ceil_div
 
 HEADROOM = "headroom"
 
@@ -100,7 +102,8 @@ def _limits(facts: Recomputed, role: Role, server: ServerPlan, replicas: int) ->
     found = list(all_loads(role, (replicas,), server.data_parallel_size))
     if role.wants_speed:
         place = next(one for one in places(facts.fleet, facts.profile) if one.nodes == facts.pool(server))
-        found, _ = fast_enough(role, facts.server(server), place, facts.catalog.speed, found, len(server.nodes))
+        batch = default_batch(facts, server, role, replicas * server.data_parallel_size)
+        found, _ = fast_enough(role, facts.server(server), place, facts.catalog.speed, found, batch, len(server.nodes))
     return {
         limit
         for load in found
@@ -117,3 +120,18 @@ def _load(facts: Recomputed, role: Role, server: ServerPlan, limit: int) -> Load
     gpu = facts.gpu(server)
     awake = demand(made, gpu, facts.profile, server.request_tokens).footprint(server.max_num_seqs)
     return awake, residue(made, gpu, facts.profile, role.sleeps).gpu_bytes
+
+
+def default_batch(facts: Recomputed, server: ServerPlan, role: Role, ranks: int) -> int:
+    """Return the batch the engine would choose itself, for the most requests a rank of the role is asked to take."""
+    target, most = role.concurrency_target, role.concurrency_target // ranks
+    full = server.max_num_seqs > most or role.across_pools
+    asked = server.max_num_seqs if counts_speed(facts.plan.objective) else ceil_div(target, ranks) if full else most
+    flags = default_flags(
+        facts.profile,
+        facts.gpu(server),
+        facts.server(server).architecture,
+        max_model_len=server.max_model_len,
+        max_num_seqs=asked,
+    )
+    return flags.max_num_batched_tokens

@@ -4,18 +4,16 @@ from collections.abc import Iterator
 
 from msgspec.structs import replace
 
-from planner.check.headroom import HEADROOM, check_headroom
+from planner.check.headroom import HEADROOM, check_headroom, default_batch
 from planner.check.servers import Recomputed, variant_of
 from planner.check.violation import Violation
-from planner.engine.flags import default_flags
 from planner.facts.accuracy import Accuracy
 from planner.fleet import Role
 from planner.options.paces import Pacing
 from planner.options.place import places
 from planner.options.problem import in_plan, left_out, stages
-from planner.options.worth import COST_PER_MTOK, LATENCY, SHARE, THROUGHPUT, TPOT, counts_speed
+from planner.options.worth import COST_PER_MTOK, LATENCY, SHARE, THROUGHPUT, TPOT
 from planner.plan import AXES, FrontierPoint, Plan, ServerPlan, Stage, money_of, price_of
-from planner.units import ceil_div
 
 
 def check_objective(facts: Recomputed) -> Iterator[Violation]:
@@ -116,7 +114,8 @@ def _paces(facts: Recomputed) -> dict[str, int]:
         pool = facts.pool(servers[0]) if servers else None
         if pool is None:
             continue
-        pace = pacing.pace(role, facts.server(servers[0]), where[pool.name], len(servers))
+        batch = default_batch(facts, servers[0], role, len(servers) * servers[0].data_parallel_size)
+        pace = pacing.pace(role, facts.server(servers[0]), where[pool.name], len(servers), batch)
         for name in found:
             found[name] += role.weight * getattr(pace, name) + left_out(role, name)
     return found
@@ -159,20 +158,5 @@ def _check_prices(facts: Recomputed) -> Iterator[Violation]:
 def _short_batch(facts: Recomputed, role: Role, servers: list[ServerPlan]) -> int:
     """Return how many thousandths of the engine's default the batch of the servers in one pool lacks."""
     server = servers[0]
-    default = _default_batch(facts, server, role, len(servers) * server.data_parallel_size)
+    default = default_batch(facts, server, role, len(servers) * server.data_parallel_size)
     return 1000 - min(1000, server.max_num_batched_tokens * 1000 // default)
-
-
-def _default_batch(facts: Recomputed, server: ServerPlan, role: Role, ranks: int) -> int:
-    """The batch the engine would choose itself, for the most requests a rank of the role is asked to take."""
-    target, most = role.concurrency_target, role.concurrency_target // ranks
-    full = server.max_num_seqs > most or role.across_pools
-    asked = server.max_num_seqs if counts_speed(facts.plan.objective) else ceil_div(target, ranks) if full else most
-    flags = default_flags(
-        facts.profile,
-        facts.gpu(server),
-        facts.server(server).architecture,
-        max_model_len=server.max_model_len,
-        max_num_seqs=asked,
-    )
-    return flags.max_num_batched_tokens

@@ -43,14 +43,22 @@ def save(path: Path, content: bytes, *, as_json: bool = False) -> None:
 
 
 def write_files(
-    plan: Plan, files: dict[str, File], folder: Path, *, force: bool, dry_run: bool, as_json: bool = False
+    plan: Plan,
+    files: dict[str, File],
+    folder: Path,
+    *,
+    force: bool,
+    dry_run: bool,
+    as_json: bool = False,
+    fresh: bool = False,
 ) -> bool:
     """Write the files of a plan, say what changed, and return whether one was left alone because it differs.
 
-    With ``as_json`` the same is printed on stdout too, as a document.
+    A ``fresh`` plan takes the place of the one that is there, whoever wrote that. With ``as_json`` the same is printed
+    on stdout too, as a document.
     """
     with _undisturbed():
-        outcomes = write(files, folder, force=force, dry_run=dry_run)
+        outcomes = write(files, folder, force=force, dry_run=dry_run, over=(PLAN_FILE,) if fresh else ())
     for outcome in outcomes:
         if outcome.verb is not Verb.IDENTICAL or verbose():
             verb(outcome.verb, str(folder / outcome.path))

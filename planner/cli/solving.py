@@ -78,7 +78,7 @@ def solved(fleet: Fleet, catalog: Catalog, asked: Asked) -> int:
         say_followed(before, answer, folder)
     if folder is None:
         hint("nothing was written; --out DIR writes the plan and its files into a folder")
-    elif write_files(answer, files, folder, force=asked.force, dry_run=asked.dry_run):
+    elif write_files(answer, files, folder, force=asked.force, dry_run=asked.dry_run, fresh=asked.fresh):
         return EXIT_FILES_DIFFER
     return EXIT_PROVEN if answer.proof.proven else EXIT_NOT_PROVEN
 

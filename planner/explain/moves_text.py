@@ -52,9 +52,10 @@ def _change(move: Move) -> str:
     if move.kind == "stopped":
         return f"{move.before}: stopped on GPU {places(move.source)}{lost.rstrip(',')}"
     was = f" (was {move.before})" if move.before != move.after else ""
+    loads = f", and loads {move.loads} in place of {move.had}" if move.loads else ""
     if move.kind == "reconfigured":
-        return f"{move.after}{was}: reconfigured on GPU {places(move.target)}"
-    return f"{move.after}{was}: moved from GPU {places(move.source)}{lost} to GPU {places(move.target)}"
+        return f"{move.after}{was}: reconfigured on GPU {places(move.target)}{loads}"
+    return f"{move.after}{was}: moved from GPU {places(move.source)}{lost} to GPU {places(move.target)}{loads}"
 
 
 def _steps(steps: Sequence[Step]) -> Iterator[str]:

@@ -113,7 +113,7 @@ def binding_lines(plan: Plan, role: str | None = None) -> Iterator[str]:
         if reached:
             yield f"{name} has {listed(reached)}"
         for binding in own:
-            if sentence := _sentence(binding, _why(plan)):
+            if sentence := _sentence(binding, _why(plan), len({other.role for other in plan.bindings}) > 1):
                 yield f"{name}: {sentence}"
 
 
@@ -126,8 +126,11 @@ def _why(plan: Plan) -> str:
     return "other roles would have less" if plan.proof.proven else "the plan is not proven best"
 
 
-def _sentence(binding: Binding, why: str) -> str:
-    """Say what stops the next step; nothing where the fleet or the engine asks for no more."""
+def _sentence(binding: Binding, why: str, others: bool) -> str:
+    """Say what stops the next step; nothing where the fleet or the engine asks for no more.
+
+    Where there are ``others``, they are as they are in the plan.
+    """
     if binding.limit == "model":
         return f"the model reads no more than {_tokens(binding.now)}"
     if binding.limit == "speed":
@@ -137,7 +140,7 @@ def _sentence(binding: Binding, why: str) -> str:
         needed, free = format_apart(binding.needed_bytes, binding.free_bytes)
         return f"{_step(binding)} would take {least}{needed} more; {free} are free"
     if binding.limit == "objective":
-        return _forgone(binding, why)
+        return _forgone(binding, why, ", with the other roles as they are" if others else "")
     return ""
 
 
@@ -151,7 +154,7 @@ def _step(binding: Binding) -> str:
     return f"{binding.next}, which is more accurate,"
 
 
-def _forgone(binding: Binding, why: str) -> str:
+def _forgone(binding: Binding, why: str, beside: str) -> str:
     """Say what a step that fits would have cost; without a cost the role itself loses nothing by it."""
     cost = binding.cost
     if cost is None:
@@ -166,7 +169,7 @@ def _forgone(binding: Binding, why: str) -> str:
         loss = f"a context of {format_tokens(cost.then)} instead of {format_tokens(cost.now)} tokens"
     else:
         loss = f"batches of {cost.then} tokens instead of {cost.now}"
-    return f"{_step(binding)} would leave room for only {loss}"
+    return f"{_step(binding)} would leave room for only {loss}{beside}"
 
 
 def _tokens(text: str) -> str:

@@ -17,14 +17,18 @@ def check_across(findings: Findings, read: FleetMap, pools: tuple[Pool, ...], tu
     """
     for name, role in read.roles.items():
         if role.across_pools:
-            for message, hint in _refusals(read, name, role, pools, turning):
+            single = role.replicas == 1 and "replicas" not in findings.source.data["roles"][name]
+            for message, hint in _refusals(read, name, role, pools, turning, single):
                 findings.refuse(("roles", name, _KEY), message, hint, at_key=True)
 
 
 def _refusals(
-    read: FleetMap, name: str, role: RoleMap, pools: tuple[Pool, ...], turning: Collection[str]
+    read: FleetMap, name: str, role: RoleMap, pools: tuple[Pool, ...], turning: Collection[str], single: bool
 ) -> Iterator[tuple[str, str]]:
-    """Yield why the servers of a role cannot be in several pools, and what to do."""
+    """Yield why the servers of a role cannot be in several pools, and what to do; a ``single`` one nobody asked for.
+
+    That there is one where ``replicas`` says so contradicts nothing: the servers may be in several pools, not must.
+    """
     alone = f"leave {_KEY} out, or"
     if name in turning:
         yield "servers in several pools take no turns", f"{alone} take the role out of time_share"
@@ -37,6 +41,11 @@ def _refusals(
     if counted:
         yield f"the objective {counted} is counted for servers that are all alike", f"{alone} choose another objective"
     own = [pool for pool in pools if role.pool is None or pool.name in role.pool]
+    if len(own) < 2:
+        message = f"the role may be in {own[0].name} alone" if role.pool and own else "the fleet has one pool"
+        yield message, f"leave {_KEY} out, or name several pools" if role.pool else f"leave {_KEY} out"
+    if single:
+        yield "a single server is in one pool", f"{alone} set replicas to auto or a number above 1"
     shared = [node for node, count in Counter(node for pool in own for node in pool.node_names).items() if count > 1]
     if role.spread == "node" and shared:
         yield f"two pools of the role are on the node {shared[0]}", f"{alone} name pools on nodes of their own"

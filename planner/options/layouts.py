@@ -6,14 +6,17 @@ tries them for mixtures of experts alone: of any other model replicas do the sam
 context parallelism tensor-parallel ranks that would cache the same tokens deal them out.
 """
 
-from collections.abc import Iterator
+import functools
+from collections.abc import Iterator, Mapping
+from typing import Any
 
 from msgspec import Struct
-from msgspec.structs import replace
+from msgspec.structs import asdict, replace
 
 from planner.architecture import Architecture
 from planner.engine.flags import ServeFlags
 from planner.engine.profile import EngineProfile
+from planner.engine.settings import EngineSettings, serve_flags
 from planner.facts.quantization import Quantization
 from planner.fleet import OWN_TASKS, Pool, Role
 from planner.memory.context_parallel import shape_refusal
@@ -143,3 +146,9 @@ def _shares_experts(
         if not invalid(architecture, quantization, flags, profile):
             return choice
     return False
+
+
+@functools.lru_cache(maxsize=256)
+def pinned_flags(layout: Layout, settings: EngineSettings) -> Mapping[str, Any]:
+    """Return the flags that a layout and the role's own settings are."""
+    return {**asdict(layout), **serve_flags(settings)}

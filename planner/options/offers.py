@@ -21,7 +21,7 @@ from planner.options.option import Option, Rejection
 from planner.options.paces import Pacing, settled
 from planner.options.place import Place
 from planner.options.rungs import Box, Rungs
-from planner.options.speed import fast_enough
+from planner.options.speed import Unmet, fast_enough
 from planner.options.worth import Measure
 from planner.units import ceil_div
 
@@ -131,15 +131,28 @@ class Offers(Struct, frozen=True):
             if rejection := rungs.refusal() or rungs.fault():
                 yield rejection
                 continue
-            loads: Sequence[replicas.Load] = replicas.all_loads(self.role, counts, ranks)
+            loads = replicas.all_loads(self.role, counts, ranks)
             if self.role.wants_speed:
-                loads, unmet = fast_enough(
-                    self.role, rungs.server(), candidate.place, self.tables, loads, candidate.nodes
-                )
-                if unmet:
-                    yield candidate.rejected(self.role, unmet.what, unmet.wanted, unmet.found, unmet.detail)
-                    continue
-            yield Offer(rungs, tuple(loads), rungs.least_bytes())
+                yield from self._fast(rungs, loads)
+            else:
+                yield Offer(rungs, loads, rungs.least_bytes())
+
+    def _fast(self, rungs: Rungs, loads: Sequence[replicas.Load]) -> Iterator[Offer | Rejection]:
+        """Yield an offer for the batches with which the same loads are fast enough, or what the first of them lacks."""
+        found: dict[tuple[replicas.Load, ...], list[int]] = {}
+        candidate, lacking, servers = rungs.candidate, list[Unmet](), rungs.servers()
+        batch = servers[0].flags.max_num_batched_tokens
+        for half, server in enumerate(servers):
+            own, unmet = fast_enough(self.role, server, candidate.place, self.tables, loads, batch, candidate.nodes)
+            if unmet:
+                lacking.append(unmet)
+            else:
+                found.setdefault(tuple(own), []).append(half)
+        for some, halves in found.items():
+            yield Offer(replace(rungs, halves=tuple(halves)), some, rungs.least_bytes())
+        if not found:
+            unmet = lacking[0]
+            yield candidate.rejected(self.role, unmet.what, unmet.wanted, unmet.found, unmet.detail)
 
 
 def _narrowest(role: Role, ranks: int) -> replicas.Load:

@@ -11,8 +11,11 @@ from msgspec import Struct
 from msgspec.structs import replace
 
 from planner.catalog.speed_tables import SpeedTables
+from planner.engine.flags import ServeFlags
 from planner.fleet import Role
 from planner.memory.terms import Server
+from planner.options.demands import same_memory
+from planner.options.option import Option
 from planner.options.place import Place
 from planner.options.prune import spans
 from planner.options.replicas import Load
@@ -44,14 +47,21 @@ class Pacing(Struct, frozen=True):
         """Return what counts the speed of options where an objective does."""
         return cls(tables, priced) if counts_speed(objective) else None
 
-    def pace(self, role: Role, server: Server, place: Place, replicas: int) -> Pace:
+    def pace(self, role: Role, server: Server, place: Place, replicas: int, batch: int) -> Pace:
         """Return the pace of so many equal servers, each with ``max_num_seqs`` requests running.
 
         Time is that of a server whose GPUs all roles want at once that may be there; money is for the time that a
-        server alone takes, for those who share a GPU share its price.
+        server alone takes, for those who share a GPU share its price. With fewer tokens than the engine's own ``batch``
+        nothing counts as better than with that.
         """
         if not (self.counted and role.output_tokens):
             return NO_PACE
+        own = decisive(server.flags, role)
+        whole = decisive(replace(own, max_num_batched_tokens=max(batch, own.max_num_batched_tokens)), role)
+        return worst_of([self._pace(role, replace(server, flags=each), place, replicas) for each in {own, whole}])
+
+    def _pace(self, role: Role, server: Server, place: Place, replicas: int) -> Pace:
+        assert role.output_tokens
         flags = server.flags
         nodes = place.nodes.server_nodes(
             flags.tensor_parallel_size, flags.pipeline_parallel_size, flags.data_parallel_size
@@ -97,9 +107,40 @@ def _ends(least: int, most: int) -> tuple[int, ...]:
     return tuple(sorted({end for span in spans(least, most) for end in span}))
 
 
+def whole_prompts(role: Role, sequences: int) -> int:
+    """Return the tokens of a batch with a whole prompt, without what is cached of it, and one of each sequence."""
+    prompt = role.prompt_tokens or 0
+    return prompt - prompt * role.cached_permille // 1000 + sequences
+
+
+def decisive(flags: ServeFlags, role: Role) -> ServeFlags:
+    """Return flags as far as they decide about a pace: not the context, nor how much larger than a prompt a batch is.
+
+    A prompt that a batch takes whole is computed in one step (``planner.speed.serving``).
+    """
+    batch = min(flags.max_num_batched_tokens, whole_prompts(role, flags.max_num_seqs * flags.data_parallel_size))
+    return replace(flags, max_model_len=role.context_min, max_num_batched_tokens=batch)
+
+
+def as_fast_and_small(larger: Option, option: Option) -> bool:
+    """Whether the larger batch of one of two options costs neither memory nor speed."""
+    slower = best_of([larger.worth.pace, option.worth.pace]) != larger.worth.pace
+    return not slower and same_memory(larger, option)
+
+
 def times(pace: Pace, replicas: int) -> Pace:
     """Return the pace of so many servers, given that of one."""
     return replace(pace, throughput=pace.throughput * replicas)
+
+
+def worst_of(paces: Collection[Pace]) -> Pace:
+    """Return what all of some paces reach."""
+    return Pace(
+        throughput=min(pace.throughput for pace in paces),
+        latency=min(pace.latency for pace in paces),
+        tpot=min(pace.tpot for pace in paces),
+        cost_per_mtok=min(pace.cost_per_mtok for pace in paces),
+    )
 
 
 def best_of(paces: Collection[Pace]) -> Pace:

@@ -5,17 +5,14 @@ graphs only add. So the lowest rung is the smallest option of its candidate, and
 lowest rung does not fit at all.
 """
 
-import functools
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Sequence
 from functools import cached_property
-from typing import Any
 
 from msgspec import Struct, field
-from msgspec.structs import asdict, replace
+from msgspec.structs import replace
 
 from planner.engine.faults import Case, Fault
 from planner.engine.flags import ServeFlags, default_flags
-from planner.engine.settings import EngineSettings, serve_flags
 from planner.facts.accuracy import Accuracy
 from planner.facts.variant import Model, Variant
 from planner.fleet import Role
@@ -26,11 +23,11 @@ from planner.memory.terms import Server
 from planner.memory.vision import whole_item
 from planner.options import ladders
 from planner.options.candidates import Candidate
-from planner.options.demands import demand_of, same_memory
+from planner.options.demands import demand_of
 from planner.options.figures import RoleFigures
-from planner.options.layouts import Layout
+from planner.options.layouts import pinned_flags
 from planner.options.option import Option, Rejection
-from planner.options.paces import Pacing, best_of, ends, settled, times
+from planner.options.paces import Pacing, as_fast_and_small, best_of, decisive, ends, settled, times
 from planner.options.prune import Front, Shape
 from planner.options.replicas import Load
 from planner.options.worth import NO_PACE, Measure, Pace, Worth, worth
@@ -42,7 +39,8 @@ class Rungs(Struct, frozen=True, eq=False, dict=True):
 
     With ``avoid`` a context with a serious known fault of the engine is no rung. ``pacing`` is there where speed
     counts: a load then has one number of sequences, unless it is still ``unsettled``; ``paces`` are those of a single
-    server that were found already, by its sequences.
+    server that were found already, by the flags and the engine's own batch. Where only some batches are as fast as they
+    must, ``halves`` says how often the engine's own is halved for each of them.
     """
 
     role: Role
@@ -52,7 +50,8 @@ class Rungs(Struct, frozen=True, eq=False, dict=True):
     measure: Measure
     avoid: bool = False
     pacing: Pacing | None = None
-    paces: dict[int, Pace] = field(default_factory=dict)
+    paces: dict[tuple[ServeFlags, int], Pace] = field(default_factory=dict)
+    halves: tuple[int, ...] = ()
 
     def refusal(self) -> Rejection | None:
         """Return why no rung is long or accurate enough, or None."""
@@ -78,9 +77,10 @@ class Rungs(Struct, frozen=True, eq=False, dict=True):
         server = self.candidate.server(replace(flags, max_num_batched_tokens=self._least_batch(flags)))
         return loaded_bytes(server, self.candidate.place.gpu, self.candidate.place.profile)
 
-    def server(self) -> Server:
-        """Return the server at the least context with the engine's own batch, which decides how fast it is."""
-        return self.candidate.server(self._flags(self.role.context_min))
+    def servers(self) -> list[Server]:
+        """Return the server at the least context with each batch, which decides how fast it is."""
+        flags = self._flags(self.role.context_min)
+        return [self.candidate.server(replace(flags, max_num_batched_tokens=own)) for own in self._batches(flags)]
 
     @property
     def least_batch(self) -> int:
@@ -95,7 +95,7 @@ class Rungs(Struct, frozen=True, eq=False, dict=True):
 
     def best(self) -> Worth:
         """Return what no rung exceeds: the accuracy of the least context, the longest one, the engine's own batch."""
-        return self._worth(self.role.context_min, self._lengths[-1], 1, 1, self._best_pace())
+        return self._worth(self.role.context_min, self._lengths[-1], 1, 1, self._best_pace(self._lengths))
 
     def fitting(self) -> Iterator[Option]:
         """Yield all options, up to and including the first context of which none fits an otherwise empty GPU."""
@@ -142,7 +142,7 @@ class Rungs(Struct, frozen=True, eq=False, dict=True):
             least = self.least_at(length)
             if least.footprint(box.least) > self.candidate.place.capacity_bytes:
                 return
-            worth = box.rungs._worth(length, length, 1, 1, self._pace(length))
+            worth = box.rungs._worth(length, length, 1, 1, self._best_pace([length]))
             yield replace(box, worth=worth, size=least.footprint, length=length)
 
     def least_at(self, length: int) -> Demand:
@@ -159,20 +159,21 @@ class Rungs(Struct, frozen=True, eq=False, dict=True):
         flags = self._flags(box.length)
         sized: dict[tuple[int, int], Option] = {}
         for batch in self._batches(flags):
-            pace = self._pace(box.length)
-            worth = self._worth(box.length, box.length, batch, flags.max_num_batched_tokens, pace)
             limits = self._limits(batch)
+            default = flags.max_num_batched_tokens
+            pace = self._pace_of(replace(flags, max_num_batched_tokens=batch, max_num_seqs=limits[0]), default)
+            worth = self._worth(box.length, box.length, batch, default, pace)
             for limit, lower in zip(limits, (*limits[1:], self.load.least - 1), strict=True):
                 yield Box(self, worth, lower + 1, limit, box.size, box.length, batch, sized)
 
     def rung(self, box: "Box") -> Option | None:
-        """Return the option of a box, or None where it does not fit or a larger batch takes no more."""
+        """Return the option of a box, or None where it does not fit or a larger batch is as small and as fast."""
         flags = self._flags(box.length)
         option = box.sized[box.batch, box.most] = self._option(box.length, flags, box.batch, box.most)
         if option.least_bytes > self.candidate.place.capacity_bytes:
             return None
         larger = (other for (batch, most), other in box.sized.items() if batch > box.batch and most == box.most)
-        return None if any(same_memory(other, option) for other in larger) else option
+        return None if any(as_fast_and_small(other, option) for other in larger) else option
 
     @cached_property
     def shape(self) -> Shape:
@@ -189,7 +190,7 @@ class Rungs(Struct, frozen=True, eq=False, dict=True):
         for batch in self._batches(flags):
             most, *fewer = self._limits(batch)
             option = self._option(length, flags, batch, most)
-            if larger and most == larger.sequences_max and same_memory(larger, option):
+            if larger and most == larger.sequences_max and as_fast_and_small(larger, option):
                 continue
             yield option
             for sequences in fewer:
@@ -234,7 +235,7 @@ class Rungs(Struct, frozen=True, eq=False, dict=True):
                 max_model_len=length,
                 max_num_seqs=self.load.most,
                 kv_cache_dtype=self.candidate.kv_cache_dtype,
-                **_pinned(self.candidate.layout, self.role.settings),
+                **pinned_flags(self.candidate.layout, self.role.settings),
             )
             batch, most = flags.max_num_batched_tokens, self.load.most
             if batch < max(most, least := self._least_batch(flags)):
@@ -250,8 +251,11 @@ class Rungs(Struct, frozen=True, eq=False, dict=True):
     def _batches(self, flags: ServeFlags) -> tuple[int, ...]:
         """Return the batches to try, descending: one that holds a token of every sequence, and the engine's own."""
         own = ladders.batches(flags.max_num_batched_tokens, self._least_batch(flags))
-        if self.role.wants_speed or self.pacing:  # prompts in smaller pieces make everybody wait longer
-            own = own[:1]
+        if self.halves:
+            some = tuple(batch for half, batch in enumerate(own) if half in self.halves) or own[-1:]
+            if some[0] < own[0]:
+                return some
+            own = some
         return own if self.load.most <= own[0] else (self.load.most, *own)
 
     def _least_batch(self, flags: ServeFlags) -> int:
@@ -307,6 +311,7 @@ class Rungs(Struct, frozen=True, eq=False, dict=True):
         candidate, place, load = self.candidate, self.candidate.place, self.load
         server = candidate.server(replace(defaults, max_num_batched_tokens=batch, max_num_seqs=sequences))
         needed = self._needed(server.flags)
+        pace = self._pace_of(server.flags, defaults.max_num_batched_tokens)
         return Option(
             role=self.role.name,
             pool=place.pool,
@@ -322,7 +327,7 @@ class Rungs(Struct, frozen=True, eq=False, dict=True):
             others=self._others(length) if self.role.parts else (),
             demand=needed,
             least_bytes=needed.footprint(load.least),
-            worth=self._worth(length, length, batch, defaults.max_num_batched_tokens, self._pace_of(server)),
+            worth=self._worth(length, length, batch, defaults.max_num_batched_tokens, pace),
             asleep=residue(server, place.gpu, place.profile, self.role.sleeps),
         )
 
@@ -337,32 +342,27 @@ class Rungs(Struct, frozen=True, eq=False, dict=True):
             self.role.request_tokens or flags.max_model_len,
         )
 
-    def _pace(self, length: int) -> Pace:
-        """Return the pace at a context, where speed counts: with the load's sequences and the batch they have there."""
+    def _best_pace(self, lengths: Sequence[int]) -> Pace:
+        """Return what the pace with the largest batch, and so with any, exceeds at none of some contexts."""
         if self.pacing is None:
             return NO_PACE
-        return self._pace_of(self.candidate.server(self._paced(length)))
-
-    def _paced(self, length: int) -> ServeFlags:
-        """Return the flags that decide the pace at a context; its length does not by itself."""
-        flags = self._flags(length)
-        return replace(flags, max_num_batched_tokens=self._batches(flags)[0])
-
-    def _best_pace(self) -> Pace:
-        """Return what the pace of no context and no number of sequences exceeds."""
-        if self.pacing is None:
-            return NO_PACE
+        found = []
         for count in ends(self.load):
-            if count not in self.paces:
-                one = replace(self, load=replace(self.load, replicas=1, least=count, most=count))
-                flags = {replace(one._paced(length), max_model_len=self.role.context_min) for length in self._lengths}
-                self.paces[count] = best_of([one._pace_of(self.candidate.server(each)) for each in flags])
-        return times(best_of([self.paces[count] for count in ends(self.load)]), self.load.replicas)
+            one = replace(self, load=replace(self.load, least=count, most=count))
+            for flags in map(one._flags, lengths):
+                batch = one._batches(flags)[0]
+                found.append(one._pace_of(replace(flags, max_num_batched_tokens=batch, max_num_seqs=count), batch))
+        return best_of(found)
 
-    def _pace_of(self, server: Server) -> Pace:
+    def _pace_of(self, flags: ServeFlags, batch: int) -> Pace:
+        """Return the pace of the load's servers with these flags, where the engine's own batch has so many tokens."""
         if self.pacing is None:
             return NO_PACE
-        return self.pacing.pace(self.role, server, self.candidate.place, self.load.replicas)
+        key = decisive(flags, self.role), batch
+        if key not in self.paces:
+            server, place = self.candidate.server(key[0]), self.candidate.place
+            self.paces[key] = self.pacing.pace(self.role, server, place, 1, batch)
+        return times(self.paces[key], self.load.replicas)
 
     def _worth(self, accurate_at: int, length: int, batch: int, default_batch: int, pace: Pace) -> Worth:
         """Return the worth of a context and a batch, with the accuracy of a context."""
@@ -392,9 +392,3 @@ class Box(Struct, frozen=True):
     def beaten(self, front: Front, size: Callable[[int], int] | None = None) -> bool:
         """Whether a front beats all of them, or would if each took ``size`` at least."""
         return front.beats(self.rungs.shape, self.worth, self.least, self.most, size or self.size, self.length)
-
-
-@functools.lru_cache(maxsize=256)
-def _pinned(layout: Layout, settings: EngineSettings) -> Mapping[str, Any]:
-    """Return the flags that a layout and the role's own settings are."""
-    return {**asdict(layout), **serve_flags(settings)}

@@ -5,6 +5,7 @@ limit on time is the most sequences a server may have, and a rate the fewest; no
 """
 
 import functools
+import sys
 from collections.abc import Callable, Sequence
 from typing import Literal
 
@@ -108,9 +109,11 @@ def kept_up_milli(role: Role, found: Forecast) -> int:
 
 
 def fast_enough(
-    role: Role, server: Server, place: Place, tables: SpeedTables, loads: Sequence[Load], nodes: int = 1
+    role: Role, server: Server, place: Place, tables: SpeedTables, loads: Sequence[Load], batch: int, nodes: int = 1
 ) -> tuple[list[Load], Unmet | None]:
     """Return loads with the sequences that meet a role's speed; where none does, also what it lacks at its best.
+
+    With fewer tokens than the engine's own ``batch`` a server is not taken to be faster than with that.
 
     Loads are those of each data-parallel rank of servers on so many nodes. A target is a wish alone: where the rate
     needs more requests at once, the fewest with which it is kept up are a load; those beyond the target count nothing.
@@ -123,7 +126,7 @@ def fast_enough(
     for load in loads:
         own = load.replicas if role.rate_milli else 1  # a limit on time is the same for any number of servers
         if own not in known:
-            known[own] = bounds(role, server, place.gpu, place.profile, tables, busy, own)
+            known[own] = _within(role, server, place, tables, busy, own, batch)
         within = known[own]
         if isinstance(within, Unmet):
             lacking.append(within)
@@ -138,6 +141,20 @@ def fast_enough(
         else:
             lacking.append(Unmet(what="sequences", wanted=least * ranks, found=within[1]))
     return found, None if found or not lacking else max(lacking, key=lambda one: (one.what == "rate", one.found))
+
+
+def _within(
+    role: Role, server: Server, place: Place, tables: SpeedTables, busy_permille: int, replicas: int, batch: int
+) -> tuple[int, int] | Unmet:
+    """Return the fewest and the most sequences with which servers meet a role's speed, with this batch and a larger."""
+    found = [(1, sys.maxsize)]
+    for tokens in sorted({server.flags.max_num_batched_tokens, max(batch, server.flags.max_num_batched_tokens)}):
+        one = replace(server, flags=replace(server.flags, max_num_batched_tokens=tokens))
+        own = bounds(role, one, place.gpu, place.profile, tables, busy_permille, replicas)
+        if isinstance(own, Unmet):
+            return own
+        found.append(own)
+    return max(least for least, _ in found), min(most for _, most in found)
 
 
 def bounds(

@@ -49,7 +49,8 @@ class Gap(Struct, frozen=True, kw_only=True):
 class Move(Struct, frozen=True, kw_only=True):
     """What becomes of one server that does not stay as it is, by its names in the two plans.
 
-    ``lost`` says that its old GPUs are no longer in the fleet, so that there is nothing to be stopped.
+    ``lost`` says that its old GPUs are no longer in the fleet, so that there is nothing to be stopped. ``loads`` is the
+    checkpoint of the server from now on, and ``had`` the one before, where that changes; otherwise both are empty.
     """
 
     kind: Kind
@@ -59,6 +60,8 @@ class Move(Struct, frozen=True, kw_only=True):
     source: tuple[GPUGroup, ...]
     target: tuple[GPUGroup, ...]
     lost: bool = False
+    had: str = ""
+    loads: str = ""
 
 
 class Moves(Struct, frozen=True, kw_only=True):
@@ -116,6 +119,7 @@ def _number(server: ServerPlan) -> tuple[str, int, str]:
 def _move(kind: Kind, one: ServerPlan | None, other: ServerPlan | None, gone: frozenset[str]) -> Move:
     found = other or one
     assert found
+    another = one is not None and other is not None and one.repository != other.repository
     return Move(
         kind=kind,
         role=found.role,
@@ -124,4 +128,6 @@ def _move(kind: Kind, one: ServerPlan | None, other: ServerPlan | None, gone: fr
         source=one.groups if one else (),
         target=other.groups if other else (),
         lost=one is not None and one.name in gone,
+        had=one.repository if one and another else "",
+        loads=other.repository if other and another else "",
     )

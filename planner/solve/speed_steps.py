@@ -51,11 +51,13 @@ class _Steps:
         self._busy = max((server.speed.busy_permille for server in own if server.speed), default=1000)
 
     def gpu_up(self) -> SpeedStep | None:
-        """Return the GPU whose bandwidth is the next larger one."""
+        """Return the GPU whose bandwidth is the next larger one with which the role is faster, as others may not be."""
+        own = self._step("gpu", self.gpu.name, self.gpu.name, self._own.server, self.gpu, self._pool.capacity_bytes)
+        now = own.output_millitokens_per_second if own else 0
         for gpu in sorted(self._faster(), key=lambda gpu: (gpu.bandwidth_bytes_per_second or 0, gpu.name)):
             room = gpu.memory_bytes - gpu.system_memory_bytes - self._pool.memory_in_use_bytes
             step = self._step("gpu", self.gpu.name, gpu.name, self._own.server, gpu, room)
-            if step and not step.reason:
+            if step and not step.reason and step.output_millitokens_per_second > now:
                 return step
         return None
 
