@@ -15,14 +15,12 @@ from typing import Any
 import yaml
 from msgspec import Struct, field
 
-from planner.engine.options import EngineOptions, engine_options, listed_versions
+from planner.engine.options import EngineOptions, engine_options, human_int, listed_versions
 from planner.resources import data_folder
 
 UNKNOWN = re.compile(r"\$\{\w[^{}]*\}|\$\(|\{\{|%\w+%|<[A-Za-z][\w -]*>")
 """What only the running platform knows, as it is kept: ``${NAME}``, ``$(…)``, ``{{…}}``, ``<name>``."""
 _TRUTHS = {"true": True, "false": False}
-_HUMAN = re.compile(r"(\d+(?:\.\d+)?)([kKmMgGtT])")
-_SCALE = {"k": 10**3, "m": 10**6, "g": 10**9, "t": 10**12, "K": 2**10, "M": 2**20, "G": 2**30, "T": 2**40}
 _RENAMED = {"kv-cache-memory": "kv-cache-memory-bytes"}
 
 
@@ -170,7 +168,7 @@ def _typed(value: str, kind: str) -> Any:  # noqa: ANN401
         return value
     try:
         if kind == "human_int":
-            return -1 if value.strip().lower() == "auto" else _human(value)
+            return -1 if value.strip().lower() == "auto" else human_int(value)
         if kind == "int":
             return int(value)
         if kind == "float":
@@ -195,13 +193,6 @@ def _guessed(value: str) -> Any:  # noqa: ANN401
 def _pairs(value: str) -> dict[str, int]:
     """Return ``image=4,video=1``, which ``--limit-mm-per-prompt`` took until 0.9 (nullable_kvs in arg_utils.py)."""
     return {key: int(number) for key, _, number in (pair.partition("=") for pair in value.split(","))}
-
-
-def _human(value: str) -> int | str:
-    match = _HUMAN.fullmatch(value.strip())
-    if match:
-        return int(float(match[1]) * _SCALE[match[2]])
-    return int(value)
 
 
 def _merge(flags: dict[str, Any], name: str, part: str, value: str) -> None:

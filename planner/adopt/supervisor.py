@@ -2,12 +2,12 @@
 
 import configparser
 import re
-import shlex
 from collections.abc import Iterator
 
 from planner.adopt.launch import Launch, launches
 from planner.adopt.scope import Scope
 from planner.adopt.shell import Command
+from planner.adopt.systemd import split
 
 _VARIABLE = re.compile(r"""(\w+)=("[^"]*"|'[^']*'|[^,]*)""")
 _ENVIRONMENT = re.compile(r"%\(ENV_(\w+)\)s")
@@ -32,16 +32,9 @@ def programs(text: str, scope: Scope) -> Iterator[tuple[str, Launch]]:
             continue
         given = parser.get(section, "environment", fallback=None) or ""
         environment = {key: _filled(value.strip("\"'"), name) for key, value in _VARIABLE.findall(given)}
-        words = _words(_filled(command.replace("\\\n", " "), name))
+        words = split(_filled(command.replace("\\\n", " "), name))
         yield from ((name, found) for found in launches(Command(tuple(words), environment, 0), scope))
 
 
 def _filled(text: str, name: str) -> str:
     return _ENVIRONMENT.sub(r"${\1}", text.replace("%(program_name)s", name))
-
-
-def _words(line: str) -> list[str]:
-    try:
-        return shlex.split(line)
-    except ValueError:
-        return line.split()

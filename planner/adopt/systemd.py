@@ -82,7 +82,7 @@ def _environment(settings: dict[str, list[str]], instance: str, scope: Scope) ->
     """Return the variables of a unit: its own, then those of its files, of which the later wins."""
     found: dict[str, str] = {}
     for line in settings.get("Environment", []):
-        for word in _split(line):
+        for word in split(line):
             key, has_value, value = word.partition("=")
             found |= {key: value} if has_value else {}
     for path in settings.get("EnvironmentFile", []):
@@ -100,16 +100,17 @@ def _specified(text: str, name: str, instance: str) -> str:
 def _words(line: str, environment: dict[str, str]) -> list[str]:
     """Split a command as systemd does: ``${X}`` is one word, ``$X`` alone as many as it holds."""
     found = []
-    for word in _split(line):
+    for word in split(line):
         bare = _BARE.fullmatch(word)
         if bare and bare[1] in environment:
-            found += _split(environment[bare[1]])
+            found += split(environment[bare[1]])
         else:
             found.append(_BRACED.sub(lambda match: environment.get(match[1], match[0]), word))
     return found
 
 
-def _split(line: str) -> list[str]:
+def split(line: str) -> list[str]:
+    """Return the words of a command line as a shell quotes them; of one whose quotes do not end, what spaces part."""
     try:
         return shlex.split(line)
     except ValueError:

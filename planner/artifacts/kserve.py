@@ -14,6 +14,7 @@ from msgspec import Struct
 
 from planner.artifacts.processes import Server
 from planner.artifacts.replicas import kinds
+from planner.artifacts.serve_args import NAMES
 from planner.engine.versions import parse_version
 
 KSERVE = "kserve"
@@ -21,9 +22,9 @@ KSERVE = "kserve"
 ADDITIONAL = "VLLM_ADDITIONAL_ARGS"
 # The first engine that knows all options of KServe's template, of which --shutdown-timeout is the youngest.
 _ENGINE = "0.18.0"
-_NAMES, _REVISION = "--served-model-name", "--revision"
+_REVISION = "--revision"
 # Options that KServe says itself, or its storage initializer carries out.
-_OWN = ("--host", "--port", _NAMES, _REVISION)
+_OWN = ("--host", "--port", NAMES, _REVISION)
 # What a shell takes as it is, whether it splits the variable or reads it as a command line (``shlex.quote``).
 _PLAIN = re.compile(r"[\w@%+=:,./-]+", re.ASCII)
 # hf://owner/model[:revision] (``_download_hf``); what stands behind an @ would be part of the model's name.
@@ -69,7 +70,7 @@ def read_service(document: Mapping[str, Any]) -> Service:
         raise ValueError(f"{name} has the model {spec['model']['uri']}")
     (container,) = spec["template"]["containers"]
     told = {entry["name"]: entry.get("value", "") for entry in container["env"]}
-    words = (*told[ADDITIONAL].split(), f"{_NAMES}={spec['model']['name']}")
+    words = (*told[ADDITIONAL].split(), f"{NAMES}={spec['model']['name']}")
     tensor = f"--tensor-parallel-size={spec['parallelism']['tensor']}"
     if tensor not in words:
         raise ValueError(f"{name} has parallelism {spec['parallelism']}, and {told[ADDITIONAL]}")

@@ -4,7 +4,6 @@ Read in Ray 2.60.0: ``ray/llm/_internal/serve`` and ``ray/serve/schema.py``.
 """
 
 import json
-import re
 from collections import Counter
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from typing import Any
@@ -15,9 +14,10 @@ from planner.adopt.arguments import read_arguments
 from planner.artifacts.processes import Server
 from planner.artifacts.quoting import json_text, slug, yaml
 from planner.artifacts.replicas import kinds, replicas
-from planner.artifacts.serve_args import Argument
+from planner.artifacts.serve_args import NAMES, Argument
 from planner.engine.options import EngineOptions
 from planner.engine.versions import parse_version
+from planner.inventory.ray import accelerator_type
 
 RAY = "ray-serve"
 """The target."""
@@ -26,18 +26,16 @@ RAY_ENGINE = "0.29.0"
 """The engine that ``ray[llm]`` of this version asks for."""
 # What it imports of the engine is in these versions (``vllm/entrypoints/launchers/cli_args.py``) and in no others.
 _ENGINES = ("0.29.0", "0.33.0")
-_NAMES = "--served-model-name"
 # What Ray answers for itself: its proxy listens and stops, its executor joins the workers of several machines.
 _OWN = {
-    "--host", "--port", _NAMES, "--shutdown-timeout", "--disable-access-log-for-endpoints", "--disable-fastapi-docs",
+    "--host", "--port", NAMES, "--shutdown-timeout", "--disable-access-log-for-endpoints", "--disable-fastapi-docs",
     "--nnodes", "--node-rank", "--master-addr", "--master-port",
 }  # fmt: skip
 # Options of ``vllm serve`` that neither ``AsyncEngineArgs`` nor ``FrontendArgs`` has a field for (0.29.0), and one of
 # which Ray takes its own value alone.
 _REFUSED = ("--api-server-count", "--config", "--grpc", "--headless", "--distributed-executor-backend")
-# How Ray reads the name of a card (``_private/accelerators/nvidia_gpu.py``), and the names that a model may ask for
-# (``util/accelerators/accelerators.py``). Nodes offer a resource ``accelerator_type:NAME`` for all others too.
-_CARD = re.compile(r"\w+\s+((?:[A-Z]+\s+)*[A-Z0-9]*\d[A-Z0-9]*)")
+# The names of cards that a model may ask for (``util/accelerators/accelerators.py``). Nodes offer a resource
+# ``accelerator_type:NAME`` for all others too.
 _KNOWN = {
     "V100", "P100", "T4", "P4", "K80", "A10G", "L4", "L40S", "A100", "H100", "H200", "H20", "B200", "B300", "GB200",
     "GB300", "RTX-PRO-6000",
@@ -116,8 +114,8 @@ def as_arguments(kwargs: Mapping[str, Any]) -> tuple[Argument, ...]:
 
 def as_planned(arguments: Sequence[Argument], options: EngineOptions) -> tuple[Argument, ...]:
     """Return planned options as ``read_models`` reads them back."""
-    (names,) = (argument for argument in arguments if argument.flag == _NAMES)
-    return (Argument(_NAMES, names.value), *as_arguments(engine_kwargs(arguments, options)))
+    (names,) = (argument for argument in arguments if argument.flag == NAMES)
+    return (Argument(NAMES, names.value), *as_arguments(engine_kwargs(arguments, options)))
 
 
 def read_models(config: Mapping[str, Any]) -> Iterator[tuple[str, str, tuple[Argument, ...], dict[str, str]]]:
@@ -133,7 +131,7 @@ def read_models(config: Mapping[str, Any]) -> Iterator[tuple[str, str, tuple[Arg
             servers = told.pop(_SERVERS).split(",")
             if len(servers) != model["deployment_config"]["num_replicas"]:
                 raise ValueError(f"{source['model_id']} has {model['deployment_config']['num_replicas']} replicas")
-            arguments = (Argument(_NAMES, source["model_id"]), *as_arguments(model["engine_kwargs"]))
+            arguments = (Argument(NAMES, source["model_id"]), *as_arguments(model["engine_kwargs"]))
             yield from ((server, source["model_source"], arguments, told) for server in servers)
 
 
@@ -194,12 +192,9 @@ def _mistakes(server: Server) -> Iterator[str]:
 
 
 def _accelerator(product: str) -> str:
-    """Return what Ray calls a card; memory sizes are not part of it."""
-    match = _CARD.match(product)
-    name = match[1].replace(" ", "-") if match else ""
-    if len(name) > 1:
-        return _RENAMED.get(name, name)
-    return re.sub(r"^NVIDIA\s+", "", product).strip().replace(" ", "-")
+    """Return what a model asks Ray for to get a card; memory sizes are not part of it."""
+    name = accelerator_type(product) or ""
+    return _RENAMED.get(name, name)
 
 
 def _resource(role: str) -> str:

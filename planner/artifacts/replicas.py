@@ -5,13 +5,13 @@ from collections.abc import Sequence
 
 from planner.artifacts.processes import Server
 
-# What an object says of each replica by itself, so that replicas may differ in it.
-_OWN = ("--host", "--port")
+OWN_OPTIONS = ("--host", "--port")
+"""What an object says of each replica by itself, so that replicas may differ in it."""
 
 
 def alike(server: Server) -> object:
     """Return all that a cluster is told of a server, whose equals are replicas of one object."""
-    arguments = tuple(argument for argument in server.arguments if argument.flag not in _OWN)
+    arguments = tuple(argument for argument in server.arguments if argument.flag not in OWN_OPTIONS)
     place = (server.gpu_product, len(server.gpu_indices), server.host_memory_bytes)
     return server.role, server.model, arguments, server.environment, place
 

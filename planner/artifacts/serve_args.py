@@ -76,7 +76,7 @@ _DEFAULTS: dict[str, str | int | float] = {
     "--decode-context-parallel-size": 1,
 }
 _EXPERT_PARALLEL = "--enable-expert-parallel"
-_NAMES = "--served-model-name"
+NAMES = "--served-model-name"
 # How the server behaves around its work; added only where the engine version knows the option.
 _OPERATIONS = (
     Argument("--shutdown-timeout", str(DRAIN_SECONDS)),
@@ -113,7 +113,7 @@ def serve_arguments(
     if server.expert_parallel:
         arguments.append(Argument(_EXPERT_PARALLEL))
     arguments.insert(0, Argument("--host", host))
-    arguments.insert(2 if server.port else 1, Argument.of(_NAMES, server.names))
+    arguments.insert(2 if server.port else 1, Argument.of(NAMES, server.names))
     if server.tool_parser:
         arguments.append(Argument("--enable-auto-tool-choice"))
     if server.pooling:
@@ -151,7 +151,7 @@ def planned_server(server: ServerPlan, arguments: Iterable[Argument]) -> ServerP
         "settings": read_settings(words, server.settings),
         "expert_parallel": _EXPERT_PARALLEL in words,
     }
-    names = words.get(_NAMES, ())
+    names = words.get(NAMES, ())
     facts["role"] = names[0] if names else ""
     facts["shared"] = tuple(one for one in server.shared if one.name in names)
     for flag, field in _FIELDS.items():

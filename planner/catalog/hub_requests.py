@@ -11,11 +11,10 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
+from planner.checkpoint.folder import MAX_JSON
+from planner.checkpoint.safetensors import MAX_HEADER
 from planner.errors import InvalidConfig, SourceUnavailable
 
-# A config is a few KiB and an index a few MiB; safetensors headers may have 100 MB by their own format rules.
-_MAX_JSON = 64 << 20
-_MAX_HEADER = 100_000_000
 # Far above the largest file of any checkpoint, and what a file system holds as a hole.
 _MAX_FILE = 1 << 43
 # Most headers fit into the first request; the ten largest of current checkpoints have 0.1 to 7 MiB.
@@ -81,7 +80,7 @@ class Repository:
 
     def _fetch(self, file: str, folder: Path) -> None:
         size = self._size(file)
-        if size > _MAX_JSON:
+        if size > MAX_JSON:
             raise InvalidConfig(f"{self.where}/{file}", "", f"{size} bytes is too large for a JSON file of a model")
         content = self._cached(file).read_bytes() if self._offline else self._get(self._url(file), 0, size)[0]
         (folder / file).write_bytes(content)
@@ -211,7 +210,7 @@ class Repository:
             raise SourceUnavailable(self.where, f"the hub calls {commit[:80]!r} a commit, which is none", UNREACHABLE)
         self.commit = self.commit or commit
         size: int | None = metadata.size
-        return _MAX_JSON if size is None or size < 0 else size
+        return MAX_JSON if size is None or size < 0 else size
 
     def _cached(self, file: str) -> Path:
         """Return the file in the library's own cache."""
@@ -276,6 +275,6 @@ def _header_length(where: str, head: bytes, total: int) -> int:
     length = int.from_bytes(head[:8], "little")
     if total > _MAX_FILE:
         raise InvalidConfig(where, "", f"{total} bytes are more than any file of a checkpoint has")
-    if len(head) < 8 or length > min(_MAX_HEADER, total - 8):
+    if len(head) < 8 or length > min(MAX_HEADER, total - 8):
         raise InvalidConfig(where, "header", f"says {length} bytes, which a file of {total} bytes cannot hold")
     return length

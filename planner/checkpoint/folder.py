@@ -8,7 +8,7 @@ from typing import Any, TypeVar
 from planner.errors import InvalidConfig
 
 # A config.json is a few KiB, a shard index of a mixture with many experts some tens of MiB.
-_MAX_JSON = 64 << 20
+MAX_JSON = 64 << 20
 
 Json = TypeVar("Json", dict[str, Any], list[Any])
 
@@ -40,7 +40,7 @@ def read_json(path: Path, kind: type[Json] = dict) -> Json:  # type: ignore[assi
         size = path.stat().st_size
         if not path.is_file():
             raise InvalidConfig(where, "", "not a file")
-        if size > _MAX_JSON:
+        if size > MAX_JSON:
             raise InvalidConfig(where, "", f"{size} bytes is too large for a JSON file of a model")
         value = json.loads(path.read_bytes())
     except FileNotFoundError:

@@ -10,7 +10,7 @@ from planner.checkpoint.folder import inside, read_json
 from planner.errors import InvalidConfig
 
 # The format's own limit on a header (safetensors, MAX_HEADER_SIZE).
-_MAX_HEADER = 100_000_000
+MAX_HEADER = 100_000_000
 _MAX_DIMENSIONS = 8
 # Bits per element of the dtypes a header may name.
 _BITS = {
@@ -64,7 +64,7 @@ def read_header(path: Path) -> dict[str, StoredTensor]:
         with path.open("rb") as file:
             prefix = file.read(8)
             length = int.from_bytes(prefix, "little")
-            if len(prefix) < 8 or length > min(_MAX_HEADER, size - 8):
+            if len(prefix) < 8 or length > min(MAX_HEADER, size - 8):
                 raise InvalidConfig(where, "header", f"says {length} bytes, which a file of {size} bytes cannot hold")
             header = json.loads(file.read(length))
     except OSError as error:

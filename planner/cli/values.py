@@ -2,18 +2,16 @@
 
 import json
 import math
-import re
 from collections.abc import Mapping
 
 import click
 
+from planner.engine.options import human_int
 from planner.engine.speculation import METHODS, Speculation, read_speculation
 from planner.tensors.kv_pages import known_dtype
 from planner.units import GIB, parse_bytes, parse_tokens
 
 _MOST_GIB = 1 << 20
-_SUFFIXED = re.compile(r"(\d+(?:\.\d+)?)([kKmMgGtT])")
-_POWERS = {"k": 1, "m": 2, "g": 3, "t": 4}
 
 
 def kv_cache_dtype(text: str) -> str:
@@ -43,13 +41,10 @@ def gib(text: str) -> int:
 
 
 def size(text: str) -> int:
-    """Read a size as ``--kv-cache-memory-bytes`` takes it (25g is 25 x 10**9, 25G is 25 GiB), or with a unit (25GiB).
-
-    Source: ``utils/argparse_utils.py:human_readable_int`` 0.33.0.
-    """
-    match = _SUFFIXED.fullmatch(text.strip())
+    """Read a size as ``--kv-cache-memory-bytes`` takes it (25g, 25G), or with a unit (25GiB)."""
+    suffixed = text.strip()[-1:].isalpha() and text.strip()[-1:].lower() != "b"
     try:
-        found = _suffixed(*match.groups()) if match else parse_bytes(text)
+        found = human_int(text) if suffixed else parse_bytes(text)
     except ValueError as error:
         raise click.BadParameter(f"{text} is not a size in bytes such as 8589934592, 8G or 8GiB.") from error
     if not 0 < found <= _MOST_GIB * GIB:
@@ -116,12 +111,6 @@ def _count(kind: str, value: object) -> int:
     if isinstance(count, bool) or not isinstance(count, int) or count < 0:
         raise click.BadParameter(f"{kind}: {json.dumps(value)} is not a number of items such as in {_EXAMPLE}.")
     return count
-
-
-def _suffixed(number: str, suffix: str) -> int:
-    power = _POWERS[suffix.lower()]
-    factor: int = (1000 if suffix.islower() else 1024) ** power
-    return int(float(number) * factor) if suffix.islower() else int(number) * factor
 
 
 def _number(text: str) -> float:

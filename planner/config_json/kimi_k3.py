@@ -10,13 +10,12 @@ from planner.architecture.parts import linear
 from planner.config_json.family import Family
 from planner.config_json.fields import Fields
 from planner.config_json.hybrids import HYBRIDS, KIMI_EXPERTS
+from planner.config_json.kimi_tower import MAX_PATCHES
 from planner.config_json.state import kimi_delta
 from planner.config_json.transformer import blocks, plain
 
 # What the encoder is made of, which the engine knows in no other way (common code of its vision tower, 0.32.0).
 _ENCODER = {"norm_type": "rmsnorm", "mlp_type": "mlp2", "mm_projector_type": "patchmergerv2"}
-# Patches of one image the published processor allows, as for Kimi K2.5.
-_MAX_PATCHES = 16384
 
 
 def _state(text: Fields) -> State:
@@ -87,6 +86,6 @@ def kimi_k3_tower(config: Fields, text: Fields) -> Vision:
         hidden_size=hidden,
         intermediate_size=inner,
         layers=layers,
-        max_item_tokens=_MAX_PATCHES // merge,
+        max_item_tokens=MAX_PATCHES // merge,
         patches_per_token=merge,
     )  # fmt: skip

@@ -6,7 +6,7 @@ from planner.config_json.fields import Fields
 from planner.config_json.transformer import blocks, plain
 
 # Patches of one image the published processor allows.
-_MAX_PATCHES = 16384
+MAX_PATCHES = 16384
 
 
 def kimi_tower(config: Fields, text: Fields) -> Vision:
@@ -34,6 +34,6 @@ def kimi_tower(config: Fields, text: Fields) -> Vision:
         hidden_size=hidden,
         intermediate_size=inner,
         layers=layers,
-        max_item_tokens=_MAX_PATCHES // merge,
+        max_item_tokens=MAX_PATCHES // merge,
         patches_per_token=merge,
     )

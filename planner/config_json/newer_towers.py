@@ -6,10 +6,9 @@ from planner.architecture import Part, Vision
 from planner.architecture.parts import linear
 from planner.config_json.fields import Fields
 from planner.config_json.plain_towers import siglip
-from planner.config_json.towers import qwen2_5_tower
+from planner.config_json.towers import qwen2_5_tower, rotary_table
 from planner.config_json.transformer import blocks, plain
 
-_ROTARY_POSITIONS = 8192
 _VIDEO_TOKENS = 32 * 78  # as of Gemma 4's encoder-based models
 _UNIFIED_WIDTH = 3840  # the class default of what the embedder puts out
 _PIXEL_TOKENS = 16384
@@ -47,7 +46,7 @@ def glm_ocr_tower(config: Fields, text: Fields) -> Vision:
     return Vision(
         parts=(
             plain("visual.patch_embed", patch_values * hidden, hidden),
-            plain("visual.rotary_table", _ROTARY_POSITIONS * (size // 2)),
+            rotary_table(size),
             *blocks(
                 "visual.blocks", depth, hidden, inner, bias=vision.flag("attention_bias"), gated=True, norm_bias=False,
                 extra=2 * size,

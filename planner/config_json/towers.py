@@ -25,7 +25,7 @@ def qwen2_tower(config: Fields, text: Fields) -> Vision:
     return Vision(
         parts=(
             *_patches(vision, hidden, bias=False),
-            _rotary(hidden // vision.integer("num_heads")),
+            rotary_table(hidden // vision.integer("num_heads")),
             *blocks("visual.blocks", depth, hidden, inner),
             plain("visual.merger.ln_q", 2 * hidden),
             linear("visual.merger.mlp.0", merged, merged, "column", bias=True),
@@ -52,7 +52,7 @@ def qwen2_5_tower(config: Fields, text: Fields) -> Vision:
     return Vision(
         parts=(
             *_patches(vision, hidden, bias=False),
-            _rotary(hidden // vision.integer("num_heads")),
+            rotary_table(hidden // vision.integer("num_heads")),
             *blocks("visual.blocks", depth, hidden, inner, gated=True, norm_bias=False),
             plain("visual.merger.ln_q", hidden),
             linear("visual.merger.mlp.0", merged, merged, "column", bias=True),
@@ -90,7 +90,7 @@ def qwen3_tower(config: Fields, text: Fields) -> Vision:
     return Vision(
         parts=(
             *_patches(vision, hidden, bias=True),
-            _rotary(hidden // vision.integer("num_heads")),
+            rotary_table(hidden // vision.integer("num_heads")),
             plain("visual.pos_embed", vision.integer("num_position_embeddings") * hidden),
             *mergers,
             *blocks("visual.blocks", depth, hidden, inner),
@@ -289,7 +289,7 @@ def glm4v_tower(config: Fields, text: Fields) -> Vision:
     return Vision(
         parts=(
             *_patches(vision, hidden, bias=True),
-            _rotary(hidden // vision.integer("num_heads")),
+            rotary_table(hidden // vision.integer("num_heads")),
             *blocks("visual.blocks", depth, hidden, out, bias=vision.flag("attention_bias"), gated=True,
                     norm_bias=False),
             linear("visual.merger.proj", out, out, "column"),
@@ -363,7 +363,7 @@ def _patch_values(vision: Fields) -> int:
     return channels * vision.integer("temporal_patch_size", 2) * vision.integer("patch_size") ** 2
 
 
-def _rotary(head_dim: int) -> Tensor:
+def rotary_table(head_dim: int) -> Tensor:
     """Return the tower's own rotary table: 8192 positions over half a head (get_rope in qwen2_vl.py and kin)."""
     return plain("visual.rotary_table", _ROTARY_POSITIONS * (head_dim // 2))
 

@@ -7,11 +7,10 @@ from planner.architecture import Architecture, Attention
 from planner.engine.backends import AttentionLayer, Choice, Kind, load_backends
 from planner.engine.flags import ServeFlags, whole_items
 from planner.engine.profile import EngineProfile
-from planner.facts.gpu import GPU
+from planner.facts.gpu import BF16_CAPABILITY, GPU
 from planner.facts.quantization import Quantization
 
 _HALF_NAMES = {"half": "float16", "float": "float32"}
-_BF16_CAPABILITY = 80
 _MIXED = "Gemma4"
 """Classes of this family keep to one backend where head sizes differ (models/config.py:Gemma4Config)."""
 
@@ -114,4 +113,4 @@ def _dtype(architecture: Architecture, flags: ServeFlags, capability: int) -> st
     """
     if flags.dtype != "auto":
         return _HALF_NAMES.get(flags.dtype, flags.dtype)
-    return "float16" if architecture.torch_dtype == "float16" or capability < _BF16_CAPABILITY else "bfloat16"
+    return "float16" if architecture.torch_dtype == "float16" or capability < BF16_CAPABILITY else "bfloat16"

@@ -5,6 +5,7 @@
 
 import functools
 import json
+import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TypeAlias
@@ -14,6 +15,9 @@ from msgspec import Struct
 from planner.engine.versions import parse_version
 from planner.errors import InvalidConfig
 from planner.resources import data_folder
+
+_HUMAN = re.compile(r"(\d+(?:\.\d+)?)([kKmMgGtT])")
+_POWERS = {"k": 1, "m": 2, "g": 3, "t": 4}
 
 Words: TypeAlias = tuple[str, ...]
 """What follows an option on a command line; nothing after a switch."""
@@ -78,6 +82,21 @@ def option_refusal(flag: str, words: Sequence[str], options: EngineOptions) -> s
     if len(words) > 1 and kind != "values":
         return f"vLLM {options.version} takes {flag} with one value"
     return ""
+
+
+def human_int(text: str) -> int:
+    """Read a whole number as options take it: 25g is 25 × 10**9, and 25G is 25 GiB, of which there are no parts.
+
+    Source: ``utils/argparse_utils.py:human_readable_int`` 0.33.0.
+
+    Raises:
+        ValueError: it is none.
+    """
+    match = _HUMAN.fullmatch(text.strip())
+    if match is None:
+        return int(text)
+    power = _POWERS[match[2].lower()]
+    return int(float(match[1]) * 1000**power) if match[2].islower() else int(match[1]) * 1024**power
 
 
 @functools.cache

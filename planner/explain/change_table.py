@@ -60,7 +60,7 @@ def _whole(old: Plan | None, new: Plan) -> Iterator[_Row]:
     yield _numbers("GPUs in use", old, new, lambda plan: sum(bool(gpu.servers) for gpu in plan.gpus), str)
     yield _numbers("memory of all servers", old, new, _taken, format_gib)
     yield _numbers("free on the fullest GPU", old, new, lambda plan: min(_free(plan), default=0), format_gib)
-    yield _numbers("price per hour", old, new, _price, lambda micro: f"{dollars(micro / 1e6)} $")
+    yield _numbers("price per hour", old, new, _paid, lambda micro: f"{dollars(micro / 1e6)} $")
     now, before = new.money, old.money if old else None
     yield _Row(
         "a million output tokens, all requests running",
@@ -147,9 +147,8 @@ def _free(plan: Plan) -> Iterator[int]:
     return (gpu.free_bytes for gpu in plan.gpus if gpu.servers)
 
 
-def _price(plan: Plan) -> int | None:
-    """Return what is paid for an hour in millionths of a dollar."""
-    return round(plan.price.per_hour * 1_000_000) if plan.price else None
+def _paid(plan: Plan) -> int | None:
+    return plan.price.micro_per_hour if plan.price else None
 
 
 def _model(servers: list[ServerPlan]) -> str:

@@ -6,6 +6,9 @@ from msgspec.structs import replace
 from planner.facts.paced import Paced
 from planner.facts.seen import Seen
 
+BF16_CAPABILITY, FP8_CAPABILITY = 80, 89
+"""Compute capabilities (89 for 8.9) from which on a device computes in bf16 and in FP8."""
+
 
 class GPU(Struct, frozen=True, kw_only=True):
     """One device type, as the catalog describes it.

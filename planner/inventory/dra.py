@@ -11,11 +11,11 @@ from typing import Any
 from msgspec import Struct
 
 from planner.inventory.documents import each, mapping, maps, word
+from planner.inventory.node import KEEPS_OUT
 from planner.inventory.objects import Item, named
 from planner.inventory.quantity import whole
 
 DRIVER = "gpu.nvidia.com"
-_KEEPS_OUT = ("NoSchedule", "NoExecute")
 
 
 class Device(Struct, frozen=True, kw_only=True):
@@ -64,7 +64,7 @@ def _device(node: str, pool: str, device: Mapping[str, Any]) -> Device:
     attributes = mapping(facts, "attributes")
     product, kind, profile = (_attribute(attributes, key) for key in ("productName", "type", "profile"))
     sets = frozenset((pool, word(one, "counterSet")) for one in maps(facts, "consumesCounters"))
-    taints = [one for one in maps(facts, "taints") if one.get("effect") in _KEEPS_OUT]
+    taints = [one for one in maps(facts, "taints") if one.get("effect") in KEEPS_OUT]
     capacity = mapping(facts, "capacity", "memory").get("value", 0)
     refusal = ""
     if taints:

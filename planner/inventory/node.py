@@ -14,7 +14,7 @@ _ZONES = ("topology.kubernetes.io/zone", "failure-domain.beta.kubernetes.io/zone
 _TOLERATED = ("nvidia.com/gpu", "NoSchedule")
 """The taint that rendered pods tolerate, whatever its value."""
 _OF_A_TAINT = ("key", "value", "effect")
-_KEEPS_OUT = ("NoSchedule", "NoExecute")
+KEEPS_OUT = ("NoSchedule", "NoExecute")
 
 
 class Node(Struct, frozen=True, kw_only=True):
@@ -99,4 +99,4 @@ def _taints(data: Mapping[str, Any]) -> Iterator[tuple[str, bool]]:
     """Yield each taint, and whether it keeps the fleet's pods away."""
     taints = maps(data, "spec", "taints")
     for key, value, effect in each("spec.taints", taints, lambda one: [word(one, part) for part in _OF_A_TAINT]):
-        yield f"{key}{f'={value}' if value else ''}:{effect}", effect in _KEEPS_OUT and (key, effect) != _TOLERATED
+        yield f"{key}{f'={value}' if value else ''}:{effect}", effect in KEEPS_OUT and (key, effect) != _TOLERATED

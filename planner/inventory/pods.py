@@ -12,9 +12,9 @@ from planner.inventory.documents import Malformed, mapping, maps, word
 from planner.inventory.objects import Item, named
 from planner.inventory.quantity import whole
 
-_OVER = ("Succeeded", "Failed")
+OVER = ("Succeeded", "Failed")
 """Phases of a pod that has let go of everything it had."""
-_OWN_FILES = "/opt/planner/"
+OWN_FILES = "/opt/planner/"
 """Where the rendered manifests put what starts a server: nobody else's containers begin there."""
 PART_OF, CHART_ENGINE = "app.kubernetes.io/part-of", "planner/engine"
 
@@ -55,7 +55,7 @@ def holder(item: Item) -> Holder | None:
     """
     pod = item.data
     status = mapping(pod, "status")
-    if status.get("phase") in _OVER:
+    if status.get("phase") in OVER:
         return None
     spec = mapping(pod, "spec")
     asks = asked(spec)
@@ -137,7 +137,7 @@ def fleet_of(pod: Mapping[str, Any]) -> str:
     if CHART_ENGINE in labels:
         return word(labels, CHART_ENGINE).partition("--")[0]
     words = (part for container in maps(pod, "spec", "containers") for part in _command(container))
-    if any(_OWN_FILES in str(part) for part in words):
+    if any(OWN_FILES in str(part) for part in words):
         return word(labels, PART_OF)
     return ""
 

@@ -7,12 +7,11 @@ from msgspec import Struct
 
 from planner.inventory.documents import Malformed, mapping, maps, word
 from planner.inventory.objects import Item, named
-from planner.inventory.pods import CHART_ENGINE, asked, fleet_of
+from planner.inventory.pods import CHART_ENGINE, OVER, asked, fleet_of
 
 INSTANCE = "app.kubernetes.io/instance"
 WORKER_INDEX = "leaderworkerset.sigs.k8s.io/worker-index"
 _COMPONENT, _SERVERS = "app.kubernetes.io/component", ("server", "worker")
-_OVER = ("Succeeded", "Failed")
 
 
 class Pod(Struct, frozen=True, kw_only=True):
@@ -46,7 +45,7 @@ def read_pod(item: Item, fleet: str) -> Pod | None:
         return None
     phase = word(status, "phase")
     over = "is being ended" if metadata.get("deletionTimestamp") else ""
-    if phase in _OVER:
+    if phase in OVER:
         over = f"has ended: {word(status, 'reason') or phase}"
     sidecars = [one for one in maps(spec, "initContainers") if one.get("restartPolicy") == "Always"]
     return Pod(

@@ -8,21 +8,20 @@ from msgspec.structs import replace
 
 from planner.artifacts.quoting import label, unit_prefix
 from planner.artifacts.read_back import WORKER, Command, chart_command, container_commands, group_command
+from planner.artifacts.replicas import OWN_OPTIONS
 from planner.artifacts.targets import HELM, KUBERNETES
 from planner.artifacts.verify import unlike
 from planner.errors import Problem
 from planner.inventory.documents import Malformed, raise_all
 from planner.inventory.node import Node, read_node
 from planner.inventory.objects import read_objects
-from planner.inventory.pods import PART_OF
+from planner.inventory.pods import OWN_FILES, PART_OF
 from planner.live.drift import DIFFERS, OK, SAID, Finding
 from planner.live.pod import Pod, read_pod
 from planner.live.wanted import IMAGE, Wanted, wanted
 from planner.logs.lines import plain
 from planner.plan import Plan
 
-_OWN = "/opt/planner/"
-_OF_THE_CHART = ("--host", "--port")
 _Check = Callable[[Pod], Sequence[str]]
 """What is wrong with a pod; empty when it is as planned."""
 
@@ -122,7 +121,7 @@ def _engines(pod: Pod) -> Iterator[Mapping[str, object]]:
     for container in pod.containers:
         command = container.get("command")
         words = [str(word) for word in command] if isinstance(command, list) else []
-        if any(_OWN in word for word in words) or (pod.helm and "vllm" in words):
+        if any(OWN_FILES in word for word in words) or (pod.helm and "vllm" in words):
             yield container
 
 
@@ -153,7 +152,7 @@ def _read(one: Wanted, pod: Pod) -> Iterator[Command]:
     for container in _engines(pod):
         if pod.helm:
             command = chart_command(container, one.servers[""])
-            kept = tuple(argument for argument in command.arguments if argument.flag not in _OF_THE_CHART)
+            kept = tuple(argument for argument in command.arguments if argument.flag not in OWN_OPTIONS)
             yield replace(command, arguments=kept)
         elif one.group:
             suffix = WORKER if pod.worker else ""

@@ -10,6 +10,7 @@ from collections.abc import Callable, Mapping
 
 from msgspec import Struct, field
 
+from planner.logs.figures import NUMBER as _N
 from planner.logs.figures import Figure
 
 CAUSES = (
@@ -42,8 +43,6 @@ def _form(cause: str, pattern: str, rank: int = 1, **kinds: Callable[[str], Figu
 def _flags(text: str) -> tuple[str, ...]:
     return tuple(re.findall(r"--[\w-]+", text))
 
-
-_N = r"-?\d{1,12}(?:\.\d{1,12})?"  # without bounds a line of digits alone would cost their square
 
 FORMS = (
     # v1/core/kv_cache_utils.py, v1/core/kv_cache_planning.py

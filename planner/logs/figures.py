@@ -8,7 +8,8 @@ from typing import Any
 Figure = str | int | float | bool | tuple[str, ...]
 Kinds = Mapping[str, Callable[[str], Figure]]
 
-_NUMBER = r"-?\d{1,12}(?:\.\d{1,12})?"
+NUMBER = r"-?\d{1,12}(?:\.\d{1,12})?"
+"""A figure; without bounds a line of digits alone would cost their square."""
 VERSION = re.compile(
     r"vLLM API server version v?(?P<a>\d[\w.+]*)|Initializing (?:a|an) (?:V\d )?LLM engine \(v(?P<b>\d[\w.+]*)\)"
     r"|█\s+version (?P<c>\d[\w.+]*)|vLLM server version v?(?P<d>\d[\w.+]*), serving model"
@@ -26,24 +27,24 @@ def _int(text: str) -> int:
 
 
 _PATTERNS: tuple[tuple[str, Kinds], ...] = (
-    (rf"Model loading took (?P<weights_gib>{_NUMBER}) (?:GiB|GB)", {"weights_gib": float}),
-    (rf"Available KV cache memory: (?P<available_kv_gib>{_NUMBER}) GiB", {"available_kv_gib": float}),
+    (rf"Model loading took (?P<weights_gib>{NUMBER}) (?:GiB|GB)", {"weights_gib": float}),
+    (rf"Available KV cache memory: (?P<available_kv_gib>{NUMBER}) GiB", {"available_kv_gib": float}),
     (r"(?:GPU|CPU) KV cache size: (?P<kv_tokens>[\d,]+) tokens", {"kv_tokens": _int}),
     (
-        rf"(?:reserved |Explicitly set \()(?P<given_kv_gib>{_NUMBER})(?: GiB memory for KV Cache as specified|/)",
+        rf"(?:reserved |Explicitly set \()(?P<given_kv_gib>{NUMBER})(?: GiB memory for KV Cache as specified|/)",
         {"given_kv_gib": float},
     ),
     (r"# (?:GPU|cuda|CUDA) blocks: (?P<kv_blocks>\d+)", {"kv_blocks": _int}),
     (
-        rf"Maximum concurrency for (?P<max_model_len>[\d,]+) tokens per request: (?P<concurrency>{_NUMBER})x",
+        rf"Maximum concurrency for (?P<max_model_len>[\d,]+) tokens per request: (?P<concurrency>{NUMBER})x",
         {"max_model_len": _int, "concurrency": float},
     ),
-    (rf"Graph capturing finished in .*? took (?P<graphs_gib>{_NUMBER}) GiB", {"graphs_gib": float}),
+    (rf"Graph capturing finished in .*? took (?P<graphs_gib>{NUMBER}) GiB", {"graphs_gib": float}),
     (
-        rf"CUDA graph pool memory: {_NUMBER} GiB \(actual\), (?P<graphs_estimated_gib>{_NUMBER}) GiB",
+        rf"CUDA graph pool memory: {NUMBER} GiB \(actual\), (?P<graphs_estimated_gib>{NUMBER}) GiB",
         {"graphs_estimated_gib": float},
     ),
-    (rf"(?P<activation_gib>{_NUMBER}) GiB for peak activation", {"activation_gib": float}),
+    (rf"(?P<activation_gib>{NUMBER}) GiB for peak activation", {"activation_gib": float}),
     (r"Using max model len (?P<max_model_len>\d+)", {"max_model_len": _int}),
     (
         r"Chunked prefill is enabled with max_num_batched_tokens=(?P<max_num_batched_tokens>\d+)",
@@ -54,16 +55,16 @@ _PATTERNS: tuple[tuple[str, Kinds], ...] = (
         {"attention_backend": str},
     ),
     (r"Resolved architecture: (?P<architecture>\w+)", {"architecture": str}),
-    (rf"Loading weights took (?P<loading_s>{_NUMBER}) seconds", {"loading_s": float}),
+    (rf"Loading weights took (?P<loading_s>{NUMBER}) seconds", {"loading_s": float}),
     (
-        rf"init engine \(profile, create kv cache, warmup model\) took (?P<init_s>{_NUMBER}) ?s",
+        rf"init engine \(profile, create kv cache, warmup model\) took (?P<init_s>{NUMBER}) ?s",
         {"init_s": float},
     ),
     (
         r"(?P<compiled>Directly load|Compiling a graph for)",
         {"compiled": lambda text: "warm" if text.startswith("Directly") else "cold"},
     ),
-    (rf"torch\.compile (?:takes|took) (?P<compile_s>{_NUMBER}) s in total", {"compile_s": float}),
+    (rf"torch\.compile (?:takes|took) (?P<compile_s>{NUMBER}) s in total", {"compile_s": float}),
 )
 _FORMS = tuple((re.compile(pattern), kinds) for pattern, kinds in _PATTERNS)
 

@@ -8,11 +8,10 @@ from planner.engine.backends import AttentionLayer, Choice
 from planner.engine.flags import ServeFlags
 from planner.engine.profile import EngineProfile
 from planner.engine.rules import Refusal, refused
-from planner.facts.gpu import GPU, dotted
+from planner.facts.gpu import BF16_CAPABILITY, GPU, dotted
 from planner.facts.quantization import Quantization
 from planner.memory.terms import Server
 
-_BF16_CAPABILITY = 80
 _FACTS = {
     "capability": "compute capability", "cache": "KV cache dtype", "head_size": "head size", "sinks": "attention sinks",
     "prefix": "images that attend both ways", "kind": "kind of attention", "sparse": "sparse attention",
@@ -40,7 +39,7 @@ def attention_refusals(
         if choice.backend is None:
             yield refused("no-backend", **common, reasons=_reasons(choice))
         elif choice.raises:
-            instead = "bfloat16" if (gpu.capability or 0) >= _BF16_CAPABILITY else "float16"
+            instead = "bfloat16" if (gpu.capability or 0) >= BF16_CAPABILITY else "float16"
             yield refused(
                 "backend-raises", **common, cache=layer.cache, backend=choice.backend, needed=choice.raises,
                 instead=instead,

@@ -12,7 +12,7 @@ from planner.engine.flags import ServeFlags
 from planner.engine.profile import EngineProfile
 from planner.engine.rules import Refusal, refused
 from planner.engine.versions import parse_version
-from planner.facts.gpu import GPU, dotted
+from planner.facts.gpu import BF16_CAPABILITY, GPU, dotted
 from planner.facts.quantization import Quantization
 from planner.memory.attention import attention_refusals
 from planner.memory.context_parallel import context_refusals
@@ -24,7 +24,6 @@ from planner.tensors.kv_packed import AMD_ALONE, PACKED, unfit
 from planner.tensors.kv_pages import suits
 
 _HALF = ("float16", "half")
-_BF16_CAPABILITY = 80
 _FP8_CACHE_CAPABILITY = 80
 # config/model.py:_FLOAT16_NOT_SUPPORTED_MODELS, 0.11.0 to 0.33.0.
 _NO_FLOAT16 = ("gemma2", "gemma3", "gemma3_text", "glm4")
@@ -144,7 +143,7 @@ def _dtype_reasons(
     capability = gpu.capability
     needed = quantization.dtype_needed
     bfloat = flags.dtype == "bfloat16" or needed == "bfloat16"
-    if bfloat and capability is not None and capability < _BF16_CAPABILITY:
+    if bfloat and capability is not None and capability < BF16_CAPABILITY:
         yield refused("bfloat16-capability", gpu=gpu.name, capability=dotted(capability))
     if flags.dtype in _HALF and architecture.model_type in _NO_FLOAT16:
         yield refused("no-float16", model_type=architecture.model_type)

@@ -23,6 +23,11 @@ class HourlyPrice(Struct, frozen=True, kw_only=True):
     basis: str
     date: str
 
+    @property
+    def micro_per_hour(self) -> int:
+        """The same in millionths, which add up exactly."""
+        return round(self.per_hour * 1_000_000)
+
 
 class TokenPrice(Struct, frozen=True, kw_only=True):
     """Millionths of a US dollar for a million ``output`` tokens, and for a million of prompt and answer together."""

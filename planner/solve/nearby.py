@@ -203,7 +203,7 @@ def _pace(plan: Plan, role: str) -> int | None:
 
 
 def _paid(plan: Plan) -> int | None:
-    return round(plan.price.per_hour * 1_000_000) if plan.price else None
+    return plan.price.micro_per_hour if plan.price else None
 
 
 def _gpus(plan: Plan) -> int:

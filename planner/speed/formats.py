@@ -1,11 +1,10 @@
 """The kernels that run a storage format, under the names ``catalog/speed`` has them by."""
 
+from planner.facts.gpu import FP8_CAPABILITY
 from planner.facts.quantization import Storage
 
 KERNELS = ("bf16", "fp8", "fp8-block", "int8", "weight-only-8", "int4", "mxfp4", "nvfp4")
 """Every kind of kernel a device states."""
-# FP8 tensor cores appear with SM89; older GPUs run FP8 weights through the Marlin kernel, in 16 bits.
-_FP8_CAPABILITY = 89
 _FOUR_BITS = 4
 
 
@@ -19,6 +18,7 @@ def kernel(storage: Storage | None, capability: int) -> str:
         return "int4"
     if storage.name == "w8a8-int8":
         return "int8"
-    if not storage.name.startswith(("fp8", "mxfp8")) or capability < _FP8_CAPABILITY:
+    # Without FP8 tensor cores a GPU runs FP8 weights through the Marlin kernel, in 16 bits.
+    if not storage.name.startswith(("fp8", "mxfp8")) or capability < FP8_CAPABILITY:
         return "weight-only-8"
     return "fp8-block" if storage.name in ("fp8-block", "mxfp8") else "fp8"

@@ -4,7 +4,7 @@ from msgspec import Struct
 from msgspec.structs import replace
 
 from planner.engine.profile import EngineProfile
-from planner.facts.gpu import GPU
+from planner.facts.gpu import FP8_CAPABILITY, GPU
 from planner.facts.quantization import Storage
 from planner.units import MIB, ceil_div
 
@@ -32,8 +32,6 @@ class WeightRules(Struct, frozen=True, kw_only=True):
 
 
 NEWEST = WeightRules()
-# FP8 tensor cores appear with SM89; older GPUs run FP8 weights through the Marlin kernel.
-_FP8_CAPABILITY = 89
 _TRITON_CAPABILITY = 90
 _TRITON_TILE = 64
 _TRITON_SCALE_ROWS = 256
@@ -49,7 +47,7 @@ def on_device(storage: Storage, rules: WeightRules, *, expert: bool = False) -> 
     have Triton's there (kernels/linear/__init__.py:_POSSIBLE_FP8_BLOCK_KERNELS, fused_moe/oracle/fp8.py).
     """
     blocks = storage.name == "fp8-block" and not expert
-    below = rules.block_fp8_marlin_below if blocks else _FP8_CAPABILITY
+    below = rules.block_fp8_marlin_below if blocks else FP8_CAPABILITY
     if storage.name.startswith("fp8") and 0 < rules.capability < below:
         return replace(storage, row_group=1, scale_bytes=None, fixed_bytes=0)
     return storage
