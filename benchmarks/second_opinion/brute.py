@@ -8,11 +8,11 @@ difference.
 import itertools
 import operator
 from collections import Counter
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 from msgspec.structs import replace
 
-from benchmarks.second_opinion.board import Board, Place, apart_only
+from benchmarks.second_opinion.board import Board, Place, Shape, apart_only
 from benchmarks.second_opinion.ways import COST, HEADROOM, KEPT, Way, Ways, gpus_of, unbeaten
 from planner.catalog import Catalog
 from planner.fleet import Fleet, Role
@@ -44,12 +44,16 @@ class Brute:
         self.fleet, self.budget = fleet, budget
         kept = previous if KEPT in fleet.objective else None
         self.names = stages(fleet.objective, previous=kept is not None)
+        self.cost_at = self.names.index(COST) if COST in self.names else None
         self.board = Board(fleet)
         ways = Ways(fleet, catalog, self.board, self.names, kept)
         self.roles = {role.name: number for number, role in enumerate(fleet.roles)}
         self.turning = {name for group in fleet.time_share for name in group.roles}
         self.all_ways = [list(ways.of(role)) for role in fleet.roles]
         self.none = [ways.left_out(role) for role in fleet.roles]
+        self.capacities = [device.capacity for device in self.board.devices]
+        self.share = [[one.shares_with(other) for other in fleet.roles] for one in fleet.roles]
+        self._loads: dict[tuple[int, tuple[Place, ...], tuple[tuple[Shape, int], ...]], list[dict[int, int]]] = {}
 
     def best(self, only: Allowed | None = None, without: Allowed | None = None) -> dict[str, int] | None:
         """Return the value of every stage of the best plan, None when there is no plan.
@@ -127,29 +131,28 @@ class Brute:
         if not self.turning and sum(device.capacity for device in self.board.devices) - taken < self.needed[depth]:
             return
         role = self.order[depth]
+        most = _plus(worth, self.to_come[depth + 1])
         for way in self.ways[role]:
             # Lexicographic order is kept under addition, so no later way of this role can do better either.
-            bound = self._with(_plus(_plus(worth, way.worth), self.to_come[depth + 1]), cost)
+            bound = self._with(_plus(most, way.worth), cost)
             if self._best is not None and bound <= self._best:
                 return
-            for places in self._sets(role, way):
+            for more in self._sets(role, way):
                 self._tried += 1
                 if self._tried > self.budget:
                     raise TooMany
-                more: Counter[int] = Counter()
-                for (_, size), servers in zip(way.parts, places, strict=True):
-                    more.update({gpu: size * count for gpu, count in Counter(itertools.chain(*servers)).items()})
                 if self._fits(role, more, on):
                     then = [{**there, role: more[gpu]} if gpu in more else there for gpu, there in enumerate(on)]
                     self._place(depth + 1, _plus(worth, way.worth), then)
 
     def _fits(self, role: int, more: Mapping[int, int], on: list[dict[int, int]]) -> bool:
-        own = self.fleet.roles[role]
-        return all(
-            self._awake({**on[gpu], role: size}) <= self.board.devices[gpu].capacity
-            and all(own.shares_with(self.fleet.roles[one]) for one in on[gpu])
-            for gpu, size in more.items()
-        )
+        share = self.share[role]
+        for gpu, size in more.items():
+            there = on[gpu]
+            taken = self._awake({**there, role: size}) if self.turning else size + sum(there.values())
+            if taken > self.capacities[gpu] or not all([share[one] for one in there]):
+                return False
+        return True
 
     def _awake(self, there: Mapping[int, int]) -> int:
         """Return what the largest set of roles on a GPU takes that may be awake together; the others have stopped."""
@@ -174,14 +177,33 @@ class Brute:
 
     def _with(self, worth: tuple[int, ...], cost: int, headroom: int | None = None) -> tuple[int, ...]:
         """Return a worth with what does not add up over the roles."""
-        own = {COST: cost} if headroom is None else {COST: cost, HEADROOM: headroom}
-        return tuple(own.get(name, value) for name, value in zip(self.names, worth, strict=True))
+        own = list(worth)
+        if self.cost_at is not None:
+            own[self.cost_at] = cost
+        if headroom is not None:
+            own[-1] = headroom
+        return tuple(own)
 
-    def _sets(self, role: int, way: Way) -> Iterable[tuple[tuple[Place, ...], ...]]:
-        """Return the sets of GPUs that servers may be on, those of each pool."""
-        if way.fixed or not way.size:
-            return [(way.fixed,)]
-        return itertools.product(*(self.board.placements(self.fleet.roles[role], shape) for shape, _ in way.parts))
+    def _sets(self, role: int, way: Way) -> list[dict[int, int]]:
+        """Return what a way takes of each GPU, for every set of GPUs that its servers may be on."""
+        key = role, way.fixed, way.parts
+        if key not in self._loads:
+            of_parts = [self._placements(role, way, shape) for shape, _ in way.parts]
+            self._loads[key] = [_load(way, places) for places in itertools.product(*of_parts)]
+        return self._loads[key]
+
+    def _placements(self, role: int, way: Way, shape: Shape) -> list[tuple[Place, ...]]:
+        fixed = bool(way.fixed) or not way.size
+        return [way.fixed] if fixed else self.board.placements(self.fleet.roles[role], shape)
+
+
+def _load(way: Way, places: Sequence[tuple[Place, ...]]) -> dict[int, int]:
+    """Return the bytes of each GPU that the servers of a way take where those of each of its parts are."""
+    load: Counter[int] = Counter()
+    for (_, size), servers in zip(way.parts, places, strict=True):
+        for gpu in itertools.chain(*servers):
+            load[gpu] += size
+    return dict(load)
 
 
 def _plus(one: tuple[int, ...], other: tuple[int, ...]) -> tuple[int, ...]:
