@@ -150,7 +150,7 @@ class Brute:
         for gpu, size in more.items():
             there = on[gpu]
             taken = self._awake({**there, role: size}) if self.turning else size + sum(there.values())
-            if taken > self.capacities[gpu] or not all([share[one] for one in there]):
+            if taken > self.capacities[gpu] or not all(share[one] for one in there):
                 return False
         return True
 
