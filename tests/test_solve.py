@@ -246,7 +246,7 @@ def test_the_most_replicas_that_fit_beside_an_exclusive_role_are_offered() -> No
 
     assert not answer.cut
     assert len(plan(most).servers) == 1 + int(offered.after)
-    assert isinstance(solve(fleet(changed(document, offered.path, int(offered.after) + 1)), catalog()), NoPlan)
+    assert not sizing().fits(fleet(changed(document, offered.path, int(offered.after) + 1)))
 
 
 def test_the_deficit_is_what_a_larger_gpu_must_have() -> None:
