@@ -215,6 +215,36 @@ def test_a_disk_error_halfway_leaves_the_old_files(tmp_path: Path, monkeypatch: 
     assert tree(tmp_path) == before
 
 
+def test_what_ends_a_write_leaves_the_old_files(tmp_path: Path) -> None:
+    write(FIRST, tmp_path)
+    before = tree(tmp_path)
+    asked = iter([None, KeyboardInterrupt])
+
+    def pressed() -> None:
+        if error := next(asked):
+            raise error
+
+    with pytest.raises(KeyboardInterrupt):
+        write({"a.sh": File("new\n"), "artifacts/deep/b.txt": File("newer\n")}, tmp_path, go_on=pressed)
+
+    assert tree(tmp_path) == before
+    assert next(asked, None) is None
+
+
+def test_hundreds_of_files_come_into_new_folders_and_old_ones(tmp_path: Path) -> None:
+    first = {f"artifacts/node-{number}/launch.sh": File(f"{number}\n", executable=True) for number in range(260)}
+    second = {
+        path.replace("node-2", "other"): File(f"new {file.text}", executable=True) for path, file in first.items()
+    }
+
+    for files in (first, second):
+        write(files, tmp_path)
+        assert {path: (tmp_path / path).read_text() for path in files} == {p: file.text for p, file in files.items()}
+        assert all(os.access(tmp_path / path, os.X_OK) for path in files)
+        assert not any(path.is_symlink() for path in tmp_path.rglob("*"))
+    assert not any("node-2" in path.name for path in tmp_path.rglob("*"))
+
+
 def test_every_verb_is_documented() -> None:
     page = (Path(__file__).parent.parent / "docs" / "artifacts.md").read_text(encoding="utf-8")
 

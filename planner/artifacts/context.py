@@ -22,7 +22,7 @@ from planner.artifacts.router import LiteLLM, Role, Router, litellm, roles, rout
 from planner.artifacts.serve_args import refused_arguments
 from planner.artifacts.turning import LlamaSwap, Turns, llama_swap, turns
 from planner.artifacts.workloads import Workload, in_pods, workloads
-from planner.engine.options import engine_options
+from planner.engine.options import EngineOptions, engine_options
 from planner.engine.switching import DRAIN_SECONDS, STOP_MARGIN_SECONDS
 from planner.errors import CheckFailed
 from planner.fleet import Cluster
@@ -117,19 +117,19 @@ class Context(Struct, frozen=True, kw_only=True):
     targets: tuple[str, ...]
 
 
-def build_context(plan: Plan, targets: Collection[str] = ()) -> Context:
+def build_context(plan: Plan, targets: Collection[str] = (), processes: tuple[Server, ...] | None = None) -> Context:
     """Return what the templates of one plan see; servers in the order in which they start, targets as they are given.
+
+    ``processes`` are those of the plan, where they are known from the context of a plan that this one is a share of.
 
     Raises:
         CheckFailed: the plan needs an option that its engine version does not have.
     """
     options = engine_options(plan.engine_version)
     ordered = [plan.server(name) for name in plan.start_order]
-    processes = all_processes(plan, options)
+    if processes is None:
+        processes = _checked(all_processes(plan, options), options)
     servers = tuple({process.name: process for process in reversed(processes) if process.answers}.values())[::-1]
-    refused = [(one.name, text) for one in processes for text in refused_arguments(one.arguments, options)]
-    if refused:
-        raise CheckFailed(tuple(f"{name}: {text}" for name, text in refused))
     on: dict[str, list[Server]] = {name: [] for name in node_names(plan)}
     for process in processes:
         on.setdefault(process.node, []).append(process)
@@ -174,6 +174,14 @@ def build_context(plan: Plan, targets: Collection[str] = ()) -> Context:
         ray_nodes=ray_nodes(processes) if RAY in targets else (),
         targets=tuple(targets),
     )
+
+
+def _checked(processes: tuple[Server, ...], options: EngineOptions) -> tuple[Server, ...]:
+    """Return processes whose options the engine version has."""
+    refused = [(one.name, text) for one in processes for text in refused_arguments(one.arguments, options)]
+    if refused:
+        raise CheckFailed(tuple(f"{name}: {text}" for name, text in refused))
+    return processes
 
 
 def _devices(plan: Plan, processes: tuple[Server, ...]) -> tuple[Device, ...]:

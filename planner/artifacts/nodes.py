@@ -2,12 +2,13 @@
 
 import hashlib
 import re
+from collections.abc import Iterable, Iterator
 
 from msgspec import Struct
 from msgspec.structs import replace
 
 from planner.artifacts.quoting import slug
-from planner.plan import Plan, ServerPlan
+from planner.plan import GPULedger, Plan, ServerPlan
 from planner.plan.lookup import lookup
 
 
@@ -66,11 +67,27 @@ def many(plan: Plan) -> bool:
 
 def on_node(plan: Plan, node: str) -> Plan:
     """Return what one node carries out of a plan: the servers it runs or has a part of, their order, its GPUs."""
-    servers = lookup(plan.servers).by_node.get(node, ())
-    names = {server.name for server in servers}
+    names = {server.name for server in lookup(plan.servers).by_node.get(node, ())}
+    return _share(plan, node, tuple(name for name in plan.start_order if name in names), plan.gpus)
+
+
+def on_nodes(plan: Plan) -> Iterator[tuple[str, Plan]]:
+    """Yield every node that runs servers with what it carries out of a plan."""
+    gpus: dict[str, list[GPULedger]] = {}
+    order: dict[str, list[str]] = {}
+    for gpu in plan.gpus:
+        gpus.setdefault(gpu.node, []).append(gpu)
+    for name in plan.start_order:
+        for node in plan.server(name).nodes:
+            order.setdefault(node, []).append(name)
+    for node in node_names(plan):
+        yield node, _share(plan, node, order.get(node, ()), gpus[node])
+
+
+def _share(plan: Plan, node: str, start_order: Iterable[str], gpus: Iterable[GPULedger]) -> Plan:
     return replace(
         plan,
-        servers=servers,
-        start_order=tuple(name for name in plan.start_order if name in names),
-        gpus=tuple(gpu for gpu in plan.gpus if gpu.node == node),
+        servers=lookup(plan.servers).by_node.get(node, ()),
+        start_order=tuple(start_order),
+        gpus=tuple(gpu for gpu in gpus if gpu.node == node),
     )

@@ -4,6 +4,9 @@ Renames change one file each, so a run that is killed between two of them would 
 file that changes first becomes a link into a folder beside them, where all paths lead through one more link, ``now``:
 to the old files, then, by a single rename, to the new ones. After that each link becomes the file it leads to. A run
 that is killed on the way leaves links, through which everything can be read; the next run finishes what is under way.
+
+Files in a folder that is not there yet need no link each: the topmost such folder is one link for all of them, where
+the operating system can exchange it for the folder itself in the end.
 """
 
 import contextlib
@@ -12,16 +15,19 @@ import fcntl
 import os
 import shutil
 import time
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from pathlib import Path, PurePath
 
 from msgspec import Struct
 
+from planner.artifacts.exchange import exchange, exchanges
 from planner.errors import OutputError
 
 _STATE = ".planner-switch"
 _OLD, _NEW, _NOW = "old", "new", "now"
 _PATIENCE_SECONDS = 10
+_MANY = 256
+"""Files from which on the whole disk is asked once to keep them, which takes less time than asking for each."""
 _NO_LOCKS = (errno.EBADF, errno.ENOLCK, errno.EOPNOTSUPP)
 """What file systems answer that cannot lock a folder; NFS asks for a file that is open for writing (nfs(5))."""
 
@@ -60,20 +66,24 @@ def alone(folder: Path) -> Iterator[None]:
         os.close(descriptor)
 
 
-def switch(folder: Path, new: Mapping[str, File], gone: Collection[str]) -> None:
+def switch(
+    folder: Path, new: Mapping[str, File], gone: Collection[str], go_on: Callable[[], None] = lambda: None
+) -> None:
     """Bring ``new`` into a folder and take ``gone`` out of it, at one moment; paths are relative to the folder.
+
+    Until everything is written beside the files, ``go_on`` is asked for each: what it raises ends the switch.
 
     Raises:
         OSError: something cannot be written; the files are as they were.
     """
-    state, paths = folder / _STATE, (*new, *gone)
+    state = folder / _STATE
     state.mkdir()
     try:
+        paths = (*_topmost(folder, new, state), *gone)
         for path in paths:
             if os.path.lexists(folder / path):
                 _copy(folder / path, state / _OLD / path)
-        for path, file in new.items():
-            _write(state / _NEW / path, file)
+        _write_all(state / _NEW, new, go_on)
         (state / _NOW).symlink_to(_OLD)
         for path in paths:
             (folder / path).parent.mkdir(parents=True, exist_ok=True)
@@ -84,7 +94,7 @@ def switch(folder: Path, new: Mapping[str, File], gone: Collection[str]) -> None
 
 
 def settle(folder: Path) -> None:
-    """Finish a switch: links become the files they lead to, and nothing is left of the switch itself.
+    """Finish a switch: links become what they lead to, and nothing is left of the switch itself.
 
     Raises:
         OSError: something cannot be written; what is there can be read, and settled another time.
@@ -95,10 +105,42 @@ def settle(folder: Path) -> None:
         return
     now = state / _NOW
     if now.is_symlink() and (side := str(now.readlink())) in (_OLD, _NEW):
-        for path in _paths(state):
+        for path in _paths(folder, state):
             if not behind_link(folder, path):
                 _settle(folder, path, state / side / path)
     shutil.rmtree(state)
+
+
+def _topmost(folder: Path, paths: Iterable[str], state: Path) -> list[str]:
+    """Return paths with those in a folder that is not there replaced by it, the topmost one, if that can be settled."""
+    found: dict[str, None] = {}
+    able: bool | None = None
+    there: dict[PurePath, str] = {}
+    for path in paths:
+        parent = PurePath(path).parent
+        if parent not in there:
+            above = [str(one) for one in reversed(PurePath(path).parents[:-1])]
+            there[parent] = next((one for one in above if not os.path.lexists(folder / one)), "")
+        missing = there[parent]
+        if missing and able is None:
+            able = exchanges(state)
+        found[missing if missing and able else path] = None
+    return list(found)
+
+
+def _write_all(folder: Path, files: Mapping[str, File], go_on: Callable[[], None]) -> None:
+    """Write files into a new folder, and have the disk keep them."""
+    many = len(files) > _MANY
+    made: set[Path] = set()
+    for path, file in files.items():
+        go_on()
+        target = folder / path
+        if target.parent not in made:
+            target.parent.mkdir(parents=True, exist_ok=True)
+            made.add(target.parent)
+        _write(target, file, lasting=not many)
+    if many:
+        os.sync()
 
 
 def behind_link(folder: Path, path: str) -> bool:
@@ -136,12 +178,16 @@ def _lock(descriptor: int, folder: Path) -> None:
             raise
 
 
-def _paths(state: Path) -> list[str]:
-    """Return the paths that a switch is about."""
+def _paths(folder: Path, state: Path) -> list[str]:
+    """Return the paths that a switch is about: files, and folders that are one link."""
     found = set()
     for side in (state / _OLD, state / _NEW):
-        for here, _, names in os.walk(side):
-            found |= {os.path.relpath(Path(here, name), side) for name in names}
+        for here, folders, names in os.walk(side):
+            inside = os.path.relpath(here, side)
+            places = {name: folder / inside / name for name in folders}
+            linked = {name for name, place in places.items() if under_way(place) or under_way(_beside(place))}
+            folders[:] = [name for name in folders if name not in linked]
+            found |= {str(PurePath(inside, name)) for name in (*names, *linked)}
     return sorted(found)
 
 
@@ -149,7 +195,9 @@ def _settle(folder: Path, path: str, source: Path) -> None:
     target = folder / path
     _beside(target).unlink(missing_ok=True)
     if under_way(target):
-        if os.path.lexists(source):
+        if source.is_dir() and not source.is_symlink():
+            exchange(source, target)
+        elif os.path.lexists(source):
             _copy(source, _beside(target))
             _beside(target).replace(target)
         else:
@@ -178,10 +226,10 @@ def _copy(source: Path, target: Path) -> None:
         shutil.copy2(source, target, follow_symlinks=False)
 
 
-def _write(target: Path, file: File) -> None:
-    target.parent.mkdir(parents=True, exist_ok=True)
+def _write(target: Path, file: File, *, lasting: bool) -> None:
     with target.open("xb") as stream:
         stream.write(file.content)
-        stream.flush()
-        os.fsync(stream.fileno())
+        if lasting:
+            stream.flush()
+            os.fsync(stream.fileno())
     target.chmod(file.mode)

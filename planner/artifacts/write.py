@@ -5,10 +5,11 @@ the whole write unless it is forced. Only files in ``artifacts/`` are ever remov
 """
 
 import difflib
+import os
 import stat
-from collections.abc import Collection, Mapping
+from collections.abc import Callable, Collection, Mapping
 from enum import StrEnum
-from pathlib import Path
+from pathlib import Path, PurePath
 
 from msgspec import Struct
 
@@ -36,14 +37,21 @@ class Outcome(Struct, frozen=True, order=True):
 
 
 def write(
-    files: Mapping[str, File], folder: Path, *, force: bool = False, dry_run: bool = False, over: Collection[str] = ()
+    files: Mapping[str, File],
+    folder: Path,
+    *,
+    force: bool = False,
+    dry_run: bool = False,
+    over: Collection[str] = (),
+    go_on: Callable[[], None] = lambda: None,
 ) -> tuple[Outcome, ...]:
     """Bring ``folder`` to exactly these artifacts and return one outcome per path, sorted by path.
 
     ``create``, ``overwrite`` and ``identical`` need no explanation; ``remove`` is a file of an earlier plan that this
     one does not have; ``conflict`` is a file edited by hand, or not ours. With a conflict nothing is written and the
     files that would have changed are ``skip``; ``force`` overwrites instead, and so are paths in ``over`` always.
-    ``dry_run`` writes nothing and tells what would happen.
+    ``dry_run`` writes nothing and tells what would happen. ``go_on`` is asked for every file as long as the folder is
+    as it was: what it raises ends the write.
 
     Raises:
         OutputError: the folder or a file in it cannot be read or written, or another process is writing there; the
@@ -54,7 +62,7 @@ def write(
     with output_errors(folder), alone(folder):
         settle(folder)
         outcomes = _outcomes(files, folder, force, over)
-        _apply(files, folder, outcomes)
+        _apply(files, folder, outcomes, go_on)
     return outcomes
 
 
@@ -111,7 +119,10 @@ def _outcomes(files: Mapping[str, File], folder: Path, force: bool, over: Collec
 
 
 def _changes(files: Mapping[str, File], folder: Path, force: bool, over: Collection[str] = ()) -> tuple[Outcome, ...]:
+    there: dict[PurePath, str] = {}
     for path in files:
+        there.setdefault(PurePath(path).parent, path)
+    for path in there.values():
         if behind_link(folder, path):
             raise OutputError(str(folder / path), "a folder on the way to it is a link; use --out for another place")
     sums = _read_sums(folder)
@@ -145,7 +156,7 @@ def _removable(folder: Path, path: str) -> bool:
     return plain and path.startswith(f"{HOME}/") and path != SUMS and not behind_link(folder, path)
 
 
-def _apply(files: Mapping[str, File], folder: Path, outcomes: tuple[Outcome, ...]) -> None:
+def _apply(files: Mapping[str, File], folder: Path, outcomes: tuple[Outcome, ...], go_on: Callable[[], None]) -> None:
     new = {outcome.path: files[outcome.path] for outcome in outcomes if outcome.verb in {Verb.CREATE, Verb.OVERWRITE}}
     gone = [outcome.path for outcome in outcomes if outcome.verb is Verb.REMOVE]
     if any(outcome.verb in {Verb.CONFLICT, Verb.SKIP} for outcome in outcomes):
@@ -154,7 +165,7 @@ def _apply(files: Mapping[str, File], folder: Path, outcomes: tuple[Outcome, ...
     if _read(folder / SUMS) != (sums.content, False):
         new[SUMS] = sums
     if new or gone:
-        switch(folder, new, gone)
+        switch(folder, new, gone, go_on)
 
 
 def _read_sums(folder: Path) -> dict[str, str]:
@@ -166,6 +177,8 @@ def _read_sums(folder: Path) -> dict[str, str]:
 def _read(path: Path) -> tuple[bytes, bool] | None:
     """Content and executable bit of a file, or None when there is none; the content of a link is where it leads."""
     with output_errors(path, "read"):
+        if not os.path.lexists(path):
+            return None
         if path.is_symlink() and not under_way(path):
             return str(path.readlink()).encode(errors="surrogateescape"), False
         try:

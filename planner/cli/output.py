@@ -2,8 +2,9 @@
 
 import contextlib
 import signal
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
+from types import FrameType
 
 import click
 
@@ -57,8 +58,9 @@ def write_files(
     A ``fresh`` plan takes the place of the one that is there, whoever wrote that. With ``as_json`` the same is printed
     on stdout too, as a document.
     """
-    with _undisturbed():
-        outcomes = write(files, folder, force=force, dry_run=dry_run, over=(PLAN_FILE,) if fresh else ())
+    with _undisturbed() as go_on:
+        over = (PLAN_FILE,) if fresh else ()
+        outcomes = write(files, folder, force=force, dry_run=dry_run, over=over, go_on=go_on)
     for outcome in outcomes:
         if outcome.verb is not Verb.IDENTICAL or verbose():
             verb(outcome.verb, str(folder / outcome.path))
@@ -76,11 +78,24 @@ def write_files(
 
 
 @contextlib.contextmanager
-def _undisturbed() -> Iterator[None]:
-    """Let no Ctrl-C come between two files of which one makes no sense without the other; it takes milliseconds."""
-    before = signal.signal(signal.SIGINT, signal.SIG_IGN)
+def _undisturbed() -> Iterator[Callable[[], None]]:
+    """Let no Ctrl-C come between two files of which one makes no sense without the other.
+
+    One that was pressed is heard where what is yielded is called: while nothing has changed yet.
+    """
+    pressed = False
+
+    def press(_number: int, _frame: FrameType | None) -> None:
+        nonlocal pressed
+        pressed = True
+
+    def go_on() -> None:
+        if pressed:
+            raise KeyboardInterrupt
+
+    before = signal.signal(signal.SIGINT, press)
     try:
-        yield
+        yield go_on
     finally:
         signal.signal(signal.SIGINT, before)
 
