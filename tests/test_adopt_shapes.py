@@ -163,3 +163,23 @@ def test_a_fleet_asks_for_no_more_context_than_the_model_has(tmp_path: Path) -> 
 
     assert "context: 32768" in text
     assert left == ("run: the model has no more context than 32768; 99999 is left out",)
+
+
+@pytest.mark.parametrize(
+    ("start", "heeded"),
+    [
+        ("vllm serve m", False),
+        ("python3 -m vllm.entrypoints.openai.api_server --model m", True),
+        ("docker run vllm/vllm-openai:v0.27.0 python3 -m vllm.entrypoints.openai.api_server --model m", False),
+        ("docker run vllm/vllm-openai:v0.28.0 python3 -m vllm.entrypoints.openai.api_server --model m", True),
+    ],
+)
+def test_what_is_false_in_a_configuration_counts_where_the_parser_of_it_knows_the_switch(
+    tmp_path: Path, start: str, heeded: bool
+) -> None:
+    """``vllm serve`` reads it with the parser of all commands; the module with its own, from 0.28 on."""
+    (tmp_path / "c.yaml").write_text("enable-prefix-caching: false\nmax-model-len: 8192\n", encoding="utf-8")
+    (server,) = read(tmp_path, "run.sh", f"{start} --config c.yaml\n")
+    off = {"enable-prefix-caching": False} if heeded else {}
+
+    assert server.flags == {"max-model-len": 8192, **off}

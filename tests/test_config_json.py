@@ -3,11 +3,16 @@
 from typing import Any
 
 import pytest
+from msgspec.structs import replace
 
 from planner.architecture import Architecture
+from planner.catalog import load_catalog
 from planner.config_json import parse_config
+from planner.engine.flags import default_flags
+from planner.engine.profile import load_profile
 from planner.errors import InvalidConfig, PlannerError, UnsupportedModel
 from planner.facts.quantization import Quantization
+from planner.memory.refusals import refusal
 from planner.tensors.weights import weights_bytes
 
 LLAMA: dict[str, Any] = {
@@ -120,6 +125,20 @@ def test_the_context_limit_is_the_one_the_engine_derives(changes: dict[str, obje
     found = architecture(**changes)
 
     assert (found.max_model_len, found.longest_model_len) == (limit, longest)
+
+
+@pytest.mark.parametrize(("version", "length"), [("0.29.0", 32768), ("0.30.0", 8192)])
+def test_until_0_30_a_yarn_factor_lengthens_the_context(version: str, length: int) -> None:
+    yarn = {"type": "yarn", "factor": 4.0, "original_max_position_embeddings": 8192}
+    found, profile = architecture(rope_scaling=yarn), load_profile(version)
+    flags = default_flags(profile, load_catalog().gpu("L40S"), found)
+    longer = replace(flags, max_model_len=length + 1)
+    gpu = load_catalog().gpu("L40S")
+    started, too_long = (refusal(found, Quantization(), one, profile, gpu) for one in (flags, longer))
+
+    assert flags.max_model_len == length
+    assert started is None
+    assert str(length) in str(too_long)
 
 
 def test_mistral_slides_everywhere_and_qwen_only_when_it_says_so() -> None:

@@ -113,7 +113,8 @@ def _without(document: Document, paths: list[str]) -> Document:
             del dict(_pools(left))[path]["memory_in_use"]
             continue
         if path == "between_turns":
-            left[path] = "stop"
+            if "time_share" in left:  # a role that is left alone takes no turns
+                left[path] = "stop"
             continue
         if path == "gpu.host_memory":
             del left["gpu"]["host_memory"]

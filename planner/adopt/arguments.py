@@ -31,8 +31,9 @@ class Arguments(Struct):
     flags: dict[str, Any] = field(default_factory=dict)
     unknown: list[str] = field(default_factory=list)
     config: str = ""
-    parts: dict[str, Any] = field(default_factory=dict)
-    """Flags given by parts: the engine reads them together, after all other words."""
+    parts: dict[tuple[str, str], Any] = field(default_factory=dict)
+    """Flags given by parts, each with the spelling it is given by: the engine reads those that are spelled alike
+    together, after all other words, and of two spellings of one flag the one that was begun last alone."""
 
 
 def read_arguments(words: Sequence[str], options: EngineOptions) -> Arguments:
@@ -56,7 +57,7 @@ def read_arguments(words: Sequence[str], options: EngineOptions) -> Arguments:
             _note(found, name.removeprefix("no-"), False, options)
         elif part:
             value = value if has_value else _next(rest)
-            _merge(found.parts, name, part, value)
+            _merge(found.parts, (name, word.partition(".")[0].replace("_", "-")), part, value)
         elif kind == "switch":
             # until 0.9 several switches took True or False as the next word (StoreBoolean in vllm/utils.py, 0.8.5)
             said = value if has_value else rest.pop(0) if rest and rest[0].lower() in _TRUTHS else "true"
@@ -68,7 +69,7 @@ def read_arguments(words: Sequence[str], options: EngineOptions) -> Arguments:
             found.flags.setdefault(name, []).append(value if has_value else _next(rest))
         else:
             _note(found, name, _typed(value if has_value else _next(rest), kind), options)
-    found.flags |= found.parts
+    found.flags |= {name: value for (name, _), value in found.parts.items()}
     found.config = str(found.flags.pop("config", "") or "")
     model = found.flags.pop("model", None)
     found.model = str(model) if model else found.model
@@ -94,7 +95,7 @@ def _level(found: Arguments, level: int, options: EngineOptions) -> None:
     if "--optimization-level" in options.flags:
         found.flags["optimization-level"] = level
     else:
-        _merge(found.parts, "compilation-config", "level", str(level))
+        _merge(found.parts, ("compilation-config", "-O"), "level", str(level))
 
 
 def _positional(found: Arguments, word: str) -> None:
@@ -195,7 +196,7 @@ def _pairs(value: str) -> dict[str, int]:
     return {key: int(number) for key, _, number in (pair.partition("=") for pair in value.split(","))}
 
 
-def _merge(flags: dict[str, Any], name: str, part: str, value: str) -> None:
+def _merge(flags: dict[tuple[str, str], Any], name: tuple[str, str], part: str, value: str) -> None:
     """Set one part of a flag's JSON."""
     at = flags.setdefault(name, {})
     if not isinstance(at, dict):

@@ -12,11 +12,14 @@ from planner.adopt.launch import Launch, gpu_ids
 from planner.adopt.server import Server
 from planner.adopt.templates import show
 from planner.engine.options import EngineOptions, options_around
+from planner.engine.versions import parse_version
 from planner.errors import UnknownName
 
 Read = Callable[[str], str | None]
 """Returns the text of a file that is at hand, by the end of its path."""
 _VERSION = re.compile(r"[:/_-]v?(0\.\d+(?:\.\d+){0,2}(?:\.?(?:post|rc)\d+)?)(?![\d.])")
+_FALSE = "0.28.0"
+"""The first version of the engine whose API server's module heeds what is false in a configuration file."""
 _PINNED = re.compile(r"\bvllm(?:\[[\w,-]*\])?\s*==\s*(0\.\d+(?:\.\d+){0,2}(?:\.?(?:post|rc)\d+)?)")
 
 
@@ -35,7 +38,8 @@ def server(
     model, flags, unknown = given.model, given.flags, list(given.unknown)
     if given.config:
         name = name or stem(given.config)
-        inner = _from_config(read(given.config), options)
+        heeds = launch.module and parse_version(options.version) >= parse_version(_FALSE)
+        inner = _from_config(read(given.config), options, heeds=heeds)
         flags = {**inner, **flags}
         model = model or str(flags.pop("model", "") or "")
         unknown += [flag for flag in inner if flag != "model" and not known(flag, options)]
@@ -89,10 +93,13 @@ def _options(version: str | None) -> tuple[EngineOptions, ...]:
         return options_around(None)
 
 
-def _from_config(text: str | None, options: EngineOptions) -> dict[str, Any]:
-    """Return the flags of a ``--config`` file; the engine leaves out what is false there, and prefers its command line.
+def _from_config(text: str | None, options: EngineOptions, *, heeds: bool) -> dict[str, Any]:
+    """Return the flags of a ``--config`` file, to which the engine prefers its command line.
 
-    Source: ``load_config_file`` in vllm/utils/argparse_utils.py, 0.32.0.
+    What is false there it leaves out, but where the parser that reads the file knows the switch: that of ``vllm serve``
+    is the parser of all commands and knows none, that of the module ``heeds`` it.
+
+    Source: ``load_config_file`` in vllm/utils/argparse_utils.py, 0.33.0.
     """
     if text is None:
         return {}
@@ -103,7 +110,8 @@ def _from_config(text: str | None, options: EngineOptions) -> dict[str, Any]:
     if not isinstance(data, dict):
         return {}
     named = {str(key).replace("_", "-"): value for key, value in data.items()}
-    stated = {key: value for key, value in named.items() if value is not False and value is not None}
+    heeded = {key for key, value in named.items() if value is not False or (heeds and known(key, options))}
+    stated = {key: value for key, value in named.items() if key in heeded and value is not None}
     return dict(_held(key, value, options) for key, value in stated.items())
 
 

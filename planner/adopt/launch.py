@@ -41,7 +41,8 @@ _DOCKER_VALUES = frozenset(_DOCKER_WORDS.split())
 class Launch(Struct, frozen=True):
     """One start of the engine: the words it is given and what is around them.
 
-    ``gpus`` is how many GPUs it sees, ``gpu_ids`` which, both as far as they are said.
+    ``gpus`` is how many GPUs it sees, ``gpu_ids`` which, both as far as they are said. ``module`` is a start of the API
+    server's module instead of the command.
     """
 
     words: tuple[str, ...]
@@ -51,6 +52,7 @@ class Launch(Struct, frozen=True):
     gpus: int | None = None
     gpu_ids: tuple[str, ...] = ()
     line: int = 0
+    module: bool = False
 
 
 def launches(command: Command, scope: Scope) -> Iterator[Launch]:
@@ -81,7 +83,7 @@ def _started(command: Command, words: list[str], environment: dict[str, str], sc
     if program == "vllm" and words[1:2] == ["serve"]:
         yield Launch(tuple(words[2:]), environment, line=command.line)
     elif _PYTHON.match(program) and (after := _after_module(words)) is not None:
-        yield Launch(tuple(after), environment, line=command.line)
+        yield Launch(tuple(after), environment, line=command.line, module=True)
     elif program in _SHELLS:
         yield from _in_shell(words, environment, scope, command.line)
     elif program in _CONTAINERS and "run" in words[:4]:
@@ -115,7 +117,7 @@ def image_launches(
             or words[0].startswith("-")
             or (words is not arguments and _is_model(words[0]))
         ):
-            yield replace(around, words=tuple(words if module is None else module))
+            yield replace(around, words=tuple(words if module is None else module), module=module is not None)
             return
     command = Command((*entrypoint, *arguments), around.environment, around.line)
     for found in launches(command, scope):

@@ -74,13 +74,14 @@ class Architecture(Struct, frozen=True, kw_only=True):
     layer in order. ``num_attention_heads``, ``num_kv_heads``, ``head_dim`` and ``intermediate_size`` describe the
     widest layer of each kind and serve the activation estimate, whereas weights and caches come from ``layers``.
     ``max_model_len`` is the context limit the engine derives from the config; a longer one is refused only above
-    ``longest_model_len``. ``rotaries`` lists the distinct rotary tables; ``first`` holds further parts of the first
-    pipeline stage, ``last`` of the last one. A ``whole_embedding`` of tokens is on every rank, without padding.
-    ``windows_from`` is the layer from which a config asks for sliding windows where it does so for some layers alone,
-    by their number (None: for all or for none). ``language`` is the class of the language model inside a multimodal
-    one, as far as it has one of its own. ``heads`` are layers that the checkpoint carries to draft tokens ahead; of
-    ``layers``, the last ``drafted`` are such. A ``drafter`` is a checkpoint of its own that drafts on the same GPUs;
-    one that reads the model's hidden states, and is nothing without them, has their ``target_hidden_size``.
+    ``longest_model_len``. Where ``scaled_model_len`` is not 0, both are that until 0.30. ``rotaries`` lists the
+    distinct rotary tables; ``first`` holds further parts of the first pipeline stage, ``last`` of the last one. A
+    ``whole_embedding`` of tokens is on every rank, without padding. ``windows_from`` is the layer from which a config
+    asks for sliding windows where it does so for some layers alone, by their number (None: for all or for none).
+    ``language`` is the class of the language model inside a multimodal one, as far as it has one of its own.
+    ``heads`` are layers that the checkpoint carries to draft tokens ahead; of ``layers``, the last ``drafted`` are
+    such. A ``drafter`` is a checkpoint of its own that drafts on the same GPUs; one that reads the model's hidden
+    states, and is nothing without them, has their ``target_hidden_size``.
     """
 
     name: str
@@ -96,6 +97,7 @@ class Architecture(Struct, frozen=True, kw_only=True):
     torch_dtype: str
     layers: tuple[Layer, ...]
     rotaries: tuple[Rotary, ...] = ()
+    scaled_model_len: int = 0
     tie_word_embeddings: bool = False
     has_head: bool = True
     head_bias: bool = False

@@ -8,7 +8,7 @@ from planner.config_json.family import Family, switched
 from planner.config_json.fields import MAX_LAYERS, Fields
 from planner.config_json.implied import refuse_what_is_left_out
 from planner.config_json.kinds import uniform_window, windows_from
-from planner.config_json.rope import context_limits, rotaries
+from planner.config_json.rope import context_limits, rotaries, scaled_limit
 
 _DTYPES = ("bfloat16", "float16", "float32")
 
@@ -39,6 +39,7 @@ def decoder(name: str, family: Family, config: Fields) -> Architecture:
         vocab_size=text.integer("vocab_size"),
         max_model_len=limit,
         longest_model_len=longest,
+        scaled_model_len=scaled_limit(text),
         torch_dtype=torch_dtype(text),
         layers=layers,
         rotaries=_rotaries(text, family, layers),

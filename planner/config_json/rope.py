@@ -37,6 +37,19 @@ def context_limits(text: Fields) -> tuple[int, int]:
     return (original or limit if kind in _LONG else limit), limit
 
 
+def scaled_limit(text: Fields) -> int:
+    """Return the context that engines before 0.30 take of a YaRN model, and the longest they accept; 0 for others.
+
+    They multiply the original length by the factor, whatever the config says of positions. Source:
+    ``_get_and_verify_max_len`` of vLLM 0.10.2 to 0.29.0, in ``config/__init__.py`` and then ``config/model.py``.
+    """
+    rope = settings(text)
+    if _type(rope) != "yarn" or "gemma3" in text.text("model_type"):
+        return 0
+    original = rope.optional_integer("original_max_position_embeddings", maximum=_MAX_LENGTH)
+    return min(_MAX_LENGTH, int(original * rope.number("factor", 1.0))) if original else 0
+
+
 def rotaries(
     text: Fields, head_dim: int, layers: tuple[Layer, ...], *, unscaled_windows: bool = False
 ) -> tuple[Rotary, ...]:

@@ -9,10 +9,13 @@ from msgspec import Struct, field
 from planner.architecture import Architecture
 from planner.engine.profile import EngineProfile
 from planner.engine.speculation import Speculation
+from planner.engine.versions import parse_version
 from planner.facts.gpu import GPU
 from planner.units import GIB
 
 _WHOLE_PROMPT_LIMIT = 32768
+_YARN_INCLUDED = "0.30.0"
+"""The first version that takes YaRN's factor for a part of the length a config states."""
 
 
 class ServeFlags(Struct, frozen=True, kw_only=True):
@@ -97,7 +100,7 @@ def default_flags(profile: EngineProfile, gpu: GPU, architecture: Architecture, 
     0.8.5 to 0.33.0.
     """
     values = {name: value for name, value in given.items() if value is not None}
-    max_model_len = values.setdefault("max_model_len", architecture.max_model_len)
+    max_model_len = values.setdefault("max_model_len", model_lengths(architecture, profile)[0])
     default_seqs, default_tokens = batch_defaults(profile, gpu)
     seqs = values.get("max_num_seqs", default_seqs)
     if "max_num_batched_tokens" not in values:
@@ -114,6 +117,14 @@ def default_flags(profile: EngineProfile, gpu: GPU, architecture: Architecture, 
     values["max_num_seqs"] = seqs
     values.setdefault("gpu_memory_utilization", profile.gpu_memory_utilization)
     return ServeFlags(**values)
+
+
+def model_lengths(architecture: Architecture, profile: EngineProfile) -> tuple[int, int]:
+    """Return the context that an engine version takes when none is given, and the longest it accepts."""
+    scaled = architecture.scaled_model_len
+    if scaled and parse_version(profile.version) < parse_version(_YARN_INCLUDED):
+        return scaled, max(scaled, architecture.longest_model_len)
+    return architecture.max_model_len, architecture.longest_model_len
 
 
 def whole_items(architecture: Architecture, profile: EngineProfile) -> bool:

@@ -8,7 +8,7 @@ from msgspec.structs import replace
 
 from planner.architecture import Architecture
 from planner.engine.faults import Case, Fault, possible_faults
-from planner.engine.flags import ServeFlags
+from planner.engine.flags import ServeFlags, model_lengths
 from planner.engine.profile import EngineProfile
 from planner.engine.rules import Refusal, refused
 from planner.engine.versions import parse_version
@@ -172,7 +172,7 @@ def _packed_reasons(architecture: Architecture, kv_cache_dtype: str, gpu: GPU) -
 
 
 def _length_reasons(architecture: Architecture, flags: ServeFlags, profile: EngineProfile) -> Iterator[Refusal]:
-    longest = architecture.longest_model_len
+    _, longest = model_lengths(architecture, profile)
     if flags.max_model_len > longest:
         yield refused("context-limit", max_model_len=flags.max_model_len, longest=longest)
     if flags.max_num_batched_tokens < flags.max_num_seqs:
