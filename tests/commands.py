@@ -4,16 +4,28 @@ from pathlib import Path
 from typing import Any
 
 import yaml
-from click.testing import CliRunner
+from click.testing import CliRunner, Result
 
 from planner.cli import main
 from planner.plan import Plan, plan_from_yaml
 
 
-def run(*arguments: str) -> tuple[int, str]:
-    """Return the exit code of a command and what it prints; a traceback fails the test."""
-    result = CliRunner(catch_exceptions=False).invoke(main, arguments, prog_name="planner")
+def invoke(*arguments: str | Path, given: str | None = None) -> Result:
+    """Run a command, with text on its standard input; a traceback fails the test."""
+    return CliRunner(catch_exceptions=False).invoke(main, [*map(str, arguments)], input=given, prog_name="planner")
+
+
+def run(*arguments: str | Path) -> tuple[int, str]:
+    """Return the exit code of a command and what it prints."""
+    result = invoke(*arguments)
     return result.exit_code, result.output
+
+
+def printed(*arguments: str | Path) -> str:
+    """Return what a command prints that finds nothing amiss."""
+    result = invoke(*arguments)
+    assert result.exit_code == 0, result.output
+    return result.stdout
 
 
 def solved(folder: Path, document: dict[str, Any], *options: str) -> Plan:

@@ -116,3 +116,9 @@ def claim(name: str, on: str, *devices: str, by: str = "", namespace: str = "tea
         "spec": {},
         "status": {"allocation": {"devices": {"results": results}}, "reservedFor": reserved},
     }
+
+
+def said(folder: Path) -> str:
+    """The comments of the fleet on one line."""
+    lines = (folder / "fleet.yaml").read_text(encoding="utf-8").splitlines()
+    return " ".join(line.strip().removeprefix("# ") for line in lines if line.strip().startswith("#"))

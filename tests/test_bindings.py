@@ -1,22 +1,15 @@
 """What a forgone step would have cost: no more than is true, and the plan that takes the step is really worse."""
 
-from fleets import PAIR, catalog, changed, fleet
+from fleets import PAIR, changed
+from solving import planned
 
-from planner.plan import Plan
-from planner.solve import solve
 from planner.units import ceil_div
 
 TIGHT = changed(PAIR, "roles.coder.concurrency", {"min": 4, "target": 24})
 
 
-def solved(document: dict[str, object]) -> Plan:
-    answer = solve(fleet(document), catalog())
-    assert isinstance(answer, Plan)
-    return answer
-
-
 def test_a_more_accurate_variant_that_fits_says_what_the_role_would_lose() -> None:
-    plan = solved(TIGHT)
+    plan = planned(TIGHT)
     forgone = {item.role: item for item in plan.bindings if item.what == "variant" and item.limit == "objective"}
 
     assert forgone
@@ -29,7 +22,7 @@ def test_a_more_accurate_variant_that_fits_says_what_the_role_would_lose() -> No
 
 
 def test_pinning_the_forgone_variant_costs_at_least_what_was_said() -> None:
-    plan = solved(TIGHT)
+    plan = planned(TIGHT)
     item = next(item for item in plan.bindings if item.what == "variant" and item.cost)
     assert item.cost
     repository, _, cache = item.next.partition(" with KV cache ")
@@ -42,7 +35,7 @@ def test_pinning_the_forgone_variant_costs_at_least_what_was_said() -> None:
                 pinned = changed(pinned, f"roles.{other.role}.{key}", value)
     if cache:
         pinned = changed(pinned, f"roles.{item.role}.kv_cache_dtype", cache)
-    answer = solved(pinned)
+    answer = planned(pinned)
     then = answer.server(item.role)
     # The size of a batch cannot be pinned: what the others give up of theirs is room for more requests.
     given_up = sum(

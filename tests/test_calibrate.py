@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 from click.testing import CliRunner
+from commands import printed
 from msgspec.structs import replace
 
 from benchmarks.calibration.__main__ import main as print_table
@@ -41,14 +42,8 @@ def log(path: Path, kv_gib: float, *, model: str = MODEL, extra: str = "", compi
     return path
 
 
-def run(*arguments: str | Path) -> str:
-    result = CliRunner().invoke(main, [str(argument) for argument in arguments])
-    assert result.exit_code == 0, result.output
-    return result.stdout
-
-
 def facts(*arguments: str | Path) -> dict[str, Any]:
-    found: dict[str, Any] = json.loads(run("calibrate", *arguments, "--gpu", "RTX 4090", "--json"))
+    found: dict[str, Any] = json.loads(printed("calibrate", *arguments, "--gpu", "RTX 4090", "--json"))
     return found
 
 
@@ -98,12 +93,12 @@ def test_what_is_kept_is_heeded_and_only_once(tmp_path: Path) -> None:
     options = ("--gpu", "RTX 4090", "--catalog", catalog, "--write")
     asked = ("estimate", MODEL, "--gpu", "RTX 4090", "--engine-version", VERSION, "--catalog", catalog, "--json")
     flags = ("--max-model-len", "8192", "--compile-cache", "warm")
-    before = json.loads(run(*asked, *flags))
+    before = json.loads(printed(*asked, *flags))
 
-    run("calibrate", logs, logs, *options)
+    printed("calibrate", logs, logs, *options)
     kept = (catalog / "measured" / "rtx4090.yaml").read_text()
-    run("calibrate", logs, *options)
-    after = json.loads(run(*asked, *flags))
+    printed("calibrate", logs, *options)
+    after = json.loads(printed(*asked, *flags))
 
     assert kept.count("source:") == 1
     assert (catalog / "measured" / "rtx4090.yaml").read_text() == kept
@@ -125,7 +120,8 @@ def test_what_is_kept_with_any_flag_can_be_read_again(tmp_path: Path, extra: str
     catalog = tmp_path / "catalog"
     catalog.mkdir()
 
-    run("calibrate", log(tmp_path / "a.log", 4.4, extra=extra), "--gpu", "RTX 4090", "--catalog", catalog, "--write")
+    start = log(tmp_path / "a.log", 4.4, extra=extra)
+    printed("calibrate", start, "--gpu", "RTX 4090", "--catalog", catalog, "--write")
 
     assert load_catalog(overlays=(catalog,)).gpu("RTX 4090").seen
 
@@ -149,7 +145,7 @@ def test_a_flag_that_makes_no_sense_is_no_traceback(tmp_path: Path, extra: str) 
 def test_a_shared_row_has_no_hosts_paths_or_names(tmp_path: Path) -> None:
     own = log(tmp_path / "secret.log", 5.7, extra=", 'served_model_name': ['secret'], 'download_dir': '/home/secret'")
 
-    row = run("calibrate", own, "--gpu", "RTX 4090", "--share")
+    row = printed("calibrate", own, "--gpu", "RTX 4090", "--share")
 
     assert "secret" not in row
     assert json.loads(row)["model"] == MODEL

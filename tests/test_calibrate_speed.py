@@ -8,7 +8,7 @@ from typing import Any
 
 import plans
 import pytest
-from click.testing import CliRunner
+from commands import printed
 from msgspec.structs import replace
 
 from benchmarks.speed_fidelity.predict import Pair, asked, predict
@@ -18,7 +18,6 @@ from planner.adopt.load_output import load_output
 from planner.adopt.load_result import LoadResult, load_result
 from planner.catalog import load_catalog
 from planner.check import check
-from planner.cli import main
 from planner.fleet import load_fleet
 from planner.live.loaded import loaded
 from planner.plan import Plan, stale
@@ -28,12 +27,6 @@ from planner.speed.learnt import Bias
 
 MODEL, VERSION = "Qwen/Qwen3-8B", "0.27.1"
 LOAD = ("--input-tokens", "1000", "--output-tokens", "200", "--concurrency", "8")
-
-
-def run(*arguments: str | Path) -> str:
-    result = CliRunner().invoke(main, [str(argument) for argument in arguments])
-    assert result.exit_code == 0, result.output
-    return result.stdout
 
 
 def start_log(path: Path) -> Path:
@@ -85,13 +78,13 @@ def learn(folder: Path, *results: dict[str, Any], gpu: str = "RTX 4090") -> Path
     for number, data in enumerate(results):
         paths.append(folder / f"result-{number}.json")
         paths[-1].write_text(json.dumps(data))
-    run("calibrate", start_log(folder / "start.log"), *paths, "--gpu", gpu, "--catalog", kept, "--write")
+    printed("calibrate", start_log(folder / "start.log"), *paths, "--gpu", gpu, "--catalog", kept, "--write")
     return kept
 
 
 def estimated(*options: str | Path, load: tuple[str, ...] = LOAD) -> dict[str, Any]:
     asked_for = ("--gpu", "RTX 4090", "--engine-version", VERSION, "--max-model-len", "8192", "--json")
-    found: dict[str, Any] = json.loads(run("estimate", MODEL, *asked_for, *load, *options))
+    found: dict[str, Any] = json.loads(printed("estimate", MODEL, *asked_for, *load, *options))
     return found
 
 
@@ -147,7 +140,7 @@ def test_a_result_is_kept_once_and_start_ups_beside_it(tmp_path: Path) -> None:
     assert (kept / "measured" / "rtx4090.yaml").read_text() == text
     assert "starts:" in text
     assert "load_tests:" in text
-    run("catalog", "check", kept)
+    printed("catalog", "check", kept)
 
 
 FLEET = f"""
@@ -223,7 +216,7 @@ def test_tokens_counted_twice_and_cached_prompts_teach_nothing(tmp_path: Path) -
     for path, data in zip(paths[1:], (doubled, cached), strict=True):
         path.write_text(json.dumps(data))
 
-    found = json.loads(run("calibrate", *paths, "--gpu", "RTX 4090", "--json"))["load_tests"]
+    found = json.loads(printed("calibrate", *paths, "--gpu", "RTX 4090", "--json"))["load_tests"]
 
     assert "counted twice" in found[0]["why_not"]
     assert "prefix cache" in found[1]["why_not"]
@@ -232,7 +225,7 @@ def test_tokens_counted_twice_and_cached_prompts_teach_nothing(tmp_path: Path) -
 def test_a_result_without_its_servers_log_teaches_nothing(tmp_path: Path) -> None:
     (tmp_path / "a.json").write_text(json.dumps(result()))
 
-    found = json.loads(run("calibrate", tmp_path / "a.json", "--gpu", "RTX 4090", "--json"))
+    found = json.loads(printed("calibrate", tmp_path / "a.json", "--gpu", "RTX 4090", "--json"))
 
     assert "the log of its server's start" in found["load_tests"][0]["why_not"]
 
@@ -260,12 +253,12 @@ def test_what_load_sh_prints_teaches_about_the_server_of_the_plan(tmp_path: Path
     file, catalog_of_mine = tmp_path / "fleet.yaml", tmp_path / "catalog"
     catalog_of_mine.mkdir()
     file.write_text(FLEET.replace("    speed: {tpot: TPOT}\n", ""))
-    run("solve", file, "--out", tmp_path)
-    printed = tmp_path / "load.txt"
-    printed.write_text(output("chat", 30.0, 400.0) + output("other", 30.0, 400.0))
+    printed("solve", file, "--out", tmp_path)
+    results = tmp_path / "load.txt"
+    results.write_text(output("chat", 30.0, 400.0) + output("other", 30.0, 400.0))
 
     options = ("--plan", tmp_path / "plan.yaml", "--gpu", "RTX 4090", "--catalog", catalog_of_mine, "--write")
-    found = json.loads(run("calibrate", printed, *options, "--json"))["load_tests"]
+    found = json.loads(printed("calibrate", results, *options, "--json"))["load_tests"]
     own = load_catalog(overlays=[catalog_of_mine])
     plan = solve(load_fleet(file, own), own)
 

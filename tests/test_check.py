@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 from fleets import PAIR, catalog, changed, fleet
 from msgspec.structs import replace
-from test_plan import plan
+from solving import pair, violations
 
 from planner.check import check, require
 from planner.errors import CheckFailed
@@ -22,17 +22,13 @@ def tampered(name: str, **values: Any) -> Plan:  # noqa: ANN401 - any field of S
 
 
 def with_server(name: str, change: Callable[[ServerPlan], ServerPlan]) -> Plan:
-    servers = tuple(change(server) if server.name == name else server for server in plan().servers)
-    return replace(plan(), servers=servers)
-
-
-def messages(found: Plan, document: dict[str, Any] = PAIR) -> str:
-    return "\n".join(str(violation) for violation in check(found, fleet(document), catalog()))
+    servers = tuple(change(server) if server.name == name else server for server in pair().servers)
+    return replace(pair(), servers=servers)
 
 
 def test_a_solved_plan_passes() -> None:
-    assert messages(plan()) == ""
-    require(plan(), fleet(PAIR), catalog())
+    assert violations(pair()) == ""
+    require(pair(), fleet(PAIR), catalog())
 
 
 @pytest.mark.parametrize(
@@ -68,7 +64,7 @@ def test_a_solved_plan_passes() -> None:
     ],
 )
 def test_a_changed_server_is_refused(field: str, value: object, message: str) -> None:
-    found = messages(tampered("general", **{field: value}))
+    found = violations(tampered("general", **{field: value}))
 
     assert found
     assert message in found
@@ -80,26 +76,26 @@ def test_a_changed_server_is_refused(field: str, value: object, message: str) ->
      "margin_bytes"],
 )  # fmt: skip
 def test_a_ledger_one_byte_off_is_refused(term: str) -> None:
-    ledger = plan().server("coder").ledger
+    ledger = pair().server("coder").ledger
     lighter = replace(ledger, **{term: getattr(ledger, term) - 1})
 
-    found = messages(tampered("coder", ledger=lighter))
+    found = violations(tampered("coder", ledger=lighter))
 
     assert "the ledger is" in found
     assert "the ledger does not add up" in found
 
 
 def test_a_better_accuracy_than_published_is_refused() -> None:
-    claimed = replace(plan().server("coder").accuracy, score=10_000)
+    claimed = replace(pair().server("coder").accuracy, score=10_000)
 
-    assert "the accuracy is" in messages(tampered("coder", accuracy=claimed))
+    assert "the accuracy is" in violations(tampered("coder", accuracy=claimed))
 
 
 def test_a_value_of_the_objective_that_is_not_so_is_refused() -> None:
-    stages = tuple(replace(stage, value=stage.value + 1) for stage in plan().proof.stages)
-    proof = replace(plan().proof, stages=stages)
+    stages = tuple(replace(stage, value=stage.value + 1) for stage in pair().proof.stages)
+    proof = replace(pair().proof, stages=stages)
 
-    found = messages(replace(plan(), proof=proof))
+    found = violations(replace(pair(), proof=proof))
 
     for name in ("balanced", "context", "batched tokens", "accuracy below a point"):
         assert f"stage {name}" in found
@@ -158,23 +154,23 @@ def test_every_stage_is_recomputed(objective: str | tuple[str, ...]) -> None:
 
 def test_a_stage_that_is_not_known_is_refused() -> None:
     other = Stage(name="first token", value=123456789, bound=123456789, proven=True)
-    forged = replace(plan(), proof=replace(plan().proof, stages=(other, *plan().proof.stages)))
+    forged = replace(pair(), proof=replace(pair().proof, stages=(other, *pair().proof.stages)))
 
-    assert "stage first token: is none that can be recomputed" in messages(forged)
+    assert "stage first token: is none that can be recomputed" in violations(forged)
 
 
 def test_what_is_above_its_bound_or_not_equal_to_it_is_not_proven() -> None:
-    above = with_stages(plan(), lambda stage: replace(stage, bound=stage.bound - 1))
-    below = with_stages(plan(), lambda stage: replace(stage, bound=stage.bound + 1))
-    unproven = with_stages(plan(), lambda stage: replace(stage, proven=False))
+    above = with_stages(pair(), lambda stage: replace(stage, bound=stage.bound - 1))
+    below = with_stages(pair(), lambda stage: replace(stage, bound=stage.bound + 1))
+    unproven = with_stages(pair(), lambda stage: replace(stage, proven=False))
 
-    assert "above the bound of" in messages(above)
-    assert "stage balanced: is not proven" in messages(below)
-    assert messages(unproven) == "proof: says proven, which not every stage is"
+    assert "above the bound of" in violations(above)
+    assert "stage balanced: is not proven" in violations(below)
+    assert violations(unproven) == "proof: says proven, which not every stage is"
 
 
 def test_servers_on_a_gpu_the_fleet_lacks_are_refused() -> None:
-    assert "GPU 1 of pair is not in the fleet" in messages(tampered("coder", gpu_indices=(1,)))
+    assert "GPU 1 of pair is not in the fleet" in violations(tampered("coder", gpu_indices=(1,)))
 
 
 @pytest.mark.parametrize(
@@ -197,14 +193,14 @@ def test_servers_on_a_gpu_the_fleet_lacks_are_refused() -> None:
     ],
 )
 def test_a_plan_for_another_fleet_is_refused(path: str, value: object, message: str) -> None:
-    found = messages(plan(), changed(PAIR, path, value))
+    found = violations(pair(), changed(PAIR, path, value))
 
     assert message in found
     assert found if message else True
 
 
 def test_a_role_has_the_port_that_its_fleet_gives() -> None:
-    assert messages(plan(), changed(PAIR, "roles.coder.port", 9000)) == "coder: no server listens on port 9000"
+    assert violations(pair(), changed(PAIR, "roles.coder.port", 9000)) == "coder: no server listens on port 9000"
 
 
 def test_a_failed_check_says_everything_at_once() -> None:
@@ -216,6 +212,6 @@ def test_a_failed_check_says_everything_at_once() -> None:
 
 
 def test_an_order_that_forgets_a_server_is_refused() -> None:
-    forgotten = replace(plan(), start_order=plan().start_order[:1])
+    forgotten = replace(pair(), start_order=pair().start_order[:1])
 
-    assert "start order: does not name every server once" in messages(forgotten)
+    assert "start order: does not name every server once" in violations(forgotten)

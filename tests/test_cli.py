@@ -8,18 +8,14 @@ from types import SimpleNamespace
 
 import pytest
 import yaml
-from click.testing import CliRunner, Result
+from click.testing import Result
+from commands import invoke
 
 from planner import __version__
 from planner.catalog import load_catalog
-from planner.cli import COMMANDS, main
+from planner.cli import COMMANDS
 from planner.fleet import TASKS, json_schema, load_fleet
 from planner.units import GIB, MIB
-
-
-def run(*arguments: str) -> Result:
-    """Run a command in this process; an exception that would be a traceback fails the test."""
-    return CliRunner(catch_exceptions=False).invoke(main, arguments, prog_name="planner")
 
 
 def shown(result: Result) -> tuple[int, str, str]:
@@ -27,11 +23,11 @@ def shown(result: Result) -> tuple[int, str, str]:
 
 
 def test_version() -> None:
-    assert shown(run("--version")) == (0, f"planner {__version__}\n", "")
+    assert shown(invoke("--version")) == (0, f"planner {__version__}\n", "")
 
 
 def test_help_lists_every_command() -> None:
-    result = run("--help")
+    result = invoke("--help")
 
     assert result.exit_code == 0
     assert result.stdout == (
@@ -53,14 +49,14 @@ def test_help_lists_every_command() -> None:
 
 @pytest.mark.parametrize("name", COMMANDS)
 def test_the_list_says_what_the_command_says(name: str) -> None:
-    result = run(name, "--help")
+    result = invoke(name, "--help")
 
     assert result.exit_code == 0
     assert f"  {COMMANDS[name]}\n" in result.stdout
 
 
 def test_unknown_command_is_a_usage_error() -> None:
-    code, out, err = shown(run("plan"))
+    code, out, err = shown(invoke("plan"))
 
     assert (code, out) == (2, "")
     assert "No such command 'plan'" in err
@@ -100,7 +96,7 @@ def test_the_command_line_itself_needs_only_click() -> None:
 
 
 def test_schema_prints_json_alone() -> None:
-    code, out, err = shown(run("schema"))
+    code, out, err = shown(invoke("schema"))
 
     assert (code, err) == (0, "")
     assert json.loads(out) == json_schema()
@@ -157,7 +153,7 @@ def with_gpus(monkeypatch: pytest.MonkeyPatch, nvml: FakeNVML) -> None:
 
 @pytest.mark.parametrize("gpu", ["L40S", "NVIDIA H100 80GB HBM3", "rtx-pro-6000-blackwell"])
 def test_init_writes_a_fleet_that_loads(gpu: str, folder: Path) -> None:
-    assert shown(run("init", "--gpu", gpu)) == (0, "", "   create fleet.yaml\n")
+    assert shown(invoke("init", "--gpu", gpu)) == (0, "", "   create fleet.yaml\n")
 
     catalog = load_catalog()
     fleet = load_fleet(Path("fleet.yaml"), catalog)
@@ -168,18 +164,18 @@ def test_init_writes_a_fleet_that_loads(gpu: str, folder: Path) -> None:
 def test_init_never_overwrites_by_itself(folder: Path) -> None:
     (folder / "fleet.yaml").write_text("mine\n")
 
-    assert shown(run("init", "--gpu", "L40S")) == (
+    assert shown(invoke("init", "--gpu", "L40S")) == (
         5, "", " conflict fleet.yaml\n  hint: --force overwrites it\n",
     )  # fmt: skip
     assert (folder / "fleet.yaml").read_text() == "mine\n"
-    assert shown(run("init", "--gpu", "L40S", "--force")) == (0, "", "overwrite fleet.yaml\n")
+    assert shown(invoke("init", "--gpu", "L40S", "--force")) == (0, "", "overwrite fleet.yaml\n")
     assert (folder / "fleet.yaml").read_text() != "mine\n"
 
 
 def test_init_names_the_gpus_it_finds(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     with_gpus(monkeypatch, FakeNVML(("NVIDIA H100 80GB HBM3", 300 * MIB, False), ("NVIDIA H100 80GB HBM3", 0, False)))
 
-    assert run("init").exit_code == 0
+    assert invoke("init").exit_code == 0
     fleet = load_fleet(Path("fleet.yaml"), load_catalog())
     assert (
         fleet.gpu.product, fleet.gpu_count, fleet.gpu_index, fleet.memory_in_use_bytes,
@@ -211,12 +207,12 @@ def test_init_asks_when_the_machine_cannot_tell(
 ) -> None:
     with_gpus(monkeypatch, nvml)
 
-    assert shown(run("init")) == (1, "", f"error: {message}")
+    assert shown(invoke("init")) == (1, "", f"error: {message}")
     assert list(folder.iterdir()) == []
 
 
 def test_init_says_when_it_cannot_write(folder: Path) -> None:
-    assert shown(run("init", "missing/fleet.yaml", "--gpu", "L4")) == (
+    assert shown(invoke("init", "missing/fleet.yaml", "--gpu", "L4")) == (
         1, "", "error: cannot write missing/fleet.yaml: no such file or directory\n",
     )  # fmt: skip
 
@@ -229,10 +225,10 @@ def test_an_overlay_adds_to_the_catalog(folder: Path) -> None:
         "    interconnect: PCIe 4.0 x16\n    source: [ours]\n"
     )
 
-    assert shown(run("init", "--gpu", "Ours", "--catalog", "more")) == (0, "", "   create fleet.yaml\n")
+    assert shown(invoke("init", "--gpu", "Ours", "--catalog", "more")) == (0, "", "   create fleet.yaml\n")
     assert "Ours 10GB" in (folder / "fleet.yaml").read_text()
-    assert run("init", "--gpu", "Ours", "--force").exit_code == 1
-    assert run("init", "--gpu", "Ours", "--catalog", "absent").exit_code == 2
+    assert invoke("init", "--gpu", "Ours", "--force").exit_code == 1
+    assert invoke("init", "--gpu", "Ours", "--catalog", "absent").exit_code == 2
 
 
 @pytest.mark.skipif(not Path("/dev/full").exists(), reason="needs the device that is always full")

@@ -9,10 +9,10 @@ from click.testing import CliRunner
 from fleets import catalog, changed, fleet
 from msgspec.structs import replace
 from packaging.specifiers import SpecifierSet
+from solving import planned
 
 from planner.catalog.check import check_folders
 from planner.catalog.stored import stored
-from planner.check import check
 from planner.cli import main
 from planner.engine.faults import Case, Fault, GPUs, Models, Settings, all_faults, known_faults, within
 from planner.engine.flags import default_flags
@@ -48,15 +48,6 @@ def faults(name: str, gpu: str, version: str, asked: tuple[str, ...] = (), **fla
         version=version, gpu=device, architecture=architecture, quantization=quantization, flags=given, asked=asked
     )
     return {fault.id for fault in known_faults(case)}
-
-
-def plan(document: dict[str, Any]) -> Plan:
-    found = fleet(document)
-    answer = solve(found, catalog())
-
-    assert isinstance(answer, Plan)
-    assert check(answer, found, catalog()) == []
-    return answer
 
 
 def serious(found: Plan) -> set[str]:
@@ -97,7 +88,7 @@ def test_a_fault_may_need_a_setting() -> None:
 
 def test_a_plan_avoids_a_serious_fault_where_it_can() -> None:
     """The unquantized checkpoint takes twice the memory and is chosen all the same."""
-    found = plan(HYBRID)
+    found = planned(HYBRID)
 
     assert found.servers[0].repository == "Qwen/Qwen3.6-27B"
     assert serious(found) == set()
@@ -106,7 +97,7 @@ def test_a_plan_avoids_a_serious_fault_where_it_can() -> None:
 def test_a_plan_that_cannot_avoid_a_fault_names_it() -> None:
     pinned = changed(HYBRID, "roles.chat.variant", "Qwen/Qwen3.6-27B-FP8")
 
-    assert serious(plan(pinned)) == {"hybrid-quantized-sm120-dies-under-load"}
+    assert serious(planned(pinned)) == {"hybrid-quantized-sm120-dies-under-load"}
 
 
 @pytest.fixture(autouse=True)
@@ -128,7 +119,7 @@ def newest(monkeypatch: pytest.MonkeyPatch) -> str:
 @pytest.mark.usefixtures("newest")
 def test_a_fleet_without_a_version_gets_the_newest_without_a_fault() -> None:
     """What the plan would choose is sound on the version before."""
-    older, open_ = plan(changed(HYBRID, "engine.version", "0.32.0")), plan(changed(HYBRID, "engine", None))
+    older, open_ = planned(changed(HYBRID, "engine.version", "0.32.0")), planned(changed(HYBRID, "engine", None))
 
     assert open_.engine_version == "0.32.0"
     assert open_.servers == older.servers
@@ -143,8 +134,8 @@ def test_a_version_before_the_ranks_that_a_fleet_asks_for_is_not_chosen(monkeypa
     role = {"task": "chat", "models": ["Qwen2.5-7B-Instruct"], "context": "8k", "data_parallel": 2}
     document = {"name": "two", "gpu": {"name": "L40S", "count": 2}, "roles": {"chat": role}}
 
-    assert plan(changed(document, "roles.chat.data_parallel", None)).engine_version == "0.10.2"
-    assert plan(document).engine_version == newest
+    assert planned(changed(document, "roles.chat.data_parallel", None)).engine_version == "0.10.2"
+    assert planned(document).engine_version == newest
 
 
 def test_copies_between_gpus_that_a_role_turns_off_do_not_hang() -> None:
@@ -159,11 +150,11 @@ def test_copies_between_gpus_that_a_role_turns_off_do_not_hang() -> None:
 def test_a_pin_that_only_the_newest_version_knows_keeps_a_fleet_on_it(newest: str) -> None:
     pinned = changed(HYBRID, "roles.chat.extra_args", ["--no-monokernel"])
 
-    assert plan(changed(pinned, "engine", None)).engine_version == newest
+    assert planned(changed(pinned, "engine", None)).engine_version == newest
 
 
 def test_a_fleet_without_a_version_gets_the_newest_where_nothing_is_known() -> None:
-    assert plan(changed(HYBRID, "engine", None)).engine_version == load_profile().version
+    assert planned(changed(HYBRID, "engine", None)).engine_version == load_profile().version
 
 
 def test_an_error_at_the_start_that_the_source_confirms_is_a_refusal() -> None:

@@ -5,13 +5,13 @@ from collections.abc import Iterator, Sequence
 from typing import Any
 
 import pytest
-from fleets import catalog, changed, fleet
+from fleets import changed
 from hypothesis import given, settings
 from msgspec.structs import replace
 from problems import Plan as Choices
 from problems import Planted, headroom, many_gpus, plans, valid, values
+from solving import planned
 
-from planner.check import check
 from planner.explain import reasons
 from planner.plan import Plan, differences
 from planner.search.optimise import optimise
@@ -28,7 +28,6 @@ from planner.search.problem import (
     by_server,
     staying,
 )
-from planner.solve import solve
 from planner.solve.hold import Earlier, hold
 
 few = settings(max_examples=60, deadline=None)
@@ -46,15 +45,6 @@ BOX: dict[str, Any] = {
         "talk": {"task": "general", "models": ["Mistral-7B-Instruct-v0.3"], "context": "8k"},
     },
 }  # fmt: skip
-
-
-def solved(document: dict[str, Any], previous: Plan | None = None) -> Plan:
-    found = fleet(document)
-    answer = solve(found, catalog(), previous=previous)
-
-    assert isinstance(answer, Plan)
-    assert check(answer, found, catalog()) == []
-    return answer
 
 
 def places(plan: Plan) -> dict[str, tuple[object, ...]]:
@@ -145,43 +135,43 @@ def test_of_two_equal_roles_the_one_that_was_served_stays() -> None:
 
 
 def test_a_plan_follows_itself() -> None:
-    plan = solved(BOX)
+    plan = planned(BOX)
 
-    assert solved(BOX, plan) == plan
+    assert planned(BOX, plan) == plan
     assert not plan.lock.held
 
 
 def test_a_new_role_moves_no_other_server() -> None:
-    before = solved(BOX)
+    before = planned(BOX)
     wider = changed(BOX, "roles.a-new-one", BOX["roles"]["find"])
-    fresh, after = solved(wider), solved(wider, before)
+    fresh, after = planned(wider), planned(wider, before)
 
     assert {name: places(fresh).get(name) for name in places(before)} != places(before)
     assert {name: places(after).get(name) for name in places(before)} == places(before)
     assert stages(after) == stages(fresh)
     assert (fresh.lock.held, after.lock.held) == (False, True)
-    assert solved(wider, after) == after
+    assert planned(wider, after) == after
 
 
 def test_a_role_that_goes_moves_no_other_server() -> None:
-    before = solved(BOX)
+    before = planned(BOX)
     fewer = changed(BOX, "roles.chat", None)
-    after = solved(fewer, before)
+    after = planned(fewer, before)
 
     assert places(after) == {name: place for name, place in places(before).items() if not name.startswith("chat")}
 
 
 def test_replicas_that_stay_keep_gpu_and_port() -> None:
-    before = solved(BOX)
-    after = solved(changed(BOX, "roles.chat.replicas", 3), before)
+    before = planned(BOX)
+    after = planned(changed(BOX, "roles.chat.replicas", 3), before)
 
     assert {name: places(after)[name] for name in places(before)} == places(before)
     assert set(places(after)) == {*places(before), "chat-3"}
 
 
 def test_a_gpu_that_is_gone_takes_only_its_servers_along() -> None:
-    before = solved(BOX)
-    after = solved(changed(BOX, "gpu.count", 3), before)
+    before = planned(BOX)
+    after = planned(changed(BOX, "gpu.count", 3), before)
     there = {name: place for name, place in places(before).items() if place[1] != (3,)}
 
     assert {name: place for name, place in places(after).items() if place[1] == places(before)[name][1]} == there
@@ -189,17 +179,17 @@ def test_a_gpu_that_is_gone_takes_only_its_servers_along() -> None:
 
 def test_servers_do_not_share_a_gpu_for_the_sake_of_an_earlier_plan() -> None:
     small = changed(changed(BOX, "roles.chat", None), "gpu.count", 1)
-    before = solved(small)
-    after = solved(changed(small, "gpu.count", 2), before)
+    before = planned(small)
+    after = planned(changed(small, "gpu.count", 2), before)
 
     assert {gpu.servers for gpu in before.gpus} == {("find", "talk")}
     assert all(len(gpu.servers) == 1 for gpu in after.gpus)
 
 
 def test_a_port_that_the_fleet_gives_goes_first() -> None:
-    before = solved(BOX)
+    before = planned(BOX)
     taken = places(before)["talk"][2]
-    after = solved(changed(BOX, "roles.find.port", taken), before)
+    after = planned(changed(BOX, "roles.find.port", taken), before)
 
     assert places(after)["find"][2] == taken
     assert places(after)["talk"][2] not in {taken, 8000}
@@ -207,17 +197,17 @@ def test_a_port_that_the_fleet_gives_goes_first() -> None:
 
 
 def test_a_better_plan_is_taken() -> None:
-    before = solved(changed(BOX, "roles.chat.concurrency", {"min": 2, "target": 2}))
-    after = solved(BOX, before)
+    before = planned(changed(BOX, "roles.chat.concurrency", {"min": 2, "target": 2}))
+    after = planned(BOX, before)
 
-    assert stages(after) == stages(solved(BOX))
+    assert stages(after) == stages(planned(BOX))
     assert replace(after, lock=before.lock) != before
     assert {item.name for item in differences(before, after) if item.kind == "server"} == {"chat-1", "chat-2"}
 
 
 @pytest.mark.parametrize("name", ["chat", "find"])
 def test_fresh_ports_follow_the_role_names(name: str) -> None:
-    plan = solved(changed(BOX, f"roles.{name}.port", 8002))
+    plan = planned(changed(BOX, f"roles.{name}.port", 8002))
     ports = {server.name: server.port for server in plan.servers}
 
     expected = {"chat": [8002, 8001, 8003], "find": [8001, 8002, 8003]}[name]
@@ -230,8 +220,8 @@ LEAST = changed(BOX, "objective", "minimal-change")
 
 def test_what_fits_stays_though_something_better_is_there() -> None:
     small = changed(BOX, "roles.chat.concurrency", {"min": 2, "target": 2})
-    before = solved(small)
-    better, least = solved(BOX, before), solved(LEAST, before)
+    before = planned(small)
+    better, least = planned(BOX, before), planned(LEAST, before)
 
     assert {server.max_num_seqs for server in least.servers if server.role == "chat"} == {1}
     assert least.servers == before.servers
@@ -241,9 +231,9 @@ def test_what_fits_stays_though_something_better_is_there() -> None:
 
 
 def test_what_must_change_is_best_and_the_rest_stays() -> None:
-    before = solved(changed(BOX, "roles.chat.concurrency", {"min": 2, "target": 2}))
+    before = planned(changed(BOX, "roles.chat.concurrency", {"min": 2, "target": 2}))
     more = changed(LEAST, "roles.chat.concurrency", {"min": 6, "target": 8})
-    after = solved(more, before)
+    after = planned(more, before)
 
     assert {server.max_num_seqs for server in after.servers if server.role == "chat"} == {4}
     assert {name: place for name, place in places(after).items() if not name.startswith("chat")} == {
@@ -252,25 +242,25 @@ def test_what_must_change_is_best_and_the_rest_stays() -> None:
 
 
 def test_minimal_change_may_come_after_something_else() -> None:
-    before = solved(changed(BOX, "roles.chat.concurrency", {"min": 2, "target": 2}))
-    last = solved(changed(BOX, "objective", ["balanced", "minimal-change"]), before)
+    before = planned(changed(BOX, "roles.chat.concurrency", {"min": 2, "target": 2}))
+    last = planned(changed(BOX, "objective", ["balanced", "minimal-change"]), before)
 
-    assert stages(last)[0] == stages(solved(BOX))[0]
+    assert stages(last)[0] == stages(planned(BOX))[0]
 
 
 def test_minimal_change_without_a_plan_is_balanced_and_again_changes_nothing() -> None:
-    first = solved(LEAST)
-    before = solved(changed(BOX, "roles.chat.concurrency", {"min": 2, "target": 2}))
-    after = solved(LEAST, before)
+    first = planned(LEAST)
+    before = planned(changed(BOX, "roles.chat.concurrency", {"min": 2, "target": 2}))
+    after = planned(LEAST, before)
 
-    assert stages(first) == stages(solved(BOX))
-    assert solved(LEAST, first) == first
-    assert solved(LEAST, after) == after
+    assert stages(first) == stages(planned(BOX))
+    assert planned(LEAST, first) == first
+    assert planned(LEAST, after) == after
 
 
 def test_a_runner_up_of_a_plan_that_changes_little_may_be_better_but_for_that() -> None:
-    before = solved(changed(BOX, "roles.chat.concurrency", {"min": 2, "target": 2}))
-    after = solved(LEAST, before)
+    before = planned(changed(BOX, "roles.chat.concurrency", {"min": 2, "target": 2}))
+    after = planned(LEAST, before)
 
     assert after.runner_up is not None
     assert "loses in" in reasons(after) or "it changes servers that this plan leaves as they are" in reasons(after)

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 from click.testing import CliRunner, Result
-from inventories import GPU, Json, container, labels_of, listed, node, pod, saved
+from inventories import GPU, Json, container, labels_of, listed, node, pod, said, saved
 
 from planner.catalog import Catalog, load_catalog
 from planner.cli import main
@@ -34,12 +34,6 @@ def pools(folder: Path, catalog: Catalog, nodes: Json, pods: Json | None = None,
     assert result.exit_code == 0, result.output
     fleet = load_fleet(folder / "fleet.yaml", catalog)
     return sorted((pool.gpu.name, pool.gpus_per_node, pool.nodes) for pool in fleet.pools)
-
-
-def said(folder: Path) -> str:
-    """The comments of the fleet on one line."""
-    lines = (folder / "fleet.yaml").read_text(encoding="utf-8").splitlines()
-    return " ".join(line.strip().removeprefix("# ") for line in lines if line.strip().startswith("#"))
 
 
 def refused(folder: Path, nodes: Json | str, pods: Json | str) -> str:

@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 from click.testing import CliRunner
-from inventories import Json, claim, device, labels_of, listed, mig_device, node, pod, resource_slice, saved
+from inventories import Json, claim, device, labels_of, listed, mig_device, node, pod, resource_slice, said, saved
 
 from planner.catalog import Catalog, load_catalog
 from planner.cli import main
@@ -29,11 +29,6 @@ def pools(folder: Path, catalog: Catalog, *objects: Json, code: int = 0) -> list
     fleet = load_fleet(folder / "fleet.yaml", catalog)
     assert fleet.cluster.dra
     return sorted((pool.gpu.name, pool.gpus_per_node, pool.nodes) for pool in fleet.pools)
-
-
-def said(folder: Path) -> str:
-    lines = (folder / "fleet.yaml").read_text(encoding="utf-8").splitlines()
-    return " ".join(line.strip().removeprefix("# ") for line in lines if line.strip().startswith("#"))
 
 
 def bare(name: str) -> Json:

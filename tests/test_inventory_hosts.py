@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 from click.testing import CliRunner, Result
+from inventories import said
 
 from planner.catalog import Catalog, load_catalog
 from planner.cli import main
@@ -40,11 +41,6 @@ def pools(folder: Path, catalog: Catalog, kind: str, files: dict[str, Any], *opt
         (pool.gpu.name, pool.gpu_index, pool.gpus_per_node, pool.node_names, pool.memory_in_use_bytes >> 20)
         for pool in fleet.pools
     )
-
-
-def said(folder: Path) -> str:
-    lines = (folder / "fleet.yaml").read_text(encoding="utf-8").splitlines()
-    return " ".join(line.strip().removeprefix("# ") for line in lines if line.strip().startswith("#"))
 
 
 def csv(*rows: str) -> str:

@@ -8,21 +8,16 @@ from typing import Any
 
 import pytest
 import yaml
-from click.testing import CliRunner, Result
+from commands import invoke
 from fleets import PAIR, changed
 from staged import amend
 
 from planner.catalog import load_catalog
-from planner.cli import main
 from planner.engine.profile import load_profile
 from planner.fleet import load_fleet
 from planner.plan import Lock, lock_of, plan_from_yaml, stale
 
 TEXT = yaml.safe_dump(PAIR, sort_keys=False)
-
-
-def run(*arguments: str) -> Result:
-    return CliRunner(catch_exceptions=False).invoke(main, arguments, prog_name="planner")
 
 
 def locked(text: str, folder: Path, *overlays: Path) -> Lock:
@@ -36,7 +31,7 @@ def locked(text: str, folder: Path, *overlays: Path) -> Lock:
 def once(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("solved")
     (folder / "fleet.yaml").write_text(TEXT, encoding="utf-8")
-    assert run("solve", str(folder / "fleet.yaml"), "--target", "quadlet").exit_code == 0
+    assert invoke("solve", str(folder / "fleet.yaml"), "--target", "quadlet").exit_code == 0
     return folder
 
 
@@ -104,15 +99,15 @@ def test_only_what_the_catalog_says_about_the_fleet_counts(tmp_path: Path) -> No
 def test_targets_are_rendered_again_until_they_are_said_anew(folder: Path) -> None:
     assert plan_from_yaml(folder / "plan.yaml").lock.targets == ("quadlet",)
     shutil.rmtree(folder / "artifacts" / "quadlet")
-    assert run("render").exit_code == 0
+    assert invoke("render").exit_code == 0
     assert (folder / "artifacts" / "quadlet").is_dir()
-    assert run("solve", "--check").exit_code == 0
+    assert invoke("solve", "--check").exit_code == 0
 
-    run("render", "--target", "kubernetes")
+    invoke("render", "--target", "kubernetes")
     assert plan_from_yaml(folder / "plan.yaml").lock.targets == ("kubernetes",)
     assert (folder / "artifacts" / "kubernetes").is_dir() > (folder / "artifacts" / "quadlet").is_dir()
 
-    run("solve", "--fresh")
+    invoke("solve", "--fresh")
     assert plan_from_yaml(folder / "plan.yaml").lock.targets == ()
     assert not (folder / "artifacts" / "kubernetes").exists()
 
@@ -122,11 +117,11 @@ def test_checking_solves_nothing_while_nothing_has_changed(folder: Path, monkeyp
     with monkeypatch.context() as patch:
         patch.setattr("planner.solve.solve", lambda *_: pytest.fail("solved"))
 
-        assert run("solve", "--check").exit_code == 0
+        assert invoke("solve", "--check").exit_code == 0
         amend(folder / "artifacts" / "compose.yaml", "services:", "services: # mine")
-        assert run("solve", "--check").exit_code == 5
-    assert run("render", "--force").exit_code == 0
-    assert run("solve", "--check", "--fresh").exit_code == 5, "without the extra target"
+        assert invoke("solve", "--check").exit_code == 5
+    assert invoke("render", "--force").exit_code == 0
+    assert invoke("solve", "--check", "--fresh").exit_code == 5, "without the extra target"
 
 
 @pytest.mark.parametrize("option", [("--time-limit", "59"), ()])
@@ -138,12 +133,12 @@ def test_checking_solves_when_anything_has_changed(
     monkeypatch.setattr("planner.solve.solve", lambda *_: pytest.fail("solved"))
 
     with pytest.raises(pytest.fail.Exception, match="solved"):
-        run("solve", "--check", *option)
+        invoke("solve", "--check", *option)
 
 
 def test_a_changed_fleet_is_told_and_shown(folder: Path) -> None:
     write_fleet(folder, "roles.general.concurrency.target", 12)
-    rendered, checked = run("render", "--check"), run("solve", "--check")
+    rendered, checked = invoke("render", "--check"), invoke("solve", "--check")
 
     assert rendered.exit_code == 0
     assert "hint: the fleet has changed since plan.yaml was made; `planner solve` plans again" in rendered.stderr
@@ -155,14 +150,14 @@ def test_a_changed_fleet_is_told_and_shown(folder: Path) -> None:
 def test_a_plan_edited_by_hand_is_not_followed_and_only_a_fresh_one_takes_its_place(folder: Path) -> None:
     ports = [server.port for server in plan_from_yaml(folder / "plan.yaml").servers]
     amend(folder / "plan.yaml", f"port: {ports[0]}", "port: 8123")
-    checked, solved = run("solve", "--check", "--target", "quadlet"), run("solve", "--target", "quadlet")
+    checked, solved = invoke("solve", "--check", "--target", "quadlet"), invoke("solve", "--target", "quadlet")
 
     assert (checked.exit_code, solved.exit_code) == (5, 5)
     assert "hint: plan.yaml was edited by hand, so it is not followed" in checked.stderr
     assert f"-    port: 8123\n+    port: {ports[0]}\n" in checked.stdout
     assert "port: 8123" in (folder / "plan.yaml").read_text()
 
-    assert run("solve", "--fresh").exit_code == 0
+    assert invoke("solve", "--fresh").exit_code == 0
     assert f"port: {ports[0]}" in (folder / "plan.yaml").read_text()
 
 
@@ -170,7 +165,7 @@ def test_a_fresh_plan_leaves_other_files_that_were_edited_by_hand(folder: Path) 
     amend(folder / "plan.yaml", "schema: 1\n", "schema: 0\n")
     (folder / "artifacts" / "launch.sh").write_text("mine\n", encoding="utf-8")
 
-    assert run("solve", "--fresh").exit_code == 5
+    assert invoke("solve", "--fresh").exit_code == 5
     assert (folder / "plan.yaml").read_text().startswith("schema: 0\n")
 
 
@@ -186,20 +181,20 @@ def test_a_plan_of_a_newer_planner_is_refused_and_not_overwritten(folder: Path) 
     amend(folder / "plan.yaml", "schema: 1\n", "schema: 2\n")
     resigned(folder)
     for arguments in (["solve"], ["solve", "--check"], ["render"], ["verify"], ["diff", "plan.yaml", "plan.yaml"]):
-        result = run(*arguments)
+        result = invoke(*arguments)
 
         assert (result.exit_code, result.stdout) == (1, "")
         assert "plan.yaml:1:9: schema: a newer planner wrote this plan: its schema is 2" in result.stderr
         assert "hint: upgrade the planner, or make the plan again with `planner solve --fresh`" in result.stderr
 
-    assert run("solve", "--fresh").exit_code == 0
+    assert invoke("solve", "--fresh").exit_code == 0
     assert (folder / "plan.yaml").read_text().startswith("schema: 1\n")
 
 
 def test_a_file_that_is_no_plan_is_told(folder: Path) -> None:
     (folder / "plan.yaml").write_text("nothing: here\n", encoding="utf-8")
     resigned(folder)
-    result = run("solve", "--dry-run")
+    result = invoke("solve", "--dry-run")
 
     assert result.exit_code == 0
     assert "hint: plan.yaml is no plan that this version reads, so it is not followed" in result.stderr
@@ -210,10 +205,10 @@ def test_minimal_change_keeps_what_it_can_and_then_changes_nothing(folder: Path)
     document = changed(changed(PAIR, "objective", "minimal-change"), "roles.general.concurrency.min", 12)
     text = yaml.safe_dump(changed(document, "roles.coder.concurrency.target", 20), sort_keys=False)
     (folder / "fleet.yaml").write_text(text, encoding="utf-8")
-    solved = run("solve")
+    solved = invoke("solve")
     written = (folder / "plan.yaml").read_bytes()
 
-    assert (solved.exit_code, run("solve", "--check").exit_code, run("solve").exit_code) == (0, 0, 0)
+    assert (solved.exit_code, invoke("solve", "--check").exit_code, invoke("solve").exit_code) == (0, 0, 0)
     assert (folder / "plan.yaml").read_bytes() == written
     after = plan_from_yaml(folder / "plan.yaml")
     assert [server.max_num_seqs for server in after.servers] == [server.max_num_seqs for server in before.servers]
@@ -222,7 +217,7 @@ def test_minimal_change_keeps_what_it_can_and_then_changes_nothing(folder: Path)
 
 def test_solving_says_how_many_servers_stay(folder: Path) -> None:
     write_fleet(folder, "roles.general.concurrency.target", 12)
-    changed, again = run("solve"), run("solve")
+    changed, again = invoke("solve"), invoke("solve")
 
     assert "hint: 1 of 2 servers stay as plan.yaml had them" in changed.stderr
     assert "stay as" not in again.stderr
@@ -230,9 +225,9 @@ def test_solving_says_how_many_servers_stay(folder: Path) -> None:
 
 def test_what_is_gone_is_told(folder: Path) -> None:
     write_fleet(folder, "gpu.index", 1)
-    place = run("solve", "--dry-run")
+    place = invoke("solve", "--dry-run")
     write_fleet(folder, "roles.general.models", ["qwen2.5-7b-instruct"])
-    model = run("solve", "--dry-run")
+    model = invoke("solve", "--dry-run")
     gone = plan_from_yaml(folder / "plan.yaml").server("general").repository
 
     assert (place.exit_code, model.exit_code) == (0, 0)
@@ -243,8 +238,8 @@ def test_what_is_gone_is_told(folder: Path) -> None:
 def test_explain_is_about_the_plan_that_is_there(folder: Path) -> None:
     ports = [("coder", 8001), ("general", 8002)]
     write_fleet(folder, "roles.a-new-one", {"task": "embedding", "models": ["bge-m3"], "context": "8k"})
-    assert run("solve").exit_code == 0
-    explained = json.loads(run("explain", "fleet.yaml", "coder", "--json").stdout)["plan"]
+    assert invoke("solve").exit_code == 0
+    explained = json.loads(invoke("explain", "fleet.yaml", "coder", "--json").stdout)["plan"]
     held = plan_from_yaml(folder / "plan.yaml")
 
     assert held.lock.held

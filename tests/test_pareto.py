@@ -9,14 +9,13 @@ from typing import Any
 
 import plans
 import pytest
-from click.testing import CliRunner, Result
+from commands import invoke
 from documents import valid
 from fleets import catalog
 from msgspec.structs import replace
 
 import planner
 from planner.check import check, measure
-from planner.cli import main
 from planner.explain.frontier_text import axis_value, listed_points, scales
 from planner.fleet import Fleet, load_fleet
 from planner.options.figures import RoleFigures
@@ -62,10 +61,6 @@ def found(fleet: Fleet) -> Frontier:
     return found
 
 
-def run(*arguments: str) -> Result:
-    return CliRunner(catch_exceptions=False).invoke(main, arguments, prog_name="planner")
-
-
 def test_points_rise_in_x_and_fall_in_y_and_are_all_checked(fleet: Fleet, found: Frontier) -> None:
     values = [(reached(plan, "concurrency"), reached(plan, "accuracy")) for plan in found.plans]
 
@@ -97,7 +92,7 @@ def test_the_checker_refuses_a_point_that_is_none(fleet: Fleet, found: Frontier)
 
 
 def test_the_table_has_a_row_for_each_point(folder: Path, found: Frontier) -> None:
-    result = run("pareto", *AXES)
+    result = invoke("pareto", *AXES)
     lines = result.stdout.splitlines()
 
     assert result.exit_code == 0
@@ -109,7 +104,7 @@ def test_the_table_has_a_row_for_each_point(folder: Path, found: Frontier) -> No
 
 
 def test_csv_and_json_have_the_same_points(folder: Path) -> None:
-    result = run("pareto", *AXES, "--json", "--csv", "points.csv")
+    result = invoke("pareto", *AXES, "--json", "--csv", "points.csv")
     document = valid("pareto", result.stdout)
     rows = list(csv.DictReader((folder / "points.csv").read_text(encoding="utf-8").splitlines()))
 
@@ -122,7 +117,7 @@ def test_csv_and_json_have_the_same_points(folder: Path) -> None:
 
 
 def test_a_point_is_written_like_any_plan(folder: Path, found: Frontier) -> None:
-    written = run("solve", *AXES, "--point", "2")
+    written = invoke("solve", *AXES, "--point", "2")
     plan = plan_from_yaml(folder / "plan.yaml")
 
     assert written.exit_code == 0
@@ -132,17 +127,17 @@ def test_a_point_is_written_like_any_plan(folder: Path, found: Frontier) -> None
     floor = reached(found.plans[0], "concurrency") + 1
     assert plan.point == FrontierPoint(x="concurrency", y="accuracy", number=2, floor=floor)
     assert replace(plan, runner_up=None) == found.plans[1]
-    assert run("solve", *AXES, "--point", "2", "--check").exit_code == 0
-    assert run("solve", *AXES, "--point", "1", "--check").exit_code == 5
-    assert run("verify").exit_code == 0
-    assert run("render", "--check").exit_code == 0
-    assert run("explain").exit_code == 0
+    assert invoke("solve", *AXES, "--point", "2", "--check").exit_code == 0
+    assert invoke("solve", *AXES, "--point", "1", "--check").exit_code == 5
+    assert invoke("verify").exit_code == 0
+    assert invoke("render", "--check").exit_code == 0
+    assert invoke("explain").exit_code == 0
 
 
 def test_a_point_that_is_not_there(fleet: Fleet, folder: Path) -> None:
     with pytest.raises(NoSuchPoint, match="there is no point 99: the frontier has 3 points"):
         search.point(fleet, catalog(), "concurrency", "accuracy", 99)
-    result = run("solve", *AXES, "--point", "99")
+    result = invoke("solve", *AXES, "--point", "99")
 
     assert (result.exit_code, result.stdout) == (1, "")
     assert result.stderr == "error: there is no point 99: the frontier has 3 points\n"
@@ -162,16 +157,16 @@ def test_a_point_that_is_not_there(fleet: Fleet, folder: Path) -> None:
     ],
 )
 def test_wrong_options_are_refused_before_anything_is_solved(arguments: tuple[str, ...], folder: Path) -> None:
-    assert run(*arguments).exit_code == 2
+    assert invoke(*arguments).exit_code == 2
 
 
 def test_a_fleet_without_a_plan_is_explained(folder: Path) -> None:
     (folder / "fleet.yaml").write_text(SMALL.replace("8k", "32k").replace("min: 1", "min: 40"), encoding="utf-8")
-    result = run("pareto", *AXES)
+    result = invoke("pareto", *AXES)
 
     assert result.exit_code == 3
     assert result.stdout.startswith("no plan exists for small")
-    assert valid("no-plan", run("pareto", *AXES, "--json").stdout)["fleet"] == "small"
+    assert valid("no-plan", invoke("pareto", *AXES, "--json").stdout)["fleet"] == "small"
     assert isinstance(planner.pareto(load_fleet("fleet.yaml"), "cost", "accuracy"), NoPlan)
 
 
@@ -193,7 +188,7 @@ def test_a_chart_is_the_same_bytes_every_time(
     """Of the same frontier, which is found once: that plans are the same every time is for other tests to show."""
     monkeypatch.setattr("planner.solve.frontier.pareto", known)
     for name in ("one", "two"):
-        result = run("pareto", *axes, "--chart", f"{name}.{suffix}")
+        result = invoke("pareto", *axes, "--chart", f"{name}.{suffix}")
         assert f"create {name}.{suffix}" in result.stderr
     picture = (folder / f"one.{suffix}").read_bytes()
 
@@ -204,19 +199,19 @@ def test_a_chart_is_the_same_bytes_every_time(
 
 def test_a_chart_without_the_extra_says_what_to_install(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "matplotlib", None)
-    result = run("pareto", *AXES, "--chart", "chart.svg")
+    result = invoke("pareto", *AXES, "--chart", "chart.svg")
 
     assert (result.exit_code, result.stdout) == (1, "")
     assert result.stderr == (
         "error: a chart needs matplotlib, which is not installed\n  hint: pip install matplotlib\n"
     )
-    assert run("pareto", *AXES, "--csv", "points.csv").exit_code == 0
+    assert invoke("pareto", *AXES, "--csv", "points.csv").exit_code == 0
 
 
 def test_more_points_than_asked_for_are_thinned_and_said_to_be(folder: Path, found: Frontier) -> None:
-    result = run("pareto", *AXES, "--points", "2", "--json")
+    result = invoke("pareto", *AXES, "--points", "2", "--json")
     points = json.loads(result.stdout)["points"]
-    text = run("pareto", *AXES, "--points", "2").stdout
+    text = invoke("pareto", *AXES, "--points", "2").stdout
 
     ends = [found.plans[0].servers[0], found.plans[-1].servers[0]]
     assert [point["plan"]["servers"][0]["repository"] for point in points] == [end.repository for end in ends]
@@ -282,13 +277,13 @@ def test_speed_is_an_axis(x: str, y: str, folder: Path) -> None:
 
 
 def test_an_axis_of_speed_needs_the_length_of_a_request(folder: Path) -> None:
-    result = run("pareto", "--x", "throughput", "--y", "accuracy")
+    result = invoke("pareto", "--x", "throughput", "--y", "accuracy")
 
     assert (result.exit_code, result.stdout) == (1, "")
     assert "roles.talk.request" in result.stderr
     priced = QUICK.replace("gpu: RTX 4090", "gpu: {name: RTX 4090, price_per_hour: 0.5}")
     (folder / "fleet.yaml").write_text(priced, encoding="utf-8")
-    table = run("pareto", "--x", "throughput", "--y", "cost_per_mtok", "--points", "3", "--csv", "points.csv").stdout
+    table = invoke("pareto", "--x", "throughput", "--y", "cost_per_mtok", "--points", "3", "--csv", "points.csv").stdout
     assert "$ per million output tokens" in table
     assert "\nprice: gpu.price_per_hour\n" in table
     assert (folder / "points.csv").read_text(encoding="utf-8").startswith("point,throughput,cost_per_mtok,proven,")

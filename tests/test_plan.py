@@ -1,13 +1,12 @@
 """plan.yaml: the same plan is the same bytes, and a file that is no such plan is refused with its place."""
 
-import functools
 import platform
 from pathlib import Path
 
 import parsed
 import plans
 import pytest
-from fleets import PAIR, catalog, fleet
+from solving import pair
 
 from planner.errors import InputError
 from planner.facts.accuracy import Accuracy
@@ -28,15 +27,6 @@ from planner.plan import (
     plan_json,
     plan_to_yaml,
 )
-from planner.solve import solve
-
-
-@functools.cache
-def plan() -> Plan:
-    answer = solve(fleet(PAIR), catalog())
-
-    assert isinstance(answer, Plan)
-    return answer
 
 
 def read(folder: Path, text: str) -> Plan:
@@ -46,9 +36,9 @@ def read(folder: Path, text: str) -> Plan:
 
 
 def test_a_plan_comes_back_as_it_was(tmp_path: Path) -> None:
-    text = plan_to_yaml(plan())
+    text = plan_to_yaml(pair())
 
-    assert read(tmp_path, text) == plan()
+    assert read(tmp_path, text) == pair()
     assert plan_to_yaml(read(tmp_path, text)) == text
 
 
@@ -65,11 +55,11 @@ def test_keys_of_pipeline_stages_are_there_where_stages_are(tmp_path: Path) -> N
 
 
 def test_json_holds_what_yaml_holds() -> None:
-    assert parsed.one(plan_json(plan())) == parsed.one(plan_to_yaml(plan()))
+    assert parsed.one(plan_json(pair())) == parsed.one(plan_to_yaml(pair()))
 
 
 def test_a_plan_names_no_machine() -> None:
-    text = plan_to_yaml(plan())
+    text = plan_to_yaml(pair())
 
     for private in (str(Path.home()), platform.node(), str(Path.cwd())):
         assert private not in text
@@ -88,7 +78,7 @@ def test_a_plan_names_no_machine() -> None:
     ],
 )
 def test_what_is_no_plan_is_refused_with_its_place(tmp_path: Path, old: str, new: str, message: str) -> None:
-    text = plan_to_yaml(plan())
+    text = plan_to_yaml(pair())
     assert old in text
 
     with pytest.raises(InputError) as error:

@@ -4,16 +4,10 @@ import re
 from pathlib import Path
 
 import pytest
-from click.testing import CliRunner, Result
+from commands import invoke
 from fleets import PAIR
 from staged import amend
 from yaml import safe_dump
-
-from planner.cli import main
-
-
-def run(*arguments: str) -> Result:
-    return CliRunner(catch_exceptions=False).invoke(main, arguments, prog_name="planner")
 
 
 @pytest.fixture
@@ -21,7 +15,7 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A folder that was just solved."""
     monkeypatch.chdir(tmp_path)
     (tmp_path / "fleet.yaml").write_text(safe_dump(PAIR, sort_keys=False), encoding="utf-8")
-    assert run("solve").exit_code == 0
+    assert invoke("solve").exit_code == 0
     return tmp_path
 
 
@@ -32,7 +26,7 @@ def tree(folder: Path) -> dict[str, bytes]:
 def test_what_was_just_written_is_up_to_date(folder: Path) -> None:
     before = tree(folder)
     for command in ("solve", "render"):
-        result = run(command, "--check")
+        result = invoke(command, "--check")
         assert (result.exit_code, result.stdout) == (0, "")
 
     assert tree(folder) == before
@@ -42,7 +36,7 @@ def test_what_was_just_written_is_up_to_date(folder: Path) -> None:
 def test_a_hand_edit_is_a_diff(folder: Path, command: str) -> None:
     amend(folder / "artifacts" / "launch.sh", "readonly router_port=8000", "readonly router_port=9000")
     before = tree(folder)
-    result = run(command, "--check")
+    result = invoke(command, "--check")
 
     assert result.exit_code == 5
     first = r"1 of \d+ files differs from what is planned now:"
@@ -55,7 +49,7 @@ def test_a_hand_edit_is_a_diff(folder: Path, command: str) -> None:
 def test_a_missing_file_and_a_lost_permission_are_differences(folder: Path) -> None:
     (folder / "artifacts" / "compose.yaml").unlink()
     (folder / "artifacts" / "gate.sh").chmod(0o644)
-    result = run("render", "--check")
+    result = invoke("render", "--check")
 
     assert result.exit_code == 5
     assert "--- /dev/null\n+++ b/artifacts/compose.yaml\n" in result.stdout
@@ -66,7 +60,7 @@ def test_render_restores_what_is_missing(folder: Path) -> None:
     before = tree(folder)
     (folder / "artifacts" / "compose.yaml").unlink()
 
-    assert run("render").exit_code == 0
+    assert invoke("render").exit_code == 0
     assert tree(folder) == before
 
 
@@ -74,15 +68,15 @@ def test_render_leaves_a_hand_edit_alone_unless_forced(folder: Path) -> None:
     before = tree(folder)
     amend(folder / "artifacts" / "launch.sh", "readonly router_port=8000", "readonly router_port=9000")
 
-    assert run("render").exit_code == 5
-    assert run("render", "--force").exit_code == 0
+    assert invoke("render").exit_code == 5
+    assert invoke("render", "--force").exit_code == 0
     assert tree(folder) == before
 
 
 def test_a_plan_that_breaks_its_promises_is_not_rendered(folder: Path) -> None:
     amend(folder / "plan.yaml", "max_model_len: 16384", "max_model_len: 999999")
     before = tree(folder)
-    result = run("render", "--force")
+    result = invoke("render", "--force")
 
     assert result.exit_code == 1
     assert "the plan fails its check" in result.stderr

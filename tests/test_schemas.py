@@ -8,7 +8,7 @@ from typing import Any
 import click
 import jsonschema
 import pytest
-from click.testing import CliRunner, Result
+from commands import invoke
 from documents import FILES as SCHEMAS
 from documents import FOLDER, MADE, made, schema, valid
 from test_calibrate_speed import result, start_log
@@ -53,13 +53,9 @@ OWN_PROTOCOL = {"mcp"}
 """Commands whose stdout is no document: it belongs to a protocol."""
 
 
-def run(*arguments: str | Path) -> Result:
-    return CliRunner(catch_exceptions=False).invoke(main, [*map(str, arguments)])
-
-
 def fits(name: str, *arguments: str | Path) -> dict[str, Any]:
     """Run a command, hold what it prints against a schema, and return it."""
-    return valid(name, run(*arguments, "--json").stdout)
+    return valid(name, invoke(*arguments, "--json").stdout)
 
 
 def commands(group: click.Group, before: str = "") -> Iterator[tuple[str, click.Command]]:
@@ -165,7 +161,7 @@ def test_what_report_prints(tmp_path: Path) -> None:
 
 
 def test_schema_prints_the_same_with_json() -> None:
-    assert json.loads(run("schema", "--json").stdout) == json_schema()
+    assert json.loads(invoke("schema", "--json").stdout) == json_schema()
 
 
 @pytest.mark.parametrize(
@@ -184,7 +180,7 @@ def test_an_error_is_a_document_too(
     arguments: list[str], code: int, kind: str, said: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(tmp_path)
-    asked, plain = run(*arguments, "--json"), run(*arguments)
+    asked, plain = invoke(*arguments, "--json"), invoke(*arguments)
     error = valid("error", asked.stdout)["error"]
 
     assert (asked.exit_code, error["kind"]) == (code, kind)
@@ -195,7 +191,7 @@ def test_an_error_is_a_document_too(
 def test_an_error_after_the_document_is_on_stderr_alone(tmp_path: Path) -> None:
     script = tmp_path / "run.sh"
     script.write_text("vllm serve Qwen/Qwen3-8B\n")
-    done = run("check", script, "--to-fleet", tmp_path / "fleet.yaml", "--json")
+    done = invoke("check", script, "--to-fleet", tmp_path / "fleet.yaml", "--json")
 
     assert done.exit_code == 2
     assert "--to-fleet needs --gpu" in done.stderr

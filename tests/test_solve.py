@@ -8,6 +8,7 @@ from fleets import PAIR, catalog, changed, fleet
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from msgspec.structs import replace
+from solving import planned, refused
 
 from planner.check import check
 from planner.conflict.minimal import minimal
@@ -28,22 +29,6 @@ FP16 = changed(
 """Two unquantized models that do not fit one 96 GB card together."""
 
 
-def plan(document: dict[str, Any]) -> Plan:
-    found = fleet(document)
-    answer = solve(found, catalog())
-
-    assert isinstance(answer, Plan)
-    assert check(answer, found, catalog()) == []
-    return answer
-
-
-def refused(document: dict[str, Any]) -> NoPlan:
-    answer = solve(fleet(document), catalog())
-
-    assert isinstance(answer, NoPlan)
-    return answer
-
-
 def sizing() -> Sizing:
     return Sizing(catalog(), load_profile("0.33.0"))
 
@@ -53,7 +38,7 @@ def values(found: Plan) -> list[int]:
 
 
 def test_a_plan_is_proven_and_adds_up() -> None:
-    found = plan(PAIR)
+    found = planned(PAIR)
     gpu = found.gpus[0]
     taken = sum(server.ledger.total_bytes for server in found.servers)
 
@@ -76,7 +61,7 @@ def test_a_plan_on_unified_memory_leaves_what_a_booted_system_holds() -> None:
             }
         },
     }
-    found = plan(spark)
+    found = planned(spark)
     (gpu,), (server,) = found.gpus, found.servers
 
     assert gpu.total_bytes - gpu.free_bytes - gpu.system_bytes == server.ledger.total_bytes
@@ -87,20 +72,20 @@ def test_a_plan_on_unified_memory_leaves_what_a_booted_system_holds() -> None:
 def test_the_order_of_the_roles_in_the_file_changes_nothing() -> None:
     other = {**PAIR, "roles": dict(reversed(PAIR["roles"].items()))}
 
-    assert plan_to_yaml(plan(other)) == plan_to_yaml(plan(PAIR))
+    assert plan_to_yaml(planned(other)) == plan_to_yaml(planned(PAIR))
 
 
 def test_memory_taken_by_others_never_makes_a_plan_better() -> None:
-    before = values(plan(PAIR))
+    before = values(planned(PAIR))
     for size in ("4GiB", "16GiB", "30GiB", "45GiB"):
-        after = values(plan(changed(PAIR, "gpu.memory_in_use", size)))
+        after = values(planned(changed(PAIR, "gpu.memory_in_use", size)))
 
         assert after <= before
         before = after
 
 
 def test_a_second_gpu_never_makes_a_plan_worse() -> None:
-    one, two = plan(PAIR), plan(changed(PAIR, "gpu.count", 2))
+    one, two = planned(PAIR), planned(changed(PAIR, "gpu.count", 2))
 
     assert values(one)[:-1] <= values(two)[:-1]
     assert {index for server in two.servers for index in server.gpu_indices} <= {0, 1}
@@ -109,23 +94,23 @@ def test_a_second_gpu_never_makes_a_plan_worse() -> None:
 def test_an_objective_of_many_terms_does_not_overflow_the_solver() -> None:
     many = changed(PAIR, "roles.coder.concurrency.target", 64)
 
-    assert plan(changed(many, "objective", "accuracy")).proof.proven
+    assert planned(changed(many, "objective", "accuracy")).proof.proven
 
 
 @pytest.mark.parametrize("objective", ["balanced", "accuracy", "concurrency", ["concurrency", "accuracy"]])
 def test_no_other_objective_reaches_more_of_the_first_thing_asked_for(objective: str | list[str]) -> None:
     document = changed(PAIR, "gpu.memory_in_use", "40GiB")
-    own = plan(changed(document, "objective", objective))
+    own = planned(changed(document, "objective", objective))
     first = own.proof.stages[0].name
 
     for other in ("balanced", "accuracy", "concurrency"):
-        found = plan(changed(document, "objective", other))
+        found = planned(changed(document, "objective", other))
         reached = {stage.name: stage.value for stage in found.proof.stages}
         assert reached.get(first, 0) <= own.proof.stages[0].value
 
 
 def test_the_runner_up_uses_other_variants_and_is_no_better() -> None:
-    found = plan(PAIR)
+    found = planned(PAIR)
 
     assert found.runner_up
     assert [server.repository for server in found.runner_up.servers] != [s.repository for s in found.servers]
@@ -133,7 +118,7 @@ def test_the_runner_up_uses_other_variants_and_is_no_better() -> None:
 
 
 def test_the_runner_up_is_the_best_plan_without_one_of_the_chosen_variants() -> None:
-    found = plan(PAIR)
+    found = planned(PAIR)
     best: list[int] = []
     for server in found.servers:
         role = fleet(PAIR).role(server.role)
@@ -148,7 +133,7 @@ def test_the_runner_up_is_the_best_plan_without_one_of_the_chosen_variants() -> 
 
 
 def test_what_memory_stops_does_not_fit() -> None:
-    found = plan(changed(PAIR, "gpu.memory_in_use", "55GiB"))
+    found = planned(changed(PAIR, "gpu.memory_in_use", "55GiB"))
     stopped = [binding for binding in found.bindings if binding.limit == "memory"]
 
     assert stopped
@@ -165,7 +150,7 @@ def test_utilization_is_the_largest_that_the_engine_accepts(total: int, data: st
 
 
 def test_servers_start_in_an_order_in_which_each_finds_its_memory() -> None:
-    found = plan(PAIR)
+    found = planned(PAIR)
     total = found.gpus[0].total_bytes
     free = total - found.gpus[0].memory_in_use_bytes
     for name in found.start_order:
@@ -245,7 +230,7 @@ def test_the_most_replicas_that_fit_beside_an_exclusive_role_are_offered() -> No
     most = changed(document, offered.path, int(offered.after))
 
     assert not answer.cut
-    assert len(plan(most).servers) == 1 + int(offered.after)
+    assert len(planned(most).servers) == 1 + int(offered.after)
     assert not sizing().fits(fleet(changed(document, offered.path, int(offered.after) + 1)))
 
 
@@ -274,7 +259,7 @@ def test_a_role_nothing_is_left_for_is_named_with_its_rejections() -> None:
 def test_a_plan_serves_something_even_when_every_role_may_be_left_out() -> None:
     optional = changed(changed(PAIR, "roles.coder.optional", True), "roles.general.optional", True)
 
-    assert plan(changed(optional, "objective", "cost")).servers
+    assert planned(changed(optional, "objective", "cost")).servers
     assert refused(changed(optional, "gpu.memory_in_use", "94GiB")).needs
 
 
@@ -316,7 +301,9 @@ def test_no_replica_is_called_as_another_role() -> None:
 def test_all_replicas_may_share_the_only_gpu_that_is_left() -> None:
     chat = {"task": "general", "models": ["qwen3-8b"], "context": "8k", "exclusive": True}
     small = {"task": "embedding", "models": ["Qwen/Qwen3-Embedding-0.6B"], "context": "2k", "replicas": 6}
-    found = plan({"name": "six", "gpu": {"name": "a100-80gb-sxm", "count": 2}, "roles": {"small": small, "chat": chat}})
+    found = planned(
+        {"name": "six", "gpu": {"name": "a100-80gb-sxm", "count": 2}, "roles": {"small": small, "chat": chat}}
+    )
 
     assert len({server.gpu_indices for server in found.servers if server.role == "small"}) == 1
 
@@ -324,8 +311,8 @@ def test_all_replicas_may_share_the_only_gpu_that_is_left() -> None:
 def test_a_parser_that_the_engine_lacks_is_left_out() -> None:
     role = {"task": "reasoning", "models": ["Seed-OSS-36B-Instruct"], "context": "4k"}
     document = {"name": "seed", "gpu": "h200-sxm", "roles": {"only": role}}
-    old = plan({**document, "engine": {"name": "vllm", "version": "0.10.2"}}).servers[0]
-    new = plan({**document, "engine": {"name": "vllm", "version": "0.12.0"}}).servers[0]
+    old = planned({**document, "engine": {"name": "vllm", "version": "0.10.2"}}).servers[0]
+    new = planned({**document, "engine": {"name": "vllm", "version": "0.12.0"}}).servers[0]
 
     assert (old.tool_parser, old.reasoning_parser) == ("seed_oss", "")
     assert (new.tool_parser, new.reasoning_parser) == ("seed_oss", "seed_oss")

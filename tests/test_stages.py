@@ -7,15 +7,15 @@ from typing import Any
 import pytest
 from fleets import catalog, changed, fleet
 from msgspec.structs import replace
+from solving import planned, violations
 
 from planner import explain
 from planner.artifacts import render, write
 from planner.artifacts.verify import verify
-from planner.check import check
 from planner.cli.plan_text import plan_text
 from planner.fleet import Pool
 from planner.plan import GPUGroup, NoPlan, Plan, ServerPlan, plan_from_yaml, plan_to_yaml
-from planner.solve import solve, solve_and_check
+from planner.solve import solve
 from planner.solve.ports import master_ports
 
 TWO_NODES: dict[str, Any] = {
@@ -45,16 +45,9 @@ THREE_GPUS: dict[str, Any] = {
 """A model that needs three GPUs of one node, a number that no layer is split over."""
 
 
-def solved(document: dict[str, Any]) -> Plan:
-    answer = solve_and_check(fleet(document), catalog())
-
-    assert isinstance(answer, Plan)
-    return answer
-
-
 @functools.cache
 def two_nodes() -> Plan:
-    return solved(TWO_NODES)
+    return planned(TWO_NODES)
 
 
 def test_a_model_that_does_not_fit_one_node_is_on_two() -> None:
@@ -76,7 +69,7 @@ def test_every_gpu_of_a_stage_carries_the_largest_stage() -> None:
 
 
 def test_stages_inside_a_node_where_no_power_of_two_is_enough() -> None:
-    (server,) = solved(THREE_GPUS).servers
+    (server,) = planned(THREE_GPUS).servers
 
     assert (server.tensor_parallel_size, server.pipeline_parallel_size) == (1, 3)
     assert server.gpus == tuple(("three-gpus", index) for index in range(3))
@@ -84,9 +77,9 @@ def test_stages_inside_a_node_where_no_power_of_two_is_enough() -> None:
 
 
 def test_the_files_of_stages_inside_a_node_start_the_plan(tmp_path: Path) -> None:
-    write(render(solved(THREE_GPUS)), tmp_path)
+    write(render(planned(THREE_GPUS)), tmp_path)
 
-    targets, differences = verify(solved(THREE_GPUS), fleet(THREE_GPUS), catalog(), tmp_path)
+    targets, differences = verify(planned(THREE_GPUS), fleet(THREE_GPUS), catalog(), tmp_path)
 
     assert "compose.yaml" in targets
     assert differences == []
@@ -95,21 +88,21 @@ def test_the_files_of_stages_inside_a_node_start_the_plan(tmp_path: Path) -> Non
 def test_one_stage_is_enough_where_a_node_holds_the_model() -> None:
     quantized = changed(TWO_NODES, "roles.large.schemes", "awq-int4")
 
-    assert all(server.pipeline_parallel_size == 1 for server in solved(quantized).servers)
+    assert all(server.pipeline_parallel_size == 1 for server in planned(quantized).servers)
 
 
 def test_no_more_stages_than_it_takes_unless_they_are_asked_for() -> None:
     four_nodes = changed(TWO_NODES, "nodes.h100.count", 4)
     asked = changed(four_nodes, "roles.large.pipeline_parallel", [3, 4])
 
-    assert solved(four_nodes).server("large").pipeline_parallel_size == 2
-    assert solved(asked).server("large").pipeline_parallel_size in (3, 4)
+    assert planned(four_nodes).server("large").pipeline_parallel_size == 2
+    assert planned(asked).server("large").pipeline_parallel_size in (3, 4)
 
 
 def test_stages_that_are_asked_for_are_planned() -> None:
     document = changed(TWO_NODES, "roles.small.pipeline_parallel", 2)
     document = changed(document, "roles.small.tensor_parallel", 1)
-    small = solved(changed(document, "roles.small.replicas", 2))
+    small = planned(changed(document, "roles.small.replicas", 2))
     servers = [server for server in small.servers if server.role == "small"]
 
     assert [server.pipeline_parallel_size for server in servers] == [2, 2]
@@ -119,7 +112,7 @@ def test_stages_that_are_asked_for_are_planned() -> None:
 def test_two_servers_across_nodes_find_each_other_on_ports_of_their_own() -> None:
     document = changed(TWO_NODES, "nodes.h100.count", 4)
     document = changed(document, "roles.large.replicas", 2)
-    plan = solved(changed(document, "roles.large.spread", "node"))
+    plan = planned(changed(document, "roles.large.spread", "node"))
     one, other = (server for server in plan.servers if server.role == "large")
 
     assert not set(one.nodes) & set(other.nodes)
@@ -166,7 +159,7 @@ def test_more_stages_are_offered_where_the_others_leave_too_little_for_fewer() -
     assert isinstance(answer, NoPlan)
     offered = {(change.path, change.before, change.after) for change in answer.changes}
     assert ("roles.large.pipeline_parallel", "auto", "2") in offered
-    assert solved(changed(crowded, "roles.large.pipeline_parallel", 2)).server("large").pipeline_parallel_size == 2
+    assert planned(changed(crowded, "roles.large.pipeline_parallel", 2)).server("large").pipeline_parallel_size == 2
 
 
 def test_too_little_for_a_number_of_stages_is_told_with_it() -> None:
@@ -179,7 +172,7 @@ def test_too_little_for_a_number_of_stages_is_told_with_it() -> None:
 
 def test_the_plan_says_where_the_stages_are() -> None:
     assert "large: 2 stages of 8 GPUs, on GPU 0 to 7 of h100-1, then 0 to 7 of h100-2" in plan_text(two_nodes())
-    assert "stages" not in plan_text(solved(changed(TWO_NODES, "roles.large", None)))
+    assert "stages" not in plan_text(planned(changed(TWO_NODES, "roles.large", None)))
 
 
 def test_stages_survive_plan_yaml(tmp_path: Any) -> None:  # noqa: ANN401
@@ -206,20 +199,20 @@ OTHER_NODE = GPUGroup(node="h100-2", gpu_indices=tuple(range(8)))
     ],
 )
 def test_stages_in_the_wrong_place_are_refused(values: dict[str, Any], message: str) -> None:
-    assert message in complaints(tampered("large", values), TWO_NODES)
+    assert message in violations(tampered("large", values), TWO_NODES)
 
 
 def test_stages_the_role_does_not_allow_are_refused() -> None:
     document = changed(TWO_NODES, "roles.large.pipeline_parallel", [1, 4])
     document = changed(document, "nodes.h100.count", 4)
 
-    assert "has 2 pipeline stages, which the role does not allow" in complaints(two_nodes(), document)
+    assert "has 2 pipeline stages, which the role does not allow" in violations(two_nodes(), document)
 
 
 def test_every_gpu_of_a_later_stage_counts() -> None:
     large = two_nodes().server("large")
     heavier = replace(large.ledger, margin_bytes=large.ledger.margin_bytes + 1)
-    found = complaints(tampered("large", {"ledger": heavier}), TWO_NODES)
+    found = violations(tampered("large", {"ledger": heavier}), TWO_NODES)
 
     assert "GPU 0 of h100-2: the ledger does not add up" in found
 
@@ -229,10 +222,6 @@ def tampered(name: str, values: dict[str, Any]) -> Plan:
         return replace(server, **values) if server.name == name else server
 
     return replace(two_nodes(), servers=tuple(map(change, two_nodes().servers)))
-
-
-def complaints(plan: Plan, document: dict[str, Any]) -> str:
-    return "\n".join(str(violation) for violation in check(plan, fleet(document), catalog()))
 
 
 @pytest.mark.parametrize(
@@ -273,7 +262,7 @@ def test_layouts_that_were_not_compared_are_named_where_gpus_are_idle() -> None:
     content = changed(document, "roles.small.concurrency.target", 2)
     single = changed(document, "nodes.h100.count", 1)
 
-    lines = {name: list(explain.untried(fleet(one), solved(one))) for name, one in
+    lines = {name: list(explain.untried(fleet(one), planned(one))) for name, one in
              (("open", document), ("asked", asked), ("one node", single), ("content", content))}  # fmt: skip
     assert len(lines["open"]) == 1
     assert "set pipeline_parallel to [1, 2] to compare them" in lines["open"][0]
@@ -283,7 +272,7 @@ def test_layouts_that_were_not_compared_are_named_where_gpus_are_idle() -> None:
 def test_a_checkpoint_larger_than_a_node_is_compared_though_another_fits_one() -> None:
     large = {**TWO_NODES["roles"]["large"], "models": ["DeepSeek-V3.2"], "schemes": ["fp8", "nvfp4"]}
 
-    plan = solved({**TWO_NODES, "roles": {"large": large}})
+    plan = planned({**TWO_NODES, "roles": {"large": large}})
 
     (server,) = plan.servers
     assert (server.scheme, server.pipeline_parallel_size, len(server.nodes)) == ("fp8", 2, 2)

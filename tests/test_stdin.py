@@ -4,10 +4,9 @@ import json
 from pathlib import Path
 
 import pytest
-from click.testing import CliRunner, Result
+from commands import invoke
 
 from planner.adopt.kinds import usual_name
-from planner.cli import main
 
 ROOT = Path(__file__).resolve().parent.parent
 EXAMPLE = ROOT / "examples" / "coder-alone"
@@ -21,10 +20,6 @@ roles:
 """
 
 
-def run(*arguments: str | Path, given: str | None = None) -> Result:
-    return CliRunner(catch_exceptions=False).invoke(main, [*map(str, arguments)], input=given)
-
-
 @pytest.fixture
 def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.chdir(tmp_path)
@@ -33,24 +28,24 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 def test_solve_prints_the_plan_and_writes_only_into_a_folder_that_is_named(folder: Path) -> None:
     (folder / "plan.yaml").write_text("no plan\n")  # of another fleet; it is not followed
-    printed = run("solve", "-", given=FLEET)
+    printed = invoke("solve", "-", given=FLEET)
     assert (printed.exit_code, [path.name for path in folder.iterdir()]) == (0, ["plan.yaml"])
     assert "--out DIR writes the plan" in printed.stderr
     assert "plan.yaml" not in printed.stderr
-    assert run("solve", "-", "--check", given=FLEET).exit_code == 2
+    assert invoke("solve", "-", "--check", given=FLEET).exit_code == 2
 
     (folder / "fleet.yaml").write_text(FLEET)
-    written = run("solve", "-", "--out", "there", given=FLEET)
+    written = invoke("solve", "-", "--out", "there", given=FLEET)
     assert written.stdout == printed.stdout
-    assert run("solve", "fleet.yaml", "--out", "there", "--check").exit_code == 0
-    assert run("render", "there", "--check", "--fleet", "-", given=FLEET).exit_code == 0
+    assert invoke("solve", "fleet.yaml", "--out", "there", "--check").exit_code == 0
+    assert invoke("render", "there", "--check", "--fleet", "-", given=FLEET).exit_code == 0
     plan = (folder / "there" / "plan.yaml").read_text()
-    assert run("render", "-", given=plan).exit_code == 2
-    assert run("render", "-", "--out", "elsewhere", given=plan).exit_code == 0
+    assert invoke("render", "-", given=plan).exit_code == 2
+    assert invoke("render", "-", "--out", "elsewhere", given=plan).exit_code == 0
     assert (folder / "elsewhere" / "plan.yaml").read_text() == plan
-    assert run("render", "elsewhere/plan.yaml", "--out", "there", "--fleet", "fleet.yaml", "--check").exit_code == 0
-    assert run("diff", "-", "there/plan.yaml", given=plan).exit_code == 0
-    assert run("report", "-", "--fleet", "fleet.yaml", given=plan).exit_code == 0
+    assert invoke("render", "elsewhere/plan.yaml", "--out", "there", "--fleet", "fleet.yaml", "--check").exit_code == 0
+    assert invoke("diff", "-", "there/plan.yaml", given=plan).exit_code == 0
+    assert invoke("report", "-", "--fleet", "fleet.yaml", given=plan).exit_code == 0
 
 
 def test_problems_are_placed_in_standard_input(folder: Path) -> None:
@@ -61,18 +56,18 @@ def test_problems_are_placed_in_standard_input(folder: Path) -> None:
         ["what-if", "-"],
         ["pareto", "-", "--x", "cost", "--y", "context"],
     ):
-        found = run(*command, given=wrong)
+        found = invoke(*command, given=wrong)
         assert (found.exit_code, found.stdout) == (1, "")
         assert "<stdin>:3:6: gpu: unknown GPU 'L4Z'" in found.stderr
         assert "<stdin>:5:59: roles.finder.context: expected a token count" in found.stderr
-    error = json.loads(run("solve", "-", "--json", given="a: [\n").stdout)["error"]
+    error = json.loads(invoke("solve", "-", "--json", given="a: [\n").stdout)["error"]
     assert (error["problems"][0]["file"], error["problems"][0]["line"]) == ("<stdin>", 2)
-    assert "<stdin>: this is not a plan" in run("diff", "-", EXAMPLE / "plan.yaml", given="a: b\n").stderr
-    assert "<stdin>:1:2: is not JSON" in run("estimate", "-", "--gpu", "L4", given="{").stderr
+    assert "<stdin>: this is not a plan" in invoke("diff", "-", EXAMPLE / "plan.yaml", given="a: b\n").stderr
+    assert "<stdin>:1:2: is not JSON" in invoke("estimate", "-", "--gpu", "L4", given="{").stderr
 
 
 def test_it_can_be_one_file_alone() -> None:
-    both = run("diff", "-", "-", given=(EXAMPLE / "plan.yaml").read_text())
+    both = invoke("diff", "-", "-", given=(EXAMPLE / "plan.yaml").read_text())
 
     assert both.exit_code == 2
     assert "standard input can be one file alone" in both.stderr
@@ -80,7 +75,7 @@ def test_it_can_be_one_file_alone() -> None:
 
 def test_models_of_a_folder_start_in_the_working_directory(folder: Path) -> None:
     (folder / "mine").mkdir()
-    found = run("solve", "-", given=FLEET.replace("BAAI/bge-m3", "./mine"))
+    found = invoke("solve", "-", given=FLEET.replace("BAAI/bge-m3", "./mine"))
 
     assert found.exit_code == 1
     assert "<stdin>:5:37: roles.finder.models: mine" in found.stderr
@@ -94,8 +89,8 @@ def test_estimate_reads_a_config() -> None:
         "vocab_size": 32768, "num_hidden_layers": 32, "num_key_value_heads": 8, "rms_norm_eps": 1e-05,
         "rope_theta": 1000000.0, "sliding_window": None, "tie_word_embeddings": False, "hidden_act": "silu",
     }  # fmt: skip
-    own = run("estimate", "-", "--gpu", "L40S", "--json", given=json.dumps(config))
-    named = run("estimate", "Mistral-7B-Instruct-v0.3", "--gpu", "L40S", "--json")
+    own = invoke("estimate", "-", "--gpu", "L40S", "--json", given=json.dumps(config))
+    named = invoke("estimate", "Mistral-7B-Instruct-v0.3", "--gpu", "L40S", "--json")
 
     assert json.loads(own.stdout)["weights_gib"] == json.loads(named.stdout)["weights_gib"]
 
@@ -116,12 +111,12 @@ def test_what_starts_a_server_is_told_by_its_text() -> None:
 def test_check_reads_it_like_a_file(folder: Path) -> None:
     text = "services:\n  chat:\n    image: vllm/vllm-openai:v0.33.0\n    command: [--model, Qwen/Qwen3-8B]\n"
     (folder / "compose.yaml").write_text(text)
-    own = json.loads(run("check", "-", "--gpu", "L40S", "--json", given=text).stdout)["servers"]
-    file = json.loads(run("check", "compose.yaml", "--gpu", "L40S", "--json").stdout)["servers"]
+    own = json.loads(invoke("check", "-", "--gpu", "L40S", "--json", given=text).stdout)["servers"]
+    file = json.loads(invoke("check", "compose.yaml", "--gpu", "L40S", "--json").stdout)["servers"]
 
     assert own == [{**server, "file": "<stdin>"} for server in file]
     assert len(own) == 1
-    script = run("check", "-", "--gpu", "L40S", given="#!/bin/sh\nvllm serve Qwen/Qwen3-8B\n")
+    script = invoke("check", "-", "--gpu", "L40S", given="#!/bin/sh\nvllm serve Qwen/Qwen3-8B\n")
     assert "stdin (Qwen/Qwen3-8B" in script.stdout
 
 
@@ -129,9 +124,9 @@ def test_init_reads_what_kubectl_writes(folder: Path) -> None:
     data = [json.loads((ROOT / f"tests/data/cluster/{name}.json").read_text()) for name in ("nodes", "pods")]
     both = json.dumps({"apiVersion": "v1", "kind": "List", "items": [item for one in data for item in one["items"]]})
     (folder / "both.json").write_text(both)
-    piped = run("init", "-", "--from-kubectl", "-", given=both)
-    file = run("init", "-", "--from-kubectl", "both.json")
+    piped = invoke("init", "-", "--from-kubectl", "-", given=both)
+    file = invoke("init", "-", "--from-kubectl", "both.json")
 
     assert piped.exit_code == 0, piped.output
     assert piped.stdout == file.stdout.replace("both.json", "<stdin>")
-    assert run("init", "--from-kubectl", "both.json", "-").stdout == file.stdout
+    assert invoke("init", "--from-kubectl", "both.json", "-").stdout == file.stdout

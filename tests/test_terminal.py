@@ -14,7 +14,7 @@ from pathlib import Path
 import click
 import plans
 import pytest
-from click.testing import CliRunner, Result
+from commands import invoke
 
 from planner.cli import main
 from planner.cli.colour import painted, shown
@@ -50,12 +50,8 @@ def read(terminal: int) -> Iterator[bytes]:
             return
 
 
-def run(*arguments: str) -> Result:
-    return CliRunner(catch_exceptions=False).invoke(main, arguments, prog_name="planner")
-
-
 def test_a_narrow_terminal_gets_every_word_in_colour_and_a_file_gets_neither() -> None:
-    there, elsewhere = on_a_terminal(60, *ESTIMATE), run(*ESTIMATE).stdout
+    there, elsewhere = on_a_terminal(60, *ESTIMATE), invoke(*ESTIMATE).stdout
 
     assert re.search(r"\x1b\[32m\s+starts", there)
     assert "\x1b" not in elsewhere
@@ -116,13 +112,13 @@ def test_who_decides_about_colours(
 def test_options_of_the_program_stand_before_or_behind_the_command(tmp_path: Path) -> None:
     log = tmp_path / "vllm.log"
     log.write_text(LOG, encoding="utf-8")
-    plain = run("diagnose", str(log)).output
+    plain = invoke("diagnose", str(log)).output
 
     for arguments in (["--color", "always", "diagnose", str(log)], ["diagnose", str(log), "--color", "always"]):
-        coloured = run(*arguments).output
+        coloured = invoke(*arguments).output
         assert click.unstyle(coloured) == plain != coloured
-    assert run("-q", "diagnose", str(log), "-v").exit_code == 0
-    assert run("-V").output == run("--version").output
+    assert invoke("-q", "diagnose", str(log), "-v").exit_code == 0
+    assert invoke("-V").output == invoke("--version").output
 
 
 def test_colour_takes_no_letter_away() -> None:

@@ -1,6 +1,5 @@
 """planner verify: the rendered files say what the plan says, and any change in them is noticed."""
 
-import functools
 from pathlib import Path
 
 import plans
@@ -11,6 +10,7 @@ from fleets import PAIR, catalog, changed, fleet
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 from msgspec.structs import replace
+from solving import pair
 from staged import amend
 
 from planner.artifacts import DEFAULT_TARGETS, EXTRA_TARGETS, render, write
@@ -33,13 +33,6 @@ NEWEST = engine_options("0.33.0")
 def no_option(name: str) -> bool:
     """An option's value that looks like an option is one for argparse; the catalog has no such name."""
     return not name.startswith("-")
-
-
-@functools.cache
-def pair() -> Plan:
-    answer = solve(fleet(PAIR), catalog())
-    assert isinstance(answer, Plan)
-    return answer
 
 
 @pytest.fixture
