@@ -6,9 +6,10 @@ test works all of it out anew.
 
 import functools
 import hashlib
-import json
 from collections.abc import Mapping
 from typing import Any
+
+import msgspec
 
 from planner.facts.variant import Model, Variant
 from planner.resources import data_folder
@@ -19,21 +20,29 @@ FILE = "least-weights.json"
 
 def known_least_bytes(model: Model, variant: Variant) -> int:
     """Return what ``planner.tensors.least`` says of a checkpoint, in bytes; 0 where it would have to be worked out."""
-    return 0 if variant.path else _known().get(digest(model, variant), 0)
+    return 0 if variant.path else _known_of(Same(model.config), Same(variant))
 
 
-def digest(model: Model, variant: Variant) -> str:
-    """Return a digest of the config of a checkpoint."""
-    own = json.dumps([variant.config_changes, variant.quantization_config], sort_keys=True, default=str)
-    return hashlib.sha256(f"{_config(Same(model.config))} {own}".encode()).hexdigest()[:16]
+def digest(config: Mapping[str, Any], variant: Variant) -> str:
+    """Return a digest of the config of a checkpoint, given that of its model."""
+    own = [variant.config_changes, variant.quantization_config]
+    return hashlib.sha256(_config(Same(config)) + _written(own)).hexdigest()[:16]
+
+
+@functools.lru_cache(maxsize=8192)
+def _known_of(config: Same[Mapping[str, Any]], variant: Same[Variant]) -> int:
+    return _known().get(digest(config.value, variant.value), 0)
 
 
 @functools.lru_cache(maxsize=4096)
-def _config(config: Same[Mapping[str, Any]]) -> str:
-    return hashlib.sha256(json.dumps(config.value, sort_keys=True, default=str).encode()).hexdigest()
+def _config(config: Same[Mapping[str, Any]]) -> bytes:
+    return hashlib.sha256(_written(config.value)).digest()
+
+
+def _written(data: object) -> bytes:
+    return msgspec.json.encode(data, order="sorted")
 
 
 @functools.cache
 def _known() -> Mapping[str, int]:
-    found: Mapping[str, int] = json.loads((data_folder("catalog") / FILE).read_text(encoding="utf-8"))
-    return found
+    return msgspec.json.decode((data_folder("catalog") / FILE).read_bytes(), type=dict[str, int])

@@ -41,6 +41,11 @@ class Candidate(Struct, frozen=True, eq=False, dict=True):
     kv_cache_dtype: str
 
     @property
+    def named(self) -> tuple[Model, Variant]:
+        """The checkpoint, with the model it is of."""
+        return self.model, self.variant
+
+    @property
     def effective_cache(self) -> str:
         """The KV cache dtype that ``auto`` means for this checkpoint."""
         return self.quantization.kv_cache_dtype or "auto" if self.kv_cache_dtype == "auto" else self.kv_cache_dtype

@@ -6,13 +6,12 @@ from functools import cached_property
 from msgspec.structs import replace
 
 from planner.catalog import Catalog
-from planner.catalog.least_weights import known_least_bytes
 from planner.fleet import Role
 from planner.options.candidates import allowed, pinned_out
 from planner.options.ladders import STAGES
 from planner.options.layouts import layout_of, narrowed
 from planner.options.looks import RUNG, Looks
-from planner.options.offers import Named, Offer, Offers
+from planner.options.offers import Named, Offer, Offers, least_of_each
 from planner.options.option import Kept, Option, Rejection, canonical
 from planner.options.paces import Pacing
 from planner.options.pipeline_stages import Fewest
@@ -113,7 +112,7 @@ class Considered:
 
     def _least_of_each(self, named: Named, option: Option) -> int:
         """Return what each GPU of a server like an option's has at least of a checkpoint; 0 where that is not known."""
-        return 0 if self._role.settings else known_least_bytes(*named) // option.server.flags.ranks
+        return least_of_each(self._role, named, option.server.flags.ranks)
 
     @cached_property
     def _offers(self) -> Offers:

@@ -1,4 +1,4 @@
-"""Gathering: the offers of a role, checkpoint by checkpoint, so that some need not be looked at.
+"""Gathering: the offers of a role that may fit, checkpoint by checkpoint, so that some need not be looked at.
 
 Which numbers of pipeline stages are tried for a checkpoint depends on what fits (``pipeline_stages``): that is found
 out first, with the checkpoints that are probably smallest.
@@ -18,17 +18,16 @@ from planner.options.offers import Named, Offer, Offers
 from planner.options.option import Rejection
 from planner.options.pipeline_stages import apart
 from planner.options.place import Place
-from planner.options.replicas import Load
 from planner.options.sizing import Boxes
 
 
 class Gathering(Struct):
     """The offers of a role in some places; of checkpoints that are ``known`` to be needed alone, where any are.
 
-    Options of others are beaten by options of these, or reach too little, and beat nothing. Where the number of servers
-    is open, ``few`` of the numbers are enough. ``served`` has the fewest stages with which something fits a pool;
-    ``faulty`` says that some of what was looked at was left out for a known fault, ``cut`` that some checkpoints were
-    not looked at, because there were no ``looks`` left.
+    Options of others are beaten by options of these, or reach too little, and beat nothing. Where ``few`` options of
+    each are enough, some steps of the ladders are left out. ``served`` has the fewest stages with which something fits
+    a pool; ``faulty`` says that some of what was looked at was left out for a known fault, ``cut`` that some
+    checkpoints were not looked at, because there were no ``looks`` left.
     """
 
     offers: Offers
@@ -62,8 +61,8 @@ class Gathering(Struct):
     def add(self, one: Named) -> list[Offer]:
         """Return the offers of a checkpoint, which are among the boxes from now on."""
         found = list(self._all(one))
-        if self.few and self.offers.role.replicas is None:
-            found = [replace(offer, loads=tuple(_some(offer.loads))) for offer in found]
+        if self.few:
+            found = [_few(offer) for offer in found]
         self.boxes.offers += found
         return found
 
@@ -79,6 +78,8 @@ class Gathering(Struct):
         name = one[1].repository
         for place in self.where:
             if self.known and (place.pool, name) not in self.known.named:
+                continue
+            if not self.offers.may_fit(one, place, place.nodes.gpu_count):
                 continue
             small = False
             for stages in self._numbers:
@@ -98,7 +99,7 @@ class Gathering(Struct):
                     self.cut = True
                     return []
                 self.looks.take(OFFER)
-                for found in self.offers.at([place], [one], None if stages == 1 else stages):
+                for found in self.offers.at([place], [one], None if stages == 1 else stages, all_sizes=False):
                     self.looks.take(OFFER)
                     if isinstance(found, Rejection):
                         self.faulty |= found.reason == "fault"
@@ -111,10 +112,13 @@ class Gathering(Struct):
         return any(self.boxes.fits(offer) for offer in offers if not _apart(offer))
 
 
-def _some(loads: Sequence[Load]) -> Iterator[Load]:
-    """Yield the loads of the most servers, and of those that are a power of two."""
-    most = max(load.replicas for load in loads)
-    return (load for load in loads if load.replicas in (most, 1 << load.replicas.bit_length() - 1))
+def _few(offer: Offer) -> Offer:
+    """Return an offer of few options; where the number of servers is open the most of them, or a power of two."""
+    if offer.rungs.role.replicas is not None:
+        return replace(offer, rungs=replace(offer.rungs, few=True))
+    most = max(load.replicas for load in offer.loads)
+    loads = (load for load in offer.loads if load.replicas in (most, 1 << load.replicas.bit_length() - 1))
+    return replace(offer, rungs=replace(offer.rungs, few=True), loads=tuple(loads))
 
 
 def _apart(offer: Offer) -> bool:

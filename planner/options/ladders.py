@@ -58,3 +58,8 @@ def sequence_limits(least: int, target: int) -> tuple[int, ...]:
     while limits[-1] // 2 > least:
         limits.append(limits[-1] // 2)
     return tuple(limits) if limits[-1] == least else (*limits, least)
+
+
+def ends(ladder: tuple[int, ...]) -> tuple[int, ...]:
+    """Return the ends of a ladder."""
+    return ladder if len(ladder) < 2 else (ladder[0], ladder[-1])

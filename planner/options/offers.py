@@ -10,6 +10,7 @@ from msgspec import Struct
 from msgspec.structs import replace
 
 from planner.catalog import Catalog
+from planner.catalog.least_weights import known_least_bytes
 from planner.catalog.speed_tables import SpeedTables
 from planner.facts.variant import Model, Variant
 from planner.fleet import Role
@@ -112,17 +113,24 @@ class Offers(Struct, frozen=True):
         figures = RoleFigures(role, catalog)
         return cls(role, figures, figures.measure, avoid, catalog.speed, pacing)
 
+    def may_fit(self, named: Named, place: Place, ranks: int) -> bool:
+        """Whether a server on so many GPUs of a place may have room, as far as that is known without its config."""
+        return least_of_each(self.role, named, ranks) <= place.capacity_bytes
+
     def at(
-        self, where: Sequence[Place], named: Sequence[Named], stages: int | None = None
+        self, where: Sequence[Place], named: Sequence[Named], stages: int | None = None, *, all_sizes: bool = True
     ) -> Iterator[Offer | Rejection]:
         """Yield the offers of some variants in some places, and why others are none.
 
-        They have so many pipeline ``stages``, or as many as the role says, or a single one.
+        They have so many pipeline ``stages``, or as many as the role says, or a single one. Without ``all_sizes``
+        nothing is said of what is known to be too large.
         """
         role = self.role if stages is None else replace(self.role, pipeline_parallel_sizes=(stages,))
         for candidate in candidates(role, where, named):
             if isinstance(candidate, Rejection):
                 yield candidate
+                continue
+            if not all_sizes and not self.may_fit(candidate.named, candidate.place, candidate.layout.ranks):
                 continue
             ranks = candidate.layout.data_parallel_size
             counts = replicas.counts(self.role, candidate.place, candidate.layout)
@@ -153,6 +161,14 @@ class Offers(Struct, frozen=True):
         if not found:
             unmet = lacking[0]
             yield candidate.rejected(self.role, unmet.what, unmet.wanted, unmet.found, unmet.detail)
+
+
+def least_of_each(role: Role, named: Named, ranks: int) -> int:
+    """Return what each of so many GPUs of a server holds of a checkpoint at least; 0 where that is not known.
+
+    What a role sets itself may leave parts of a checkpoint out, or keep them in the machine's memory.
+    """
+    return 0 if role.settings else known_least_bytes(*named) // ranks
 
 
 def _narrowest(role: Role, ranks: int) -> replicas.Load:

@@ -10,10 +10,9 @@ from typing import Any
 
 from msgspec import Struct, field
 
-from planner.catalog.least_weights import known_least_bytes
 from planner.fleet import Role
 from planner.options.limits import KV_CACHE_DTYPES
-from planner.options.offers import Named, Offers
+from planner.options.offers import Named, Offers, least_of_each
 from planner.options.place import Place
 from planner.options.problem import losses
 from planner.options.prune import spans
@@ -77,7 +76,7 @@ class Reach(Struct, frozen=True):
             accuracy=share, accuracy_left=whole, context=STEP, batch=STEP, served_base=SHARE, served=0, score=SHARE
         )
         value = [-role.weight * part for part in losses(self.names)(worth)(0)]
-        least = 0 if role.settings else known_least_bytes(*named)
+        least = least_of_each(role, named, 1)
         there = (place for place in where if role.pools is None or place.name in role.pools)
         found = (self._beside(role, place, value, least) for place in there)
         return max((left for left in found if left is not None), default=None)

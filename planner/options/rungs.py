@@ -40,7 +40,8 @@ class Rungs(Struct, frozen=True, eq=False, dict=True):
     With ``avoid`` a context with a serious known fault of the engine is no rung. ``pacing`` is there where speed
     counts: a load then has one number of sequences, unless it is still ``unsettled``; ``paces`` are those of a single
     server that were found already, by the flags and the engine's own batch. Where only some batches are as fast as they
-    must, ``halves`` says how often the engine's own is halved for each of them.
+    must, ``halves`` says how often the engine's own is halved for each of them. With ``few`` only the ends of the ladders
+    of contexts and batches are rungs.
     """
 
     role: Role
@@ -52,6 +53,7 @@ class Rungs(Struct, frozen=True, eq=False, dict=True):
     pacing: Pacing | None = None
     paces: dict[tuple[ServeFlags, int], Pace] = field(default_factory=dict)
     halves: tuple[int, ...] = ()
+    few: bool = False
 
     def refusal(self) -> Rejection | None:
         """Return why no rung is long or accurate enough, or None."""
@@ -199,7 +201,8 @@ class Rungs(Struct, frozen=True, eq=False, dict=True):
 
     @cached_property
     def _lengths(self) -> tuple[int, ...]:
-        return tuple(length for length in self._contexts if not self._serious(length))
+        found = tuple(length for length in self._contexts if not self._serious(length))
+        return ladders.ends(found) if self.few else found
 
     def _serious(self, length: int) -> Fault | None:
         """Return the first serious fault that is known of a context, where those are to be avoided."""
@@ -256,6 +259,8 @@ class Rungs(Struct, frozen=True, eq=False, dict=True):
             if some[0] < own[0]:
                 return some
             own = some
+        elif self.few:
+            own = ladders.ends(own)
         return own if self.load.most <= own[0] else (self.load.most, *own)
 
     def _least_batch(self, flags: ServeFlags) -> int:
