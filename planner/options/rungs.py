@@ -40,8 +40,8 @@ class Rungs(Struct, frozen=True, eq=False, dict=True):
     With ``avoid`` a context with a serious known fault of the engine is no rung. ``pacing`` is there where speed
     counts: a load then has one number of sequences, unless it is still ``unsettled``; ``paces`` are those of a single
     server that were found already, by the flags and the engine's own batch. Where only some batches are as fast as they
-    must, ``halves`` says how often the engine's own is halved for each of them. With ``few`` only the ends of the ladders
-    of contexts and batches are rungs.
+    must, ``halves`` says how often the engine's own is halved for each of them. With ``few`` only the ends of the
+    ladders of contexts and batches are rungs.
     """
 
     role: Role
