@@ -96,7 +96,19 @@ def test_stages_inside_a_node_do_not_beat_those_across_nodes() -> None:
     inside = replace(option(5, (3, 0)), stages=2)
     across = replace(option(5, (2, 0)), stages=3, across=True)
 
-    assert pieces(problem(inside, across)).origins == ((0, 1),)
+    nodes = (PoolProblem(capacity=10, nodes=(0, 1, 2)),)
+    assert pieces(replace(problem(inside, across), pools=nodes)).origins == ((0, 1),)
+
+
+def test_what_is_spread_over_more_nodes_than_a_pool_has_is_no_piece() -> None:
+    servers, stages = replace(option(5, (3, 0)), blocks=2), replace(option(5, (2, 0)), stages=2, across=True)
+    asked = problem(option(5, (1, 0)), servers, stages)
+    spread = replace(asked, roles=(replace(asked.roles[0], spread=True),))
+    two = replace(spread, pools=(PoolProblem(capacity=10, nodes=(0, 1)),))
+
+    assert pieces(asked).origins == ((0, 1),)
+    assert pieces(spread).origins == ((0,),)
+    assert pieces(two).origins == ((0, 1, 2),)
 
 
 @settings(max_examples=50, deadline=None)

@@ -24,6 +24,7 @@ from planner.fleet import Fleet, load_fleet
 from planner.plain_data import as_dict
 from planner.plan import NoPlan, Plan, plan_json
 from planner.plan.freeing import FreedPlan, Freeing
+from planner.search.budget import spending
 from planner.solve.freeing import free
 from planner.solve.whole import whole
 
@@ -43,7 +44,8 @@ def say_freed(fleet_file: Path, catalog: Catalog, asked: Sequence[Freeing], time
     fleet = load_fleet(fleet_file, catalog)
     plan = running_plan(fleet_file, fleet, catalog)
     if plan is None:
-        solved = whole(fleet, catalog, time_limit)
+        with spending(time_limit):
+            solved = whole(fleet, catalog, time_limit)
         if isinstance(solved, NoPlan):
             document = {"scenarios": [], "freed": [], "no_plan": json.loads(plan_json(solved))}
             say_json(document) if as_json else click.echo(shown(wrapped(no_plan(solved))))

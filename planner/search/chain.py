@@ -16,7 +16,7 @@ from msgspec import Struct
 from msgspec.structs import replace
 
 from planner.search import follow
-from planner.search.budget import ORDER, BudgetSpent, purse
+from planner.search.budget import ORDER, SIZE, STEPS, BudgetSpent, purse
 from planner.search.cp_sat import cp_model
 from planner.search.model import Model, most_surplus
 from planner.search.problem import COST, MINIMAL_CHANGE, Problem, StageValue
@@ -24,6 +24,10 @@ from planner.search.watch import stopped
 
 SEED = 1
 HEADROOM = "headroom"
+_SHARE = 1 / 2
+"""How much of what is left of the budget a stage may take, so that there is something for the next ones."""
+_REST = 1 / 8
+"""The same after a stage without a proof: nothing is proven any more, only made as good as a little time allows."""
 _WIDEST = 1 << 50
 _LARGEST = 1 << 61
 """What the terms of an objective may add up to, regardless of sign and of what excludes what: CP-SAT refuses a model
@@ -80,15 +84,19 @@ def run_chain(model: Model, budget: float, *, canonical: bool = True, patience: 
     """
     terms = 2 * len(model.chosen)
     bundles = [*_bundles(_goals(model), terms), [_headroom(model)]]
+    counted = sum(map(len, bundles))
     bundles += _bundles(_canonical(model), terms) if canonical else []
     stages: list[StageValue] = []
     best: cp_model.CpSolver | None = None
     for goals in bundles:
+        proven = all(stage.proven for stage in stages)
+        if len(stages) >= counted and not proven:
+            break
         try:
             if patience is not None and best is not None and not stages[0].proven:
                 raise BudgetSpent(patience)
             most = budget if patience is None or best else min(patience, budget)
-            solver = _maximise(model, goals, min(most, purse().left / 2))  # a stage leaves something to the next ones
+            solver = _maximise(model, goals, min(most, purse().left * (_SHARE if proven else _REST)))
         except BudgetSpent:
             if best is None:
                 raise
@@ -101,7 +109,7 @@ def run_chain(model: Model, budget: float, *, canonical: bool = True, patience: 
         best = solver
     assert best is not None
     goals = [goal for bundle in bundles for goal in bundle]
-    latest = [_latest(goal, stage, best) for goal, stage in zip(goals, stages, strict=True)]
+    latest = [_latest(goal, stage, best) for goal, stage in zip(goals, stages, strict=False)]
     reported = {*model.problem.stages, HEADROOM}
     return Chain(tuple(_chained(stage for stage in latest if stage.name in reported)), best)
 
@@ -185,7 +193,7 @@ def new_solver(budget: float) -> cp_model.CpSolver:
     solver = cp_model.CpSolver()
     solver.parameters.num_workers = 1
     solver.parameters.random_seed = SEED
-    solver.parameters.max_deterministic_time = budget
+    solver.parameters.max_deterministic_time = budget / STEPS
     solver.parameters.presolve_inclusion_work_limit = 0
     solver.parameters.auto_detect_greater_than_at_least_one_of = False
     solver.parameters.cp_model_probing_level = 0
@@ -204,7 +212,7 @@ def run(model: Model, budget: float, stage: str = "", figure: follow.Figure = ro
         raise BudgetSpent(budget)
     solver = new_solver(min(budget, purse().left))
     status = follow.solve(solver, model.cp, stage, figure)
-    purse().spend(solver.response_proto.deterministic_time)
+    purse().spend(solver.response_proto.deterministic_time * STEPS + len(model.cp.proto.variables) / SIZE)
     assert status != cp_model.MODEL_INVALID, model.cp.validate()
     if status == cp_model.INFEASIBLE:
         return None

@@ -15,7 +15,7 @@ from msgspec import Struct
 
 from planner.search.board import Board
 from planner.search.bounds import Bounds
-from planner.search.budget import BudgetSpent
+from planner.search.budget import BudgetSpent, purse
 from planner.search.chain import Weighing, choices, maximise_first, reached
 from planner.search.model import build
 from planner.search.narrow import narrowed
@@ -31,6 +31,8 @@ _STEP = 100
 _ATTEMPTS = 6
 _IN_VAIN = 2
 """Attempts without a choice, after which there are no more: with less memory a choice is no easier to find."""
+_SHARE = 1 / 3
+"""How much of what is left of the budget a solve may take, so that there is something for all attempts."""
 _GOOD_ENOUGH = 2000
 _ROUNDS = 5
 
@@ -137,7 +139,7 @@ def _chosen(problem: Problem, weighing: Weighing, share: int, budget: int) -> li
         model = build(part.problem)
         for taken, used, pool in zip(model.taken, model.used, problem.pools, strict=True):
             model.cp.add(taken <= pool.capacity * share // _PER_MILLE * used)
-        solver = maximise_first(model, budget)
+        solver = maximise_first(model, min(budget, purse().left * _SHARE))
         if solver is None:
             return None
         found[:] = part.decided(choices(model, solver))

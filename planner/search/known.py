@@ -15,10 +15,10 @@ from planner.search.placing import Placing
 from planner.search.prices import Prices
 from planner.search.problem import Decided, Problem
 
-_BUDGET = 10
+_BUDGET = 6
 """Deterministic seconds for all of it."""
 
-_PATIENCE = 1
+_PATIENCE = 2
 """Deterministic seconds of each solve."""
 
 

@@ -19,7 +19,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from typing import NamedTuple
 
 from planner.search.bounds import Bounds
-from planner.search.budget import BudgetSpent
+from planner.search.budget import BudgetSpent, purse
 from planner.search.problem import COST, MINIMAL_CHANGE, Candidate, Decided, Problem
 from planner.search.watch import go_on
 
@@ -27,8 +27,8 @@ _FIRST = 60
 """Candidates whose shares in what may be lacking are looked at first: how many changes no answer."""
 
 _MOST = 1_000_000
-"""Steps after which the solver is asked instead: about a second. Half of them were the most that any problem took of
-those that ``benchmarks.solver --shapes`` has on several GPUs."""
+"""Steps after which the solver is asked instead: about a second, which counts against the budget. Half of them were the
+most that any problem took of those that ``benchmarks.solver --shapes`` has on several GPUs."""
 
 _Way = tuple[int, int, int, int]
 """A way to serve some roles on a block: the bytes of its fullest GPU, the worth, what it lacks, and its digits, which
@@ -82,6 +82,8 @@ def nested(limits: Bounds) -> list[Decided] | None:
                 return None
     except (_Unsuited, BudgetSpent):
         return None
+    finally:
+        purse().spend(1 - max(0, search.steps) / _MOST)
 
 
 def _suits(problem: Problem) -> bool:

@@ -33,7 +33,7 @@ from planner.search.narrow import narrowed
 from planner.search.nested import nested
 from planner.search.packing import pack
 from planner.search.pieces import Pieces, pieces
-from planner.search.placing import Placing, blocks, deal
+from planner.search.placing import Placing, blocks, deal, sizes
 from planner.search.problem import COST, MINIMAL_CHANGE, Answer, Block, Choice, Decided, Problem, StageValue
 from planner.search.turns import saved
 from planner.search.watch import stopped
@@ -44,7 +44,11 @@ FEW = 400
 _SOME = 3_000
 """Places, of what can be in a better plan, up to which they join it after a plan has been found without them."""
 
-_QUICK = 3
+_LARGEST = 50_000
+"""Counts of servers up to which the model for proofs is built: with four times as many a solve takes 27 s of CPU and
+900 MiB before its clock has run for one, and finds nothing."""
+
+_QUICK = 5
 """Deterministic seconds for the first stage, after which the model of places is changed for the one made for proofs."""
 
 _BOUND = 2
@@ -284,7 +288,7 @@ def _placed_values(problem: Problem, budget: int, bound: int, stages: int) -> li
 def _settled(part: Pieces, budget: int, digest: str, bound: int, least: int | None = None) -> Answer | None:
     """Settle all stages; the first cannot exceed ``bound`` and must be at least ``least``.
 
-    The model that is usually fast is given a little time, and the one that proves what is hard the rest.
+    The model that is usually fast is given a little time, and the one that proves what is hard the rest, from there.
     """
     quick: Answer | None = None
     try:
@@ -295,8 +299,12 @@ def _settled(part: Pieces, budget: int, digest: str, bound: int, least: int | No
     except BudgetSpent:
         if budget <= _QUICK:
             raise
+    if sizes(part.problem) > _LARGEST:
+        if quick is None:
+            raise BudgetSpent(budget)
+        return part.original(quick)
     try:
-        answer = _placed(part.problem, budget, digest, (bound, least))
+        answer = _placed(part.problem, budget, digest, (bound, least), begun=quick)
     except BudgetSpent:
         if quick is None:
             raise
@@ -305,15 +313,22 @@ def _settled(part: Pieces, budget: int, digest: str, bound: int, least: int | No
 
 
 def _placed(
-    problem: Problem, budget: int, digest: str, limits: tuple[int, int | None], patience: int | None = None
+    problem: Problem,
+    budget: int,
+    digest: str,
+    limits: tuple[int, int | None],
+    patience: int | None = None,
+    begun: Answer | None = None,
 ) -> Answer | None:
     """Decide with the model for proofs, or with the quick one for as long as there is ``patience``.
 
-    ``limits`` are the most and the least of the first stage.
+    ``limits`` are the most and the least of the first stage; the search begins at an answer that was ``begun`` with.
     """
     bound, reached = limits
     model = build(problem)
     placing = Placing(model, by_size=patience is None)
+    if begun:
+        placing.hint(begun)
     model.cp.add(model.stage(0) <= bound)
     if reached is not None:
         model.cp.add(model.stage(0) >= reached)

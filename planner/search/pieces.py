@@ -103,12 +103,15 @@ class _Sizes:
         self.candidates = problem.roles[role].candidates
         self._problem = problem
         self._alone = problem.alone(role)
+        self._spread = problem.roles[role].spread
         self._turning = role in problem.turning
         self.mates = bool(problem.mates(role))
 
     def runs(self, index: int) -> Iterator[_Run]:
-        """Yield the runs of a candidate, as far as it fits an empty GPU, cut into pieces."""
+        """Yield the runs of a candidate, as far as it fits empty GPUs, cut into pieces."""
         candidate = self.candidates[index]
+        if not self._has_nodes(candidate):
+            return
         capacity = self._problem.pools[candidate.pool].capacity
         counts = range(candidate.least, candidate.most + 1)
         beyond = candidate.least + bisect_right(counts, capacity, key=candidate.footprint)
@@ -116,6 +119,11 @@ class _Sizes:
         cuts = {beyond, *range(candidate.least, beyond, step), *(b for b in _bends(candidate) if b < beyond)}
         for first, after in pairwise(sorted(cuts)):
             yield _Run(index, first, after - 1)
+
+    def _has_nodes(self, candidate: Candidate) -> bool:
+        """Whether a pool has all the nodes that a candidate's servers, or their stages, are spread over."""
+        apart = (candidate.blocks if self._spread else 1) * (candidate.stages if candidate.across else 1)
+        return apart <= len(self._problem.pools[candidate.pool].nodes)
 
     def point(self, index: int, sequences: int) -> _Point:
         """Return a candidate with settled sequences."""

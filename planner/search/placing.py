@@ -16,7 +16,7 @@ from msgspec.structs import replace
 
 from planner.search.cp_sat import cp_model
 from planner.search.model import Model, Row, footprint, taking_turns
-from planner.search.problem import COST, Block, Candidate, Problem, Turn, by_server
+from planner.search.problem import COST, Answer, Block, Candidate, Problem, Turn, by_server
 from planner.search.turns import GPU
 
 Node = tuple[int, int]
@@ -47,6 +47,19 @@ class Placing:
             self._add_sizes(role, rows[True])
             self._add_loads(role, rows[False])
         self._add_rows()
+
+    def hint(self, answer: Answer) -> None:
+        """Have the solver begin at an answer."""
+        cp = self.model.cp
+        for role, choice in enumerate(answer.choices):
+            decided = choice and (role, choice.candidate)
+            for key, _ in self.model.rows(role):
+                cp.add_hint(self.model.chosen[key], key == decided)
+                cp.add_hint(self.model.sequences[key], choice.sequences if choice and key == decided else 0)
+            there = Counter(choice.blocks if choice else ())
+            for (other, block), count in self.servers.items():
+                if other == role:
+                    cp.add_hint(count, there[block])
 
     def _add_blocks(self, role: int) -> None:
         """As many blocks as the chosen candidate needs, of its width in its pool."""
@@ -236,6 +249,16 @@ def gpus(problem: Problem) -> Iterator[GPU]:
         for node in range(len(shape.nodes)):
             for index in range(shape.width):
                 yield pool, node, index
+
+
+def sizes(problem: Problem) -> int:
+    """Return how many counts a model has ``by_size``: one for each block and each footprint of a role."""
+    found = (
+        (pool, width)
+        for role in problem.roles
+        for pool, width, _ in {(c.pool, c.width, c.footprint(c.least)) for c in role.candidates if c.least == c.most}
+    )
+    return sum(problem.pools[pool].width // width * len(problem.pools[pool].nodes) for pool, width in found)
 
 
 def blocks(problem: Problem, pool: int, width: int) -> Iterator[Block]:

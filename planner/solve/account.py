@@ -1,5 +1,6 @@
 """The account of a plan: what every role would have without its variant, and what more memory would buy."""
 
+import contextlib
 from collections.abc import Iterator
 
 from msgspec.structs import replace
@@ -8,10 +9,10 @@ from planner.catalog import Catalog
 from planner.fleet import Fleet, Pool
 from planner.memory.demand import scarcest_layout
 from planner.options import prepare
-from planner.plan import NoPlan, Plan
+from planner.plan import NoPlan, Plan, RunnerUp
 from planner.plan.account import Account, Alternative, ContextPrice, Growth, LeftOut, RoleSpeed
 from planner.search import watch
-from planner.search.budget import BUDGET, BudgetSpent
+from planner.search.budget import BUDGET, BudgetSpent, spending
 from planner.solve.alternatives import next_best
 from planner.solve.assemble import by_role
 from planner.solve.close_calls import close_calls
@@ -31,16 +32,19 @@ def account(
     Raises:
         BudgetSpent: neither a plan nor its impossibility could be shown within the solver's budget.
     """
-    found = whole(fleet, catalog, budget, previous)
+    with spending(budget):
+        found = whole(fleet, catalog, budget, previous)
     if isinstance(found, NoPlan):
         return found
-    if found.prepared.some:  # a plan without one role's variant may reach less than the runner-up
-        found = replace(found, prepared=prepare(fleet, catalog, found.prepared.profile))
-    close = tuple(call for call in close_calls(fleet, catalog, found, budget)[0] if role in (None, call.role))
+    with spending(budget):
+        if found.prepared.some:  # a plan without one role's variant may reach less than the runner-up
+            found = replace(found, prepared=prepare(fleet, catalog, found.prepared.profile))
+        close = tuple(call for call in close_calls(fleet, catalog, found, budget)[0] if role in (None, call.role))
+        alternatives = tuple(_alternatives(fleet, found, role, budget))
     return Account(
         plan=replace(found.plan, close_calls=close),
         left_out=tuple(_left_out(found, name) for name in found.plan.left_out if role in (None, name)),
-        alternatives=tuple(_alternatives(fleet, found, role, budget)),
+        alternatives=alternatives,
         growths=tuple(_growth(fleet, found.plan, pool, catalog, budget) for pool in fleet.pools),
         speeds=tuple(_speeds(fleet, catalog, found, role)),
         nearby=tuple(nearby(fleet, catalog, found, role, budget)),
@@ -69,7 +73,9 @@ def _alternatives(fleet: Fleet, found: Solved, role: str | None, budget: int) ->
     for decision, *_ in by_role(found.decided):
         if role in (None, decision.role.name):
             watch.task(f"without the variant of {decision.role.name}")
-            other = next_best(fleet, found.prepared, [decision], budget, found.kept)
+            other: RunnerUp | None = None
+            with contextlib.suppress(BudgetSpent):
+                other = next_best(fleet, found.prepared, [decision], budget, found.kept)
             yield Alternative(role=decision.role.name, runner_up=other)
 
 
@@ -93,7 +99,8 @@ def _growth(fleet: Fleet, plan: Plan, pool: Pool, catalog: Catalog, budget: int)
         return Growth(pool=pool.name, more_bytes=GIB, answer=None)
     watch.task(f"1 GiB more in {pool.name}")
     try:
-        found = whole(fleet.with_pool(larger), catalog, budget, plan)
+        with spending(budget):
+            found = whole(fleet.with_pool(larger), catalog, budget, plan)
         answer = found if isinstance(found, NoPlan) else found.plan
     except BudgetSpent:
         answer = None

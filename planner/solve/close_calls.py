@@ -20,7 +20,7 @@ from planner.options.prepare import prepare_checkpoint, prepare_role
 from planner.options.problem import losses, stages
 from planner.plan import CloseCall, Unsearched
 from planner.search import watch
-from planner.search.budget import BudgetSpent
+from planner.search.budget import BudgetSpent, purse
 from planner.solve.assemble import Decision, by_role, decisions
 from planner.solve.engine_version import best
 from planner.solve.nearby import as_planned, with_role
@@ -53,8 +53,10 @@ def _call(
     near = tuple(_near(catalog, figures, decision))
     if not near or now.score is None or watch.stopped():
         return None
-    watch.task(f"close calls of {role.name}")
     unlooked = Unsearched(what="close calls", role=role.name, keys=tuple(open_keys(role)))
+    if purse().spent:
+        return unlooked
+    watch.task(f"close calls of {role.name}")
     other = replace(role, models=near)
     try:
         answered = _answered(fleet, catalog, found, other, kept, budget)

@@ -27,12 +27,16 @@ from planner.options.problem import in_plan, problem
 from planner.options.worth import counts_speed
 from planner.plan import AXES, LESS, Frontier, FrontierPoint, NoPlan, Plan
 from planner.search import watch
-from planner.search.budget import BUDGET, POINTS, BudgetSpent
+from planner.search.budget import BUDGET, POINTS, BudgetSpent, purse, spending
 from planner.search.optimise import optimise
 from planner.search.problem import Answer
 from planner.solve.alternatives import with_runner_up
 from planner.solve.whole import Solved, planned, settled
+from planner.solve.within import bounded
 from planner.units import ceil_div
+
+_PARTS = 4
+"""Parts of what is left of the budget, of which one point of a frontier takes one at most."""
 
 
 class NoSuchPoint(PlannerError):
@@ -116,16 +120,24 @@ class _Search(Struct, frozen=True):
 
     def best(self, floor: int | None) -> Answer | None:
         """Return the answer above a floor; None when there is none."""
-        if watch.stopped():
-            raise BudgetSpent(self.budget)
-        return optimise(problem(self.at(floor), self.prepared), self.budget)
+        return self._optimise(self.at(floor))
 
     def most(self) -> int:
         """Return the most there is of the other axis."""
-        turned = replace(self.fleet, objective=self.objective[::-1])
-        answer = optimise(problem(turned, self.prepared), self.budget)
+        answer = self._optimise(replace(self.fleet, objective=self.objective[::-1]))
         assert answer is not None
         return answer.stages[0].value
+
+    def _optimise(self, fleet: Fleet) -> Answer | None:
+        """Return the answer of one fleet, for which it takes a quarter at most of what is left for all of them."""
+        if watch.stopped() or purse().spent:
+            raise BudgetSpent(self.budget)
+        with spending(min(self.budget, purse().left / _PARTS)):
+            try:
+                answer = optimise(problem(fleet, self.prepared), self.budget)
+                return answer and bounded(answer, self.prepared)
+            except BudgetSpent as error:
+                raise BudgetSpent(self.budget) from error
 
 
 def pareto(
@@ -133,8 +145,8 @@ def pareto(
 ) -> Frontier | NoPlan:
     """Return the Pareto frontier of a fleet over two axes of ``AXES``, or why the fleet has no plan at all.
 
-    Every plan has passed the independent check; none has a runner-up. ``budget`` is in deterministic seconds, for each
-    solve, and ``most`` limits the points; two at least are needed for both ends.
+    Every plan has passed the independent check; none has a runner-up. ``budget`` is in deterministic seconds, for all
+    points together, and ``most`` limits these; two at least are needed for both ends.
 
     Raises:
         BudgetSpent: neither a plan nor its impossibility could be shown within the solver's budget.
@@ -144,13 +156,14 @@ def pareto(
         UnknownName: no memory profile covers the engine version.
     """
     catalog = catalog or load_catalog()
-    fleet = settled(fleet, catalog, budget)
-    search = _search(fleet, catalog, x, y, budget)
-    listed = _listed(search, most)
-    if not listed.found:
-        return conflict(fleet, catalog, search.prepared)
-    numbers = range(1, len(listed.found) + 1)
-    plans = tuple(_planned(search, catalog, (x, y), listed, number).plan for number in numbers)
+    with spending(budget):
+        fleet = settled(fleet, catalog, budget)
+        search = _search(fleet, catalog, x, y, budget)
+        listed = _listed(search, most)
+        if not listed.found:
+            return conflict(fleet, catalog, search.prepared)
+        numbers = range(1, len(listed.found) + 1)
+        plans = tuple(_planned(search, catalog, (x, y), listed, number).plan for number in numbers)
     for plan in plans:
         require(plan, fleet, catalog)
     return Frontier(x=x, y=y, plans=plans, complete=listed.complete, open_end=listed.open_end)
@@ -177,15 +190,16 @@ def point(
         NoSuchPoint: the frontier has fewer points.
         UnknownName: no memory profile covers the engine version.
     """
-    fleet = settled(fleet, catalog, budget)
-    search = _search(fleet, catalog, x, y, budget)
-    listed = _listed(search, most)
-    if not listed.found:
-        return conflict(fleet, catalog, search.prepared)
-    if number > len(listed.found):
-        raise NoSuchPoint(number, len(listed.found))
-    found = _planned(search, catalog, (x, y), listed, number, previous)
-    return with_runner_up(search.at(listed.found[number - 1].floor), catalog, found, budget)
+    with spending(budget):
+        fleet = settled(fleet, catalog, budget)
+        search = _search(fleet, catalog, x, y, budget)
+        listed = _listed(search, most)
+        if not listed.found:
+            return conflict(fleet, catalog, search.prepared)
+        if number > len(listed.found):
+            raise NoSuchPoint(number, len(listed.found))
+        found = _planned(search, catalog, (x, y), listed, number, previous)
+        return with_runner_up(search.at(listed.found[number - 1].floor), catalog, found, budget)
 
 
 def walk(best: Callable[[int | None], Answer | None], steps: Sequence[int] | None = None) -> Iterator[Found]:

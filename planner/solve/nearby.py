@@ -16,7 +16,7 @@ from planner.options import Option, Prepared, Rejection
 from planner.plan import Plan
 from planner.plan.nearby import MORE_GPUS, Change, Nearby
 from planner.search import watch
-from planner.search.budget import BudgetSpent, spending
+from planner.search.budget import BudgetSpent, purse, spending
 from planner.solve.assemble import Decision, by_role
 from planner.solve.siblings import siblings
 from planner.solve.whole import Solved, tried
@@ -97,7 +97,7 @@ def _taken(fleet: Fleet, name: str) -> bool:
 
 def _solved(fleet: Fleet, catalog: Catalog, found: Solved, decision: Decision, asked: Nearby, budget: int) -> Nearby:
     """Return an alternative with what solving its fleet gives."""
-    if watch.stopped():
+    if watch.stopped() or purse().spent:
         return replace(asked, found=False)
     watch.task(f"{asked.kind} for {asked.role}")
     try:

@@ -18,7 +18,7 @@ from planner.catalog import Catalog
 from planner.check import require
 from planner.fleet import Fleet, FleetFile, Price, Scenario, fleets, hourly_price
 from planner.plan import NoPlan, Plan
-from planner.search.budget import BUDGET, BudgetSpent
+from planner.search.budget import BUDGET, BudgetSpent, spending
 from planner.solve.whole import whole
 
 _Answer: TypeAlias = Plan | NoPlan | None
@@ -95,7 +95,8 @@ def _cores() -> int:
 def _answer(asked: _Asked, catalog: Catalog, budget: int) -> _Answer:
     fleet, before = asked
     try:
-        found = whole(fleet, catalog, budget, before)
+        with spending(budget):
+            found = whole(fleet, catalog, budget, before)
     except BudgetSpent:
         return None
     if isinstance(found, NoPlan):
