@@ -1,6 +1,7 @@
 """The solver against brute force: the same optimum, the same canonical plan, no matter how the problem is written."""
 
 import random
+import time
 from collections.abc import Callable, Sequence
 
 import pytest
@@ -22,6 +23,7 @@ from planner.search.packing import pack
 from planner.search.pieces import pieces
 from planner.search.placing import Placing
 from planner.search.problem import Answer, Candidate, PoolProblem, Problem, RoleProblem
+from planner.search.watch import Watch, watched_by
 from planner.units import GIB
 
 few = settings(max_examples=50, deadline=None)
@@ -264,6 +266,20 @@ def test_a_spent_budget_is_an_error_of_its_own() -> None:
 
     with pytest.raises(BudgetSpent, match="not proven impossible"):
         optimise(problem, budget=0)
+
+
+def test_a_search_that_ended_before_it_began_packs_what_it_can() -> None:
+    """As Ctrl-C does on a large fleet, where weighing the candidates alone takes seconds."""
+    problem, _ = fleet(8, 40, 64, 1)
+
+    with watched_by(Watch(stopped=True, stopped_at=time.monotonic())):
+        answer = optimise(problem)
+
+    assert answer
+    assert answer.interrupted
+    assert fits(problem, answer.choices)
+    assert reached(answer) <= reached(solved(problem))
+    assert not any(stage.proven for stage in answer.stages if stage.value < stage.bound)
 
 
 def sized(fixed: int) -> Candidate:

@@ -60,6 +60,9 @@ def solved(fleet: Fleet, catalog: Catalog, asked: Asked) -> int:
         require(answer, fleet, catalog)
     done("checked the plan")
     answer = with_targets(answer, asked.targets or (before.lock.targets if before else ()))
+    waiting = answer.proof.interrupted and not asked.check and not asked.as_json
+    if waiting:  # for the plan, not for its files
+        click.echo(_told(answer))
     with working("rendering the files"):
         files = plan_files(answer, asked.templates)
     done(f"rendered {len(files)} files")
@@ -68,7 +71,7 @@ def solved(fleet: Fleet, catalog: Catalog, asked: Asked) -> int:
         return EXIT_PROVEN
     if asked.as_json:
         say(plan_json(answer))
-    else:
+    elif not waiting:
         click.echo(_told(answer))
     if before and not (asked.as_json or quiet()):
         _say_moves(fleet, before, answer)

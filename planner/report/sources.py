@@ -62,6 +62,8 @@ def _of_proof(plan: Plan) -> Iterator[Source]:
         value, bound = (stage_in_full(name, amount) for amount in (stage.value, stage.bound))
         limit = f"no plan has less than {bound}" if name in COSTS else f"no plan exceeds {bound}"
         yield Source(what=f"proof: {name}", value=value, source=limit)
-    yield Source(what="solver", value=f"{proof.solver} {proof.solver_version}", source=f"model {proof.model_sha256}")
+    yield Source(
+        what="solver", value=f"{proof.solver} {proof.solver_version}", source=f"model {proof.model_sha256 or 'none'}"
+    )
     for what in ("fleet_sha256", "catalog_sha256", "engine_profile_sha256", "speed_sha256"):
         yield Source(what=what, value=getattr(lock, what), source=f"planner {lock.planner_version}")

@@ -12,8 +12,9 @@ canonical order, settle on the same one.
 """
 
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from fractions import Fraction
+from typing import NamedTuple
 
 from msgspec import Struct
 from msgspec.structs import replace
@@ -23,12 +24,21 @@ from planner.search.chain import Weighing
 from planner.search.pieces import Pieces
 from planner.search.prices import SCALE, Prices
 from planner.search.problem import COST, Candidate, Decided, Problem, Team, still_barred
+from planner.search.watch import go_on
 
 _DIGITS = 30
 """Bits of a price that are kept: what is beyond is noise of the linear solver."""
 
 Row = tuple[str, int]
 """A row of the relaxation: what is counted, and the pool, the role or the stage."""
+
+
+class _Point(NamedTuple):
+    """A candidate with settled sequences: what it adds to the weighted sum of the first stages, and takes."""
+
+    sequences: int
+    worth: int
+    taken: tuple[tuple[Row, int], ...]
 
 
 class Ends(Struct, frozen=True):
@@ -41,7 +51,8 @@ class Ends(Struct, frozen=True):
 class Bounds:
     """Bounds of the weighted sum of the first stages: ``total`` for all plans, ``of`` for plans with a candidate.
 
-    ``weighing`` says how these are weighed. ``share`` of a thousand is what may be taken of all memory.
+    ``weighing`` says how these are weighed. ``share`` of a thousand is what may be taken of all memory. To make them
+    raises BudgetSpent where whoever watches wants no more.
     """
 
     def __init__(self, problem: Problem, weighing: Weighing, share: int = 1000) -> None:
@@ -52,14 +63,9 @@ class Bounds:
         self._teams = {role: team for team in enumerate(problem.teams) for role in team[1].roles}
         self._unit = math.lcm(*(len(turn.roles) for turn in problem.turns))
         self._alone = [problem.alone(role) for role in range(len(problem.roles))]
-        prices = self._priced = self._prices()
-        self._ends = [
-            [
-                Ends(*(self._left(role, candidate, count, prices) for count in (candidate.least, candidate.most)))
-                for candidate in found.candidates
-            ]
-            for role, found in enumerate(problem.roles)
-        ]
+        points = [list(self._points(role)) for role in range(len(problem.roles))]
+        prices = self._priced = self._prices(points)
+        self._ends = [[_ends(own, prices) for own in found] for found in points]
         self._best = [
             max([max(ends.least, ends.most) for ends in found] + ([0] if role.optional else []))
             for role, found in zip(problem.roles, self._ends, strict=True)
@@ -160,11 +166,14 @@ class Bounds:
             if self.problem.stages[stage] != COST
         )
 
-    def _left(self, role: int, candidate: Candidate, sequences: int, prices: dict[Row, int]) -> int:
-        """Return what a candidate is worth less the price of what it takes, scaled."""
-        taken = self._takes(role, candidate, sequences)
-        worth = self._worth(candidate, sequences) * SCALE
-        return worth - sum(prices[row] * count for row, count in taken if row in prices)
+    def _points(self, role: int) -> Iterator[tuple[_Point, ...]]:
+        """Yield what each candidate of a role is worth and takes with its fewest sequences and with its most."""
+        go_on()
+        for candidate in self.problem.roles[role].candidates:
+            yield tuple(
+                _Point(count, self._worth(candidate, count), tuple(self._takes(role, candidate, count)))
+                for count in {candidate.least, candidate.most}
+            )
 
     def _takes(self, role: int, candidate: Candidate, sequences: int) -> Iterator[tuple[Row, int]]:
         """Yield what a candidate takes in each row."""
@@ -227,8 +236,11 @@ class Bounds:
             total += max(0, each - self._cost(number) * SCALE) * pool.gpus
         return total
 
-    def _prices(self) -> dict[Row, int]:
-        """Return the price of each row, scaled: the dual values of the linear relaxation; none where it has none."""
+    def _prices(self, points: Sequence[Sequence[Sequence[_Point]]]) -> dict[Row, int]:
+        """Return the price of each row, scaled: the dual values of the linear relaxation; none where it has none.
+
+        ``points`` are those of each candidate of each role.
+        """
         solver = pywraplp.Solver.CreateSolver("GLOP")
         infinity = solver.infinity()
         limits = self._limits()
@@ -236,13 +248,7 @@ class Bounds:
         rows = {row: solver.Constraint(-infinity, fixed / scales[row]) for row, (fixed, _) in limits.items()}
         goal = solver.Objective()
         goal.SetMaximization()
-        worths = [
-            (role, candidate, count, self._worth(candidate, count))
-            for role, found in enumerate(self.problem.roles)
-            for candidate in found.candidates
-            for count in {candidate.least, candidate.most}
-        ]
-        largest = max((abs(worth) for *_, worth in worths), default=1) or 1
+        largest = max((abs(one.worth) for found in points for own in found for one in own), default=1) or 1
         for number, pool in enumerate(self.problem.pools):
             used = solver.NumVar(0, pool.gpus, "")
             goal.SetCoefficient(used, -self._cost(number) / largest)
@@ -250,12 +256,14 @@ class Bounds:
                 if each and row[1] == number:
                     rows[row].SetCoefficient(used, -each / scales[row])
         ones = [solver.Constraint(0 if role.optional else 1, 1) for role in self.problem.roles]
-        for role, candidate, count, worth in worths:
-            point = solver.NumVar(0, infinity, "")
-            ones[role].SetCoefficient(point, 1)
-            goal.SetCoefficient(point, worth / largest)
-            for row, taken in self._takes(role, candidate, count):
-                rows[row].SetCoefficient(point, taken / scales[row])
+        for role, candidates in enumerate(points):
+            go_on()
+            for _, worth, taken in (one for own in candidates for one in own):
+                point = solver.NumVar(0, infinity, "")
+                ones[role].SetCoefficient(point, 1)
+                goal.SetCoefficient(point, worth / largest)
+                for row, amount in taken:
+                    rows[row].SetCoefficient(point, amount / scales[row])
         for number, team in enumerate(self.problem.teams):
             surplus, row = solver.NumVar(0, infinity, ""), ("requests", number)
             goal.SetCoefficient(surplus, -self._of_a_request(team) / largest)
@@ -266,6 +274,15 @@ class Bounds:
         for number, team in enumerate(self.problem.teams):  # at a higher price a surplus would be worth something
             found["requests", number] = min(found["requests", number], self._of_a_request(team) * SCALE)
         return found
+
+
+def _ends(points: Sequence[_Point], prices: Mapping[Row, int]) -> Ends:
+    """Return what is left, after the prices, of a candidate's worth at both ends."""
+    left = {
+        one.sequences: one.worth * SCALE - sum(prices[row] * count for row, count in one.taken if row in prices)
+        for one in points
+    }
+    return Ends(left[min(left)], left[max(left)])
 
 
 def _rounded(price: float) -> int:

@@ -23,7 +23,7 @@ from planner.search.packing import fullest, stay
 from planner.search.pieces import Pieces
 from planner.search.problem import COST, MINIMAL_CHANGE, Candidate, Decided, Problem
 from planner.search.teams import sound, wasted
-from planner.search.watch import late, stopped
+from planner.search.watch import late, step, stopped
 from planner.units import ceil_div
 
 _PER_MILLE = 1000
@@ -58,6 +58,7 @@ def decompose(problem: Problem, weighing: Weighing, budget: int, bound: int) -> 
     in_vain = 0
     for _ in range(_ATTEMPTS):
         share = (fits + fails) // 2 if fits else fails - _STEP
+        step(f"choosing for {share / 10:g} % of the memory")
         decided = _chosen(problem, weighing, share, budget)
         in_vain += not decided
         if in_vain == _IN_VAIN:
@@ -145,8 +146,8 @@ def _chosen(problem: Problem, weighing: Weighing, share: int, budget: int) -> li
         found[:] = part.decided(choices(model, solver))
         return reached(model, solver, len(weighing.weights))
 
-    limits = Bounds(problem, weighing, share)
     with contextlib.suppress(BudgetSpent):
+        limits = Bounds(problem, weighing, share)
         if part := narrowed(limits, reach):
             reach(part)
     return found

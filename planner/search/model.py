@@ -17,6 +17,7 @@ from planner.search.cp_sat import cp_model
 from planner.search.problem import COST, MINIMAL_CHANGE, Candidate, Problem, Team, Turn
 from planner.search.teams import goes_with
 from planner.search.turns import awake_sets
+from planner.search.watch import go_on
 from planner.units import ceil_div
 
 Key = tuple[int, int]
@@ -84,7 +85,11 @@ class Model(Struct):
 
 
 def build(problem: Problem) -> Model:
-    """Return the model of the choice, without an objective."""
+    """Return the model of the choice, without an objective.
+
+    Raises:
+        BudgetSpent: whoever watches wants no more.
+    """
     model = Model(problem)
     _add_choices(model)
     for number, team in enumerate(problem.teams):
@@ -129,6 +134,7 @@ def _add_choices(model: Model) -> None:
     """
     cp = model.cp
     for role, found in enumerate(model.problem.roles):
+        go_on()
         for index, candidate in enumerate(found.candidates):
             label = f"{found.name}.option[{index}]"
             chosen = cp.new_bool_var(label)
@@ -214,6 +220,7 @@ def _add_memory(model: Model, pool: int) -> None:
     asleep: dict[int, Line] = {}
     turning = model.problem.turning
     for role, found in enumerate(model.problem.roles):
+        go_on()
         rows = list(model.rows(role, pool))
         if not rows:
             continue

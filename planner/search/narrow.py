@@ -9,6 +9,7 @@ from collections.abc import Callable, Sequence
 from planner.search.bounds import Bounds
 from planner.search.budget import BudgetSpent
 from planner.search.pieces import Pieces
+from planner.search.watch import stopped
 
 _FIRST = 100
 """Candidates that are tried first: how many changes how long it takes, and no answer."""
@@ -36,7 +37,7 @@ def narrowed(limits: Bounds, reach: Callable[[Pieces], Sequence[int] | None], mo
             try:
                 values = reach(part)
             except BudgetSpent:
-                if whole:
+                if whole or stopped():
                     raise
         if values is not None:
             return limits.part(limits.weighing.sum(values))

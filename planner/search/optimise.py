@@ -36,7 +36,7 @@ from planner.search.pieces import Pieces, pieces
 from planner.search.placing import Placing, blocks, deal, sizes
 from planner.search.problem import COST, MINIMAL_CHANGE, Answer, Block, Choice, Decided, Problem, StageValue
 from planner.search.turns import saved
-from planner.search.watch import stopped
+from planner.search.watch import step, stopped
 
 FEW = 400
 """Places of all roles together up to which the GPUs join the model at once: proofs take seconds there."""
@@ -66,8 +66,12 @@ def optimise(problem: Problem, budget: int = BUDGET) -> Answer | None:
     """
     with spending(budget):
         try:
+            step("leaving out what others beat")
             return _answered(pieces(problem), budget)
         except BudgetSpent as error:
+            if stopped() and (packed := filled(problem)):  # before what is left of the problem was known
+                answer = _packed_answer(problem, packed, ceilings(problem)[problem.stages[0]], digest="")
+                return replace(answer, interrupted=True)
             raise BudgetSpent(budget) from error
 
 
@@ -75,6 +79,7 @@ def _answered(found: Pieces, budget: int) -> Answer | None:
     """Return the best answer to the problem that pieces were made from."""
     if not found.served:
         return None
+    step("pricing what is left")
     model = build(found.problem)
     digest = hashlib.sha256(str(model.cp.proto).encode()).hexdigest()
     limits = Bounds(found.problem, weighing(model))
@@ -83,10 +88,19 @@ def _answered(found: Pieces, budget: int) -> Answer | None:
     if answer is None:
         return None
     if not all(stage.proven for stage in answer.stages):
-        part = limits.part(limits.weighing.sum([stage.value for stage in answer.stages]))
-        stages = relaxed(build(part.problem), answer.stages, min(budget, _BOUND))
-        answer = replace(answer, stages=_left_free(found.problem, answer, tuple(stages)))
+        stages = _bounded(limits, answer, budget)
+        answer = replace(answer, stages=_left_free(found.problem, answer, stages))
     return replace(found.original(answer), interrupted=stopped())
+
+
+def _bounded(limits: Bounds, answer: Answer, budget: int) -> tuple[StageValue, ...]:
+    """Return the stages of an answer with bounds as low as the choice alone shows, unless nobody waits for that."""
+    if stopped():
+        return answer.stages
+    part = limits.part(limits.weighing.sum([stage.value for stage in answer.stages]))
+    with contextlib.suppress(BudgetSpent):
+        return tuple(relaxed(build(part.problem), answer.stages, min(budget, _BOUND)))
+    return answer.stages
 
 
 def _left_free(problem: Problem, answer: Answer, stages: tuple[StageValue, ...]) -> tuple[StageValue, ...]:

@@ -31,6 +31,7 @@ from msgspec.structs import replace
 
 from planner.search.beaten import Layout, unbeaten
 from planner.search.problem import COST, Answer, Candidate, Choice, Decided, Problem, still_barred
+from planner.search.watch import go_on
 from planner.units import ceil_div
 
 _CUTS = 64
@@ -81,10 +82,15 @@ class _Run(NamedTuple):
 
 
 def pieces(problem: Problem) -> Pieces:
-    """Return a problem with the same best plan in which every candidate is a piece that no other one beats."""
+    """Return a problem with the same best plan in which every candidate is a piece that no other one beats.
+
+    Raises:
+        BudgetSpent: whoever watches wants no more.
+    """
     roles, origins = [], []
     held = tuple(stage for stage, _ in problem.floors)
     for position, role in enumerate(problem.roles):
+        go_on()
         groups: dict[tuple[object, ...], list[int]] = {}
         for index, candidate in enumerate(role.candidates):
             groups.setdefault((candidate.pool, candidate.stays, candidate.barred), []).append(index)

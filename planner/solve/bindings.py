@@ -11,18 +11,21 @@ from planner.options import Option, Prepared
 from planner.options.option import Explained
 from planner.plan import Binding, Cost
 from planner.search.turns import GPU, charge
+from planner.search.watch import late
 from planner.solve.assemble import Decision, by_role
 
 
 def bindings(prepared: Prepared, decided: Sequence[Decision], groups: Sequence[TimeShare] = ()) -> tuple[Binding, ...]:
     """Return what stops each role from having more, with all other roles and all places as they are.
 
-    Of a role across pools it is what stops the servers that lead.
+    Of a role across pools it is what stops the servers that lead. Nothing is said of roles that nobody waits for.
     """
     considered = {found.role.name: found.considered for found in prepared.roles}
     there = _on_gpus(decided)
     found: list[Binding] = []
     for own, *others in by_role(decided):
+        if late():
+            break
         beside = sum(other.requests for other in others)
         steps = _Steps(own, considered[own.role.name], _room(prepared, decided, there, own, groups), beside)
         found += [steps.concurrency(), steps.context(), steps.batch(), steps.variant()]

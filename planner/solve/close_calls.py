@@ -49,9 +49,11 @@ def _call(
     fleet: Fleet, catalog: Catalog, found: Solved, decision: Decision, kept: dict[str, RoleOptions], budget: int
 ) -> CloseCall | Unsearched | None:
     role, now = decision.role, decision.option.accuracy
+    if watch.stopped():
+        return None
     figures = RoleFigures(role, catalog)
     near = tuple(_near(catalog, figures, decision))
-    if not near or now.score is None or watch.stopped():
+    if not near or now.score is None:
         return None
     unlooked = Unsearched(what="close calls", role=role.name, keys=tuple(open_keys(role)))
     if purse().spent:

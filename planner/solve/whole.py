@@ -11,6 +11,7 @@ from planner.fleet import SLEEP, STOP, Fleet, sleep_refusal
 from planner.options import Prepared, prepare
 from planner.options.problem import Kept, problem
 from planner.plan import NoPlan, Plan, lock_of
+from planner.search import watch
 from planner.search.optimise import optimise
 from planner.search.problem import MINIMAL_CHANGE, Answer
 from planner.solve.assemble import Decision, assemble, decisions
@@ -118,7 +119,9 @@ def solved(
     fleet: Fleet, catalog: Catalog, prepared: Prepared, answer: Answer, budget: int, previous: Plan | None = None
 ) -> Solved:
     """Return the plan of an answer, with what binds it and the ports of a previous plan."""
+    watch.step("making the plan")
     decided = decisions(prepared, answer)
     plan = assemble(fleet, prepared, answer, budget, lock_of(fleet, catalog, prepared.profile), previous)
+    watch.step("what binds each role")
     plan = replace(plan, bindings=bindings(prepared, decided, fleet.time_share))
     return Solved(plan=plan, prepared=prepared, decided=decided)
