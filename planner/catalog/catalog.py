@@ -49,6 +49,8 @@ class Catalog:
         self._trusted = trusted
         self._offline = offline
         self._families: dict[Path, tuple[Model, ...]] = {}
+        self._names: dict[Path, dict[str, list[tuple[Model, Variant]]]] = {}
+        self._texts: dict[Path, str] = {}
         self._seen: dict[str, tuple[Seen, ...]] = {}
         self._paced: dict[str, tuple[Paced, ...]] = {}
         self._silent: SourceUnavailable | None = None
@@ -65,7 +67,7 @@ class Catalog:
     def models(self) -> tuple[Model, ...]:
         """All models, in file order; reads every family file."""
         found: dict[str, Model] = {}
-        for path in yaml_files.in_folders(self.folders, "models"):
+        for path in self._model_files:
             found.update((model.repository, model) for model in self._family(path))
         return tuple(found.values())
 
@@ -211,8 +213,7 @@ class Catalog:
             SourceUnavailable: the hub has such a repository but does not let it be read.
             UnsupportedModel, InvalidConfig: the repository cannot be sized.
         """
-        wanted = name.casefold()
-        matches = list(_matches(self._mentioning(wanted), wanted))
+        matches = list(self._called(name))
         if len({variant.repository for _, variant in matches}) == 1:
             return matches[-1]
         if matches:
@@ -228,8 +229,7 @@ class Catalog:
 
     def lists(self, name: str) -> bool:
         """Whether a checkpoint has this name, in any case; nothing is looked up."""
-        wanted = name.casefold()
-        return next(_matches(self._mentioning(wanted), wanted), None) is not None
+        return next(self._called(name), None) is not None
 
     def _looked_up(self, repository: str) -> tuple[Model, Variant]:
         from planner.catalog.hub_requests import LaterError
@@ -245,9 +245,7 @@ class Catalog:
             close = () if error.found else nearest(repository, _model_names(self.models))
             raise UnknownName("model", repository, close, hub=error) from None
         model = self._family(path)[0]
-        if model.base and (
-            base := next(_matches(self._mentioning(model.base.casefold()), model.base.casefold()), None)
-        ):
+        if model.base and (base := next(self._called(model.base), None)):
             model = _as_made_from(model, base[0])
         return model, model.variants[0]
 
@@ -260,12 +258,25 @@ class Catalog:
         called = {alias: gpu.name for gpu in self.gpus if not gpu.parent for alias in _names(gpu)}
         return tuple(dict.fromkeys(called[match] for match in nearest(name, called)))
 
-    def _mentioning(self, wanted: str) -> Iterator[Model]:
-        """Yield the models of every family file that contains the last part of a name."""
+    def _called(self, name: str) -> Iterator[tuple[Model, Variant]]:
+        """Yield what has a name, in any case, of every family file that contains its last part."""
+        wanted = name.casefold()
         token = model_entry.short_name(wanted)
-        for path in yaml_files.in_folders(self.folders, "models"):
-            if path in self._families or token in path.read_text(encoding="utf-8", errors="replace").casefold():
-                yield from self._family(path)
+        for path in self._model_files:
+            if path not in self._names:
+                if path not in self._families and token not in self._text(path):
+                    continue
+                self._names[path] = _by_name(self._family(path))
+            yield from self._names[path].get(wanted, ())
+
+    @cached_property
+    def _model_files(self) -> list[Path]:
+        return yaml_files.in_folders(self.folders, "models")
+
+    def _text(self, path: Path) -> str:
+        if path not in self._texts:
+            self._texts[path] = path.read_text(encoding="utf-8", errors="replace").casefold()
+        return self._texts[path]
 
     def _family(self, path: Path) -> tuple[Model, ...]:
         if path not in self._families:
@@ -281,12 +292,16 @@ class Catalog:
         return found
 
 
-def _matches(models: Iterable[Model], wanted: str) -> Iterator[tuple[Model, Variant]]:
+def _by_name(models: Iterable[Model]) -> dict[str, list[tuple[Model, Variant]]]:
+    """Return models with their checkpoints by what they are called, in small letters, with and without organisation."""
+    found: dict[str, list[tuple[Model, Variant]]] = {}
     for model in models:
         for variant in model.variants:
-            names = (variant.repository, *variant.aliases, *(model.aliases if variant.native else ()))
-            if any(wanted in (known.casefold(), model_entry.short_name(known.casefold())) for known in names):
-                yield model, variant
+            known = [variant.repository, *variant.aliases, *(model.aliases if variant.native else ())]
+            names = [name.casefold() for name in known]
+            for name in {*names, *map(model_entry.short_name, names)}:
+                found.setdefault(name, []).append((model, variant))
+    return found
 
 
 def _as_made_from(model: Model, base: Model) -> Model:
