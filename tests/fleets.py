@@ -1,5 +1,6 @@
 """Fleets for tests, written as a user writes them and read with the shipped catalog."""
 
+import copy
 import functools
 import tempfile
 from pathlib import Path
@@ -51,8 +52,8 @@ def fleet(document: dict[str, Any]) -> Fleet:
 def changed(document: dict[str, Any], path: str, value: Any) -> dict[str, Any]:  # noqa: ANN401 - any YAML value
     """Return a copy of a document with the value at a dotted path set, or the key removed when it is None."""
     keys = path.split(".")
-    copy: dict[str, Any] = yaml.safe_load(yaml.safe_dump(document, sort_keys=False))
-    here = copy
+    made = copy.deepcopy(document)
+    here = made
     for key in keys[:-1]:
         if not isinstance(here.get(key), dict):
             here[key] = {} if here.get(key) is None else {"min": here[key]}
@@ -61,4 +62,4 @@ def changed(document: dict[str, Any], path: str, value: Any) -> dict[str, Any]: 
         here.pop(keys[-1], None)
     else:
         here[keys[-1]] = value
-    return copy
+    return made
