@@ -195,7 +195,7 @@ READ_ONLY_BY_THE_PLANNER = {
     "pool-gpus", "pools-of-roles",
     # rules between keys
     "sharing", "too-many-replicas", "parallel-sizes", "stages", "shared-node", "pool-of-short-form", "min-above-wish",
-    "request-too-long", "request-incomplete", "two-pools-one-node",
+    "request-too-long", "request-incomplete", "two-pools-one-node", "across-one-pool",
 }  # fmt: skip
 """Bad fleets whose mistake no JSON Schema can see."""
 
