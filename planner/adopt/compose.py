@@ -137,10 +137,10 @@ def _service(name: str, service: dict[str, Any], scope: Scope) -> Iterator[Launc
 
 
 def words(value: object) -> list[str]:
-    """Return the words of a command that is a text, or a list of words."""
+    """Return the words of a command that is a text, as a shell quotes them, or a list; quotes may lack their end."""
     if isinstance(value, str):
         try:
-            return shlex.split(value, comments=False)
+            return shlex.split(value)
         except ValueError:
             return value.split()
     return texts(value)

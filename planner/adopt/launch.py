@@ -111,12 +111,7 @@ def image_launches(
         module = _after_module(words)
         if words[:2] == ["vllm", "serve"]:
             words = words[2:]
-        if (
-            module is not None
-            or not words
-            or words[0].startswith("-")
-            or (words is not arguments and _is_model(words[0]))
-        ):
+        if module is not None or not words or words[0].startswith("-") or _is_model(words[0]):
             yield replace(around, words=tuple(words if module is None else module), module=module is not None)
             return
     command = Command((*entrypoint, *arguments), around.environment, around.line)

@@ -91,7 +91,7 @@ class _Shell:
             raise _Exit
         if name in ("[", "test"):
             return self._holds(rest[:-1] if name == "[" else rest)
-        if name in ("false",):
+        if name == "false":
             return False
         if name in ("echo", "printf"):
             self.printed.append(" ".join(word for word in rest if word not in ("-n", "-e")) + "\n")

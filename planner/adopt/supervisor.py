@@ -4,10 +4,10 @@ import configparser
 import re
 from collections.abc import Iterator
 
+from planner.adopt.compose import words
 from planner.adopt.launch import Launch, launches
 from planner.adopt.scope import Scope
 from planner.adopt.shell import Command
-from planner.adopt.systemd import split
 
 _VARIABLE = re.compile(r"""(\w+)=("[^"]*"|'[^']*'|[^,]*)""")
 _ENVIRONMENT = re.compile(r"%\(ENV_(\w+)\)s")
@@ -32,8 +32,8 @@ def programs(text: str, scope: Scope) -> Iterator[tuple[str, Launch]]:
             continue
         given = parser.get(section, "environment", fallback=None) or ""
         environment = {key: _filled(value.strip("\"'"), name) for key, value in _VARIABLE.findall(given)}
-        words = split(_filled(command.replace("\\\n", " "), name))
-        yield from ((name, found) for found in launches(Command(tuple(words), environment, 0), scope))
+        line = _filled(command.replace("\\\n", " "), name)
+        yield from ((name, found) for found in launches(Command(tuple(words(line)), environment, 0), scope))
 
 
 def _filled(text: str, name: str) -> str:

@@ -2,10 +2,9 @@
 
 import json
 import re
-import shlex
 from collections.abc import Iterator
 
-from planner.adopt.compose import env_file
+from planner.adopt.compose import env_file, words
 from planner.adopt.launch import Launch, image_launches, launches
 from planner.adopt.scope import Scope
 from planner.adopt.shell import Command
@@ -82,7 +81,7 @@ def _environment(settings: dict[str, list[str]], instance: str, scope: Scope) ->
     """Return the variables of a unit: its own, then those of its files, of which the later wins."""
     found: dict[str, str] = {}
     for line in settings.get("Environment", []):
-        for word in split(line):
+        for word in words(line):
             key, has_value, value = word.partition("=")
             found |= {key: value} if has_value else {}
     for path in settings.get("EnvironmentFile", []):
@@ -100,18 +99,10 @@ def _specified(text: str, name: str, instance: str) -> str:
 def _words(line: str, environment: dict[str, str]) -> list[str]:
     """Split a command as systemd does: ``${X}`` is one word, ``$X`` alone as many as it holds."""
     found = []
-    for word in split(line):
+    for word in words(line):
         bare = _BARE.fullmatch(word)
         if bare and bare[1] in environment:
-            found += split(environment[bare[1]])
+            found += words(environment[bare[1]])
         else:
             found.append(_BRACED.sub(lambda match: environment.get(match[1], match[0]), word))
     return found
-
-
-def split(line: str) -> list[str]:
-    """Return the words of a command line as a shell quotes them; of one whose quotes do not end, what spaces part."""
-    try:
-        return shlex.split(line)
-    except ValueError:
-        return line.split()

@@ -90,8 +90,8 @@ def changes(files: Mapping[str, File], folder: Path) -> str:
     return "".join(piece if piece.endswith("\n") or not piece else f"{piece}\n" for piece in pieces)
 
 
-def found(files: Mapping[str, File], folder: Path) -> tuple[Outcome, ...]:
-    """Return one outcome per path, sorted by path, with what stands in the way of others though a conflict is there.
+def foreseen(files: Mapping[str, File], folder: Path) -> tuple[Outcome, ...]:
+    """Return what writing would do, by path, with what stands in the way of others though a conflict is there.
 
     Raises:
         OutputError: a file in the folder cannot be read.

@@ -9,7 +9,7 @@ from types import FrameType
 import click
 
 from planner.artifacts import DEFAULT_TARGETS, HOME, File, Outcome, Verb, changes, render, write
-from planner.artifacts.write import found
+from planner.artifacts.write import foreseen
 from planner.cli.colour import shown
 from planner.cli.exit_codes import EXIT_FILES_DIFFER
 from planner.cli.json_text import say_files
@@ -113,7 +113,7 @@ def check_files(
         say_files(_paths(would, folder), written=False, current=not difference, diff=difference)
     if difference:
         if not as_json:
-            click.echo(shown(wrapped(differing(found(files, folder), before, plan))))
+            click.echo(shown(wrapped(differing(foreseen(files, folder), before, plan))))
             click.echo()
             click.echo(difference, nl=False)
         hint("the files are stale or were edited by hand; the same command without --check writes them")

@@ -67,8 +67,8 @@ def _whole(node: Node, resource: str, has: int, gives: int) -> Offer:
     refusal, count = "", has
     if shares:
         refusal, count = _sharing(node, WHOLE, has)
-    elif node.label(_CHANGING) not in ("", "success"):
-        refusal = f"its MIG slices are being changed or could not be ({_CHANGING}: {node.label(_CHANGING)})"
+    elif changing := _changing(node):
+        refusal = changing
     elif "-MIG-INVALID" in product:
         refusal = "its MIG slices are not all alike, as the device plugin's strategy `single` needs them"
     elif not product:
@@ -88,11 +88,19 @@ def _slice(node: Node, resource: str, has: int, gives: int) -> Offer:
     refusal, count = "", has
     if _shares(node, base) or base != resource:
         refusal, count = _sharing(node, base, has)
-    elif node.label(_CHANGING) not in ("", "success"):
-        refusal = f"its MIG slices are being changed or could not be ({_CHANGING}: {node.label(_CHANGING)})"
+    elif changing := _changing(node):
+        refusal = changing
     elif not product and not card:
         refusal = _unlabelled(node)
     return Offer(resource=resource, called=called, has=count, gives=gives, refusal=refusal)
+
+
+def _changing(node: Node) -> str:
+    """Return why slices of a node are none to plan with while they are made anew, or empty."""
+    state = node.label(_CHANGING)
+    if state in ("", "success"):
+        return ""
+    return f"its MIG slices are being changed or could not be ({_CHANGING}: {state})"
 
 
 def _shares(node: Node, resource: str) -> bool:
