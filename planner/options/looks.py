@@ -1,10 +1,10 @@
 """Looks: how much of preparing options there may be, counted so that a run repeats on any machine.
 
-One look takes about as long as putting one box of options in its place, some 30 µs of CPU; what takes longer counts as
-more of them. Preparing the options of open roles takes 17 to 38 µs for each look that is counted: on two RTX 3090, eight
-H100, and 16 H100 beside eight A100. On average an offer takes 0.5 to 1.4 ms there, the smallest option of one 0.4 to 0.6
-ms, an option beyond that 0.2 ms, and a context 0.1 to 0.2 ms, because most were sized before. All but offers count as
-more than they take, so that a run ends sooner. A forecast of speed takes 0.1 to 0.2 ms.
+One look takes about as long as putting one box of options in its place, some 30 µs of CPU; what takes longer counts
+as more of them. Preparing the options of open roles takes 17 to 38 µs for each look that is counted: on two RTX 3090,
+eight H100, and 16 H100 beside eight A100. On average an offer takes 0.5 to 1.4 ms there, the smallest option of one
+0.4 to 0.6 ms, an option beyond that 0.2 ms, and a context 0.1 to 0.2 ms, because most were sized before. All but
+offers count as more than they take, so that a run ends sooner. A forecast of speed takes 0.1 to 0.2 ms.
 """
 
 from msgspec import Struct, field

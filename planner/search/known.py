@@ -16,8 +16,8 @@ from planner.search.prices import Prices
 from planner.search.problem import Decided, Problem
 
 _BUDGET = 6
-"""Deterministic seconds for all of it. Of open roles on two RTX 3090, on eight H100, and on 16 H100 beside eight A100 the
-longest search took 0.08."""
+"""Deterministic seconds for all of it. Of open roles on two RTX 3090, on eight H100, and on 16 H100 beside eight A100
+the longest search took 0.08."""
 
 _PATIENCE = 2
 """Deterministic seconds of each solve; 0.08 is the most that one took for those, and each ended with a proof."""
