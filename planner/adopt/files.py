@@ -9,7 +9,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path, PurePosixPath
 from typing import Any
 
-from msgspec import Struct, field
+from msgspec import Struct
 from msgspec.structs import replace
 
 from planner.adopt import build, compose, embedded, kubernetes, litellm, platforms, rendered, supervisor, systemd
@@ -18,6 +18,7 @@ from planner.adopt.documents import at, documents
 from planner.adopt.launch import Launch, engine_image, script_launches
 from planner.adopt.makefile import recipes
 from planner.adopt.python import command_lines
+from planner.adopt.reader import Reader
 from planner.adopt.scope import Enough, Scope
 from planner.adopt.server import Other, Server
 from planner.adopt.shell import commands
@@ -25,16 +26,11 @@ from planner.adopt.templates import hide
 from planner.errors import InputError, Problem
 
 _FENCED = re.compile(r"^[ \t]*```(?:bash|sh|shell|console)[ \t]*\n(.*?)^[ \t]*```", re.M | re.S)
-_MOST_BYTES = 4 << 20
 _OTHERS = re.compile(
     r"(llama-server|llama\.cpp|ollama|sglang|text-generation-inference|\btgi\b|tritonserver|tensorrt|lmdeploy|tabbyapi"
     r"|exllama|infinity|aphrodite|mlc_llm|koboldcpp|text-embeddings-inference)",
     re.I,
 )
-
-
-_LONGEST_NAME = 255
-"""Bytes of a file's name on Linux (NAME_MAX)."""
 _TEMPLATES = (".j2", ".jinja", ".jinja2", ".tmpl", ".tpl", ".gotmpl", ".template", ".example", ".sample", ".dist")
 _UNIT = re.compile(r"(?:\s|[#;].*\n)*\[(?:Unit|Service|Install)\]")
 _STARTING = re.compile(r"^[ \t-]*\"?(?:image|command|FROM|CMD|ENTRYPOINT|Image|Exec|ExecStart)\"?[ \t:=].*", re.M)
@@ -49,47 +45,13 @@ class Found(Struct, frozen=True):
     empty: tuple[str, ...]
 
 
-class _Reader(Struct):
-    """Reads the files at hand by the last part of their names, and remembers which were."""
-
-    paths: tuple[Path, ...]
-    texts: dict[Path, str] = field(default_factory=dict)
-    used: set[Path] = field(default_factory=set)
-    made: dict[str, str] = field(default_factory=dict)
-    writing: set[Path] = field(default_factory=set)
-
-    def text(self, path: Path) -> str:
-        """Return a file's text; raises InputError where it cannot be read."""
-        if path not in self.texts:
-            self.texts[path] = _read(path)
-        return self.texts[path]
-
-    def beside(self, name: str) -> str | None:
-        """Return the text of the file that a path names, where one of its name is at hand."""
-        last = PurePosixPath(name).name
-        if not last or "$" in last or len(last.encode()) > _LONGEST_NAME:
-            return None
-        if (written := self.made.get(name)) is not None:
-            return written
-        folders = dict.fromkeys(path.parent for path in self.paths)
-        for path in (*self.paths, *(folder / last for folder in folders)):
-            if path.name == last and path.is_file() and path.stat().st_size <= _MOST_BYTES:
-                try:
-                    found = self.text(path)
-                except InputError:
-                    return None
-                self.used.add(path)
-                return found
-        return None
-
-
 def read_files(paths: Sequence[Path], version: str | None = None) -> Found:
     """Return the servers that files start; ``version`` is the engine's where they do not say it.
 
     Raises:
         InputError: a file cannot be read, or is none of the kinds that are known.
     """
-    reader = _Reader(tuple(paths))
+    reader = Reader(tuple(paths))
     order = sorted(paths, key=lambda path: (_rank(path, reader.text(path)), paths.index(path)))
     servers: list[Server] = []
     others: list[Other] = []
@@ -111,19 +73,6 @@ def read_files(paths: Sequence[Path], version: str | None = None) -> Found:
     return Found(tuple(servers), tuple(others), tuple(name for name in empty if Path(name) not in reader.used))
 
 
-def _read(path: Path) -> str:
-    try:
-        if path.stat().st_size > _MOST_BYTES:
-            raise InputError((Problem(str(path), 0, 0, "", "is larger than a file that starts servers"),))
-        data = path.read_bytes()
-    except OSError as error:
-        raise InputError((Problem(str(path), 0, 0, "", (error.strerror or str(error)).lower()),)) from error
-    if b"\0" in data:
-        raise InputError((Problem(str(path), 0, 0, "", "is no text"),))
-    text = data.decode("utf-8-sig", "replace")
-    return text if path.suffix == ".py" else hide(text)
-
-
 def _unfilled(path: Path) -> Path:
     """Return the name that a file has once its template is filled in, or its example copied."""
     while path.suffix in _TEMPLATES:
@@ -134,7 +83,7 @@ def _unfilled(path: Path) -> Path:
 def _rank(path: Path, text: str) -> int:
     """Order kinds of files so that those which others call come last."""
     path = _unfilled(path)
-    if path.suffix in (".env",) or path.name.startswith(".env"):
+    if path.suffix == ".env" or path.name.startswith(".env"):
         return 3
     if path.suffix in (".yaml", ".yml"):
         if re.search(r"^model_list\s*:", text, re.M):
@@ -145,7 +94,7 @@ def _rank(path: Path, text: str) -> int:
     return 0 if "--config" in text else 2
 
 
-def _kubernetes_files(paths: Sequence[Path], reader: _Reader) -> tuple[Path, ...]:
+def _kubernetes_files(paths: Sequence[Path], reader: Reader) -> tuple[Path, ...]:
     """Return the files of Kubernetes manifests, which are read together."""
     yamls = [path for path in paths if _unfilled(path).suffix in (".yaml", ".yml", ".json")]
     return tuple(path for path in yamls if re.search(r"^[\s{]*\"?apiVersion\"?\s*:", reader.text(path), re.M))
@@ -158,7 +107,7 @@ def _other_engine(path: Path, text: str) -> list[Other]:
 
 
 def _in_file(
-    path: Path, reader: _Reader, version: str | None, joined: Sequence[Path], known: Sequence[Server]
+    path: Path, reader: Reader, version: str | None, joined: Sequence[Path], known: Sequence[Server]
 ) -> Iterator[Server | Other]:
     text, kind = reader.text(path), _unfilled(path)
     name = kind.name
@@ -193,7 +142,7 @@ def _in_file(
 
 
 def _yaml(
-    path: Path, reader: _Reader, version: str | None, joined: Sequence[Path], known: Sequence[Server]
+    path: Path, reader: Reader, version: str | None, joined: Sequence[Path], known: Sequence[Server]
 ) -> Iterator[Server | Other]:
     if path in joined:
         if path == joined[0]:
@@ -216,14 +165,14 @@ def _yaml(
             )
 
 
-def _documents(path: Path, reader: _Reader) -> list[dict[str, Any]]:
+def _documents(path: Path, reader: Reader) -> list[dict[str, Any]]:
     try:
         return documents(reader.text(path))
     except ValueError as error:
         raise InputError((Problem(str(path), 0, 0, "", str(error)),)) from error
 
 
-def _document(document: dict[str, Any], path: Path, reader: _Reader, version: str | None) -> Iterator[Server | Other]:
+def _document(document: dict[str, Any], path: Path, reader: Reader, version: str | None) -> Iterator[Server | Other]:
     scope = Scope(read=reader.beside)
     if isinstance(document.get("services"), dict):
         variables = compose.env_file(reader.beside(".env") or "")
@@ -260,7 +209,7 @@ def _engine(document: dict[str, Any], name: str) -> str:
     return found[1].lower() if found else "another engine"
 
 
-def _script(text: str, path: Path, reader: _Reader, version: str | None) -> Iterator[Server | Other]:
+def _script(text: str, path: Path, reader: Reader, version: str | None) -> Iterator[Server | Other]:
     """Yield the servers of a script, named for the file, or by their ports when there are several."""
     made: dict[str, str] = {}
     started = script_launches(text, Scope(read=reader.beside, unsaid=0, made=made))
@@ -283,7 +232,7 @@ def _script(text: str, path: Path, reader: _Reader, version: str | None) -> Iter
     yield from dict.fromkeys(Other(path.stem, match[1].lower()) for match in named if match)
 
 
-def _written(made: dict[str, str], path: Path, reader: _Reader, version: str | None) -> Iterator[Server | Other]:
+def _written(made: dict[str, str], path: Path, reader: Reader, version: str | None) -> Iterator[Server | Other]:
     """Yield the servers of the files that a script writes: units, Compose files and others."""
     for name, text in made.items():
         own = Path(name)
@@ -294,7 +243,7 @@ def _written(made: dict[str, str], path: Path, reader: _Reader, version: str | N
                 yield replace(found, file=str(path)) if isinstance(found, Server) else found
 
 
-def _instances(text: str, reader: _Reader) -> tuple[str, ...]:
+def _instances(text: str, reader: Reader) -> tuple[str, ...]:
     """Return the instances of a unit's template for which a file of variables is at hand."""
     named = [re.escape(PurePosixPath(path).name) for path in systemd.environment_files(text) if "%i" in path]
     patterns = [re.compile(name.replace("%i", "(.+)")) for name in named]
@@ -306,12 +255,12 @@ def _instances(text: str, reader: _Reader) -> tuple[str, ...]:
 
 
 def _built(
-    found: Iterator[tuple[str, Launch]], path: Path, reader: _Reader, version: str | None
+    found: Iterator[tuple[str, Launch]], path: Path, reader: Reader, version: str | None
 ) -> Iterator[Server | Other]:
     for name, launch in found:
         yield build.server(launch, name, str(path), reader.beside, version)
 
 
-def _with(found: kubernetes.Found, path: Path, reader: _Reader, version: str | None) -> Server:
+def _with(found: kubernetes.Found, path: Path, reader: Reader, version: str | None) -> Server:
     server = build.server(found.launch, found.name, str(path), reader.beside, version)
     return replace(server, nodes=found.nodes, replicas=found.replicas, gpu_name=found.gpu_name)
