@@ -151,7 +151,11 @@ def test_names_that_fit_nothing_are_problems(tmp_path: Path) -> None:
         "measured:\n  - {checkpoint: a/b, source: s, benchmarks: {x: [code, 1, 2]}}\n"
         "defaults:\n  - {class: c, kind: short, median: 1, floor: 2, evidence: e}\n"
     )
-    shown = "\n".join(str(problem) for problem in check_folders([data_folder("catalog"), tmp_path]).problems)
+    shipped, some = data_folder("catalog"), tmp_path / "some"
+    (some / "models").mkdir(parents=True)
+    for file in ("schemes.yaml", "models/qwen3.yaml"):
+        (some / file).symlink_to(shipped / file)
+    shown = "\n".join(str(problem) for problem in check_folders([some, tmp_path]).problems)
 
     assert "unknown model 'Qwen/Qwen3-9B'" in shown
     assert "Qwen/Qwen3-8B" in shown
