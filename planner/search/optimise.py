@@ -12,6 +12,7 @@ from collections.abc import Callable, Sequence
 from msgspec import Struct
 from msgspec.structs import replace
 
+from planner.search.answers import left_free, packed_answer, placed_answer
 from planner.search.bounds import Bounds
 from planner.search.budget import BUDGET, BudgetSpent, spending
 from planner.search.chain import (
@@ -34,8 +35,7 @@ from planner.search.nested import nested
 from planner.search.packing import pack
 from planner.search.pieces import Pieces, pieces
 from planner.search.placing import Placing, blocks, deal, sizes
-from planner.search.problem import COST, MINIMAL_CHANGE, Answer, Block, Choice, Decided, Problem, StageValue
-from planner.search.turns import saved
+from planner.search.problem import COST, MINIMAL_CHANGE, Answer, Block, Decided, Problem, StageValue
 from planner.search.watch import step, stopped
 
 FEW = 400
@@ -70,7 +70,7 @@ def optimise(problem: Problem, budget: int = BUDGET) -> Answer | None:
             return _answered(pieces(problem), budget)
         except BudgetSpent as error:
             if stopped() and (packed := filled(problem)):  # before what is left of the problem was known
-                answer = _packed_answer(problem, packed, ceilings(problem)[problem.stages[0]], digest="")
+                answer = packed_answer(problem, packed, ceilings(problem)[problem.stages[0]], digest="")
                 return replace(answer, interrupted=True)
             raise BudgetSpent(budget) from error
 
@@ -89,7 +89,7 @@ def _answered(found: Pieces, budget: int) -> Answer | None:
         return None
     if not all(stage.proven for stage in answer.stages):
         stages = _bounded(limits, answer, budget)
-        answer = replace(answer, stages=_left_free(found.problem, answer, stages))
+        answer = replace(answer, stages=left_free(found.problem, answer, stages))
     return replace(found.original(answer), interrupted=stopped())
 
 
@@ -101,27 +101,6 @@ def _bounded(limits: Bounds, answer: Answer, budget: int) -> tuple[StageValue, .
     with contextlib.suppress(BudgetSpent):
         return tuple(relaxed(build(part.problem), answer.stages, min(budget, _BOUND)))
     return answer.stages
-
-
-def _left_free(problem: Problem, answer: Answer, stages: tuple[StageValue, ...]) -> tuple[StageValue, ...]:
-    """Return stages with the headroom that the choices have where it was not maximised to the end.
-
-    Sizes are only held above their line in the model: until headroom is maximised they may be larger than they need be.
-    """
-    left = sum(pool.capacity * pool.gpus for pool in problem.pools)
-    for position, (role, choice) in enumerate(zip(problem.roles, answer.choices, strict=True)):
-        if choice:
-            candidate = role.candidates[choice.candidate]
-            alone = problem.alone(position)
-            size = problem.pools[candidate.pool].capacity if alone else candidate.footprint(choice.sequences)
-            left -= size * candidate.width * len(choice.blocks)
-    left += saved(problem, answer)
-    return tuple(
-        replace(stage, value=max(stage.value, left), bound=max(stage.bound, left))
-        if stage.name == HEADROOM and not stage.proven
-        else stage
-        for stage in stages
-    )
 
 
 def _optimise(limits: Bounds, budget: int, digest: str) -> Answer | None:
@@ -165,7 +144,7 @@ def _nested(limits: Bounds, budget: int, digest: str) -> Answer | None:
         return None
     chosen = choices(model, chain.solver)
     found = pack(part.problem, chosen) or _solved_places(placing, chain, chosen)
-    return part.original(_answer(chosen, found, chain.stages, digest))
+    return part.original(placed_answer(chosen, found, chain.stages, digest))
 
 
 class _Relaxed(Struct, frozen=True):
@@ -200,7 +179,7 @@ def _relaxed(limits: Bounds, budget: int, digest: str) -> _Relaxed | Answer | No
     if _summed(problem) and (first.proven or not several or places(problem) > FEW):
         packed = pack(part.problem, decided, _most_gpus(model, chain.solver), _stays(chain.stages))
         if packed:
-            return part.original(_answer(decided, packed, chain.stages, digest))
+            return part.original(placed_answer(decided, packed, chain.stages, digest))
     return _Relaxed(part.decided(decided), first.bound, total)
 
 
@@ -239,7 +218,7 @@ def _polished(limits: Bounds, packed: Packed, budget: int, digest: str, bound: i
         with contextlib.suppress(BudgetSpent):
             answer = _settled(part, min(budget, _POLISH), digest, bound, packed.value[0])
     if answer is None or _values(answer) < packed.value:
-        return _packed_answer(limits.problem, packed, bound, digest)
+        return packed_answer(limits.problem, packed, bound, digest)
     return answer
 
 
@@ -263,7 +242,7 @@ def _filled(problem: Problem, bound: int, digest: str, budget: int) -> Answer:
     packed = filled(problem)
     if packed is None:
         raise BudgetSpent(budget)
-    return _packed_answer(problem, packed, bound, digest)
+    return packed_answer(problem, packed, bound, digest)
 
 
 def places(problem: Problem) -> int:
@@ -356,7 +335,7 @@ def _placed(
     first, *rest = chain.stages
     limit = min(first.bound, bound)
     first = replace(first, bound=limit, proven=first.value == limit)
-    return _answer(decided, found, (first, *rest), digest)
+    return placed_answer(decided, found, (first, *rest), digest)
 
 
 def _most_gpus(model: Model, solver: CpSolver) -> list[int] | None:
@@ -379,31 +358,6 @@ def _solved_places(placing: Placing, chain: Chain, decided: Sequence[Decided]) -
         deal(role.candidates[choice[0]], taken) if choice else ()
         for role, choice, taken in zip(roles, decided, found, strict=True)
     ]
-
-
-def _answer(
-    decided: list[tuple[int, int] | None],
-    found: list[tuple[Block, ...]],
-    stages: tuple[StageValue, ...],
-    digest: str,
-) -> Answer:
-    made = [
-        choice and Choice(candidate=choice[0], sequences=choice[1], blocks=there)
-        for choice, there in zip(decided, found, strict=True)
-    ]
-    return Answer(choices=tuple(made), stages=stages, model_sha256=digest)
-
-
-def _packed_answer(problem: Problem, packed: Packed, bound: int, digest: str) -> Answer:
-    """Return a packed plan with what is known of it: the bound of the first stage."""
-    limits = ceilings(problem)
-    found = [packed.board.blocks(role) for role in range(len(problem.roles))]
-    headroom = sum(packed.board.free)
-    stages = []
-    for position, (name, value) in enumerate(zip((*problem.stages, HEADROOM), (*packed.value, headroom), strict=True)):
-        limit = bound if position == 0 else limits[name]
-        stages.append(StageValue(name=name, value=value, bound=limit, proven=position == 0 and value == bound))
-    return _answer(list(packed.decided), found, tuple(stages), digest)
 
 
 def _values(answer: Answer) -> tuple[int, ...]:
