@@ -10,7 +10,7 @@ from fleets import catalog, changed, fleet
 
 from planner import explain
 from planner.conflict.minimal import cores
-from planner.conflict.requirements import as_required, requirements, without
+from planner.conflict.requirements import as_required, drop_role, requirements, without
 from planner.conflict.sizing import Sizing
 from planner.engine.profile import load_profile
 from planner.plan import Change, NoPlan, Plan
@@ -126,6 +126,35 @@ def test_every_conflict_is_minimal_and_decisive_only_where_it_says_so(case: dict
     for one in refused(case["id"]).conflicts:
         some = [item for item in requirements(found) if item.requirement in one.requirements]
         assert one.decisive == all(sizes.solved(without(found, [item])) for item in some)
+
+
+def test_what_decided_only_beside_a_pin_of_the_engine_is_no_part_of_a_conflict_without_the_pin() -> None:
+    """Without CUDA graphs one server fits over two of the cards, so that two are too many; with them not even one."""
+    role = {"task": "chat", "models": ["Llama-3.2-3B-Instruct"], "schemes": ["fp8"], "context": {"min": "16k"},
+            "concurrency": 1, "replicas": 2, "pipeline_parallel": 1, "eager": True,
+            "request": {"prompt_tokens": 1500, "output_tokens": 500}}  # fmt: skip
+    nodes = {"x": {"gpu": "RTX 4060 Ti 16GB", "memory_in_use": "12GiB", "count": 3}}
+    found, sizes = fleet({"name": "f", "nodes": nodes, "roles": {"a": role}}), Sizing(catalog(), load_profile(None))
+    (core,) = cores(found, sizes)
+    rest = [item for item in requirements(found) if item.requirement not in {one.requirement for one in core}]
+
+    assert not sizes.solved(without(found, rest))
+    assert [item.requirement.path for item in core if not sizes.solved(without(found, [*rest, item]))] == []
+
+
+def test_roles_that_may_be_awake_together_once_another_is_gone_take_no_turns() -> None:
+    role = {"task": "general", "models": "Qwen2.5-7B-Instruct", "context": "4k"}
+    turns = {"time_share": [["a", "b", "c"]], "between_turns": "sleep"}
+    three, two = (
+        {"name": "f", "gpu": "RTX 4090", "roles": {name: {**role} for name in names}} for names in ("abc", "ac")
+    )
+
+    both = drop_role(fleet({**three, **turns, "max_resident": 2}), "b")
+    one = drop_role(fleet({**three, **turns}), "b")
+
+    assert (both.roles, both.time_share) == (fleet(two).roles, ())
+    assert one.time_share == fleet({**two, "time_share": [["a", "c"]]}).time_share
+    assert {left.sleeps for left in one.roles} == {1}
 
 
 def test_a_conflict_names_what_is_required_though_a_role_that_may_be_left_out_does_not_fit_either() -> None:

@@ -1,13 +1,17 @@
 """load.sh against stand-ins, and its options against the benchmark of every engine version."""
 
+import contextlib
 import itertools
 import json
+import signal
+import threading
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import plans
 import pytest
 from msgspec.structs import replace
-from staged import Stage, free_ports, stage
+from staged import Stage, free_ports, stage, wait_until
 
 from planner.artifacts.bench import bench
 from planner.plan import Plan, ServerPlan
@@ -76,16 +80,19 @@ def test_what_was_measured_is_held_against_the_ranges_of_the_plan(tmp_path: Path
     ]
 
 
-def test_servers_on_one_card_are_loaded_alone_and_together(tmp_path: Path) -> None:
-    ports = free_ports(2)
+def shared(*ports: int) -> Plan:
+    """Two servers on one card."""
     speed = replace(plans.SPEED, busy_permille=2000)
-    shared = plans.plan(
+    return plans.plan(
         *(
             plans.server(name, port=port, max_num_seqs=2, output_tokens=20, speed=speed)
             for name, port in zip(("coder", "general"), ports, strict=True)
         )
     )
-    staged = stage(shared, tmp_path, FAKE_TOKEN_SECONDS="0.05")
+
+
+def test_servers_on_one_card_are_loaded_alone_and_together(tmp_path: Path) -> None:
+    staged = stage(shared(*free_ports(2)), tmp_path, FAKE_TOKEN_SECONDS="0.05")
     assert staged.run("launch.sh", "up").returncode == 0
     try:
         run = staged.run("load.sh", "--beside")
@@ -118,6 +125,52 @@ def test_a_server_that_does_not(tmp_path: Path, environment: dict[str, str], mes
     assert f"FAIL  coder                {message}" in run.stdout
     assert "servers that fall short of the plan: 1" in run.stdout
     assert "embed" not in run.stdout
+
+
+class Mute(BaseHTTPRequestHandler):
+    """A server that has a page of metrics and answers no request before the test ends."""
+
+    def do_GET(self) -> None:
+        self.send_response(200)
+        self.send_header("Content-Length", "0")
+        self.end_headers()
+
+    def do_POST(self) -> None:
+        threading.Event().wait(300)
+
+    def log_message(self, *_: object) -> None:
+        """Say nothing."""
+
+
+def benchmarks(folder: Path) -> list[Path]:
+    """Return the processes of benchmarks that write their report below a folder."""
+    found = []
+    for path in Path("/proc").glob("[0-9]*/cmdline"):
+        try:
+            words = path.read_bytes().split(b"\0")
+        except OSError:  # it has just ended
+            continue
+        if {b"bench", b"serve"} <= set(words) and any(str(folder).encode() in word for word in words):
+            found.append(path)
+    return found
+
+
+@pytest.mark.parametrize("options", [(), ("--beside",)], ids=["all", "alone"])
+def test_a_signal_ends_the_benchmark_too(tmp_path: Path, options: tuple[str, ...]) -> None:
+    ports = free_ports(2)
+    with contextlib.ExitStack() as ended:
+        for port in ports:
+            server = ended.enter_context(ThreadingHTTPServer(("127.0.0.1", port), Mute))
+            server.daemon_threads = True
+            threading.Thread(target=server.serve_forever, daemon=True).start()
+            ended.callback(server.shutdown)
+        staged = stage(shared(*ports), tmp_path, TMPDIR=str(tmp_path))
+        script = staged.start("load.sh", *options)
+        wait_until("a benchmark", lambda: len(benchmarks(tmp_path)) == (1 if options else 2))
+
+        assert staged.finish(script, signal.SIGTERM) == 143
+        wait_until("the end of the benchmark", lambda: not benchmarks(tmp_path))
+        assert not list(tmp_path.glob("tmp.*"))
 
 
 def test_a_dead_server_is_no_result(tmp_path: Path) -> None:

@@ -60,7 +60,7 @@ _FREEDOM = (
 """Keys that limit where a role may be, or what it leaves there, for each of which there is more room without it."""
 _APART = "same_server_as"
 """The key of a role without a server of its own, which may fit where one server for several does not."""
-_PINS = tuple(setting.key for setting in SETTINGS)
+PINS = tuple(setting.key for setting in SETTINGS)
 """Keys of a role that pin the engine, without each of which it may take less, or start."""
 
 
@@ -126,7 +126,7 @@ def _tried(fleet: Fleet, sizing: Sizing) -> Iterator[Iterable[FleetEdit]]:
                 yield kind(fleet, role, sizing)
     for item in requirements(fleet):
         path, value = item.requirement.path, item.requirement.value
-        if path.rpartition(".")[2] in (*_FREEDOM, *_PINS, _APART):
+        if path.rpartition(".")[2] in (*_FREEDOM, *PINS, _APART):
             yield [FleetEdit(item.without(fleet), path, value, "")]
     for role in fleet.roles:
         yield _one_server(fleet, role)

@@ -8,7 +8,7 @@ what remains cannot be met together, and could without any one of it.
 from collections.abc import Iterator, Sequence
 
 from planner.catalog import Catalog
-from planner.conflict.changes import changes, pairs
+from planner.conflict.changes import PINS, changes, pairs
 from planner.conflict.requirements import Relaxable, as_required, requirements, without
 from planner.conflict.sizing import Sizing
 from planner.fleet import Fleet, Role
@@ -105,15 +105,25 @@ def minimal(fleet: Fleet, sizing: Sizing) -> tuple[Relaxable, ...]:
     """Return requirements that cannot be met together, none of which can be left out.
 
     Requirements are tried from the last to the first, so that the answer is the same every time and prefers those of
-    the first roles.
+    the first roles. A server may take more without a pin of the engine than with it, so that what was kept before such
+    a pin went need not be decisive any more: it is tried again then.
     """
     everything = requirements(fleet)
+    kept = _needed(fleet, everything, sizing)
+    dropped = [item for item in everything if item not in kept]
+    if any(item.requirement.path.rpartition(".")[2] in PINS for item in dropped):
+        return _needed(without(fleet, dropped), kept, sizing)
+    return kept
+
+
+def _needed(fleet: Fleet, items: Sequence[Relaxable], sizing: Sizing) -> tuple[Relaxable, ...]:
+    """Return what is left of some requirements when each is dropped without which a fleet is still impossible."""
     dropped: list[Relaxable] = []
-    for item in reversed(everything):
+    for item in reversed(items):
         if not _possible(without(fleet, [*dropped, item]), sizing):
             dropped.append(item)
     gone = {item.requirement for item in dropped}
-    return tuple(item for item in everything if item.requirement not in gone)
+    return tuple(item for item in items if item.requirement not in gone)
 
 
 def _possible(fleet: Fleet, sizing: Sizing) -> bool:

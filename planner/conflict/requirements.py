@@ -85,9 +85,15 @@ def change_role(fleet: Fleet, name: str, change: Callable[[Role], Role]) -> Flee
 
 
 def drop_role(fleet: Fleet, name: str) -> Fleet:
-    """Return the fleet without a role."""
-    left = (_without(role, name) for role in fleet.roles)
-    return replace(fleet, roles=tuple(role for role in left if role))
+    """Return the fleet without a role; of those that took turns with it, what may be awake together takes none."""
+    left = tuple(role for role in (_without(role, name) for role in fleet.roles) if role)
+    if not fleet.time_share:
+        return replace(fleet, roles=left)
+    names = {role.name for role in left}
+    groups = [replace(group, roles=tuple(one for one in group.roles if one in names)) for group in fleet.time_share]
+    groups = [group for group in groups if len(group.roles) > group.awake]
+    found = replace(fleet, roles=left, time_share=tuple(groups))
+    return found.settled(fleet.between_turns) if fleet.between_turns else found
 
 
 def _changed(role: Role, name: str, change: Callable[[Role], Role]) -> Role:
