@@ -27,6 +27,8 @@ readonly servers=(
 )
 # Every place is taken this many times, one request after another.
 readonly rounds=3
+# What this shell has started and not waited for.
+pids=()
 
 # Sets what the plan says about one server.
 plan_of() {
@@ -95,6 +97,8 @@ bad() {
   code=1
 }
 
+stop() { kill "${pids[@]}" 2>/dev/null || true; }
+
 # Loads one server and prints what came of it.
 load() {
   local name=$1 code=0 report="${work}/$1.json" log="${work}/$1.log" tokenizer running=0 usage=0 page now before pid
@@ -111,6 +115,7 @@ load() {
     --ready-check-timeout-sec 30 --disable-tqdm --metric-percentiles 95 \
     --save-result --result-dir "${work}" --result-filename "${name}.json" </dev/null >"${log}" 2>&1 &
   pid=$!
+  pids=("${pid}")
   while kill -0 "${pid}" 2>/dev/null; do
     page=$(metrics)
     now=$(metric vllm:num_requests_running <<<"${page}")
@@ -119,12 +124,22 @@ load() {
     ((now <= usage)) || usage=${now}
     sleep 0.2
   done
-  if ! wait "${pid}" || [[ ! -s "${report}" ]]; then
+  wait "${pid}" || code=1
+  pids=()
+  if ((code != 0)) || [[ ! -s "${report}" ]]; then
     bad "the benchmark ended without a result; its last lines: $(tail -n 5 "${log}")"
     return 1
   fi
   judge
   return "${code}"
+}
+
+# The same, beside others: a signal, or whatever else ends it, ends the benchmark too.
+beside_others() {
+  pids=()
+  trap stop EXIT
+  trap 'exit 143' INT TERM
+  load "$1" >"${work}/$1.out"
 }
 
 judge() {
@@ -166,18 +181,18 @@ times() {
 
 # Everything is read before the first command runs, because the script itself may be standard input.
 main() {
-  local name pids=() failed=0 slow
+  local name failed=0 slow
   PATH="${PATH}:/opt/vllm/bin"
   command -v vllm >/dev/null || { printf 'load: vllm is not on PATH\n' >&2 && exit 78; }
   export HF_HUB_OFFLINE=1 VLLM_NO_USAGE_STATS=1 DO_NOT_TRACK=1
   work=$(mktemp -d)
   readonly work
-  trap 'rm -rf "${work}"' EXIT
-  trap 'kill "${pids[@]}" 2>/dev/null || true; exit 143' INT TERM
+  trap 'stop; rm -rf "${work}"' EXIT
+  trap 'exit 143' INT TERM
   (($# > 0)) || set -- "${servers[@]}"
   for name in "$@"; do plan_of "${name}"; done
   for name in "$@"; do
-    load "${name}" >"${work}/${name}.out" &
+    beside_others "${name}" &
     pids+=("$!")
   done
   for name in "$@"; do
