@@ -15,6 +15,7 @@ from benchmarks.solver.greedy import greedy
 from planner.search import chain
 from planner.search.budget import BUDGET, BudgetSpent
 from planner.search.chain import new_solver, run
+from planner.search.decompose import filled
 from planner.search.feasible import feasible
 from planner.search.follow import Figure
 from planner.search.model import Model, Row, build
@@ -280,6 +281,18 @@ def test_a_search_that_ended_before_it_began_packs_what_it_can() -> None:
     assert fits(problem, answer.choices)
     assert reached(answer) <= reached(solved(problem))
     assert not any(stage.proven for stage in answer.stages if stage.value < stage.bound)
+
+
+def test_roles_whose_smallest_options_crowd_one_pool_are_packed_into_another() -> None:
+    """Without any search: each role fits the first pool with less, and only two of them go there."""
+    candidates = (sized(40), replace(sized(60), pool=1, worth=((2, 0),)))
+    roles = tuple(RoleProblem(name=f"r{number}", candidates=candidates) for number in range(4))
+    pools = (PoolProblem(capacity=50, width=2), PoolProblem(capacity=90, width=2, nodes=(1,)))
+    packed = filled(Problem(roles=roles, pools=pools, stages=("only",)))
+
+    assert packed
+    assert sorted(choice[0] for choice in packed.decided if choice) == [0, 0, 1, 1]
+    assert packed.value == (6,)
 
 
 def sized(fixed: int) -> Candidate:

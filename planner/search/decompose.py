@@ -19,7 +19,7 @@ from planner.search.budget import BudgetSpent, purse
 from planner.search.chain import Weighing, choices, maximise_first, reached
 from planner.search.model import build
 from planner.search.narrow import narrowed
-from planner.search.packing import fullest, stay
+from planner.search.packing import fullest, most_of, stay
 from planner.search.pieces import Pieces
 from planner.search.problem import COST, MINIMAL_CHANGE, Candidate, Decided, Problem
 from planner.search.teams import sound, wasted
@@ -40,11 +40,15 @@ Value = tuple[int, ...]
 
 
 class Packed(Struct, frozen=True):
-    """A choice for every role that has places, and its value in every stage."""
+    """A choice for every role that has places, and its value in every stage.
+
+    It is ``mended`` when some roles have other options than were chosen, because those found no place.
+    """
 
     decided: tuple[Decided, ...]
     board: Board
     value: Value
+    mended: bool = False
 
 
 def decompose(problem: Problem, weighing: Weighing, budget: int, bound: int) -> Packed | None:
@@ -64,7 +68,7 @@ def decompose(problem: Problem, weighing: Weighing, budget: int, bound: int) -> 
         if in_vain == _IN_VAIN:
             break
         found = _packed(problem, decided) if decided else None
-        fits, fails = (share, fails) if found else (fits, share)
+        fits, fails = (share, fails) if found and not found.mended else (fits, share)
         best = max(filter(None, (best, found)), key=lambda packed: packed.value, default=None)
         if stopped() or (best and (bound - best.value[0]) * _GOOD_ENOUGH <= abs(bound)):
             return best
@@ -83,7 +87,7 @@ def filled(problem: Problem) -> Packed | None:
     It is what there is when the solver was ended before it had found any plan.
     """
     decided: list[Decided] = [smallest(problem, position) for position in range(len(problem.roles))]
-    board = fullest(problem, decided)
+    board = fullest(problem, decided) or _mended(problem, decided)
     if board is None or not any(decided) or not sound(problem, decided):
         return None
     _improve(problem, board, decided)
@@ -126,10 +130,25 @@ def value(problem: Problem, decided: Sequence[Decided], board: Board) -> Value:
 def _packed(problem: Problem, decided: list[Decided]) -> Packed | None:
     """Pack a choice with only a share of all memory, and use what is left over."""
     board = fullest(problem, decided)
+    mended = board is None
+    board = board or _mended(problem, decided)
     if board is None:
         return None
     _improve(problem, board, decided)
-    return Packed(tuple(decided), board, value(problem, decided, board))
+    return Packed(tuple(decided), board, value(problem, decided, board), mended)
+
+
+def _mended(problem: Problem, decided: list[Decided]) -> Board | None:
+    """Pack a choice, and give roles that find no place the best of their options that does; None where one has none.
+
+    Where other rules say what goes together nothing is mended.
+    """
+    barred = any(found.barred for role in problem.roles for found in role.candidates)
+    if problem.teams or problem.floors or barred:
+        return None
+    board, missing = most_of(problem, decided)
+    upgrades = _Upgrades(problem, board, decided)
+    return board if all(upgrades.settle(role) for role in missing) else None
 
 
 def _chosen(problem: Problem, weighing: Weighing, share: int, budget: int) -> list[Decided]:
@@ -187,6 +206,18 @@ class _Upgrades:
 
         alone = (role for role in range(len(self.problem.roles)) if not self.problem.mates(role))
         return sorted(alone, key=lambda role: (loss(role), role))
+
+    def settle(self, role: int) -> bool:
+        """Give a role that is nowhere the best of its options that finds a place, if any does."""
+        for _, index in self._ranked[role]:
+            candidate = self.problem.roles[role].candidates[index]
+            for sequences in dict.fromkeys((candidate.most, candidate.least)):
+                if late():
+                    return False
+                if self.board.put(role, candidate, sequences, wanted=candidate.stays):
+                    self.decided[role] = index, sequences
+                    return True
+        return False
 
     def take(self, role: int) -> bool:
         """Give a role the best of the options that are worth more, if any finds a place."""

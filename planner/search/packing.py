@@ -108,6 +108,15 @@ def fullest(problem: Problem, decided: Sequence[Decided]) -> Board | None:
     return None
 
 
+def most_of(problem: Problem, decided: Sequence[Decided]) -> tuple[Board, list[int]]:
+    """Return a board with all roles that find places, one after another, and the roles that find none."""
+    board, missing = Board(problem), []
+    for item in sorted(_items(problem, decided), key=_order):
+        if not board.put(item.role, item.candidate, item.sequences):
+            missing.append(item.role)
+    return board, missing
+
+
 def _items(problem: Problem, decided: Sequence[Decided]) -> Iterator[_Item]:
     for role, choice in enumerate(decided):
         if choice:
