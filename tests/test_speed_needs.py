@@ -120,6 +120,7 @@ def test_the_rate_that_nothing_keeps_up_with_is_named_with_what_would_help() -> 
 
     assert "the rate is 4/s" in text
     assert "keeps up with" in text
+    assert "of more requests at once nothing is said: bound by prompts, which take" in text
     assert isinstance(_solved(("roles.chat.rate", hints["roles.chat.rate"])), Plan)
     assert isinstance(_solved(("roles.chat.rate", "4/s"), ("gpu.count", int(hints["gpu.count"]))), Plan)
 

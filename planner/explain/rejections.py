@@ -97,7 +97,8 @@ def _figure(found: Rejection) -> str:
     if found.reason in ("tpot", "ttft"):
         return f"up to {format_time(found.found)} with one request, most of it {found.detail}, on {_split(found)}"
     if found.reason == "rate":
-        return f"keeps up with {format_rate(found.found)} on {_split(found)}"
+        beyond = f"; of more requests at once nothing is said: {found.detail}" if found.detail else ""
+        return f"keeps up with {format_rate(found.found)} on {_split(found)}{beyond}"
     if found.reason == "sequences":
         return f"{found.found} on {_split(found)}"
     if found.reason == "unmeasured":

@@ -49,7 +49,8 @@ class Unmet(Struct, frozen=True, kw_only=True):
     """Why no number of sequences meets a role's speed.
 
     ``what`` is ``tpot``, ``ttft`` (microseconds), ``rate`` (thousandths of a request per second) or ``unmeasured``;
-    ``found`` is the best there is, and ``detail`` the term that most of the time goes to, or why nothing is said.
+    ``found`` is the best there is, and ``detail`` the term that most of the time goes to, or why nothing is said: of a
+    rate with more requests at once than were found, empty where those are too slow.
     """
 
     what: SpeedReason
@@ -181,7 +182,8 @@ def bounds(
     most = _last(fine, device.largest_batch * rates.work.data_ranks)
     wanted = -(-(role.rate_milli or 0) // replicas)
     if kept_up_milli(role, at(most)) < wanted:
-        return Unmet(what="rate", wanted=role.rate_milli or 0, found=kept_up_milli(role, at(most)) * replicas)
+        kept = kept_up_milli(role, at(most)) * replicas
+        return Unmet(what="rate", wanted=role.rate_milli or 0, found=kept, detail=at(most + 1).reason or "")
     return 1 + _last(lambda count: kept_up_milli(role, at(count)) < wanted, most, 0), most
 
 
