@@ -81,14 +81,19 @@ def test_a_ledger_one_byte_off_is_refused(term: str) -> None:
 
     found = violations(tampered("coder", ledger=lighter))
 
-    assert "the ledger is" in found
+    assert (
+        f"the ledger is wrong: {term} {getattr(ledger, term) - 1}, recomputed {getattr(ledger, term)}\n" in f"{found}\n"
+    )
     assert "the ledger does not add up" in found
 
 
 def test_a_better_accuracy_than_published_is_refused() -> None:
     claimed = replace(pair().server("coder").accuracy, score=10_000)
 
-    assert "the accuracy is" in violations(tampered("coder", accuracy=claimed))
+    published = pair().server("coder").accuracy.score
+    assert f"the accuracy is wrong: score 10000, recomputed {published}" in violations(
+        tampered("coder", accuracy=claimed)
+    )
 
 
 def test_a_value_of_the_objective_that_is_not_so_is_refused() -> None:

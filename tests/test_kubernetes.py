@@ -370,6 +370,11 @@ def test_helm_values_have_the_keys_and_types_of_the_chart() -> None:
     assert read["servingEngineSpec"]["vllmApiKey"].keys() == {"secretName", "secretKey"}
 
 
+def test_a_server_on_several_machines_that_shares_gpus_is_refused_with_the_key_that_helps() -> None:
+    with pytest.raises(InputError, match=r"hint: set roles\.large\.exclusive to true"):
+        documents(plans.two_nodes())
+
+
 def test_helm_values_refuse_what_the_chart_cannot_do() -> None:
     with pytest.raises(InputError, match="coder and general share a GPU"):
         values(plans.two_roles())

@@ -35,4 +35,4 @@ def test_a_speed_that_is_not_so_is_found() -> None:
 
     assert check(found, fleet(LENGTHLESS), catalog()) == []
     (violation,) = check(replace(found, servers=servers), fleet(LENGTHLESS), catalog())
-    assert "the speed is" in str(violation)
+    assert str(violation) == f"coder: the speed is wrong: tpot_us.value 1, recomputed {coder.speed.tpot_us.value}"

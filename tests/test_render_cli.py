@@ -43,6 +43,7 @@ def test_a_hand_edit_is_a_diff(folder: Path, command: str) -> None:
     assert re.match(rf"{first}\n  artifacts/launch.sh: edited by hand\n\n--- a/artifacts/", result.stdout)
     assert "--- a/artifacts/launch.sh\n+++ b/artifacts/launch.sh\n" in result.stdout
     assert "-readonly router_port=9000\n+readonly router_port=8000\n" in result.stdout
+    assert "with --force in place of --check overwrites it" in result.stderr
     assert tree(folder) == before
 
 
@@ -52,6 +53,7 @@ def test_a_missing_file_and_a_lost_permission_are_differences(folder: Path) -> N
     result = invoke("render", "--check")
 
     assert result.exit_code == 5
+    assert "the same command without --check writes them" in result.stderr
     assert "--- /dev/null\n+++ b/artifacts/compose.yaml\n" in result.stdout
     assert "artifacts/gate.sh: is not executable\n" in result.stdout
 

@@ -120,14 +120,9 @@ def _quadlet(context: Context) -> Iterator[Entry]:
 
 def _kubernetes(context: Context) -> Iterator[Entry]:
     groups = [server for server in context.servers if server.node_count > 1]
-    shared = [
-        f"{server.name} runs on several machines and shares a GPU there, but the pods of a group have GPUs of their own"
-        for server in groups
-        if _neighbours(context, server)
-    ]
+    shared = [server for server in groups if _neighbours(context, server)]
     if shared:
-        hint = "render a folder for each machine instead: script, compose, systemd or quadlet"
-        raise InputError(tuple(Problem(KUBERNETES, 0, 0, "", mistake, hint) for mistake in shared))
+        raise InputError(tuple(_shares(server) for server in shared))
     yield "kubernetes/weights.yaml", "kubernetes/weights.yaml.j2", None
     for name in ("kustomization.yaml", "job.yaml"):
         yield f"kubernetes/download/{name}", f"kubernetes/download/{name}.j2", None
@@ -157,6 +152,17 @@ def _kubernetes(context: Context) -> Iterator[Entry]:
         yield "kubernetes/fleet/together.sh", "kubernetes/fleet/together.sh", None
     yield "kubernetes/fleet/models.json", "router/models.json.j2", None
     yield from _answers("kubernetes/fleet")
+
+
+def _shares(server: Server) -> Problem:
+    """Say why the pods of a server on several machines cannot be, and the two ways out."""
+    return Problem(
+        KUBERNETES, 0, 0, "",
+        f"{server.name} runs on several machines and shares a GPU there, but the pods of a group have GPUs of their "
+        "own",
+        f"set roles.{server.role}.exclusive to true and solve again, or render a folder for each machine instead: "
+        "script, compose, systemd or quadlet",
+    )  # fmt: skip
 
 
 def _neighbours(context: Context, server: Server) -> bool:

@@ -7,7 +7,7 @@ from msgspec import Struct
 from msgspec.structs import replace
 
 from planner.catalog import Catalog
-from planner.check.violation import Violation
+from planner.check.violation import Violation, differing
 from planner.engine.chat_templates import chat_template
 from planner.engine.flags import default_flags, holds_whole_prompts
 from planner.engine.profile import EngineProfile
@@ -157,7 +157,7 @@ def _check_server(facts: Recomputed, plan: ServerPlan) -> Iterator[Violation]:
         yield Violation(plan.name, "its known faults are not those of the catalog")
     exact = ledger(server, gpu, facts.profile)
     if exact != plan.ledger:
-        yield Violation(plan.name, f"the ledger is {plan.ledger}, recomputed {exact}")
+        yield Violation(plan.name, f"the ledger is wrong: {differing(plan.ledger, exact)}")
 
 
 def variant_of(role: Role, plan: ServerPlan) -> tuple[Model, Variant] | None:
@@ -279,10 +279,10 @@ def _accuracy(facts: Recomputed, role: Role, plan: ServerPlan, found: tuple[Mode
     figures, of = facts.figures[role.name], (*found, facts.cache(plan), plan.max_model_len)
     exact = figures.of(*of)
     if exact != plan.accuracy:
-        yield Violation(plan.name, f"the accuracy is {plan.accuracy}, recomputed {exact}")
+        yield Violation(plan.name, f"the accuracy is wrong: {differing(plan.accuracy, exact)}")
     shared = tuple(SharedRole(name=one.name, task=one.task, accuracy=its) for one, its in figures.others(*of))
     if shared != plan.shared:
-        yield Violation(plan.name, f"the roles it shares are {plan.shared}, recomputed {shared}")
+        yield Violation(plan.name, f"the roles it shares are wrong: {differing(plan.shared, shared)}")
     for name, floor, value in figures.floors(*of):
         if value is None or value < floor:
             yield Violation(plan.name, f"its {name} is below the floor of {floor / 100:g}")

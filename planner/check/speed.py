@@ -3,7 +3,7 @@
 from collections.abc import Iterator
 
 from planner.check.servers import Recomputed
-from planner.check.violation import Violation
+from planner.check.violation import Violation, differing
 from planner.facts.gpu import GPU
 from planner.fleet import Role
 from planner.memory.terms import Server
@@ -31,8 +31,9 @@ def check_speed(facts: Recomputed) -> Iterator[Violation]:
             if key not in known:
                 known[key] = speed_of(role, made, gpu, facts.profile, facts.catalog.speed, busy, nodes)
             found = known[key]
-            if server.speed != server_speed(found, busy):
-                yield Violation(server.name, f"the speed is {server.speed}, recomputed {server_speed(found, busy)}")
+            exact = server_speed(found, busy)
+            if server.speed != exact:
+                yield Violation(server.name, f"the speed is wrong: {differing(server.speed, exact)}")
             if found:
                 yield from _limits(facts, role, server.name, found)
                 kept_up, served = kept_up + kept_up_milli(role, found), True

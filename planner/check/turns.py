@@ -3,7 +3,7 @@
 from collections.abc import Iterator
 
 from planner.check.servers import Recomputed
-from planner.check.violation import Violation
+from planner.check.violation import Violation, differing
 from planner.fleet import STOP, Fleet
 from planner.plan import GPULedger, Plan, asleep_of, awake_sets
 from planner.plan.lookup import lookup
@@ -24,12 +24,12 @@ def check_turns(facts: Recomputed) -> Iterator[Violation]:
     served = {server.role for server in plan.servers}
     expected = awake_sets(fleet.time_share, served) if fleet.time_share else ()
     if plan.awake_sets != expected:
-        yield Violation("awake sets", f"are {plan.awake_sets}, recomputed {expected}")
+        yield Violation("awake sets", f"are wrong: {differing(plan.awake_sets, expected)}")
     for server in plan.servers:
         role, gpu = fleet.role(server.role), facts.gpu(server)
         found = asleep_of(fleet, role, facts.server(server), gpu, facts.profile, server.ledger.weights_bytes)
         if server.asleep != found:
-            yield Violation(server.name, f"keeps {server.asleep} between its turns, recomputed {found}")
+            yield Violation(server.name, f"what it keeps between its turns is wrong: {differing(server.asleep, found)}")
     if fleet.host_memory_bytes is not None and plan.host_bytes > fleet.host_memory_bytes:
         yield Violation("host memory", f"sleeping roles keep {plan.host_bytes} of {fleet.host_memory_bytes} bytes")
 

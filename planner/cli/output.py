@@ -112,11 +112,15 @@ def check_files(
         would = write(files, folder, force=True, dry_run=True)
         say_files(_paths(would, folder), written=False, current=not difference, diff=difference)
     if difference:
+        outcomes = foreseen(files, folder)
         if not as_json:
-            click.echo(shown(wrapped(differing(foreseen(files, folder), before, plan))))
+            click.echo(shown(wrapped(differing(outcomes, before, plan))))
             click.echo()
             click.echo(difference, nl=False)
-        hint("the files are stale or were edited by hand; the same command without --check writes them")
+        if any(outcome.verb is Verb.CONFLICT for outcome in outcomes):
+            hint("a file was edited by hand; the same command with --force in place of --check overwrites it")
+        else:
+            hint("the files are stale; the same command without --check writes them")
         raise SystemExit(EXIT_FILES_DIFFER)
 
 
