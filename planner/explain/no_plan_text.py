@@ -57,7 +57,9 @@ def _with(found: NoPlan, need: Need) -> str:
     limits = f"{format_tokens(need.max_model_len)} context, {plural(need.max_num_seqs, 'request')}"
     stages = f"{need.pipeline_parallel_size} stages of " if need.pipeline_parallel_size > 1 else ""
     ranks = f"{need.data_parallel_size} data-parallel ranks of " if need.data_parallel_size > 1 else ""
-    gpus = f", on {ranks}{stages}{plural(need.tensor_parallel_size, 'GPU')}"
+    large = any(supply.pool == need.pool and need.needed_bytes > supply.capacity_bytes for supply in found.gpus)
+    on = "too much for" if large else "on"  # in all no split of the role takes less, be it on too few GPUs
+    gpus = f", {on} {ranks}{stages}{plural(need.tensor_parallel_size, 'GPU')}"
     where = f"{gpus} of {need.pool}" if len(found.gpus) > 1 else "" if _single(found) else gpus
     many = f"{need.replicas} × " if need.replicas > 1 else ""
     return (
