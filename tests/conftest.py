@@ -1,5 +1,6 @@
 """Options and fixtures that several test files share."""
 
+import gc
 import os
 from pathlib import Path
 
@@ -23,6 +24,11 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Begin with the files whose tests take long, so that no process is still at one when the others have ended."""
     slow = {item.path for item in items if item.get_closest_marker("slow")}
     items.sort(key=lambda item: item.path not in slow)
+
+
+def pytest_collection_finish() -> None:
+    """Leave what was imported and collected out of every later search for garbage: none of it goes before the end."""
+    gc.freeze()
 
 
 @pytest.fixture
