@@ -56,6 +56,10 @@ def test_folder_instead_of_file(tmp_path: Path, catalog: Catalog, monkeypatch: p
     (tmp_path / "fleet.yaml").mkdir()
 
     assert complaint(tmp_path / "fleet.yaml", catalog, monkeypatch) == "fleet.yaml: is a folder, not a file\n"
+    (tmp_path / "fleet.yaml" / "fleet.yaml").touch()
+    assert complaint(tmp_path / "fleet.yaml", catalog, monkeypatch) == (
+        f"fleet.yaml: is a folder, not a file\n  hint: its fleet is {Path('fleet.yaml') / 'fleet.yaml'}\n"
+    )
 
 
 @pytest.mark.parametrize(

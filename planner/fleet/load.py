@@ -7,6 +7,7 @@ what is left can be read; the rules that span several keys, and the look-ups in 
 import copy
 import hashlib
 import json
+import os
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -50,6 +51,8 @@ def read_fleet(path: Path | str) -> FleetFile:
     path = Path(path) if isinstance(path, str) else path
     if not path.exists():
         raise InputError((Problem(str(path), 0, 0, "", "no such file", f"{_ELSEWHERE}; {_STARTER}"),))
+    if path.is_dir() and os.access(inside := path / "fleet.yaml", os.R_OK):
+        raise InputError((Problem(str(path), 0, 0, "", "is a folder, not a file", f"its fleet is {inside}"),))
     source = read_yaml(path)
     if source.data is None:
         raise InputError((Problem(source.file, 0, 0, "", "the file is empty", _STARTER),))
