@@ -128,13 +128,29 @@ def test_every_conflict_is_minimal_and_decisive_only_where_it_says_so(case: dict
         assert one.decisive == all(sizes.solved(without(found, [item])) for item in some)
 
 
-def test_what_decided_only_beside_a_pin_of_the_engine_is_no_part_of_a_conflict_without_the_pin() -> None:
+def _pinned() -> dict[str, Any]:
     """Without CUDA graphs one server fits over two of the cards, so that two are too many; with them not even one."""
     role = {"task": "chat", "models": ["Llama-3.2-3B-Instruct"], "schemes": ["fp8"], "context": {"min": "16k"},
             "concurrency": 1, "replicas": 2, "pipeline_parallel": 1, "eager": True,
             "request": {"prompt_tokens": 1500, "output_tokens": 500}}  # fmt: skip
     nodes = {"x": {"gpu": "RTX 4060 Ti 16GB", "memory_in_use": "12GiB", "count": 3}}
-    found, sizes = fleet({"name": "f", "nodes": nodes, "roles": {"a": role}}), Sizing(catalog(), load_profile(None))
+    return {"name": "f", "nodes": nodes, "roles": {"a": role}}
+
+
+def _alone() -> dict[str, Any]:
+    """A server with its card to itself lacks a second card; one that others may be beside is too slow on any."""
+    role = {"task": "general", "schemes": "bf16", "context": "4k", "concurrency": 1,
+            "request": {"prompt_tokens": 800, "output_tokens": 400}}  # fmt: skip
+    quick = {**role, "models": "Qwen2.5-1.5B-Instruct", "exclusive": True, "speed": "8ms"}
+    nodes = {"x": {"gpu": "RTX 4090", "memory_in_use": "22GiB"}, "y": {"gpu": "L40S"}}
+    return {"name": "f", "nodes": nodes, "roles": {"a": {**role, "models": "Qwen2.5-7B-Instruct"}, "b": quick}}
+
+
+@pytest.mark.parametrize("document", [_pinned(), _alone()], ids=["pin", "exclusive"])
+def test_what_decided_only_beside_another_requirement_is_no_part_of_a_conflict_without_that(
+    document: dict[str, Any],
+) -> None:
+    found, sizes = fleet(document), Sizing(catalog(), load_profile(None))
     (core,) = cores(found, sizes)
     rest = [item for item in requirements(found) if item.requirement not in {one.requirement for one in core}]
 

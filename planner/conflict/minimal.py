@@ -105,14 +105,18 @@ def minimal(fleet: Fleet, sizing: Sizing) -> tuple[Relaxable, ...]:
     """Return requirements that cannot be met together, none of which can be left out.
 
     Requirements are tried from the last to the first, so that the answer is the same every time and prefers those of
-    the first roles. A server may take more without a pin of the engine than with it, so that what was kept before such
-    a pin went need not be decisive any more: it is tried again then.
+    the first roles. A server may take more without a pin of the engine than with it, and a role that wants speed may
+    have it only while others are kept away: what was kept before such a requirement went need not be decisive any more,
+    and is tried again.
     """
     everything = requirements(fleet)
     kept = _needed(fleet, everything, sizing)
-    dropped = [item for item in everything if item not in kept]
-    if any(item.requirement.path.rpartition(".")[2] in PINS for item in dropped):
-        return _needed(without(fleet, dropped), kept, sizing)
+    wants_speed = any(role.wants_speed for role in fleet.roles)
+    while dropped := [item for item in everything if item not in kept]:
+        if not (wants_speed or any(item.requirement.path.rpartition(".")[2] in PINS for item in dropped)):
+            break
+        fleet, everything = without(fleet, dropped), kept
+        kept = _needed(fleet, kept, sizing)
     return kept
 
 
