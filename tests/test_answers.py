@@ -139,11 +139,14 @@ def _pinned() -> dict[str, Any]:
 
 def _alone() -> dict[str, Any]:
     """A server with its card to itself lacks a second card; one that others may be beside is too slow on any."""
-    role = {"task": "general", "schemes": "bf16", "context": "4k", "concurrency": 1,
-            "request": {"prompt_tokens": 800, "output_tokens": 400}}  # fmt: skip
-    quick = {**role, "models": "Qwen2.5-1.5B-Instruct", "exclusive": True, "speed": "8ms"}
+
+    def role(model: str, **more: Any) -> dict[str, Any]:  # noqa: ANN401 - any YAML value
+        request = {"prompt_tokens": 800, "output_tokens": 400}
+        return {"task": "general", "models": model, "schemes": "bf16", "context": "4k", "request": request, **more}
+
+    quick = role("Qwen2.5-1.5B-Instruct", concurrency=1, exclusive=True, speed="8ms")
     nodes = {"x": {"gpu": "RTX 4090", "memory_in_use": "22GiB"}, "y": {"gpu": "L40S"}}
-    return {"name": "f", "nodes": nodes, "roles": {"a": {**role, "models": "Qwen2.5-7B-Instruct"}, "b": quick}}
+    return {"name": "f", "nodes": nodes, "roles": {"a": role("Qwen2.5-7B-Instruct", concurrency=1), "b": quick}}
 
 
 @pytest.mark.parametrize("document", [_pinned(), _alone()], ids=["pin", "exclusive"])
