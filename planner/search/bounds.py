@@ -20,6 +20,7 @@ from msgspec import Struct
 from msgspec.structs import replace
 from ortools.linear_solver import pywraplp
 
+from planner.search.budget import SIZE, purse
 from planner.search.chain import Weighing
 from planner.search.pieces import Pieces
 from planner.search.prices import SCALE, Prices
@@ -71,6 +72,7 @@ class Bounds:
             for role, found in zip(problem.roles, self._ends, strict=True)
         ]
         self._scaled = sum(self._best) + self._all(prices)
+        purse().spend(self.count / SIZE)  # the linear relaxation takes about as long as a model with as many variables
 
     @property
     def prices(self) -> Prices:

@@ -14,6 +14,7 @@ from planner.search.pieces import Pieces, pieces
 from planner.search.placing import Placing
 from planner.search.prices import Prices
 from planner.search.problem import Decided, Problem
+from planner.search.watch import stopped
 
 _BUDGET = 6
 """Deterministic seconds for all of it. Of open roles on two RTX 3090, on eight H100, and on 16 H100 beside eight A100
@@ -33,6 +34,8 @@ class Known(Struct, frozen=True):
 
 def known(problem: Problem, weights: tuple[int, ...]) -> Known | None:
     """Return a good plan for the first stages, weighed so; None when none was found, which proves nothing."""
+    if stopped():
+        return None
     found = pieces(problem)
     if not found.served:
         return None

@@ -167,7 +167,7 @@ def _relaxed(limits: Bounds, budget: int, digest: str) -> _Relaxed | Answer | No
     several = sum(pool.gpus for pool in problem.pools) > 1
     quick = min(budget, _QUICK) if several else budget
     large = places(problem) > _SOME  # its servers are packed in the end, by which later stages lose more than they gain
-    each = min(budget, _QUICK) if large else budget
+    each = min(budget, _QUICK) if places(problem) > FEW else budget
     found = _by_pools(
         limits, quick, lambda model: run_chain(model, each, canonical=not large, patience=_QUICK if several else None)
     )
