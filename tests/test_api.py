@@ -31,8 +31,8 @@ SIGNATURES = {
     "previous: Plan | None = None) -> Plan | NoPlan",
     "what_if": "(written: FleetFile, wanted: Sequence[Scenario], catalog: Catalog, budget: int = 60, "
     "workers: int | None = None, running: Plan | None = None) -> Iterator[ScenarioOutcome]",
-    "write": "(files: Mapping[str, File], folder: Path, *, force: bool = False, dry_run: bool = False) "
-    "-> tuple[Outcome, ...]",
+    "write": "(files: Mapping[str, File], folder: Path, *, force: bool = False, dry_run: bool = False, "
+    "over: Collection[str] = (), go_on: Callable[[], None] | None = None) -> tuple[Outcome, ...]",
 }
 CLASSES = {
     "BudgetSpent", "Catalog", "CheckFailed", "Difference", "Edit", "File", "Fleet", "Frontier", "InputError", "NoPlan",

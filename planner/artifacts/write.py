@@ -43,7 +43,7 @@ def write(
     force: bool = False,
     dry_run: bool = False,
     over: Collection[str] = (),
-    go_on: Callable[[], None] = lambda: None,
+    go_on: Callable[[], None] | None = None,
 ) -> tuple[Outcome, ...]:
     """Bring ``folder`` to exactly these artifacts and return one outcome per path, sorted by path.
 
@@ -62,7 +62,7 @@ def write(
     with output_errors(folder), alone(folder):
         settle(folder)
         outcomes = _outcomes(files, folder, force, over)
-        _apply(files, folder, outcomes, go_on)
+        _apply(files, folder, outcomes, go_on or (lambda: None))
     return outcomes
 
 

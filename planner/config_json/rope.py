@@ -40,14 +40,18 @@ def context_limits(text: Fields) -> tuple[int, int]:
 def scaled_limit(text: Fields) -> int:
     """Return the context that engines before 0.30 take of a YaRN model, and the longest they accept; 0 for others.
 
-    They multiply the original length by the factor, whatever the config says of positions. Source:
+    They multiply the original length by the factor, whatever the config says of positions, also where the rope is that
+    of one kind of layers among several. Source:
     ``_get_and_verify_max_len`` of vLLM 0.10.2 to 0.29.0, in ``config/__init__.py`` and then ``config/model.py``.
     """
-    rope = settings(text)
-    if _type(rope) != "yarn" or "gemma3" in text.text("model_type"):
+    if "gemma3" in text.text("model_type"):
         return 0
-    original = rope.optional_integer("original_max_position_embeddings", maximum=_MAX_LENGTH)
-    return min(_MAX_LENGTH, int(original * rope.number("factor", 1.0))) if original else 0
+    rope = settings(text)
+    for each in (rope, *_per_kind(rope).values()):
+        original = each.optional_integer("original_max_position_embeddings", maximum=_MAX_LENGTH)
+        if _type(each) == "yarn" and original:
+            return min(_MAX_LENGTH, int(original * each.number("factor", 1.0)))
+    return 0
 
 
 def rotaries(
@@ -55,7 +59,7 @@ def rotaries(
 ) -> tuple[Rotary, ...]:
     """Return the distinct rotary tables of a model: one, or one per kind of attention with its own rope."""
     rope = settings(text)
-    per_kind = {key: rope.section(key) for key, value in rope.values.items() if isinstance(value, Mapping)}
+    per_kind = _per_kind(rope)
     if per_kind:
         windows = {bool(layer.attention.window) for layer in layers if layer.attention}
         unused = "full_attention" if windows == {True} else "sliding_attention" if windows == {False} else ""
@@ -78,6 +82,11 @@ def settings(text: Fields) -> Fields:
     return text.section(
         "rope_scaling" if text.has("rope_scaling") and not text.has("rope_parameters") else "rope_parameters"
     )
+
+
+def _per_kind(rope: Fields) -> dict[str, Fields]:
+    """Return the rope of each kind of layers, by its name; nothing where all have the same."""
+    return {key: rope.section(key) for key, value in rope.values.items() if isinstance(value, Mapping)}
 
 
 def _type(rope: Fields) -> str:
