@@ -16,7 +16,7 @@ import msgspec
 
 from planner.resources import user_cache
 
-_FORMAT = "1"
+_FORMAT = "2"
 
 
 def kept(source: Path, content: bytes, make: Callable[[], Any]) -> Any:  # noqa: ANN401 - plain JSON data

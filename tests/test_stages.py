@@ -167,7 +167,7 @@ def test_too_little_for_a_number_of_stages_is_told_with_it() -> None:
     answer = solve(fleet(changed(document, "gpu.memory_in_use", "12GiB")), catalog())
 
     assert isinstance(answer, NoPlan)
-    assert "on 3 stages of 1 GPU" in explain.no_plan(answer)
+    assert "too much for 3 stages of 1 GPU" in explain.no_plan(answer)
 
 
 def test_the_plan_says_where_the_stages_are() -> None:

@@ -16,6 +16,8 @@ from planner.options import prepare
 from planner.plan import NoPlan, Plan
 from planner.plan.account import Account
 from planner.search.budget import LOOKS, BudgetSpent, spending
+from planner.search.optimise import optimise
+from planner.search.problem import Answer, Problem
 from planner.solve import solve
 from planner.solve.account import account
 from planner.solve.within import prepared_within
@@ -57,6 +59,39 @@ def planned(document: dict[str, Any]) -> Plan:
     found = solve(fleet(document), load_catalog())
     assert isinstance(found, Plan)
     return found
+
+
+def test_what_is_remembered_takes_as_much_of_the_budget_as_it_took() -> None:
+    open_fleet, profile = fleet(OPEN), load_profile("0.33.0")
+    left = []
+    for _ in range(2):
+        with spending(60) as purse:
+            prepared_within(open_fleet, load_catalog(), profile)
+        left.append((purse.left, purse.looks))
+
+    assert left[0] == left[1]
+    assert left[0][0] < 60
+
+
+def test_the_plan_found_first_is_told_where_no_better_one_is_found_in_time(monkeypatch: pytest.MonkeyPatch) -> None:
+    def nothing(*_: object, **__: object) -> None:
+        """Find too little that is enough, as with many GPUs that are nearly full."""
+
+    monkeypatch.setattr("planner.solve.within.prepare_within", nothing)
+    all_of_it = prepared_within(fleet(OPEN), load_catalog(), load_profile("0.33.0"))
+    most = sum(len(one.options) for one in all_of_it.roles)
+
+    def late(asked: Problem, budget: int) -> Answer | None:
+        if sum(len(role.candidates) for role in asked.roles) >= most:
+            raise BudgetSpent(budget)
+        return optimise(asked, budget)
+
+    monkeypatch.setattr("planner.solve.engine_version.optimise", late)
+    plan = planned(OPEN)
+
+    assert {server.role for server in plan.servers} == {"embed", "rerank"}
+    assert not any(stage.proven for stage in plan.proof.stages)
+    assert {one.role for one in plan.proof.unsearched} == {"embed", "rerank"}
 
 
 @pytest.mark.parametrize("name", FLEETS)

@@ -201,7 +201,8 @@ class Prepared(Struct, frozen=True, kw_only=True):
 
     ``speed`` has what kernels reach on their GPUs. ``some`` says that options were left out with which a plan reaches
     less than the best one and its runner-up; ``missed`` is what the first stage can be at most with options that there
-    was no time for, None where nothing says that or all were looked at.
+    was no time for, None where nothing says that or all were looked at. ``begun`` has the options of a plan that was
+    found quickly, one of each role, where no others may be found in time.
     """
 
     places: tuple[Place, ...]
@@ -210,6 +211,7 @@ class Prepared(Struct, frozen=True, kw_only=True):
     speed: SpeedTables
     some: bool = False
     missed: int | None = None
+    begun: tuple[RoleOptions, ...] = ()
 
     @property
     def cut(self) -> tuple[str, ...]:

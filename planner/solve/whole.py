@@ -12,13 +12,14 @@ from planner.options import Prepared, prepare
 from planner.options.problem import Kept, problem
 from planner.plan import NoPlan, Plan, lock_of
 from planner.search import watch
+from planner.search.budget import BudgetSpent
 from planner.search.optimise import optimise
 from planner.search.problem import MINIMAL_CHANGE, Answer
 from planner.solve.assemble import Decision, assemble, decisions
 from planner.solve.bindings import bindings
 from planner.solve.engine_version import best, faulty, prepared_for
 from planner.solve.hold import hold, keep
-from planner.solve.within import bounded
+from planner.solve.within import begun_with, bounded
 
 
 class Solved(Struct, frozen=True, kw_only=True):
@@ -73,7 +74,13 @@ def tried(fleet: Fleet, catalog: Catalog, budget: int, previous: Plan | None = N
         UnknownName: no memory profile covers the engine version.
     """
     prepared = prepared_for(fleet, catalog, budget)
-    answer = best(fleet, prepared, budget)
+    try:
+        answer = best(fleet, prepared, budget)
+    except BudgetSpent:
+        begun = begun_with(fleet, prepared)
+        if begun is None:
+            raise
+        prepared, answer = begun, best(fleet, begun, budget)
     if answer is None and faulty(prepared):
         everything = prepare(fleet, catalog, prepared.profile, avoid=False)
         answer = best(fleet, everything, budget)

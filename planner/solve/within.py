@@ -17,16 +17,17 @@ from planner.engine.profile import EngineProfile
 from planner.fleet import Fleet
 from planner.options import Prepared, prepare
 from planner.options.candidates import allowed
-from planner.options.enough import prepare_within
+from planner.options.enough import Within, prepare_within
 from planner.options.likely import likely
 from planner.options.needed import FEW, Needed, question_of_all
+from planner.options.option import RoleOptions
 from planner.options.place import places
 from planner.options.prepare import missed, prepare_few
 from planner.options.problem import most_of, problem, ranges, stages
 from planner.options.reach import Reach
 from planner.options.worth import counts_speed
 from planner.search import watch
-from planner.search.budget import BudgetSpent, purse
+from planner.search.budget import BUDGET, BudgetSpent, purse, spending
 from planner.search.known import known
 from planner.search.problem import MINIMAL_CHANGE, Answer, Decided
 
@@ -42,42 +43,57 @@ def prepared_within(fleet: Fleet, catalog: Catalog, profile: EngineProfile, *, a
     if not _suits(fleet):
         return prepare(fleet, catalog, profile, avoid=avoid)
     asked = question_of_all(fleet.roles, places(fleet, profile), catalog, stages(fleet.objective), avoid=avoid)
-    place, begun = f"within-{asked[:2]}", purse().looks
-    before = cache.recall(place, asked)
-    if before is not None and before["of"] <= begun:
-        purse().looks -= before["looks"]
-        reach = Reach.read(before["reach"])
-        needed = {name: Needed.read(found) for name, found in before["needed"].items()}
-        found = prepare_within(fleet, catalog, profile, reach, needed, avoid=avoid)
-        assert found is not None
-        return found.prepared
+    place = f"within-{asked[:2]}"
+    with spending(BUDGET) as own:
+        looks, seconds = own.looks, own.left
+        before = cache.recall(place, asked)
+        if before is not None and before["of"] <= looks and before["within"] <= seconds:
+            own.looks, own.left = looks - before["looks"], seconds - before["seconds"]
+            reach = Reach.read(before["reach"])
+            needed = {name: Needed.read(found) for name, found in before["needed"].items()}
+            found = prepare_within(fleet, catalog, profile, reach, needed, avoid=avoid)
+            assert found is not None
+            return found.prepared
+        new = _prepared_anew(fleet, catalog, profile, avoid=avoid)
+        if isinstance(new, Prepared):
+            return new
+        if new.missed is None:
+            kept = {name: needed.written() for name, needed in new.needed.items()}
+            taken = {"looks": looks - own.looks, "seconds": seconds - own.left}
+            own.left = seconds - taken["seconds"]  # to the last digit what is left where this is remembered
+            limits = {"of": looks, "within": seconds}
+            cache.keep(place, asked, {"reach": new.reach.written(), "needed": kept, **taken, **limits})
+        return new.prepared
+
+
+def _prepared_anew(fleet: Fleet, catalog: Catalog, profile: EngineProfile, *, avoid: bool) -> Within | Prepared:
+    """Return the options that may be needed, with why; without that where it could not be told what may be."""
+    begun = purse().looks
     watch.task("a first plan")
     weights = _weights(ranges(stages(fleet.objective), fleet))
     few = _few(fleet, catalog, profile, avoid=avoid) if weights else None
     hopeless = purse().looks < begun - purse().looks  # all that a plan may need take more looks than a few did
-    first = _first(fleet, few, weights) if few and not hopeless else None
+    best = known(problem(fleet, few), weights) if few and not hopeless else None
     watch.task("")
     if few is None:
         return prepare(fleet, catalog, profile, avoid=avoid)
     if hopeless:
         return _few_alone(fleet, few)
-    if first is None:
+    if best is None:
         return _all_or_few(fleet, catalog, profile, few, avoid=avoid)
+    reach = Reach(stages(fleet.objective)[: len(weights)], best.value, best.prices, _alone(fleet, few))
     try:
         found = prepare_within(
-            fleet, catalog, profile, first, None, few, partial(_reached, fleet, first.prices.weights), avoid=avoid
+            fleet, catalog, profile, reach, None, few, partial(_reached, fleet, weights), avoid=avoid
         )
     except BudgetSpent:
         return _few_alone(fleet, few)
     if found is None:
-        return _all_or_few(fleet, catalog, profile, few, avoid=avoid)
+        every = _all_or_few(fleet, catalog, profile, few, avoid=avoid)
+        return replace(every, begun=_begun(few, best.decided))
     if not all(one.options for one in found.prepared.roles):
         return prepare(fleet, catalog, profile, avoid=avoid)
-    if found.missed is None:
-        kept = {name: needed.written() for name, needed in found.needed.items()}
-        taken = {"of": begun, "looks": begun - purse().looks}
-        cache.keep(place, asked, {"reach": found.reach.written(), "needed": kept, **taken})
-    return found.prepared
+    return found
 
 
 def _all_or_few(fleet: Fleet, catalog: Catalog, profile: EngineProfile, few: Prepared, *, avoid: bool) -> Prepared:
@@ -86,6 +102,14 @@ def _all_or_few(fleet: Fleet, catalog: Catalog, profile: EngineProfile, few: Pre
         return prepare(fleet, catalog, profile, avoid=avoid)
     except BudgetSpent:
         return _few_alone(fleet, few)
+
+
+def begun_with(fleet: Fleet, prepared: Prepared) -> Prepared | None:
+    """Return the options of the plan that was found first, where all that may be better is too much; None without one.
+
+    What a better plan has to have may go together so rarely, on many GPUs that are nearly full, that none is found.
+    """
+    return _few_alone(fleet, replace(prepared, roles=prepared.begun)) if prepared.begun else None
 
 
 def _few_alone(fleet: Fleet, few: Prepared) -> Prepared:
@@ -126,13 +150,10 @@ def _few(fleet: Fleet, catalog: Catalog, profile: EngineProfile, *, avoid: bool)
     return few if all(one.options for one in few.roles) else None
 
 
-def _first(fleet: Fleet, few: Prepared, weights: tuple[int, ...]) -> Reach | None:
-    """Return what a plan of a few options reaches; None where none was found."""
-    best = known(problem(fleet, few), weights)
-    if best is None:
-        return None
-    names = stages(fleet.objective)
-    return Reach(names[: len(weights)], best.value, best.prices, _alone(fleet, few))
+def _begun(few: Prepared, decided: Sequence[Decided]) -> tuple[RoleOptions, ...]:
+    """Return the option that was decided for each role, none for those that are left out."""
+    pairs = zip(few.roles, decided, strict=True)
+    return tuple(replace(one, options=(one.options[choice[0]],) if choice else ()) for one, choice in pairs)
 
 
 def _reached(fleet: Fleet, weights: tuple[int, ...], some: Prepared) -> int | None:
