@@ -23,7 +23,8 @@ _PAGE = """\
 
 This page is written by `{command}`
 and was last written on {today}. `OLD` is a checkout of commit {commit}. Seconds are of CPU, on whatever machine ran it
-and beside whatever else that did: the ratios of pairs ({pairs} of each) are what counts.
+and beside whatever else that did: the ratios of pairs are what counts,
+{pairs}.
 
 ## Beside an older build
 
@@ -53,7 +54,7 @@ Plans for 80 GB H100s, eight to a node, each made for the first time; CPU second
 
 
 def page(
-    rows: Sequence[Row], alone: float, points: Iterable[Point], *, command: str, commit: str, today: str, pairs: int
+    rows: Sequence[Row], alone: float, points: Iterable[Point], *, command: str, commit: str, today: str, pairs: str
 ) -> str:
     """Return the page; ``commit`` is that of the older build."""
     beside = ", ".join(f"{row.name} takes {row.new / alone:.1f} times as much" for row in rows if not row.values)
