@@ -14,7 +14,7 @@ from staged import KEY, Stage, free_ports, listens, program, stage, wait_until
 from test_router import post
 
 from planner.artifacts import context, render, write
-from planner.artifacts.nodes import address_variable, on_node
+from planner.artifacts.nodes import address_variable, on_nodes
 from planner.artifacts.read_back import read_back
 from planner.plan import GPULedger, Plan
 
@@ -43,7 +43,7 @@ def test_every_node_has_a_complete_folder_of_its_own() -> None:
     folders = {path.split("/")[0] for path in files if "/" in path}
 
     assert folders == {"rack-1", "rack-2", "router", "monitoring"}, "a node without servers has nothing to run"
-    alone = render(on_node(two_nodes(), "rack-1"))
+    alone = render(dict(on_nodes(two_nodes()))["rack-1"])
     assert {path.removeprefix("rack-1/"): file for path, file in files.items() if path.startswith("rack-1/")} == alone
     assert "chat-2" not in files["rack-1/launch.sh"].text
     assert "chat-1" not in files["rack-2/compose.yaml"].text
@@ -106,7 +106,7 @@ def front(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[tuple[int
     nodes = {}
     with ExitStack() as stack:
         for node, address in (("rack-1", "127.0.0.2"), ("rack-2", "127.0.0.3")):
-            staged = stage(on_node(plan, node), tmp_path / node, PLANNER_ROUTER="on", PLANNER_BIND=address)
+            staged = stage(dict(on_nodes(plan))[node], tmp_path / node, PLANNER_ROUTER="on", PLANNER_BIND=address)
             shutil.copy(tmp_path / "tls.pem", staged.folder)
             stack.callback(staged.run, "launch.sh", "down")
             assert staged.run("launch.sh", "up").returncode == 0, staged.run("launch.sh", "status").stdout

@@ -13,7 +13,7 @@ from test_launch import alive
 from test_several_machines import eventually, spanning
 
 from planner.artifacts import render, write
-from planner.artifacts.nodes import on_node
+from planner.artifacts.nodes import on_nodes
 from planner.artifacts.read_back import read_back
 from planner.artifacts.serve_args import planned_server
 from planner.errors import InputError
@@ -73,7 +73,7 @@ def racks(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[tuple[Sta
     monkeypatch.setattr("planner.artifacts.router.ROUTER_PORT", router)
     address = {"PLANNER_NODE_RACK_1": "127.0.0.1", "PLANNER_NODE_RACK_2": "127.0.0.1"}
     staged = [
-        stage(on_node(ranks(port, chat, master), node), tmp_path / node, **address)
+        stage(dict(on_nodes(ranks(port, chat, master)))[node], tmp_path / node, **address)
         for node, port in (("rack-1", first), ("rack-2", second))
     ]
     yield staged[0], staged[1]

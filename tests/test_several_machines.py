@@ -22,7 +22,7 @@ from test_artifacts import run
 from test_launch import alive, names
 
 from planner.artifacts import render, write
-from planner.artifacts.nodes import on_node
+from planner.artifacts.nodes import on_nodes
 from planner.artifacts.read_back import read_back
 from planner.artifacts.serve_args import Argument
 from planner.cli import main
@@ -154,7 +154,7 @@ def racks(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[tuple[Sta
     plan = spanning(first, second, master)
     address = {"PLANNER_NODE_RACK_1": "127.0.0.1", "PLANNER_NODE_RACK_2": "127.0.0.1"}
     staged = [
-        stage(on_node(plan, node), tmp_path / node, FAKE_TAKEN=str(tmp_path / node / "taken"), **address)
+        stage(dict(on_nodes(plan))[node], tmp_path / node, FAKE_TAKEN=str(tmp_path / node / "taken"), **address)
         for node in ("rack-1", "rack-2")
     ]
     yield staged[0], staged[1]
@@ -231,7 +231,7 @@ def test_every_validator_accepts_the_files_of_each_machine(node: str, tmp_path: 
 
 @pytest.mark.parametrize("node", ["rack-1", "rack-2"])
 def test_podman_makes_a_service_in_which_systemd_fills_in_the_address(node: str) -> None:
-    units = test_quadlet.generated(on_node(spanning(), node))
+    units = test_quadlet.generated(dict(on_nodes(spanning()))[node])
 
     big = units["planner-workstation--big"]
     assert re.search(r"--master-addr \"?\$\{PLANNER_NODE_RACK_1\}", big)

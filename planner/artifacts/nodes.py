@@ -2,7 +2,7 @@
 
 import hashlib
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 
 from msgspec import Struct
 from msgspec.structs import replace
@@ -65,14 +65,11 @@ def many(plan: Plan) -> bool:
     return len({gpu.node for gpu in plan.gpus}) > 1
 
 
-def on_node(plan: Plan, node: str) -> Plan:
-    """Return what one node carries out of a plan: the servers it runs or has a part of, their order, its GPUs."""
-    names = {server.name for server in lookup(plan.servers).by_node.get(node, ())}
-    return _share(plan, node, tuple(name for name in plan.start_order if name in names), plan.gpus)
-
-
 def on_nodes(plan: Plan) -> Iterator[tuple[str, Plan]]:
-    """Yield every node that runs servers with what it carries out of a plan."""
+    """Yield every node that runs servers with what it carries out of a plan.
+
+    That are the servers it runs or has a part of, their order, and its GPUs.
+    """
     gpus: dict[str, list[GPULedger]] = {}
     order: dict[str, list[str]] = {}
     for gpu in plan.gpus:
@@ -81,13 +78,5 @@ def on_nodes(plan: Plan) -> Iterator[tuple[str, Plan]]:
         for node in plan.server(name).nodes:
             order.setdefault(node, []).append(name)
     for node in node_names(plan):
-        yield node, _share(plan, node, order.get(node, ()), gpus[node])
-
-
-def _share(plan: Plan, node: str, start_order: Iterable[str], gpus: Iterable[GPULedger]) -> Plan:
-    return replace(
-        plan,
-        servers=lookup(plan.servers).by_node.get(node, ()),
-        start_order=tuple(start_order),
-        gpus=tuple(gpu for gpu in gpus if gpu.node == node),
-    )
+        servers = lookup(plan.servers).by_node.get(node, ())
+        yield node, replace(plan, servers=servers, start_order=tuple(order.get(node, ())), gpus=tuple(gpus[node]))

@@ -12,7 +12,7 @@ from msgspec.structs import replace
 
 from planner.artifacts.groups import InCluster, in_cluster
 from planner.artifacts.kserve import KSERVE
-from planner.artifacts.nodes import Part, address_variable, many, node_names, on_node, parts
+from planner.artifacts.nodes import Part, address_variable, many, on_nodes, parts
 from planner.artifacts.quoting import label, slug
 from planner.artifacts.ray import RAY, as_planned
 from planner.artifacts.read_back import WORKER, Command, read_back
@@ -79,8 +79,8 @@ def _parts(plan: Plan, folder: Path) -> Iterator[tuple[Plan, Path]]:
     if not many(plan):
         yield plan, folder
         return
-    for node in node_names(plan):
-        yield on_node(plan, node), folder / slug(node)
+    for node, share in on_nodes(plan):
+        yield share, folder / slug(node)
     if any((folder / name).is_dir() for name in CLUSTER_TARGETS):
         yield plan, folder
 

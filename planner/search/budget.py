@@ -4,9 +4,8 @@ The whole of a plan is bounded by it. Every run of the solver takes its steps of
 the linear relaxation and the search from below theirs, and each may only take what is left: some 60 s of one core with
 the default, and more where a price comes first. Looks bound what is done before, by about 27 s. What nothing counts, to
 leave out beaten candidates, to pack, and to write the plan, grows with what was looked at: up to 15 s where looks are
-spent. Of nine fleets made to be hard, with a plan or without, the longest took 101 s of CPU on a machine with three
-times as much to do as it had cores (ten roles of four models, by price, on 28 GPUs of four kinds). A tenth, 30 roles of
-six models each on 64 GPUs, took more than 131 s before models counted by their size as they do now.
+spent. Of ten fleets made to be hard, with a plan or without, the longest took 82 s of CPU (ten roles of four models, by
+price, on 28 GPUs of four kinds), and 30 roles of six models each on 64 GPUs 73 s.
 """
 
 from collections.abc import Iterator

@@ -15,7 +15,7 @@ import pytest
 from proving import ENGINE_VERSION, KV_CACHE_TOKENS, prepared, tiny
 from staged import FAKES, Stage, free_ports, stage
 
-from planner.artifacts.nodes import on_node
+from planner.artifacts.nodes import on_nodes
 from planner.plan import GPUGroup, Plan
 
 pytestmark = pytest.mark.e2e
@@ -35,7 +35,8 @@ def racks(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[tuple[Sta
     port, master_port, router = free_ports(3)
     monkeypatch.setattr("planner.artifacts.router.ROUTER_PORT", router)
     plan = two_stages(prepared() / "models", port, master_port)
-    staged = [stage(on_node(plan, node), tmp_path / node, PLANNER_ROUTER="on") for node in ("rack-1", "rack-2")]
+    shares = dict(on_nodes(plan))
+    staged = [stage(shares[node], tmp_path / node, PLANNER_ROUTER="on") for node in ("rack-1", "rack-2")]
     for one in staged:
         path = one.environment["PATH"].removeprefix(f"{FAKES}:")
         one.environment |= {
